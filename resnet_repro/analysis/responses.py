@@ -1,0 +1,77 @@
+"""Standard deviations of layer responses (Fig. 7, "Analysis of layer responses")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from resnet_repro.data.augment import subtract_mean
+
+__all__ = ["measure_responses", "response_layers"]
+
+BATCH = 250  # images
+
+
+def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """(name, BN module) after each 3x3 convolution, in order; projections (1x1) are left out."""
+    modules = dict(network.named_modules())
+    found = []
+    for name, module in modules.items():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            following = name.replace("conv", "bn")
+            found.append((following, modules[following]))
+    return found
+
+
+def measure_responses(
+    network: nn.Module,
+    images: Tensor,
+    mean: Tensor,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> list[tuple[int, str, float]]:
+    """(layer from 1, module name, standard deviation) of every 3x3 layer's response.
+
+    The response is the output of BN, before ReLU or addition. The deviation is over all images,
+    channels and positions, in evaluation mode, accumulated in float64.
+
+    Args:
+        network: a trained network, on the images' device; its mode is restored.
+        images: uint8 [N, 3, 32, 32]; mean: float32 [3, 32, 32].
+        autocast: makes the context of a forward pass (its precision).
+    """
+    layers = response_layers(network)
+    sums = {name: torch.zeros(2, dtype=torch.float64) for name, _ in layers}
+    counts = dict.fromkeys(sums, 0)
+
+    def accumulate(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            values = output.float()
+            # Per channel in fp32, then across channels in float64: exact enough, and works on mps.
+            total = values.sum(dim=(0, 2, 3)).cpu().double().sum()
+            squares = values.square().sum(dim=(0, 2, 3)).cpu().double().sum()
+            sums[name] += torch.stack((total, squares))
+            counts[name] += values.numel()
+
+        return hook
+
+    handles = [module.register_forward_hook(accumulate(name)) for name, module in layers]
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            for batch in images.split(BATCH):
+                with autocast():
+                    network(subtract_mean(batch, mean))
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.train(was_training)
+    rows = []
+    for index, (name, _) in enumerate(layers, start=1):
+        average, square = (sums[name] / counts[name]).tolist()
+        rows.append((index, name, math.sqrt(max(0.0, square - average * average))))
+    return rows

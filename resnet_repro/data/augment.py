@@ -1,0 +1,63 @@
+"""Mean subtraction, random crop and mirror as batched tensor operations (section 4.2).
+
+Imports torch, so it is not part of what `resnet_repro.data` loads by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["augment", "per_pixel_mean", "subtract_mean"]
+
+
+def per_pixel_mean(images: Tensor) -> Tensor:
+    """Mean image [3, H, W], float32, of uint8 images [N, 3, H, W], summed exactly."""
+    total = torch.zeros(images.shape[1:], dtype=torch.int64)
+    for chunk in images.split(10_000):
+        total += chunk.sum(dim=0, dtype=torch.int64)
+    return (total.double() / len(images)).float()
+
+
+def subtract_mean(images: Tensor, mean: Tensor) -> Tensor:
+    """The single original view: uint8 [B, 3, H, W] minus the mean image, float32, channels last."""
+    return (images - mean).contiguous(memory_format=torch.channels_last)
+
+
+def augment(
+    images: Tensor,
+    mean: Tensor,
+    top: Tensor,
+    left: Tensor,
+    mirrored: Tensor,
+    pad: int,
+    fill: Literal["mean", "black"],
+) -> Tensor:
+    """Crop each padded image at (top, left), mirror where asked, with the mean subtracted.
+
+    Args:
+        images: uint8 [B, 3, H, W].
+        mean: float32 [3, H, W].
+        top, left: int64 [B], the crop's corner in the padded image, 0 to 2 * pad.
+        mirrored: bool [B].
+        pad: pixels added on each side.
+        fill: pad with zeros after (`mean`) or before (`black`) the mean is subtracted.
+
+    Returns:
+        float32 [B, 3, H, W], channels last.
+    """
+    height, width = images.shape[2:]
+    values = images - mean if fill == "mean" else images.float()
+    values = F.pad(values, (pad, pad, pad, pad))
+    down = torch.arange(height, device=images.device)
+    across = torch.arange(width, device=images.device)
+    rows = top[:, None] + down
+    columns = left[:, None] + torch.where(mirrored[:, None], across.flip(0), across)
+    which = torch.arange(len(images), device=images.device)
+    # The indexed dimensions come first, so the result is [B, H, W, 3]: channels last in memory.
+    cropped = values[which[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    cropped = cropped.permute(0, 3, 1, 2)
+    return cropped if fill == "mean" else cropped - mean

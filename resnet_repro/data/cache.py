@@ -1,0 +1,244 @@
+"""The prepared form of a data set on disk: four .npy files and a record of what they are.
+
+A cache is written into a hidden sibling folder and renamed into place, so there is never half a
+one, whoever is killed or works at the same time. Labels are uint8 on disk; images are memory-mapped
+when read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Source, SourceFile
+from resnet_repro.errors import DataError
+
+__all__ = ["CacheRecord", "read_cache", "read_record", "verify_cache", "write_cache"]
+
+FORMAT = 1
+_RECORD = "record.json"
+_OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # a rename's target exists
+_FILES = frozenset({_RECORD, *(f"{field}.npy" for field in Contents._fields)})
+
+
+@dataclass(frozen=True)
+class CacheRecord:
+    """What record.json says about the arrays beside it."""
+
+    identity: Identity
+    classes: tuple[str, ...]
+    source_files: tuple[SourceFile, ...]
+    shapes: dict[str, tuple[int, ...]]  # by field of `Contents`
+    checksums: dict[str, str]  # SHA-256 of each array's bytes, by field of `Contents`
+    created: str  # UTC, ISO 8601
+
+    @property
+    def images(self) -> int:
+        """How many images there are, training and test together."""
+        return self.shapes["train_images"][0] + self.shapes["test_images"][0]
+
+
+def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> Dataset:
+    """Store `source` as the cache `data_dir/name`, check what was stored, and return it.
+
+    With `replace` an earlier cache makes way; without it, one that another process has put there
+    meanwhile stays. Raises DataError when a folder of that name is not a cache, and OSError when
+    the disk does not play along.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    staging = data_dir / f".{name}-{secrets.token_hex(6)}"
+    staging.mkdir()
+    try:
+        _write_files(name, staging, source)
+        # Read before renaming: open memory maps survive whatever another process does afterwards.
+        dataset = verify_cache(name, staging)
+        _publish(name, staging, data_dir / name, replace=replace)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return dataset
+
+
+def read_record(name: str, folder: Path) -> CacheRecord:
+    """Read only the record of the cache in `folder`. Raises DataError when it is unusable."""
+    try:
+        values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        version = values["format"]
+    except FileNotFoundError:
+        raise _unusable(name, folder, f"{_RECORD} is missing") from None
+    except (OSError, ValueError, TypeError, KeyError):
+        raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
+    if version != FORMAT:
+        age = "a newer" if isinstance(version, int) and version > FORMAT else "another"
+        raise _unusable(name, folder, f"written by {age} version of resnet-repro")
+    try:
+        record = _parse_record(values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
+    if record.identity.name != name:
+        raise _unusable(name, folder, f"it holds {record.identity.name}")
+    return record
+
+
+def read_cache(name: str, folder: Path) -> Dataset:
+    """Open the cache in `folder`: quick, since only types and sizes are checked.
+
+    Raises DataError when the record or an array is missing or not what the record says.
+    """
+    record = read_record(name, folder)
+    return Dataset.of(record.identity, record.classes, _open_arrays(name, folder, record))
+
+
+def verify_cache(name: str, folder: Path) -> Dataset:
+    """Open the cache in `folder` and compare every byte with its checksums.
+
+    Raises DataError naming the first array that differs.
+    """
+    record = read_record(name, folder)
+    contents = _open_arrays(name, folder, record)
+    for field, array in contents._asdict().items():
+        if _checksum(array) != record.checksums[field]:
+            raise _unusable(name, folder, f"{field}.npy differs from its checksum")
+    if contents.sha256() != record.identity.sha256:
+        raise _unusable(name, folder, "contents differ from the recorded identity")
+    return Dataset.of(record.identity, record.classes, contents)
+
+
+def _write_files(name: str, folder: Path, source: Source) -> None:
+    for field, array in source.contents._asdict().items():
+        save = partial(np.save, arr=np.ascontiguousarray(array), allow_pickle=False)
+        _write_file(folder / f"{field}.npy", save)
+    identity = Identity(name, source.official, source.contents.sha256(), source.kind, source.note)
+    arrays = {
+        field: {"shape": list(array.shape), "sha256": _checksum(array)}
+        for field, array in source.contents._asdict().items()
+    }
+    record = {
+        "format": FORMAT,
+        "identity": identity.to_dict(),
+        "classes": list(source.classes),
+        "source_files": [asdict(file) for file in source.files],
+        "arrays": arrays,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_file(folder / _RECORD, lambda file: file.write(json.dumps(record, indent=1).encode()))
+    _sync_folder(folder)
+
+
+def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    with path.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
+    """Rename `staging` to `folder`, moving an earlier cache out of the way if need be."""
+    for _ in range(100):  # another process may win the race for the name, but not for ever
+        try:
+            staging.rename(folder)
+        except OSError as error:
+            if error.errno not in _OCCUPIED:
+                raise
+        else:
+            _sync_folder(folder.parent)
+            return
+        retired = folder.with_name(f"{staging.name}-old")
+        try:
+            if not set(os.listdir(folder)) <= _FILES:
+                raise _in_the_way(name, folder)
+            if not replace and _is_usable(name, folder):
+                return
+            folder.rename(retired)
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            raise _in_the_way(name, folder) from None
+        shutil.rmtree(retired, ignore_errors=True)
+    raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")
+
+
+def _in_the_way(name: str, folder: Path) -> DataError:
+    return DataError(f"{folder} is in the way: it is not a prepared {name}; move it elsewhere")
+
+
+def _is_usable(name: str, folder: Path) -> bool:
+    try:
+        read_cache(name, folder)
+    except DataError:
+        return False
+    return True
+
+
+def _open_arrays(name: str, folder: Path, record: CacheRecord) -> Contents:
+    arrays: list[Any] = []
+    for field in Contents._fields:
+        path = folder / f"{field}.npy"
+        try:
+            # Labels are small: read, not mapped, so that only two files stay open.
+            mode: Literal["r"] | None = "r" if field.endswith("images") else None
+            array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except FileNotFoundError:
+            raise _unusable(name, folder, f"{path.name} is missing") from None
+        except (OSError, ValueError, EOFError):
+            raise _unusable(name, folder, f"{path.name} is corrupt") from None
+        if (
+            not isinstance(array, np.ndarray)
+            or array.dtype != np.uint8
+            or array.shape != record.shapes[field]
+            or not array.flags.c_contiguous
+        ):
+            raise _unusable(name, folder, f"{path.name} is not the array that was recorded")
+        arrays.append(array)
+    return Contents(*arrays)
+
+
+def _parse_record(values: dict[str, Any]) -> CacheRecord:
+    arrays = values["arrays"]
+    shapes = {field: tuple(map(int, arrays[field]["shape"])) for field in Contents._fields}
+    for part in ("train", "test"):
+        count = shapes[f"{part}_labels"][0]
+        if shapes[f"{part}_labels"] != (count,) or count < 1:
+            raise ValueError("labels are one number per image")
+        if shapes[f"{part}_images"] != (count, 3, 32, 32):
+            raise ValueError("images are 3x32x32, as many as labels")
+    return CacheRecord(
+        identity=Identity.from_dict(values["identity"]),
+        classes=tuple(map(str, values["classes"])),
+        source_files=tuple(SourceFile(**file) for file in values["source_files"]),
+        shapes=shapes,
+        checksums={field: str(arrays[field]["sha256"]) for field in Contents._fields},
+        created=str(values["created"]),
+    )
+
+
+def _unusable(name: str, folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"the prepared {name} in {folder} is unusable: {reason}\n"
+        f"prepare it again with `resnet-repro data prepare {name}`"
+    )
+
+
+def _checksum(array: np.ndarray[Any, Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).data).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems can only sync files
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

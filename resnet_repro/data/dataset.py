@@ -1,0 +1,99 @@
+"""What a data set is: images, labels, and an honest word about where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Contents", "Dataset", "Identity", "Images", "Source", "SourceFile"]
+
+Images = NDArray[np.uint8]  # [N, 3, 32, 32]: red, green and blue planes, row by row
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Says what a data set is and where it came from; travels with every result measured on it."""
+
+    name: str  # "cifar10", "synthetic"
+    official: bool  # contents verified to be the official ones; always True for "synthetic"
+    sha256: str  # of the canonical contents, see `Contents.sha256`
+    source: str  # one phrase without machine paths, since results are published: "binary version"
+    note: str  # one plain phrase to print beside results; empty if official
+
+    def to_dict(self) -> dict[str, Any]:
+        """The identity as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Identity:
+        """The inverse of `to_dict`. Raises TypeError or ValueError when `values` is not one."""
+        identity = cls(**values)
+        texts = (identity.name, identity.sha256, identity.source, identity.note)
+        if type(identity.official) is not bool or not all(isinstance(t, str) for t in texts):
+            raise ValueError("an identity is four texts and a flag")
+        return identity
+
+
+class Contents(NamedTuple):
+    """The four arrays of a data set, in the order in which they are stored and hashed."""
+
+    train_images: Images
+    train_labels: NDArray[np.uint8]  # [N], 0..9
+    test_images: Images
+    test_labels: NDArray[np.uint8]
+
+    def sha256(self) -> str:
+        """Hash of the canonical contents: the bytes of the four arrays, one after another."""
+        digest = hashlib.sha256()
+        for array in self:
+            digest.update(np.ascontiguousarray(array).reshape(-1).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels to train and test on. The images may be read-only memory maps."""
+
+    identity: Identity
+    classes: tuple[str, ...]
+    train_images: Images
+    train_labels: NDArray[np.int64]  # [N], 0..9
+    test_images: Images
+    test_labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, identity: Identity, classes: tuple[str, ...], contents: Contents) -> Dataset:
+        """A data set of `contents`, its labels widened to int64 as loss functions want them."""
+        return cls(
+            identity,
+            classes,
+            contents.train_images,
+            contents.train_labels.astype(np.int64),
+            contents.test_images,
+            contents.test_labels.astype(np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file (or a class folder, its files joined in order) that contents were read from."""
+
+    name: str  # relative to the source, so that it says nothing about the machine
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a reader found: contents, and what can be said about them."""
+
+    kind: str  # the phrase that becomes `Identity.source`
+    contents: Contents
+    classes: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+    official: bool
+    note: str

@@ -1,0 +1,172 @@
+"""A generated data set to try everything on: ten classes that need no download.
+
+A class is a shape (disc, ring, square, cross or triangle) that is plain or striped. Place, size,
+rotation, colours and contrast are random, the background has clutter and noise, so that neither
+colour nor position gives the class away: a linear classifier on the pixels gets 29 % right, after
+300 iterations with a batch size of 64 ResNet-8 gets 58 % and ResNet-20 gets 71 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
+from resnet_repro.errors import DataError
+
+__all__ = ["CLASSES", "TEST_IMAGES", "TRAIN_IMAGES", "generate", "verify_synthetic"]
+
+TRAIN_IMAGES = 10_000
+TEST_IMAGES = 2_000
+_SHA256 = "0614661ffb113c9b0fff553951592631294c1c730f6be064297fcd21aa31a8fb"
+_CHUNK = 1_000  # images drawn at once, to keep memory small
+_CLUTTER = 3  # small discs in the background of each image
+_X = np.arange(32, dtype=np.float32) - np.float32(15.5)  # pixels from the centre, [32]
+_Y = _X[:, None]  # [32, 1]
+
+# Only + - * / sqrt, comparisons and uniform random numbers are used: unlike sine or exponential,
+# they are rounded alike on every machine, so that a seed means the same images everywhere.
+Floats = NDArray[np.float32]
+Shape = Callable[
+    [Floats, Floats], Floats
+]  # object coordinates -> negative inside, positive outside
+
+
+def _disc(u: Floats, v: Floats) -> Floats:
+    return np.sqrt(u * u + v * v) - np.float32(1)
+
+
+def _ring(u: Floats, v: Floats) -> Floats:
+    distance: Floats = np.abs(np.sqrt(u * u + v * v) - np.float32(0.75)) - np.float32(0.35)
+    return distance
+
+
+def _square(u: Floats, v: Floats) -> Floats:
+    return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.9)
+
+
+def _cross(u: Floats, v: Floats) -> Floats:
+    a, b = np.abs(u), np.abs(v)
+    width, length = np.float32(0.4), np.float32(1.15)
+    return np.maximum(np.minimum(a, b) - width, np.maximum(a, b) - length)
+
+
+def _triangle(u: Floats, v: Floats) -> Floats:
+    base, side = np.float32(0.65), np.float32(0.8660254)
+    distance: Floats = np.maximum(-v - base, v / np.float32(2) + side * np.abs(u) - base)
+    return distance
+
+
+_SHAPES: dict[str, Shape] = {
+    "disc": _disc,
+    "ring": _ring,
+    "square": _square,
+    "cross": _cross,
+    "triangle": _triangle,
+}
+_TEXTURES = ("plain", "striped")
+CLASSES = tuple(f"{texture} {shape}" for shape in _SHAPES for texture in _TEXTURES)
+
+
+def generate(seed: int = 0) -> Dataset:
+    """Generate the data set of `seed`: 10,000 training and 2,000 test images, classes balanced."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    contents = Contents(*_draw_part(random, TRAIN_IMAGES), *_draw_part(random, TEST_IMAGES))
+    identity = Identity(
+        name="synthetic",
+        official=True,
+        sha256=contents.sha256(),
+        source=f"generated from seed {seed}",
+        note="",
+    )
+    return Dataset.of(identity, CLASSES, contents)
+
+
+def verify_synthetic() -> Dataset:
+    """Generate seed 0 and compare it with what it is known to be.
+
+    Raises DataError when this machine's numpy generates something else.
+    """
+    dataset = generate()
+    if dataset.identity.sha256 != _SHA256:
+        raise DataError(
+            f"synthetic: numpy {np.__version__} generates other images here than elsewhere;"
+            " results on it cannot be compared with those of other machines"
+        )
+    return dataset
+
+
+def _draw_part(random: np.random.Generator, count: int) -> tuple[Images, NDArray[np.uint8]]:
+    """Images [count, 3, 32, 32] and labels [count], classes balanced and shuffled."""
+    labels = (np.arange(count) % len(CLASSES)).astype(np.uint8)
+    labels = labels[np.argsort(random.random(count), kind="stable")]
+    images = np.empty((count, 3, 32, 32), np.uint8)
+    for start in range(0, count, _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        images[chunk] = _draw(random, labels[chunk])
+    return images, labels
+
+
+def _draw(random: np.random.Generator, labels: NDArray[np.uint8]) -> Images:
+    """One image [N, 3, 32, 32] for each of `labels` [N]."""
+    count = len(labels)
+    canvas = _draw_background(random, count)
+    u, v, radius = _place_objects(random, count)
+    outside = np.empty((count, 32, 32), np.float32)
+    for index, shape in enumerate(_SHAPES.values()):
+        chosen = labels // len(_TEXTURES) == index
+        outside[chosen] = shape(u[chosen], v[chosen])
+
+    width, shift = _uniform(random, 1.8, 2.6, count, 1, 1), _uniform(random, 0, 2, count, 1, 1)
+    between_stripes = np.floor(u * radius / width + shift) % 2 > 0
+    striped = (labels % len(_TEXTURES) == 1)[:, None, None]
+    shade = np.where(striped & between_stripes, np.float32(-0.2), np.float32(1))
+    # Objects are brighter than the background, by a random contrast and with a random tint.
+    contrast = _uniform(random, 25, 90, count, 1, 1, 1) + _uniform(random, -25, 25, count, 3, 1, 1)
+    canvas += contrast * (shade * _coverage(outside * radius))[:, None]
+
+    canvas += _uniform(random, -14, 14, *canvas.shape)
+    pixels: Images = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _draw_background(random: np.random.Generator, count: int) -> Floats:
+    """Colours [N, 3, 32, 32] that change linearly across the image, with small discs on them."""
+    colour = _uniform(random, 70, 150, count, 3, 1, 1)
+    slope_x, slope_y = _uniform(random, -1.5, 1.5, 2, count, 3, 1, 1)
+    canvas: Floats = colour + slope_x * _X + slope_y * _Y
+    for _ in range(_CLUTTER):
+        centre_x, centre_y = _uniform(random, -15, 15, 2, count, 1, 1)
+        radius = _uniform(random, 1.0, 2.5, count, 1, 1)
+        outside = np.sqrt(np.square(_X - centre_x) + np.square(_Y - centre_y)) - radius
+        tint = _uniform(random, -60, 60, count, 3, 1, 1)
+        canvas += tint * _coverage(outside)[:, None]
+    return canvas
+
+
+def _place_objects(random: np.random.Generator, count: int) -> tuple[Floats, Floats, Floats]:
+    """Every pixel in object coordinates u and v [N, 32, 32], and the objects' radii [N, 1, 1].
+
+    One unit of u and v is one radius, which is in pixels.
+    """
+    # The tangent of half an angle gives its sine and cosine by arithmetic alone.
+    tangent = _uniform(random, -1, 1, count, 1, 1)
+    norm = np.float32(1) + tangent * tangent
+    cosine, sine = (np.float32(2) - norm) / norm, np.float32(2) * tangent / norm
+    flip = np.where(random.random((count, 1, 1)) < 0.5, np.float32(-1), np.float32(1))
+    radius = _uniform(random, 7, 12, count, 1, 1)
+    centre_x, centre_y = _uniform(random, -5, 5, 2, count, 1, 1)
+    x, y = _X - centre_x, _Y - centre_y
+    return (cosine * x + sine * y) * flip / radius, (cosine * y - sine * x) * flip / radius, radius
+
+
+def _uniform(random: np.random.Generator, low: float, high: float, *shape: int) -> Floats:
+    return np.float32(low) + np.float32(high - low) * random.random(shape, np.float32)
+
+
+def _coverage(distance: Floats) -> Floats:
+    """How much of a pixel is covered when its centre is `distance` pixels outside the edge."""
+    covered: Floats = np.clip(np.float32(0.5) - distance, np.float32(0), np.float32(1))
+    return covered

@@ -1,0 +1,47 @@
+"""Errors that a user can cause, each with the exit code it ends in.
+
+The library raises these with one or two plain lines that say what is wrong and what to do; the
+command line prints the lines and exits with the code. Anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BusyError", "ConfigError", "DataError", "ReproError", "StoreError", "nearest"]
+
+
+class ReproError(Exception):
+    """Base of all errors meant for the user's eyes (exit code 1)."""
+
+    exit_code = 1
+
+
+class ConfigError(ReproError):
+    """Wrong usage or configuration: an unknown name, an impossible value, a malformed file."""
+
+    exit_code = 2
+
+
+class DataError(ReproError):
+    """A data set is missing, incomplete or not what it claims to be."""
+
+    exit_code = 3
+
+
+class BusyError(ReproError):
+    """Another process is at work on everything that is left to do."""
+
+    exit_code = 4
+
+
+class StoreError(ReproError):
+    """The results folder cannot be read or written."""
+
+    exit_code = 1
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A phrase that offers the known names closest to `word`, or all of them when none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"

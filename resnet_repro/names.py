@@ -1,0 +1,105 @@
+"""How networks are named, without importing torch.
+
+`plain-20`, `resnet-110`        CIFAR family, 6n+2 layers, option A unless said otherwise
+`resnet-56-b`                   CIFAR family with shortcut option B
+`resnet-50-cifar`               CIFAR family at a depth that Table 1 uses as well (50, 152)
+`plain-34`, `resnet-34-a`       ImageNet family (Table 1)
+`resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
+`resnet-50-v1.5`                the same with the stride in the 3x3 instead of the first 1x1
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_repro.errors import ConfigError
+
+__all__ = ["IMAGENET_DEPTHS", "NetworkName", "parse_network"]
+
+Option = Literal["A", "B", "C"]
+
+IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
+_BASIC_DEPTHS = (18, 34)
+_DEEPEST = 10_000
+_PATTERN = re.compile(
+    r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
+    r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """A network of the paper, told apart by everything that its name says."""
+
+    residual: bool
+    depth: int
+    family: Literal["cifar", "imagenet"]
+    option: Option | None  # None for plain networks
+    stride_in_3x3: bool = False
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more)."""
+        return self.family == "imagenet" and self.depth not in _BASIC_DEPTHS
+
+    @property
+    def plain_twin(self) -> str:
+        """The name of the plain network of the same depth."""
+        return str(NetworkName(False, self.depth, self.family, None, self.stride_in_3x3))
+
+    def __str__(self) -> str:
+        text = f"{'resnet' if self.residual else 'plain'}-{self.depth}"
+        if self.family == "cifar" and self.depth in IMAGENET_DEPTHS:
+            text += "-cifar"
+        if self.option and self.option != _default_option(self.family, self.depth):
+            text += f"-{self.option.lower()}"
+        return text + ("-v1.5" if self.stride_in_3x3 else "")
+
+
+def _default_option(family: str, depth: int) -> Option | None:
+    """The option that a name may leave out: A on CIFAR, B for 50 layers and more, none for 18/34."""
+    if family == "cifar":
+        return "A"
+    return None if depth in _BASIC_DEPTHS else "B"
+
+
+def parse_network(text: str) -> NetworkName:
+    """Read a network's name.
+
+    Raises:
+        ConfigError: the name is not one of this project's, or the depth is not one of the family's.
+    """
+    match = _PATTERN.fullmatch(text.strip().lower())
+    if not match:
+        raise ConfigError(
+            f"unknown network {text[:60]!r}: names look like plain-20, resnet-110, resnet-34-a, resnet-50"
+        )
+    residual, depth = match["kind"] == "resnet", int(match["depth"])
+    family: Literal["cifar", "imagenet"] = (
+        "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
+    )
+    if family == "cifar" and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
+        near = sorted({max(8, depth - (depth - 2) % 6), depth - (depth - 2) % 6 + 6})
+        near = [d for d in near if d <= _DEEPEST] or [20, 110]
+        raise ConfigError(
+            f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
+            f"(nearest: {', '.join(str(d) for d in near)}), ImageNet networks 18, 34, 50, 101 or 152"
+        )
+    option: Option | None = None
+    if residual:
+        option = {"a": "A", "b": "B", "c": "C"}.get(match["option"] or "")  # type: ignore[assignment]
+        option = option or _default_option(family, depth)
+        if option is None:
+            raise ConfigError(
+                f"network {text!r} needs its shortcut option: "
+                f"{', '.join(f'resnet-{depth}-{o}' for o in 'abc')}"
+            )
+    elif match["option"]:
+        raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
+    name = NetworkName(residual, depth, family, option, bool(match["v15"]))
+    if name.stride_in_3x3 and not name.bottleneck:
+        raise ConfigError(f"network {text!r}: only bottleneck networks (50, 101, 152) have a v1.5")
+    return name

@@ -1,0 +1,148 @@
+"""Building blocks of the plain and residual networks (Fig. 2, Fig. 5, section 3.3).
+
+Module names follow torchvision (`conv1`, `bn1`, `downsample`), so that weights travel.
+A plain network is the same block with `shortcut=None`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["BasicBlock", "BatchNormSettings", "Bottleneck", "ZeroPadShortcut", "make_shortcut"]
+
+ZeroChannels = Literal["end", "both-sides"]
+
+
+class BatchNormSettings:
+    """Epsilon and momentum shared by all batch normalisation layers of a network."""
+
+    def __init__(self, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
+        self.epsilon, self.momentum = epsilon, momentum
+
+    def __call__(self, channels: int) -> nn.BatchNorm2d:
+        return nn.BatchNorm2d(channels, eps=self.epsilon, momentum=self.momentum)
+
+
+def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+    """3x3 convolution with one pixel of padding and no bias (BN follows)."""
+    return nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+
+
+def conv1x1(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+    """1x1 convolution without bias (BN follows)."""
+    return nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A where dimensions change: every `stride`-th pixel, zeros in the new channels.
+
+    Maps [N, C, H, W] to [N, C + extra_channels, ceil(H / stride), ceil(W / stride)].
+    Where the zeros go is not stated in the paper: `end`, or `both-sides` of the old channels.
+    """
+
+    def __init__(self, extra_channels: int, stride: int, zero_channels: ZeroChannels) -> None:
+        super().__init__()
+        before = extra_channels // 2 if zero_channels == "both-sides" else 0
+        self.padding = (0, 0, 0, 0, before, extra_channels - before)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Subsample and pad."""
+        return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+def make_shortcut(
+    option: Literal["A", "B", "C"] | None,
+    channels_in: int,
+    channels_out: int,
+    stride: int,
+    norm: BatchNormSettings,
+    zero_channels: ZeroChannels,
+) -> nn.Module | None:
+    """The shortcut of one block (section 3.3), or None in a plain network.
+
+    A: identity, zero-padded where dimensions change. B: projection only there. C: projection always.
+    """
+    if option is None:
+        return None
+    changes = stride != 1 or channels_in != channels_out
+    if option == "C" or (option == "B" and changes):
+        return nn.Sequential(conv1x1(channels_in, channels_out, stride), norm(channels_out))
+    if changes:
+        return ZeroPadShortcut(channels_out - channels_in, stride, zero_channels)
+    return nn.Identity()
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 layers; the shortcut, if any, is added before the last ReLU."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        stride: int,
+        norm: BatchNormSettings,
+        shortcut: nn.Module | None,
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(channels_in, width, stride)
+        self.bn1 = norm(width)
+        self.conv2 = conv3x3(width, width)
+        self.bn2 = norm(width)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels_in, H, W] to [N, width, H / stride, W / stride]."""
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            out = out + self.downsample(x)
+        return F.relu(out, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 layers (Fig. 5 right), four times as wide at the end as in the middle.
+
+    The paper's stride sits in the first 1x1; `stride_in_3x3` moves it (torchvision, "v1.5").
+    """
+
+    expansion = 4
+
+    def __init__(
+        self,
+        channels_in: int,
+        width: int,
+        stride: int,
+        norm: BatchNormSettings,
+        shortcut: nn.Module | None,
+        stride_in_3x3: bool = False,
+    ) -> None:
+        super().__init__()
+        first, second = (1, stride) if stride_in_3x3 else (stride, 1)
+        self.conv1 = conv1x1(channels_in, width, first)
+        self.bn1 = norm(width)
+        self.conv2 = conv3x3(width, width, second)
+        self.bn2 = norm(width)
+        self.conv3 = conv1x1(width, width * self.expansion)
+        self.bn3 = norm(width * self.expansion)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels_in, H, W] to [N, 4 width, H / stride, W / stride]."""
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
+        out = self.bn3(self.conv3(out))
+        if self.downsample is not None:
+            out = out + self.downsample(x)
+        return F.relu(out, inplace=True)
+
+
+def pool_and_flatten(x: Tensor) -> Tensor:
+    """Global average pooling: [N, C, H, W] to [N, C]."""
+    return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)

@@ -1,0 +1,29 @@
+"""From a network's name to the network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from resnet_repro.names import parse_network
+from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
+from resnet_repro.networks.cifar import CifarNetwork
+from resnet_repro.networks.imagenet import ImageNetNetwork
+
+__all__ = ["build_network"]
+
+
+def build_network(
+    network: str,
+    classes: int | None = None,
+    norm: BatchNormSettings | None = None,
+    zero_channels: ZeroChannels = "end",
+) -> nn.Module:
+    """Build a network by name, for 10 classes in the CIFAR family and 1000 in ImageNet's by default.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    name = parse_network(network)
+    if name.family == "cifar":
+        return CifarNetwork(name, classes or 10, norm, zero_channels)
+    return ImageNetNetwork(name, classes or 1000, norm, zero_channels)

@@ -1,0 +1,72 @@
+"""The ImageNet networks of Table 1: 18, 34, 50, 101 and 152 layers, plain and residual."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_repro.names import NetworkName
+from resnet_repro.networks.blocks import (
+    BasicBlock,
+    BatchNormSettings,
+    Bottleneck,
+    ZeroChannels,
+    make_shortcut,
+    pool_and_flatten,
+)
+
+__all__ = ["BLOCKS_PER_STAGE", "ImageNetNetwork"]
+
+WIDTHS = (64, 128, 256, 512)
+BLOCKS_PER_STAGE = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+
+
+class ImageNetNetwork(nn.Module):
+    """A network of Table 1, with torchvision's parameter names.
+
+    Maps [N, 3, H, W] (mean subtracted; 224x224 in the paper) to logits [N, classes].
+    """
+
+    def __init__(
+        self,
+        name: NetworkName,
+        classes: int = 1000,
+        norm: BatchNormSettings | None = None,
+        zero_channels: ZeroChannels = "end",
+    ) -> None:
+        super().__init__()
+        norm = norm or BatchNormSettings()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(64)
+        expansion = Bottleneck.expansion if name.bottleneck else BasicBlock.expansion
+        channels = 64
+        for stage, (width, count) in enumerate(
+            zip(WIDTHS, BLOCKS_PER_STAGE[name.depth], strict=True), start=1
+        ):
+            blocks: list[nn.Module] = []
+            for index in range(count):
+                stride = 2 if stage > 1 and index == 0 else 1
+                shortcut = make_shortcut(
+                    name.option, channels, width * expansion, stride, norm, zero_channels
+                )
+                blocks.append(
+                    Bottleneck(channels, width, stride, norm, shortcut, name.stride_in_3x3)
+                    if name.bottleneck
+                    else BasicBlock(channels, width, stride, norm, shortcut)
+                )
+                channels = width * expansion
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(pool_and_flatten(x))

@@ -1,0 +1,43 @@
+"""Weight initialisation of He et al. 2015 ("Delving Deep into Rectifiers"), as section 3.4 asks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+__all__ = ["initialise"]
+
+
+def initialise(
+    network: nn.Module,
+    seed: int,
+    convolution: Literal["he-fan-in", "he-fan-out"] = "he-fan-in",
+    classifier: Literal["he-fan-in", "uniform"] = "he-fan-in",
+) -> None:
+    """Draw all weights of `network` (on the CPU) from `seed`, the same on every machine.
+
+    Convolutions: normal with variance 2 / fan. BN: scale one, shift zero. Classifier: normal with
+    variance 2 / fan-in and zero bias, or PyTorch's uniform in +-1/sqrt(fan-in) for both.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    fan = {"he-fan-in": "fan_in", "he-fan-out": "fan_out"}[convolution]
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode=fan, nonlinearity="relu", generator=generator
+            )
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            if classifier == "uniform":
+                bound = module.in_features**-0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+            else:
+                nn.init.kaiming_normal_(
+                    module.weight, mode="fan_in", nonlinearity="relu", generator=generator
+                )
+                nn.init.zeros_(module.bias)

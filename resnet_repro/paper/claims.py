@@ -1,0 +1,170 @@
+"""The paper's claims, each with a rule written down before there were results.
+
+A rule speaks of one quantity, measured on every run and averaged over seeds:
+
+`final_test_error`, `final_train_error`   percent, of the last iterate
+`mean_response`                           mean over the 3x3 layers of the standard deviation of the
+                                          layer's response (Fig. 7)
+`ten_crop_error`, `early_error`, `gradient_norm`   not measured yet; such a claim says why
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from resnet_repro.names import parse_network
+from resnet_repro.paper.reading import Frozen, read_package_file
+
+__all__ = [
+    "BandRule",
+    "Claim",
+    "GapRule",
+    "LimitRule",
+    "OrderRule",
+    "Quantity",
+    "Rule",
+    "SameRule",
+    "load_claims",
+]
+
+Quantity = Literal[
+    "final_test_error",
+    "final_train_error",
+    "mean_response",
+    "ten_crop_error",
+    "early_error",
+    "gradient_norm",
+]
+
+
+class _Rule(Frozen):
+    quantity: Quantity
+    # What the noise of single seeds can explain, in the quantity's unit: a difference in the
+    # wrong direction contradicts the claim only when it is larger than this.
+    margin: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that the rule needs, once."""
+        raise NotImplementedError
+
+
+class OrderRule(_Rule):
+    """The quantity rises along each chain of networks."""
+
+    kind: Literal["order"]
+    chains: tuple[tuple[str, ...], ...] = Field(min_length=1)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(network for chain in self.chains for network in chain))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(lower, higher) for each step of each chain."""
+        return tuple(pair for chain in self.chains for pair in pairwise(chain))
+
+
+class GapRule(_Rule):
+    """The second of the first pair exceeds its first by more than in the second pair."""
+
+    kind: Literal["gap"]
+    wider: tuple[str, str]
+    narrower: tuple[str, str]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.wider + self.narrower
+
+
+class LimitRule(_Rule):
+    """The quantity of one network lies below or above a limit."""
+
+    kind: Literal["limit"]
+    network: str
+    side: Literal["below", "above"]
+    limit: float
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+
+class BandRule(_Rule):
+    """The quantity of one network lies within `band` of the paper's number."""
+
+    kind: Literal["band"]
+    network: str
+    value: float
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+
+class SameRule(_Rule):
+    """With the given changes to its recipe, the network ends within `band` of itself without."""
+
+    kind: Literal["same"]
+    network: str
+    changes: tuple[str, ...] = Field(min_length=1)  # "warmup=null"
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+
+Rule = Annotated[OrderRule | GapRule | LimitRule | BandRule | SameRule, Field(discriminator="kind")]
+
+
+class Claim(Frozen):
+    """A sentence of the paper, in our words, that results can support or contradict."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    sentence: str
+    source: str  # place in the paper
+    dataset: Literal["cifar10", "imagenet"] = "cifar10"
+    rule: Rule
+    # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
+    reduced: Literal["trend", "not judged"] = "trend"
+    unavailable: str | None = None  # why this version of the program cannot judge it
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks whose runs the claim needs."""
+        return self.rule.networks
+
+    @field_validator("rule")
+    @classmethod
+    def _networks_exist(cls, rule: Rule) -> Rule:
+        for network in rule.networks:
+            if str(parse_network(network)) != network:
+                raise ValueError(f"{network} should be written {parse_network(network)}")
+        return rule
+
+
+class _File(Frozen):
+    claims: tuple[Claim, ...]
+
+    @field_validator("claims")
+    @classmethod
+    def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        if len({claim.id for claim in claims}) != len(claims):
+            raise ValueError("two claims have the same id")
+        return claims
+
+
+@cache
+def load_claims() -> tuple[Claim, ...]:
+    """Every claim of `claims.yaml`, the most important first.
+
+    Raises:
+        ConfigError: the installation is damaged.
+    """
+    return read_package_file("claims.yaml", _File).claims

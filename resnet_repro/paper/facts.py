@@ -1,0 +1,94 @@
+"""The numbers that the paper prints (Table 1 to Table 6), typed. Errors are percent."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pydantic import field_validator
+
+from resnet_repro.names import parse_network
+from resnet_repro.paper.reading import Frozen, read_package_file
+
+__all__ = ["CifarResult", "Facts", "ImageNetResult", "PrintedError", "PrintedFlops", "load_facts"]
+
+
+class _OfNetwork(Frozen):
+    network: str | None = None  # None for other authors' networks
+
+    @field_validator("network")
+    @classmethod
+    def _canonical(cls, network: str | None) -> str | None:
+        return network and str(parse_network(network))
+
+
+class PrintedError(Frozen):
+    """An error as the paper prints it: one number, or best (mean +- std) of several runs."""
+
+    printed: float  # percent; the best run where there is a mean beside it
+    mean: float | None = None
+    std: float | None = None
+    runs: int | None = None
+
+    @property
+    def comparable(self) -> float:
+        """What a mean over seeds is to be compared with: the mean if there is one."""
+        return self.printed if self.mean is None else self.mean
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return f"{self.printed:.2f}"
+        return f"{self.printed:.2f} ({self.mean:.2f} ± {self.std:.2f})"
+
+
+class CifarResult(_OfNetwork):
+    """A row of Table 6: CIFAR-10 test error with data augmentation."""
+
+    method: str
+    layers: int | None = None
+    parameters: str | None = None  # as printed: "0.27M"
+    error: PrintedError
+
+
+class ImageNetResult(_OfNetwork):
+    """A row of Tables 2 to 5; errors in percent."""
+
+    method: str
+    top1: float | None = None
+    top5: float | None = None
+    note: str = ""
+
+
+class PrintedFlops(_OfNetwork):
+    """Multiply-adds of one network for one 224x224 image."""
+
+    multiply_adds: float
+    reference: str
+
+
+class Facts(Frozen):
+    """The paper's tables, in the paper's order."""
+
+    flops: tuple[PrintedFlops, ...]
+    table2: tuple[ImageNetResult, ...]
+    table3: tuple[ImageNetResult, ...]
+    table4: tuple[ImageNetResult, ...]
+    table5: tuple[ImageNetResult, ...]
+    table6: tuple[CifarResult, ...]
+
+    def flops_of(self, network: str) -> float | None:
+        """The multiply-adds printed for a network (Table 1, Fig. 3), or None."""
+        return next((row.multiply_adds for row in self.flops if row.network == network), None)
+
+    def cifar_result(self, network: str) -> CifarResult | None:
+        """The row of Table 6 that is about a network, or None: plain ones are not tabulated."""
+        return next((row for row in self.table6 if row.network == network), None)
+
+
+@cache
+def load_facts() -> Facts:
+    """The paper's numbers from `facts.yaml`.
+
+    Raises:
+        ConfigError: the installation is damaged.
+    """
+    return read_package_file("facts.yaml", Facts)

@@ -1,0 +1,35 @@
+"""Reading the YAML files that lie beside these modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.yaml_io import read_yaml
+
+__all__ = ["Frozen", "read_package_file"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Base of everything read here: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_package_file(name: str, model: type[Model]) -> Model:
+    """A file of this package as `model`.
+
+    Raises:
+        ConfigError: the installation is damaged: the file is missing or not what it should be.
+    """
+    try:
+        return model.model_validate(read_yaml(Path(__file__).with_name(name)).data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{name}: {place}: {first['msg']}") from error

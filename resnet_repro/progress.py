@@ -1,0 +1,213 @@
+"""Progress on stderr: a live view on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "format_duration", "make_progress"]
+
+PLAIN_EVERY = 30.0  # seconds between two lines of one run
+SHOWN_RUNS = 12
+
+
+class _Run(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class _Summary(Protocol):
+    """What is shown of a run's state; `store.Summary` has it."""
+
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def final_train_error(self) -> float | None: ...
+    @property
+    def final_test_error(self) -> float | None: ...
+    @property
+    def images_per_second(self) -> float | None: ...
+    @property
+    def failure(self) -> str | None: ...
+
+
+def format_duration(seconds: float) -> str:
+    """`42s`, `12m`, `3h05m` or `2d04h`."""
+    whole = max(0, round(seconds))
+    if whole < 90:
+        return f"{whole}s"
+    if whole < 5400:
+        return f"{round(whole / 60)}m"
+    if whole < 172_800:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def _errors(summary: _Summary) -> str:
+    if summary.final_test_error is None or summary.final_train_error is None:
+        return ""
+    return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
+
+
+def _ending(outcome: str, summary: _Summary | None) -> str:
+    if outcome == "failed":
+        return f"failed: {summary.failure}" if summary and summary.failure else "failed"
+    if outcome == "locked":
+        return "another process is at work on it"
+    if outcome == "stopped" and summary:
+        return f"stopped at iteration {summary.iteration:,}, saved"
+    return f"done, {_errors(summary)}" if summary else outcome
+
+
+class QuietProgress:
+    """Says only what went wrong."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def line(self, text: str) -> None:
+        """Print one line to stderr, as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self.line(text)
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """A run starts."""
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """A run has got further."""
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """A run ended."""
+        if outcome == "failed":
+            self.line(f"{run.id}: {_ending(outcome, summary)}")
+
+
+class PlainProgress(QuietProgress):
+    """One line now and then, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last = 0.0
+        self._points: dict[str, float | None] = {}
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """Say what starts, and from where."""
+        self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
+        self._last = time.monotonic()
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """A line when some time has passed."""
+        now = time.monotonic()
+        if now - self._last < PLAIN_EVERY:
+            return
+        self._last = now
+        parts = [
+            f"{summary.iteration:,}/{summary.iterations:,}",
+            f"lr {rate:g}",
+            _errors(summary),
+            f"{summary.images_per_second:,.0f} images/s" if summary.images_per_second else "",
+            f"{format_duration(seconds_left)} left",
+        ]
+        self.line(f"{run.id}: " + ", ".join(p for p in parts if p))
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """Say how it ended."""
+        self.line(f"{run.id}: {_ending(outcome, summary)}")
+
+
+class LiveProgress(QuietProgress):
+    """A table of runs that redraws itself: bar, iteration, rate, errors, speed, time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rows: dict[str, tuple[str, _Summary | None, float, float]] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """Add the run to the view."""
+        self._show(run, "running", None, 0.0, 0.0)
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """Move its bar."""
+        self._show(run, "running", summary, rate, seconds_left)
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """Leave its result standing."""
+        self._show(run, outcome, summary, 0.0, 0.0)
+
+    def _show(
+        self, run: _Run, state: str, summary: _Summary | None, rate: float, left: float
+    ) -> None:
+        self._rows.pop(run.id, None)
+        self._rows[run.id] = (state, summary, rate, left)
+        self._live.update(self._table())
+
+    def _table(self) -> Table:
+        narrow = self.console.width < 100
+        table = Table.grid(padding=(0, 1))
+        hidden = max(0, len(self._rows) - SHOWN_RUNS)
+        if hidden:
+            table.add_row(f"... {hidden} more above")
+        for run_id, (state, summary, rate, left) in list(self._rows.items())[hidden:]:
+            name = run_id.rsplit("-", 1)[0] if narrow else run_id
+            if state != "running":
+                table.add_row(name, _ending(state, summary))
+                continue
+            if summary is None:
+                table.add_row(name, "starting")
+                continue
+            bar = ProgressBar(summary.iterations, summary.iteration, width=10 if narrow else 24)
+            cells = [
+                f"{summary.iteration:,}/{summary.iterations:,}",
+                f"{format_duration(left)} left",
+                _errors(summary),
+            ]
+            if not narrow:
+                speed = summary.images_per_second
+                cells += [f"lr {rate:g}", f"{speed:,.0f} images/s" if speed else ""]
+            line = Table.grid(padding=(0, 2))
+            line.add_row(bar, *cells)
+            table.add_row(name, line)
+        return table
+
+
+def make_progress(quiet: bool = False) -> QuietProgress:
+    """The view that fits: nothing, plain lines, or a live table on a terminal."""
+    console = Console(stderr=True)
+    if quiet:
+        return QuietProgress(console)
+    return LiveProgress(console) if console.is_terminal else PlainProgress(console)

@@ -1,0 +1,171 @@
+"""Tables as text for a terminal, Markdown, CSV or LaTeX."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from resnet_repro.report.tables import Column, Table, Value
+from resnet_repro.store import csv_text
+
+__all__ = ["TableFormat", "render_table"]
+
+TableFormat = Literal["text", "md", "csv", "latex"]
+UNLIMITED = 10_000
+NARROWEST = 20
+
+
+def render_table(table: Table, form: TableFormat, width: int | None = None) -> str:
+    """A table as text that ends in a newline and holds no escape codes.
+
+    `width` (columns of the terminal, None for no limit) matters to `text` only: where it is too
+    small, less important columns are left out, and then rows become blocks of lines.
+    """
+    writers = {"md": _markdown, "csv": _csv, "latex": _latex}
+    if form == "text":
+        return _text(table, max(width or UNLIMITED, NARROWEST))
+    return writers[form](table)
+
+
+def show(value: Value, column: Column) -> str:
+    """A cell for print: numbers in the column's format, nothing for None."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else format(value, column.form)
+
+
+def _printed_columns(table: Table) -> list[Column]:
+    """The columns for print, less those that are empty in every row."""
+    return [
+        column
+        for column in table.columns
+        if column.shown != "csv" and any(row.get(column.key) is not None for row in table.rows)
+    ]
+
+
+def _cells(table: Table, columns: Sequence[Column]) -> list[list[str]]:
+    return [[show(row.get(c.key), c) for c in columns] for row in table.rows]
+
+
+def _text(table: Table, width: int) -> str:
+    every = _printed_columns(table)
+    columns = list(every)
+    while _needed_width(table, columns) > width and any(c.spare for c in columns):
+        columns.remove(max(columns, key=lambda column: column.spare))
+    fits = _needed_width(table, columns) <= width
+    body = _grid(table, columns) if fits else _blocks(table, every, width)
+    margin = min(width, 100)
+    notes = [line for note in table.notes for line in _wrapped(note, margin)]
+    title = textwrap.wrap(table.title, margin)
+    return "\n".join([*title, *body, *notes]) + "\n"
+
+
+def _wrapped(note: str, width: int) -> list[str]:
+    """A note folded to the width, but a command at its end on a line of its own, unbroken."""
+    words, colon, command = note.partition(": resnet-repro ")
+    lines = textwrap.wrap(words + (":" if colon else ""), width, subsequent_indent="    ")
+    return [*lines, f"    resnet-repro {command}"] if colon else lines
+
+
+def _needed_width(table: Table, columns: Sequence[Column]) -> int:
+    widths = [len(column.header) for column in columns]
+    for cells in _cells(table, columns):
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _grid(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Aligned columns under a header."""
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.number else "left"
+        grid.add_column(Text(column.header), justify=justify, no_wrap=True)
+    for cells in _cells(table, columns):
+        grid.add_row(*(Text(cell) for cell in cells))
+    out = io.StringIO()
+    console = Console(file=out, width=UNLIMITED, color_system=None, legacy_windows=False)
+    console.print(grid)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _blocks(table: Table, columns: Sequence[Column], width: int) -> list[str]:
+    """One block of `header  value` lines per row, for narrow terminals."""
+    label = max(len(column.header) for column in columns[1:]) + 2
+    lines = []
+    for cells in _cells(table, columns):
+        lines += ["", cells[0]]
+        for column, cell in zip(columns[1:], cells[1:], strict=True):
+            if cell:
+                lines += textwrap.wrap(f"  {column.header:<{label}}{cell}", width)
+    return [*lines, ""]
+
+
+def _markdown(table: Table) -> str:
+    columns = _printed_columns(table)
+    lines = [f"**{table.title}**", ""]
+    lines.append(_markdown_row([column.header for column in columns]))
+    lines.append("|" + "|".join("--:" if c.number else ":--" for c in columns) + "|")
+    lines += [_markdown_row(cells) for cells in _cells(table, columns)]
+    notes = [f"- {_commands_as_code(note)}" for note in table.notes]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _commands_as_code(note: str) -> str:
+    words, colon, command = note.partition(": resnet-repro ")
+    return f"{words}: `resnet-repro {command}`" if colon else note
+
+
+def _csv(table: Table) -> str:
+    columns = [column for column in table.columns if column.shown != "print"]
+    rows = [[_rounded(row.get(column.key)) for column in columns] for row in table.rows]
+    return csv_text([_csv_name(column) for column in columns], rows)
+
+
+def _csv_name(column: Column) -> str:
+    return "preset" if column.key == "preset_name" else column.key
+
+
+def _rounded(value: Value) -> Value:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _latex(table: Table) -> str:
+    """A `table` environment for the booktabs package."""
+    columns = _printed_columns(table)
+    alignment = "".join("r" if column.number else "l" for column in columns)
+    lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering"]
+    lines += [f"\\caption{{{_escaped(table.title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
+    lines += ["\\toprule", _latex_row([column.header for column in columns]), "\\midrule"]
+    lines += [_latex_row(cells) for cells in _cells(table, columns)]
+    lines += ["\\bottomrule", "\\end{tabular}", ""]
+    lines += [f"\\par\\footnotesize {_escaped(note)}" for note in table.notes]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(_escaped(cell) for cell in cells) + " \\\\"
+
+
+def _escaped(text: str) -> str:
+    """Text with everything that LaTeX would take for a command made harmless."""
+    special = {
+        "\\": "\\textbackslash{}",
+        "±": "$\\pm$",
+        "’": "'",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+    }
+    special |= {character: f"\\{character}" for character in "&%$#_{}"}
+    escaped = "".join(special.get(character, character) for character in text)
+    return escaped.replace("--", "-{}-")  # an option of a command, not a dash

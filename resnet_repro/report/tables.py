@@ -1,0 +1,235 @@
+"""The paper's tables beside ours, as data; `rendering` turns them into text."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_repro.errors import StoreError
+from resnet_repro.names import parse_network
+from resnet_repro.paper import CifarResult, load_facts
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell, collect, groups_in, network_title, networks_of
+from resnet_repro.spec import CostTable, ErrorTable, Experiment
+from resnet_repro.store import Store, StoredRun
+
+__all__ = ["Column", "Table", "Value", "cost_table", "error_table"]
+
+Value = str | int | float | None
+Row = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. Where space is short, columns with the highest `spare` go first, 0 never goes."""
+
+    key: str
+    header: str
+    number: bool = True
+    form: str = ""  # format of a number, as in "{:.2f}" without the braces
+    spare: int = 0
+    shown: Literal["everywhere", "print", "csv"] = "everywhere"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it is of, its rows (a value per column key), and what a reader must know."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+ERROR_COLUMNS = (
+    Column("network", "network", number=False, shown="csv"),
+    Column("method", "method", number=False),
+    Column("layers", "layers", spare=5),
+    Column("parameters", "parameters", form=",", spare=4),
+    Column("paper_parameters", "in paper", spare=6),
+    Column("paper", "paper", shown="print"),
+    Column("paper_error", "paper error", form=".2f", shown="csv"),
+    Column("paper_best", "paper best", form=".2f", shown="csv"),
+    Column("ours", "ours", shown="print"),
+    Column("test_error", "test error", form=".2f", shown="csv"),
+    Column("test_error_std", "std", form=".2f", shown="csv"),
+    Column("seeds", "seeds", form=""),
+    Column("difference", "difference", form="+.2f", spare=1),
+    Column("best_seed", "best of seeds", form=".2f", spare=3),
+    Column("train_error", "train error", form=".2f", spare=2),
+    Column("train_error_std", "train std", form=".2f", shown="csv"),
+    Column("best_on_test", "best on test", form=".2f", shown="csv"),
+    Column("failed", "failed", shown="csv"),
+    Column("unfinished", "unfinished", shown="csv"),
+    Column("preset", "preset", number=False, shown="print"),
+    Column("preset_name", "preset", number=False, shown="csv"),
+    Column("dataset", "dataset", number=False, shown="csv"),
+    Column("official", "official", number=False, shown="csv"),
+    Column("precision", "precision", number=False, shown="csv"),
+    Column("protocol", "protocol", number=False, shown="csv"),
+)
+
+COST_COLUMNS = (
+    Column("network", "network", number=False),
+    Column("parameters", "parameters", form=","),
+    Column("paper_parameters", "in paper", spare=2),
+    Column("multiply_adds", "multiply-adds", form=","),
+    Column("paper_flops", "in paper", form=".3g"),
+    Column("agrees", "agrees", number=False),
+)
+
+
+def error_table(experiment: Experiment, runs: Sequence[StoredRun]) -> Table:
+    """Final test errors beside the paper's (Table 6), a row per network and group of runs.
+
+    Without results, the paper's rows stand alone with the command that fills the table.
+    """
+    networks = networks_of(experiment)
+    cells = collect(networks, runs)
+    numbers = {group: index for index, group in enumerate(groups_in(cells), start=1)}
+    rows: list[Row] = []
+    if isinstance(experiment.table, ErrorTable) and experiment.table.literature:
+        literature = [row for row in load_facts().table6 if row.network is None]
+        rows += [_paper_row(row.method, row) for row in literature]
+    for network in networks:
+        row = _paper_row(network_title(network), load_facts().cifar_result(network), network)
+        ours = [
+            _our_row(row, cell, numbers[cell.group]) for cell in cells if cell.network == network
+        ]
+        rows += ours or [row]
+    return Table(_title(experiment), ERROR_COLUMNS, tuple(rows), _notes(experiment, cells, numbers))
+
+
+def _title(experiment: Experiment) -> str:
+    return (
+        f"{experiment.reference}: {experiment.title}" if experiment.reference else experiment.title
+    )
+
+
+def _paper_row(method: str, row: CifarResult | None, network: str | None = None) -> Row:
+    """What the paper says of a network; most of it empty where it says nothing."""
+    layers = parse_network(network).depth if network else row.layers if row else None
+    values: dict[str, Value] = {"network": network, "method": method, "layers": layers}
+    if network is None and layers is not None:
+        values["method"] = f"{method}-{layers}"
+    if row is None:
+        return values
+    return values | {
+        "paper_parameters": row.parameters,
+        "paper": str(row.error),
+        "paper_error": row.error.comparable,
+        "paper_best": None if row.error.mean is None else row.error.printed,
+    }
+
+
+def _our_row(paper: Row, cell: Cell, number: int) -> Row:
+    """The paper's row with one cell's results beside it."""
+    test, train = cell.errors("final_test_error"), cell.errors("final_train_error")
+    reference = paper.get("paper_error")
+    difference = None
+    if test.mean is not None and isinstance(reference, float):
+        difference = test.mean - reference
+    every = (*cell.done, *cell.failed, *cell.unfinished)
+    group = cell.group
+    return {
+        **paper,
+        "parameters": next((run.summary.parameters for run in every if run.summary), None),
+        "ours": _mean_and_std(test.mean, test.std),
+        "test_error": test.mean,
+        "test_error_std": test.std,
+        "seeds": cell.seeds,
+        "difference": difference,
+        "best_seed": test.best if test.count > 1 else None,
+        "train_error": train.mean,
+        "train_error_std": train.std,
+        "best_on_test": cell.errors("best_test_error").mean,
+        "failed": len(cell.failed),
+        "unfinished": len(cell.unfinished),
+        "preset": f"{group.preset} [{number}]",
+        "preset_name": group.preset,
+        "dataset": group.dataset,
+        "official": "yes" if group.official else "no",
+        "precision": group.resolved,
+        "protocol": group.caption,
+    }
+
+
+def _mean_and_std(mean: float | None, std: float | None) -> str | None:
+    if mean is None:
+        return None
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def _notes(
+    experiment: Experiment, cells: Sequence[Cell], numbers: Mapping[Group, int]
+) -> tuple[str, ...]:
+    notes = [f"[{number}] {group.caption}" for group, number in numbers.items()]
+    done = [cell for cell in cells if cell.done]
+    if done:
+        notes.append(
+            "Errors are percent, of the final iterate; ours is the mean ± standard deviation over "
+            "seeds, difference is ours minus the paper's (its mean where it has one)."
+        )
+    missing = [n for n in networks_of(experiment) if n not in {cell.network for cell in done}]
+    if not done:
+        notes.append(f"No results yet. To fill this table: {run_command(experiment)}")
+    elif missing:
+        titles = ", ".join(network_title(network) for network in missing)
+        notes.append(f"Not run: {titles}. To run: {run_command(experiment, missing)}")
+    return tuple(notes)
+
+
+def cost_table(experiment: Experiment, store: Store) -> Table:
+    """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6).
+
+    Reads the experiment's CSV, which `run` writes; without it the paper's numbers stand alone.
+
+    Raises:
+        StoreError: the CSV is not what `run` writes.
+    """
+    assert isinstance(experiment.table, CostTable), "only for experiments that tabulate cost"
+    measured = _read_costs(experiment, store)
+    rows: list[Row] = []
+    for network in experiment.table.networks:
+        result = load_facts().cifar_result(network)
+        rows.append(
+            {
+                "network": network,
+                "paper_parameters": result.parameters if result else None,
+                "paper_flops": load_facts().flops_of(network),
+                **measured.get(network, {}),
+            }
+        )
+    notes = [
+        "Multiply-adds of convolutions and classifier for one image: 224x224 in the ImageNet "
+        "family, 32x32 in the CIFAR family. An empty cell: the paper prints no number."
+    ]
+    if len(measured) < len(rows):
+        notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
+    return Table(_title(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
+
+
+def _read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
+    """Network -> what `run` counted; empty where it has not."""
+    path = store.csv_path(experiment.name)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {line["network"]: _cost_row(line) for line in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise StoreError(
+            f"{path.name} is unreadable; write it again with: {run_command(experiment)}"
+        ) from error
+
+
+def _cost_row(line: Mapping[str, str]) -> Row:
+    words = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
+    return {
+        "parameters": int(line["parameters"]),
+        "multiply_adds": int(float(line["multiply_adds"])),
+        "agrees": words.get(line["agrees"].strip().lower()),
+    }

@@ -1,0 +1,21 @@
+"""Training one run on one device, and everything needed to stop and continue it exactly."""
+
+from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
+from resnet_repro.training.device import Backend, choose_backend, hardware_name
+from resnet_repro.training.evaluate import evaluate
+from resnet_repro.training.trainer import Divergence, Hooks, Point, Trainer, build_for
+
+__all__ = [
+    "Backend",
+    "CheckpointError",
+    "Divergence",
+    "Hooks",
+    "Point",
+    "Trainer",
+    "build_for",
+    "choose_backend",
+    "evaluate",
+    "hardware_name",
+    "pack",
+    "unpack",
+]

@@ -1,0 +1,110 @@
+"""Where training runs and in which precision."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resnet_repro.errors import ConfigError
+
+__all__ = ["Backend", "choose_backend", "hardware_name", "native_bf16"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A device and the precision of convolutions and matrix products on it.
+
+    Weights, their updates, BN statistics and the loss are fp32 in either precision.
+    """
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        return torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=self.precision == "bf16",
+            cache_enabled=True,
+        )
+
+    def synchronize(self) -> None:
+        """Wait for the device, before a clock is read."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 natively, so that it is the fast precision."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capability = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
+        return "AVX512" in capability and _cpu_flag("avx512_bf16") or _cpu_flag("bf16")
+    return False
+
+
+def _cpu_flag(flag: str) -> bool:
+    """Whether the kernel lists a CPU feature; False where it does not say (macOS, Windows)."""
+    return flag in _cpu_info("flags", "Features").split()
+
+
+def _cpu_info(*keys: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in keys:
+            return value.strip()
+    return ""
+
+
+def choose_backend(device: str, precision: str) -> Backend:
+    """Resolve `auto` and check that the device is there.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto (bf16 where it is native), fp32 or bf16.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps") from error
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) >= count:
+            found = f"{count} found" if count else "no usable CUDA device here"
+            raise ConfigError(f"--device {device}: {found}; use --device cpu or auto")
+    elif chosen.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError("--device mps: not available here; use --device cpu or auto")
+    elif chosen.type != "cpu":
+        raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
+    if precision == "auto":
+        precision = "bf16" if native_bf16(chosen) else "fp32"
+    return Backend(chosen, "bf16" if precision == "bf16" else "fp32")
+
+
+def hardware_name(device: torch.device) -> str:
+    """What the device is called: a GPU's name, or the processor's with its number of cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = _cpu_info("model name") or platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processor} ({cores} cores)"

@@ -1,0 +1,104 @@
+"""Which images each iteration sees, and how they are cropped: a pure function of seed and iteration.
+
+Nothing has to be saved to resume, and every device sees the same batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["BatchOrder", "Draw", "split_indices"]
+
+_SPLIT_SEED = "validation split"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One batch, [B] each: image indices, crop corners in the padded image, mirrored or not."""
+
+    images: Tensor  # int64
+    top: Tensor  # int64, 0 to 2 * pad
+    left: Tensor  # int64
+    mirrored: Tensor  # bool
+
+
+def _generator(*parts: object) -> torch.Generator:
+    """A generator (CPU) seeded from all of `parts`."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def split_indices(images: int, held_out: int) -> tuple[Tensor, Tensor]:
+    """(training, validation) indices of a fixed random split, the same for every seed."""
+    if not held_out:
+        return torch.arange(images), torch.empty(0, dtype=torch.int64)
+    shuffled = torch.randperm(images, generator=_generator(_SPLIT_SEED, images))
+    return shuffled[held_out:].sort().values, shuffled[:held_out].sort().values
+
+
+class BatchOrder:
+    """The batches of a training: one permutation and one set of crops per epoch.
+
+    `wrap` fills the last partial batch from the next epoch, `drop` leaves it out.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        batch_size: int,
+        seed: int,
+        pad: int,
+        mirror: bool,
+        partial_batch: Literal["wrap", "drop"],
+    ) -> None:
+        if not 1 <= batch_size <= images:
+            raise ValueError(f"batch of {batch_size} from {images} images")
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.pad, self.mirror, self.partial_batch = pad, mirror, partial_batch
+        self._epochs: dict[int, Draw] = {}
+
+    def epoch(self, iterations: int) -> float:
+        """Epochs completed after so many iterations (163.84 for 64k of 128 from 50k)."""
+        if self.partial_batch == "drop":
+            return iterations / (self.images // self.batch_size)
+        return iterations * self.batch_size / self.images
+
+    def batch(self, iteration: int) -> Draw:
+        """The batch of the given iteration, counted from 0."""
+        if self.partial_batch == "drop":
+            per_epoch = self.images // self.batch_size
+            epoch, start = iteration // per_epoch, iteration % per_epoch * self.batch_size
+        else:
+            epoch, start = divmod(iteration * self.batch_size, self.images)
+        here = _slice(self._draw_epoch(epoch), start, start + self.batch_size)
+        missing = self.batch_size - len(here.images)
+        if not missing:
+            return here
+        rest = _slice(self._draw_epoch(epoch + 1), 0, missing)
+        return Draw(*(torch.cat((getattr(here, f), getattr(rest, f))) for f in _FIELDS))
+
+    def _draw_epoch(self, epoch: int) -> Draw:
+        if epoch not in self._epochs:
+            generator = _generator("epoch", self.seed, epoch)
+            corners = torch.randint(0, 2 * self.pad + 1, (2, self.images), generator=generator)
+            mirrored = torch.rand(self.images, generator=generator) < 0.5
+            self._epochs = {e: d for e, d in self._epochs.items() if e == epoch - 1}
+            self._epochs[epoch] = Draw(
+                torch.randperm(self.images, generator=generator),
+                corners[0],
+                corners[1],
+                mirrored if self.mirror else torch.zeros_like(mirrored),
+            )
+        return self._epochs[epoch]
+
+
+_FIELDS = ("images", "top", "left", "mirrored")
+
+
+def _slice(draw: Draw, start: int, end: int) -> Draw:
+    return Draw(*(getattr(draw, f)[start:end] for f in _FIELDS))

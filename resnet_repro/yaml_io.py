@@ -1,0 +1,127 @@
+"""Reading YAML that may come from anybody, and saying where in it a mistake is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from resnet_repro.errors import ConfigError
+
+__all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
+
+LARGEST_FILE = 1_000_000  # characters
+MOST_ALIASES = 50
+DEEPEST = 30
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader that also refuses repeated keys, deep nesting and alias bombs."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.aliases = 0
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > MOST_ALIASES:
+                raise yaml.YAMLError(f"more than {MOST_ALIASES} aliases")
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Parsed YAML with the name of its source and what is needed to find a field's line."""
+
+    data: Any
+    name: str
+    node: yaml.Node | None
+
+    def line(self, location: Sequence[str | int]) -> int | None:
+        """The line (from 1) of the field at `location`, or of its nearest parent that exists."""
+        node, line = self.node, None
+        for part in location:
+            child = None
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if getattr(key, "value", None) == str(part):
+                        line, child = key.start_mark.line + 1, value
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                if part < len(node.value):
+                    child = node.value[part]
+                    line = child.start_mark.line + 1
+            if child is None:
+                break
+            node = child
+        return line
+
+    def place(self, location: Sequence[str | int]) -> str:
+        """`file, line N` of a field, for an error message."""
+        line = self.line(location)
+        return f"{self.name}, line {line}" if line else self.name
+
+
+def parse_yaml(text: str, name: str) -> Document:
+    """Parse one YAML document safely.
+
+    Raises:
+        ConfigError: not valid YAML, too large, too deeply nested or too many aliases.
+    """
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(f"{name}: larger than {LARGEST_FILE:,} characters")
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            data = loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{name}, line {mark.line + 1}" if mark else name
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{place}: not valid YAML: {problem}") from error
+    return Document(data, name, node)
+
+
+def read_yaml(path: Path) -> Document:
+    """Read a YAML file; see `parse_yaml`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a UTF-8 text file") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return parse_yaml(text, str(path))
+
+
+def write_yaml(data: Any) -> str:
+    """YAML text in the order given, without aliases."""
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)

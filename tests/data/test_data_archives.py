@@ -1,0 +1,133 @@
+"""Archives and downloads: what comes out of them, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import socket
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resnet_repro import data
+from resnet_repro.data.cifar10 import read_source
+from resnet_repro.errors import DataError
+
+WriteImages = Callable[..., Path]
+
+
+def pack(folder: Path, archive: Path, mode: str = "w", name: str | None = None) -> Path:
+    with tarfile.open(archive, mode, dereference=True) as tar:  # type: ignore[call-overload]
+        tar.add(folder, name or folder.name)
+    return archive
+
+
+@pytest.mark.parametrize("name", ["images", "."])
+def test_archive_of_images(write_images: WriteImages, tmp_path: Path, name: str) -> None:
+    archive = pack(write_images(), tmp_path / "images.tar.gz", "w:gz", name)
+    dataset = data.prepare("cifar10", tmp_path / "data", archive)
+    assert len(dataset.train_images) == 20
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
+
+
+def test_binary_archive_is_official_with_the_published_checksum(
+    binary_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = pack(binary_copy, tmp_path / "cifar-10-binary.tar")
+    found = read_source(archive, tmp_path, print)
+    assert not found.official
+    assert found.note.startswith("unofficial copy")
+    assert [file.name for file in found.files] == ["cifar-10-binary.tar"]
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr("resnet_repro.data.cifar10.ARCHIVE_MD5", md5)
+    found = read_source(archive, tmp_path, print)
+    assert found.official
+    assert found.note == ""
+
+
+def archive_with(tmp_path: Path, member: tarfile.TarInfo) -> Path:
+    archive = tmp_path / "bad.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    return archive
+
+
+@pytest.mark.parametrize("name", ["../escaped", "train/../../escaped", "/tmp/escaped"])
+def test_member_outside_is_refused(tmp_path: Path, name: str) -> None:
+    archive = archive_with(tmp_path, tarfile.TarInfo(name))
+    with pytest.raises(DataError, match=rf"bad\.tar: member '{name}' leads out"):
+        data.prepare("cifar10", tmp_path / "data", archive)
+    assert not list(tmp_path.rglob("escaped"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_member_that_is_no_file_is_refused(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("train/odd")
+    member.type, member.linkname = kind, "elsewhere"
+    with pytest.raises(DataError, match=r"bad\.tar: member 'train/odd' is"):
+        data.prepare("cifar10", tmp_path / "data", archive_with(tmp_path, member))
+
+
+def test_archive_is_bounded(
+    write_images: WriteImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = pack(write_images(), tmp_path / "images.tar")
+    monkeypatch.setattr("resnet_repro.data.archives.MAX_BYTES", 1_000)
+    with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
+        data.prepare("cifar10", tmp_path / "data", archive)
+    monkeypatch.setattr("resnet_repro.data.archives.MAX_MEMBERS", 3)
+    with pytest.raises(DataError, match="more than 3 members"):
+        data.prepare("cifar10", tmp_path / "data", archive)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_damaged_archive(write_images: WriteImages, tmp_path: Path, mode: str) -> None:
+    archive = pack(write_images(), tmp_path / "images.tar", mode)
+    contents = archive.read_bytes()
+    archive.write_bytes(contents[: len(contents) // 2 + 300])
+    with pytest.raises(
+        DataError, match=r"images\.tar is damaged|train and test|has no images|class"
+    ):
+        data.prepare("cifar10", tmp_path / "data", archive)
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_unrecognised_sources(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.bin").write_bytes(b"12345")
+    for name in ("empty", "file.bin"):
+        with pytest.raises(DataError, match=f"no CIFAR-10 recognised in .*{name}"):
+            data.prepare("cifar10", tmp_path / "data", tmp_path / name)
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        data.prepare("cifar10", tmp_path / "data", tmp_path / "nowhere")
+
+
+def test_download(
+    write_images: WriteImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    archive = pack(write_images(), tmp_path / "served.tar.gz", "w:gz")
+    monkeypatch.setattr(CIFAR10, "url", archive.as_uri())
+    with pytest.raises(DataError, match="not the official archive"):
+        data.prepare("cifar10", tmp_path / "data", download=True)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    messages: list[str] = []
+    dataset = data.prepare("cifar10", tmp_path / "data", download=True, progress=messages.append)
+    assert dataset.identity.source == "download"
+    assert any(message.startswith("downloaded ") for message in messages)
+    archive.unlink()  # what was downloaded is kept and not asked for again
+    data.prepare("cifar10", tmp_path / "data", download=True)
+
+
+def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import CIFAR10
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{unused.getsockname()[1]}/x.tar.gz")
+        monkeypatch.setenv("no_proxy", "*")
+        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH"):
+            data.prepare("cifar10", tmp_path / "data", download=True)

@@ -1,0 +1,218 @@
+"""The prepared form: whole or absent, checked, and honest about what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_repro import data
+from resnet_repro.errors import ConfigError, DataError
+
+WriteImages = Callable[..., Path]
+
+
+@pytest.fixture
+def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
+    """A data folder with a small prepared cifar10."""
+    data.prepare("cifar10", tmp_path / "data", write_images())
+    return tmp_path / "data"
+
+
+def test_load_gives_what_was_prepared(prepared: Path) -> None:
+    dataset = data.load("cifar10", prepared)
+    assert isinstance(dataset.train_images, np.memmap)
+    assert not dataset.train_images.flags.writeable
+    assert dataset.train_labels.dtype == np.int64
+    assert dataset.identity == data.verify("cifar10", prepared).identity
+    assert data.Identity.from_dict(dataset.identity.to_dict()) == dataset.identity
+
+
+def test_record_says_where_it_came_from(prepared: Path) -> None:
+    record = json.loads((prepared / "cifar10" / "record.json").read_text())
+    assert record["format"] == 1
+    assert record["source_files"][0]["name"] == "train/airplane"
+    assert {"size", "sha256"} <= record["source_files"][0].keys()
+    assert str(prepared.parent) not in json.dumps(record)
+
+
+def test_missing_data_offers_two_ways_out(tmp_path: Path) -> None:
+    for use in (data.load, data.prepare, data.verify):
+        with pytest.raises(DataError) as caught:
+            use("cifar10", tmp_path)
+        lines = str(caught.value).splitlines()
+        assert len(lines) == 2
+        assert "--from PATH" in lines[0]
+        assert "--download" in lines[0]
+        assert "--dataset synthetic" in lines[1]
+        assert caught.value.exit_code == 3
+
+
+def test_unknown_name(tmp_path: Path) -> None:
+    for use in (data.load, data.prepare, data.verify):
+        with pytest.raises(ConfigError, match=r"cifar11.*did you mean cifar10"):
+            use("cifar11", tmp_path)
+
+
+def test_options_that_make_no_sense(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        data.prepare("cifar10", tmp_path, tmp_path, download=True)
+    with pytest.raises(ConfigError, match="synthetic is generated"):
+        data.prepare("synthetic", tmp_path, download=True)
+
+
+def test_prepare_keeps_a_sound_cache_and_mends_a_broken_one(prepared: Path) -> None:
+    record = prepared / "cifar10" / "record.json"
+    before = record.stat()
+    data.prepare("cifar10", prepared)
+    assert record.stat().st_ino == before.st_ino
+    (prepared / "cifar10" / "test_labels.npy").unlink()
+    with pytest.raises(DataError, match="no CIFAR-10"):
+        data.prepare("cifar10", prepared)
+    data.prepare("cifar10", prepared, prepared.parent / "images")
+    data.verify("cifar10", prepared)
+
+
+def test_verify_detects_a_flipped_byte(prepared: Path) -> None:
+    path = prepared / "cifar10" / "test_images.npy"
+    contents = bytearray(path.read_bytes())
+    contents[-1] ^= 1
+    path.write_bytes(contents)
+    data.load("cifar10", prepared)
+    with pytest.raises(DataError, match=r"test_images\.npy differs.*\n.*data prepare cifar10"):
+        data.verify("cifar10", prepared)
+
+
+def drop_record(folder: Path) -> None:
+    (folder / "record.json").unlink()
+
+
+def corrupt_record(folder: Path) -> None:
+    (folder / "record.json").write_text("{")
+
+
+def edit_record(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | changes))
+
+
+def drop_array(folder: Path) -> None:
+    (folder / "train_images.npy").unlink()
+
+
+def truncate_array(folder: Path) -> None:
+    path = folder / "train_images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def reshape_array(folder: Path) -> None:
+    np.save(folder / "test_labels.npy", np.zeros(11, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (drop_record, "record.json is missing"),
+        (corrupt_record, "record.json is corrupt"),
+        (lambda folder: edit_record(folder, format=2), "newer version"),
+        (
+            lambda folder: edit_record(folder, identity={"name": "cifar10"}),
+            "record.json is corrupt",
+        ),
+        (lambda folder: edit_record(folder, arrays=None), "record.json is corrupt"),
+        (drop_array, "train_images.npy is missing"),
+        (truncate_array, "train_images.npy is corrupt"),
+        (reshape_array, "test_labels.npy is not the array"),
+    ],
+)
+def test_damaged_cache(prepared: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(prepared / "cifar10")
+    for use in (data.load, data.verify):
+        with pytest.raises(DataError, match=f"{message}.*\n.*resnet-repro data prepare cifar10"):
+            use("cifar10", prepared)
+    assert len(data.describe(prepared)) == 2
+
+
+def test_interrupted_preparation_leaves_nothing_behind(
+    write_images: WriteImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(DataError, match=r"cannot prepare cifar10.*No space left"):
+        data.prepare("cifar10", tmp_path / "data", write_images())
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_leftover_of_a_killed_process_is_ignored(
+    prepared: Path, write_images: WriteImages, tmp_path: Path
+) -> None:
+    (prepared / "cifar10").rename(prepared / ".cifar10-0123456789ab")
+    (prepared / ".cifar10-0123456789ab" / "test_labels.npy").unlink()
+    with pytest.raises(DataError, match="no CIFAR-10"):
+        data.load("cifar10", prepared)
+    assert not data.describe(prepared)[0].prepared
+    data.prepare("cifar10", prepared, tmp_path / "images")
+    data.verify("cifar10", prepared)
+
+
+def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path) -> None:
+    precious = tmp_path / "data" / "cifar10" / "thesis.txt"
+    precious.parent.mkdir(parents=True)
+    precious.touch()
+    with pytest.raises(DataError, match="in the way"):
+        data.prepare("cifar10", tmp_path / "data", write_images())
+    assert precious.exists()
+    precious.unlink()
+    precious.parent.rmdir()
+    precious.parent.touch()  # nor is a file of that name
+    with pytest.raises(DataError, match="in the way"):
+        data.prepare("cifar10", tmp_path / "data", tmp_path / "images")
+    assert precious.parent.is_file()
+
+
+def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) -> None:
+    images, found, problems = write_images(), [], []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                found.append(data.prepare("cifar10", tmp_path / "data", images).identity)
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert len(found) == 20
+    assert len(set(found)) == 1
+    assert data.verify("cifar10", tmp_path / "data").identity == found[0]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
+
+
+def test_describe(prepared: Path, tmp_path: Path) -> None:
+    assert [status.name for status in data.describe(tmp_path / "nowhere")] == list(data.DATASETS)
+    cifar10, synthetic = data.describe(prepared)
+    assert (cifar10.prepared, cifar10.official, cifar10.images) == (True, False, 30)
+    assert cifar10.source == "image folder"
+    assert (synthetic.prepared, synthetic.official, synthetic.images) == (True, True, 12_000)
+    absent = data.describe(tmp_path / "images")[0]
+    assert (absent.prepared, absent.official, absent.images) == (False, False, 0)
+
+
+def test_folder_of_images_is_only_taken_when_named(
+    write_images: WriteImages,
+) -> None:
+    folder = write_images()
+    with pytest.raises(DataError, match="no CIFAR-10 in"):
+        data.load("cifar10", folder)
+    data.prepare("cifar10", folder, folder)
+    assert len(data.load("cifar10", folder).test_images) == 10
