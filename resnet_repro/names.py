@@ -23,6 +23,7 @@ Option = Literal["A", "B", "C"]
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
+_OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
 _PATTERN = re.compile(
     r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
     r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?",
@@ -60,7 +61,7 @@ class NetworkName:
 
 
 def _default_option(family: str, depth: int) -> Option | None:
-    """The option that a name may leave out: A on CIFAR, B for 50 layers and more, none for 18/34."""
+    """The option that a name may leave out: A on CIFAR, B from 50 layers, none for 18 and 34."""
     if family == "cifar":
         return "A"
     return None if depth in _BASIC_DEPTHS else "B"
@@ -75,7 +76,8 @@ def parse_network(text: str) -> NetworkName:
     match = _PATTERN.fullmatch(text.strip().lower())
     if not match:
         raise ConfigError(
-            f"unknown network {text[:60]!r}: names look like plain-20, resnet-110, resnet-34-a, resnet-50"
+            f"unknown network {text[:60]!r}: "
+            "names look like plain-20, resnet-110, resnet-34-a, resnet-50"
         )
     residual, depth = match["kind"] == "resnet", int(match["depth"])
     family: Literal["cifar", "imagenet"] = (
@@ -90,8 +92,7 @@ def parse_network(text: str) -> NetworkName:
         )
     option: Option | None = None
     if residual:
-        option = {"a": "A", "b": "B", "c": "C"}.get(match["option"] or "")  # type: ignore[assignment]
-        option = option or _default_option(family, depth)
+        option = _OPTIONS.get(match["option"]) or _default_option(family, depth)
         if option is None:
             raise ConfigError(
                 f"network {text!r} needs its shortcut option: "
@@ -101,5 +102,5 @@ def parse_network(text: str) -> NetworkName:
         raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
     name = NetworkName(residual, depth, family, option, bool(match["v15"]))
     if name.stride_in_3x3 and not name.bottleneck:
-        raise ConfigError(f"network {text!r}: only bottleneck networks (50, 101, 152) have a v1.5")
+        raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
     return name

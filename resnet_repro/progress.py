@@ -11,7 +11,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "format_duration", "make_progress"]
+from resnet_repro.durations import format_duration
+
+__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 
 PLAIN_EVERY = 30.0  # seconds between two lines of one run
 SHOWN_RUNS = 12
@@ -37,18 +39,6 @@ class _Summary(Protocol):
     def images_per_second(self) -> float | None: ...
     @property
     def failure(self) -> str | None: ...
-
-
-def format_duration(seconds: float) -> str:
-    """`42s`, `12m`, `3h05m` or `2d04h`."""
-    whole = max(0, round(seconds))
-    if whole < 90:
-        return f"{whole}s"
-    if whole < 5400:
-        return f"{round(whole / 60)}m"
-    if whole < 172_800:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
 
 
 def _errors(summary: _Summary) -> str:

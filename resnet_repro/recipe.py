@@ -71,7 +71,7 @@ class Augmentation(_Frozen):
     fill: Literal["mean", "black"] = _field(
         "mean",
         "assumption",
-        "zeros are padded after the mean is subtracted, which pads with the mean; `black` pads first",
+        "zeros are padded after the mean is subtracted: padding is the mean; `black` pads first",
     )
 
 
@@ -113,7 +113,7 @@ class Recipe(_Frozen):
     partial_batch: Literal["wrap", "drop"] = _field(
         "wrap",
         "assumption",
-        "the last partial batch of an epoch is filled from the next epoch's permutation, or dropped",
+        "an epoch's last partial batch is filled from the next epoch's permutation, or dropped",
     )
     convolution_init: Literal["he-fan-in", "he-fan-out"] = _field(
         "he-fan-in",

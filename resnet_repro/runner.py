@@ -21,7 +21,7 @@ from resnet_repro.store import CurveRow, Provenance, RunFolder, Store, StoredRun
 from resnet_repro.training import (
     Backend,
     CheckpointError,
-    Divergence,
+    DivergenceError,
     Trainer,
     build_for,
     choose_backend,
@@ -68,9 +68,7 @@ class Progress(Protocol):
 class Runner:
     """Trains runs into a store until they are done or it is told to stop."""
 
-    def __init__(
-        self, store: Store, options: Options, stop: StopFlag, progress: Progress
-    ) -> None:
+    def __init__(self, store: Store, options: Options, stop: StopFlag, progress: Progress) -> None:
         self.store, self.options, self.stop, self.progress = store, options, stop, progress
         self._datasets: dict[str, Dataset] = {}
 
@@ -149,7 +147,7 @@ class Runner:
         session.begin()
         try:
             finished = trainer.train(session)
-        except Divergence as error:
+        except DivergenceError as error:
             session.end("failed", str(error))
             self.progress.ended(run, "failed", session.summary)
             return "failed"
@@ -209,7 +207,9 @@ class Runner:
                     f"{run.id} was trained on another copy of {run.dataset} than the one here"
                 )
             trainer = Trainer(
-                run, dataset, choose_backend(self.options.device, stored.summary.provenance.precision)
+                run,
+                dataset,
+                choose_backend(self.options.device, stored.summary.provenance.precision),
             )
             trainer.network.load_state_dict(network)
             rows = measure_responses(

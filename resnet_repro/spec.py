@@ -10,10 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from resnet_repro.errors import ConfigError, nearest
 from resnet_repro.names import parse_network
@@ -29,6 +37,7 @@ from resnet_repro.recipe import (
 from resnet_repro.yaml_io import Document, parse_yaml, read_yaml, write_yaml
 
 __all__ = [
+    "Choices",
     "CostTable",
     "CurvePanel",
     "CurvesPlot",
@@ -199,6 +208,17 @@ class Selection(_Frozen):
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] | None = None
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about an experiment; None leaves it as it is."""
+
+    preset: Preset | None = None
+    dataset: DatasetName | None = None
+    precision: Precision | None = None
+    networks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+
 class Experiment(_Frozen):
     """A named item of the paper: the runs it needs and what it tabulates, draws and measures."""
 
@@ -220,29 +240,16 @@ class Experiment(_Frozen):
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
 
-    def choose(
-        self,
-        *,
-        preset: Preset | None = None,
-        dataset: DatasetName | None = None,
-        precision: Precision | None = None,
-        networks: Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> Experiment:
+    def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
 
         The demo preset goes with the synthetic data set unless another is named.
 
         Raises:
-            ConfigError: a network that the experiment doesn't have, or a preset for an experiment
-                that fixes its own number of iterations.
+            ConfigError: a network that the experiment doesn't have.
         """
-        chosen = preset or self.preset
-        if preset and preset != self.preset and any("iterations" in r for r in self._recipes()):
-            raise ConfigError(
-                f"{self.name} fixes recipe.iterations itself (preset {self.preset}); "
-                f"remove it there or leave out --preset {preset}"
-            )
+        chosen = choices.preset or self.preset
+        networks, seeds = choices.networks, choices.seeds
         selection = self.presets.get(chosen, Selection())
         wanted = tuple(networks) if networks else selection.networks
         if seeds is None and selection.seeds:
@@ -265,15 +272,12 @@ class Experiment(_Frozen):
         return self.model_copy(
             update={
                 "preset": chosen,
-                "dataset": dataset or ("synthetic" if demo else self.dataset),
-                "precision": precision or self.precision,
+                "dataset": choices.dataset or ("synthetic" if demo else self.dataset),
+                "precision": choices.precision or self.precision,
                 "runs": tuple(groups),
                 "presets": {},
             }
         )
-
-    def _recipes(self) -> list[dict[str, Any]]:
-        return [self.recipe, *(group.recipe for group in self.runs)]
 
     def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
         """The preset's recipe for a network with the experiment's and the group's changes."""
@@ -341,7 +345,9 @@ def shipped_experiments() -> list[str]:
     return sorted(names, key=lambda n: (not n.startswith("table"), n))
 
 
-def load_experiment(name: str, changes: Iterable[str] = ()) -> Experiment:
+def load_experiment(
+    name: str, changes: Iterable[str] = (), choices: Choices | None = None
+) -> Experiment:
     """Load a shipped experiment by name, or a user's file (also a run's `config.yaml`) by path.
 
     `changes` are `--set` assignments such as `recipe.batch_size=64`.
@@ -359,15 +365,16 @@ def load_experiment(name: str, changes: Iterable[str] = ()) -> Experiment:
         document = read_yaml(Path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes)
+    return parse_experiment(document, changes, choices or Choices())
 
 
-def parse_experiment(document: Document, changes: Iterable[str] = ()) -> Experiment:
-    """Validate a parsed file as an experiment, or as one run's configuration."""
+def parse_experiment(
+    document: Document, changes: Iterable[str] = (), choices: Choices | None = None
+) -> Experiment:
+    """Validate a parsed file as an experiment, or as one run's configuration; see above."""
     data = document.data
     if not isinstance(data, dict):
         raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
-    prefix: tuple[str | int, ...] = ()
     if "run" in data and "runs" not in data:
         run = _validated(Run, data.get("run"), document, ("run",))
         extra = set(data) - {"run", "format"}
@@ -375,15 +382,31 @@ def parse_experiment(document: Document, changes: Iterable[str] = ()) -> Experim
             raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
         data = _experiment_of(run)
         document = Document(data, document.name, None)
+    fixes_iterations = _mentions_iterations(data)
     for assignment in changes:
         data = _assign(data, assignment)
-    experiment: Experiment = _validated(Experiment, data, document, prefix)
+    experiment: Experiment = _validated(Experiment, data, document, ())
+    if choices:
+        if choices.preset and choices.preset != experiment.preset and fixes_iterations:
+            raise ConfigError(
+                f"{document.name} fixes recipe.iterations itself (preset {experiment.preset}); "
+                f"remove it there or leave out --preset {choices.preset}"
+            )
+        experiment = experiment.choose(choices)
     for index, group in enumerate(experiment.runs):
         _check_recipe(experiment, group, index, document)
     total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
     return experiment
+
+
+def _mentions_iterations(data: dict[str, Any]) -> bool:
+    """Whether a (not yet validated) experiment says how many iterations to train."""
+    groups = data.get("runs")
+    holders = [data, *(groups if isinstance(groups, list) else [])]
+    recipes = [h.get("recipe") for h in holders if isinstance(h, dict)]
+    return any(isinstance(r, dict) and "iterations" in r for r in recipes)
 
 
 def _experiment_of(run: Run) -> dict[str, Any]:
@@ -401,9 +424,7 @@ def _experiment_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _check_recipe(
-    experiment: Experiment, group: RunGroup, index: int, document: Document
-) -> None:
+def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
     """Validate one group's recipe, blaming the file's field that carries the mistake."""
     for network in group.networks:
         try:
@@ -412,9 +433,11 @@ def _check_recipe(
         except ValidationError as error:
             first = error.errors()[0]
             field = first["loc"][0] if first["loc"] else None
-            own = ("runs", index, "recipe") if field in group.recipe else ("recipe",)
+            own: tuple[str | int, ...] = ("recipe",)
             if field is None:
-                own = own if group.recipe else ("runs", index)
+                own = ("runs", index)
+            elif field in group.recipe:
+                own = ("runs", index, "recipe")
             raise _config_error(error, document, own) from error
 
 

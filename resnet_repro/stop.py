@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
 from types import FrameType
 from typing import Literal
 
-from resnet_repro.errors import ConfigError
-
-__all__ = ["StopFlag", "parse_duration"]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = 366 * 86400
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `25m`, `1h30m` or `2d`.
-
-    Raises:
-        ConfigError: not a duration, zero, or more than a year.
-    """
-    clean = text.strip().lower()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", clean):
-        seconds = float(clean)
-    elif re.fullmatch(r"(\d{1,9}(\.\d{1,6})?[smhd])+", clean):
-        pieces = re.findall(r"([\d.]+)([smhd])", clean)
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in pieces)
-    else:
-        raise ConfigError(f"{text[:40]!r} is not a duration: write 90s, 25m or 1h30m")
-    if not 0 < seconds <= _LONGEST:
-        raise ConfigError(f"{text[:40]!r}: a duration from a second to a year")
-    return seconds
+__all__ = ["StopFlag"]
 
 
 class StopFlag:

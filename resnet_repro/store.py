@@ -165,7 +165,7 @@ class RunFolder:
         )
 
     def write_summary(self, summary: Summary, *, durable: bool = True) -> None:
-        """Replace the summary; `durable=False` for the frequent ones that only say how far it is."""
+        """Replace the summary; `durable=False` for the frequent ones that say how far it is."""
         text = json.dumps(summary.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
 
@@ -270,7 +270,9 @@ class StoredRun:
         """(layer, module, standard deviation) as `fig7` measured them; empty if it has not."""
         try:
             with self.folder.responses.open(newline="") as file:
-                return [(int(r["layer"]), r["module"], float(r["std"])) for r in csv.DictReader(file)]
+                return [
+                    (int(r["layer"]), r["module"], float(r["std"])) for r in csv.DictReader(file)
+                ]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -380,7 +382,9 @@ class Store:
         try:
             content = json.loads(folder.summary.read_text())
             if isinstance(content, dict) and content.get("format", 0) != FORMAT:
-                problem = problem or f"summary.json has format {content.get('format')}, not {FORMAT}"
+                problem = (
+                    problem or f"summary.json has format {content.get('format')}, not {FORMAT}"
+                )
             else:
                 summary = Summary.model_validate(content)
                 if summary.id != path.name:
@@ -391,5 +395,3 @@ class Store:
             kind = "invalid" if isinstance(error, ValidationError) else "unreadable"
             problem = problem or f"summary.json is {kind}"
         return StoredRun(path.name, folder, run, summary, problem)
-
-

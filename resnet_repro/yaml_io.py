@@ -69,9 +69,8 @@ class Document:
                     if getattr(key, "value", None) == str(part):
                         line, child = key.start_mark.line + 1, value
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-                if part < len(node.value):
-                    child = node.value[part]
-                    line = child.start_mark.line + 1
+                child = node.value[part] if part < len(node.value) else None
+                line = child.start_mark.line + 1 if child else line
             if child is None:
                 break
             node = child

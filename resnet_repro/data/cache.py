@@ -157,7 +157,7 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
             return
         retired = folder.with_name(f"{staging.name}-old")
         try:
-            if not set(os.listdir(folder)) <= _FILES:
+            if not {path.name for path in folder.iterdir()} <= _FILES:
                 raise _in_the_way(name, folder)
             if not replace and _is_usable(name, folder):
                 return

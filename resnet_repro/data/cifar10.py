@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from resnet_repro.data.archives import is_archive, unpack
 from resnet_repro.data.batches import TEST_BATCHES, TRAIN_BATCHES
@@ -122,9 +123,14 @@ def _read_archive(archive: Path, scratch: Path, progress: Callable[[str], None])
     return replace(source, files=(file,))
 
 
+def _open(url: str) -> Any:
+    """The answer to a request for torchvision's own address of the archive."""
+    return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
+
+
 def _download(url: str, path: Path, progress: Callable[[str], None]) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, path.open("wb") as file:
+        with _open(url) as answer, path.open("wb") as file:
             expected = int(answer.headers.get("Content-Length") or 0)
             received, reported = 0, 0
             while block := answer.read(_BLOCK):

@@ -65,7 +65,7 @@ def make_shortcut(
 ) -> nn.Module | None:
     """The shortcut of one block (section 3.3), or None in a plain network.
 
-    A: identity, zero-padded where dimensions change. B: projection only there. C: projection always.
+    A: identity, zero-padded where dimensions change. B: projection only there. C: projections.
     """
     if option is None:
         return None

@@ -39,14 +39,16 @@ class CifarNetwork(nn.Module):
         self.conv1 = conv3x3(3, WIDTHS[0])
         self.bn1 = norm(WIDTHS[0])
         channels = WIDTHS[0]
-        for stage, width in enumerate(WIDTHS, start=1):
+        stages: list[nn.Sequential] = []
+        for stage, width in enumerate(WIDTHS):
             blocks = []
             for index in range(blocks_per_stage):
-                stride = 2 if stage > 1 and index == 0 else 1
+                stride = 2 if stage > 0 and index == 0 else 1
                 shortcut = make_shortcut(name.option, channels, width, stride, norm, zero_channels)
                 blocks.append(BasicBlock(channels, width, stride, norm, shortcut))
                 channels = width
-            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3 = stages
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:

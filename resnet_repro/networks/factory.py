@@ -18,7 +18,7 @@ def build_network(
     norm: BatchNormSettings | None = None,
     zero_channels: ZeroChannels = "end",
 ) -> nn.Module:
-    """Build a network by name, for 10 classes in the CIFAR family and 1000 in ImageNet's by default.
+    """Build a network by name, by default for 10 (CIFAR family) or 1000 classes (ImageNet).
 
     Raises:
         ConfigError: there is no such network.

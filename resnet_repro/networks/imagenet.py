@@ -46,12 +46,13 @@ class ImageNetNetwork(nn.Module):
         self.bn1 = norm(64)
         expansion = Bottleneck.expansion if name.bottleneck else BasicBlock.expansion
         channels = 64
+        stages: list[nn.Sequential] = []
         for stage, (width, count) in enumerate(
-            zip(WIDTHS, BLOCKS_PER_STAGE[name.depth], strict=True), start=1
+            zip(WIDTHS, BLOCKS_PER_STAGE[name.depth], strict=True)
         ):
             blocks: list[nn.Module] = []
             for index in range(count):
-                stride = 2 if stage > 1 and index == 0 else 1
+                stride = 2 if stage > 0 and index == 0 else 1
                 shortcut = make_shortcut(
                     name.option, channels, width * expansion, stride, norm, zero_channels
                 )
@@ -61,7 +62,8 @@ class ImageNetNetwork(nn.Module):
                     else BasicBlock(channels, width, stride, norm, shortcut)
                 )
                 channels = width * expansion
-            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def initialise(
     variance 2 / fan-in and zero bias, or PyTorch's uniform in +-1/sqrt(fan-in) for both.
     """
     generator = torch.Generator().manual_seed(seed)
-    fan = {"he-fan-in": "fan_in", "he-fan-out": "fan_out"}[convolution]
+    fan: Literal["fan_in", "fan_out"] = "fan_in" if convolution == "he-fan-in" else "fan_out"
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(

@@ -133,6 +133,7 @@ class Claim(Frozen):
     rule: Rule
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
     reduced: Literal["trend", "not judged"] = "trend"
+    command: str | None = None  # what trains its runs, where no shipped experiment does
     unavailable: str | None = None  # why this version of the program cannot judge it
 
     @property

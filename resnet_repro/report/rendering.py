@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from resnet_repro.report import markdown
 from resnet_repro.report.tables import Column, Table, Value
 from resnet_repro.store import csv_text
 
@@ -83,7 +84,7 @@ def _needed_width(table: Table, columns: Sequence[Column]) -> int:
 
 def _grid(table: Table, columns: Sequence[Column]) -> list[str]:
     """Aligned columns under a header."""
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.number else "left"
         grid.add_column(Text(column.header), justify=justify, no_wrap=True)
@@ -109,16 +110,11 @@ def _blocks(table: Table, columns: Sequence[Column], width: int) -> list[str]:
 
 def _markdown(table: Table) -> str:
     columns = _printed_columns(table)
-    lines = [f"**{table.title}**", ""]
-    lines.append(_markdown_row([column.header for column in columns]))
-    lines.append("|" + "|".join("--:" if c.number else ":--" for c in columns) + "|")
-    lines += [_markdown_row(cells) for cells in _cells(table, columns)]
-    notes = [f"- {_commands_as_code(note)}" for note in table.notes]
-    return "\n".join([*lines, "", *notes]) + "\n"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    right = [index for index, column in enumerate(columns) if column.number]
+    header = [column.header for column in columns]
+    body = markdown.table(header, _cells(table, columns), right)
+    notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
+    return "\n".join([f"**{table.title}**", "", *body, "", *notes]) + "\n"
 
 
 def _commands_as_code(note: str) -> str:
@@ -133,7 +129,7 @@ def _csv(table: Table) -> str:
 
 
 def _csv_name(column: Column) -> str:
-    return "preset" if column.key == "preset_name" else column.key
+    return {"preset_name": "preset", "finished": "seeds"}.get(column.key, column.key)
 
 
 def _rounded(value: Value) -> Value:
@@ -168,4 +164,5 @@ def _escaped(text: str) -> str:
     }
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     escaped = "".join(special.get(character, character) for character in text)
-    return escaped.replace("--", "-{}-")  # an option of a command, not a dash
+    escaped = escaped.replace("--", "-{}-")  # an option of a command, not a dash
+    return f"$-${escaped[1:]}" if escaped[:1] == "-" and escaped[1:2].isdigit() else escaped

@@ -58,17 +58,6 @@ class Cell:
         """A field of the summaries, such as `final_test_error`."""
         return self.sample(lambda run: getattr(run.summary, field))
 
-    @property
-    def seeds(self) -> str:
-        """`3`, or `2; 1 of 3 failed`, or `0; 1 unfinished`."""
-        parts = [str(len(self.done))]
-        if self.failed:
-            ended = len(self.done) + len(self.failed)
-            parts.append(f"{len(self.failed)} of {ended} failed")
-        if self.unfinished:
-            parts.append(f"{len(self.unfinished)} unfinished")
-        return "; ".join(parts)
-
 
 def collect(networks: Iterable[str], runs: Iterable[StoredRun]) -> list[Cell]:
     """A cell for each network and group that has runs, by network in the order given, then group.

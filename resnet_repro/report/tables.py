@@ -56,7 +56,8 @@ ERROR_COLUMNS = (
     Column("ours", "ours", shown="print"),
     Column("test_error", "test error", form=".2f", shown="csv"),
     Column("test_error_std", "std", form=".2f", shown="csv"),
-    Column("seeds", "seeds", form=""),
+    Column("seeds", "seeds", shown="print"),
+    Column("finished", "seeds", shown="csv"),
     Column("difference", "difference", form="+.2f", spare=1),
     Column("best_seed", "best of seeds", form=".2f", spare=3),
     Column("train_error", "train error", form=".2f", spare=2),
@@ -76,8 +77,10 @@ COST_COLUMNS = (
     Column("network", "network", number=False),
     Column("parameters", "parameters", form=","),
     Column("paper_parameters", "in paper", spare=2),
-    Column("multiply_adds", "multiply-adds", form=","),
-    Column("paper_flops", "in paper", form=".3g"),
+    Column("giga_multiply_adds", "multiply-adds (1e9)", form=".3f", shown="print"),
+    Column("multiply_adds", "multiply-adds", shown="csv"),
+    Column("paper_giga_flops", "in paper", form=".1f", shown="print"),
+    Column("paper_flops", "in paper", shown="csv"),
     Column("agrees", "agrees", number=False),
 )
 
@@ -140,7 +143,8 @@ def _our_row(paper: Row, cell: Cell, number: int) -> Row:
         "ours": _mean_and_std(test.mean, test.std),
         "test_error": test.mean,
         "test_error_std": test.std,
-        "seeds": cell.seeds,
+        "seeds": f"{len(cell.done)} of {len(every)}" if every != cell.done else str(len(every)),
+        "finished": len(cell.done),
         "difference": difference,
         "best_seed": test.best if test.count > 1 else None,
         "train_error": train.mean,
@@ -167,6 +171,7 @@ def _notes(
     experiment: Experiment, cells: Sequence[Cell], numbers: Mapping[Group, int]
 ) -> tuple[str, ...]:
     notes = [f"[{number}] {group.caption}" for group, number in numbers.items()]
+    notes += [text for cell in cells for text in _troubles(cell, numbers[cell.group])]
     done = [cell for cell in cells if cell.done]
     if done:
         notes.append(
@@ -182,6 +187,20 @@ def _notes(
     return tuple(notes)
 
 
+def _troubles(cell: Cell, number: int) -> list[str]:
+    """One phrase each about the failed and the unfinished runs of a cell."""
+    ended = len(cell.done) + len(cell.failed)
+    name = f"{network_title(cell.network)} [{number}]"
+    texts = []
+    if cell.failed:
+        seeds = ", ".join(str(run.summary.seed) for run in cell.failed if run.summary)
+        texts.append(f"{name}: {len(cell.failed)} of {ended} failed (seed {seeds})")
+    if cell.unfinished:
+        seeds = ", ".join(str(run.summary.seed) for run in cell.unfinished if run.summary)
+        texts.append(f"{name}: {len(cell.unfinished)} unfinished (seed {seeds})")
+    return texts
+
+
 def cost_table(experiment: Experiment, store: Store) -> Table:
     """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6).
 
@@ -194,12 +213,13 @@ def cost_table(experiment: Experiment, store: Store) -> Table:
     measured = _read_costs(experiment, store)
     rows: list[Row] = []
     for network in experiment.table.networks:
-        result = load_facts().cifar_result(network)
+        result, printed = load_facts().cifar_result(network), load_facts().flops_of(network)
         rows.append(
             {
                 "network": network,
                 "paper_parameters": result.parameters if result else None,
-                "paper_flops": load_facts().flops_of(network),
+                "paper_flops": printed,
+                "paper_giga_flops": printed and printed / 1e9,
                 **measured.get(network, {}),
             }
         )
@@ -228,8 +248,10 @@ def _read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
 
 def _cost_row(line: Mapping[str, str]) -> Row:
     words = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
+    multiply_adds = int(float(line["multiply_adds"]))
     return {
         "parameters": int(line["parameters"]),
-        "multiply_adds": int(float(line["multiply_adds"])),
+        "multiply_adds": multiply_adds,
+        "giga_multiply_adds": multiply_adds / 1e9,
         "agrees": words.get(line["agrees"].strip().lower()),
     }

@@ -3,12 +3,12 @@
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.device import Backend, choose_backend, hardware_name
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.trainer import Divergence, Hooks, Point, Trainer, build_for
+from resnet_repro.training.trainer import DivergenceError, Hooks, Point, Trainer, build_for
 
 __all__ = [
     "Backend",
     "CheckpointError",
-    "Divergence",
+    "DivergenceError",
     "Hooks",
     "Point",
     "Trainer",

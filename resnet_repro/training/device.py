@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from resnet_repro.errors import ConfigError
+from resnet_repro.machine import cpu_features, cpu_name
 
 __all__ = ["Backend", "choose_backend", "hardware_name", "native_bf16"]
 
@@ -48,26 +46,8 @@ def native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        capability = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
-        return "AVX512" in capability and _cpu_flag("avx512_bf16") or _cpu_flag("bf16")
+        return bool(cpu_features() & {"avx512_bf16", "amx_bf16", "bf16"})
     return False
-
-
-def _cpu_flag(flag: str) -> bool:
-    """Whether the kernel lists a CPU feature; False where it does not say (macOS, Windows)."""
-    return flag in _cpu_info("flags", "Features").split()
-
-
-def _cpu_info(*keys: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in keys:
-            return value.strip()
-    return ""
 
 
 def choose_backend(device: str, precision: str) -> Backend:
@@ -105,6 +85,4 @@ def hardware_name(device: torch.device) -> str:
     """What the device is called: a GPU's name, or the processor's with its number of cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    processor = _cpu_info("model name") or platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor} ({cores} cores)"
+    return cpu_name()

@@ -1,4 +1,4 @@
-"""Which images each iteration sees, and how they are cropped: a pure function of seed and iteration.
+"""Which images each iteration sees and how they are cropped: a function of seed and iteration.
 
 Nothing has to be saved to resume, and every device sees the same batches.
 """

@@ -25,10 +25,10 @@ from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import BatchOrder, split_indices
 from resnet_repro.training.schedule import learning_rate
 
-__all__ = ["Divergence", "Hooks", "Point", "Trainer", "build_for"]
+__all__ = ["DivergenceError", "Hooks", "Point", "Trainer", "build_for"]
 
 
-class Divergence(ReproError):
+class DivergenceError(ReproError):
     """The loss became infinite or not a number."""
 
     def __init__(self, iteration: int) -> None:
@@ -154,7 +154,7 @@ class Trainer:
         )
         network = build_for(run, len(dataset.classes))
         initialise(network, run.seed, recipe.convolution_init, recipe.classifier_init)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         self.optimizer = self._make_optimizer()
         self.iteration = 0
         self.warmup_end: int | None = None
@@ -167,11 +167,12 @@ class Trainer:
 
     def _make_optimizer(self) -> torch.optim.SGD:
         recipe = self.run.recipe
-        decayed, rest = [], []
+        decayed: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         for parameter in self.network.parameters():
             everything = recipe.weight_decay_scope == "all"
             (decayed if everything or parameter.dim() > 1 else rest).append(parameter)
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}]
+        groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
         if rest:
             groups.append({"params": rest, "weight_decay": 0.0})
         return torch.optim.SGD(
@@ -202,7 +203,7 @@ class Trainer:
         """Train until the end (True) or until the hooks ask to stop (False).
 
         Raises:
-            Divergence: a loss was infinite or not a number.
+            DivergenceError: a loss was infinite or not a number.
         """
         self.network.train()
         clock = time.perf_counter()
@@ -237,7 +238,7 @@ class Trainer:
         return rate
 
     def _forward_backward(self) -> tuple[Tensor, Tensor, int]:
-        """Gradients of one batch's mean loss; returns that loss, the errors made, the batch size."""
+        """Gradients of one batch's mean loss; returns the loss, the errors made, the batch size."""
         recipe, device = self.run.recipe, self.backend.device
         draw = self.order.batch(self.iteration)
         which = draw.images.to(device, non_blocking=True)
@@ -300,7 +301,7 @@ class Trainer:
     def _check_finite(self) -> None:
         bad = int(self._metrics.first_bad.item())
         if bad >= 0:
-            raise Divergence(bad)
+            raise DivergenceError(bad)
 
     def _measure(self, rate: float, clock: float) -> float:
         """Add a point to the curve; returns the clock."""
@@ -311,13 +312,11 @@ class Trainer:
         _, test_error = evaluate(self.network, *self.test, self.mean, self.backend)
         validation_error = None
         if len(self.validation[0]):
-            _, validation_error = evaluate(
-                self.network, *self.validation, self.mean, self.backend
-            )
+            _, validation_error = evaluate(self.network, *self.validation, self.mean, self.backend)
         now = time.perf_counter()
         self.seconds += now - clock
         if not math.isfinite(train_loss):
-            raise Divergence(self.iteration)
+            raise DivergenceError(self.iteration)
         self.points.append(
             Point(
                 self.iteration,

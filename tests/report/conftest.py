@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resnet_repro.recipe import Preset, merge, preset_recipe
-from resnet_repro.spec import Experiment, Run, load_experiment
+from resnet_repro.spec import Choices, Experiment, Run, load_experiment
 from resnet_repro.store import CurveRow, Provenance, RunFolder, Store, Summary
 
 POINTS = 12  # of a made-up curve
@@ -23,7 +23,7 @@ class Bench:
 
     def experiment(self, name: str, preset: Preset | None = None) -> Experiment:
         """A shipped experiment, at a preset of it."""
-        return load_experiment(name).choose(preset=preset)
+        return load_experiment(name).choose(Choices(preset=preset))
 
     def add(
         self,

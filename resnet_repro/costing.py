@@ -1,0 +1,49 @@
+"""Table 1 as data: every network's parameters and multiply-adds beside the paper's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from resnet_repro.networks import count_cost
+from resnet_repro.paper import load_facts
+from resnet_repro.store import csv_text
+
+__all__ = ["COLUMNS", "cost_csv"]
+
+COLUMNS = ("network", "parameters", "multiply_adds", "paper_flops", "agrees")
+_SUFFIXES = {"M": 1e6, "K": 1e3, "": 1.0}
+
+
+def cost_csv(networks: Sequence[str]) -> str:
+    """CSV with `COLUMNS`, one line per network.
+
+    `agrees` is yes when ours is within one unit of the last digit that the paper prints, for its
+    FLOPs (Table 1, Fig. 3: 3.6e9 is 3.5 to 3.7) and its parameters (Table 6: 0.27M is 0.26 to
+    0.28), and empty where the paper prints neither.
+    """
+    facts = load_facts()
+    rows = []
+    for network in networks:
+        cost = count_cost(network)
+        flops = facts.flops_of(network)
+        row = facts.cifar_result(network)
+        checks = []
+        if flops is not None:
+            checks.append(abs(cost.multiply_adds - flops) <= 0.1e9)
+        if row and row.parameters:
+            checks.append(_agrees(cost.parameters, row.parameters))
+        verdict = "" if not checks else "yes" if all(checks) else "no"
+        printed = "" if flops is None else f"{flops / 1e9:.1f}e9"
+        rows.append((network, cost.parameters, cost.multiply_adds, printed, verdict))
+    return csv_text(COLUMNS, rows)
+
+
+def _agrees(parameters: int, printed: str) -> bool:
+    """Whether a count is within one unit of the last digit of a number such as `0.27M`."""
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?([MK]?)", printed)
+    if not match:
+        raise ValueError(f"not a parameter count: {printed!r}")
+    unit = 10.0 ** -len(match[2] or "") * _SUFFIXES[match[3]]
+    value = float(printed.rstrip("MK")) * _SUFFIXES[match[3]]
+    return abs(parameters - value) <= unit

@@ -1,0 +1,76 @@
+"""Is this machine ready? Device, precision, data, disk, versions."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resnet_repro import __version__, data, provenance
+from resnet_repro.errors import ReproError
+from resnet_repro.store import Store
+from resnet_repro.training import choose_backend, hardware_name
+
+__all__ = ["Check", "examine"]
+
+LEAST_DISK = 1 << 30  # bytes; a checkpoint of ResNet-1202 and its predecessor take 0.4 GB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Literal["ok", "note", "problem"]
+    text: str
+
+
+def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
+    """Look at everything that a run needs; nothing is left behind."""
+    checks = [_python()]
+    try:
+        backend = choose_backend(device, "auto")
+        checks.append(
+            Check(
+                "device",
+                "ok",
+                f"{backend.device} ({hardware_name(backend.device)}), "
+                f"{backend.precision} arithmetic, {torch.get_num_threads()} threads",
+            )
+        )
+    except ReproError as error:
+        checks.append(Check("device", "problem", str(error)))
+    versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())
+    checks.append(Check("versions", "ok", f"resnet-repro {__version__}, {versions}"))
+    for dataset in data.describe(data_dir):
+        if dataset.prepared and dataset.official:
+            checks.append(Check(dataset.name, "ok", f"{dataset.images:,} images"))
+        elif dataset.prepared:
+            checks.append(Check(dataset.name, "note", dataset.note))
+        else:
+            how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} --download`"
+            checks.append(Check(dataset.name, "note", how))
+    return [*checks, *_results(store)]
+
+
+def _python() -> Check:
+    text = sys.version.split()[0]
+    return Check("python", "ok" if sys.version_info >= (3, 11) else "problem", text)
+
+
+def _results(store: Store) -> list[Check]:
+    try:
+        made = not store.root.exists()
+        store.check_writable()
+        if made:
+            store.root.rmdir()
+    except (ReproError, OSError) as error:
+        return [Check("results", "problem", str(error))]
+    folder = store.root if store.root.exists() else Path.cwd()
+    free = shutil.disk_usage(folder).free
+    verdict: Literal["ok", "problem"] = "ok" if free >= LEAST_DISK else "problem"
+    return [Check("results", verdict, f"{store.root}: writable, {free / 1e9:.1f} GB free")]

@@ -1,0 +1,141 @@
+"""Rules of claims as conditions on estimates, and what the estimates make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_repro.paper import BandRule, GapRule, LimitRule, OrderRule, Rule, SameRule
+from resnet_repro.report.estimates import Estimate, contrast
+from resnet_repro.report.results import Sample, network_title
+
+__all__ = ["Condition", "Outcome", "conditions_of", "weakest"]
+
+Outcome = Literal["confirmed", "consistent", "undecided", "contradicted"]
+_ORDER: tuple[Outcome, ...] = ("contradicted", "undecided", "consistent", "confirmed")
+Samples = Mapping[str, Sample]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that a claim predicts, what became of it, and the numbers in words."""
+
+    outcome: Outcome
+    text: str
+
+
+def weakest(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of a claim all of whose conditions must hold."""
+    return min(outcomes, key=_ORDER.index)
+
+
+def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condition]:
+    """The conditions of a rule. `changed` holds the runs with the changes of a `SameRule`."""
+    if isinstance(rule, OrderRule):
+        return [_order(low, high, samples, rule.margin) for low, high in rule.pairs]
+    if isinstance(rule, GapRule):
+        return [_gap(rule, samples)]
+    if isinstance(rule, LimitRule):
+        return [_limit(rule, samples)]
+    if isinstance(rule, BandRule):
+        return [_band(rule, samples)]
+    return [_same(rule, samples, changed)]
+
+
+def _order(low: str, high: str, samples: Samples, margin: float) -> Condition:
+    estimate = contrast([(1, samples[high]), (-1, samples[low])])
+    text = f"{_name(low, samples)}, {_name(high, samples)}: difference {_signed(estimate)}"
+    return Condition(positive(estimate, margin), text)
+
+
+def _gap(rule: GapRule, samples: Samples) -> Condition:
+    (wide_low, wide_high), (narrow_low, narrow_high) = rule.wider, rule.narrower
+    wide = contrast([(1, samples[wide_high]), (-1, samples[wide_low])])
+    narrow = contrast([(1, samples[narrow_high]), (-1, samples[narrow_low])])
+    growth = contrast(
+        [
+            (1, samples[wide_high]),
+            (-1, samples[wide_low]),
+            (-1, samples[narrow_high]),
+            (1, samples[narrow_low]),
+        ]
+    )
+    text = (
+        f"{network_title(wide_high)} minus {network_title(wide_low)} {wide.value:+.2f}, "
+        f"{network_title(narrow_high)} minus {network_title(narrow_low)} {narrow.value:+.2f}: "
+        f"growth {_signed(growth)}"
+    )
+    return Condition(positive(growth, rule.margin), text)
+
+
+def _limit(rule: LimitRule, samples: Samples) -> Condition:
+    sign = 1 if rule.side == "above" else -1
+    distance = contrast([(sign, samples[rule.network])], offset=-sign * rule.limit)
+    text = f"{_name(rule.network, samples)}; limit {rule.limit:g}"
+    return Condition(positive(distance, rule.margin), text)
+
+
+def _band(rule: BandRule, samples: Samples) -> Condition:
+    difference = contrast([(1, samples[rule.network])], offset=-rule.value)
+    text = (
+        f"{_name(rule.network, samples)}, paper {rule.value:.2f}: difference "
+        f"{_signed(difference)}, band ±{rule.band:g}"
+    )
+    return Condition(within(difference, rule.band, rule.margin), text)
+
+
+def _same(rule: SameRule, samples: Samples, changed: Samples) -> Condition:
+    difference = contrast([(1, changed[rule.network]), (-1, samples[rule.network])])
+    text = (
+        f"{_name(rule.network, samples)}, with {', '.join(rule.changes)} "
+        f"{_mean(changed[rule.network])}: difference {_signed(difference)}, band ±{rule.band:g}"
+    )
+    return Condition(within(difference, rule.band, rule.margin), text)
+
+
+def positive(estimate: Estimate, margin: float) -> Outcome:
+    """Judge the prediction that a quantity is above zero."""
+    low, high = estimate.low, estimate.high
+    if low is not None and low > 0:
+        return "confirmed"
+    if high is not None and high < 0:
+        return "contradicted"
+    if estimate.value > 0:
+        return "consistent"
+    missed = not estimate.several_seeds and estimate.value < -margin
+    return "contradicted" if missed else "undecided"
+
+
+def within(estimate: Estimate, band: float, margin: float) -> Outcome:
+    """Judge the prediction that a quantity is at most `band` away from zero."""
+    low, high = estimate.low, estimate.high
+    if low is not None and high is not None:
+        if -band <= low and high <= band:
+            return "confirmed"
+        if low > band or high < -band:
+            return "contradicted"
+    if abs(estimate.value) <= band:
+        return "consistent"
+    missed = not estimate.several_seeds and abs(estimate.value) > band + margin
+    return "contradicted" if missed else "undecided"
+
+
+def _name(network: str, samples: Samples) -> str:
+    return f"{network_title(network)} {_mean(samples[network])}"
+
+
+def _mean(sample: Sample) -> str:
+    """`8.61 ± 0.10 (3 seeds)`."""
+    assert sample.mean is not None, "samples of conditions are not empty"
+    seeds = f"{sample.count} seed{'s' if sample.count > 1 else ''}"
+    spread = "" if sample.std is None else f" ± {sample.std:.2f}"
+    return f"{sample.mean:.2f}{spread} ({seeds})"
+
+
+def _signed(estimate: Estimate) -> str:
+    """`+2.30, 95% interval +1.90 to +2.70`."""
+    text = f"{estimate.value:+.2f}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f", 95% interval {estimate.low:+.2f} to {estimate.high:+.2f}"
+    return text

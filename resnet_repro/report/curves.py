@@ -1,0 +1,197 @@
+"""Errors against iterations, in the manner of Fig. 1 and Fig. 6: train dashed, test bold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from resnet_repro.report.captions import add_caption
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell, network_title, networks_of
+from resnet_repro.report.style import colour_of, marker_of
+from resnet_repro.spec import CurvePanel, CurvesPlot, Experiment
+
+__all__ = ["curves_figure"]
+
+Part = Literal["train", "test"]
+LINES: dict[Part, dict[str, Any]] = {
+    "train": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
+    "test": {"linestyle": "-", "linewidth": 1.8},
+}
+PART_TITLES = {"train": "training error", "test": "test error"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An error in percent over iterations: mean, lowest and highest of the seeds."""
+
+    network: str
+    part: Part
+    iterations: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+
+
+def curves_figure(
+    experiment: Experiment, plot: CurvesPlot, cells: Sequence[Cell], group: Group
+) -> Figure:
+    """The panels of `plot` for one group's cells."""
+    wanted = networks_of(experiment)
+    panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
+    curves = [_panel_curves(panel, cells) for panel in panels]
+    axis = _error_axis(plot.error_axis, [curve for drawn in curves for curve in drawn])
+    unit, unit_label = _iteration_unit(group.iterations)
+    figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
+        _draw_panel(axes, panel, drawn, unit)
+        axes.set(title=panel.title, xlim=(0, group.iterations / unit), ylim=axis)
+        axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        _mark_rate_changes(axes, cells, unit)
+        _label_ends(axes, drawn, unit)
+    if any(len(panel.curves) > 1 for panel in panels):
+        _explain_lines(all_axes[0])
+    notes = []
+    if axis != plot.error_axis:
+        notes.append("error axis extended, the paper's ends at " + f"{plot.error_axis[1]:g}")
+    if any(curve.seeds > 1 for drawn in curves for curve in drawn):
+        notes.append("lines: mean, bands: lowest to highest of the seeds")
+    shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
+    add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
+    return figure
+
+
+def _panel_curves(panel: CurvePanel, cells: Sequence[Cell]) -> list[Curve]:
+    by_network = {cell.network: cell for cell in cells if cell.done}
+    found = [by_network[network] for network in panel.networks if network in by_network]
+    curves = [_average(cell, part) for cell in found for part in panel.curves]
+    return [curve for curve in curves if curve.iterations]
+
+
+def _average(cell: Cell, part: Part) -> Curve:
+    """The seeds' curves at the iterations that all of them measured."""
+    points = [
+        {r.iteration: r.train_error if part == "train" else r.test_error for r in run.curve()}
+        for run in cell.done
+    ]
+    points = [p for p in points if p]
+    shared = sorted(set.intersection(*(set(p) for p in points))) if points else []
+    columns = [[p[iteration] for p in points] for iteration in shared]
+    return Curve(
+        cell.network,
+        part,
+        tuple(shared),
+        tuple(fmean(c) for c in columns),
+        tuple(min(c) for c in columns),
+        tuple(max(c) for c in columns),
+        len(points),
+    )
+
+
+def _error_axis(paper: tuple[float, float], curves: Sequence[Curve]) -> tuple[float, float]:
+    """The paper's range if the later half of each curve mostly lies within it, else a wider one."""
+    typical = [median(curve.mean[len(curve.mean) // 2 :]) for curve in curves]
+    highest = max(typical, default=0.0)
+    if highest <= paper[1]:
+        return paper
+    return (paper[0], float(min(100, 10 * math.ceil(1.15 * highest / 10))))
+
+
+def _iteration_unit(iterations: int) -> tuple[int, str]:
+    """The paper's unit is 1e4; shorter runs get a smaller one."""
+    if iterations >= 10_000:
+        return 10_000, " (1e4)"
+    return (1_000, " (1e3)") if iterations >= 1_000 else (1, "")
+
+
+def _draw_panel(axes: Axes, panel: CurvePanel, curves: Sequence[Curve], unit: int) -> None:
+    for index, curve in enumerate(curves):
+        colour = colour_of(curve.network)
+        x = [iteration / unit for iteration in curve.iterations]
+        axes.plot(
+            x,
+            curve.mean,
+            color=colour,
+            marker=marker_of(curve.network) if curve.part == "test" else None,
+            markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
+            markersize=3,
+            label=f"{network_title(curve.network)} {curve.part}",
+            **LINES[curve.part],
+        )
+        if curve.seeds > 1:
+            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
+    axes.set_axisbelow(True)
+    if not curves:
+        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="0.4")
+
+
+def _explain_lines(axes: Axes) -> None:
+    """A key to the two kinds of line, where the paper has it; curves leave that corner free."""
+    keys = [Line2D([], [], color="0.3", **LINES[part], label=PART_TITLES[part]) for part in LINES]
+    axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
+
+
+def _mark_rate_changes(axes: Axes, cells: Sequence[Cell], unit: int) -> None:
+    """Faint lines where the learning rate is divided."""
+    runs = [run.run for cell in cells for run in cell.done if run.run is not None]
+    for milestone in sorted({m for run in runs for m in run.recipe.milestones}):
+        axes.axvline(milestone / unit, color="0.8", linewidth=0.6, linestyle=":", zorder=0)
+
+
+def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
+    """The networks' names at the right, each level with its curve's end unless they would touch."""
+    bottom, top = axes.get_ylim()
+    spacing = 0.062 * (top - bottom)
+    ends: dict[str, float] = {}
+    for curve in curves:  # test after train: the label belongs to the bold line where there is one
+        ends[curve.network] = curve.mean[-1]
+    names = sorted(ends, key=lambda network: ends[network])
+    heights = _spread([min(max(ends[n], bottom), top) for n in names], spacing, bottom, top)
+    right = axes.get_xlim()[1]
+    for network, height in zip(names, heights, strict=True):
+        axes.annotate(
+            network_title(network),
+            xy=(right, min(ends[network], top)),
+            xytext=(right * 1.045, height),
+            va="center",
+            fontsize=7.5,
+            color=colour_of(network),
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour_of(network),
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 1,
+            },
+        )
+
+
+def _spread(heights: Sequence[float], spacing: float, bottom: float, top: float) -> list[float]:
+    """Ascending heights, those that are nearer to each other than `spacing` moved apart."""
+    placed = list(heights)
+    for _ in range(200):
+        moved = False
+        for i in range(len(placed) - 1):
+            overlap = spacing - (placed[i + 1] - placed[i])
+            if overlap > 1e-9:
+                placed[i] -= overlap / 2
+                placed[i + 1] += overlap / 2
+                moved = True
+        lift = max(0.0, bottom - placed[0]) if placed else 0.0
+        placed = [height + lift for height in placed]
+        if not moved:
+            break
+    return [min(height, top) for height in placed]

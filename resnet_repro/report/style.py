@@ -1,0 +1,83 @@
+"""How the figures look, and how they become the same bytes each time.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; line style, width and the
+labels at the curves' ends carry the same information for readers of black and white prints.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from resnet_repro.names import parse_network
+
+__all__ = ["FigureFormat", "colour_of", "marker_of", "save", "styled"]
+
+FigureFormat = Literal["png", "svg", "pdf"]
+
+_COLOURS = {
+    20: "#E69F00",  # orange
+    32: "#56B4E9",  # sky blue
+    44: "#009E73",  # bluish green
+    56: "#D55E00",  # vermillion
+    110: "#000000",
+    1202: "#0072B2",  # blue
+}
+_OTHER_COLOURS = ("#CC79A7", "#7F7F7F", "#0072B2", "#009E73", "#E69F00", "#D55E00")
+_MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P"}
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "resnet-repro",  # otherwise every SVG gets new ids
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this style whatever the user's own matplotlib settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def colour_of(network: str) -> str:
+    """The colour of a depth, the same in every figure."""
+    depth = parse_network(network).depth
+    return _COLOURS.get(depth, _OTHER_COLOURS[(depth // 6) % len(_OTHER_COLOURS)])
+
+
+def marker_of(network: str) -> str:
+    """The marker of a depth, for black and white prints."""
+    return _MARKERS.get(parse_network(network).depth, "X")
+
+
+def save(figure: Figure, form: FigureFormat) -> bytes:
+    """The figure as a file without dates, so that the same results give the same bytes."""
+    undated = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    out = io.BytesIO()
+    figure.savefig(out, format=form, metadata=undated[form])
+    return out.getvalue()

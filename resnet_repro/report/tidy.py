@@ -1,0 +1,94 @@
+"""An experiment's tidy CSV: every number with its run, seed, preset and data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from resnet_repro.paper import load_facts
+from resnet_repro.report.results import Cell, collect, networks_of
+from resnet_repro.spec import Experiment
+from resnet_repro.store import StoredRun, csv_text
+
+__all__ = ["tidy_csv"]
+
+_RUN = ("experiment", "network", "preset", "dataset", "official", "precision", "seed", "run")
+_RESULT = (
+    "state",
+    "iterations",
+    "parameters",
+    "final_train_error",
+    "final_test_error",
+    "best_test_error",
+    "best_test_iteration",
+    "paper_error",
+    "paper_best_error",
+    "protocol",
+)
+_CURVE = ("iteration", "epoch", "lr", "train_error", "test_error")
+_RESPONSE = ("layer", "module", "std", "rank")
+
+
+def tidy_csv(experiment: Experiment, runs: Sequence[StoredRun]) -> str:
+    """What an experiment measured, one observation per line; errors in percent.
+
+    Training curves where the experiment draws curves, layer responses where it draws those, and
+    otherwise one line per run, failed and unfinished ones included. `paper_error` is what a mean
+    over seeds is compared with; `rank` counts the responses of a run from the largest, 1.
+
+    Raises:
+        StoreError: a run's curve or responses cannot be read.
+    """
+    cells = collect(networks_of(experiment), runs)
+    kind = experiment.plot.kind if experiment.plot else "results"
+    columns, observations = {
+        "curves": (_CURVE, _curve),
+        "responses": (_RESPONSE, _responses),
+        "results": (_RESULT, _result),
+    }[kind]
+    rows: list[list[Any]] = []
+    for cell in cells:
+        for run in cell.done if kind != "results" else (*cell.done, *cell.failed, *cell.unfinished):
+            rows += [
+                [*_identity(experiment, cell, run), *values] for values in observations(cell, run)
+            ]
+    return csv_text([*_RUN, *columns], rows)
+
+
+def _identity(experiment: Experiment, cell: Cell, run: StoredRun) -> list[Any]:
+    group = cell.group
+    official = "yes" if group.official else "no"
+    seed = run.summary.seed if run.summary else None
+    protocol = (group.preset, group.dataset, official, group.resolved)
+    return [experiment.name, cell.network, *protocol, seed, run.id]
+
+
+def _result(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
+    summary, paper = run.summary, load_facts().cifar_result(cell.network)
+    assert summary is not None, "runs of a cell have a summary"
+    state = "done" if run in cell.done else "failed" if run in cell.failed else "unfinished"
+    yield (
+        state,
+        summary.iterations,
+        summary.parameters,
+        summary.final_train_error,
+        summary.final_test_error,
+        summary.best_test_error,
+        summary.best_test_iteration,
+        paper.error.comparable if paper else None,
+        paper.error.printed if paper and paper.error.mean is not None else None,
+        cell.group.caption,
+    )
+
+
+def _curve(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
+    for row in run.curve():
+        yield (row.iteration, row.epoch, row.lr, row.train_error, row.test_error)
+
+
+def _responses(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
+    rows = run.responses()
+    ranked = sorted(rows, key=lambda row: (-row[2], row[0]))
+    ranks = {layer: rank for rank, (layer, _, _) in enumerate(ranked, start=1)}
+    for layer, module, std in rows:
+        yield (layer, module, std, ranks[layer])
