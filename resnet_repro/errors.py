@@ -6,7 +6,15 @@ command line prints the lines and exits with the code. Anything else that escape
 
 from __future__ import annotations
 
-__all__ = ["BusyError", "ConfigError", "DataError", "ReproError", "StoreError", "nearest"]
+__all__ = [
+    "BusyError",
+    "ConfigError",
+    "DataError",
+    "ReproError",
+    "StoreError",
+    "nearest",
+    "plain",
+]
 
 
 class ReproError(Exception):
@@ -37,6 +45,12 @@ class StoreError(ReproError):
     """The results folder cannot be read or written."""
 
     exit_code = 1
+
+
+def plain(text: str, longest: int) -> str:
+    """Foreign text for an error message: of bounded length, without control characters."""
+    cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return cut if cut.isprintable() else ascii(cut)[1:-1]
 
 
 def nearest(word: str, known: list[str]) -> str:

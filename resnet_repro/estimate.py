@@ -1,17 +1,19 @@
-"""How long a run takes on this machine: from runs measured here, else a labelled guess."""
+"""How long a run takes on this machine: from runs and benchmarks here, else a labelled guess."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_repro.machine import cpu_features, cpu_name, usable_cores
 from resnet_repro.names import parse_network
 from resnet_repro.spec import Run
-from resnet_repro.store import StoredRun
+from resnet_repro.store import Store
 
-__all__ = ["Estimator", "cifar_multiply_adds"]
+__all__ = ["BENCH", "Estimator", "cifar_multiply_adds"]
+
+BENCH = "bench"  # name of the CSV that `resnet-repro bench` writes
 
 TEST_IMAGES = {"cifar10": 10_000, "synthetic": 2_000}
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
@@ -55,23 +57,47 @@ def _gpu_name() -> str | None:
 @dataclass(frozen=True)
 class _Speed:
     network: str
+    hardware: str
     images_per_second: float
 
 
-class Estimator:
-    """Estimates from the speed of runs that were trained on this machine's device."""
+def _measured_runs(store: Store) -> list[_Speed]:
+    """Speeds of the runs that were trained into a store."""
+    return [
+        _Speed(s.network, s.provenance.hardware, s.images_per_second)
+        for run in store.all_runs()
+        if run.problem is None
+        and (s := run.summary) is not None
+        and s.images_per_second
+        and s.iteration >= FEWEST_ITERATIONS
+    ]
 
-    def __init__(self, stored: Sequence[StoredRun], device: str = "auto") -> None:
+
+def _benchmarks(store: Store) -> list[_Speed]:
+    """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
+    try:
+        with store.csv_path(BENCH).open(newline="") as file:
+            return [
+                _Speed(row["network"], row["hardware"], float(row["images_per_second"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
+        return []
+
+
+class Estimator:
+    """Estimates from speeds that were measured on this machine's device."""
+
+    def __init__(self, store: Store, device: str = "auto") -> None:
         gpu = _gpu_name() if device == "auto" or device.startswith("cuda") else None
         self.hardware = gpu or cpu_name()
-        self._speeds = [
-            _Speed(s.network, s.images_per_second)
-            for run in stored
-            if run.problem is None
-            and (s := run.summary) is not None
-            and s.images_per_second
-            and s.iteration >= FEWEST_ITERATIONS
-            and s.provenance.hardware == self.hardware
+        # A benchmark has the machine to itself, so it goes before runs of the same network.
+        bench = [s for s in _benchmarks(store) if s.hardware == self.hardware]
+        known = {s.network for s in bench}
+        self._speeds = bench + [
+            s
+            for s in _measured_runs(store)
+            if s.hardware == self.hardware and s.network not in known
         ]
         if gpu:
             self._guess = GUESSED_GPU_RATE

@@ -88,7 +88,7 @@ def parse_network(text: str) -> NetworkName:
         near = [d for d in near if d <= _DEEPEST] or [20, 110]
         raise ConfigError(
             f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
-            f"(nearest: {', '.join(str(d) for d in near)}), ImageNet networks 18, 34, 50, 101 or 152"
+            f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
         )
     option: Option | None = None
     if residual:

@@ -103,7 +103,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
     stored = store.all_runs()
-    estimator = Estimator(stored)
+    estimator = Estimator(store)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
     return [_run_line(run, store.get(run), estimator) for run in runs]
@@ -111,7 +111,7 @@ def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
 
 def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> list[RunLine]:
     """What `run` would do, with the time that each run still needs; touches nothing."""
-    estimator = Estimator(store.all_runs(), device)
+    estimator = Estimator(store, device)
     lines = []
     for run in runs:
         line = _run_line(run, store.get(run), estimator)
@@ -128,7 +128,7 @@ def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[Ex
     stored = store.all_runs()
     finished = {s.id for s in stored if s.finished}
     begun = {s.id: s.summary.iteration for s in stored if s.summary}
-    estimator = Estimator(stored)
+    estimator = Estimator(store)
     lines = []
     for experiment in experiments:
         for preset in PRESETS:

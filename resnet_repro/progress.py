@@ -6,10 +6,11 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from resnet_repro.durations import format_duration
 
@@ -164,35 +165,35 @@ class LiveProgress(QuietProgress):
     ) -> None:
         self._rows.pop(run.id, None)
         self._rows[run.id] = (state, summary, rate, left)
-        self._live.update(self._table())
+        self._live.update(self._view())
 
-    def _table(self) -> Table:
-        narrow = self.console.width < 100
-        table = Table.grid(padding=(0, 1))
+    def _view(self) -> Group:
+        """The runs, latest last: one line each, or two where the terminal is narrow."""
+        narrow = self.console.width < 110
         hidden = max(0, len(self._rows) - SHOWN_RUNS)
-        if hidden:
-            table.add_row(f"... {hidden} more above")
+        lines: list[RenderableType] = [f"... {hidden} more above"] if hidden else []
         for run_id, (state, summary, rate, left) in list(self._rows.items())[hidden:]:
-            name = run_id.rsplit("-", 1)[0] if narrow else run_id
-            if state != "running":
-                table.add_row(name, _ending(state, summary))
+            if state != "running" or summary is None:
+                ending = "starting" if state == "running" else _ending(state, summary)
+                lines.append(Text(f"{run_id}  {ending}", overflow="fold"))
                 continue
-            if summary is None:
-                table.add_row(name, "starting")
-                continue
-            bar = ProgressBar(summary.iterations, summary.iteration, width=10 if narrow else 24)
-            cells = [
+            speed = summary.images_per_second
+            facts = [
                 f"{summary.iteration:,}/{summary.iterations:,}",
-                f"{format_duration(left)} left",
+                f"lr {rate:g}",
                 _errors(summary),
+                f"{speed:,.0f} images/s" if speed else "",
+                f"{format_duration(left)} left",
             ]
-            if not narrow:
-                speed = summary.images_per_second
-                cells += [f"lr {rate:g}", f"{speed:,.0f} images/s" if speed else ""]
-            line = Table.grid(padding=(0, 2))
-            line.add_row(bar, *cells)
-            table.add_row(name, line)
-        return table
+            bar = ProgressBar(summary.iterations, summary.iteration, width=16)
+            line = Table.grid(padding=(0, 1))
+            if narrow:
+                lines.append(Text(run_id, overflow="fold"))
+                line.add_row("", bar, Text("  ".join(filter(None, facts)), overflow="fold"))
+            else:
+                line.add_row(run_id, bar, "  ".join(filter(None, facts)))
+            lines.append(line)
+        return Group(*lines)
 
 
 def make_progress(quiet: bool = False) -> QuietProgress:

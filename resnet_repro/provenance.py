@@ -34,7 +34,11 @@ def code_version() -> tuple[str, bool | None]:
 
 def _git(root: Path, *arguments: str) -> str:
     result = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
     return result.stdout
 

@@ -89,7 +89,7 @@ class Recipe(_Frozen):
         le=65_536,
     )
     learning_rate: Real = _field(0.1, "paper", "section 4.2", gt=0, le=100)
-    milestones: tuple[Count, ...] = _field(
+    milestones: tuple[Annotated[Count, Field(le=10_000_000)], ...] = _field(
         (32_000, 48_000), "paper", "iterations at which the rate is divided; section 4.2"
     )
     learning_rate_divisor: Real = _field(10.0, "paper", "section 4.2", gt=1, le=1e6)

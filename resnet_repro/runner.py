@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import filelock
 import torch
@@ -14,7 +14,15 @@ import torch
 from resnet_repro import data, provenance
 from resnet_repro.analysis import measure_responses
 from resnet_repro.data import Dataset
-from resnet_repro.errors import DataError, StoreError
+from resnet_repro.errors import DataError, ReproError, StoreError
+from resnet_repro.observe import (
+    EventFiles,
+    GradientRecord,
+    Observer,
+    has_events,
+    measure_afterwards,
+    write_events,
+)
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
 from resnet_repro.store import CurveRow, Provenance, RunFolder, Store, StoredRun, Summary
@@ -24,6 +32,7 @@ from resnet_repro.training import (
     DivergenceError,
     Trainer,
     build_for,
+    check_fits,
     choose_backend,
     hardware_name,
     pack,
@@ -47,6 +56,8 @@ class Options:
     fail_fast: bool = False
     checkpoint_every: float = 60.0  # seconds
     command: str = "resnet-repro run"
+    observe_gradients: frozenset[str] = frozenset()  # ids of runs to measure while they train
+    tensorboard: bool = False
 
 
 class Progress(Protocol):
@@ -71,6 +82,7 @@ class Runner:
     def __init__(self, store: Store, options: Options, stop: StopFlag, progress: Progress) -> None:
         self.store, self.options, self.stop, self.progress = store, options, stop, progress
         self._datasets: dict[str, Dataset] = {}
+        self._told_locked: set[str] = set()
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
         """Train what is missing; returns the outcome of every run that was looked at.
@@ -103,32 +115,37 @@ class Runner:
         stored = self.store.get(run)
         if not self.options.force and (known := self._already(run, stored)):
             return known
+        # Nothing is written before data and device are known to be there.
+        check_fits(run, self.dataset(run.dataset))
+        choose_backend(self.options.device, run.precision)
         folder = self.store.folder(run)
+        folder.make()
+        lock = filelock.FileLock(folder.lock, timeout=0)
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(folder.lock, timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            self.progress.ended(run, "locked", stored.summary)
+            if run.id not in self._told_locked:
+                self._told_locked.add(run.id)
+                self.progress.ended(run, "locked", stored.summary)
             return "locked"
         except OSError as error:
-            raise StoreError(f"cannot write {folder.path}: {error.strerror}") from error
+            raise StoreError(f"cannot lock {folder.lock}: {error.strerror}") from error
         try:
+            folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
-            if not self.options.force and (known := self._already(run, stored)):
-                return known
             if self.options.force:
                 folder.clear()
-            return self._train(run, folder)
+                stored = self.store.get(run)
+            elif known := self._already(run, stored):
+                return known
+            return self._train(run, folder, stored)
         finally:
             lock.release()
 
     def _already(self, run: Run, stored: StoredRun) -> Outcome | None:
-        """The outcome of a run that needs no training, or None."""
-        if stored.problem:
-            self.progress.note(f"{run.id}: {stored.problem}; --force trains it again")
-            self.progress.ended(run, "failed", None)
-            return "failed"
+        """The outcome of a run that needs no training, or that must not be touched, or None."""
+        if stored.problem and not stored.repairable:
+            return self._unusable(run, stored)
         if stored.finished:
             self.progress.ended(run, "done", stored.summary)
             return "done"
@@ -138,47 +155,97 @@ class Runner:
             return "failed"
         return None
 
-    def _train(self, run: Run, folder: RunFolder) -> Outcome:
+    def _unusable(self, run: Run, stored: StoredRun) -> Outcome:
+        self.progress.note(f"{run.id}: {stored.problem}; --force trains it again")
+        self.progress.ended(run, "failed", None)
+        return "failed"
+
+    def _train(self, run: Run, folder: RunFolder, stored: StoredRun) -> Outcome:
         dataset = self.dataset(run.dataset)
-        backend = choose_backend(self.options.device, run.precision)
-        trainer, backend = self._prepare(run, folder, dataset, backend)
-        session = _Session(self, run, folder, trainer, dataset)
+        begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
+        trainer = self._resume(run, folder, dataset)
+        if trainer is None and stored.problem and stored.holds_result:
+            return self._unusable(run, stored)
+        if stored.problem:
+            self._say_repaired(run, folder, stored)
+        if trainer is None:
+            if begun:
+                self.progress.note(f"{run.id}: no usable checkpoint, starting over")
+            trainer = Trainer(run, dataset, choose_backend(self.options.device, run.precision))
+        session = _Session(self, run, folder, trainer, dataset, self._observers(run, folder))
         self.progress.started(run, trainer.iteration)
         session.begin()
+        outcome: Literal["done", "stopped", "failed"]
         try:
-            finished = trainer.train(session)
+            outcome = "done" if trainer.train(session) else "stopped"
+            session.end(outcome)
         except DivergenceError as error:
-            session.end("failed", str(error))
-            self.progress.ended(run, "failed", session.summary)
-            return "failed"
-        session.end("done" if finished else "stopped")
-        outcome: Outcome = "done" if finished else "stopped"
+            outcome = "failed"
+            session.end(outcome, str(error))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise ReproError(
+                f"{run.id}: not enough memory on {trainer.backend.device}; it continues from the "
+                "last checkpoint when there is more"
+            ) from error
         self.progress.ended(run, outcome, session.summary)
         return outcome
 
-    def _prepare(
-        self, run: Run, folder: RunFolder, dataset: Dataset, backend: Backend
-    ) -> tuple[Trainer, Backend]:
-        """A trainer that continues from the newest good checkpoint, or starts over."""
-        found = False
-        for name, content in folder.checkpoints():
-            found = True
+    def _say_repaired(self, run: Run, folder: RunFolder, stored: StoredRun) -> None:
+        """Tell what the training is about to write anew; torn measurements are made anew."""
+        self.progress.note(f"{run.id}: {stored.problem}; written anew")
+        for path, read in (
+            (folder.responses, stored.responses),
+            (folder.gradients, stored.gradients),
+        ):
             try:
-                state = unpack(content)
-                precision = state.get("precision")
-                if precision in ("fp32", "bf16") and precision != backend.precision:
-                    self.progress.note(
-                        f"{run.id} was begun in {precision} and continues in {precision}"
-                    )
-                    backend = replace(backend, precision=precision)
-                trainer = Trainer(run, dataset, backend)
-                trainer.load_state(state)
-                return trainer, backend
+                read()
+            except StoreError:
+                folder.remove(path)
+
+    def _observers(self, run: Run, folder: RunFolder) -> list[Observer]:
+        """Who looks on while this run is trained."""
+        observers: list[Observer] = []
+        if run.id in self.options.observe_gradients:
+            observers.append(GradientRecord(folder))
+        if self.options.tensorboard:
+            observers.append(EventFiles(folder.tensorboard))
+        return observers
+
+    def _resume(self, run: Run, folder: RunFolder, dataset: Dataset) -> Trainer | None:
+        """A trainer that continues from the newest good checkpoint, or None if there is none.
+
+        Raises:
+            StoreError: no checkpoint is good, and one could not be read: it may be good.
+        """
+        backend = choose_backend(self.options.device, run.precision)
+        trainer, damaged, unreadable = None, [], None
+        for path in folder.checkpoints():
+            try:
+                trainer = self._continue(run, dataset, backend, unpack(path.read_bytes()))
             except CheckpointError as error:
-                self.progress.note(f"{run.id}: {name} is not used: {error}")
-        if found:
-            self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        return Trainer(run, dataset, backend), backend
+                self.progress.note(f"{run.id}: {path.name} is not used: {error}")
+                damaged.append(path)
+            except OSError as error:
+                unreadable = StoreError(f"cannot read {path}: {error.strerror}")
+            else:
+                break
+        if trainer is None and unreadable:
+            raise unreadable
+        for path in damaged:
+            folder.set_aside(path)
+        return trainer
+
+    def _continue(
+        self, run: Run, dataset: Dataset, backend: Backend, state: dict[str, Any]
+    ) -> Trainer:
+        """A trainer that goes on from a checkpoint's state, in its precision."""
+        precision = state.get("precision")
+        if precision in ("fp32", "bf16") and precision != backend.precision:
+            self.progress.note(f"{run.id} was begun in {precision} and continues in {precision}")
+            backend = replace(backend, precision=precision)
+        trainer = Trainer(run, dataset, backend)
+        trainer.load_state(state)
+        return trainer
 
     def dataset(self, name: str) -> Dataset:
         """The data set, loaded once."""
@@ -193,25 +260,15 @@ class Runner:
         """
         without_weights = []
         for run in runs:
+            if self.stop.reason:
+                break
             stored = self.store.get(run)
             if not stored.finished or (stored.folder.responses.exists() and not self.options.force):
                 continue
-            network = self._trained_network(run, stored)
-            if network is None:
+            trainer = self._trained(run, stored)
+            if trainer is None:
                 without_weights.append(run.id)
                 continue
-            dataset = self.dataset(run.dataset)
-            assert stored.summary is not None
-            if dataset.identity.sha256 != stored.summary.provenance.dataset.get("sha256"):
-                raise DataError(
-                    f"{run.id} was trained on another copy of {run.dataset} than the one here"
-                )
-            trainer = Trainer(
-                run,
-                dataset,
-                choose_backend(self.options.device, stored.summary.provenance.precision),
-            )
-            trainer.network.load_state_dict(network)
             rows = measure_responses(
                 trainer.network, trainer.test[0], trainer.mean, trainer.backend.autocast
             )
@@ -219,17 +276,67 @@ class Runner:
             self.progress.note(f"{run.id}: responses of {len(rows)} layers measured")
         return without_weights
 
+    def measure_gradients(self, runs: Sequence[Run]) -> list[str]:
+        """Measure what finished runs lack of their signals and gradients at the start and end.
+
+        Returns the ids of finished runs whose weights are not here.
+        """
+        without_weights = []
+        for run in runs:
+            if self.stop.reason:
+                break
+            stored = self.store.get(run)
+            if not stored.finished:
+                continue
+            rows = stored.gradients()
+            if {0, run.recipe.iterations} <= {row.iteration for row in rows}:
+                continue
+            trainer = self._trained(run, stored)
+            if trainer is None:
+                without_weights.append(run.id)
+                continue
+            stored.folder.write_gradients(measure_afterwards(trainer, rows))
+            self.progress.note(f"{run.id}: signals and gradients measured at the start and end")
+        return without_weights
+
+    def write_events(self, runs: Sequence[Run]) -> None:
+        """Write TensorBoard's event file of finished runs that have none."""
+        for run in runs:
+            stored = self.store.get(run)
+            if stored.finished and not has_events(stored.folder.tensorboard):
+                write_events(stored.folder.tensorboard, stored.curve())
+
+    def _trained(self, run: Run, stored: StoredRun) -> Trainer | None:
+        """A trainer that holds a finished run's weights, or None if they are not here.
+
+        Raises:
+            DataError: the data set here is not the one that it was trained on.
+        """
+        weights = self._trained_network(run, stored)
+        if weights is None:
+            return None
+        dataset = self.dataset(run.dataset)
+        assert stored.summary is not None
+        if dataset.identity.sha256 != stored.summary.provenance.dataset.get("sha256"):
+            raise DataError(
+                f"{run.id} was trained on another copy of {run.dataset} than the one here"
+            )
+        backend = choose_backend(self.options.device, stored.summary.provenance.precision)
+        trainer = Trainer(run, dataset, backend)
+        trainer.network.load_state_dict(weights)
+        return trainer
+
     def _trained_network(self, run: Run, stored: StoredRun) -> dict[str, torch.Tensor] | None:
         """The final weights of a finished run, or None if its checkpoint is not here."""
-        for name, content in stored.folder.checkpoints():
+        for path in stored.folder.checkpoints():
             try:
-                state = unpack(content)
+                state = unpack(path.read_bytes())
                 if state["iteration"] == run.recipe.iterations and state["run"] == run.id:
                     build_for(run, 10).load_state_dict(state["network"])
                     weights: dict[str, torch.Tensor] = state["network"]
                     return weights
-            except (CheckpointError, KeyError, RuntimeError) as error:
-                self.progress.note(f"{run.id}: {name} is not used: {error}")
+            except (CheckpointError, KeyError, TypeError, RuntimeError, OSError) as error:
+                self.progress.note(f"{run.id}: {path.name} is not used: {error}")
         return None
 
 
@@ -237,9 +344,16 @@ class _Session:
     """One sitting of one run: stores what the trainer has got to, and asks when to stop."""
 
     def __init__(
-        self, runner: Runner, run: Run, folder: RunFolder, trainer: Trainer, dataset: Dataset
+        self,
+        runner: Runner,
+        run: Run,
+        folder: RunFolder,
+        trainer: Trainer,
+        dataset: Dataset,
+        observers: Sequence[Observer],
     ) -> None:
         self.runner, self.run, self.folder, self.trainer = runner, run, folder, trainer
+        self.observers = observers
         self.last_checkpoint = self.last_note = time.monotonic()
         earlier = runner.store.get(run).summary if trainer.iteration else None
         code, dirty = provenance.code_version()
@@ -265,9 +379,13 @@ class _Session:
         self.folder.write_config(self.run)
         self._write_curve()
         self.folder.write_summary(self.summary)
+        for observer in self.observers:
+            observer.begin(self.trainer)
 
     def end(self, state: Literal["done", "failed", "stopped"], failure: str | None = None) -> None:
         """Store the last state; the summary comes last, so that `done` means that all is there."""
+        for observer in self.observers:
+            observer.end()
         if state != "failed":
             self._save()
         self._write_curve()
@@ -290,6 +408,8 @@ class _Session:
     def on_point(self, trainer: Trainer) -> None:
         """Store the curve with its new point."""
         self._write_curve()
+        for observer in self.observers:
+            observer.on_point(trainer)
         self._tell(trainer.points[-1].lr)
 
     def _save(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -37,7 +38,8 @@ class StopFlag:
         for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
             number = getattr(signal, name, None)  # SIGUSR1 is unknown to Windows
             if number is not None:
-                self._before[number] = signal.signal(number, self._handle)
+                before = signal.signal(number, self._handle)
+                self._before[number] = signal.SIG_DFL if before is None else before
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +48,9 @@ class StopFlag:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signalled and number == signal.SIGINT:
-            sys.stderr.write("\ninterrupted again: stopping at once\n")
-            sys.stderr.flush()
+            # Not sys.stderr: its buffer may be in use. The live view hides the cursor: show it.
+            shown = b"\x1b[?25h" if sys.stderr.isatty() else b""
+            with contextlib.suppress(OSError):
+                os.write(2, shown + b"\ninterrupted again: stopping at once\n")
             os._exit(130)
         self.signalled = signal.Signals(number).name

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from resnet_repro.errors import ConfigError
+from resnet_repro.errors import ConfigError, plain
 
 __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 
@@ -45,10 +45,18 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                        None, None, f"the key {key.value[:60]!r} stands twice", key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse `<<`: a few dozen merges of merges make a mapping that fills the memory."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merging with << is not supported", key.start_mark
+                )
 
 
 @dataclass(frozen=True)
@@ -101,14 +109,16 @@ def parse_yaml(text: str, name: str) -> Document:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{place}: not valid YAML: {problem}") from error
+        raise ConfigError(f"{place}: not valid YAML: {plain(problem, 200)}") from error
     return Document(data, name, node)
 
 
 def read_yaml(path: Path) -> Document:
     """Read a YAML file; see `parse_yaml`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(4 * LARGEST_FILE + 1)
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a UTF-8 text file") from error
     except OSError as error:

@@ -7,7 +7,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from resnet_repro.errors import DataError
+from resnet_repro.errors import DataError, plain
 
 __all__ = ["is_archive", "unpack"]
 
@@ -38,7 +38,8 @@ def unpack(archive: Path, folder: Path) -> None:
                 _refuse_escape(archive, member)
                 tar.extract(member, folder, filter="data")
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{archive.name} is damaged or not a tar archive: {error}") from error
+        reason = plain(str(error), 200)
+        raise DataError(f"{archive.name} is damaged or not a tar archive: {reason}") from error
 
 
 def _refuse_escape(archive: Path, member: tarfile.TarInfo) -> None:
@@ -52,4 +53,5 @@ def _refuse_escape(archive: Path, member: tarfile.TarInfo) -> None:
         reason = "is neither file nor folder"
     else:
         return
-    raise DataError(f"{archive.name}: member {member.name!r} {reason}; refusing to unpack it")
+    name = plain(member.name, 100)
+    raise DataError(f"{archive.name}: member '{name}' {reason}; refusing to unpack it")

@@ -11,7 +11,7 @@ from pathlib import Path
 from resnet_repro.data import cifar10, synthetic
 from resnet_repro.data.cache import read_cache, read_record, verify_cache, write_cache
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.errors import ConfigError, DataError, nearest
+from resnet_repro.errors import ConfigError, DataError, nearest, plain
 
 __all__ = ["DATASETS", "DatasetStatus", "describe", "load", "prepare", "verify"]
 
@@ -162,7 +162,8 @@ def _prepare_cifar10(
         progress(f"writing {data_dir / 'cifar10'}")
         return write_cache("cifar10", data_dir, found, replace=replace)
     except OSError as error:
-        raise DataError(f"cannot prepare cifar10 in {data_dir}: {error}") from error
+        reason = plain(str(error), 300)
+        raise DataError(f"cannot prepare cifar10 in {data_dir}: {reason}") from error
 
 
 def _verified(name: str, folder: Path) -> Dataset | None:

@@ -19,7 +19,7 @@ from resnet_repro.data.batches import (
     join_batches,
 )
 from resnet_repro.data.dataset import Source, SourceFile
-from resnet_repro.errors import DataError
+from resnet_repro.errors import DataError, plain
 
 __all__ = ["read_python_version"]
 
@@ -72,7 +72,7 @@ def _parse_batch(name: str, data: bytes) -> Batch:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # a malformed pickle can raise nearly anything
         raise DataError(
-            f"{name} is not a readable pickle: {error or type(error).__name__}"
+            f"{name} is not a readable pickle: {plain(str(error), 200) or type(error).__name__}"
         ) from None
     if not isinstance(values, dict):
         raise DataError(f"{name} is not a batch: it holds no dictionary")
@@ -111,7 +111,8 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return known[f"{module}.{name}"]
         except KeyError:
-            raise DataError(f"refusing a pickle that asks for {module}.{name}") from None
+            wanted = plain(f"{module}.{name}", 100)
+            raise DataError(f"refusing a pickle that asks for {wanted}") from None
 
 
 def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray[Any, Any]:

@@ -8,6 +8,7 @@ colour nor position gives the class away: a linear classifier on the pixels gets
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -70,6 +71,7 @@ _TEXTURES = ("plain", "striped")
 CLASSES = tuple(f"{texture} {shape}" for shape in _SHAPES for texture in _TEXTURES)
 
 
+@functools.cache
 def generate(seed: int = 0) -> Dataset:
     """Generate the data set of `seed`: 10,000 training and 2,000 test images, classes balanced."""
     random = np.random.Generator(np.random.PCG64(seed))

@@ -5,7 +5,16 @@ A rule speaks of one quantity, measured on every run and averaged over seeds:
 `final_test_error`, `final_train_error`   percent, of the last iterate
 `mean_response`                           mean over the 3x3 layers of the standard deviation of the
                                           layer's response (Fig. 7)
-`ten_crop_error`, `early_error`, `gradient_norm`   not measured yet; such a claim says why
+`weakest_signal`                          the smallest standard deviation of any 3x3 layer's output,
+                                          at any moment measured, from initialisation to the end
+`gradient_vanishing`                      how far the smallest gradient norm of any 3x3 layer lies
+                                          below that of the last one, in powers of ten, at the
+                                          moment when it is farthest
+`gradient_spread`                         how far apart the largest and the smallest of these norms
+                                          lie, in powers of ten: the median of all moments measured
+                                          after the first iteration
+`initial_gradient_spread`                 the same at initialisation
+`ten_crop_error`, `early_error`           not measured yet; such a claim says why
 """
 
 from __future__ import annotations
@@ -20,6 +29,7 @@ from resnet_repro.names import parse_network
 from resnet_repro.paper.reading import Frozen, read_package_file
 
 __all__ = [
+    "MEASURED_BY",
     "BandRule",
     "Claim",
     "GapRule",
@@ -37,8 +47,19 @@ Quantity = Literal[
     "mean_response",
     "ten_crop_error",
     "early_error",
-    "gradient_norm",
+    "weakest_signal",
+    "gradient_vanishing",
+    "gradient_spread",
+    "initial_gradient_spread",
 ]
+# What an experiment has to `measure` beyond training its runs.
+MEASURED_BY: dict[Quantity, Literal["responses", "gradients"]] = {
+    "mean_response": "responses",
+    "weakest_signal": "gradients",
+    "gradient_vanishing": "gradients",
+    "gradient_spread": "gradients",
+    "initial_gradient_spread": "gradients",
+}
 
 
 class _Rule(Frozen):
@@ -82,16 +103,16 @@ class GapRule(_Rule):
 
 
 class LimitRule(_Rule):
-    """The quantity of one network lies below or above a limit."""
+    """The quantity of each network lies below or above a limit."""
 
     kind: Literal["limit"]
-    network: str
+    each: tuple[str, ...] = Field(min_length=1)
     side: Literal["below", "above"]
     limit: float
 
     @property
     def networks(self) -> tuple[str, ...]:
-        return (self.network,)
+        return self.each
 
 
 class BandRule(_Rule):

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Literal
 
 from resnet_repro.paper import Claim, Quantity, SameRule
 from resnet_repro.report.conditions import Condition, Outcome, conditions_of, weakest
 from resnet_repro.report.groups import Group
+from resnet_repro.report.quantities import measure
 from resnet_repro.report.results import Cell, Sample, collect, groups_in, network_title
 from resnet_repro.store import StoredRun
 
@@ -125,26 +125,6 @@ def _samples(quantity: Quantity, cells: Cells) -> dict[str, Sample]:
     return {network: sample for network, sample in samples.items() if sample.count}
 
 
-def measure(quantity: Quantity, run: StoredRun) -> float | None:
-    """A quantity of one finished run, or None where it was not measured."""
-    if run.summary is None:
-        return None
-    match quantity:
-        case "final_test_error":
-            return run.summary.final_test_error
-        case "final_train_error":
-            return run.summary.final_train_error
-        case "mean_response":
-            return _mean_response(run)
-        case _:
-            return None
-
-
-def _mean_response(run: StoredRun) -> float | None:
-    rows = run.responses()
-    return fmean(std for _, _, std in rows) if rows else None
-
-
 def _word(conditions: Sequence[Condition], group: Group, failures: bool) -> Outcome:
     word = weakest([condition.outcome for condition in conditions])
     if word == "confirmed" and failures:
@@ -166,9 +146,9 @@ def _lacking(missing: Sequence[str], members: Cells) -> str:
 
 def _numbers(conditions: Sequence[Condition], group: Group, used: Sequence[Cell]) -> str:
     text = "; ".join(condition.text for condition in conditions)
-    failed = [f"{network_title(c.network)} {len(c.failed)}" for c in used if c.failed]
+    failed = [f"{network_title(c.network)} ({len(c.failed)})" for c in used if c.failed]
     if failed:
-        text += f"; failed seeds: {', '.join(failed)}"
+        text += f"; failed seeds left out: {', '.join(failed)}"
     if not group.faithful:
         opposed = any(condition.outcome == "contradicted" for condition in conditions)
         text += "; the trend here is opposite" if opposed else "; trend only"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from resnet_repro.paper import BandRule, GapRule, LimitRule, OrderRule, Rule, SameRule
 from resnet_repro.report.estimates import Estimate, contrast
+from resnet_repro.report.quantities import UNITS
 from resnet_repro.report.results import Sample, network_title
 
 __all__ = ["Condition", "Outcome", "conditions_of", "weakest"]
@@ -37,7 +38,7 @@ def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condit
     if isinstance(rule, GapRule):
         return [_gap(rule, samples)]
     if isinstance(rule, LimitRule):
-        return [_limit(rule, samples)]
+        return [_limit(network, rule, samples) for network in rule.each]
     if isinstance(rule, BandRule):
         return [_band(rule, samples)]
     return [_same(rule, samples, changed)]
@@ -69,10 +70,12 @@ def _gap(rule: GapRule, samples: Samples) -> Condition:
     return Condition(positive(growth, rule.margin), text)
 
 
-def _limit(rule: LimitRule, samples: Samples) -> Condition:
+def _limit(network: str, rule: LimitRule, samples: Samples) -> Condition:
     sign = 1 if rule.side == "above" else -1
-    distance = contrast([(sign, samples[rule.network])], offset=-sign * rule.limit)
-    text = f"{_name(rule.network, samples)}; limit {rule.limit:g}"
+    distance = contrast([(sign, samples[network])], offset=-sign * rule.limit)
+    side = "at least" if rule.side == "above" else "at most"
+    limit = f"{side} {rule.limit:g}{UNITS.get(rule.quantity, '')}"
+    text = f"{_name(network, samples)}, predicted {limit}"
     return Condition(positive(distance, rule.margin), text)
 
 

@@ -2,78 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from resnet_repro.paper import Claim
+from resnet_repro.paper import MEASURED_BY, Claim
 from resnet_repro.report.claims import Verdict
-from resnet_repro.report.commands import run_command
 from resnet_repro.report.figures import drawable_cells, figure_names
 from resnet_repro.report.groups import Group
-from resnet_repro.report.markdown import bullets
 from resnet_repro.report.rendering import render_table
+from resnet_repro.report.results import collect, networks_of
+from resnet_repro.report.rules import rule_in_words
 from resnet_repro.report.tables import cost_table, error_table
-from resnet_repro.spec import CostTable, Experiment
+from resnet_repro.spec import CostTable, ErrorTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["covers", "experiment_section"]
+__all__ = ["covers", "evidence", "experiment_section"]
 
 SUFFIXES = ("png", "svg")  # what a page can show
+MOST_HASHES = 6  # runs behind a verdict that are named one by one
+Numbers = Mapping[Group, int]
 
 
 def covers(experiment: Experiment, claim: Claim) -> bool:
     """Whether an experiment trains, and measures, all that a claim needs."""
     if claim.command or claim.unavailable or not experiment.runs:
         return False
-    measured = claim.rule.quantity != "mean_response" or "responses" in experiment.measure
+    needed = MEASURED_BY.get(claim.rule.quantity)
+    measured = needed is None or needed in experiment.measure
     return measured and set(claim.networks) <= set(experiment.networks)
 
 
 def experiment_section(
-    experiment: Experiment, store: Store, runs: Sequence[StoredRun], verdicts: Sequence[Verdict]
+    experiment: Experiment,
+    store: Store,
+    runs: Sequence[StoredRun],
+    verdicts: Sequence[Verdict],
+    numbers: Numbers,
 ) -> list[str]:
-    """The section as lines; `verdicts` are those to be told here."""
-    lines = [f"## {experiment.name}", ""]
-    if experiment.table is None:
-        reference = f"{experiment.reference}: " if experiment.reference else ""
-        lines += [f"**{reference}{experiment.title}**"]
-    elif isinstance(experiment.table, CostTable):
-        lines += render_table(cost_table(experiment, store), "md").splitlines()
-    else:
-        lines += render_table(error_table(experiment, runs), "md").splitlines()
-    if experiment.plot is not None:
-        lines += _figures(experiment, store, runs)
+    """The section as lines, none if nothing was run; `verdicts` are those to be told here.
+
+    `numbers` are the groups as the whole report counts them.
+    """
+    parts = [_table(experiment, store, runs, numbers), _figures(experiment, store, runs)]
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
-        lines += ["", "Claims that these runs judge:", ""]
-        lines += bullets(_verdict(verdict) for verdict in judged)
-    return lines
+        parts.append(["What the runs say of the paper's claims:", "", *evidence(judged, numbers)])
+    lines = [f"## {experiment.reference or experiment.name} (`{experiment.name}`)"]
+    if experiment.table is None:
+        lines += ["", f"**{experiment.title}**"]
+    for part in parts:
+        if part:
+            lines += ["", *part]
+    return lines if any(parts) else []
+
+
+def _table(
+    experiment: Experiment, store: Store, runs: Sequence[StoredRun], numbers: Numbers
+) -> list[str]:
+    """The table, without the rows of networks that were not run unless it is one of the paper's."""
+    if isinstance(experiment.table, CostTable):
+        if not store.csv_path(experiment.name).is_file():
+            return []
+        return render_table(cost_table(experiment, store), "md").strip().splitlines()
+    cells = collect(networks_of(experiment), runs)
+    if not isinstance(experiment.table, ErrorTable) or not cells:
+        return []
+    made = error_table(experiment, runs, others=True, numbers=numbers)
+    if not experiment.table.literature:
+        run = {cell.network for cell in cells}
+        made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
+    return render_table(made, "md").strip().splitlines()
 
 
 def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> list[str]:
     """The figures there are, the main one first, or the command that draws them."""
+    if experiment.plot is None:
+        return []
     names = figure_names(experiment, drawable_cells(experiment, runs))
-    if not names:
-        return ["", f"No figure: nothing to draw yet. `{run_command(experiment)}`"]
     shown: dict[Group, str] = {}
     for name, group in names.items():
         suffix = next((s for s in SUFFIXES if store.figure_path(name, s).is_file()), None)
         if suffix and group not in shown:
             shown[group] = f"figures/{name}.{suffix}"
-    if not shown:
-        return ["", f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
+    if names and not shown:
+        return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
     pictures = [
         f"![{experiment.reference or experiment.name}, {group.caption}]({path})"
         for group, path in shown.items()
     ]
-    return [line for picture in pictures for line in ("", picture)]
+    return "\n\n".join(pictures).splitlines()
 
 
-def _verdict(verdict: Verdict) -> str:
-    """`**confirmed**: sentence (source). Numbers. Judged on: group; runs`."""
-    claim, group = verdict.claim, verdict.group
-    judged_on = f" Judged on: {group.caption}." if group else ""
-    ids = ", ".join(f"`{run}`" for run in verdict.runs)
-    return (
-        f"**{verdict.label}**: {claim.sentence} ({claim.source}) {verdict.numbers}.{judged_on} "
-        f"Runs: {ids}."
-    )
+def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
+    """Each claim once with its rule, and under it what each group of runs says."""
+    lines = []
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+        lines.append(f"- {claim.sentence} ({claim.source})")
+        lines.append(f"  - rule: {rule_in_words(claim.rule)}")
+        lines += [f"  - {_verdict(v, numbers)}" for v in verdicts if v.claim == claim]
+    return lines
+
+
+def _verdict(verdict: Verdict, numbers: Numbers) -> str:
+    """`**consistent** on [2]: numbers. Runs 3f9c2a71, 0d920dd4.`, by the hash in their ids."""
+    where = f" on [{numbers[verdict.group]}]" if verdict.group else ""
+    hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
+    if len(verdict.runs) > MOST_HASHES:
+        hashes = f"all {len(verdict.runs)} of these networks [there](#every-run)"
+    return f"**{verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."

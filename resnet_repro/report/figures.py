@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from resnet_repro.errors import ConfigError, ReproError
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.curves import curves_figure
+from resnet_repro.report.gradients import gradients_figure
 from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.responses import responses_figure
 from resnet_repro.report.results import Cell, collect, groups_in, main_group, networks_of
 from resnet_repro.report.style import FigureFormat, save, styled
-from resnet_repro.spec import CurvesPlot, Experiment
+from resnet_repro.spec import CurvesPlot, Experiment, GradientsPlot
 from resnet_repro.store import StoredRun
 
 __all__ = ["Picture", "draw", "figure_names"]
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A figure ready to be written as `figures/<name>.<suffix>`."""
 
     name: str
@@ -65,9 +65,12 @@ def figure_names(experiment: Experiment, cells: Sequence[Cell]) -> dict[str, Gro
 
 
 def drawable_cells(experiment: Experiment, runs: Sequence[StoredRun]) -> list[Cell]:
-    """The cells of an experiment; for responses, only runs on which they were measured count."""
-    if experiment.plot is not None and experiment.plot.kind == "responses":
+    """The cells of an experiment; only runs on which the figure's quantity was measured count."""
+    kind = experiment.plot.kind if experiment.plot else None
+    if kind == "responses":
         runs = [run for run in runs if not run.finished or run.folder.responses.exists()]
+    elif kind == "gradients":
+        runs = [run for run in runs if not run.finished or run.folder.gradients.exists()]
     return collect(networks_of(experiment), runs)
 
 
@@ -76,4 +79,6 @@ def build(experiment: Experiment, cells: Sequence[Cell], group: Group) -> Figure
     members = [cell for cell in cells if cell.group == group]
     if isinstance(experiment.plot, CurvesPlot):
         return curves_figure(experiment, experiment.plot, members, group)
+    if isinstance(experiment.plot, GradientsPlot):
+        return gradients_figure(experiment, members, group)
     return responses_figure(experiment, members, group)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_repro.recipe import PRESETS, Preset, Recipe, differences, preset_recipe
-from resnet_repro.spec import Run
+from resnet_repro.spec import DatasetName, Run
 from resnet_repro.store import StoredRun, Summary
 
 __all__ = ["DATASET_TITLES", "Group", "group_of", "slugs"]
@@ -29,7 +29,7 @@ class Group:
     base: Preset  # the preset that the recipe is closest to
     changes: tuple[str, ...]  # what differs from it: "batch_size=64"
     iterations: int
-    dataset: str
+    dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
     precision: str  # as asked for: auto, fp32 or bf16

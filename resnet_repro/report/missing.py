@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.report.commands import run_command
-from resnet_repro.report.groups import Group
-from resnet_repro.report.results import collect, groups_in, network_title
-from resnet_repro.spec import Choices, CostTable, Experiment, Run
+from resnet_repro.report.claims import Verdict
+from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.groups import DATASET_TITLES, Group
+from resnet_repro.report.markdown import table
+from resnet_repro.report.results import network_title
+from resnet_repro.spec import CostTable, Experiment, Run
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["Gap", "gaps_of"]
+__all__ = ["Gap", "gaps_of", "missing_section"]
 
 
 @dataclass(frozen=True)
@@ -20,62 +21,60 @@ class Gap:
     """Something that an experiment lacks at one preset."""
 
     experiment: str
+    where: str  # preset and data set
     what: str
     command: str
 
 
-def gaps_of(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> list[Gap]:
-    """What is missing at the experiment's own preset and at every other preset that was begun."""
-    gaps = []
-    uncounted = not store.csv_path(experiment.name).is_file()
-    if isinstance(experiment.table, CostTable) and uncounted:
-        gaps.append(Gap(experiment.name, "the counts", run_command(experiment)))
+def gaps_of(
+    experiment: Experiment, store: Store, runs: Sequence[StoredRun], groups: Iterable[Group]
+) -> list[Gap]:
+    """What an experiment lacks at the presets that are used in this folder.
+
+    In a folder without runs, that is the experiment's own preset. Runs that experiments share are
+    missing in each.
+    """
+    if isinstance(experiment.table, CostTable):
+        if store.csv_path(experiment.name).is_file():
+            return []
+        return [Gap(experiment.name, "", "the counts (seconds)", run_command(experiment))]
     finished = {run.id: run for run in runs if run.finished}
-    for variant in (experiment, *_begun(experiment, runs)):
-        gaps += _missing_runs(variant, finished)
-    return gaps
+    return [
+        gap for variant in _variants(experiment, groups) for gap in _missing_runs(variant, finished)
+    ]
 
 
-def _begun(experiment: Experiment, runs: Sequence[StoredRun]) -> list[Experiment]:
-    """The experiment at each other preset and data set for which there are results."""
-    done = [cell for cell in collect(experiment.networks, runs) if cell.done]
-    wanted = {(experiment.preset, experiment.dataset)}
-    variants = []
-    for group in groups_in(done):
-        variant = _at(experiment, group)
-        if variant is not None and (variant.preset, variant.dataset) not in wanted:
-            wanted.add((variant.preset, variant.dataset))
-            variants.append(variant)
-    return variants
-
-
-def _at(experiment: Experiment, group: Group) -> Experiment | None:
-    """The experiment with a group's protocol, or None if it has no such preset."""
-    if group.changes or group.dataset not in ("cifar10", "synthetic"):
-        return None
-    dataset = "cifar10" if group.dataset == "cifar10" else "synthetic"
-    try:
-        return experiment.choose(Choices(preset=group.base, dataset=dataset))
-    except ConfigError:
-        return None
+def _variants(experiment: Experiment, groups: Iterable[Group]) -> list[Experiment]:
+    """The experiment at each preset and data set in use, or at its own if there is none."""
+    variants: dict[tuple[str, str], Experiment] = {}
+    for group in groups:
+        variant = at_group(experiment, group)
+        if variant is not None:
+            variants.setdefault((variant.preset, variant.dataset), variant)
+    return list(variants.values()) or [experiment]
 
 
 def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> list[Gap]:
     needed = experiment.resolve()
     lacking = [run for run in needed if run.id not in finished]
-    where = f"{experiment.preset} preset, {experiment.dataset}"
-    gaps = []
+    title = DATASET_TITLES.get(experiment.dataset, experiment.dataset)
+    where = f"{experiment.preset} preset, {title}"
     if lacking:
-        what = f"{len(lacking)} of {len(needed)} runs ({where}): {_by_network(lacking)}"
+        what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
         networks = list(dict.fromkeys(run.network for run in lacking))
         everything = len(networks) == len(experiment.networks)
         command = run_command(experiment, () if everything else networks)
-        gaps.append(Gap(experiment.name, what, command))
-    elif "responses" in experiment.measure:
-        unmeasured = [r for r in needed if not finished[r.id].folder.responses.exists()]
-        if unmeasured:
-            what = f"layer responses ({where}): {_by_network(unmeasured)}"
-            gaps.append(Gap(experiment.name, what, run_command(experiment)))
+        return [Gap(experiment.name, where, what, command)]
+    gaps = []
+    for measured, title in (
+        ("responses", "layer responses"),
+        ("gradients", "signals and gradients"),
+    ):
+        if measured in experiment.measure:
+            without = [r for r in needed if not getattr(finished[r.id].folder, measured).exists()]
+            if without:
+                text = f"{title} of {_by_network(without)}"
+                gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
     return gaps
 
 
@@ -89,3 +88,31 @@ def _by_network(runs: Sequence[Run]) -> str:
         listed = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
         texts.append(network_title(network) + ("" if numbers == [0] else f" ({listed})"))
     return ", ".join(texts)
+
+
+def missing_section(
+    gaps: Sequence[Gap],
+    verdicts: Sequence[Verdict],
+    experiments: Sequence[Experiment],
+    groups: Iterable[Group],
+) -> list[str]:
+    """The gaps with the commands that fill them, and the claims that could not be judged."""
+    unjudged = [verdict for verdict in verdicts if verdict.word == "not run"]
+    lines = ["## What is missing"]
+    if gaps:
+        rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
+        lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
+        lines += ["", "Runs that experiments share are trained once; `--dry-run` tells the cost."]
+    presets = {group.preset for group in groups}
+    if presets and "paper" not in presets:
+        names = " ".join(experiment.name for experiment in experiments if experiment.runs)
+        lines += ["", f"At the paper preset nothing was run: `resnet-repro run {names}`"]
+    if unjudged:
+        rows = [[verdict.claim.sentence, _why_not(verdict)] for verdict in unjudged]
+        lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
+    return lines if gaps or unjudged else []
+
+
+def _why_not(verdict: Verdict) -> str:
+    command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
+    return f"{verdict.numbers}{command}"

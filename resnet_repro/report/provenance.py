@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from resnet_repro.recipe import open_choices
@@ -14,7 +14,7 @@ from resnet_repro.store import StoredRun, Summary
 __all__ = ["cost_section", "protocol_section", "provenance_section", "runs_section"]
 
 
-def protocol_section(groups: Sequence[Group]) -> list[str]:
+def protocol_section(groups: Mapping[Group, int]) -> list[str]:
     """The recipe's assumptions and deviations, and how each group differs from the paper."""
     rows = [
         [f"`{field}`", kind, f"`{_plain(value)}`", reason]
@@ -28,10 +28,13 @@ def protocol_section(groups: Sequence[Group]) -> list[str]:
         "",
         *table(["field", "kind", "default", "why"], rows),
     ]
-    differing = [g for g in groups if not g.faithful or not g.official or g.resolved != "fp32"]
+    differing = [
+        f"[{number}] {group.caption}"
+        for group, number in groups.items()
+        if not group.faithful or not group.official or group.resolved != "fp32"
+    ]
     if differing:
-        lines += ["", "Results here that differ further from the paper:", ""]
-        lines += bullets(group.caption for group in differing)
+        lines += ["", "Results here that differ further from the paper:", "", *bullets(differing)]
     return lines
 
 
@@ -51,6 +54,7 @@ def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
     lines += bullets(
         [
             f"Trained between {starts[0]} and {ends[-1] if ends else '(not ended)'} (UTC).",
+            *_counted("Command", (f"`{_without_folders(p.command)}`" for p in origins)),
             *_counted("Code", (f"{p.code}{_dirt(p.dirty)}" for p in origins)),
             *_counted(
                 "Hardware",
@@ -72,6 +76,11 @@ def _counted(title: str, texts: Iterable[str]) -> list[str]:
     return [f"{title}: {text} ({plural(n, 'run')})" for text, n in sorted(counts.items())]
 
 
+def _without_folders(command: str) -> str:
+    """A command as typed, its paths cut down to their last part."""
+    return " ".join(word.rstrip("/").rpartition("/")[2] for word in command.split())
+
+
 def _dirt(dirty: bool | None) -> str:
     return {True: ", with uncommitted changes", False: "", None: ", commit unknown"}[dirty]
 
@@ -81,8 +90,10 @@ def _pairs(values: dict[str, Any]) -> str:
 
 
 def _dataset(identity: dict[str, Any]) -> str:
-    """`cifar10, official, binary version, SHA-256 3f9c...`."""
-    word = "official" if identity.get("official") is True else "unofficial"
+    """`cifar10, official copy, python version, SHA-256 3f9c...`."""
+    word = "official copy" if identity.get("official") is True else "unofficial copy"
+    if identity.get("name") == "synthetic":
+        word = ""
     checksum = f"SHA-256 `{identity.get('sha256', 'unknown')}`"
     parts = (identity.get("name"), word, identity.get("source"), checksum, identity.get("note"))
     return ", ".join(str(part) for part in parts if part)
@@ -102,13 +113,13 @@ def cost_section(runs: Sequence[StoredRun]) -> list[str]:
     return ["## Cost", "", *table(["hardware", "training hours"], rows + total, [1])]
 
 
-def runs_section(runs: Sequence[StoredRun]) -> list[str]:
+def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> list[str]:
     """Every run with its numbers, and how to repeat it."""
     summaries = [(run, run.summary) for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
-    header = ["run", "state", "test error", "train error", "best on test", "hours", "ended"]
-    rows = [_run_row(run, summary) for run, summary in summaries]
+    header = ["run", "on", "state", "test error", "train error", "best on test", "hours", "ended"]
+    rows = [_run_row(run, summary, numbers) for run, summary in summaries]
     return [
         "## Every run",
         "",
@@ -116,16 +127,16 @@ def runs_section(runs: Sequence[StoredRun]) -> list[str]:
         "only there for comparison. Each can be repeated with "
         "`resnet-repro run results/runs/<run>/config.yaml --results elsewhere`.",
         "",
-        *table(header, rows, [2, 3, 4, 5]),
+        *table(header, rows, [3, 4, 5, 6]),
     ]
 
 
-def _run_row(run: StoredRun, summary: Summary) -> list[str]:
+def _run_row(run: StoredRun, summary: Summary, numbers: Mapping[Group, int]) -> list[str]:
     group = group_of(run)
-    official = "" if group is None or group.official else " (unofficial copy)"
     state = {"done": "done", "failed": "failed"}.get(run.state, "unfinished")
     return [
-        f"`{run.id}`{official}",
+        f"`{run.id}`",
+        f"[{numbers[group]}]" if group else "",
         state,
         _error(summary.final_test_error),
         _error(summary.final_train_error),

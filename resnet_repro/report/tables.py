@@ -9,10 +9,17 @@ from typing import Literal
 
 from resnet_repro.errors import StoreError
 from resnet_repro.names import parse_network
-from resnet_repro.paper import CifarResult, load_facts
+from resnet_repro.paper import CifarResult, load_facts, reported_range
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, collect, groups_in, network_title, networks_of
+from resnet_repro.report.notes import table_notes, troubles
+from resnet_repro.report.results import (
+    Cell,
+    collect,
+    groups_in,
+    network_title,
+    networks_of,
+)
 from resnet_repro.spec import CostTable, ErrorTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
@@ -73,37 +80,60 @@ ERROR_COLUMNS = (
     Column("protocol", "protocol", number=False, shown="csv"),
 )
 
+OTHERS_COLUMNS = (
+    Column("others", "others", shown="print", spare=1),
+    Column("others_lowest", "others lowest", form=".2f", shown="csv"),
+    Column("others_highest", "others highest", form=".2f", shown="csv"),
+    Column("others_count", "others count", shown="csv"),
+)
+
 COST_COLUMNS = (
     Column("network", "network", number=False),
     Column("parameters", "parameters", form=","),
-    Column("paper_parameters", "in paper", spare=2),
+    Column("paper_parameters", "paper parameters", spare=2),
     Column("giga_multiply_adds", "multiply-adds (1e9)", form=".3f", shown="print"),
     Column("multiply_adds", "multiply-adds", shown="csv"),
-    Column("paper_giga_flops", "in paper", form=".1f", shown="print"),
-    Column("paper_flops", "in paper", shown="csv"),
+    Column("paper_giga_flops", "paper (1e9)", form=".1f", shown="print"),
+    Column("paper_flops", "paper", shown="csv"),
     Column("agrees", "agrees", number=False),
 )
 
 
-def error_table(experiment: Experiment, runs: Sequence[StoredRun]) -> Table:
+def error_table(
+    experiment: Experiment,
+    runs: Sequence[StoredRun],
+    others: bool = False,
+    numbers: Mapping[Group, int] | None = None,
+) -> Table:
     """Final test errors beside the paper's (Table 6), a row per network and group of runs.
 
-    Without results, the paper's rows stand alone with the command that fills the table.
+    `others` adds the range that public reproductions report. Without results, the paper's rows
+    stand alone with the command that fills the table. `numbers` are the groups' numbers where they
+    are counted and explained elsewhere; the notes are about this table alone then.
     """
     networks = networks_of(experiment)
     cells = collect(networks, runs)
-    numbers = {group: index for index, group in enumerate(groups_in(cells), start=1)}
+    found = groups_in(cells)
+    counted = numbers or {}
+    numbers = {group: counted.get(group, i) for i, group in enumerate(found, start=1)}
     rows: list[Row] = []
     if isinstance(experiment.table, ErrorTable) and experiment.table.literature:
         literature = [row for row in load_facts().table6 if row.network is None]
         rows += [_paper_row(row.method, row) for row in literature]
     for network in networks:
         row = _paper_row(network_title(network), load_facts().cifar_result(network), network)
+        if others:
+            row = {**row, **_others(network)}
         ours = [
             _our_row(row, cell, numbers[cell.group]) for cell in cells if cell.network == network
         ]
         rows += ours or [row]
-    return Table(_title(experiment), ERROR_COLUMNS, tuple(rows), _notes(experiment, cells, numbers))
+    columns: tuple[Column, ...] = ERROR_COLUMNS
+    if others:
+        after = 1 + [column.key for column in columns].index("paper_best")
+        columns = columns[:after] + OTHERS_COLUMNS + columns[after:]
+    notes = troubles(cells, numbers) if counted else table_notes(experiment, cells, numbers, others)
+    return Table(_title(experiment), columns, tuple(rows), tuple(notes))
 
 
 def _title(experiment: Experiment) -> str:
@@ -125,6 +155,20 @@ def _paper_row(method: str, row: CifarResult | None, network: str | None = None)
         "paper": str(row.error),
         "paper_error": row.error.comparable,
         "paper_best": None if row.error.mean is None else row.error.printed,
+    }
+
+
+def _others(network: str) -> Row:
+    """What public reproductions report of a network: `8.27 to 8.74 (6)`."""
+    found = reported_range(network)
+    if found is None:
+        return {}
+    low, high, count = found
+    return {
+        "others": f"{low:.2f}" if count == 1 else f"{low:.2f} to {high:.2f} ({count})",
+        "others_lowest": low,
+        "others_highest": high,
+        "others_count": count,
     }
 
 
@@ -165,40 +209,6 @@ def _mean_and_std(mean: float | None, std: float | None) -> str | None:
     if mean is None:
         return None
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
-
-
-def _notes(
-    experiment: Experiment, cells: Sequence[Cell], numbers: Mapping[Group, int]
-) -> tuple[str, ...]:
-    notes = [f"[{number}] {group.caption}" for group, number in numbers.items()]
-    notes += [text for cell in cells for text in _troubles(cell, numbers[cell.group])]
-    done = [cell for cell in cells if cell.done]
-    if done:
-        notes.append(
-            "Errors are percent, of the final iterate; ours is the mean ± standard deviation over "
-            "seeds, difference is ours minus the paper's (its mean where it has one)."
-        )
-    missing = [n for n in networks_of(experiment) if n not in {cell.network for cell in done}]
-    if not done:
-        notes.append(f"No results yet. To fill this table: {run_command(experiment)}")
-    elif missing:
-        titles = ", ".join(network_title(network) for network in missing)
-        notes.append(f"Not run: {titles}. To run: {run_command(experiment, missing)}")
-    return tuple(notes)
-
-
-def _troubles(cell: Cell, number: int) -> list[str]:
-    """One phrase each about the failed and the unfinished runs of a cell."""
-    ended = len(cell.done) + len(cell.failed)
-    name = f"{network_title(cell.network)} [{number}]"
-    texts = []
-    if cell.failed:
-        seeds = ", ".join(str(run.summary.seed) for run in cell.failed if run.summary)
-        texts.append(f"{name}: {len(cell.failed)} of {ended} failed (seed {seeds})")
-    if cell.unfinished:
-        seeds = ", ".join(str(run.summary.seed) for run in cell.unfinished if run.summary)
-        texts.append(f"{name}: {len(cell.unfinished)} unfinished (seed {seeds})")
-    return texts
 
 
 def cost_table(experiment: Experiment, store: Store) -> Table:

@@ -27,14 +27,23 @@ _RESULT = (
 )
 _CURVE = ("iteration", "epoch", "lr", "train_error", "test_error")
 _RESPONSE = ("layer", "module", "std", "rank")
+_GRADIENT = (
+    "iteration",
+    "layer",
+    "module",
+    "forward_std",
+    "gradient_norm",
+    "weight_norm",
+    "measured",
+)
 
 
 def tidy_csv(experiment: Experiment, runs: Sequence[StoredRun]) -> str:
     """What an experiment measured, one observation per line; errors in percent.
 
-    Training curves where the experiment draws curves, layer responses where it draws those, and
-    otherwise one line per run, failed and unfinished ones included. `paper_error` is what a mean
-    over seeds is compared with; `rank` counts the responses of a run from the largest, 1.
+    Training curves where the experiment draws curves, layer responses or gradients where it draws
+    those, and otherwise one line per run, failed and unfinished ones included. `paper_error` is
+    what a mean over seeds is compared with; `rank` counts a run's responses from the largest, 1.
 
     Raises:
         StoreError: a run's curve or responses cannot be read.
@@ -44,6 +53,7 @@ def tidy_csv(experiment: Experiment, runs: Sequence[StoredRun]) -> str:
     columns, observations = {
         "curves": (_CURVE, _curve),
         "responses": (_RESPONSE, _responses),
+        "gradients": (_GRADIENT, _gradients),
         "results": (_RESULT, _result),
     }[kind]
     rows: list[list[Any]] = []
@@ -92,3 +102,8 @@ def _responses(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
     ranks = {layer: rank for rank, (layer, _, _) in enumerate(ranked, start=1)}
     for layer, module, std in rows:
         yield (layer, module, std, ranks[layer])
+
+
+def _gradients(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
+    for row in run.gradients():
+        yield [getattr(row, name) for name in _GRADIENT]

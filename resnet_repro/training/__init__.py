@@ -3,7 +3,14 @@
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.device import Backend, choose_backend, hardware_name
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.trainer import DivergenceError, Hooks, Point, Trainer, build_for
+from resnet_repro.training.trainer import (
+    DivergenceError,
+    Hooks,
+    Point,
+    Trainer,
+    build_for,
+    check_fits,
+)
 
 __all__ = [
     "Backend",
@@ -13,6 +20,7 @@ __all__ = [
     "Point",
     "Trainer",
     "build_for",
+    "check_fits",
     "choose_backend",
     "evaluate",
     "hardware_name",

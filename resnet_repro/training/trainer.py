@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
@@ -21,18 +21,18 @@ from resnet_repro.networks import BatchNormSettings, build_network, initialise
 from resnet_repro.spec import Run
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import Backend
-from resnet_repro.training.evaluate import evaluate
+from resnet_repro.training.evaluate import EvaluationStopped, evaluate
 from resnet_repro.training.order import BatchOrder, split_indices
 from resnet_repro.training.schedule import learning_rate
 
-__all__ = ["DivergenceError", "Hooks", "Point", "Trainer", "build_for"]
+__all__ = ["DivergenceError", "Hooks", "Point", "Trainer", "build_for", "check_fits"]
 
 
 class DivergenceError(ReproError):
-    """The loss became infinite or not a number."""
+    """The loss, or what a test gives, became infinite or not a number."""
 
-    def __init__(self, iteration: int) -> None:
-        super().__init__(f"the loss is not finite at iteration {iteration}")
+    def __init__(self, iteration: int, what: str = "loss") -> None:
+        super().__init__(f"the {what} is not finite at iteration {iteration}")
         self.iteration = iteration
 
 
@@ -54,7 +54,7 @@ class Hooks(Protocol):
     """What the loop tells and asks the one who started it."""
 
     def should_stop(self) -> bool:
-        """Asked before every iteration."""
+        """Asked before every iteration and every batch of a test; must be cheap."""
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
         """Told after every iteration; must be cheap. May call `trainer.state()`."""
@@ -73,6 +73,7 @@ class _Metrics:
         self.batches = self.images = 0
 
     def add(self, iteration: int, loss: Tensor, wrong: Tensor, images: int) -> None:
+        """Count one batch, the one after which so many iterations have been made."""
         self.loss += loss
         self.wrong += wrong
         bad = ~torch.isfinite(loss) & (self.first_bad < 0)
@@ -100,14 +101,55 @@ class _Metrics:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.loss.fill_(state["loss"])
-        self.wrong.fill_(state["wrong"])
-        self.batches, self.images = int(state["batches"]), int(state["images"])
+        if not isinstance(state, dict):
+            raise TypeError("metrics are a mapping")
+        loss, *counts = (state[name] for name in ("loss", "wrong", "batches", "images"))
+        if type(loss) is not float or not all(type(count) is int for count in counts):
+            raise ValueError("metrics without numbers")
+        self.loss.fill_(loss)
+        self.wrong.fill_(counts[0])
+        _, self.batches, self.images = counts
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor with its own copy of a (perhaps read-only, memory-mapped) array."""
     return torch.from_numpy(np.array(array))
+
+
+def _whole(value: Any, most: int) -> int:
+    """`value` if it is a number of iterations up to `most`; else ValueError."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("an iteration that cannot be")
+    return value
+
+
+def _point(values: dict[str, Any], iteration: int) -> Point:
+    """A point of the curve from a checkpoint made at `iteration`; else an error."""
+    point = Point(**{f.name: values[f.name] for f in fields(Point)})
+    numbers = [v for v in asdict(point).values() if v is not None]
+    if not all(isinstance(v, float | int) and math.isfinite(v) for v in numbers):
+        raise ValueError("a point without numbers")
+    errors = (point.train_error, point.test_error, point.validation_error or 0.0)
+    if not all(0 <= error <= 100 for error in errors):
+        raise ValueError("an error that cannot be")
+    _whole(point.iteration, iteration)
+    return point
+
+
+def check_fits(run: Run, dataset: Dataset) -> None:
+    """Check the sizes that a recipe asks of a data set.
+
+    Raises:
+        ConfigError: more images are held out, or in a batch, than there are.
+    """
+    recipe, images = run.recipe, len(dataset.train_images)
+    if recipe.validation_images >= images:
+        raise ConfigError(f"recipe.validation_images: {recipe.validation_images} of {images}")
+    left = images - recipe.validation_images
+    if recipe.batch_size > left:
+        raise ConfigError(
+            f"recipe.batch_size: {recipe.batch_size} is more than the {left} training images"
+        )
 
 
 def build_for(run: Run, classes: int) -> nn.Module:
@@ -123,21 +165,13 @@ class Trainer:
         recipe = run.recipe
         self.run, self.backend = run, backend
         device = backend.device
+        check_fits(run, dataset)
         images = _tensor(dataset.train_images)
-        if recipe.validation_images >= len(images):
-            raise ConfigError(
-                f"recipe.validation_images: {recipe.validation_images} of {len(images)} images"
-            )
         kept, held_out = split_indices(len(images), recipe.validation_images)
         labels = _tensor(dataset.train_labels)
         self.validation = (images[held_out].to(device), labels[held_out].to(device))
         if len(held_out):
             images, labels = images[kept], labels[kept]
-        if recipe.batch_size > len(images):
-            raise ConfigError(
-                f"recipe.batch_size: {recipe.batch_size} is more than the {len(images)} "
-                "training images"
-            )
         self.mean = per_pixel_mean(images).to(device)
         self.images, self.labels = images.to(device), labels.to(device)
         self.test = (
@@ -152,9 +186,8 @@ class Trainer:
             recipe.augmentation.mirror,
             recipe.partial_batch,
         )
-        network = build_for(run, len(dataset.classes))
-        initialise(network, run.seed, recipe.convolution_init, recipe.classifier_init)
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.classes = len(dataset.classes)
+        self.network = self.initial_network()
         self.optimizer = self._make_optimizer()
         self.iteration = 0
         self.warmup_end: int | None = None
@@ -164,6 +197,13 @@ class Trainer:
         self._metrics = _Metrics(device)
         self._warmup_metrics = _Metrics(device)
         self._rate: float | None = None  # of the last update, which the momentum carries
+
+    def initial_network(self) -> nn.Module:
+        """The network as it is before the first iteration, on the backend's device."""
+        recipe = self.run.recipe
+        network = build_for(self.run, self.classes)
+        initialise(network, self.run.seed, recipe.convolution_init, recipe.classifier_init)
+        return network.to(self.backend.device).to(memory_format=torch.channels_last)
 
     def _make_optimizer(self) -> torch.optim.SGD:
         recipe = self.run.recipe
@@ -199,6 +239,17 @@ class Trainer:
             "sha256": hashlib.sha256(mean.numpy().tobytes()).hexdigest(),
         }
 
+    @property
+    def _point_is_due(self) -> bool:
+        """Whether the curve lacks the point that belongs to the last iteration made.
+
+        Decided by what there is, so that a training stopped between the two makes up for it.
+        """
+        every = self.run.recipe.evaluate_every
+        if not self.iteration or not (self.finished or self.iteration % every == 0):
+            return False
+        return not self.points or self.points[-1].iteration < self.iteration
+
     def train(self, hooks: Hooks) -> bool:
         """Train until the end (True) or until the hooks ask to stop (False).
 
@@ -206,21 +257,22 @@ class Trainer:
             DivergenceError: a loss was infinite or not a number.
         """
         self.network.train()
-        clock = time.perf_counter()
-        while not self.finished:
+        while self._point_is_due or not self.finished:
             if hooks.should_stop():
                 return False
-            rate = self._step()
-            now = time.perf_counter()
-            self.seconds += now - clock
-            self.training_seconds += now - clock
-            clock = now
-            hooks.on_iteration(self, rate)
-            if self.finished or self.iteration % self.run.recipe.evaluate_every == 0:
-                clock = self._measure(rate, clock)
+            clock = time.perf_counter()
+            if self._point_is_due:
+                try:
+                    self._measure(clock, hooks.should_stop)
+                except EvaluationStopped:
+                    return False
                 hooks.on_point(self)
             else:
-                clock = time.perf_counter()  # the hooks' time is not training
+                rate = self._step()
+                spent = time.perf_counter() - clock  # the hooks' time is not training
+                self.seconds += spent
+                self.training_seconds += spent
+                hooks.on_iteration(self, rate)
         return True
 
     def _step(self) -> float:
@@ -229,8 +281,8 @@ class Trainer:
         self._set_rate(rate)
         loss, wrong, images = self._forward_backward()
         self.optimizer.step()
-        self._metrics.add(self.iteration, loss, wrong, images)
         self.iteration += 1
+        self._metrics.add(self.iteration, loss, wrong, images)
         if self.run.recipe.warmup and self.warmup_end is None:
             self._judge_warmup(loss, wrong, images)
         if self.backend.device.type == "cpu":
@@ -303,25 +355,25 @@ class Trainer:
         if bad >= 0:
             raise DivergenceError(bad)
 
-    def _measure(self, rate: float, clock: float) -> float:
-        """Add a point to the curve; returns the clock."""
+    def _measure(self, clock: float, should_stop: Callable[[], bool]) -> None:
+        """Add a point to the curve. `clock` is when this began."""
         self._check_finite()
         train_loss, train_error = self._metrics.mean_loss(), self._metrics.error()
         synchronized = time.perf_counter()  # reading the metrics has waited for the device
         self.training_seconds += synchronized - clock
-        _, test_error = evaluate(self.network, *self.test, self.mean, self.backend)
+        test_error = self._error_on("test", self.test, should_stop)
         validation_error = None
         if len(self.validation[0]):
-            _, validation_error = evaluate(self.network, *self.validation, self.mean, self.backend)
-        now = time.perf_counter()
-        self.seconds += now - clock
+            validation_error = self._error_on("validation", self.validation, should_stop)
+        self.seconds += time.perf_counter() - clock
         if not math.isfinite(train_loss):
             raise DivergenceError(self.iteration)
+        assert self._rate is not None, "an iteration has been made"
         self.points.append(
             Point(
                 self.iteration,
                 round(self.order.epoch(self.iteration), 4),
-                rate,
+                self._rate,
                 train_loss,
                 train_error,
                 test_error,
@@ -330,10 +382,23 @@ class Trainer:
             )
         )
         self._metrics.clear()
-        return now
+
+    def _error_on(
+        self, part: str, images: tuple[Tensor, Tensor], should_stop: Callable[[], bool]
+    ) -> float:
+        """The error in percent; that of a network whose outputs are no numbers would be a lie."""
+        loss, error = evaluate(self.network, *images, self.mean, self.backend, should_stop)
+        if not math.isfinite(loss):
+            raise DivergenceError(self.iteration, f"{part} loss")
+        return error
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides the future, for a checkpoint."""
+        """Everything that decides the future, for a checkpoint.
+
+        Raises:
+            DivergenceError: a loss was not finite; such a state is not worth keeping.
+        """
+        self._check_finite()
         return {
             "run": self.run.id,
             "precision": self.backend.precision,
@@ -358,20 +423,26 @@ class Trainer:
         if state.get("run") != self.run.id:
             raise CheckpointError(f"of another run ({str(state.get('run'))[:80]})")
         try:
-            points = [Point(**{f.name: p[f.name] for f in fields(Point)}) for p in state["points"]]
+            iteration = _whole(state["iteration"], self.run.recipe.iterations)
+            points = [_point(values, iteration) for values in state["points"]]
+            warmup_end, rate = state["warmup_end"], state["rate"]
+            if warmup_end is not None:
+                _whole(warmup_end, iteration)
+            if rate is not None and not (isinstance(rate, float) and 0 < rate < math.inf):
+                raise ValueError("a learning rate that cannot be")
+            seconds, training_seconds = float(state["seconds"]), float(state["training_seconds"])
+            if not (0 <= seconds < math.inf and 0 <= training_seconds < math.inf):
+                raise ValueError("a duration that cannot be")
             self.network.load_state_dict(state["network"])
             self._load_momentum(state["momentum"])
             self._metrics.load(state["metrics"])
             self._warmup_metrics.load(state["warmup_metrics"])
-            self.iteration = int(state["iteration"])
-            self.warmup_end, self._rate = state["warmup_end"], state["rate"]
-            if self._rate is not None:
-                self._set_group_rate(self._rate)
-            self.seconds = float(state["seconds"])
-            self.training_seconds = float(state["training_seconds"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
-        self.points = points
+        self.iteration, self.points, self.warmup_end = iteration, points, warmup_end
+        self.seconds, self.training_seconds, self._rate = seconds, training_seconds, rate
+        if rate is not None:
+            self._set_group_rate(rate)
 
     def _load_momentum(self, buffers: Sequence[Tensor | None]) -> None:
         parameters = list(self.network.parameters())

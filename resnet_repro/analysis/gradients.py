@@ -1,0 +1,99 @@
+"""Forward signals and backward gradients, layer by layer (section 4.1).
+
+The paper reports that thanks to BN nothing vanishes in its plain networks, in either direction.
+What it takes to see that for oneself: how much each 3x3 layer's output varies, and how large the
+gradient is that its weights receive.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_repro.analysis.responses import response_layers
+from resnet_repro.data.augment import subtract_mean
+
+__all__ = ["LayerGradient", "fixed_batch", "measure_gradients"]
+
+
+class LayerGradient(NamedTuple):
+    """One 3x3 layer at one moment of a training."""
+
+    layer: int  # from 1
+    module: str  # the BN module after the convolution, as in Fig. 7
+    forward_std: float  # of the response after BN, before ReLU or addition
+    gradient_norm: float  # L2 norm of the loss's gradient in the convolution's weights
+    weight_norm: float  # L2 norm of these weights
+
+
+def fixed_batch(images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """`size` training images with their labels, evenly spaced over the data set.
+
+    Evenly spaced because some copies of a data set are sorted by class.
+    """
+    count = min(size, len(images))
+    which = torch.arange(count, device=images.device) * len(images) // count
+    return images[which], labels[which]
+
+
+def measure_gradients(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    mean: Tensor,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> list[LayerGradient]:
+    """What one batch sends forward and back through every 3x3 layer, in training mode.
+
+    It passes through a copy of the network, without augmentation: weights, their gradients, BN's
+    running statistics and random numbers of the training stay as they are.
+
+    Args:
+        network: on the images' device, in either mode.
+        images: uint8 [N, 3, 32, 32]; labels: [N]; mean: float32 [3, 32, 32].
+        autocast: makes the context of a forward pass (its precision).
+    """
+    twin = copy.deepcopy(network).train()
+    twin.requires_grad_(True)
+    twin.zero_grad(set_to_none=True)
+    layers = response_layers(twin)
+    stds: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            stds[name] = output.detach().float().std(correction=0)
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in layers]
+    try:
+        with torch.enable_grad():
+            with autocast():
+                logits = twin(subtract_mean(images, mean))
+            F.cross_entropy(logits.float(), labels).backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    modules = dict(twin.named_modules())
+    rows = []
+    for index, (name, _) in enumerate(layers, start=1):
+        convolution = modules[name.replace("bn", "conv")]
+        assert isinstance(convolution, nn.Conv2d)
+        weight, gradient = convolution.weight.detach(), convolution.weight.grad
+        assert gradient is not None, "every layer lies between the images and the loss"
+        rows.append(
+            LayerGradient(
+                index,
+                name,
+                stds[name].item(),
+                torch.linalg.vector_norm(gradient.float()).item(),
+                torch.linalg.vector_norm(weight.float()).item(),
+            )
+        )
+    return rows

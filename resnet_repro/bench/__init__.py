@@ -1,0 +1,5 @@
+"""Training speed on this machine, beside a textbook loop and the hardware's limit."""
+
+from resnet_repro.bench.measure import Measurement, measure_network
+
+__all__ = ["Measurement", "measure_network"]

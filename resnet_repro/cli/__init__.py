@@ -1,0 +1,83 @@
+"""The command line: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from resnet_repro import __version__
+from resnet_repro.cli import reading, running
+from resnet_repro.cli.data import data_app
+from resnet_repro.errors import ReproError
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help='Reproduce "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016).',
+    epilog="Start with: resnet-repro list, then resnet-repro run fig1 --preset demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"resnet-repro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("list")(reading.list_command)
+app.command()(reading.show)
+app.command()(running.run)
+app.command()(reading.status)
+app.command()(reading.table)
+app.command()(reading.plot)
+app.command()(reading.report)
+app.add_typer(data_app, name="data")
+app.command()(running.doctor)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can cause end in a line or two and an exit code."""
+    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:]))
+    for name in ("SIGTERM", "SIGUSR1"):  # like Ctrl-C, until a training saves when they come
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        app(prog_name="resnet-repro")
+    except ReproError as error:
+        if verbose:
+            raise
+        print(f"resnet-repro: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("resnet-repro: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if verbose:
+            raise
+        print(f"resnet-repro: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,106 @@
+"""What commands share: from options to experiments, from values to what is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from resnet_repro.spec import Experiment, Run
+    from resnet_repro.store import Store
+
+__all__ = [
+    "choice",
+    "chosen_experiment",
+    "distinct_runs",
+    "open_store",
+    "print_json",
+    "print_table",
+    "start_logging",
+]
+
+
+def choice(option: str, value: str | None, known: Sequence[str]) -> Any:
+    """`value` if it is one of `known`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    from resnet_repro.errors import ConfigError, nearest
+
+    if value is not None and value not in known:
+        raise ConfigError(f"{option} {value[:60]!r}: {nearest(value, list(known))}")
+    return value
+
+
+def chosen_experiment(
+    name: str,
+    preset: str | None = None,
+    dataset: str | None = None,
+    networks: str | None = None,
+    seeds: str | None = None,
+    precision: str | None = None,
+    changes: Iterable[str] | None = None,
+) -> Experiment:
+    """Load an experiment and lay the command line's choices over it."""
+    from typing import get_args
+
+    from resnet_repro.recipe import PRESETS
+    from resnet_repro.spec import Choices, DatasetName, Precision, load_experiment, parse_seeds
+
+    choices = Choices(
+        preset=choice("--preset", preset, PRESETS),
+        dataset=choice("--dataset", dataset, get_args(DatasetName)),
+        precision=choice("--precision", precision, get_args(Precision)),
+        networks=[n.strip() for n in networks.split(",")] if networks is not None else None,
+        seeds=parse_seeds(seeds) if seeds is not None else None,
+    )
+    return load_experiment(name, changes or (), choices)
+
+
+def distinct_runs(experiments: Sequence[Experiment]) -> list[Run]:
+    """The runs of several experiments, shared ones once."""
+    return list({run.id: run for e in experiments for run in e.resolve()}.values())
+
+
+def open_store(results: Path) -> Store:
+    """The results folder, which need not exist yet."""
+    from resnet_repro.store import Store
+
+    return Store(results)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns that fold inside a terminal's width, and are as wide as they need to be elsewhere."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
+    table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    with console.capture() as captured:
+        console.print(table, markup=False)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
+
+
+def start_logging(verbose: bool, quiet: bool) -> None:
+    """Send the log to stderr."""
+    import logging
+
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("resnet_repro").setLevel(level)

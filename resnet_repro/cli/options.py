@@ -1,0 +1,61 @@
+"""Arguments and options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "DATA",
+    "RESULTS",
+    "DataDirOption",
+    "DatasetOption",
+    "DeviceOption",
+    "JsonOption",
+    "Name",
+    "Names",
+    "NetworksOption",
+    "PrecisionOption",
+    "PresetOption",
+    "QuietOption",
+    "ResultsOption",
+    "SeedsOption",
+    "SetOption",
+    "VerboseOption",
+]
+
+Name = Annotated[str, typer.Argument(help="An experiment (see `list`) or a YAML file.")]
+Names = Annotated[list[str], typer.Argument(help="Experiments (see `list`) or YAML files.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="paper, short (a tenth) or demo (minutes).")
+]
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="cifar10 or synthetic.")]
+NetworksOption = Annotated[
+    str | None, typer.Option("--networks", help="Only these, as in plain-20,resnet-20.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", help="A count (3: seeds 0, 1, 2) or a list (0,4,7).")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a field: recipe.batch_size=64.")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="auto (bf16 where native), fp32 or bf16.")
+]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", help="The results folder.", envvar="RESNET_REPRO_RESULTS"),
+]
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="More log, and tracebacks of errors.")
+]
+
+RESULTS, DATA = Path("results"), Path("data")

@@ -1,0 +1,243 @@
+"""Commands that only read: list, show, status, table, plot, report. None imports torch."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resnet_repro.cli.common import (
+    choice,
+    chosen_experiment,
+    open_store,
+    print_json,
+    print_table,
+)
+from resnet_repro.cli.options import (
+    RESULTS,
+    DatasetOption,
+    JsonOption,
+    Name,
+    Names,
+    NetworksOption,
+    PrecisionOption,
+    PresetOption,
+    ResultsOption,
+    SeedsOption,
+    SetOption,
+)
+
+if TYPE_CHECKING:
+    from resnet_repro.report.tables import Table
+    from resnet_repro.store import Store, StoredRun
+
+__all__ = ["list_command", "plot", "report", "show", "status", "table"]
+
+
+def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
+    """Every experiment: what it reproduces, runs done and needed, cost of the rest here.
+
+    Costs marked ~ are guesses, the others come from runs measured on this machine.
+
+    \b
+    Example:
+      resnet-repro list
+    """
+    from resnet_repro.overview import list_experiments
+    from resnet_repro.spec import load_experiment, shipped_experiments
+
+    experiments = [load_experiment(name) for name in shipped_experiments()]
+    lines = list_experiments(open_store(results), experiments)
+    if as_json:
+        print_json([vars(line) for line in lines])
+        return
+    costs: dict[str, dict[str, str]] = {}
+    for line in lines:
+        costs.setdefault(line.experiment, {})[line.preset] = line.cost
+    rows = [
+        [e.name, e.reference, *(costs[e.name][preset] for preset in ("paper", "short", "demo"))]
+        for e in experiments
+    ]
+    print_table(["experiment", "reproduces", "paper", "short", "demo"], rows)
+
+
+def show(
+    name: Name,
+    preset: PresetOption = None,
+    dataset: DatasetOption = None,
+    networks: NetworksOption = None,
+    seeds: SeedsOption = None,
+    precision: PrecisionOption = None,
+    changes: SetOption = None,
+) -> None:
+    """Print the fully resolved configuration: a YAML file that `run` takes.
+
+    \b
+    Example:
+      resnet-repro show table6 --preset short > mine.yaml
+      resnet-repro run mine.yaml
+    """
+    experiment = chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
+    typer.echo(experiment.to_yaml(), nl=False)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="An experiment; all runs if left out.")] = None,
+    preset: PresetOption = None,
+    dataset: DatasetOption = None,
+    networks: NetworksOption = None,
+    seeds: SeedsOption = None,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Every run: state, iteration, errors so far (percent), time left. Works while `run` runs.
+
+    \b
+    Examples:
+      resnet-repro status
+      resnet-repro status fig1 --preset short
+    """
+    from resnet_repro.overview import list_runs
+
+    runs = None
+    if name is not None:
+        runs = list(chosen_experiment(name, preset, dataset, networks, seeds).resolve())
+    lines = list_runs(open_store(results), runs)
+    if as_json:
+        print_json([line.to_dict() for line in lines])
+    elif lines:
+        print_table(
+            ["run", "state", "iteration", "train %", "test %", "left"],
+            [line.cells() for line in lines],
+        )
+    else:
+        typer.echo(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
+
+
+def _selected(store: Store, preset: str | None, dataset: str | None) -> list[StoredRun]:
+    """The store's runs, only those of one preset or data set if asked for."""
+    return [
+        stored
+        for stored in store.all_runs()
+        if (preset is None or (stored.run and stored.run.preset == preset))
+        and (dataset is None or (stored.run and stored.run.dataset == dataset))
+    ]
+
+
+def table(
+    name: Name,
+    form: Annotated[str, typer.Option("--format", help="text, md, csv or latex.")] = "text",
+    preset: PresetOption = None,
+    dataset: DatasetOption = None,
+    networks: NetworksOption = None,
+    others: Annotated[
+        bool, typer.Option("--others", help="Show what public reproductions report as well.")
+    ] = False,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """The paper's table beside ours.
+
+    \b
+    Examples:
+      resnet-repro table table6
+      resnet-repro table table6 --others
+      resnet-repro table table6 --preset short --format latex
+    """
+    from resnet_repro.errors import ConfigError
+    from resnet_repro.report.others import others_table
+    from resnet_repro.report.rendering import render_table
+    from resnet_repro.report.results import networks_of
+    from resnet_repro.report.tables import cost_table, error_table
+
+    choice("--format", form, ("text", "md", "csv", "latex"))
+    experiment = chosen_experiment(name, preset, dataset, networks)
+    store = open_store(results)
+    made: Table
+    if experiment.table is None:
+        raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
+    if experiment.table.kind == "cost":
+        made = cost_table(experiment, store)
+    else:
+        made = error_table(experiment, _selected(store, preset, dataset), others)
+    chosen: Any = form
+    typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
+    if others and experiment.table.kind == "errors" and form != "csv":
+        sources = others_table(networks_of(experiment))
+        typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))
+
+
+def _terminal_width() -> int | None:
+    """The terminal's width, or None where there is no terminal to fit into."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def plot(
+    names: Names,
+    form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    preset: PresetOption = None,
+    dataset: DatasetOption = None,
+    networks: NetworksOption = None,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """The paper's figure from our data.
+
+    \b
+    Examples:
+      resnet-repro plot fig1
+      resnet-repro plot fig6 --preset short --format pdf
+    """
+    from resnet_repro.errors import ConfigError
+    from resnet_repro.report.figures import draw
+
+    choice("--format", form, ("png", "svg", "pdf"))
+    store = open_store(results)
+    chosen: Any = form
+    for name in names:
+        experiment = chosen_experiment(name, preset, dataset, networks)
+        if experiment.plot is None:
+            raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
+        for file_name, content in draw(experiment, _selected(store, preset, dataset), chosen):
+            typer.echo(f"wrote {store.write_figure(file_name, form, content)}")
+
+
+def report(
+    form: Annotated[str, typer.Option("--format", help="md, or html: one file.")] = "md",
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the report is out of date.")
+    ] = False,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Write the summary of everything measured, with figures and verdicts, to report.md.
+
+    \b
+    Examples:
+      resnet-repro report
+      resnet-repro report --format html
+      resnet-repro report --check
+    """
+    from resnet_repro.errors import StoreError
+    from resnet_repro.report.document import write_report
+    from resnet_repro.report.html import as_html
+    from resnet_repro.spec import load_experiment, shipped_experiments
+
+    chosen: Any = choice("--format", form, ("md", "html"))
+    store = open_store(results)
+    experiments = [load_experiment(name) for name in shipped_experiments()]
+    text = write_report(store, experiments)
+    content = as_html(text, store.read_figure) if chosen == "html" else text
+    path = store.report_file(chosen)
+    if not check:
+        store.write_report(content, chosen)
+        typer.echo(text.partition("\n## ")[0].rstrip())
+        typer.echo(f"\nwrote {path}")
+        return
+    stored = store.read_report(chosen)
+    if stored != content:
+        state = "missing" if stored is None else "not what the results give"
+        option = " --format html" if chosen == "html" else ""
+        where = f" --results {results}" if results != RESULTS else ""
+        raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")
+    typer.echo(f"{path} is what the results give")

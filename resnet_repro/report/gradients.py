@@ -1,0 +1,122 @@
+"""Signals and gradients by layer (section 4.1), drawn in the manner of Fig. 7."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resnet_repro.names import parse_network
+from resnet_repro.report.captions import add_caption
+from resnet_repro.report.groups import Group
+from resnet_repro.report.quantities import by_iteration
+from resnet_repro.report.results import Cell, network_title, networks_of
+from resnet_repro.report.style import colour_of
+from resnet_repro.spec import Experiment
+from resnet_repro.store import GradientRow
+
+__all__ = ["gradients_figure", "measured_afterwards"]
+
+Layers = list[float]  # one number per 3x3 layer, in order
+Field = Callable[[GradientRow], float]
+
+
+def gradients_figure(experiment: Experiment, cells: Sequence[Cell], group: Group) -> Figure:
+    """Top: how much each layer's output varies. Bottom: its weights' gradient, on a log scale.
+
+    Left to right: before training, the median of the points of the curve on the way, at the end.
+    """
+    moments = [("at initialisation", _first), ("in the end", _last)]
+    if any(_between(run.gradients(), _gradient_norm) for cell in cells for run in cell.done):
+        moments.insert(1, ("while training (median)", _between))
+    figure = Figure(figsize=(3.0 * len(moments) + 0.3, 4.6))
+    grid = figure.subplots(2, len(moments), sharex=True, sharey="row", squeeze=False)
+    several = False
+    for column, (title, at) in enumerate(moments):
+        top, bottom = grid[0][column], grid[1][column]
+        top.set_title(title)
+        for cell in cells:
+            rows = [run.gradients() for run in cell.done]
+            several = several or len(rows) > 1
+            for axes, field in ((top, _forward_std), (bottom, _gradient_norm)):
+                seeds = [layers for layers in (at(r, field) for r in rows) if layers]
+                _draw(axes, cell.network, seeds)
+    _arrange(list(grid[0]), list(grid[1]))
+    notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
+    if several:
+        notes.append("lines: mean, bands: lowest to highest of the seeds")
+    if late := measured_afterwards(cells):
+        notes.append(f"measured at the start and the end only: {', '.join(late)}")
+    add_caption(figure, group, cells, networks_of(experiment), notes)
+    return figure
+
+
+def measured_afterwards(cells: Sequence[Cell]) -> list[str]:
+    """The networks with runs on which nobody looked while they were trained."""
+    return [
+        network_title(cell.network)
+        for cell in cells
+        if any(row.measured == "afterwards" for run in cell.done for row in run.gradients())
+    ]
+
+
+def _forward_std(row: GradientRow) -> float:
+    return row.forward_std
+
+
+def _gradient_norm(row: GradientRow) -> float:
+    return row.gradient_norm
+
+
+def _first(rows: Sequence[GradientRow], field: Field) -> Layers:
+    moments = list(by_iteration(rows).values())
+    return [field(row) for row in moments[0]] if moments else []
+
+
+def _last(rows: Sequence[GradientRow], field: Field) -> Layers:
+    moments = list(by_iteration(rows).values())
+    return [field(row) for row in moments[-1]] if moments else []
+
+
+def _between(rows: Sequence[GradientRow], field: Field) -> Layers:
+    """The median over what was measured between the start and the end."""
+    moments = list(by_iteration(rows).values())[1:-1]
+    return [median(field(row) for row in layer) for layer in zip(*moments, strict=False)]
+
+
+def _draw(axes: Axes, network: str, seeds: Sequence[Layers]) -> None:
+    if not seeds:
+        return
+    residual = parse_network(network).residual
+    columns = list(zip(*seeds, strict=False))
+    layers = range(1, len(columns) + 1)
+    axes.plot(
+        layers,
+        [fmean(column) for column in columns],
+        color=colour_of(network),
+        linestyle="-" if residual else (0, (3.5, 1.5)),
+        linewidth=1.6 if residual else 1.0,
+        label=network_title(network),
+    )
+    if len(seeds) > 1:
+        low, high = [min(c) for c in columns], [max(c) for c in columns]
+        axes.fill_between(layers, low, high, color=colour_of(network), alpha=0.2, linewidth=0)
+
+
+def _arrange(top: Sequence[Axes], bottom: Sequence[Axes]) -> None:
+    """Axes, labels and one key; both axes of values leave room around the lines."""
+    for axes in (*top, *bottom):
+        axes.grid(axis="y", color="0.9", linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.set_xlim(0, None)
+    for axes in bottom:
+        axes.set_yscale("log")
+        axes.set_xlabel("layer index")
+    low, high = bottom[0].get_ylim()
+    top[0].set(ylabel="std of the output", ylim=(0, 1.1 * top[0].get_ylim()[1]))
+    bottom[0].set_ylabel("norm of the weights' gradient")
+    bottom[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
+    top[0].legend(loc="lower right", ncols=2, handlelength=3)  # at the start, all are near 1

@@ -1,0 +1,125 @@
+"""The report's first screen: what was run, on what, how many of the paper's claims stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from resnet_repro.report.claims import Verdict, VerdictWord
+from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.markdown import bullets, plural, table
+from resnet_repro.report.notes import ERRORS_NOTE, OTHERS_NOTE
+from resnet_repro.report.results import network_title
+from resnet_repro.store import StoredRun
+
+__all__ = ["claims_section", "summary_section"]
+
+Numbers = Mapping[Group, int]
+WORDS: tuple[VerdictWord, ...] = ("confirmed", "consistent", "undecided", "contradicted")
+LEGEND = (
+    "*confirmed*: several seeds, and the 95% interval over them lies where the claim predicts; "
+    "*consistent*: the numbers agree, but there is one seed only, the interval is too wide, seeds "
+    "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
+    "clearly disagree; *contradicted*: they clearly disagree. The rules were written down before "
+    "the results (`resnet_repro/paper/claims.yaml`) and stand with the numbers below."
+)
+
+
+def summary_section(
+    runs: Sequence[StoredRun], numbers: Numbers, verdicts: Sequence[Verdict], gaps: int
+) -> list[str]:
+    """One screen, from the answer to the details."""
+    lines = ["# Reproducing “Deep Residual Learning for Image Recognition”: report", ""]
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        lines += [
+            "**No run has finished yet.** Start with `resnet-repro run fig1 --preset demo` "
+            "(minutes, no data set needed) or see [what is missing](#what-is-missing).",
+            "",
+        ]
+    elif not any(group_of(run) in _faithful(numbers) for run in finished):
+        lines += [
+            "**No run here follows the paper's full protocol on CIFAR-10.** No number below can be "
+            "held against the paper's; claims are judged as trends at most.",
+            "",
+        ]
+    texts = [_verdict_counts(verdicts), _run_counts(runs), *_spent(runs)]
+    if gaps and finished:
+        texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
+    lines += bullets(texts)
+    if numbers:
+        rows = [_group_row(group, number, runs) for group, number in numbers.items()]
+        header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
+        lines += ["", *table(header, rows, [3, 4]), "", *bullets([ERRORS_NOTE, OTHERS_NOTE])]
+    return lines
+
+
+def _faithful(numbers: Numbers) -> list[Group]:
+    return [group for group in numbers if group.faithful]
+
+
+def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
+    """`**Claims of the paper**: 18 of 31 judged: 14 confirmed, 4 consistent.`"""
+    counts = Counter(verdict.word for verdict in verdicts)
+    judged = sum(counts[word] for word in WORDS)
+    if not judged:
+        return f"**Claims of the paper**: none of {len(verdicts)} judged yet."
+    trends = sum(verdict.trend_only for verdict in verdicts)
+    texts = [f"{counts[word]} {word}" for word in WORDS if counts[word]]
+    note = f" ({'all' if trends == judged else trends} on a trend only)" if trends else ""
+    return f"**Claims of the paper**: {judged} of {len(verdicts)} judged: {', '.join(texts)}{note}."
+
+
+def _run_counts(runs: Sequence[StoredRun]) -> str:
+    """`**Runs**: 12 finished, 1 failed.`"""
+    names = ("finished", "failed", "unfinished", "not begun", "unusable")
+    counts = Counter(_state(run) for run in runs)
+    texts = [f"{counts[name]} {name}" for name in names if counts[name] or name == "finished"]
+    return f"**Runs**: {', '.join(texts)}."
+
+
+def _state(run: StoredRun) -> str:
+    if run.problem:
+        return "unusable"
+    states = {"done": "finished", "failed": "failed", "missing": "not begun"}
+    return states.get(run.state, "unfinished")
+
+
+def _spent(runs: Sequence[StoredRun]) -> list[str]:
+    """`**Spent**: 15.2 training hours on NVIDIA H100.`"""
+    summaries = [run.summary for run in runs if run.summary and not run.problem]
+    if not summaries:
+        return []
+    machines = "; ".join(sorted({summary.provenance.hardware for summary in summaries}))
+    hours = sum(summary.seconds for summary in summaries) / 3600
+    return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
+
+
+def _group_row(group: Group, number: int, runs: Sequence[StoredRun]) -> list[str]:
+    members = [run.summary for run in runs if group_of(run) == group and run.summary]
+    done = [run.summary for run in runs if group_of(run) == group and run.finished and run.summary]
+    networks = sorted({summary.network for summary in members}, key=_by_depth)
+    hours = sum(summary.seconds for summary in members) / 3600
+    titles = ", ".join(network_title(network) for network in networks)
+    return [f"[{number}]", group.caption, titles, str(len(done)), f"{hours:,.2f}"]
+
+
+def _by_depth(network: str) -> tuple[str, int, str]:
+    kind, _, rest = network.partition("-")
+    return (kind, int(rest.split("-")[0]), rest)
+
+
+def claims_section(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
+    """The claims that could be judged; what became of the others stands under what is missing."""
+    judged = [verdict for verdict in verdicts if verdict.word != "not run"]
+    if not judged:
+        return []
+    rows = [
+        [v.label, v.claim.sentence, v.claim.source, f"[{numbers[v.group]}]" if v.group else ""]
+        for v in judged
+    ]
+    lines = ["## Claims", "", *table(["verdict", "claim", "where", "on"], rows), "", LEGEND]
+    left = len(verdicts) - len(judged)
+    if left:
+        lines += ["", f"{plural(left, 'claim')} not judged: [why](#what-is-missing)."]
+    return lines

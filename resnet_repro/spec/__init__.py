@@ -1,0 +1,44 @@
+"""Experiments and runs: typed, validated, from YAML and back.
+
+An experiment is an item of the paper (one YAML file); it resolves to runs. A run is one training:
+network, dataset, recipe, precision and seed. Its id is readable and ends in a short hash of all of
+that, so the same run wanted by two experiments is one run.
+"""
+
+from resnet_repro.spec.experiment import Choices, Experiment, RunGroup
+from resnet_repro.spec.loading import (
+    experiments_folder,
+    load_experiment,
+    parse_experiment,
+    parse_seeds,
+    shipped_experiments,
+)
+from resnet_repro.spec.run import DatasetName, Precision, Run
+from resnet_repro.spec.shows import (
+    CostTable,
+    CurvePanel,
+    CurvesPlot,
+    ErrorTable,
+    GradientsPlot,
+    ResponsesPlot,
+)
+
+__all__ = [
+    "Choices",
+    "CostTable",
+    "CurvePanel",
+    "CurvesPlot",
+    "DatasetName",
+    "ErrorTable",
+    "Experiment",
+    "GradientsPlot",
+    "Precision",
+    "ResponsesPlot",
+    "Run",
+    "RunGroup",
+    "experiments_folder",
+    "load_experiment",
+    "parse_experiment",
+    "parse_seeds",
+    "shipped_experiments",
+]

@@ -1,0 +1,191 @@
+"""An experiment: a named item of the paper, and the runs that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from resnet_repro.errors import ConfigError, nearest
+from resnet_repro.names import parse_network
+from resnet_repro.recipe import Preset, Recipe, merge, preset_recipe
+from resnet_repro.spec.run import DatasetName, Frozen, Precision, Run, Seed, canonical_network
+from resnet_repro.spec.shows import (
+    CostTable,
+    CurvesPlot,
+    ErrorTable,
+    GradientsPlot,
+    ResponsesPlot,
+    Text,
+)
+from resnet_repro.yaml_io import write_yaml
+
+__all__ = ["MOST_SEEDS", "Choices", "Experiment", "RunGroup", "Selection"]
+
+MOST_SEEDS = 1_000
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+
+class RunGroup(Frozen):
+    """Networks that share seeds and changes to the recipe."""
+
+    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
+    seeds: tuple[Seed, ...] = (0,)
+    recipe: dict[str, Any] = Field({})
+
+    @field_validator("networks")
+    @classmethod
+    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_network(n) for n in networks)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, seeds: Any) -> Any:
+        if isinstance(seeds, int) and not isinstance(seeds, bool):
+            if not 1 <= seeds <= MOST_SEEDS:
+                raise ValueError(f"should be a number from 1 to {MOST_SEEDS}, or a list")
+            return tuple(range(seeds))
+        return seeds
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(seeds) > MOST_SEEDS or len(set(seeds)) != len(seeds):
+            raise ValueError(f"should be 1 to {MOST_SEEDS} different numbers")
+        return seeds
+
+
+class Selection(Frozen):
+    """What a preset trains of an experiment, where that is less than everything."""
+
+    networks: tuple[str, ...] | None = None
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about an experiment; None leaves it as it is."""
+
+    preset: Preset | None = None
+    dataset: DatasetName | None = None
+    precision: Precision | None = None
+    networks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+
+class Experiment(Frozen):
+    """A named item of the paper: the runs it needs and what it tabulates, draws and measures."""
+
+    name: Slug
+    title: Annotated[Text, Field(min_length=1)]
+    reference: Text = ""
+    preset: Preset = "paper"
+    dataset: DatasetName = "cifar10"
+    precision: Precision = "auto"
+    recipe: dict[str, Any] = Field({})
+    runs: tuple[RunGroup, ...] = Field((), max_length=200)
+    presets: dict[Preset, Selection] = Field({})
+    measure: tuple[Literal["responses", "gradients"], ...] = ()
+    table: Annotated[ErrorTable | CostTable, Field(discriminator="kind")] | None = None
+    plot: (
+        Annotated[CurvesPlot | ResponsesPlot | GradientsPlot, Field(discriminator="kind")] | None
+    ) = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that the experiment names, once, in order."""
+        return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+
+    def choose(self, choices: Choices) -> Experiment:
+        """The experiment with the command line's choices laid over its own.
+
+        The demo preset goes with the synthetic data set unless another is named.
+
+        Raises:
+            ConfigError: a network that the experiment doesn't have.
+        """
+        chosen = choices.preset or self.preset
+        networks, seeds = choices.networks, choices.seeds
+        selection = self.presets.get(chosen, Selection())
+        wanted = tuple(networks) if networks else selection.networks
+        if seeds is None and selection.seeds:
+            seeds = range(selection.seeds)
+        if wanted:
+            wanted = tuple(str(parse_network(n)) for n in wanted)
+            for network in wanted:
+                if self.runs and network not in self.networks:
+                    raise ConfigError(
+                        f"{self.name} has no network {network}: "
+                        f"{nearest(network, list(self.networks))}"
+                    )
+        groups = []
+        for group in self.runs:
+            kept = tuple(n for n in group.networks if not wanted or n in wanted)
+            if kept:
+                update = {"networks": kept, "seeds": tuple(seeds) if seeds else group.seeds}
+                groups.append(group.model_copy(update=update))
+        demo = chosen == "demo" and self.preset != "demo"
+        return self.model_copy(
+            update={
+                "preset": chosen,
+                "dataset": choices.dataset or ("synthetic" if demo else self.dataset),
+                "precision": choices.precision or self.precision,
+                "runs": tuple(groups),
+                "presets": {},
+            }
+        )
+
+    def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
+        """The preset's recipe for a network with the experiment's and the group's changes."""
+        base = preset_recipe(self.preset, network).model_dump(mode="json")
+        return Recipe.model_validate(merge(merge(base, self.recipe), group.recipe))
+
+    def resolve(self) -> tuple[Run, ...]:
+        """The runs, each once, in order.
+
+        Raises:
+            pydantic.ValidationError: a recipe is impossible (`load_experiment` has checked that).
+        """
+        runs: dict[str, Run] = {}
+        for group in self.runs:
+            for network in group.networks:
+                recipe = self.resolved_recipe(group, network)
+                for seed in group.seeds:
+                    run = Run(
+                        network=network,
+                        dataset=self.dataset,
+                        recipe=recipe,
+                        seed=seed,
+                        precision=self.precision,
+                    )
+                    runs.setdefault(run.id, run)
+        return tuple(runs.values())
+
+    def to_yaml(self) -> str:
+        """The fully resolved experiment as YAML that `run` accepts in place of a name."""
+        content = self.model_dump(mode="json", exclude={"recipe", "presets", "runs"})
+        content = {key: value for key, value in content.items() if value not in (None, [], "")}
+        groups = [
+            {
+                "networks": [network],
+                "seeds": list(group.seeds),
+                "recipe": self.resolved_recipe(group, network).model_dump(mode="json"),
+            }
+            for group in self.runs
+            for network in group.networks
+        ]
+        if groups:
+            common = {
+                key: value
+                for key, value in groups[0]["recipe"].items()  # type: ignore[attr-defined]
+                if all(g["recipe"][key] == value for g in groups)  # type: ignore[index]
+            }
+            for group in groups:
+                own = {k: v for k, v in group.pop("recipe").items() if k not in common}  # type: ignore[attr-defined]
+                if own:
+                    group["recipe"] = own
+            content |= {"recipe": common, "runs": groups}
+        return write_yaml(content)

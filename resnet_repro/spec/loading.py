@@ -1,0 +1,208 @@
+"""From YAML and the command line to a validated experiment, with every mistake named and placed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from resnet_repro.errors import ConfigError, nearest, plain
+from resnet_repro.recipe import PRESETS
+from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
+from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
+from resnet_repro.yaml_io import Document, parse_yaml, read_yaml
+
+__all__ = [
+    "experiments_folder",
+    "load_experiment",
+    "parse_experiment",
+    "parse_seeds",
+    "shipped_experiments",
+]
+
+MOST_RUNS = 10_000
+
+
+def experiments_folder() -> Path:
+    """Where the shipped experiments lie: in the package (wheel), or beside it (checkout)."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
+def shipped_experiments() -> list[str]:
+    """The names of the experiments that come with the package, tables first."""
+    names = [path.stem for path in experiments_folder().glob("*.yaml")]
+    return sorted(names, key=lambda n: (not n.startswith("table"), n))
+
+
+def load_experiment(
+    name: str, changes: Iterable[str] = (), choices: Choices | None = None
+) -> Experiment:
+    """Load a shipped experiment by name, or a user's file (also a run's `config.yaml`) by path.
+
+    `changes` are `--set` assignments such as `recipe.batch_size=64`.
+
+    Raises:
+        ConfigError: no such experiment, invalid YAML, unknown keys, impossible values.
+    """
+    known = shipped_experiments()
+    try:
+        is_file = Path(name).is_file()
+    except (OSError, ValueError):  # too long, or not a path at all
+        is_file = False
+    if name in known:
+        document = read_yaml(experiments_folder() / f"{name}.yaml")
+        document = Document(document.data, f"{name}.yaml", document.node)
+    elif name.endswith((".yaml", ".yml")) or is_file:
+        if not is_file:
+            raise ConfigError(f"no such file: {name[:200]}")
+        document = read_yaml(Path(name))
+    else:
+        raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
+    return parse_experiment(document, changes, choices)
+
+
+def parse_experiment(
+    document: Document, changes: Iterable[str] = (), choices: Choices | None = None
+) -> Experiment:
+    """Validate a parsed file as an experiment, or as one run's configuration; see above."""
+    data = document.data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
+    if "run" in data and "runs" not in data:
+        run = _validated(Run, data.get("run"), document, ("run",))
+        extra = set(data) - {"run", "format"}
+        if extra or data.get("format") != FORMAT:
+            raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
+        data = _experiment_of(run)
+        document = Document(data, document.name, None)
+    fixes_iterations = _mentions_iterations(data)
+    for assignment in changes:
+        data = _assign(data, assignment)
+    experiment: Experiment = _validated(Experiment, data, document, ())
+    if choices:
+        if choices.preset and choices.preset != experiment.preset and fixes_iterations:
+            raise ConfigError(
+                f"{document.name} fixes recipe.iterations itself (preset {experiment.preset}); "
+                f"remove it there or leave out --preset {choices.preset}"
+            )
+        experiment = experiment.choose(choices)
+    for index, group in enumerate(experiment.runs):
+        _check_recipe(experiment, group, index, document)
+    total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
+    if total > MOST_RUNS:
+        raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
+    return experiment
+
+
+def _mentions_iterations(data: dict[str, Any]) -> bool:
+    """Whether a (not yet validated) experiment says how many iterations to train."""
+    groups = data.get("runs")
+    holders = [data, *(groups if isinstance(groups, list) else [])]
+    recipes = [h.get("recipe") for h in holders if isinstance(h, dict)]
+    return any(isinstance(r, dict) and "iterations" in r for r in recipes)
+
+
+def _experiment_of(run: Run) -> dict[str, Any]:
+    """The experiment that consists of one run."""
+    return {
+        "name": f"run-{run.hash}",
+        "title": f"{run.network} on {run.dataset}, seed {run.seed}",
+        "preset": run.preset if run.preset in PRESETS else "paper",
+        "dataset": run.dataset,
+        "precision": run.precision,
+        "recipe": run.recipe.model_dump(mode="json"),
+        "runs": [{"networks": [run.network], "seeds": [run.seed]}],
+        "table": {"kind": "errors"},
+        "plot": {"kind": "curves", "panels": [{"networks": [run.network]}]},
+    }
+
+
+def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
+    """Validate one group's recipe, blaming the file's field that carries the mistake."""
+    for network in group.networks:
+        try:
+            recipe = experiment.resolved_recipe(group, network)
+            Run(network=network, dataset=experiment.dataset, recipe=recipe, seed=0)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = first["loc"][0] if first["loc"] else None
+            own: tuple[str | int, ...] = ("recipe",)
+            if field is None:
+                own = ("runs", index)
+            elif field in group.recipe:
+                own = ("runs", index, "recipe")
+            raise _config_error(error, document, own) from error
+
+
+def _validated(model: Any, data: Any, document: Document, prefix: tuple[str | int, ...]) -> Any:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _config_error(error, document, prefix) from error
+
+
+def _config_error(
+    error: ValidationError, document: Document, prefix: tuple[str | int, ...]
+) -> ConfigError:
+    """One line for the first problem of a validation, with file, line and field."""
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    location = prefix + tuple(p for p in first["loc"] if p not in ("errors", "cost", "curves"))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    field = ".".join(plain(str(part), 60) for part in location[:12])
+    where = f"{field}: " if field else ""
+    return ConfigError(f"{document.place(location)}: {where}{plain(message, 300)}{more}")
+
+
+def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:
+    """Apply one `--set path.to.field=value`; the value is YAML."""
+    path, sign, text = assignment.partition("=")
+    parts = path.strip().split(".")
+    if not sign or not all(parts) or len(parts) > 10:
+        raise ConfigError(f"--set {assignment[:80]}: should look like recipe.batch_size=64")
+    value = parse_yaml(text, f"--set {path[:80]}").data
+
+    def put(node: Any, rest: list[str]) -> Any:
+        if not rest:
+            return value
+        head, tail = rest[0], rest[1:]
+        if isinstance(node, list):
+            if not head.isdecimal() or len(head) > 9 or int(head) >= len(node):
+                raise ConfigError(
+                    f"--set {path[:80]}: there is no item {head[:40]} (0 to {len(node) - 1})"
+                )
+            return [put(v, tail) if i == int(head) else v for i, v in enumerate(node)]
+        if node is not None and not isinstance(node, dict):
+            raise ConfigError(f"--set {path[:80]}: {head[:40]} is not inside a mapping")
+        node = node or {}
+        return {**node, head: put(node.get(head), tail)}
+
+    changed: dict[str, Any] = put(data, parts)
+    return changed
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`3` is seeds 0, 1 and 2; `0,4,7` is those.
+
+    Raises:
+        ConfigError: neither.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch("[0-9]{1,11}", part) for part in parts):
+        raise ConfigError(f"--seeds {text[:40]!r}: should be a count (3) or a list (0,4,7)")
+    numbers = tuple(int(part) for part in parts)
+    if len(parts) == 1 and "," not in text:
+        if not 1 <= numbers[0] <= MOST_SEEDS:
+            raise ConfigError(f"--seeds {text}: a count from 1 to {MOST_SEEDS}")
+        return tuple(range(numbers[0]))
+    if len(set(numbers)) != len(numbers) or max(numbers) > LARGEST_SEED:
+        raise ConfigError(f"--seeds {text[:40]}: different numbers up to {LARGEST_SEED}")
+    return numbers

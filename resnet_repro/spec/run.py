@@ -1,0 +1,85 @@
+"""A run: network, dataset, recipe, precision and seed, with an id that tells it from all others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.names import parse_network
+from resnet_repro.recipe import Recipe, differences, preset_label
+from resnet_repro.yaml_io import write_yaml
+
+__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Frozen", "Precision", "Run", "Seed"]
+
+DatasetName = Literal["cifar10", "synthetic"]
+Precision = Literal["auto", "fp32", "bf16"]
+LARGEST_SEED = 2**31 - 1
+FORMAT = 1  # of config.yaml
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
+
+
+class Frozen(BaseModel):
+    """Base of the configuration: nothing can be changed, unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def canonical_network(text: str) -> str:
+    try:
+        return str(parse_network(text))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+class Run(Frozen):
+    """One training: everything that decides its outcome."""
+
+    network: str
+    dataset: DatasetName
+    recipe: Recipe
+    seed: Seed
+    precision: Precision = "auto"
+
+    _network = field_validator("network")(canonical_network)
+
+    @model_validator(mode="after")
+    def _families_match(self) -> Self:
+        name = parse_network(self.network)
+        if name.family != "cifar":
+            raise ValueError(
+                f"network: {self.network} is an ImageNet network, {self.dataset} has 32x32 images"
+            )
+        return self
+
+    @property
+    def preset(self) -> str:
+        """`paper`, `short`, `demo`, or `custom` when the recipe is none of these."""
+        return preset_label(self.recipe, self.network)
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits of the configuration's SHA-256."""
+        content: dict[str, Any] = {
+            "network": self.network,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "recipe": differences(self.recipe, Recipe()),
+        }
+        if self.precision != "auto":
+            content["precision"] = self.precision
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def id(self) -> str:
+        """`plain-20-cifar10-paper-s0-3f9c2a71`."""
+        return f"{self.network}-{self.dataset}-{self.preset}-s{self.seed}-{self.hash}"
+
+    def to_yaml(self) -> str:
+        """The contents of `config.yaml`; `resnet-repro run` on it repeats the run."""
+        return write_yaml({"format": FORMAT, "run": self.model_dump(mode="json")})

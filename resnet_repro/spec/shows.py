@@ -1,0 +1,83 @@
+"""What an experiment tabulates and draws, as data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from resnet_repro.spec.run import Frozen, canonical_network
+
+__all__ = [
+    "CostTable",
+    "CurvePanel",
+    "CurvesPlot",
+    "ErrorTable",
+    "GradientsPlot",
+    "ResponsesPlot",
+    "Text",
+]
+
+Text = Annotated[str, Field(max_length=500)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+class CurvePanel(Frozen):
+    """One panel of a figure of training curves."""
+
+    title: Text = ""
+    networks: tuple[str, ...] = Field(min_length=1, max_length=50)
+    curves: tuple[Literal["train", "test"], ...] = Field(
+        ("train", "test"), min_length=1, max_length=2
+    )
+
+    @field_validator("networks")
+    @classmethod
+    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_network(n) for n in networks)
+
+
+class CurvesPlot(Frozen):
+    """Errors against iterations (Fig. 1, Fig. 6)."""
+
+    kind: Literal["curves"] = "curves"
+    panels: tuple[CurvePanel, ...] = Field(min_length=1, max_length=12)
+    error_axis: tuple[Percent, Percent] = (0.0, 20.0)
+
+    @field_validator("error_axis")
+    @classmethod
+    def _increasing(cls, axis: tuple[float, float]) -> tuple[float, float]:
+        if axis[0] >= axis[1]:
+            raise ValueError("should be the lower and the upper end, in percent")
+        return axis
+
+
+class ResponsesPlot(Frozen):
+    """Standard deviations of layer responses, in order and sorted (Fig. 7)."""
+
+    kind: Literal["responses"] = "responses"
+
+
+class GradientsPlot(Frozen):
+    """Signals and gradients by layer, at the start and at the end of training (section 4.1)."""
+
+    kind: Literal["gradients"] = "gradients"
+
+
+class ErrorTable(Frozen):
+    """Final errors beside the paper's (Table 6); `literature` adds the paper's other rows."""
+
+    kind: Literal["errors"] = "errors"
+    literature: bool = False
+
+
+class CostTable(Frozen):
+    """Parameters and multiply-adds beside the paper's (Table 1); needs no training."""
+
+    kind: Literal["cost"] = "cost"
+    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
+
+    @field_validator("networks")
+    @classmethod
+    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_network(n) for n in networks)

@@ -1,0 +1,108 @@
+"""Bad input gets one or two plain lines, an exit code of the contract, and nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+NO_DATA = ("--data-dir", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["run", "fig9"], 2, "did you mean fig7"),
+        (["show", "tabel6"], 2, "table6"),
+        (["run", "table6", "--networks", "resnet-21"], 2, "nearest: 20, 26"),
+        (["run", "fig1", "--networks", "resnet-20"], 2, "fig1 has no network resnet-20"),
+        (["run", "fig1", "--networks", "resnet-50"], 2, "fig1 has no network resnet-50"),
+        (["run", "fig1", "--networks", ""], 2, "unknown network"),
+        (["run", "fig1", "--seeds", "x"], 2, "--seeds 'x'"),
+        (["run", "fig1", "--seeds", "0"], 2, "--seeds 0"),
+        (["run", "fig1", "--seeds", "1,1"], 2, "different"),
+        (["run", "fig1", "--seeds", "9" * 200], 2, "--seeds"),
+        (["run", "fig1", "--preset", "shrot"], 2, "short"),
+        (["run", "fig1", "--dataset", "mnist"], 2, "cifar10"),
+        (["run", "fig1", "--precision", "fp8"], 2, "--precision"),
+        (["run", "fig1", "--device", "tpu", "--preset", "demo"], 2, "auto, cpu, cuda"),
+        (["run", "fig1", "--device", "cuda:99", "--preset", "demo"], 2, "cuda:99"),
+        (["run", "fig1", "--time-budget", "soon"], 2, "25m"),
+        (["run", "fig1", "--checkpoint-every", "0"], 2, "duration"),
+        (["run", "fig1", "--set", "foo"], 2, "recipe.batch_size=64"),
+        (["run", "fig1", "--set", "recipe.foo=1"], 2, "recipe.foo: unknown key"),
+        (["run", "fig1", "--set", "recipe.batch_size=[1"], 2, "not valid YAML"),
+        (["run", "fig1", "--set", "recipe.iterations=0"], 2, "recipe.iterations"),
+        (["run", "fig1", "--set", "recipe.iterations=" + "1" * 200], 2, "recipe.iterations"),
+        (["run", "fig1", "--set", "recipe.learning_rate=-0.1"], 2, "recipe.learning_rate"),
+        (["run", "fig1", "--set", "recipe.learning_rate=.nan"], 2, "recipe.learning_rate"),
+        (["run", "fig1", "--set", "recipe.milestones=[70000]"], 2, "not before the end"),
+        (["run", "fig1", "--set", "name=../escape"], 2, "name"),
+        (["run", "fig1", "--set", "runs.7.seeds=1"], 2, "no item 7"),
+        (["run", "fig1", *NO_DATA], 3, "resnet-repro data prepare cifar10 --download"),
+        (
+            ["run", "fig1", "--preset", "demo", "--set", "recipe.batch_size=60000"],
+            2,
+            "10000 training images",
+        ),
+        (["table", "fig7"], 2, "plot fig7"),
+        (["plot", "table6"], 2, "table table6"),
+        (["plot", "fig1"], 1, "resnet-repro run fig1"),
+        (["table", "table6", "--format", "pdf"], 2, "--format"),
+        (["data", "prepare", "cifar11"], 2, "cifar10"),
+        (["data", "prepare", "cifar10", "--from", "nowhere"], 3, "nowhere"),
+        (["data", "verify", "cifar10", *NO_DATA], 3, "no CIFAR-10"),
+    ],
+)
+def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> None:
+    answer = command(*arguments)
+    assert answer.code == code, answer
+    assert says in answer.err
+    assert 1 <= len(answer.err.strip().splitlines()) <= 2
+    assert all(len(line) < 300 for line in answer.err.splitlines())
+    assert "Traceback" not in answer.err
+    assert not answer.out
+    assert not (tmp_path / "results").exists(), "nothing half-written"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: mine\n  bad: [", "line 2: not valid YAML"),
+        ("- a list", "should be a mapping"),
+        ("", "should be a mapping"),
+        ("name: mine\ntitle: t\nrns: []\n", "line 3: rns: unknown key"),
+        (
+            "name: mine\ntitle: t\nruns:\n  - networks: [resnet-20]\n    recipe:\n"
+            "      batch_sise: 3\n",
+            "line 6: runs.0.recipe.batch_sise: unknown key",
+        ),
+        (
+            "name: mine\ntitle: t\nruns:\n  - networks: [resnet-21]\n",
+            "line 4: runs.0.networks: unknown network",
+        ),
+        ("name: mine\ntitle: t\nruns:\n  - networks: [resnet-50]\n", "is an ImageNet network"),
+        ("name: mine\nname: yours\ntitle: t\n", "stands twice"),
+        ("format: 2\nrun: {network: resnet-20}\n", "run.dataset"),
+    ],
+)
+def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, says) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    answer = command("run", "mine.yaml")
+    assert answer.code == 2
+    assert "mine.yaml" in answer.err
+    assert says in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_verbose_shows_the_traceback(command) -> None:
+    with pytest.raises(Exception, match="unknown experiment"):
+        command("run", "fig9", "-v")
+
+
+def test_unwritable_results_folder(command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    answer = command("run", "table1", "--results", "file/results")
+    assert answer.code == 1
+    assert "cannot write" in answer.err
+    assert len(answer.err.splitlines()) == 1

@@ -1,0 +1,189 @@
+"""A user's way through the commands, on the generated data set with the smallest networks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+TINY = """
+name: mine
+title: Tiny networks
+reference: Fig. 1
+dataset: synthetic
+preset: demo
+recipe: {iterations: 12, milestones: [6, 9], batch_size: 16, evaluate_every: 6}
+runs:
+  - networks: [plain-8, resnet-8]
+measure: [responses]
+table: {kind: errors}
+plot:
+  kind: curves
+  panels: [{title: all, networks: [plain-8, resnet-8]}]
+  error_axis: [0, 100]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.yaml").write_text(TINY)
+    return "mine.yaml"
+
+
+def _runs(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "results" / "runs").iterdir())
+
+
+def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
+    answer = command("run", mine)
+    assert answer.code == 0, answer.err
+    assert "wrote results/mine.csv" in answer.out
+    for folder in _runs(tmp_path):
+        assert {"config.yaml", "curve.csv", "summary.json", "checkpoint", "responses.csv"} <= {
+            path.name for path in folder.iterdir()
+        }
+        header, *rows = (folder / "curve.csv").read_text().splitlines()
+        assert header == "iteration,epoch,lr,train_loss,train_error,test_error,seconds"
+        assert [row.split(",")[0] for row in rows] == ["6", "12"]
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["state"] == "done"
+        assert summary["final_test_error"] == float(rows[-1].split(",")[5])
+        provenance = summary["provenance"]
+        assert provenance["command"] == "resnet-repro run mine.yaml"
+        assert provenance["dataset"]["name"] == "synthetic"
+        assert provenance["precision"] in ("fp32", "bf16")
+        assert "T" in provenance["started"] < provenance["ended"]
+
+    again = command("run", mine)
+    assert again.code == 0
+    assert "starts" not in again.err, "finished runs are skipped"
+
+    status = json.loads(command("status", "--json").out)
+    assert [line["state"] for line in status] == ["done", "done"]
+    assert "plain-8-synthetic-custom-s0" in command("status", mine).out
+
+    table = command("table", mine)
+    assert table.code == 0
+    assert "plain-8" in table.out
+    assert "synthetic" in table.out
+    plot = command("plot", mine, "--format", "svg")
+    assert plot.code == 0
+    assert (tmp_path / "results" / "figures" / "mine.svg").read_text().lstrip().startswith("<?xml")
+    report = command("report")
+    assert report.code == 0
+    assert (tmp_path / "results" / "report.md").read_text().startswith("# ")
+
+    config = _runs(tmp_path)[0] / "config.yaml"
+    repeated = command("run", str(config), "--results", "elsewhere")
+    assert repeated.code == 0
+    twin = tmp_path / "elsewhere" / "runs" / config.parent.name / "curve.csv"
+
+    def without_time(path: Path) -> list[dict[str, str]]:
+        with path.open() as file:
+            return [{k: v for k, v in r.items() if k != "seconds"} for r in csv.DictReader(file)]
+
+    assert without_time(twin) == without_time(config.parent / "curve.csv")
+
+
+def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) -> None:
+    other = TINY.replace("name: mine", "name: other").replace("[plain-8, resnet-8]", "[plain-8]")
+    (tmp_path / "other.yaml").write_text(other)
+    assert command("run", "other.yaml", mine).code == 0
+    assert len(_runs(tmp_path)) == 2
+    first = json.loads((_runs(tmp_path)[0] / "summary.json").read_text())
+    assert first["provenance"]["sessions"] == 1
+    assert (tmp_path / "results" / "other.csv").exists()
+    assert (tmp_path / "results" / "mine.csv").exists()
+
+
+def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:
+    arguments = ("run", mine, "--networks", "resnet-8")
+    assert command(*arguments).code == 0
+    summary = _runs(tmp_path)[0] / "summary.json"
+    before = json.loads(summary.read_text())
+    assert command(*arguments, "--force").code == 0
+    after = json.loads(summary.read_text())
+    assert after["final_test_error"] == before["final_test_error"]
+    assert after["seconds"] != before["seconds"]
+
+
+def test_dry_run_prints_the_plan_and_touches_nothing(command, tmp_path: Path) -> None:
+    answer = command("run", "fig6", "--preset", "short", "--dry-run", "--data-dir", "nowhere")
+    assert answer.code == 0
+    assert "plain-20-cifar10-short-s0-" in answer.out
+    assert "10 of 10 runs to train" in answer.out
+    assert "a guess" in answer.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_prints_a_file_that_run_takes(command, tmp_path: Path) -> None:
+    shown = command("show", "table6", "--preset", "short", "--seeds", "0,4")
+    (tmp_path / "mine.yaml").write_text(shown.out)
+    assert yaml.safe_load(shown.out)["recipe"]["iterations"] == 6400
+    planned = command("run", "table6", "--preset", "short", "--seeds", "0,4", "--dry-run")
+    again = command("run", "mine.yaml", "--dry-run")
+    assert again.out == planned.out
+    assert command("show", "mine.yaml").out == shown.out
+    edited = shown.out.replace("learning_rate: 0.1", "learning_rate: 0.05")
+    (tmp_path / "mine.yaml").write_text(edited)
+    assert "-cifar10-custom-s4-" in command("run", "mine.yaml", "--dry-run").out
+    refused = command("run", "mine.yaml", "--preset", "paper", "--dry-run")
+    assert refused.code == 2
+    assert "leave out --preset" in refused.err
+
+
+def test_every_shipped_experiment_is_listed_and_shown(command) -> None:
+    names = {"table1", "table6", "fig1", "fig6", "fig7"}
+    assert names <= {line["experiment"] for line in json.loads(command("list", "--json").out)}
+    for name in names:
+        assert yaml.safe_load(command("show", name).out)["name"] == name
+
+
+def test_table1(command, tmp_path: Path) -> None:
+    assert command("run", "table1").code == 0
+    with (tmp_path / "results" / "table1.csv").open() as file:
+        rows = {row["network"]: row for row in csv.DictReader(file)}
+    assert list(next(iter(rows.values()))) == [
+        "network",
+        "parameters",
+        "multiply_adds",
+        "paper_flops",
+        "agrees",
+    ]
+    assert rows["resnet-152"] == {
+        "network": "resnet-152",
+        "parameters": "60192808",
+        "multiply_adds": "11282415616",
+        "paper_flops": "11.3e9",
+        "agrees": "yes",
+    }
+    assert rows["resnet-1202"]["parameters"] == "19421274"
+    assert rows["resnet-34-c"]["agrees"] == ""
+    assert not any(row["agrees"] == "no" for row in rows.values())
+    assert "11,515,688" in command("table", "table1").out
+
+
+def test_environment_variables_and_their_precedence(
+    command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RESNET_REPRO_RESULTS", "from-environment")
+    assert command("run", "table1").out == "wrote from-environment/table1.csv\n"
+    assert command("run", "table1", "--results", "by-flag").out == "wrote by-flag/table1.csv\n"
+
+
+def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path: Path) -> None:
+    answer = command("run", mine, "--time-budget", "0.001s")
+    assert answer.code == 75
+    assert command("run", mine).code == 0
+
+
+def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
+    answer = command(
+        "run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=1000"
+    )
+    assert answer.code == 0
+    header = (_runs(tmp_path)[0] / "curve.csv").read_text().splitlines()[0]
+    assert header.endswith("seconds,validation_error")

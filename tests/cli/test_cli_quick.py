@@ -1,0 +1,87 @@
+"""Commands that only read answer at once, because they never import torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Exits with 9 if the command has imported torch, else with the command's own code.
+PROBE = """
+import sys
+from resnet_repro.cli import main
+sys.argv[0] = "resnet-repro"
+try:
+    main()
+except SystemExit as ended:
+    heavy = {"torch", "torchvision"} & set(sys.modules)
+    sys.exit(9 if heavy else ended.code)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list"],
+        ["show", "fig6"],
+        ["status"],
+        ["run", "fig6", "--dry-run"],
+        ["table", "table6"],
+        ["report"],
+        ["data", "list"],
+    ],
+)
+def test_never_imports_torch(tmp_path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [(["--help"], 0.5), (["list"], 1.0), (["status"], 1.0)]
+)
+def test_answers_at_once(tmp_path, arguments: list[str], seconds: float) -> None:
+    """Measured as processor time, of which an idle machine has a second per second."""
+    before = os.times()
+    subprocess.run(
+        [sys.executable, "-m", "resnet_repro", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    after = os.times()
+    spent = after.children_user + after.children_system
+    assert spent - before.children_user - before.children_system < seconds
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "resnet_repro", "list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "\x1b" not in done.stdout
+    assert all(line == line.rstrip() for line in done.stdout.splitlines())
+
+
+def test_a_closed_pipe_is_no_error_worth_a_traceback(tmp_path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m resnet_repro show fig6 | head -1",
+        cwd=tmp_path,
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in done.stderr

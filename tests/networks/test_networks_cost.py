@@ -1,0 +1,145 @@
+"""Parameters and multiply-adds against the paper's, and `table1.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from resnet_repro import costing
+from resnet_repro.costing import cost_csv
+from resnet_repro.estimate import cifar_multiply_adds
+from resnet_repro.networks import Cost, count_cost
+
+# Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.
+IMAGENET_COSTS = {
+    "plain-18": (11_515_688, 1.795),
+    "plain-34": (21_623_848, 3.644),
+    "resnet-18-a": (11_515_688, 1.795),
+    "resnet-34-a": (21_623_848, 3.644),
+    "resnet-34-b": (21_797_672, 3.664),
+    "resnet-34-c": (22_716_840, 3.831),
+    "resnet-50": (25_557_032, 3.858),
+    "resnet-101": (44_549_160, 7.570),
+    "resnet-152": (60_192_808, 11.282),
+    "resnet-50-v1.5": (25_557_032, 4.089),
+    "resnet-101-v1.5": (44_549_160, 7.801),
+    "resnet-152-v1.5": (60_192_808, 11.514),
+}
+CIFAR_PARAMETERS = {
+    20: 269_722,
+    32: 464_154,
+    44: 658_586,
+    56: 853_018,
+    110: 1_727_962,
+    1202: 19_421_274,
+}
+
+
+@pytest.mark.parametrize("network", IMAGENET_COSTS)
+def test_imagenet_networks_cost_what_the_paper_says(network: str) -> None:
+    cost = count_cost(network)
+    assert (cost.parameters, round(cost.multiply_adds / 1e9, 3)) == IMAGENET_COSTS[network]
+
+
+@pytest.mark.parametrize("depth", CIFAR_PARAMETERS)
+def test_cifar_networks_have_the_papers_parameters_and_a_known_cost(depth: int) -> None:
+    expected = Cost(CIFAR_PARAMETERS[depth], cifar_multiply_adds(f"resnet-{depth}"))
+    assert count_cost(f"resnet-{depth}") == expected
+
+
+@pytest.mark.parametrize("depth", [8, 20, 56, 110])
+def test_a_plain_network_costs_what_its_option_a_twin_does(depth: int) -> None:
+    assert count_cost(f"plain-{depth}") == count_cost(f"resnet-{depth}")
+    assert cifar_multiply_adds(f"plain-{depth}") == count_cost(f"plain-{depth}").multiply_adds
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+def test_a_plain_bottleneck_network_costs_what_option_a_does(depth: int) -> None:
+    assert count_cost(f"plain-{depth}") == count_cost(f"resnet-{depth}-a")
+
+
+def test_resnet_20_layer_by_layer() -> None:
+    first = 32 * 32 * (3 * 9) * 16
+    stage1 = 6 * 32 * 32 * (16 * 9) * 16
+    stage2 = 16 * 16 * (16 * 9) * 32 + 5 * 16 * 16 * (32 * 9) * 32
+    stage3 = 8 * 8 * (32 * 9) * 64 + 5 * 8 * 8 * (64 * 9) * 64
+    assert count_cost("resnet-20").multiply_adds == first + stage1 + stage2 + stage3 + 64 * 10
+
+
+def test_options_of_a_cifar_network_cost_their_projections() -> None:
+    """Option B would be 0.47M at 32 layers where the paper prints 0.46M: Table 6 is option A."""
+    a, b, c = (count_cost(f"resnet-32{option}") for option in ("", "-b", "-c"))
+    projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64  # 1x1 convolutions and their BN
+    assert b.parameters - a.parameters == projections
+    assert round(b.parameters / 1e6, 2) == 0.47
+    assert b.multiply_adds - a.multiply_adds == 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
+    identities = 5 * (16 * 16 + 2 * 16) + 4 * (32 * 32 + 2 * 32 + 64 * 64 + 2 * 64)
+    assert c.parameters - b.parameters == identities
+
+
+def test_an_imagenet_network_has_no_cifar_estimate() -> None:
+    with pytest.raises(ValueError, match="resnet-50 is not a CIFAR network"):
+        cifar_multiply_adds("resnet-50")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_table1_csv() -> None:
+    networks = ["plain-18", "resnet-34-a", "resnet-34-b", "resnet-50", "plain-20", "resnet-110"]
+    text = cost_csv(networks)
+    assert text.splitlines()[0] == "network,parameters,multiply_adds,paper_flops,agrees"
+    rows = rows_of(text)
+    assert [row["network"] for row in rows] == networks
+    assert [int(row["parameters"]) for row in rows] == [
+        *(IMAGENET_COSTS[network][0] for network in networks[:4]),
+        269_722,
+        1_727_962,
+    ]
+    assert [int(row["multiply_adds"]) for row in rows] == [
+        count_cost(network).multiply_adds for network in networks
+    ]
+    assert [row["paper_flops"] for row in rows] == ["1.8e9", "3.6e9", "", "3.8e9", "", ""]
+    assert [row["agrees"] for row in rows] == ["yes", "yes", "", "yes", "", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("network", "printed", "unit"),
+    [
+        ("resnet-20", 270_000, 10_000),
+        ("resnet-32", 460_000, 10_000),
+        ("resnet-44", 660_000, 10_000),
+        ("resnet-56", 850_000, 10_000),
+        ("resnet-110", 1_700_000, 100_000),
+        ("resnet-1202", 19_400_000, 100_000),
+    ],
+)
+def test_parameters_agree_within_one_unit_of_the_last_printed_digit(
+    monkeypatch: pytest.MonkeyPatch, network: str, printed: int, unit: int
+) -> None:
+    verdicts = {}
+    for parameters in (
+        printed,
+        printed - unit,
+        printed + unit,
+        printed - unit - 1,
+        printed + unit + 1,
+    ):
+        monkeypatch.setattr(costing, "count_cost", lambda _, p=parameters: Cost(p, 1))
+        verdicts[parameters - printed] = rows_of(cost_csv([network]))[0]["agrees"]
+    assert verdicts == {0: "yes", -unit: "yes", unit: "yes", -unit - 1: "no", unit + 1: "no"}
+
+
+@pytest.mark.parametrize(
+    ("multiply_adds", "verdict"),
+    [(3_700_000_000, "yes"), (3_900_000_000, "yes"), (3_699_999_999, "no"), (4_089_184_256, "no")],
+)
+def test_flops_agree_within_one_unit_of_the_last_printed_digit(
+    monkeypatch: pytest.MonkeyPatch, multiply_adds: int, verdict: str
+) -> None:
+    monkeypatch.setattr(costing, "count_cost", lambda _: Cost(1, multiply_adds))
+    rows = rows_of(cost_csv(["resnet-50", "resnet-34-b"]))
+    assert [row["agrees"] for row in rows] == [verdict, ""]  # 34-b: the paper prints nothing

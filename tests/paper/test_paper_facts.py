@@ -1,0 +1,68 @@
+"""The paper's numbers, held against one another and against the networks' names."""
+
+import pytest
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.paper import load_facts
+from resnet_repro.paper.facts import Facts
+from resnet_repro.paper.reading import read_package_file
+
+
+def test_flops_are_those_of_table_1_and_nothing_is_invented_for_b_and_c() -> None:
+    facts = load_facts()
+    printed = {
+        "plain-18": 1.8e9,
+        "plain-34": 3.6e9,
+        "resnet-18-a": 1.8e9,
+        "resnet-34-a": 3.6e9,
+        "resnet-50": 3.8e9,
+        "resnet-101": 7.6e9,
+        "resnet-152": 11.3e9,
+    }
+    assert {network: facts.flops_of(network) for network in printed} == printed
+    assert facts.flops_of("resnet-34-b") is None
+    assert facts.flops_of("resnet-20") is None
+
+
+def test_table_6_has_every_row_in_the_papers_order() -> None:
+    rows = load_facts().table6
+    assert [row.method for row in rows[:6]] == [
+        "Maxout",
+        "NIN",
+        "DSN",
+        "FitNet",
+        "Highway",
+        "Highway",
+    ]
+    assert [row.layers for row in rows[6:]] == [20, 32, 44, 56, 110, 1202]
+    assert [row.error.printed for row in rows[6:]] == [8.75, 7.51, 7.17, 6.97, 6.43, 7.93]
+
+
+def test_resnet_110_is_compared_by_its_mean_and_shows_its_best() -> None:
+    row = load_facts().cifar_result("resnet-110")
+    assert row is not None
+    assert row.error.comparable == 6.61
+    assert row.error.runs == 5
+    assert str(row.error) == "6.43 (6.61 ± 0.16)"
+
+
+def test_plain_networks_are_not_tabulated() -> None:
+    assert load_facts().cifar_result("plain-20") is None
+
+
+def test_tables_2_and_3_agree_on_what_both_print() -> None:
+    facts = load_facts()
+    third = {row.network: row.top1 for row in facts.table3 if row.network}
+    for row in facts.table2:
+        if row.network in third:
+            assert third[row.network] == row.top1
+
+
+def test_a_missing_file_is_an_error_for_users() -> None:
+    with pytest.raises(ConfigError, match=r"no-such\.yaml"):
+        read_package_file("no-such.yaml", Facts)
+
+
+def test_a_wrong_file_is_an_error_that_names_the_field() -> None:
+    with pytest.raises(ConfigError, match="flops"):
+        read_package_file("claims.yaml", Facts)

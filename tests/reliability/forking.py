@@ -1,0 +1,119 @@
+"""Runs command lines in forked children, so that thirty starts cost one import of torch.
+
+Reads a JSON request a line from stdin and answers with one: `start` forks a child that calls the
+real command line, `wait` gives its exit code. The data set is a small one; nothing else differs
+from `python -m resnet_repro`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import sys
+import traceback
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo  # which the first optimizer would import, slowly, in every child
+
+import resnet_repro.progress
+import resnet_repro.report.document
+import resnet_repro.report.tidy
+import resnet_repro.runner  # noqa: F401
+from resnet_repro import cli, data
+from resnet_repro.data.dataset import Contents, Dataset, Identity
+
+REAL_LOAD = data.load
+TRACEBACK = 70
+
+
+def small_dataset() -> Dataset:
+    """200 training and 60 test images of noise."""
+    random = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[Any, Any]:
+        images = random.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        return images, (np.arange(count) % 10).astype(np.uint8)
+
+    contents = Contents(*part(200), *part(60))
+    identity = Identity("synthetic", True, contents.sha256(), "made up", "")
+    return Dataset.of(identity, tuple("abcdefghij"), contents)
+
+
+def die_at(operation: int) -> None:
+    """Arrange for SIGKILL right before the n-th fsync or rename, the file being half written."""
+    count = 0
+
+    def tick() -> bool:
+        nonlocal count
+        count += 1
+        return count == operation
+
+    fsync, replace = os.fsync, os.replace
+
+    def dying_fsync(descriptor: int) -> None:
+        if tick():
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                os.ftruncate(descriptor, status.st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    def dying_replace(source: Any, target: Any) -> None:
+        if tick():
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.fsync, os.replace = dying_fsync, dying_replace  # type: ignore[assignment]
+
+
+def child(request: dict[str, Any]) -> int:
+    """What a forked child does; returns the exit code."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        opened = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(opened, descriptor)
+    if request.get("largest_file"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"], resource.RLIM_INFINITY))
+    if request.get("uid"):
+        os.setuid(request["uid"])
+    if request.get("die_at"):
+        die_at(request["die_at"])
+    if request.get("real_data"):
+        data.load = REAL_LOAD
+    sys.argv = ["resnet-repro", *request["argv"]]
+    try:
+        cli.main()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
+        return TRACEBACK
+    return 0
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    dataset = small_dataset()
+    data.load = lambda name, folder: dataset  # type: ignore[assignment]
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            pid = os.fork()
+            if pid == 0:
+                code = child(request)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+            answer = pid
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

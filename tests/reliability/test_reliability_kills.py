@@ -1,0 +1,195 @@
+"""A training that is stopped, in whatever way and however often, ends as one that never was."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stoppable import ROOT, Driver, assert_whole, outcome, the_run, write_experiment
+
+from resnet_repro.data import Dataset
+from resnet_repro.spec import Run
+from resnet_repro.training import Backend, Trainer, choose_backend, pack, unpack
+
+KILLS = 20
+SAVING = ("--device", "cpu", "--checkpoint-every", "0.02s")
+
+
+@pytest.fixture(scope="module")
+def twin(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, float]:
+    """An experiment, what it comes to uninterrupted, and the seconds that its training takes."""
+    folder = tmp_path_factory.mktemp("twin")
+    experiment = write_experiment(folder, iterations=100, every=20)
+    job = driver.start("run", experiment, "--results", folder / "results", *SAVING)
+    job.await_training()
+    begun = time.monotonic()
+    assert job.wait() == 0
+    return experiment, outcome(the_run(folder / "results")), time.monotonic() - begun
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_twenty_random_stops_change_nothing(
+    driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path, kind: signal.Signals
+) -> None:
+    experiment, expected, seconds = twin
+    moments = random.Random(7)
+    argv = ("run", experiment, "--results", tmp_path, *SAVING)
+    for number in range(KILLS):
+        job = driver.start(*argv)
+        if number % 5 == 4:  # before the training begins, or right after
+            time.sleep(moments.uniform(0.03, 0.3))
+        else:
+            job.await_training()
+            time.sleep(moments.uniform(0, 0.08 * seconds))
+        job.kill(kind)
+        assert job.wait() == (-signal.SIGKILL if kind == signal.SIGKILL else 130), job.stderr
+        assert_whole(tmp_path)
+    code, job = driver.run(*argv)
+    assert (code, "continues at" in job.stderr) == (0, True)
+    assert outcome(the_run(tmp_path)) == expected
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_kill_before_every_write_and_rename_changes_nothing(
+    driver: Driver, tmp_path: Path
+) -> None:
+    """Session n dies at its n-th fsync or rename, with the file half written, then goes on."""
+    experiment = write_experiment(tmp_path, iterations=12, every=4)
+    argv = ("run", experiment, "--device", "cpu", "--checkpoint-every", "0.000001s", "--results")
+    assert driver.run(*argv, tmp_path / "twin")[0] == 0
+    results, deaths = tmp_path / "results", 0
+    while driver.run(*argv, results, die_at=deaths + 1)[0] == -signal.SIGKILL:
+        assert_whole(results)
+        deaths += 1
+    assert deaths > 15  # past the first checkpoints
+    assert outcome(the_run(results)) == outcome(the_run(tmp_path / "twin"))
+    assert not list(the_run(results).path.glob("*.part"))
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGUSR1])
+def test_signals_save_and_end_with_130(
+    driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path, kind: signal.Signals
+) -> None:
+    experiment, expected, seconds = twin
+    # Only the stop itself can have saved anything: no checkpoint is due for an hour.
+    argv = ("run", experiment, "--results", tmp_path, "--device", "cpu", "--checkpoint-every", "1h")
+    job = driver.start(*argv)
+    job.await_training()
+    time.sleep(0.3 * seconds)
+    job.kill(kind)
+    assert (job.wait(), "stopped at iteration" in job.stderr) == (130, True)
+    assert_whole(tmp_path)
+    code, job = driver.run(*argv)
+    assert (code, "continues at" in job.stderr) == (0, True)
+    assert outcome(the_run(tmp_path)) == expected
+
+
+def test_more_interrupts_end_it_at_once_and_tear_nothing(
+    driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path
+) -> None:
+    experiment, expected, seconds = twin
+    argv = ("run", experiment, "--results", tmp_path, *SAVING)
+    job = driver.start(*argv)
+    job.await_training()
+    time.sleep(0.3 * seconds)
+    for _ in range(50):  # signals that come faster than they are handled count as one
+        job.kill(signal.SIGINT)
+        time.sleep(0.001)
+    assert job.wait() == 130
+    assert_whole(tmp_path)
+    assert driver.run(*argv)[0] == 0
+    assert outcome(the_run(tmp_path)) == expected
+
+
+def test_the_second_interrupt_does_not_wait_for_the_first() -> None:
+    script = (
+        "import os, signal; from resnet_repro.stop import StopFlag\n"
+        "with StopFlag() as stop:\n"
+        "  os.kill(os.getpid(), signal.SIGINT); print(stop.reason, flush=True)\n"
+        "  os.kill(os.getpid(), signal.SIGTERM); print(stop.reason, flush=True)\n"
+        "  os.kill(os.getpid(), signal.SIGINT); print('still here')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=30
+    )
+    assert (ended.returncode, ended.stdout) == (130, "signal\nsignal\n")
+
+
+def test_a_used_up_time_budget_ends_with_75_and_continues(
+    driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path
+) -> None:
+    experiment, expected, seconds = twin
+    argv = ("run", experiment, "--results", tmp_path, *SAVING)
+    code, job = driver.run(*argv, "--time-budget", f"{0.5 * seconds:.3f}s")
+    assert code == 75, job.stderr
+    assert driver.run(*argv)[0] == 0
+    assert outcome(the_run(tmp_path)) == expected
+
+
+class Stops:
+    """Hooks that ask to stop when asked for the n-th time, which may be within a test."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def should_stop(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+        pass
+
+    def on_point(self, trainer: Trainer) -> None:
+        pass
+
+
+def result(trainer: Trainer) -> tuple[list[Any], dict[str, bytes]]:
+    """A trainer's curve without times and its weights."""
+    points = [(p.iteration, p.lr, p.train_loss, p.test_error) for p in trainer.points]
+    network = trainer.network.state_dict()
+    return points, {name: tensor.numpy().tobytes() for name, tensor in network.items()}
+
+
+def run_of(**recipe: Any) -> Run:
+    """A short run of ResNet-8."""
+    short = {"iterations": 6, "batch_size": 8, "milestones": [4], "evaluate_every": 3, **recipe}
+    return Run.model_validate(
+        {"network": "resnet-8", "dataset": "synthetic", "seed": 3, "recipe": short}
+    )
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"validation_images": 20, "partial_batch": "drop", "batch_size": 20},
+        {"warmup": {"window": 2, "until_train_error": 99}, "momentum_form": "torch"},
+    ],
+)
+def test_a_stop_wherever_it_is_asked_about_changes_nothing(
+    small_dataset: Dataset, recipe: dict[str, Any]
+) -> None:
+    run, backend = run_of(**recipe), choose_backend("cpu", "fp32")
+    whole = Trainer(run, small_dataset, backend)
+    asked = Stops(10_000)
+    assert whole.train(asked)
+    questions = 10_000 - asked.left
+    assert questions > run.recipe.iterations + 2  # within tests as well
+    for at in range(questions):
+        first = Trainer(run, small_dataset, backend)
+        assert not first.train(Stops(at))
+        assert result(continued(first, small_dataset, backend)) == result(whole), at
+
+
+def continued(first: Trainer, dataset: Dataset, backend: Backend) -> Trainer:
+    """A trainer that ends what another one began."""
+    second = Trainer(first.run, dataset, backend)
+    second.load_state(unpack(pack(first.state())))
+    assert second.train(Stops(10_000))
+    return second

@@ -1,0 +1,83 @@
+"""Several processes on one results folder share the work."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+import pytest
+from stoppable import Driver, write_experiment
+
+from resnet_repro.store import Store
+
+ARGV = ("--device", "cpu", "--checkpoint-every", "0.02s")
+
+
+@pytest.mark.parametrize(("processes", "seeds"), [(2, 6), (4, 8)])
+def test_every_run_is_trained_exactly_once(
+    driver: Driver, tmp_path: Path, processes: int, seeds: int
+) -> None:
+    experiment, results = write_experiment(tmp_path, 8, 4, seeds), tmp_path / "results"
+    argv = ("run", experiment, "--results", results, *ARGV, "--json")
+    jobs = [driver.start(*argv) for _ in range(processes)]
+    codes = [job.wait() for job in jobs]
+    stored = Store(results).all_runs()
+    assert len(stored) == seeds
+    assert all(run.finished for run in stored)
+    started = [line for job in jobs for line in job.stderr.splitlines() if ": starts" in line]
+    assert sorted(started) == sorted(f"{run.id}: starts" for run in stored)
+    assert [run.summary.provenance.sessions for run in stored if run.summary] == [1] * seeds
+    # 4 only for those that had nothing left but the others' runs; whoever ended last saw them done.
+    assert set(codes) <= {0, 4}
+    assert 0 in codes
+    for code, job in zip(codes, jobs, strict=True):
+        states = set(json.loads(job.stdout)["runs"].values())
+        assert states == ({"done"} if code == 0 else {"done", "locked"} & states)
+        assert ("locked" in states) == (code == 4)
+    assert driver.run(*argv)[0] == 0
+
+
+def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Path) -> None:
+    experiment, results = write_experiment(tmp_path, 4, 2, 2), tmp_path / "results"
+    argv = ("run", experiment, "--results", results, *ARGV)
+    first = json.loads(driver.run(*argv, "--dry-run", "--json")[1].stdout)[0]["run"]
+    folder = results / "runs" / first
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, job = driver.run(*argv)
+        assert (code, job.stderr.count("another process is at work on it")) == (4, 1)
+        states = {run.id: run.state for run in Store(results).all_runs()}
+        assert states.pop(first) == "missing"
+        assert list(states.values()) == ["done"]
+        assert driver.run(*argv)[0] == 4
+    assert driver.run(*argv)[0] == 0
+    assert all(run.finished for run in Store(results).all_runs())
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Path) -> None:
+    experiment, results = write_experiment(tmp_path, 60, 20), tmp_path / "results"
+    argv = ("run", experiment, "--results", results, *ARGV)
+    job = driver.start(*argv)
+    job.await_training()
+    assert driver.run(*argv)[0] == 4
+    assert "running" in driver.run("status", "--results", results)[1].stdout
+    job.kill()
+    assert driver.run(*argv)[0] == 0  # at once, before anybody has noticed the death
+    job.wait()
+
+
+def test_a_run_that_another_process_ends_meanwhile_counts_as_done(
+    driver: Driver, tmp_path: Path
+) -> None:
+    """The first is stopped while it holds a run; the second does the rest and looks again."""
+    experiment, results = write_experiment(tmp_path, 60, 60, 2), tmp_path / "results"
+    argv = ("run", experiment, "--results", results, *ARGV, "--json")
+    first = driver.start(*argv, "--seeds", "1")
+    first.await_training()
+    second = driver.start(*argv)
+    codes = first.wait(), second.wait()
+    assert codes == (0, 0)
+    assert set(json.loads(second.stdout)["runs"].values()) == {"done"}
+    assert second.stderr.count(": starts") == 1

@@ -1,0 +1,116 @@
+"""Made-up results, written by the store's own writers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.recipe import Preset, merge, preset_recipe
+from resnet_repro.spec import Choices, Experiment, Run, load_experiment
+from resnet_repro.store import CurveRow, Provenance, RunFolder, Store, Summary
+
+POINTS = 12  # of a made-up curve
+
+
+class Bench:
+    """A results folder to put made-up runs into."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+
+    def experiment(self, name: str, preset: Preset | None = None) -> Experiment:
+        """A shipped experiment, at a preset of it."""
+        return load_experiment(name).choose(Choices(preset=preset))
+
+    def add(
+        self,
+        network: str,
+        test: float | None = 10.0,
+        train: float | None = 2.0,
+        *,
+        seed: int = 0,
+        preset: Preset = "paper",
+        dataset: Any = "cifar10",
+        official: bool = True,
+        state: Any = "done",
+        resolved: str = "fp32",
+        recipe: dict[str, Any] | None = None,
+        responses: list[float] | None = None,
+        points: Callable[[float], tuple[float, float]] | None = None,
+    ) -> RunFolder:
+        """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error."""
+        base = preset_recipe(preset, network).model_dump(mode="json")
+        run = Run.model_validate(
+            {
+                "network": network,
+                "dataset": dataset,
+                "recipe": merge(base, recipe or {}),
+                "seed": seed,
+            }
+        )
+        folder = self.store.folder(run)
+        folder.write_config(run)
+        ended = state == "done"
+        summary = Summary(
+            id=run.id,
+            network=run.network,
+            dataset=run.dataset,
+            preset=run.preset,
+            seed=seed,
+            state=state,
+            iteration=run.recipe.iterations if ended else 7,
+            iterations=run.recipe.iterations,
+            parameters=269_722,
+            final_train_error=train if ended else None,
+            final_test_error=test if ended else None,
+            best_test_error=None if test is None else test - 0.5,
+            best_test_iteration=run.recipe.iterations // 2,
+            failure="the loss became nan" if state == "failed" else None,
+            seconds=1_800.0,
+            provenance=_provenance(dataset, official, resolved),
+        )
+        folder.write_summary(summary)
+        if ended:
+            folder.write_curve(_curve(run, train or 0, test or 0, points))
+        if responses:
+            folder.write_responses([(i, f"m{i}", s) for i, s in enumerate(responses, start=1)])
+        return folder
+
+
+def _provenance(dataset: str, official: bool, resolved: str) -> Provenance:
+    return Provenance(
+        code="0.1.0 (abc1234)",
+        dirty=False,
+        command="resnet-repro run --data-dir /home/someone/data",
+        device="cuda",
+        hardware="NVIDIA H100",
+        precision=resolved,
+        threads=4,
+        versions={"python": "3.11", "torch": "2.9"},
+        dataset={
+            "name": dataset,
+            "official": official,
+            "sha256": ("0" if official else "f") * 64,
+            "source": "binary version",
+            "note": "" if official else "unofficial copy: checksums differ",
+        },
+        normalisation={"kind": "per-pixel mean", "sha256": "1" * 64, "channels": [125.3, 123.0]},
+        started="2025-01-02T03:04:05Z",
+        ended="2025-01-02T04:04:05Z",
+    )
+
+
+def _curve(
+    run: Run,
+    train: float,
+    test: float,
+    points: Callable[[float], tuple[float, float]] | None,
+) -> list[CurveRow]:
+    rows = []
+    for index in range(1, POINTS + 1):
+        part = index / POINTS
+        a, b = points(part) if points else (train + 20 * (1 - part), test + 20 * (1 - part))
+        step = round(part * run.recipe.iterations)
+        rows.append(CurveRow(step, step * 128 / 50_000, 0.1, a / 40, a, b, part * 1_800))
+    return rows

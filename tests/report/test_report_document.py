@@ -1,0 +1,133 @@
+"""The report on empty, partial and full folders."""
+
+import re
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.report.document import write_report
+from resnet_repro.report.figures import draw
+from resnet_repro.spec import Experiment, load_experiment, shipped_experiments
+
+LOSSES = {
+    "plain-20": (9.4, 5.5),
+    "plain-32": (9.9, 6.0),
+    "plain-44": (11.2, 8.2),
+    "plain-56": (12.6, 10.4),
+    "resnet-20": (8.75, 4.1),
+    "resnet-32": (7.51, 1.8),
+    "resnet-44": (7.17, 0.9),
+    "resnet-56": (6.97, 0.5),
+    "resnet-110": (6.5, 0.15),
+    "resnet-1202": (7.93, 0.05),
+}
+
+
+def experiments() -> list[Experiment]:
+    return [load_experiment(name) for name in shipped_experiments()]
+
+
+def report(bench: Bench) -> str:
+    return write_report(bench.store, experiments())
+
+
+def test_an_empty_folder_says_what_to_do(bench: Bench) -> None:
+    text = report(bench)
+    assert "**No run has finished yet.**" in text
+    assert "`resnet-repro run fig1`" in text
+    assert "`resnet-repro run table1`" in text
+
+
+def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
+    for network, (test, train) in LOSSES.items():
+        depth = int(network.split("-")[1])
+        std = 1.0 if network.startswith("plain") else 10 / (depth + 20)
+        for seed in range(5 if network == "resnet-110" else 1):
+            bench.add(network, test, train, seed=seed, responses=[std, std])
+    bench.store.write_csv("table1", "network,parameters,multiply_adds,paper_flops,agrees\n")
+    text = report(bench)
+    summary = text.partition("\n## ")[0]
+    assert "Runs: 14 finished." in summary
+    assert "NVIDIA H100" in summary
+    assert re.search(r"Claims of the paper: 1 confirmed, 17 consistent, 10 not run", summary)
+    assert "REDUCED" not in text
+    assert "| experiment | missing | command |" not in text
+
+
+def test_reduced_results_open_with_a_warning(bench: Bench) -> None:
+    bench.add("plain-20", 14.0, 9.0, preset="short")
+    bench.add("plain-56", 17.0, 14.0, preset="short")
+    text = report(bench)
+    assert "No run here follows the paper's full protocol" in text.partition("\n## ")[0]
+    assert "consistent (trend)" in text
+    assert "`resnet-repro run fig6 --preset short --networks" in text
+
+
+def test_figures_are_linked_only_where_they_are(bench: Bench) -> None:
+    bench.add("plain-20", 9.4)
+    assert "](figures/" not in report(bench)
+    assert "Not drawn yet: `resnet-repro plot fig1`" in report(bench)
+    for picture in draw(bench.experiment("fig1"), bench.store.all_runs()):
+        bench.store.write_figure(picture.name, "png", picture.content)
+    text = report(bench)
+    links = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert links == ["figures/fig1.png"]
+    assert all((bench.store.root / link).is_file() for link in links)
+
+
+def test_problems_and_failures_are_told(bench: Bench) -> None:
+    bench.add("plain-20", state="failed")
+    bench.add("plain-32").summary.write_text("{")
+    bench.add("plain-44").curve.write_text("iteration\nx\n")
+    bench.add("plain-56", seed=3, state="stopped")
+    text = report(bench)
+    problems = text.partition("## Problems")[2]
+    assert "failed: the loss became nan" in problems
+    assert "summary.json is unreadable" in problems
+    assert "curve.csv is torn or unreadable" in problems
+    assert "Runs: 0 finished, 1 failed, 1 unfinished, 2 unusable." in text
+
+
+def test_no_paths_of_this_machine(bench: Bench) -> None:
+    folder = bench.add("plain-20")
+    folder.config.unlink()
+    folder.config.mkdir()  # reading it fails with the path in the message
+    bench.add("plain-56")
+    text = report(bench)
+    assert str(bench.store.root) not in text
+    assert "/home/" not in text
+
+
+def test_provenance_assumptions_and_cost(bench: Bench) -> None:
+    bench.add("plain-20", official=False)
+    bench.add("plain-56", official=False)
+    text = report(bench)
+    assert "SHA-256 `" + "f" * 64 + "`" in text
+    assert "unofficial copy: checksums differ" in text
+    assert "0.1.0 (abc1234) (2 runs)" in text
+    assert "| NVIDIA H100 | 1.00 |" in text
+    assert "`weight_decay_scope`" in text
+    assert "`micro_batch_size` | deviation" in text
+
+
+def test_a_changed_recipe_is_listed_as_differing(bench: Bench) -> None:
+    bench.add("resnet-20", recipe={"validation_images": 5000})
+    protocol = report(bench).partition("## Protocol")[2].partition("\n## ")[0]
+    assert "validation_images=5000" in protocol
+
+
+def test_same_results_same_bytes(bench: Bench) -> None:
+    for seed in range(2):
+        bench.add("resnet-20", 8.7 + seed / 10, seed=seed)
+    assert report(bench) == report(bench)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_tables_are_well_formed_and_blank_lines_single(bench: Bench, filled: bool) -> None:
+    if filled:
+        bench.add("resnet-20")
+    text = report(bench)
+    assert "\n\n\n" not in text
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1

@@ -1,0 +1,147 @@
+"""The figures: their panels, labels and captions, looked up in matplotlib's own objects."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from made_up_results import Bench
+from matplotlib.figure import Figure
+
+from resnet_repro.errors import ConfigError, ReproError
+from resnet_repro.recipe import PRESETS
+from resnet_repro.report.curves import _spread
+from resnet_repro.report.figures import build, draw, drawable_cells
+from resnet_repro.report.results import main_group
+
+SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+def figure_of(bench: Bench, name: str) -> Figure:
+    experiment = bench.experiment(name)
+    cells = drawable_cells(experiment, bench.store.all_runs())
+    group = main_group(cells)
+    assert group is not None
+    return build(experiment, cells, group)
+
+
+def texts(figure: Figure) -> str:
+    """Everything that is written in a figure."""
+    found: list[Any] = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return "\n".join(artist.get_text() for artist in found)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_every_format_comes_and_comes_again_the_same(bench: Bench, suffix: Any) -> None:
+    bench.add("plain-20", 9.4)
+    first, again = (draw(bench.experiment("fig1"), bench.store.all_runs(), suffix) for _ in "ab")
+    assert first == again
+    assert [picture.name for picture in first] == ["fig1", "fig1-paper-cifar10"]
+    assert first[0].content.startswith(SIGNATURES[suffix])
+
+
+def test_one_picture_per_group(bench: Bench) -> None:
+    for preset in PRESETS[:2]:
+        bench.add("plain-20", preset=preset)
+        bench.add("plain-56", preset=preset)
+    pictures = draw(bench.experiment("fig1"), bench.store.all_runs())
+    assert [p.name for p in pictures] == ["fig1", "fig1-paper-cifar10", "fig1-short-cifar10"]
+    assert pictures[0].content == pictures[1].content != pictures[2].content
+
+
+def test_fig1_has_the_papers_panels_axes_and_lines(bench: Bench) -> None:
+    bench.add("plain-20", 9.4, 5.5)
+    bench.add("plain-56", 12.6, 10.4)
+    figure = figure_of(bench, "fig1")
+    train, test = figure.axes
+    assert (train.get_title(), test.get_title()) == ("training error", "test error")
+    assert train.get_ylim() == test.get_ylim() == (0, 20)
+    assert train.get_xlim() == (0, 6.4)
+    assert train.get_xlabel() == "iter. (1e4)"
+    dashed, bold = train.get_lines()[0], test.get_lines()[0]
+    assert dashed.is_dashed()
+    assert not bold.is_dashed()
+    assert bold.get_linewidth() > dashed.get_linewidth()
+    assert {"plain-20", "plain-56"} <= {t.get_text() for t in test.texts}
+    assert bold.get_ydata()[-1] == 9.4  # type: ignore[index]
+
+
+def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:
+    bench.add("plain-20", 40.0, 30.0, preset="demo", dataset="synthetic")
+    figure = figure_of(bench, "fig1")
+    written = texts(figure)
+    assert "REDUCED: demo preset (320 of 64,000 iterations), synthetic images" in written
+    assert "not run: plain-56" in written
+    assert "error axis extended" in written
+    assert figure.axes[1].get_ylim()[1] > 40
+    assert figure.axes[0].get_xlabel() == "iter."
+
+
+def test_the_full_protocol_is_not_called_reduced(bench: Bench) -> None:
+    bench.add("plain-20", 9.4)
+    assert "REDUCED" not in texts(figure_of(bench, "fig1"))
+
+
+def test_several_seeds_are_a_mean_with_a_band(bench: Bench) -> None:
+    for seed, error in enumerate([9.0, 10.0, 11.0]):
+        bench.add("plain-20", error, seed=seed)
+    bench.add("plain-20", seed=3, state="failed")
+    figure = figure_of(bench, "fig1")
+    assert figure.axes[1].get_lines()[0].get_ydata()[-1] == pytest.approx(10.0)  # type: ignore[index]
+    assert len(figure.axes[1].collections) == 1
+    written = texts(figure)
+    assert "3 seeds" in written
+    assert "lowest to highest of the seeds" in written
+    assert "failed runs left out: plain-20 (1)" in written
+
+
+def test_fig6_has_three_panels_and_says_what_was_not_run(bench: Bench) -> None:
+    for network in ("plain-20", "plain-56", "resnet-20", "resnet-56"):
+        bench.add(network)
+    figure = figure_of(bench, "fig6")
+    assert [axes.get_title() for axes in figure.axes] == ["plain", "ResNet", "very deep"]
+    assert "not run: plain-32, plain-44, ResNet-32, ResNet-44, ResNet-110, ResNet-1202" in texts(
+        figure
+    ).replace("\n", " ")
+    assert "not run" in [text.get_text() for text in figure.axes[2].texts]
+
+
+def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
+    bench.add("plain-20", responses=[1.0, 3.0, 2.0])
+    bench.add("resnet-20", responses=[0.5, 0.25, 0.75])
+    bench.add("resnet-56")  # trained, but not measured
+    figure = figure_of(bench, "fig7")
+    top, bottom = figure.axes
+    assert list(top.get_lines()[0].get_ydata()) == [1.0, 3.0, 2.0]  # type: ignore[arg-type]
+    assert list(bottom.get_lines()[0].get_ydata()) == [3.0, 2.0, 1.0]  # type: ignore[arg-type]
+    assert top.get_lines()[0].is_dashed()  # plain
+    assert not top.get_lines()[1].is_dashed()
+    assert "not run: plain-56, ResNet-56, ResNet-110" in texts(figure)
+
+
+def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) -> None:
+    bench.add("plain-20", 10.0)
+    folder = bench.add("plain-20", 12.0, seed=1)
+    lines = folder.curve.read_text().splitlines()
+    folder.curve.write_text("\n".join([lines[0], lines[-1]]) + "\n")
+    line = figure_of(bench, "fig1").axes[1].get_lines()[0]
+    assert list(line.get_ydata()) == [11.0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig7"])
+def test_nothing_to_draw_says_what_to_run(bench: Bench, name: str) -> None:
+    bench.add("plain-20", state="failed")
+    with pytest.raises(ReproError, match=f"resnet-repro run {name}"):
+        draw(bench.experiment(name), bench.store.all_runs())
+
+
+def test_a_table_has_no_figure(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match="has no figure"):
+        draw(bench.experiment("table1"), [])
+
+
+def test_labels_are_spread_without_changing_their_order() -> None:
+    placed = _spread([6.4, 6.9, 7.0, 7.4, 8.6], 1.2, 0, 20)
+    assert placed == sorted(placed)
+    assert all(b - a >= 1.2 - 1e-6 for a, b in pairwise(placed))
+    assert _spread([], 1, 0, 20) == []
+    assert min(_spread([0, 0, 0], 1, 0, 20)) >= 0

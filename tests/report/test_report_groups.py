@@ -1,0 +1,97 @@
+"""Results of different protocols, data or precision never meet."""
+
+from pathlib import Path
+
+from made_up_results import Bench
+
+from resnet_repro.report.groups import Group, group_of, slugs
+from resnet_repro.report.results import collect, main_group, network_title
+
+
+def groups(bench: Bench) -> list[Group]:
+    return sorted(
+        {g for r in bench.store.all_runs() if (g := group_of(r))}, key=lambda group: group.order
+    )
+
+
+def test_preset_dataset_copy_precision_and_recipe_each_make_a_group(bench: Bench) -> None:
+    bench.add("resnet-20")
+    bench.add("resnet-32", preset="short")
+    bench.add("resnet-32", dataset="synthetic")
+    bench.add("resnet-44", official=False)
+    bench.add("resnet-56", resolved="bf16")
+    bench.add("resnet-20", recipe={"batch_size": 64})
+    assert len(groups(bench)) == 6
+
+
+def test_seeds_networks_and_how_often_is_measured_do_not(bench: Bench) -> None:
+    bench.add("resnet-20")
+    bench.add("resnet-20", seed=1, recipe={"evaluate_every": 100})
+    bench.add("resnet-110")  # has a warm-up, by the same preset
+    assert len(groups(bench)) == 1
+
+
+def test_captions_say_what_is_reduced(bench: Bench) -> None:
+    bench.add("resnet-20", preset="short", official=False)
+    assert groups(bench)[0].caption == (
+        "REDUCED: short preset (6,400 of 64,000 iterations), CIFAR-10 (unofficial copy), fp32"
+    )
+    bench.add("resnet-20")
+    assert groups(bench)[0].caption == "paper preset, CIFAR-10, fp32"
+    bench.add("resnet-20", dataset="synthetic", seed=3)
+    assert groups(bench)[-1].caption == "REDUCED: paper preset, synthetic images, fp32"
+
+
+def test_a_changed_recipe_is_named_by_its_changes(bench: Bench) -> None:
+    bench.add("resnet-110", recipe={"warmup": None, "augmentation": {"pad": 2}})
+    group = groups(bench)[0]
+    assert group.changes == ("augmentation.pad=2", "warmup=null")
+    assert group.preset == "custom"
+    assert group.caption.startswith("NOT THE PAPER’S PROTOCOL: paper preset changed to ")
+
+
+def test_slugs_are_good_for_files_and_differ(bench: Bench) -> None:
+    bench.add("resnet-20", preset="short")
+    bench.add("resnet-20", preset="short", official=False, seed=1)
+    bench.add("resnet-20", recipe={"batch_size": 64})
+    names = list(slugs(groups(bench)).values())
+    assert "short-cifar10" in names
+    assert len(set(names)) == 3
+    assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for n in names)
+
+
+def test_the_main_group_is_faithful_unless_it_is_nearly_empty(bench: Bench) -> None:
+    networks = ["resnet-20", "resnet-32", "resnet-44", "resnet-56"]
+    for network in networks:
+        bench.add(network, preset="short")
+    bench.add("resnet-20")
+    main = main_group(collect(networks, bench.store.all_runs()))
+    assert main is not None
+    assert main.preset == "short"
+    bench.add("resnet-32")
+    main = main_group(collect(networks, bench.store.all_runs()))
+    assert main is not None
+    assert main.preset == "paper"
+
+
+def test_runs_are_told_apart_by_how_they_ended(bench: Bench) -> None:
+    bench.add("resnet-20", seed=0)
+    bench.add("resnet-20", seed=1, state="failed")
+    bench.add("resnet-20", seed=2, state="running")  # nobody is at work on it
+    bench.add("resnet-20", seed=3, state="stopped")
+    bench.add("resnet-20", seed=4, test=None)  # done without a number cannot be used
+    (cell,) = collect(["resnet-20"], bench.store.all_runs())
+    assert [len(part) for part in (cell.done, cell.failed, cell.unfinished)] == [1, 2, 2]
+
+
+def test_unreadable_runs_and_empty_folders_are_left_out(bench: Bench, tmp_path: Path) -> None:
+    folder = bench.add("resnet-20")
+    folder.summary.write_text("{")
+    (bench.store.runs_folder / "empty").mkdir()
+    assert collect(["resnet-20"], bench.store.all_runs()) == []
+
+
+def test_titles_are_the_papers() -> None:
+    names = ["plain-20", "resnet-110", "resnet-34-b", "resnet-50", "resnet-50-cifar"]
+    titles = ["plain-20", "ResNet-110", "ResNet-34 B", "ResNet-50", "ResNet-50 cifar"]
+    assert [network_title(name) for name in names] == titles

@@ -1,0 +1,173 @@
+"""The paper's tables beside ours, in every format."""
+
+import csv
+import io
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.errors import StoreError
+from resnet_repro.report.rendering import render_table
+from resnet_repro.report.tables import Row, Table, cost_table, error_table
+
+
+@pytest.fixture
+def filled(bench: Bench) -> Bench:
+    """Three seeds of ResNet-20, one of them failed; a reduced one; ResNet-110's unfinished."""
+    bench.add("resnet-20", 9.0, 4.0, seed=0)
+    bench.add("resnet-20", 8.0, 3.0, seed=1)
+    bench.add("resnet-20", seed=2, state="failed")
+    bench.add("resnet-20", 15.0, 9.0, preset="short", official=False)
+    bench.add("resnet-110", state="stopped")
+    return bench
+
+
+def table6(bench: Bench) -> Table:
+    return error_table(bench.experiment("table6"), bench.store.all_runs())
+
+
+def rows_of(table: Table, network: str) -> list[Row]:
+    return [row for row in table.rows if row.get("network") == network]
+
+
+def test_ours_is_mean_std_count_and_difference_to_the_paper(filled: Bench) -> None:
+    row = rows_of(table6(filled), "resnet-20")[0]
+    assert row["test_error"] == 8.5
+    assert row["test_error_std"] == pytest.approx(0.5**0.5)
+    assert row["difference"] == pytest.approx(-0.25)
+    assert row["best_seed"] == 8.0
+    assert row["train_error"] == 3.5
+    assert row["parameters"] == 269_722
+    assert row["paper_parameters"] == "0.27M"
+    assert row["seeds"] == "2 of 3"
+
+
+def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> None:
+    table = table6(filled)
+    full, reduced = rows_of(table, "resnet-20")
+    assert (full["preset"], reduced["preset"]) == ("paper [1]", "short [2]")
+    assert reduced["test_error"] == 15.0
+    assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
+
+
+def test_one_seed_has_no_std_and_no_best(filled: Bench) -> None:
+    reduced = rows_of(table6(filled), "resnet-20")[1]
+    assert reduced["ours"] == "15.00"
+    assert reduced["test_error_std"] is None
+    assert reduced["best_seed"] is None
+
+
+def test_failed_and_unfinished_runs_are_mentioned(filled: Bench) -> None:
+    notes = table6(filled).notes
+    assert "ResNet-20 [1]: 1 of 3 failed (seed 2)" in notes
+    assert "ResNet-110 [1]: 1 unfinished (seed 0)" in notes
+
+
+def test_difference_to_resnet_110_is_to_the_papers_mean(bench: Bench) -> None:
+    bench.add("resnet-110", 6.61)
+    assert rows_of(table6(bench), "resnet-110")[0]["difference"] == pytest.approx(0)
+
+
+def test_without_results_the_paper_stands_alone_with_the_command(bench: Bench) -> None:
+    text = render_table(table6(bench), "text", 80)
+    assert "7.54 (7.72 ± 0.16)" in text
+    assert "8.75" in text
+    assert "resnet-repro run table6" in text
+    assert "ours" not in text
+
+
+def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
+    bench.add("plain-20", preset="short")
+    table = error_table(bench.experiment("fig1"), bench.store.all_runs())
+    assert table.notes[-1] == (
+        "Not run: plain-56. To run at the short preset: "
+        "resnet-repro run fig1 --preset short --networks plain-56"
+    )
+
+
+def test_plain_networks_have_no_paper_number(bench: Bench) -> None:
+    bench.add("plain-20", 9.4)
+    table = error_table(bench.experiment("fig1"), bench.store.all_runs())
+    row = rows_of(table, "plain-20")[0]
+    assert row.get("paper") is None
+    assert row["difference"] is None
+    assert not any(row["method"] == "Maxout" for row in table.rows)
+
+
+@pytest.mark.parametrize("width", [200, 120, 100, 80, 60, 40])
+def test_text_fits_and_keeps_what_matters(filled: Bench, width: int) -> None:
+    text = render_table(table6(filled), "text", width)
+    commands = [line for line in text.splitlines() if "resnet-repro run" in line]
+    assert all(len(line) <= width for line in text.splitlines() if line not in commands)
+    for needed in ("8.50 ± 0.71", "15.00", "6.43 (6.61 ± 0.16)", "2 of 3", "short [2]"):
+        assert needed in text
+    assert "REDUCED" in text
+    assert "\x1b" not in text
+
+
+def test_spare_columns_go_first(filled: Bench) -> None:
+    wide, narrow = (render_table(table6(filled), "text", w) for w in (200, 90))
+    assert "best of seeds" in wide
+    assert "best of seeds" not in narrow
+    assert "difference" in narrow
+
+
+def test_best_on_test_is_in_the_csv_only(filled: Bench) -> None:
+    table = table6(filled)
+    assert "best_on_test" in render_table(table, "csv").splitlines()[0]
+    assert "best on test" not in render_table(table, "text")
+
+
+def test_csv_is_tidy(filled: Bench) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_table(table6(filled), "csv"))))
+    ours = next(row for row in rows if row["network"] == "resnet-20")
+    assert (ours["test_error"], ours["seeds"], ours["failed"]) == ("8.5", "2", "1")
+    assert (ours["preset"], ours["dataset"], ours["official"]) == ("paper", "cifar10", "yes")
+    assert ours["paper_error"] == "8.75"
+
+
+def test_markdown_has_one_cell_per_column(filled: Bench) -> None:
+    lines = [x for x in render_table(table6(filled), "md").splitlines() if x.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| 8.50 ± 0.71 |" in "\n".join(lines)
+
+
+def test_latex_escapes_and_balances(filled: Bench) -> None:
+    text = render_table(table6(filled), "latex")
+    assert "8.50 $\\pm$ 0.71" in text
+    assert "$-$0.25" in text
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+    body = text.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
+    assert len({row.count(" & ") for row in body}) == 1
+    assert "%" not in text.replace("% needs", "").replace("\\%", "")
+
+
+def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
+    experiment = bench.experiment("table1")
+    text = render_table(cost_table(experiment, bench.store), "text", 100)
+    assert "11.3" in text
+    assert "resnet-repro run table1" in text
+    bench.store.write_csv(
+        "table1",
+        "network,parameters,multiply_adds,paper_flops,agrees\n"
+        "resnet-18-a,11515688,1795000000,1.8e9,yes\nresnet-20,269722,40800000,,no\n",
+    )
+    table = cost_table(experiment, bench.store)
+    row = next(row for row in table.rows if row["network"] == "resnet-18-a")
+    assert row["parameters"] == 11_515_688
+    assert row["paper_flops"] == 1.8e9
+    assert row["agrees"] == "yes"
+    text = render_table(table, "text", 100)
+    assert "11,515,688" in text
+    assert "1.795" in text
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n1\n", "network,parameters\nx,y\n"])
+def test_a_foreign_cost_file_is_an_error_or_counts_as_missing(bench: Bench, content: str) -> None:
+    bench.store.write_csv("table1", content)
+    experiment = bench.experiment("table1")
+    if content:
+        with pytest.raises(StoreError, match="resnet-repro run table1"):
+            cost_table(experiment, bench.store)
+    else:
+        assert "To fill" in cost_table(experiment, bench.store).notes[-1]

@@ -1,0 +1,55 @@
+"""The tidy CSVs load in one line of pandas and hold every number with its run."""
+
+import io
+
+import pandas as pd
+from made_up_results import POINTS, Bench
+
+from resnet_repro.report.tidy import tidy_csv
+
+
+def frame(bench: Bench, name: str) -> pd.DataFrame:
+    text = tidy_csv(bench.experiment(name), bench.store.all_runs())
+    return pd.read_csv(io.StringIO(text))
+
+
+def test_results_one_line_per_run_with_state(bench: Bench) -> None:
+    bench.add("resnet-20", 9.0, 4.0)
+    bench.add("resnet-20", seed=1, state="failed")
+    bench.add("resnet-110", 15.0, preset="short")
+    bench.add("plain-20")  # not of table6
+    data = frame(bench, "table6")
+    assert list(data.state) == ["done", "failed", "done"]
+    assert list(data.final_test_error)[::2] == [9.0, 15.0]
+    assert list(data.preset) == ["paper", "paper", "short"]
+    assert list(data.paper_error) == [8.75, 8.75, 6.61]
+    assert data.run[0].startswith("resnet-20-cifar10-paper-s0-")
+
+
+def test_curves_one_line_per_point(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    bench.add("plain-56", 12.0, seed=4, preset="short")
+    bench.add("plain-56", seed=5, state="failed")
+    data = frame(bench, "fig1")
+    assert len(data) == 2 * POINTS
+    assert {"iteration", "epoch", "lr", "train_error", "test_error", "seed"} <= set(data.columns)
+    last = data.groupby("run").last()
+    assert sorted(last.test_error) == [9.0, 12.0]
+
+
+def test_responses_are_ranked_from_the_largest(bench: Bench) -> None:
+    bench.add("plain-20", responses=[0.5, 2.0, 1.0])
+    data = frame(bench, "fig7")
+    assert list(data["layer"]) == [1, 2, 3]
+    assert list(data["rank"]) == [3, 1, 2]
+
+
+def test_an_empty_folder_gives_the_header(bench: Bench) -> None:
+    assert len(tidy_csv(bench.experiment("table6"), []).splitlines()) == 1
+
+
+def test_same_results_same_bytes(bench: Bench) -> None:
+    bench.add("resnet-20", 1 / 3, 2 / 3)
+    texts = {tidy_csv(bench.experiment("table6"), bench.store.all_runs()) for _ in range(2)}
+    assert len(texts) == 1
+    assert repr(1 / 3) in texts.pop()

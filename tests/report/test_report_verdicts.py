@@ -1,0 +1,202 @@
+"""Verdicts on made-up results where the right one is known."""
+
+from typing import Any
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.paper import Claim, load_claims
+from resnet_repro.recipe import Preset
+from resnet_repro.report.claims import Verdict, evaluate, main_verdicts
+
+
+def claim(name: str) -> Claim:
+    return next(c for c in load_claims() if c.id == name)
+
+
+def verdicts(bench: Bench, name: str) -> list[Verdict]:
+    return evaluate([claim(name)], bench.store.all_runs())
+
+
+def add_seeds(bench: Bench, network: str, errors: list[float], **more: Any) -> None:
+    for seed, error in enumerate(errors):
+        bench.add(network, error, error, seed=seed, **more)
+
+
+@pytest.mark.parametrize(
+    ("shallow", "deep", "word"),
+    [
+        ([9.0, 9.1, 9.2], [12.0, 12.1, 12.2], "confirmed"),
+        ([12.0, 12.1, 12.2], [9.0, 9.1, 9.2], "contradicted"),
+        ([9.0, 10.0, 11.0], [9.5, 10.5, 11.5], "consistent"),  # right direction, wide interval
+        ([9.5, 10.5, 11.5], [9.0, 10.0, 11.0], "undecided"),  # wrong direction, wide interval
+        ([9.0, 9.5], [9.0, 9.5], "undecided"),  # a tie
+        ([9.0, 9.0], [9.0, 9.0], "undecided"),  # a tie without any spread
+        ([9.0], [12.0], "consistent"),  # one seed is never more than that
+        ([9.0, 9.1, 9.2], [12.0], "consistent"),  # nor one seed on one side
+        ([9.0], [9.0], "undecided"),
+        ([9.0], [8.8], "undecided"),  # wrong direction within the margin of 0.3
+        ([9.0], [8.6], "contradicted"),  # beyond it
+    ],
+)
+def test_order(bench: Bench, shallow: list[float], deep: list[float], word: str) -> None:
+    add_seeds(bench, "plain-20", shallow)
+    add_seeds(bench, "plain-56", deep)
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.word == word
+    assert len(verdict.runs) == len(shallow) + len(deep)
+
+
+def test_numbers_stand_beside_the_verdict(bench: Bench) -> None:
+    add_seeds(bench, "plain-20", [9.0, 9.2])
+    add_seeds(bench, "plain-56", [12.0])
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.numbers == (
+        "plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed): difference +2.90"
+    )
+
+
+def test_failed_seeds_are_mentioned_and_forbid_confirmation(bench: Bench) -> None:
+    add_seeds(bench, "plain-20", [9.0, 9.1, 9.2])
+    add_seeds(bench, "plain-56", [12.0, 12.1, 12.2])
+    bench.add("plain-56", seed=7, state="failed")
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.word == "consistent"
+    assert "failed seeds left out: plain-56 (1)" in verdict.numbers
+    assert not any("-s7-" in run for run in verdict.runs)
+
+
+def test_all_seeds_failed_is_not_run(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    bench.add("plain-56", state="failed")
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.word == "not run"
+    assert verdict.numbers == "lacks plain-56 (1 failed)"
+    assert verdict.missing == ("plain-56",)
+
+
+@pytest.mark.parametrize(("deep", "word"), [(20.0, "consistent"), (10.0, "undecided")])
+def test_reduced_runs_show_a_trend_and_neither_confirm_nor_contradict(
+    bench: Bench, deep: float, word: str
+) -> None:
+    add_seeds(bench, "plain-20", [15.0, 15.1, 15.2], preset="short")
+    add_seeds(bench, "plain-56", [deep, deep + 0.1, deep + 0.2], preset="short")
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.word == word
+    assert verdict.trend_only
+    assert verdict.label == f"{word} (trend)"
+    assert "trend" in verdict.numbers
+
+
+def test_groups_are_judged_apart_and_the_faithful_one_leads(bench: Bench) -> None:
+    differences: dict[Preset, float] = {"short": 5.0, "paper": -5.0}
+    for preset, difference in differences.items():
+        bench.add("plain-20", 15.0, preset=preset)
+        bench.add("plain-56", 15.0 + difference, preset=preset)
+    found = verdicts(bench, "plain-56-test")
+    assert [v.word for v in found] == ["contradicted", "consistent"]
+    assert [v.word for v in main_verdicts(found)] == ["contradicted"]
+
+
+def test_runs_of_two_groups_are_never_compared(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    bench.add("plain-56", 20.0, preset="short")
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.word == "not run"
+
+
+def test_a_chain_is_worth_its_weakest_link(bench: Bench) -> None:
+    errors = {"resnet-20": 8.7, "resnet-32": 7.5, "resnet-44": 7.1, "resnet-56": 7.0}
+    for network, error in errors.items():
+        bench.add(network, error)
+    assert verdicts(bench, "residual-depth-test")[0].numbers == "lacks ResNet-110"
+    bench.add("resnet-110", 8.0)
+    assert verdicts(bench, "residual-depth-test")[0].word == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("errors", "word"),
+    [
+        ([8.7, 8.75, 8.8], "confirmed"),
+        ([8.2, 8.7, 9.2], "consistent"),
+        ([8.6, 9.3, 10.1], "undecided"),
+        ([10.0, 10.1, 10.2], "contradicted"),
+        ([9.2], "consistent"),
+        ([9.5], "undecided"),  # outside the band of 0.5, by less than the margin of 0.3
+        ([9.6], "contradicted"),
+        ([7.9], "contradicted"),
+    ],
+)
+def test_band(bench: Bench, errors: list[float], word: str) -> None:
+    add_seeds(bench, "resnet-20", errors)
+    assert verdicts(bench, "table6-resnet-20")[0].word == word
+
+
+def test_a_number_of_the_paper_is_not_judged_by_reduced_runs(bench: Bench) -> None:
+    bench.add("resnet-20", 8.75, preset="short")
+    (verdict,) = verdicts(bench, "table6-resnet-20")
+    assert verdict.word == "not run"
+    assert "only the paper preset" in verdict.numbers
+
+
+def test_an_unofficial_copy_can_be_held_against_the_paper(bench: Bench) -> None:
+    bench.add("resnet-20", 8.75, official=False)
+    (verdict,) = verdicts(bench, "table6-resnet-20")
+    assert verdict.word == "consistent"
+    assert verdict.group is not None
+    assert "unofficial" in verdict.group.caption
+
+
+@pytest.mark.parametrize(
+    ("train", "word"),
+    [
+        ([0.05, 0.05, 0.06], "confirmed"),
+        ([0.05], "consistent"),
+        ([0.15], "undecided"),
+        ([0.5], "contradicted"),
+    ],
+)
+def test_limit(bench: Bench, train: list[float], word: str) -> None:
+    add_seeds(bench, "resnet-1202", train)
+    assert verdicts(bench, "resnet-1202-trains")[0].word == word
+
+
+@pytest.mark.parametrize(
+    ("lead_at_56", "word"), [(5.0, "consistent"), (1.0, "undecided"), (0.0, "contradicted")]
+)
+def test_gap(bench: Bench, lead_at_56: float, word: str) -> None:
+    for network, error in {"resnet-20": 9.0, "plain-20": 10.0, "resnet-56": 7.0}.items():
+        bench.add(network, error)
+    bench.add("plain-56", 7.0 + lead_at_56)
+    (verdict,) = verdicts(bench, "residual-gain-grows")
+    assert verdict.word == word
+    assert f"growth {lead_at_56 - 1:+.2f}" in verdict.numbers
+
+
+def test_responses_need_to_be_measured(bench: Bench) -> None:
+    for network, std in {"resnet-20": 0.6, "resnet-56": 0.4}.items():
+        bench.add(network, responses=[std, std])
+    bench.add("resnet-110")
+    assert verdicts(bench, "responses-depth")[0].numbers == "lacks ResNet-110"
+    bench.add("resnet-110", responses=[0.2, 0.3], seed=1)
+    (verdict,) = verdicts(bench, "responses-depth")
+    assert verdict.word == "consistent"
+    assert len(verdict.runs) == 3  # the unmeasured one is not behind it
+
+
+def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:
+    bench.add("resnet-110", 6.6)
+    assert "with warmup=null" in verdicts(bench, "resnet-110-without-warmup")[0].numbers
+    bench.add("resnet-110", 6.8, recipe={"warmup": None})
+    (verdict,) = verdicts(bench, "resnet-110-without-warmup")
+    assert verdict.word == "consistent"
+    assert "difference +0.20" in verdict.numbers
+
+
+def test_nothing_run_and_imagenet(bench: Bench) -> None:
+    found = evaluate(load_claims(), [])
+    assert {v.word for v in found} == {"not run"}
+    assert len(found) == len(load_claims())
+    assert verdicts(bench, "imagenet-options-order")[0].numbers == (
+        "this version trains on CIFAR-10 only"
+    )

@@ -1,0 +1,147 @@
+"""Runs and experiments: ids, presets, and what the command line's choices do to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.recipe import PRESETS, Recipe, open_choices, preset_label, preset_recipe
+from resnet_repro.spec import (
+    Choices,
+    Run,
+    load_experiment,
+    parse_experiment,
+    parse_seeds,
+    shipped_experiments,
+)
+from resnet_repro.yaml_io import parse_yaml
+
+
+def test_ids_of_committed_results_never_change() -> None:
+    """A refactoring that changes these would orphan every stored result."""
+    short = load_experiment("fig1", choices=Choices(preset="short")).resolve()
+    assert [run.id for run in short] == [
+        "plain-20-cifar10-short-s0-0d920dd4",
+        "plain-56-cifar10-short-s0-a310be1d",
+    ]
+    paper = load_experiment("table6", choices=Choices(networks=["resnet-110"])).resolve()
+    assert paper[0].id.startswith("resnet-110-cifar10-paper-s0-")
+    assert len({run.id for run in paper}) == 5
+
+
+def test_everything_that_decides_a_result_is_in_the_hash() -> None:
+    recipe = preset_recipe("paper", "resnet-20")
+    base = Run(network="resnet-20", dataset="cifar10", recipe=recipe, seed=0)
+    others = [
+        base.model_copy(update={"seed": 1}),
+        base.model_copy(update={"dataset": "synthetic"}),
+        base.model_copy(update={"network": "resnet-20-b"}),
+        base.model_copy(update={"precision": "fp32"}),
+        base.model_copy(update={"recipe": recipe.model_copy(update={"weight_decay": 2e-4})}),
+    ]
+    assert len({base.hash, *(other.hash for other in others)}) == 6
+
+
+def test_the_paper_preset_is_the_papers_protocol() -> None:
+    recipe = preset_recipe("paper", "resnet-20")
+    assert (recipe.iterations, recipe.batch_size, recipe.milestones) == (64000, 128, (32000, 48000))
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.1, 0.9, 1e-4)
+    assert (recipe.augmentation.pad, recipe.augmentation.mirror) == (4, True)
+    assert recipe.warmup is None
+    assert preset_recipe("paper", "plain-110").warmup is None
+    for network in ("resnet-110", "resnet-1202"):
+        warmup = preset_recipe("paper", network).warmup
+        assert warmup is not None
+        assert (warmup.learning_rate, warmup.until_train_error) == (0.01, 80.0)
+
+
+def test_short_is_a_tenth_with_the_schedule_scaled() -> None:
+    recipe = preset_recipe("short", "plain-56")
+    assert (recipe.iterations, recipe.milestones) == (6400, (3200, 4800))
+    assert recipe.model_copy(
+        update={"iterations": 64000, "milestones": (32000, 48000), "evaluate_every": 500}
+    ) == preset_recipe("paper", "plain-56")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_changed_recipe_is_custom(preset) -> None:
+    recipe = preset_recipe(preset, "resnet-20")
+    assert preset_label(recipe, "resnet-20") == preset
+    oftener = recipe.model_copy(update={"evaluate_every": 7})
+    assert preset_label(oftener, "resnet-20") == preset, "measuring does not change training"
+    assert preset_label(recipe.model_copy(update={"momentum": 0.8}), "resnet-20") == "custom"
+    assert preset_label(recipe, "resnet-110") == "custom", "it lacks the warm-up"
+
+
+def test_shared_runs_have_one_id() -> None:
+    runs = {name: {r.id for r in load_experiment(name).resolve()} for name in shipped_experiments()}
+    assert runs["fig1"] <= runs["fig6"]
+    assert runs["fig1"] & runs["fig7"] == runs["fig1"]
+    assert runs["table6"] & runs["fig6"]
+    assert runs["table1"] == set()
+
+
+def test_demo_goes_with_synthetic_unless_another_data_set_is_named() -> None:
+    demo = load_experiment("fig1", choices=Choices(preset="demo"))
+    assert {run.dataset for run in demo.resolve()} == {"synthetic"}
+    real = load_experiment("fig1", choices=Choices(preset="demo", dataset="cifar10"))
+    assert {run.dataset for run in real.resolve()} == {"cifar10"}
+
+
+def test_networks_choose_among_all_that_the_experiment_has() -> None:
+    chosen = load_experiment("table6", choices=Choices(preset="demo", networks=["ResNet-110-a"]))
+    assert [run.network for run in chosen.resolve()] == ["resnet-110"]
+
+
+@pytest.mark.parametrize("name", shipped_experiments())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_resolved_yaml_is_the_same_experiment(name, preset) -> None:
+    chosen = load_experiment(name, choices=Choices(preset=preset))
+    again = parse_experiment(parse_yaml(chosen.to_yaml(), "shown.yaml"))
+    assert again.to_yaml() == chosen.to_yaml()
+    assert {r.id for r in again.resolve()} == {r.id for r in chosen.resolve()}
+
+
+def test_a_runs_configuration_is_an_experiment_of_one_run(tmp_path: Path) -> None:
+    run = load_experiment("fig1", choices=Choices(preset="short")).resolve()[1]
+    path = tmp_path / "config.yaml"
+    path.write_text(run.to_yaml())
+    assert load_experiment(str(path)).resolve() == (run,)
+
+
+def test_shipped_experiments_say_command_cost_and_section() -> None:
+    from resnet_repro.spec import experiments_folder
+
+    for name in shipped_experiments():
+        header = (experiments_folder() / f"{name}.yaml").read_text().partition("\nname:")[0]
+        assert f"resnet-repro run {name}" in header
+        assert "section" in header.lower()
+        assert any(word in header.lower() for word in ("cost", "takes", "shares"))
+
+
+def test_seeds() -> None:
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("0, 4,7") == (0, 4, 7)
+    for wrong in ("", "0", "-1", "1.5", "a", "1,1", "5,", "١", "1" * 30):
+        with pytest.raises(ConfigError):
+            parse_seeds(wrong)
+
+
+def test_every_open_choice_has_a_reason() -> None:
+    choices = open_choices()
+    assert {"momentum_form", "partial_batch", "micro_batch_size"} <= {c[0] for c in choices}
+    assert all(len(reason) > 8 or reason == "not stated" for *_, reason in choices)
+    for name, field in Recipe.model_fields.items():
+        assert field.description, name
+
+
+def test_yaml_bombs_are_refused() -> None:
+    bomb = "a: &a [x]\n" + "".join(
+        f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
+        for p, c in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    for text in (bomb, "[" * 200, "x" * 2_000_000, "!!python/object/apply:os.system [id]"):
+        with pytest.raises(ConfigError):
+            parse_yaml(text, "bomb.yaml")

@@ -1,0 +1,102 @@
+"""Small data sets and short trainings on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from resnet_repro.data import Dataset
+from resnet_repro.data.synthetic import generate
+from resnet_repro.recipe import Recipe
+from resnet_repro.spec import Run
+from resnet_repro.training import Backend, Trainer
+
+Prepare = Callable[..., Trainer]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors on busy cores: threads that wait for each other make a test 30 times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class KeepGoing:
+    """Hooks that never stop a training, and remember the learning rates they were told."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.done = stop_at, 0
+        self.rates: list[float] = []
+
+    def should_stop(self) -> bool:
+        return self.done == self.stop_at
+
+    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+        self.done = trainer.iteration
+        self.rates.append(rate)
+
+    def on_point(self, trainer: Trainer) -> None:
+        pass
+
+
+@pytest.fixture
+def keep_going() -> type[KeepGoing]:
+    return KeepGoing
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Dataset:
+    return generate()
+
+
+@pytest.fixture(scope="session")
+def small(synthetic: Dataset) -> Dataset:
+    """The first 100 training and 30 test images of `synthetic`."""
+    return dataclasses.replace(
+        synthetic,
+        train_images=synthetic.train_images[:100],
+        train_labels=synthetic.train_labels[:100],
+        test_images=synthetic.test_images[:30],
+        test_labels=synthetic.test_labels[:30],
+    )
+
+
+@pytest.fixture(scope="session")
+def prepare() -> Prepare:
+    """A function that makes a trainer, ready to start; keywords are fields of the recipe."""
+
+    def make(
+        dataset: Dataset,
+        network: str = "resnet-8",
+        seed: int = 0,
+        device: str = "cpu",
+        precision: str = "fp32",
+        **recipe: object,
+    ) -> Trainer:
+        fields = {"iterations": 12, "milestones": (), "batch_size": 32, "evaluate_every": 1}
+        run = Run(
+            network=network,
+            dataset="synthetic",
+            recipe=Recipe.model_validate(fields | recipe),
+            seed=seed,
+        )
+        return Trainer(run, dataset, Backend(torch.device(device), precision))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train(prepare: Prepare) -> Prepare:
+    """The same, trained to the end."""
+
+    def make(*arguments: object, **keywords: object) -> Trainer:
+        trainer = prepare(*arguments, **keywords)
+        assert trainer.train(KeepGoing())
+        return trainer
+
+    return make

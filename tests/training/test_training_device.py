@@ -1,0 +1,108 @@
+"""Where training runs, and in which precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.training import Backend, choose_backend
+from resnet_repro.training import device as device_module
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs of the Ampere generation, as far as torch can tell."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
+
+
+@pytest.mark.usefixtures("no_cuda")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cuda", "no usable CUDA device"),
+        ("cuda:1", "no usable CUDA device"),
+        ("banana", "use auto, cpu, cuda"),
+        ("cuda:-1", "use auto, cpu, cuda"),
+        ("cuda:x", "use auto, cpu, cuda"),
+        ("meta", "use auto, cpu, cuda"),
+        ("xpu", "use auto, cpu, cuda"),
+        ("", "use auto, cpu, cuda"),
+    ],
+)
+def test_a_device_that_is_not_there_is_a_configuration_error(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        choose_backend(name, "auto")
+    assert f"--device {name}" in str(caught.value).replace("'", "")
+    assert "\n" not in str(caught.value)
+
+
+def test_mps_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--device mps: not available here"):
+        choose_backend("mps", "auto")
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_backend("auto", "fp32") == Backend(CPU, "fp32")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_is_the_gpu_where_there_is_one() -> None:
+    assert choose_backend("auto", "fp32").device.type == "cuda"
+    assert choose_backend("cpu", "fp32").device == CPU
+    assert choose_backend("cuda:1", "fp32").device == torch.device("cuda:1")
+    with pytest.raises(ConfigError, match="cuda:2: 2 found"):
+        choose_backend("cuda:2", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("features", "precision"),
+    [
+        ({"avx2", "avx512f"}, "fp32"),
+        ({"avx512f", "avx512_bf16"}, "bf16"),
+        ({"amx_bf16"}, "bf16"),
+        ({"asimd", "bf16"}, "bf16"),
+        (set(), "fp32"),
+    ],
+)
+def test_a_processor_uses_bf16_where_it_multiplies_it_natively(
+    monkeypatch: pytest.MonkeyPatch, features: set[str], precision: str
+) -> None:
+    monkeypatch.setattr(device_module, "cpu_features", lambda: frozenset(features))
+    assert choose_backend("cpu", "auto").precision == precision
+    assert choose_backend("cpu", "fp32").precision == "fp32"
+    assert choose_backend("cpu", "bf16").precision == "bf16"
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
+def test_a_gpu_uses_bf16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    assert choose_backend("cuda", "auto").precision == precision
+    assert choose_backend("cuda", "fp32").precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_the_precision_is_that_of_matrix_products(precision: str, dtype: torch.dtype) -> None:
+    x = torch.ones(4, 4)
+    with choose_backend("cpu", precision).autocast():
+        assert (x @ x).dtype == dtype
+    assert (x @ x).dtype == torch.float32

@@ -1,0 +1,81 @@
+"""The GPU trains what the CPU trains; skipped without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_repro.data import Dataset
+from resnet_repro.training import choose_backend
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def losses(trainer: Any) -> list[float]:
+    return [point.train_loss for point in trainer.points]
+
+
+@pytest.mark.parametrize("network", ["resnet-8", "plain-8", "resnet-20"])
+def test_fp32_losses_agree_with_the_cpus(network: str, small: Dataset, train: Any) -> None:
+    recipe = {"iterations": 8, "milestones": (3, 6), "learning_rate": 0.01}
+    cpu, gpu = (
+        losses(train(small, network, device=device, precision="fp32", **recipe))
+        for device in ("cpu", "cuda")
+    )
+    # Before any update only rounding differs; TF32, which is not fp32, would be 1e-4 away.
+    assert gpu[0] == pytest.approx(cpu[0], rel=1e-5)
+    assert gpu == pytest.approx(cpu, rel=1e-3)
+
+
+def test_the_gpu_draws_the_batches_and_weights_of_the_cpu(small: Dataset, prepare: Any) -> None:
+    cpu, gpu = (prepare(small, device=device) for device in ("cpu", "cuda"))
+    ours, theirs = cpu.network.state_dict(), gpu.network.state_dict()
+    assert all(torch.equal(value, theirs[name].cpu()) for name, value in ours.items())
+    assert cpu.normalisation == gpu.normalisation
+
+
+def test_test_errors_agree_with_the_cpus(small: Dataset, train: Any) -> None:
+    recipe = {"iterations": 6, "learning_rate": 0.01, "evaluate_every": 6}
+    cpu, gpu = (train(small, device=device, **recipe) for device in ("cpu", "cuda"))
+    one_image = 100 / len(small.test_labels)
+    assert gpu.points[-1].test_error == pytest.approx(cpu.points[-1].test_error, abs=one_image)
+    assert gpu.points[-1].train_error == pytest.approx(cpu.points[-1].train_error, abs=1)
+
+
+def test_micro_batches_and_warm_up_agree_with_the_cpus(small: Dataset, train: Any) -> None:
+    recipe = {
+        "micro_batch_size": 8,
+        "learning_rate": 0.01,
+        "warmup": {"learning_rate": 0.001, "until_train_error": 99.9, "window": 3},
+    }
+    cpu, gpu = (train(small, iterations=8, device=d, **recipe) for d in ("cpu", "cuda"))
+    assert cpu.warmup_end == gpu.warmup_end == 3
+    assert losses(gpu) == pytest.approx(losses(cpu), rel=1e-3)
+
+
+def test_bf16_learns_like_fp32(small: Dataset, train: Any) -> None:
+    if choose_backend("cuda", "auto").precision != "bf16":
+        pytest.skip("this GPU has no native bf16")
+    recipe = {"iterations": 20, "learning_rate": 0.02, "evaluate_every": 5}
+    exact, fast = (
+        losses(train(small, device="cuda", precision=p, **recipe)) for p in ("fp32", "bf16")
+    )
+    assert fast == pytest.approx(exact, rel=0.1)
+
+
+@pytest.mark.parametrize("stop_at", [2, 5])
+def test_a_resumed_training_goes_on_where_it_was(
+    small: Dataset, train: Any, prepare: Any, keep_going: Any, stop_at: int
+) -> None:
+    recipe = {"device": "cuda", "iterations": 8, "milestones": (4,), "learning_rate": 0.01}
+    whole, stopped = train(small, **recipe), prepare(small, **recipe)
+    assert not stopped.train(keep_going(stop_at))
+    resumed = prepare(small, **recipe)
+    resumed.load_state(stopped.state())
+    assert resumed.train(keep_going())
+    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-3)
