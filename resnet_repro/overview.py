@@ -12,7 +12,14 @@ from resnet_repro.recipe import PRESETS
 from resnet_repro.spec import Choices, Experiment, Run
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["ExperimentLine", "RunLine", "list_experiments", "list_runs", "plan_runs"]
+__all__ = [
+    "ExperimentLine",
+    "RunLine",
+    "list_experiments",
+    "list_runs",
+    "plan_runs",
+    "project_experiments",
+]
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,21 @@ def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> li
             line = RunLine(run.id, "again", 0, run.recipe.iterations, None, None, seconds, estimate)
         lines.append(line)
     return lines
+
+
+def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
+    """(experiment, time at each preset) from nothing, on this machine."""
+    estimator = Estimator(store)
+    about = "" if estimator.measured else "~"
+    rows = []
+    for experiment in experiments:
+        row = [experiment.name]
+        for preset in PRESETS:
+            runs = experiment.choose(Choices(preset=preset)).resolve()
+            seconds = sum(estimator.seconds(run) for run in runs)
+            row.append(about + format_duration(seconds) if runs else "seconds")
+        rows.append(row)
+    return rows
 
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:

@@ -183,7 +183,7 @@ def preset_recipe(preset: Preset, network: str) -> Recipe:
         return paper.model_copy(
             update={
                 "iterations": 320,
-                "batch_size": 64,
+                "batch_size": 32,
                 "milestones": (160, 240),
                 "evaluate_every": 40,
             }

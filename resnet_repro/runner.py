@@ -384,11 +384,11 @@ class _Session:
 
     def end(self, state: Literal["done", "failed", "stopped"], failure: str | None = None) -> None:
         """Store the last state; the summary comes last, so that `done` means that all is there."""
-        for observer in self.observers:
-            observer.end()
         if state != "failed":
             self._save()
         self._write_curve()
+        for observer in self.observers:
+            observer.end()
         self.provenance = self.provenance.model_copy(update={"ended": provenance.utc_now()})
         self.summary = self._summarize(state, failure)
         self.folder.write_summary(self.summary)

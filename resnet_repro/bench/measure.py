@@ -7,10 +7,12 @@ that slows down or is shared slows all of them: ratios are taken within a round.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,10 @@ from resnet_repro.data import Dataset
 from resnet_repro.networks import count_cost
 from resnet_repro.recipe import preset_recipe
 from resnet_repro.spec import DatasetName, Precision, Run
+from resnet_repro.store import csv_text
 from resnet_repro.training import Backend, Trainer, choose_backend, hardware_name
 
-__all__ = ["Measurement", "measure_network"]
+__all__ = ["Measurement", "bench_csv", "measure_network"]
 
 WARM_UP = 3  # iterations of each contender before the clock counts
 
@@ -57,20 +60,40 @@ class Measurement:
         """For JSON and CSV."""
         return asdict(self)
 
+    def cells(self) -> list[str]:
+        """What a table shows: network, speed, the textbook's, ratio, share, memory."""
+        low, high = self.images_per_second_low, self.images_per_second_high
+        ratio = ""
+        if self.ratio is not None:
+            ratio = f"{self.ratio:.2f} ({self.ratio_low:.2f} to {self.ratio_high:.2f})"
+        return [
+            self.network,
+            f"{self.images_per_second:,.0f} ({low:,.0f} to {high:,.0f})",
+            ""
+            if self.textbook_images_per_second is None
+            else f"{self.textbook_images_per_second:,.0f}",
+            ratio,
+            f"{100 * self.share_of_matrix_rate:.0f}%",
+            "" if self.peak_memory_gb is None else f"{self.peak_memory_gb:.1f} GB",
+        ]
 
-class _OurLoop:
-    """Our trainer, one iteration at a time, evaluation left out."""
 
-    def __init__(self, run: Run, dataset: Dataset, backend: Backend) -> None:
-        self.trainer = Trainer(run, dataset, backend)
-        self.trainer.network.train()
-
-    def step(self) -> None:
-        self.trainer.step()
+def bench_csv(before: str, measured: Sequence[Measurement]) -> str:
+    """The benchmark file with new measurements; those replace older ones of the same thing."""
+    names = [field.name for field in fields(Measurement)]
+    identity = ("hardware", "device", "precision", "network")
+    rows: dict[tuple[Any, ...], list[Any]] = {}
+    for row in csv.DictReader(io.StringIO(before)):
+        if set(names) <= set(row):
+            rows[tuple(row[key] for key in identity)] = [row[name] for name in names]
+    for measurement in measured:
+        values = measurement.to_dict()
+        rows[tuple(values[key] for key in identity)] = [values[name] for name in names]
+    return csv_text(names, list(rows.values()))
 
 
 def _speed(
-    step: Callable[[], None], backend: Backend, images: int, seconds: float, warm_up: int
+    step: Callable[[], object], backend: Backend, images: int, seconds: float, warm_up: int
 ) -> float:
     """Images per second over at least `seconds` and two iterations."""
     for _ in range(warm_up):
@@ -113,7 +136,8 @@ def measure_network(
     name: DatasetName = "cifar10" if dataset.identity.name == "cifar10" else "synthetic"
     recipe = preset_recipe("paper", network)
     run = Run(network=network, dataset=name, recipe=recipe, seed=0)
-    ours = _OurLoop(run, dataset, backend)
+    ours = Trainer(run, dataset, backend)
+    ours.network.train()
     other = TextbookLoop(run, dataset, backend.device) if textbook else None
     product = MatrixProduct(backend)
     own_speeds, other_speeds, rates = [], [], []

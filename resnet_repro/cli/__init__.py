@@ -53,6 +53,7 @@ app.command()(reading.table)
 app.command()(reading.plot)
 app.command()(reading.report)
 app.add_typer(data_app, name="data")
+app.command()(running.bench)
 app.command()(running.doctor)
 
 

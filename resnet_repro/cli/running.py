@@ -1,4 +1,4 @@
-"""Commands that work: run and doctor."""
+"""Commands that work: run, bench and doctor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_repro.cli.common import (
+    choice,
     chosen_experiment,
     distinct_runs,
     open_store,
@@ -34,13 +35,14 @@ from resnet_repro.cli.options import (
     SetOption,
     VerboseOption,
 )
+from resnet_repro.names import parse_network
 
 if TYPE_CHECKING:
     from resnet_repro.runner import Outcome
     from resnet_repro.spec import Experiment, Run
     from resnet_repro.store import Store
 
-__all__ = ["doctor", "run"]
+__all__ = ["bench", "doctor", "run"]
 
 USED_UP, INTERRUPTED = 75, 130
 
@@ -203,6 +205,94 @@ def _write_csv(store: Store, experiment: Experiment) -> Path:
     from resnet_repro.report.tidy import tidy_csv
 
     return store.write_csv(experiment.name, tidy_csv(experiment, store.all_runs()))
+
+
+def bench(
+    networks: NetworksOption = "resnet-20,resnet-110",
+    dataset: DatasetOption = "synthetic",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1000, help="How often the contenders take turns.")
+    ] = 5,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="How long each turn takes at least.")
+    ] = 4.0,
+    textbook: Annotated[
+        bool, typer.Option("--textbook/--no-textbook", help="Time the textbook loop as well.")
+    ] = True,
+    data_dir: DataDirOption = DATA,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure training speed here, beside a textbook loop and the hardware's limit.
+
+    Everything that training does is timed, data included; evaluation is not. `list` and
+    `run --dry-run` estimate from what this measured.
+
+    \b
+    Examples:
+      resnet-repro bench
+      resnet-repro bench --networks resnet-20 --rounds 9 --json
+    """
+    from typing import get_args
+
+    from resnet_repro.bench import bench_csv, measure_network
+    from resnet_repro.data import load
+    from resnet_repro.estimate import BENCH
+    from resnet_repro.spec import DatasetName, Precision
+
+    choice("--dataset", dataset, get_args(DatasetName))
+    chosen: Any = choice("--precision", precision, get_args(Precision))
+    names = [str(parse_network(name)) for name in str(networks).split(",")]
+    images = load(str(dataset), data_dir)
+    store = open_store(results)
+
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    measured = [
+        measure_network(
+            name,
+            images,
+            device,
+            chosen,
+            rounds=rounds,
+            seconds=seconds,
+            textbook=textbook,
+            progress=tell,
+        )
+        for name in names
+    ]
+    path = store.csv_path(BENCH)
+    before = path.read_text() if path.is_file() else ""
+    store.write_csv(BENCH, bench_csv(before, measured))
+    if as_json:
+        print_json([m.to_dict() for m in measured])
+        return
+    first = measured[0]
+    typer.echo(
+        f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
+        f"memory {first.memory_gb_per_second:.0f} GB/s"
+    )
+    print_table(
+        ["network", "images/s", "textbook", "ratio", "of matrix rate", "peak memory"],
+        [m.cells() for m in measured],
+    )
+    typer.echo(f"wrote {path}")
+    _print_projection(store)
+
+
+def _print_projection(store: Store) -> None:
+    """What every experiment costs here at every preset, from nothing."""
+    from resnet_repro.overview import project_experiments
+    from resnet_repro.spec import load_experiment, shipped_experiments
+
+    experiments = [load_experiment(name) for name in shipped_experiments()]
+    typer.echo("\nevery experiment on this machine, from nothing:")
+    print_table(["experiment", "paper", "short", "demo"], project_experiments(store, experiments))
 
 
 def doctor(

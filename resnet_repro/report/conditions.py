@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from resnet_repro.paper import BandRule, GapRule, LimitRule, OrderRule, Rule, SameRule
@@ -34,7 +34,8 @@ def weakest(outcomes: Iterable[Outcome]) -> Outcome:
 def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condition]:
     """The conditions of a rule. `changed` holds the runs with the changes of a `SameRule`."""
     if isinstance(rule, OrderRule):
-        return [_order(low, high, samples, rule.margin) for low, high in rule.pairs]
+        conditions = [_order(low, high, samples, rule.margin) for low, high in rule.pairs]
+        return _with_means(rule, conditions, samples)
     if isinstance(rule, GapRule):
         return [_gap(rule, samples)]
     if isinstance(rule, LimitRule):
@@ -46,8 +47,15 @@ def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condit
 
 def _order(low: str, high: str, samples: Samples, margin: float) -> Condition:
     estimate = contrast([(1, samples[high]), (-1, samples[low])])
-    text = f"{_name(low, samples)}, {_name(high, samples)}: difference {_signed(estimate)}"
-    return Condition(positive(estimate, margin), text)
+    difference = f"{network_title(high)} minus {network_title(low)} {_signed(estimate)}"
+    return Condition(positive(estimate, margin), difference)
+
+
+def _with_means(rule: OrderRule, conditions: list[Condition], samples: Samples) -> list[Condition]:
+    """The conditions, the first one's text led by each network's mean."""
+    means = ", ".join(_name(network, samples) for network in rule.networks)
+    first = replace(conditions[0], text=f"{means}: {conditions[0].text}")
+    return [first, *conditions[1:]]
 
 
 def _gap(rule: GapRule, samples: Samples) -> Condition:

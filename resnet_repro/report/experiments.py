@@ -20,6 +20,7 @@ __all__ = ["covers", "evidence", "experiment_section"]
 
 SUFFIXES = ("png", "svg")  # what a page can show
 MOST_HASHES = 6  # runs behind a verdict that are named one by one
+TOLD_ELSEWHERE = 4  # what a column is worth that the method or Table 1 tells as well
 Numbers = Mapping[Group, int]
 
 
@@ -71,6 +72,8 @@ def _table(
     if not experiment.table.literature:
         run = {cell.network for cell in cells}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
+    columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
+    made = replace(made, columns=columns)
     return render_table(made, "md").strip().splitlines()
 
 
@@ -108,5 +111,5 @@ def _verdict(verdict: Verdict, numbers: Numbers) -> str:
     where = f" on [{numbers[verdict.group]}]" if verdict.group else ""
     hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
     if len(verdict.runs) > MOST_HASHES:
-        hashes = f"all {len(verdict.runs)} of these networks [there](#every-run)"
+        hashes = f"all {len(verdict.runs)} of these networks, [listed below](#every-run)"
     return f"**{verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."

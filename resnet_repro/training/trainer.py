@@ -123,8 +123,10 @@ def _whole(value: Any, most: int) -> int:
     return value
 
 
-def _point(values: dict[str, Any], iteration: int) -> Point:
+def _point(values: Any, iteration: int) -> Point:
     """A point of the curve from a checkpoint made at `iteration`; else an error."""
+    if not isinstance(values, dict):
+        raise TypeError("a point is a mapping")
     point = Point(**{f.name: values[f.name] for f in fields(Point)})
     numbers = [v for v in asdict(point).values() if v is not None]
     if not all(isinstance(v, float | int) and math.isfinite(v) for v in numbers):
@@ -268,15 +270,15 @@ class Trainer:
                     return False
                 hooks.on_point(self)
             else:
-                rate = self._step()
+                rate = self.step()
                 spent = time.perf_counter() - clock  # the hooks' time is not training
                 self.seconds += spent
                 self.training_seconds += spent
                 hooks.on_iteration(self, rate)
         return True
 
-    def _step(self) -> float:
-        """One iteration; returns its learning rate."""
+    def step(self) -> float:
+        """One iteration; returns its learning rate. `train` adds everything around it."""
         rate = learning_rate(self.run.recipe, self.iteration, self.warmup_end)
         self._set_rate(rate)
         loss, wrong, images = self._forward_backward()

@@ -144,6 +144,13 @@ def test_a_wrong_name_gets_one_plain_line(text: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_absurd_depths_are_refused_before_anything_is_built() -> None:
+    assert parse_network("plain-9998").depth == 9_998
+    for depth in (10_004, 99_998, 600_002):
+        with pytest.raises(ConfigError, match="unknown network"):
+            parse_network(f"plain-{depth}")
+
+
 def test_a_name_of_absurd_length_does_not_fill_the_screen() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_network("resnet-" + "9" * 5_000)

@@ -21,6 +21,7 @@ from resnet_repro.store import RunFolder, Store
 from resnet_repro.training import unpack
 
 ROOT = Path(resnet_repro.__file__).parent.parent
+PATIENCE = 300.0  # seconds; machines have other work
 EXPERIMENT = """\
 name: tiny
 title: A tiny experiment
@@ -57,8 +58,16 @@ class Job:
 
     def await_training(self) -> None:
         """Wait until it says that a training starts or continues."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not re.search(r": (starts|continues)", self.stderr):
+            assert time.monotonic() < deadline, self.stderr
+            time.sleep(0.002)
+
+    def await_point(self, results: Path) -> None:
+        """Wait until the curve of the only run in `results` has a point."""
+        deadline = time.monotonic() + PATIENCE
+        curves = "runs/*/curve.csv"
+        while not any(path.read_text().count("\n") > 1 for path in results.glob(curves)):
             assert time.monotonic() < deadline, self.stderr
             time.sleep(0.002)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def test_a_read_only_folder_as_its_owner(driver: Driver, tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_permission_lost_in_the_middle(driver: Driver, tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, iterations=80, every=20)
+    experiment = write_experiment(tmp_path, iterations=20, every=5)
     expected = twin(driver, experiment, tmp_path)
     home = Path(tempfile.mkdtemp(dir="/tmp"))
     try:
@@ -113,10 +114,10 @@ def test_a_permission_lost_in_the_middle(driver: Driver, tmp_path: Path) -> None
         os.chown(results, NOBODY, -1)
         argv = ("run", home / experiment.name, "--results", results, *SAVING)
         job = driver.start(*argv, uid=NOBODY)
-        job.await_training()
-        while not the_run(results).checkpoint.exists():
-            pass
+        job.await_point(results)
+        job.kill(signal.SIGSTOP)
         the_run(results).path.chmod(0o555)
+        job.kill(signal.SIGCONT)
         assert job.wait() == 1
         assert_one_line(job.stderr, "Permission denied")
         assert_whole(results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ SAVING = ("--device", "cpu", "--checkpoint-every", "0.02s")
 def twin(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, float]:
     """An experiment, what it comes to uninterrupted, and the seconds that its training takes."""
     folder = tmp_path_factory.mktemp("twin")
-    experiment = write_experiment(folder, iterations=100, every=20)
+    experiment = write_experiment(folder, iterations=60, every=20)
     job = driver.start("run", experiment, "--results", folder / "results", *SAVING)
     job.await_training()
     begun = time.monotonic()
@@ -38,22 +39,28 @@ def test_twenty_random_stops_change_nothing(
     driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path, kind: signal.Signals
 ) -> None:
     experiment, expected, seconds = twin
-    moments = random.Random(7)
+    moments, kills = random.Random(7), 0
     argv = ("run", experiment, "--results", tmp_path, *SAVING)
-    for number in range(KILLS):
+    while kills < KILLS:
         job = driver.start(*argv)
-        if number % 5 == 4:  # before the training begins, or right after
+        if kills % 5 == 4:  # before the training begins, or right after
             time.sleep(moments.uniform(0.03, 0.3))
         else:
             job.await_training()
             time.sleep(moments.uniform(0, 0.08 * seconds))
         job.kill(kind)
-        assert job.wait() == (-signal.SIGKILL if kind == signal.SIGKILL else 130), job.stderr
+        code = job.wait()
         assert_whole(tmp_path)
+        if code == 0:  # sooner than expected, on a machine with other work: another lap
+            assert outcome(the_run(tmp_path)) == expected
+            shutil.rmtree(tmp_path / "runs")
+            continue
+        assert code == (-signal.SIGKILL if kind == signal.SIGKILL else 130), job.stderr
+        kills += 1
     code, job = driver.run(*argv)
     assert (code, "continues at" in job.stderr) == (0, True)
     assert outcome(the_run(tmp_path)) == expected
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(the_run(tmp_path).path.glob("*.part"))
 
 
 def test_a_kill_before_every_write_and_rename_changes_nothing(
@@ -76,12 +83,11 @@ def test_a_kill_before_every_write_and_rename_changes_nothing(
 def test_signals_save_and_end_with_130(
     driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path, kind: signal.Signals
 ) -> None:
-    experiment, expected, seconds = twin
+    experiment, expected, _ = twin
     # Only the stop itself can have saved anything: no checkpoint is due for an hour.
     argv = ("run", experiment, "--results", tmp_path, "--device", "cpu", "--checkpoint-every", "1h")
     job = driver.start(*argv)
-    job.await_training()
-    time.sleep(0.3 * seconds)
+    job.await_point(tmp_path)
     job.kill(kind)
     assert (job.wait(), "stopped at iteration" in job.stderr) == (130, True)
     assert_whole(tmp_path)
@@ -93,11 +99,10 @@ def test_signals_save_and_end_with_130(
 def test_more_interrupts_end_it_at_once_and_tear_nothing(
     driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path
 ) -> None:
-    experiment, expected, seconds = twin
+    experiment, expected, _ = twin
     argv = ("run", experiment, "--results", tmp_path, *SAVING)
     job = driver.start(*argv)
-    job.await_training()
-    time.sleep(0.3 * seconds)
+    job.await_point(tmp_path)
     for _ in range(50):  # signals that come faster than they are handled count as one
         job.kill(signal.SIGINT)
         time.sleep(0.001)
@@ -124,11 +129,14 @@ def test_the_second_interrupt_does_not_wait_for_the_first() -> None:
 def test_a_used_up_time_budget_ends_with_75_and_continues(
     driver: Driver, twin: tuple[Path, Any, float], tmp_path: Path
 ) -> None:
-    experiment, expected, seconds = twin
-    argv = ("run", experiment, "--results", tmp_path, *SAVING)
-    code, job = driver.run(*argv, "--time-budget", f"{0.5 * seconds:.3f}s")
-    assert code == 75, job.stderr
-    assert driver.run(*argv)[0] == 0
+    experiment, expected, _ = twin
+    budget, codes = 0.05, []
+    while 0 not in codes:
+        argv = ("run", experiment, "--results", tmp_path, *SAVING, "--time-budget", f"{budget}s")
+        codes.append(driver.run(*argv)[0])
+        budget *= 2
+    assert codes == [75] * (len(codes) - 1) + [0]
+    assert len(codes) > 1
     assert outcome(the_run(tmp_path)) == expected
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,11 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Path) -> None:
-    experiment, results = write_experiment(tmp_path, 60, 20), tmp_path / "results"
+    experiment, results = write_experiment(tmp_path, 20, 5), tmp_path / "results"
     argv = ("run", experiment, "--results", results, *ARGV)
     job = driver.start(*argv)
     job.await_training()
+    job.kill(signal.SIGSTOP)
     assert driver.run(*argv)[0] == 4
     assert "running" in driver.run("status", "--results", results)[1].stdout
     job.kill()
@@ -71,13 +73,17 @@ def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Pa
 def test_a_run_that_another_process_ends_meanwhile_counts_as_done(
     driver: Driver, tmp_path: Path
 ) -> None:
-    """The first is stopped while it holds a run; the second does the rest and looks again."""
-    experiment, results = write_experiment(tmp_path, 60, 60, 2), tmp_path / "results"
+    experiment, results = write_experiment(tmp_path, 20, 10, 2), tmp_path / "results"
     argv = ("run", experiment, "--results", results, *ARGV, "--json")
     first = driver.start(*argv, "--seeds", "1")
     first.await_training()
-    second = driver.start(*argv)
-    codes = first.wait(), second.wait()
-    assert codes == (0, 0)
+    first.kill(signal.SIGSTOP)
+    second = driver.start(*argv)  # finds the first run locked and begins with the other one
+    second.await_training()
+    second.kill(signal.SIGSTOP)
+    first.kill(signal.SIGCONT)
+    assert first.wait() == 0
+    second.kill(signal.SIGCONT)
+    assert second.wait() == 0
     assert set(json.loads(second.stdout)["runs"].values()) == {"done"}
-    assert second.stderr.count(": starts") == 1
+    assert (second.stderr.count(": starts"), second.stderr.count("another process")) == (1, 1)

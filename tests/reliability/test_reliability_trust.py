@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import signal
 import tarfile
 import time
 from pathlib import Path
@@ -160,9 +161,8 @@ def test_merged_mappings_cannot_fill_the_memory(driver: Driver, tmp_path: Path) 
 def test_an_owner_file_cannot_make_a_dead_run_live(driver: Driver, tmp_path: Path) -> None:
     experiment, results = write_experiment(tmp_path, 200, 2), tmp_path / "results"
     job = driver.start("run", experiment, "--device", "cpu", "--results", results)
-    job.await_training()
-    time.sleep(0.2)
-    assert the_run(results)
+    job.await_point(results)
+    job.kill(signal.SIGSTOP)
     (stored,) = Store(results).all_runs()
     assert stored.state == "running"
     job.kill()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_repro.recipe import Preset, merge, preset_recipe
 from resnet_repro.spec import Choices, Experiment, Run, load_experiment
-from resnet_repro.store import CurveRow, Provenance, RunFolder, Store, Summary
+from resnet_repro.store import CurveRow, GradientRow, Provenance, RunFolder, Store, Summary
 
 POINTS = 12  # of a made-up curve
 
@@ -37,9 +37,16 @@ class Bench:
         resolved: str = "fp32",
         recipe: dict[str, Any] | None = None,
         responses: list[float] | None = None,
+        gradients: Mapping[int, Sequence[float]] | None = None,
+        signal: float = 1.0,
+        measured: str = "training",
         points: Callable[[float], tuple[float, float]] | None = None,
     ) -> RunFolder:
-        """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error."""
+        """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error.
+
+        `gradients` are norms by layer for some iterations, -1 being the last; `signal` is the
+        weakest layer's.
+        """
         base = preset_recipe(preset, network).model_dump(mode="json")
         run = Run.model_validate(
             {
@@ -64,7 +71,7 @@ class Bench:
             parameters=269_722,
             final_train_error=train if ended else None,
             final_test_error=test if ended else None,
-            best_test_error=None if test is None else test - 0.5,
+            best_test_error=None if test is None else max(0.0, test - 0.5),
             best_test_iteration=run.recipe.iterations // 2,
             failure="the loss became nan" if state == "failed" else None,
             seconds=1_800.0,
@@ -75,6 +82,22 @@ class Bench:
             folder.write_curve(_curve(run, train or 0, test or 0, points))
         if responses:
             folder.write_responses([(i, f"m{i}", s) for i, s in enumerate(responses, start=1)])
+        if gradients:
+            folder.write_gradients(
+                [
+                    GradientRow(
+                        iteration=run.recipe.iterations if iteration < 0 else iteration,
+                        layer=layer,
+                        module=f"m{layer}",
+                        forward_std=signal if layer == 1 else 1.0,
+                        gradient_norm=norm,
+                        weight_norm=5.0,
+                        measured=measured,
+                    )
+                    for iteration, norms in gradients.items()
+                    for layer, norm in enumerate(norms, start=1)
+                ]
+            )
         return folder
 
 

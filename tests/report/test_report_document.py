@@ -5,6 +5,7 @@ import re
 import pytest
 from made_up_results import Bench
 
+from resnet_repro.paper import load_claims
 from resnet_repro.report.document import write_report
 from resnet_repro.report.figures import draw
 from resnet_repro.spec import Experiment, load_experiment, shipped_experiments
@@ -34,8 +35,11 @@ def report(bench: Bench) -> str:
 def test_an_empty_folder_says_what_to_do(bench: Bench) -> None:
     text = report(bench)
     assert "**No run has finished yet.**" in text
+    assert f"none of {len(load_claims())} judged yet" in text
     assert "`resnet-repro run fig1`" in text
     assert "`resnet-repro run table1`" in text
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## What is missing", "## Protocol, assumptions and deviations"]
 
 
 def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
@@ -43,15 +47,57 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
         depth = int(network.split("-")[1])
         std = 1.0 if network.startswith("plain") else 10 / (depth + 20)
         for seed in range(5 if network == "resnet-110" else 1):
-            bench.add(network, test, train, seed=seed, responses=[std, std])
+            norms = {0: [1.0, 2.0], -1: [1.0, 2.0]}
+            bench.add(network, test, train, seed=seed, responses=[std, std], gradients=norms)
     bench.store.write_csv("table1", "network,parameters,multiply_adds,paper_flops,agrees\n")
     text = report(bench)
     summary = text.partition("\n## ")[0]
-    assert "Runs: 14 finished." in summary
-    assert "NVIDIA H100" in summary
-    assert re.search(r"Claims of the paper: 1 confirmed, 17 consistent, 10 not run", summary)
+    assert "**Runs**: 14 finished." in summary
+    assert "7.00 training hours on NVIDIA H100" in summary
+    total = len(load_claims())
+    assert f"**Claims of the paper**: 22 of {total} judged: 1 confirmed, 21 consistent." in summary
     assert "REDUCED" not in text
-    assert "| experiment | missing | command |" not in text
+    assert "command that fills it" not in text
+    assert "[listed below](#what-is-missing)" not in text
+
+
+def test_sections_follow_the_argument_and_carry_rule_numbers_and_runs(bench: Bench) -> None:
+    for network, (test, train) in LOSSES.items():
+        bench.add(network, test, train)
+    text = report(bench)
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[:4] == ["Claims", "Fig. 1 (`fig1`)", "Fig. 6 (`fig6`)", "Table 6 (`table6`)"]
+    fig1 = text.partition("## Fig. 1")[2].partition("\n## ")[0]
+    assert "rule: final test error: plain-20 < plain-56 (single seeds: margin 0.3)" in fig1
+    assert "**consistent** on [1]: plain-20 9.40 (1 seed), plain-56 12.60 (1 seed)" in fig1
+    assert re.search(r"Runs: [0-9a-f]{8}, [0-9a-f]{8}\.", fig1)
+
+
+def test_an_experiment_without_runs_takes_a_line_not_a_table(bench: Bench) -> None:
+    bench.add("plain-20", 14.0, 9.0, preset="short")
+    text = report(bench)
+    assert "## Table 6" not in text
+    assert "| Maxout |" not in text
+    fig6 = text.partition("## Fig. 6")[2].partition("\n## ")[0]
+    assert "| plain-20 |" in fig6
+    assert "| plain-32 |" not in fig6
+    missing = text.partition("## What is missing")[2].partition("\n## ")[0]
+    assert "6 of 6 runs: ResNet-20" in missing  # of table6, at the preset that is used here
+    assert "paper preset, CIFAR-10" not in missing
+    assert "At the paper preset nothing was run: `resnet-repro run fig1 fig6 table6" in missing
+
+
+def test_others_are_shown_with_their_links(bench: Bench) -> None:
+    bench.add("resnet-20", 8.7)
+    text = report(bench)
+    assert "## What others got" in text
+    assert "[akamaster/pytorch_resnet_cifar10](https://github.com/akamaster/" in text
+
+
+def test_a_claim_of_no_experiment_shows_its_numbers_too(bench: Bench) -> None:
+    bench.add("plain-110", 70.0, 70.0)
+    other = report(bench).partition("## Other claims")[2].partition("\n## ")[0]
+    assert "plain-110 70.00 (1 seed), predicted at least 60" in other
 
 
 def test_reduced_results_open_with_a_warning(bench: Bench) -> None:
@@ -83,9 +129,9 @@ def test_problems_and_failures_are_told(bench: Bench) -> None:
     text = report(bench)
     problems = text.partition("## Problems")[2]
     assert "failed: the loss became nan" in problems
-    assert "summary.json is unreadable" in problems
+    assert "summary.json is torn or unreadable" in problems
     assert "curve.csv is torn or unreadable" in problems
-    assert "Runs: 0 finished, 1 failed, 1 unfinished, 2 unusable." in text
+    assert "**Runs**: 0 finished, 1 failed, 1 unfinished, 2 unusable." in text
 
 
 def test_no_paths_of_this_machine(bench: Bench) -> None:

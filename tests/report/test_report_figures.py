@@ -118,6 +118,30 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert "not run: plain-56, ResNet-56, ResNet-110" in texts(figure)
 
 
+def test_gradients_at_the_start_on_the_way_and_in_the_end(bench: Bench) -> None:
+    norms = {0: [1.0, 2.0], 500: [10.0, 20.0], 1000: [30.0, 40.0], 1500: [20.0, 30.0], -1: [5, 6]}
+    bench.add("plain-20", gradients=norms)
+    bench.add("resnet-20", gradients={0: [1.0, 1.0], -1: [3.0, 3.0]}, measured="afterwards")
+    figure = figure_of(bench, "gradients")
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert titles == ["at initialisation", "while training (median)", "in the end"]
+    bottom = figure.axes[3:]
+    assert [list(axes.get_lines()[0].get_ydata()) for axes in bottom] == [  # type: ignore[arg-type]
+        [1.0, 2.0],
+        [20.0, 30.0],
+        [5.0, 6.0],
+    ]
+    assert [len(axes.get_lines()) for axes in bottom] == [2, 1, 2]
+    assert bottom[0].get_yscale() == "log"
+    assert "measured at the start and the end only: ResNet-20" in texts(figure)
+    assert "not run: plain-56, ResNet-56" in texts(figure)
+
+
+def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) -> None:
+    bench.add("plain-20", gradients={0: [1.0, 2.0], -1: [5.0, 6.0]})
+    assert len(figure_of(bench, "gradients").axes) == 4
+
+
 def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) -> None:
     bench.add("plain-20", 10.0)
     folder = bench.add("plain-20", 12.0, seed=1)
@@ -127,7 +151,7 @@ def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) ->
     assert list(line.get_ydata()) == [11.0]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["fig1", "fig7"])
+@pytest.mark.parametrize("name", ["fig1", "fig7", "gradients"])
 def test_nothing_to_draw_says_what_to_run(bench: Bench, name: str) -> None:
     bench.add("plain-20", state="failed")
     with pytest.raises(ReproError, match=f"resnet-repro run {name}"):

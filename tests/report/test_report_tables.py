@@ -7,6 +7,7 @@ import pytest
 from made_up_results import Bench
 
 from resnet_repro.errors import StoreError
+from resnet_repro.report.others import others_table
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.tables import Row, Table, cost_table, error_table
 
@@ -140,6 +141,42 @@ def test_latex_escapes_and_balances(filled: Bench) -> None:
     body = text.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
     assert len({row.count(" & ") for row in body}) == 1
     assert "%" not in text.replace("% needs", "").replace("\\%", "")
+
+
+def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
+    """Whatever TeX engine and input encoding a paper uses."""
+    table = error_table(filled.experiment("table6"), filled.store.all_runs(), others=True)
+    sources = others_table(["resnet-20", "resnet-110"])
+    for text in (render_table(table, "latex"), render_table(sources, "latex")):
+        assert text.isascii()
+        bare = text.replace("\\{", "").replace("\\}", "")
+        assert bare.count("{") == bare.count("}")
+        rules = [text.index(f"\\{rule}rule") for rule in ("top", "mid", "bottom")]
+        assert rules == sorted(rules)
+        columns = len(text.split("\\begin{tabular}{")[1].split("}")[0])
+        body = text.split("\\toprule")[1].split("\\bottomrule")[0]
+        rows = [line for line in body.splitlines() if line.endswith("\\\\")]
+        assert {line.replace("\\&", "").count("&") for line in rows} == {columns - 1}
+        assert all(s not in line.replace(f"\\{s}", "") for line in rows for s in "_#%")
+
+
+def test_others_stand_beside_the_paper_if_asked_for(filled: Bench) -> None:
+    runs = filled.store.all_runs()
+    table = error_table(filled.experiment("table6"), runs, others=True)
+    row = rows_of(table, "resnet-20")[0]
+    assert row["others"] == "7.84 to 8.74 (6)"
+    assert (row["others_lowest"], row["others_highest"], row["others_count"]) == (7.84, 8.74, 6)
+    assert rows_of(table, "resnet-1202")[0].get("others") is None
+    assert "others_lowest" in render_table(table, "csv").splitlines()[0]
+    assert "others" not in render_table(table6(filled), "csv").splitlines()[0]
+
+
+def test_sources_say_what_they_report_and_where() -> None:
+    text = render_table(others_table(["resnet-20", "resnet-110"]), "text")
+    assert "8.51 ± 0.22" in text
+    assert "https://github.com/nabla0001/resnet" in text
+    assert "best on test" in text
+    assert "chenyaofo" not in render_table(others_table(["resnet-110"]), "text")
 
 
 def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:

@@ -44,6 +44,14 @@ def test_responses_are_ranked_from_the_largest(bench: Bench) -> None:
     assert list(data["rank"]) == [3, 1, 2]
 
 
+def test_gradients_one_line_per_layer_and_moment(bench: Bench) -> None:
+    bench.add("plain-20", gradients={0: [1.0, 2.0], -1: [3.0, 4.0]})
+    data = frame(bench, "gradients")
+    assert list(data.iteration) == [0, 0, 64_000, 64_000]
+    assert list(data.gradient_norm) == [1.0, 2.0, 3.0, 4.0]
+    assert set(data.measured) == {"training"}
+
+
 def test_an_empty_folder_gives_the_header(bench: Bench) -> None:
     assert len(tidy_csv(bench.experiment("table6"), []).splitlines()) == 1
 

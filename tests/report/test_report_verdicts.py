@@ -52,7 +52,7 @@ def test_numbers_stand_beside_the_verdict(bench: Bench) -> None:
     add_seeds(bench, "plain-56", [12.0])
     (verdict,) = verdicts(bench, "plain-56-test")
     assert verdict.numbers == (
-        "plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed): difference +2.90"
+        "plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed): plain-56 minus plain-20 +2.90"
     )
 
 
@@ -182,6 +182,52 @@ def test_responses_need_to_be_measured(bench: Bench) -> None:
     (verdict,) = verdicts(bench, "responses-depth")
     assert verdict.word == "consistent"
     assert len(verdict.runs) == 3  # the unmeasured one is not behind it
+
+
+HEALTHY = {0: [1.0, 3.0, 2.0], 500: [2.0, 2.0, 2.0], -1: [0.5, 0.2, 0.4]}
+GRADIENT_CLAIMS = {
+    "plain-signals-alive",
+    "plain-gradients-alive",
+    "plain-gradients-healthy",
+    "plain-gradients-healthy-initially",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        ({}, set()),
+        ({0: [900.0, 9.0, 1.0]}, {"plain-gradients-healthy-initially"}),  # grows backward
+        ({0: [0.001, 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy-initially"}),
+        ({-1: [0.001, 1.0, 1.0]}, {"plain-gradients-alive"}),  # one moment of two: median is fine
+        (
+            {500: [900.0, 1.0, 1.0], -1: [900.0, 1.0, 1.0]},
+            {"plain-gradients-healthy"},
+        ),
+        ({-1: [float("inf"), 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
+        ({-1: [0.0, 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
+    ],
+)
+def test_gradients(bench: Bench, change: dict[int, list[float]], failing: set[str]) -> None:
+    bench.add("plain-20", gradients=HEALTHY)
+    bench.add("plain-56", gradients=HEALTHY | change)
+    found = {name: verdicts(bench, name)[0].word for name in GRADIENT_CLAIMS}
+    assert {name for name, word in found.items() if word == "contradicted"} == failing
+    assert set(found.values()) <= {"consistent", "contradicted"}
+
+
+def test_a_silent_layer_is_a_vanished_signal(bench: Bench) -> None:
+    bench.add("plain-20", gradients=HEALTHY)
+    bench.add("plain-56", gradients=HEALTHY, signal=0.0)
+    (verdict,) = verdicts(bench, "plain-signals-alive")
+    assert verdict.word == "contradicted"
+    assert "plain-56 0.00 (1 seed), predicted at least 0.01" in verdict.numbers
+
+
+def test_gradients_that_were_not_measured_to_the_end_are_not_judged(bench: Bench) -> None:
+    bench.add("plain-20", gradients=HEALTHY)
+    bench.add("plain-56", gradients={0: [1.0, 1.0]})
+    assert verdicts(bench, "plain-gradients-healthy")[0].numbers == "lacks plain-56"
 
 
 def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:

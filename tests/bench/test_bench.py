@@ -1,0 +1,53 @@
+"""The benchmark measures real work; how fast it is, is no test's business."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import torch
+
+from resnet_repro.bench import bench_csv, measure_network
+from resnet_repro.bench.textbook import TextbookLoop
+from resnet_repro.data import load
+from resnet_repro.estimate import BENCH, Estimator
+from resnet_repro.recipe import preset_recipe
+from resnet_repro.spec import Run
+from resnet_repro.store import Store
+
+
+def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
+    found = measure_network(
+        "resnet-8", load("synthetic", tmp_path), "cpu", "fp32", rounds=2, seconds=0.1
+    )
+    assert found.images_per_second_low <= found.images_per_second <= found.images_per_second_high
+    assert found.textbook_images_per_second is not None
+    assert found.ratio is not None
+    assert found.ratio_low is not None
+    assert found.ratio_low <= found.ratio
+    operations = 6 * 12_239_232 * found.images_per_second  # 3 x forward multiply-adds x 2
+    assert 0.2 < found.share_of_matrix_rate * found.matrix_tflops * 1e12 / operations < 5
+    assert len(found.cells()) == 6
+
+    store = Store(tmp_path)
+    store.write_csv(BENCH, bench_csv("", [found]))
+    estimator = Estimator(store, "cpu")
+    assert estimator.measured
+    assert estimator.images_per_second("resnet-8") == found.images_per_second
+
+    again = bench_csv(store.csv_path(BENCH).read_text(), [found])
+    assert len(list(csv.DictReader(io.StringIO(again)))) == 1, "replaced, not repeated"
+    assert bench_csv("not,a\nbenchmark,file\n", [found]) == again
+
+
+def test_the_textbook_loop_learns(tmp_path: Path) -> None:
+    recipe = preset_recipe("paper", "resnet-8").model_copy(update={"batch_size": 16})
+    run = Run(network="resnet-8", dataset="synthetic", recipe=recipe, seed=0)
+    loop = TextbookLoop(run, load("synthetic", tmp_path), torch.device("cpu"))
+    before = [p.clone() for p in loop.network.parameters()]
+    loop.step()
+    loop.close()
+    assert all(
+        not torch.equal(a, b) for a, b in zip(before, loop.network.parameters(), strict=True)
+    )

@@ -1,0 +1,56 @@
+"""What this repository shows comes from the runs that lie beside it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from resnet_repro.report.document import write_report
+from resnet_repro.spec import load_experiment, shipped_experiments
+from resnet_repro.store import Store
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+pytestmark = pytest.mark.skipif(
+    not (RESULTS / "report.md").exists(), reason="no results are committed"
+)
+
+
+def test_the_report_is_what_the_results_give() -> None:
+    experiments = [load_experiment(name) for name in shipped_experiments()]
+    assert write_report(Store(RESULTS), experiments) == (RESULTS / "report.md").read_text()
+
+
+def test_every_run_is_whole_and_has_its_provenance() -> None:
+    stored = Store(RESULTS).all_runs()
+    assert stored
+    for run in stored:
+        assert run.problem is None, run.id
+        assert run.summary is not None
+        assert run.state in ("done", "failed"), run.id
+        assert run.summary.provenance.dataset["sha256"]
+        assert run.curve()[-1].test_error == run.summary.final_test_error
+
+
+def test_every_number_of_the_csvs_names_a_run_that_is_here() -> None:
+    known = {path.name for path in (RESULTS / "runs").iterdir()}
+    for path in RESULTS.glob("*.csv"):
+        with path.open(newline="") as file:
+            named = {row["run"] for row in csv.DictReader(file) if "run" in row}
+        assert named <= known, path.name
+
+
+def test_no_checkpoints_and_under_20_megabytes() -> None:
+    import subprocess
+
+    listed = subprocess.run(
+        ["git", "ls-files", "results"],
+        cwd=RESULTS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    assert not [name for name in listed if "checkpoint" in name]
+    assert sum((RESULTS.parent / name).stat().st_size for name in listed) < 20_000_000
