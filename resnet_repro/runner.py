@@ -238,7 +238,16 @@ class Runner:
     def _continue(
         self, run: Run, dataset: Dataset, backend: Backend, state: dict[str, Any]
     ) -> Trainer:
-        """A trainer that goes on from a checkpoint's state, in its precision."""
+        """A trainer that goes on from a checkpoint's state, in its precision.
+
+        Raises:
+            DataError: the run was begun on another copy of the data set.
+        """
+        if state.get("data", dataset.identity.sha256) != dataset.identity.sha256:
+            raise DataError(
+                f"{run.id} was begun on another copy of {run.dataset} than the one here; "
+                "bring that copy back, or train it again with --force"
+            )
         precision = state.get("precision")
         if precision in ("fp32", "bf16") and precision != backend.precision:
             self.progress.note(f"{run.id} was begun in {precision} and continues in {precision}")

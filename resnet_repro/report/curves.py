@@ -109,10 +109,8 @@ def _error_axis(paper: tuple[float, float], curves: Sequence[Curve]) -> tuple[fl
 
 
 def _iteration_unit(iterations: int) -> tuple[int, str]:
-    """The paper's unit is 1e4; shorter runs get a smaller one."""
-    if iterations >= 10_000:
-        return 10_000, " (1e4)"
-    return (1_000, " (1e3)") if iterations >= 1_000 else (1, "")
+    """The paper's unit is 1e4; a demo's few hundred iterations are just counted."""
+    return (10_000, " (1e4)") if iterations >= 1_000 else (1, "")
 
 
 def _draw_panel(axes: Axes, panel: CurvePanel, curves: Sequence[Curve], unit: int) -> None:

@@ -166,6 +166,7 @@ class Trainer:
     def __init__(self, run: Run, dataset: Dataset, backend: Backend) -> None:
         recipe = run.recipe
         self.run, self.backend = run, backend
+        self.data = dataset.identity.sha256  # what the training saw, for the checkpoint
         device = backend.device
         check_fits(run, dataset)
         images = _tensor(dataset.train_images)
@@ -403,6 +404,7 @@ class Trainer:
         self._check_finite()
         return {
             "run": self.run.id,
+            "data": self.data,
             "precision": self.backend.precision,
             "iteration": self.iteration,
             "warmup_end": self.warmup_end,
