@@ -182,9 +182,9 @@ def preset_recipe(preset: Preset, network: str) -> Recipe:
     if preset == "demo":
         return paper.model_copy(
             update={
-                "iterations": 320,
+                "iterations": 240,
                 "batch_size": 32,
-                "milestones": (160, 240),
+                "milestones": (120, 180),
                 "evaluate_every": 40,
             }
         )

@@ -119,4 +119,4 @@ def _arrange(top: Sequence[Axes], bottom: Sequence[Axes]) -> None:
     top[0].set(ylabel="std of the output", ylim=(0, 1.1 * top[0].get_ylim()[1]))
     bottom[0].set_ylabel("norm of the weights' gradient")
     bottom[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
-    top[0].legend(loc="lower right", ncols=2, handlelength=3)  # at the start, all are near 1
+    top[0].legend(loc="upper right", ncols=2, handlelength=3)

@@ -103,7 +103,7 @@ def test_a_state_of_another_shape_is_refused(small_dataset: Dataset) -> None:
     trainer = trained(small_dataset)
     good = trainer.state()
     trainer.load_state(copy.deepcopy(good))
-    for key in good.keys() - {"precision"}:
+    for key in good.keys() - {"precision", "data"}:  # these two are the runner's to judge
         with pytest.raises(CheckpointError):
             trainer.load_state({k: v for k, v in good.items() if k != key})
         for wrong in WRONG:
@@ -126,10 +126,10 @@ def test_a_state_of_another_shape_is_refused(small_dataset: Dataset) -> None:
 def stopped(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
     """An experiment, results with two checkpoints of it, and what it comes to in the end."""
     folder = tmp_path_factory.mktemp("stopped")
-    experiment = write_experiment(folder, iterations=20, every=5)
+    experiment = write_experiment(folder, iterations=10, every=5)
     argv = ("run", experiment, "--device", "cpu", "--checkpoint-every", "0.000001s", "--results")
     assert driver.run(*argv, folder / "twin")[0] == 0
-    driver.run(*argv, folder / "results", die_at=95)
+    driver.run(*argv, folder / "results", die_at=50)
     run = the_run(folder / "results")
     if run.fresh_checkpoint.exists():
         run.fresh_checkpoint.replace(run.checkpoint)
@@ -168,6 +168,8 @@ def test_the_previous_checkpoint_is_used(
         return
     assert code == 0
     assert job.stderr.count("checkpoint is not used: ") == 1
+    # Aside, or the next save would have made it the previous one, in the good one's place.
+    assert (run.path / "checkpoint.damaged").exists()
     assert "continues at" in job.stderr
     assert outcome(run) == expected
 

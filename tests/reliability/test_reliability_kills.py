@@ -67,7 +67,7 @@ def test_a_kill_before_every_write_and_rename_changes_nothing(
     driver: Driver, tmp_path: Path
 ) -> None:
     """Session n dies at its n-th fsync or rename, with the file half written, then goes on."""
-    experiment = write_experiment(tmp_path, iterations=12, every=4)
+    experiment = write_experiment(tmp_path, iterations=8, every=4)
     argv = ("run", experiment, "--device", "cpu", "--checkpoint-every", "0.000001s", "--results")
     assert driver.run(*argv, tmp_path / "twin")[0] == 0
     results, deaths = tmp_path / "results", 0

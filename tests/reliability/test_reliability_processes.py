@@ -58,10 +58,10 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Path) -> None:
-    experiment, results = write_experiment(tmp_path, 20, 5), tmp_path / "results"
+    experiment, results = write_experiment(tmp_path, 40, 5), tmp_path / "results"
     argv = ("run", experiment, "--results", results, *ARGV)
     job = driver.start(*argv)
-    job.await_training()
+    job.await_point(results)
     job.kill(signal.SIGSTOP)
     assert driver.run(*argv)[0] == 4
     assert "running" in driver.run("status", "--results", results)[1].stdout
