@@ -17,6 +17,9 @@ __all__ = [
 ]
 
 
+_MOST_OFFERED = 8
+
+
 class ReproError(Exception):
     """Base of all errors meant for the user's eyes (exit code 1)."""
 
@@ -54,8 +57,10 @@ def plain(text: str, longest: int) -> str:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """A phrase that offers the known names closest to `word`, or all of them when none is close."""
+    """A phrase that offers the known names closest to `word`, or a few when none is close."""
     import difflib
 
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(known[:_MOST_OFFERED])}" + (", ..." if known[_MOST_OFFERED:] else "")

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_repro.errors import ConfigError
+from resnet_repro.errors import ConfigError, nearest
 
 __all__ = ["IMAGENET_DEPTHS", "NetworkName", "parse_network"]
 
@@ -24,6 +24,11 @@ IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
+_THE_PAPERS = (
+    *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
+    *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
+    *("resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50", "resnet-101", "resnet-152"),
+)
 _PATTERN = re.compile(
     r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
     r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?",
@@ -76,16 +81,15 @@ def parse_network(text: str) -> NetworkName:
     match = _PATTERN.fullmatch(text.strip().lower())
     if not match:
         raise ConfigError(
-            f"unknown network {text[:60]!r}: "
-            "names look like plain-20, resnet-110, resnet-34-a, resnet-50"
+            f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(_THE_PAPERS))}"
         )
     residual, depth = match["kind"] == "resnet", int(match["depth"])
     family: Literal["cifar", "imagenet"] = (
         "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
     )
     if family == "cifar" and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
-        near = sorted({max(8, depth - (depth - 2) % 6), depth - (depth - 2) % 6 + 6})
-        near = [d for d in near if d <= _DEEPEST] or [20, 110]
+        below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
+        near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
         raise ConfigError(
             f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
             f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"

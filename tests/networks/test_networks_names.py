@@ -157,13 +157,11 @@ def test_a_name_of_absurd_length_does_not_fill_the_screen() -> None:
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.xfail(strict=True, reason="depth 1 is answered with 'nearest: 2, 8'; 2 is no network")
 def test_suggested_depths_exist() -> None:
     with pytest.raises(ConfigError, match=r"\(nearest: 8\)"):
         parse_network("plain-1")
 
 
-@pytest.mark.xfail(strict=True, reason="misspelt names get examples, not the nearest names")
 @pytest.mark.parametrize(
     ("text", "near"),
     [("resnet20", "resnet-20"), ("rsenet-56", "resnet-56"), ("plian-44", "plain-44")],

@@ -31,7 +31,7 @@ def test_the_papers_schedule(iteration: int, rate: float) -> None:
     [
         ("paper", (32_000, 48_000), 64_000),
         ("short", (3_200, 4_800), 6_400),
-        ("demo", (160, 240), 320),
+        ("demo", (120, 180), 240),
     ],
 )
 def test_every_preset_drops_the_rate_at_a_half_and_at_three_quarters(
