@@ -50,6 +50,12 @@ def native_bf16(device: torch.device) -> bool:
     return False
 
 
+def _forbid_tf32() -> None:
+    """Make fp32 mean fp32 on NVIDIA GPUs: convolutions would otherwise be rounded to TF32."""
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+
+
 def choose_backend(device: str, precision: str) -> Backend:
     """Resolve `auto` and check that the device is there.
 
@@ -71,6 +77,7 @@ def choose_backend(device: str, precision: str) -> Backend:
         if (chosen.index or 0) >= count:
             found = f"{count} found" if count else "no usable CUDA device here"
             raise ConfigError(f"--device {device}: {found}; use --device cpu or auto")
+        _forbid_tf32()
     elif chosen.type == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("--device mps: not available here; use --device cpu or auto")

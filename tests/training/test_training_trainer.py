@@ -255,12 +255,12 @@ def test_a_damaged_checkpoint_is_told_apart(damage: Any, says: str) -> None:
 
 
 def test_bf16_learns_like_fp32_with_fp32_weights(small: Dataset, train: Any) -> None:
-    recipe = {"iterations": 32, "learning_rate": 0.02, "evaluate_every": 8}
+    recipe = {"iterations": 20, "learning_rate": 0.02, "evaluate_every": 5}
     exact, fast = (train(small, precision=p, **recipe) for p in ("fp32", "bf16"))
     a, b = ([p.train_loss for p in t.points] for t in (exact, fast))
     assert b == pytest.approx(a, rel=0.05)
     assert b != pytest.approx(a, rel=1e-5)  # it is another arithmetic
-    assert b[-1] < 0.8 * b[0]
+    assert b[-1] < 0.85 * b[0]
     assert {value.dtype for value in weights_of(fast).values()} == {torch.float32, torch.int64}
 
 
