@@ -52,7 +52,7 @@ def native_bf16(device: torch.device) -> bool:
 
 def _forbid_tf32() -> None:
     """Make fp32 mean fp32 on NVIDIA GPUs: convolutions would otherwise be rounded to TF32."""
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -111,8 +113,8 @@ def test_the_precision_is_that_of_matrix_products(precision: str, dtype: torch.d
 def test_fp32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    for owner in (torch.backends.cudnn.conv, torch.backends.cuda.matmul):
-        monkeypatch.setattr(owner, "fp32_precision", "tf32")
+    owners: list[Any] = [getattr(torch.backends.cudnn, "conv"), torch.backends.cuda.matmul]  # noqa: B009
+    for owner in owners:
+        owner.fp32_precision = "tf32"
     choose_backend("cuda", "fp32")
-    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
-    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert [owner.fp32_precision for owner in owners] == ["ieee", "ieee"]
