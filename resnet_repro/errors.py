@@ -7,7 +7,6 @@ command line prints the lines and exits with the code. Anything else that escape
 from __future__ import annotations
 
 __all__ = [
-    "BusyError",
     "ConfigError",
     "DataError",
     "ReproError",
@@ -36,12 +35,6 @@ class DataError(ReproError):
     """A data set is missing, incomplete or not what it claims to be."""
 
     exit_code = 3
-
-
-class BusyError(ReproError):
-    """Another process is at work on everything that is left to do."""
-
-    exit_code = 4
 
 
 class StoreError(ReproError):

@@ -13,11 +13,10 @@ import typer
 from resnet_repro import __version__
 from resnet_repro.cli import reading, running
 from resnet_repro.cli.data import data_app
+from resnet_repro.cli.running import INTERRUPTED
 from resnet_repro.errors import ReproError
 
 __all__ = ["app", "main"]
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     help='Reproduce "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016).',

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, median
+from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_repro.names import parse_network
 from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
 from resnet_repro.report.quantities import by_iteration
+from resnet_repro.report.responses import draw_layers
 from resnet_repro.report.results import Cell, network_title, networks_of
-from resnet_repro.report.style import colour_of
 from resnet_repro.spec import Experiment
 from resnet_repro.store import GradientRow
 
@@ -43,7 +42,7 @@ def gradients_figure(experiment: Experiment, cells: Sequence[Cell], group: Group
             several = several or len(rows) > 1
             for axes, field in ((top, _forward_std), (bottom, _gradient_norm)):
                 seeds = [layers for layers in (at(r, field) for r in rows) if layers]
-                _draw(axes, cell.network, seeds)
+                draw_layers(axes, cell.network, seeds)
     _arrange(list(grid[0]), list(grid[1]))
     notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
     if several:
@@ -85,25 +84,6 @@ def _between(rows: Sequence[GradientRow], field: Field) -> Layers:
     """The median over what was measured between the start and the end."""
     moments = list(by_iteration(rows).values())[1:-1]
     return [median(field(row) for row in layer) for layer in zip(*moments, strict=False)]
-
-
-def _draw(axes: Axes, network: str, seeds: Sequence[Layers]) -> None:
-    if not seeds:
-        return
-    residual = parse_network(network).residual
-    columns = list(zip(*seeds, strict=False))
-    layers = range(1, len(columns) + 1)
-    axes.plot(
-        layers,
-        [fmean(column) for column in columns],
-        color=colour_of(network),
-        linestyle="-" if residual else (0, (3.5, 1.5)),
-        linewidth=1.6 if residual else 1.0,
-        label=network_title(network),
-    )
-    if len(seeds) > 1:
-        low, high = [min(c) for c in columns], [max(c) for c in columns]
-        axes.fill_between(layers, low, high, color=colour_of(network), alpha=0.2, linewidth=0)
 
 
 def _arrange(top: Sequence[Axes], bottom: Sequence[Axes]) -> None:

@@ -15,7 +15,7 @@ from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.report.style import colour_of
 from resnet_repro.spec import Experiment
 
-__all__ = ["responses_figure"]
+__all__ = ["draw_layers", "responses_figure"]
 
 Rows = list[list[float]]  # one list per seed
 
@@ -29,8 +29,8 @@ def responses_figure(experiment: Experiment, cells: Sequence[Cell], group: Group
         seeds = _stds(cell)
         if seeds:
             several = several or len(seeds) > 1
-            _draw(top, cell.network, seeds)
-            _draw(bottom, cell.network, [sorted(stds, reverse=True) for stds in seeds])
+            draw_layers(top, cell.network, seeds)
+            draw_layers(bottom, cell.network, [sorted(stds, reverse=True) for stds in seeds])
     top.set(xlabel="layer index (original)")
     bottom.set(xlabel="layer index (sorted by magnitude)")
     for axes in (top, bottom):
@@ -52,9 +52,12 @@ def _stds(cell: Cell) -> Rows:
     return [stds for stds in measured if stds and len(stds) == longest]
 
 
-def _draw(axes: Axes, network: str, seeds: Rows) -> None:
+def draw_layers(axes: Axes, network: str, seeds: Sequence[Sequence[float]]) -> None:
+    """One network's values over its layers: the mean of its seeds, with a band if several."""
+    if not seeds:
+        return
     residual = parse_network(network).residual
-    columns = list(zip(*seeds, strict=True))
+    columns = list(zip(*seeds, strict=False))
     layers = range(1, len(columns) + 1)
     axes.plot(
         layers,
