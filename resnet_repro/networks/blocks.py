@@ -6,7 +6,7 @@ A plain network is the same block with `shortcut=None`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,30 @@ def conv1x1(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
 
 
+class _SubsampleAndPad(torch.autograd.Function):
+    """Slicing and `F.pad` with a backward pass that keeps the memory format.
+
+    Autograd's own backward of a strided slice makes a gradient that is not channels last, and
+    adding that to the block's other gradient takes 7% of ResNet-20's iteration on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stride: int, padding: tuple[int, ...]) -> Tensor:
+        ctx.stride, ctx.first, ctx.shape = stride, padding[-2], x.shape
+        return F.pad(x[:, :, ::stride, ::stride], padding)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        last = grad.is_contiguous(memory_format=torch.channels_last)
+        form = torch.channels_last if last else torch.contiguous_format
+        grad_x = torch.empty(
+            ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=form
+        ).zero_()
+        kept = grad[:, ctx.first : ctx.first + ctx.shape[1]]
+        grad_x[:, :, :: ctx.stride, :: ctx.stride] = kept
+        return grad_x, None, None
+
+
 class ZeroPadShortcut(nn.Module):
     """Option A where dimensions change: every `stride`-th pixel, zeros in the new channels.
 
@@ -52,7 +76,8 @@ class ZeroPadShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Subsample and pad."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+        shortcut: Tensor = _SubsampleAndPad.apply(x, self.stride, self.padding)
+        return shortcut
 
 
 def make_shortcut(
@@ -102,7 +127,7 @@ class BasicBlock(nn.Module):
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         if self.downsample is not None:
-            out = out + self.downsample(x)
+            out += self.downsample(x)
         return F.relu(out, inplace=True)
 
 
@@ -139,7 +164,7 @@ class Bottleneck(nn.Module):
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
         if self.downsample is not None:
-            out = out + self.downsample(x)
+            out += self.downsample(x)
         return F.relu(out, inplace=True)
 
 

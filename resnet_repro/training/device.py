@@ -10,6 +10,7 @@ import torch
 
 from resnet_repro.errors import ConfigError
 from resnet_repro.machine import cpu_features, cpu_name
+from resnet_repro.training.memory import keep_freed_memory
 
 __all__ = ["Backend", "choose_backend", "hardware_name", "native_bf16"]
 
@@ -81,7 +82,9 @@ def choose_backend(device: str, precision: str) -> Backend:
     elif chosen.type == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("--device mps: not available here; use --device cpu or auto")
-    elif chosen.type != "cpu":
+    elif chosen.type == "cpu":
+        keep_freed_memory()
+    else:
         raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
     if precision == "auto":
         precision = "bf16" if native_bf16(chosen) else "fp32"
