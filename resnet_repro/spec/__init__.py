@@ -5,7 +5,7 @@ network, dataset, recipe, precision and seed. Its id is readable and ends in a s
 that, so the same run wanted by two experiments is one run.
 """
 
-from resnet_repro.spec.experiment import Choices, Experiment, RunGroup
+from resnet_repro.spec.experiment import Choices, Ensemble, Experiment, Measurement, RunGroup
 from resnet_repro.spec.loading import (
     experiments_folder,
     load_experiment,
@@ -13,14 +13,17 @@ from resnet_repro.spec.loading import (
     parse_seeds,
     shipped_experiments,
 )
-from resnet_repro.spec.run import DatasetName, Precision, Run
+from resnet_repro.spec.run import DatasetName, Precision, Run, canonical_network
 from resnet_repro.spec.shows import (
     CostTable,
     CurvePanel,
     CurvesPlot,
+    EnsembleTable,
     ErrorTable,
     GradientsPlot,
     ResponsesPlot,
+    Views,
+    ViewsTable,
 )
 
 __all__ = [
@@ -29,13 +32,19 @@ __all__ = [
     "CurvePanel",
     "CurvesPlot",
     "DatasetName",
+    "Ensemble",
+    "EnsembleTable",
     "ErrorTable",
     "Experiment",
     "GradientsPlot",
+    "Measurement",
     "Precision",
     "ResponsesPlot",
     "Run",
     "RunGroup",
+    "Views",
+    "ViewsTable",
+    "canonical_network",
     "experiments_folder",
     "load_experiment",
     "parse_experiment",

@@ -4,28 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.errors import ConfigError, nearest
-from resnet_repro.names import parse_network
-from resnet_repro.recipe import Preset, Recipe, merge, preset_recipe
-from resnet_repro.spec.run import DatasetName, Frozen, Precision, Run, Seed, canonical_network
+from resnet_repro.names import dataset_fits, family_datasets, parse_network
+from resnet_repro.recipe import Preset, Recipe, changed_recipe, preset_recipe
+from resnet_repro.spec.run import (
+    DatasetName,
+    Frozen,
+    Precision,
+    Run,
+    Seed,
+    canonical_network,
+    trained_network,
+)
 from resnet_repro.spec.shows import (
     CostTable,
     CurvesPlot,
+    EnsembleTable,
     ErrorTable,
     GradientsPlot,
     ResponsesPlot,
     Text,
+    Views,
+    ViewsTable,
 )
 from resnet_repro.yaml_io import write_yaml
 
-__all__ = ["MOST_SEEDS", "Choices", "Experiment", "RunGroup", "Selection"]
+__all__ = [
+    "MOST_SEEDS",
+    "Choices",
+    "Ensemble",
+    "Experiment",
+    "Measurement",
+    "RunGroup",
+    "Selection",
+]
 
 MOST_SEEDS = 1_000
 
+Measurement = Literal["responses", "gradients", "10-crop", "multi-scale"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
@@ -39,7 +59,7 @@ class RunGroup(Frozen):
     @field_validator("networks")
     @classmethod
     def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(canonical_network(n) for n in networks)
+        return tuple(trained_network(n) for n in networks)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -65,6 +85,18 @@ class Selection(Frozen):
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
 
 
+class Ensemble(Frozen):
+    """Whose scores are averaged, and over which views: every run of these networks (Table 5)."""
+
+    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
+    views: Views = "multi-scale"
+
+    @field_validator("networks")
+    @classmethod
+    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_network(n) for n in networks)
+
+
 @dataclass(frozen=True)
 class Choices:
     """What the command line says about an experiment; None leaves it as it is."""
@@ -88,16 +120,39 @@ class Experiment(Frozen):
     recipe: dict[str, Any] = Field({})
     runs: tuple[RunGroup, ...] = Field((), max_length=200)
     presets: dict[Preset, Selection] = Field({})
-    measure: tuple[Literal["responses", "gradients"], ...] = ()
-    table: Annotated[ErrorTable | CostTable, Field(discriminator="kind")] | None = None
+    measure: tuple[Measurement, ...] = ()
+    ensemble: Ensemble | None = None
+    table: (
+        Annotated[ErrorTable | ViewsTable | EnsembleTable | CostTable, Field(discriminator="kind")]
+        | None
+    ) = None
     plot: (
         Annotated[CurvesPlot | ResponsesPlot | GradientsPlot, Field(discriminator="kind")] | None
     ) = None
+
+    @model_validator(mode="after")
+    def _shows_what_it_has(self) -> Self:
+        table, ensemble = self.table, self.ensemble
+        wanted = table.views if isinstance(table, ViewsTable) else ensemble and ensemble.views
+        if wanted and wanted != "centre" and wanted not in self.measure:
+            raise ValueError(f"measure: {wanted} is shown, so it has to be measured")
+        if isinstance(table, EnsembleTable) and ensemble is None:
+            raise ValueError("ensemble: the table shows one, so it has to be named")
+        for network in ensemble.networks if ensemble else ():
+            if network not in self.networks:
+                raise ValueError(f"ensemble.networks: {network} is not among the runs")
+        return self
 
     @property
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+
+    @property
+    def ensemble_members(self) -> tuple[Run, ...]:
+        """The runs whose scores are averaged; empty without an ensemble."""
+        wanted = self.ensemble.networks if self.ensemble else ()
+        return tuple(run for run in self.resolve() if run.network in wanted)
 
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
@@ -105,7 +160,8 @@ class Experiment(Frozen):
         The demo preset goes with the synthetic data set unless another is named.
 
         Raises:
-            ConfigError: a network that the experiment doesn't have.
+            ConfigError: a network that the experiment doesn't have, or a data set that its networks
+                don't go with.
         """
         chosen = choices.preset or self.preset
         networks, seeds = choices.networks, choices.seeds
@@ -128,20 +184,45 @@ class Experiment(Frozen):
                 update = {"networks": kept, "seeds": tuple(seeds) if seeds else group.seeds}
                 groups.append(group.model_copy(update=update))
         demo = chosen == "demo" and self.preset != "demo"
+        dataset = choices.dataset or ("synthetic" if demo else self.dataset)
+        if choices.dataset:
+            self._check_dataset(choices.dataset)
         return self.model_copy(
             update={
                 "preset": chosen,
-                "dataset": choices.dataset or ("synthetic" if demo else self.dataset),
+                "dataset": dataset,
                 "precision": choices.precision or self.precision,
                 "runs": tuple(groups),
                 "presets": {},
+                "ensemble": self._chosen_ensemble(groups),
             }
         )
 
+    def _check_dataset(self, dataset: str) -> None:
+        """Refuse a choice that no run could be made of; an own one is blamed on its file's line."""
+        for network in self.networks:
+            family = parse_network(network).family
+            if not dataset_fits(dataset, family):
+                raise ConfigError(
+                    f"{self.name}: {network} does not go with --dataset {dataset}, "
+                    f"but with {', '.join(family_datasets(family))}"
+                )
+
+    def _chosen_ensemble(self, groups: Sequence[RunGroup]) -> Ensemble | None:
+        if self.ensemble is None:
+            return None
+        chosen = {network for group in groups for network in group.networks}
+        kept = tuple(n for n in self.ensemble.networks if n in chosen)
+        if not kept:
+            raise ConfigError(
+                f"{self.name}: the ensemble needs one of {', '.join(self.ensemble.networks)}"
+            )
+        return self.ensemble.model_copy(update={"networks": kept})
+
     def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
         """The preset's recipe for a network with the experiment's and the group's changes."""
-        base = preset_recipe(self.preset, network).model_dump(mode="json")
-        return Recipe.model_validate(merge(merge(base, self.recipe), group.recipe))
+        base = preset_recipe(self.preset, network, self.dataset)
+        return changed_recipe(base, self.recipe, group.recipe)
 
     def resolve(self) -> tuple[Run, ...]:
         """The runs, each once, in order.

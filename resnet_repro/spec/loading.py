@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from resnet_repro.errors import ConfigError, nearest, plain
+from resnet_repro.names import parse_network
 from resnet_repro.recipe import PRESETS
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
+from resnet_repro.spec.shows import Views
 from resnet_repro.yaml_io import Document, parse_yaml, read_yaml
 
 __all__ = [
@@ -137,6 +139,17 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
             elif field in group.recipe:
                 own = ("runs", index, "recipe")
             raise _config_error(error, document, own) from error
+        _check_measurements(experiment, network, document)
+
+
+def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:
+    """Refuse to measure what a network's family does not have."""
+    of_cifar = parse_network(network).family == "cifar"
+    for index, measurement in enumerate(experiment.measure):
+        if (measurement in get_args(Views)) == of_cifar:
+            whose = "networks on photographs" if of_cifar else "CIFAR networks"
+            place = document.place(("measure", index))
+            raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")
 
 
 def _validated(model: Any, data: Any, document: Document, prefix: tuple[str | int, ...]) -> Any:
@@ -152,7 +165,7 @@ def _config_error(
     """One line for the first problem of a validation, with file, line and field."""
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
-    location = prefix + tuple(p for p in first["loc"] if p not in ("errors", "cost", "curves"))
+    location = prefix + _without_kinds(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
@@ -160,6 +173,13 @@ def _config_error(
     field = ".".join(plain(str(part), 60) for part in location[:12])
     where = f"{field}: " if field else ""
     return ConfigError(f"{document.place(location)}: {where}{plain(message, 300)}{more}")
+
+
+def _without_kinds(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A validation's location without the kinds of tables and plots, which no file spells out."""
+    return tuple(
+        part for i, part in enumerate(location) if not i or location[i - 1] not in ("table", "plot")
+    )
 
 
 def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:

@@ -6,21 +6,43 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from resnet_repro.errors import ConfigError
-from resnet_repro.names import parse_network
+from resnet_repro.names import (
+    dataset_fits,
+    dataset_slug,
+    family_datasets,
+    parse_dataset,
+    parse_network,
+)
 from resnet_repro.recipe import Recipe, differences, preset_label
 from resnet_repro.yaml_io import write_yaml
 
 __all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Frozen", "Precision", "Run", "Seed"]
 
-DatasetName = Literal["cifar10", "synthetic"]
 Precision = Literal["auto", "fp32", "bf16"]
 LARGEST_SEED = 2**31 - 1
 FORMAT = 1  # of config.yaml
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
+
+
+def _known_dataset(text: str) -> str:
+    try:
+        return parse_dataset(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 
 
 class Frozen(BaseModel):
@@ -30,10 +52,22 @@ class Frozen(BaseModel):
 
 
 def canonical_network(text: str) -> str:
+    """A network's name as it is stored, for validators: ValueError where there is none."""
     try:
         return str(parse_network(text))
     except ConfigError as error:
         raise ValueError(str(error)) from error
+
+
+def trained_network(text: str) -> str:
+    """A network's name as it is stored, of those that are trained here; for validators."""
+    network = canonical_network(text)
+    if not parse_network(network).trainable:
+        raise ValueError(
+            f"{network} is not trained here, only evaluated: "
+            f"resnet-repro evaluate FILE --network {network}"
+        )
+    return network
 
 
 class Run(Frozen):
@@ -45,21 +79,36 @@ class Run(Frozen):
     seed: Seed
     precision: Precision = "auto"
 
-    _network = field_validator("network")(canonical_network)
+    _network = field_validator("network")(trained_network)
 
     @model_validator(mode="after")
     def _families_match(self) -> Self:
         name = parse_network(self.network)
-        if name.family != "cifar":
+        if not dataset_fits(self.dataset, name.family):
+            kind = "a CIFAR" if name.family == "cifar" else "an ImageNet"
             raise ValueError(
-                f"network: {self.network} is an ImageNet network, {self.dataset} has 32x32 images"
+                f"network: {self.network} is {kind} network, which does not go with {self.dataset} "
+                f"but with {', '.join(family_datasets(name.family))}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _recipe_is_the_familys(self) -> Self:
+        family, photographs = parse_network(self.network).family, self.recipe.photographs
+        if family == "imagenet" and photographs is None:
+            raise ValueError(
+                f"recipe: {self.network} is an ImageNet network, so its recipe needs `photographs`"
+            )
+        if family == "cifar" and photographs is not None:
+            raise ValueError(
+                f"recipe: {self.network} is a CIFAR network, so its recipe has no `photographs`"
             )
         return self
 
     @property
     def preset(self) -> str:
         """`paper`, `short`, `demo`, or `custom` when the recipe is none of these."""
-        return preset_label(self.recipe, self.network)
+        return preset_label(self.recipe, self.network, self.dataset)
 
     @property
     def hash(self) -> str:
@@ -78,7 +127,8 @@ class Run(Frozen):
     @property
     def id(self) -> str:
         """`plain-20-cifar10-paper-s0-3f9c2a71`."""
-        return f"{self.network}-{self.dataset}-{self.preset}-s{self.seed}-{self.hash}"
+        data = dataset_slug(self.dataset)
+        return f"{self.network}-{data}-{self.preset}-s{self.seed}-{self.hash}"
 
     def to_yaml(self) -> str:
         """The contents of `config.yaml`; `resnet-repro run` on it repeats the run."""

@@ -12,12 +12,16 @@ __all__ = [
     "CostTable",
     "CurvePanel",
     "CurvesPlot",
+    "EnsembleTable",
     "ErrorTable",
     "GradientsPlot",
     "ResponsesPlot",
     "Text",
+    "Views",
+    "ViewsTable",
 ]
 
+Views = Literal["centre", "10-crop", "multi-scale"]  # of a photograph, in testing (section 3.4)
 Text = Annotated[str, Field(max_length=500)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
@@ -38,11 +42,12 @@ class CurvePanel(Frozen):
 
 
 class CurvesPlot(Frozen):
-    """Errors against iterations (Fig. 1, Fig. 6)."""
+    """Errors against iterations (Fig. 1, Fig. 4, Fig. 6)."""
 
     kind: Literal["curves"] = "curves"
     panels: tuple[CurvePanel, ...] = Field(min_length=1, max_length=12)
     error_axis: tuple[Percent, Percent] = (0.0, 20.0)
+    train_lines: Literal["dashed", "thin"] = "dashed"  # test error is bold (Fig. 6, Fig. 4)
 
     @field_validator("error_axis")
     @classmethod
@@ -69,6 +74,21 @@ class ErrorTable(Frozen):
 
     kind: Literal["errors"] = "errors"
     literature: bool = False
+
+
+class ViewsTable(Frozen):
+    """Top-1 and top-5 errors from some views of each photograph beside the paper's (Tables 2-4)."""
+
+    kind: Literal["views"] = "views"
+    views: Views
+    paper: Literal["table2", "table3", "table4"] | None = None  # whose numbers stand beside ours
+    top5: bool = True
+
+
+class EnsembleTable(Frozen):
+    """Errors of averaged scores beside the paper's (Table 5)."""
+
+    kind: Literal["ensemble"] = "ensemble"
 
 
 class CostTable(Frozen):

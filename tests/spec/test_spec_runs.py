@@ -32,7 +32,7 @@ def test_ids_of_committed_results_never_change() -> None:
 
 
 def test_everything_that_decides_a_result_is_in_the_hash() -> None:
-    recipe = preset_recipe("paper", "resnet-20")
+    recipe = preset_recipe("paper", "resnet-20", "cifar10")
     base = Run(network="resnet-20", dataset="cifar10", recipe=recipe, seed=0)
     others = [
         base.model_copy(update={"seed": 1}),
@@ -45,34 +45,35 @@ def test_everything_that_decides_a_result_is_in_the_hash() -> None:
 
 
 def test_the_paper_preset_is_the_papers_protocol() -> None:
-    recipe = preset_recipe("paper", "resnet-20")
+    recipe = preset_recipe("paper", "resnet-20", "cifar10")
     assert (recipe.iterations, recipe.batch_size, recipe.milestones) == (64000, 128, (32000, 48000))
     assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.1, 0.9, 1e-4)
     assert (recipe.augmentation.pad, recipe.augmentation.mirror) == (4, True)
     assert recipe.warmup is None
-    assert preset_recipe("paper", "plain-110").warmup is None
+    assert preset_recipe("paper", "plain-110", "cifar10").warmup is None
     for network in ("resnet-110", "resnet-1202"):
-        warmup = preset_recipe("paper", network).warmup
+        warmup = preset_recipe("paper", network, "cifar10").warmup
         assert warmup is not None
         assert (warmup.learning_rate, warmup.until_train_error) == (0.01, 80.0)
 
 
 def test_short_is_a_tenth_with_the_schedule_scaled() -> None:
-    recipe = preset_recipe("short", "plain-56")
+    recipe = preset_recipe("short", "plain-56", "cifar10")
     assert (recipe.iterations, recipe.milestones) == (6400, (3200, 4800))
     assert recipe.model_copy(
         update={"iterations": 64000, "milestones": (32000, 48000), "evaluate_every": 500}
-    ) == preset_recipe("paper", "plain-56")
+    ) == preset_recipe("paper", "plain-56", "cifar10")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_changed_recipe_is_custom(preset) -> None:
-    recipe = preset_recipe(preset, "resnet-20")
-    assert preset_label(recipe, "resnet-20") == preset
+    recipe = preset_recipe(preset, "resnet-20", "cifar10")
+    assert preset_label(recipe, "resnet-20", "cifar10") == preset
     oftener = recipe.model_copy(update={"evaluate_every": 7})
-    assert preset_label(oftener, "resnet-20") == preset, "measuring does not change training"
-    assert preset_label(recipe.model_copy(update={"momentum": 0.8}), "resnet-20") == "custom"
-    assert preset_label(recipe, "resnet-110") == "custom", "it lacks the warm-up"
+    assert preset_label(oftener, "resnet-20", "cifar10") == preset, "measuring is not training"
+    slower = recipe.model_copy(update={"momentum": 0.8})
+    assert preset_label(slower, "resnet-20", "cifar10") == "custom"
+    assert preset_label(recipe, "resnet-110", "cifar10") == "custom", "it lacks the warm-up"
 
 
 def test_shared_runs_have_one_id() -> None:
