@@ -1,0 +1,120 @@
+"""Writing and reading files that a crash, a copy or an editor may have torn."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import math
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.errors import StoreError
+
+__all__ = [
+    "csv_rows",
+    "csv_text",
+    "exact",
+    "finite",
+    "flush_folder",
+    "read_text",
+    "six_digits",
+    "unwritable",
+    "write_atomically",
+]
+
+LARGEST_TEXT = 50_000_000  # bytes; a curve has a hundred per point
+
+
+def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Replace a file by new contents or leave it alone.
+
+    Raises:
+        StoreError: disk full, no permission, and so on.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:  # x: never through a link that lies there
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+        if durable:
+            flush_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """The error for the user when a file or folder cannot be written."""
+    text = f"cannot write {path}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += "; free some and run again, it continues from the last checkpoint"
+    return StoreError(text)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename survive power loss, where the file system knows how."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV text; None is an empty field."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([["" if v is None else v for v in row] for row in rows])
+    return out.getvalue()
+
+
+def read_text(path: Path) -> str:
+    """The contents of a text file that somebody else may have put there.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is far too large, or not UTF-8.
+    """
+    with path.open("rb") as file:
+        data = file.read(LARGEST_TEXT + 1)
+    if len(data) > LARGEST_TEXT:
+        raise ValueError(f"larger than {LARGEST_TEXT:,} bytes")
+    return data.decode("utf-8")
+
+
+def csv_rows(text: str) -> Iterator[dict[str, str]]:
+    """The lines of a CSV file of ours; the last one is cut off if it does not end."""
+    if text and not text.endswith("\n"):
+        raise ValueError("its last line is cut off")
+    return csv.DictReader(io.StringIO(text, newline=""))
+
+
+def finite(text: str) -> float:
+    """A number; ValueError if it is infinite or none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
+
+
+def exact(value: Any) -> Any:
+    """A float as the shortest text that reads back as the same one; anything else as it is."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def six_digits(value: Any) -> Any:
+    """A float with six significant digits; anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,185 @@
+"""What is stored, as typed values. Errors are percent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from resnet_repro.names import dataset_slug
+from resnet_repro.spec import DatasetName, Views, canonical_network
+
+__all__ = [
+    "FORMAT",
+    "BatchNorm",
+    "CurveRow",
+    "EnsembleResult",
+    "EvaluationRow",
+    "ExternalEvaluation",
+    "GradientRow",
+    "Provenance",
+    "State",
+    "Summary",
+]
+
+FORMAT = 1  # of summary.json and of the other JSON files
+
+State = Literal["missing", "running", "stopped", "done", "failed"]
+BatchNorm = Literal["running", "average"]
+
+_CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Text = Annotated[str, Field(max_length=2_000)]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One point of a training curve; errors in percent, `seconds` of training so far."""
+
+    iteration: int
+    epoch: float
+    lr: float
+    train_loss: float
+    train_error: float
+    test_error: float
+    seconds: float
+    validation_error: float | None = None  # a column only where images are held out
+
+
+@dataclass(frozen=True)
+class GradientRow:
+    """One 3x3 layer at one moment of a training; see `analysis.gradients`."""
+
+    iteration: int
+    layer: int
+    module: str
+    forward_std: float
+    gradient_norm: float
+    weight_norm: float
+    measured: str  # "training", or "afterwards" from the seed and the final weights
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """The errors of one network over a data set's val part, from one or many views per image."""
+
+    views: Views
+    top1_error: float
+    top5_error: float  # with fewer than six classes, over as many as there are
+    loss: float  # cross-entropy of the averaged softmax
+    images: int
+    bn: BatchNorm  # which statistics batch normalisation used
+    dataset_sha256: str  # of the data set that was evaluated
+
+
+class Provenance(BaseModel):
+    """Where a number comes from."""
+
+    model_config = _CONFIG
+
+    code: str  # version, and commit where known
+    dirty: bool | None  # whether the code differed from the commit; None if unknown
+    command: str
+    device: str
+    hardware: str
+    precision: str  # as resolved: fp32 or bf16
+    threads: Count
+    versions: dict[str, str]
+    dataset: dict[str, Any]  # identity: name, official, sha256, source, note
+    normalisation: dict[str, Any]  # what was subtracted: kind, sha256, channel averages
+    started: str  # UTC
+    ended: str | None = None
+    sessions: Count = 1  # how many times training was started or resumed
+    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that trained together
+    bn_images: Count | None = None  # images that each batch normalisation saw, where recorded
+
+
+class Summary(BaseModel):
+    """The state and the outcome of one run; errors in percent."""
+
+    model_config = _CONFIG
+
+    format: int = FORMAT
+    id: str
+    network: str
+    dataset: str
+    preset: str
+    seed: int
+    state: Literal["running", "stopped", "done", "failed"]
+    iteration: Count
+    iterations: Count
+    parameters: Count
+    final_train_loss: float | None = None
+    final_train_error: Percent | None = None
+    final_test_error: Percent | None = None
+    final_validation_error: Percent | None = None
+    best_test_error: Percent | None = None
+    best_test_iteration: Count | None = None
+    warmup_end: Count | None = None
+    lr_divisions: list[Count] | None = None  # iterations at which the plateau rule divided the rate
+    failure: str | None = None
+    seconds: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    provenance: Provenance
+
+
+class EnsembleResult(BaseModel):
+    """What the averaged scores of several runs come to (Table 5)."""
+
+    model_config = _CONFIG
+
+    format: int = FORMAT
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    preset: Literal["paper", "short", "demo", "custom"]  # of the members
+    dataset: DatasetName
+    members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
+    views: Views
+    top1_error: Percent
+    top5_error: Percent
+    images: Count
+    data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
+    code: Text
+    dirty: bool | None = None
+    command: Text
+    measured: Text  # UTC
+
+    @property
+    def file_name(self) -> str:
+        """Of its file in the store: one per experiment, preset and data set."""
+        return f"{self.experiment}-{self.preset}-{dataset_slug(self.dataset)}.json"
+
+
+class ExternalEvaluation(BaseModel):
+    """What `evaluate FILE --record` measured of weights that were not trained here."""
+
+    model_config = _CONFIG
+
+    format: int = FORMAT
+    network: str
+    dataset: DatasetName
+    evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
+    weights_sha256: Sha256
+    weights_file: Annotated[str, Field(min_length=1, max_length=255)]  # its name, without a path
+    data: dict[str, Any]  # identity of the data set
+    input: Text = ""  # what the weights were given: scale, mean, crop
+    precision: Text = ""  # fp32 or bf16
+    notes: tuple[Text, ...] = Field((), max_length=20)  # what to know when reading the errors
+    code: Text
+    dirty: bool | None = None
+    command: Text
+    measured: Text  # UTC
+
+    @field_validator("network")
+    @classmethod
+    def _canonical(cls, network: str) -> str:
+        return canonical_network(network)
+
+    @property
+    def file_name(self) -> str:
+        """Of its file in the store: one per network, data set and weights."""
+        weights = self.weights_sha256[:8]
+        return f"{self.network}-{dataset_slug(self.dataset)}-{weights}.json"

@@ -1,0 +1,166 @@
+"""The results folder as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from resnet_repro.errors import StoreError
+from resnet_repro.spec import Run
+from resnet_repro.store.checking import read_run
+from resnet_repro.store.files import read_text, write_atomically
+from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["Store"]
+
+Record = TypeVar("Record", EnsembleResult, ExternalEvaluation)
+
+
+class Store:
+    """A results folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runs_folder = root / "runs"
+        self.figures_folder = root / "figures"
+        self.ensembles_folder = root / "ensembles"
+        self.evaluations_folder = root / "evaluations"  # of weights that were not trained here
+
+    def folder(self, run: Run) -> RunFolder:
+        """The files of a run, whether they are there yet or not."""
+        return RunFolder(self.runs_folder / run.id)
+
+    def get(self, run: Run) -> StoredRun:
+        """What is stored of `run`."""
+        return read_run(self.runs_folder / run.id, run)
+
+    def all_runs(self) -> list[StoredRun]:
+        """Every run folder, by id, unreadable ones with their problem."""
+        if not self.runs_folder.is_dir():
+            return []
+        try:
+            paths = sorted(
+                p for p in self.runs_folder.iterdir() if p.is_dir() and not p.name.startswith(".")
+            )
+        except OSError as error:
+            raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
+        return [read_run(path, None) for path in paths]
+
+    def csv_path(self, name: str) -> Path:
+        """The tidy file of an experiment."""
+        return self.root / f"{name}.csv"
+
+    def write_csv(self, name: str, text: str) -> Path:
+        """Write an experiment's tidy file."""
+        path = self.csv_path(name)
+        write_atomically(path, text)
+        return path
+
+    def figure_path(self, name: str, suffix: str) -> Path:
+        """Where a figure goes."""
+        return self.figures_folder / f"{name}.{suffix}"
+
+    def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
+        """Write a figure."""
+        path = self.figure_path(name, suffix)
+        write_atomically(path, content)
+        return path
+
+    def report_file(self, form: Literal["md", "html"]) -> Path:
+        """Where the report goes."""
+        return self.root / f"report.{form}"
+
+    def read_report(self, form: Literal["md", "html"]) -> str | None:
+        """The stored report, or None where there is none.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        path = self.report_file(form)
+        try:
+            return path.read_bytes().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+
+    def write_report(self, text: str, form: Literal["md", "html"] = "md") -> Path:
+        """Write the report."""
+        path = self.report_file(form)
+        write_atomically(path, text)
+        return path
+
+    def read_figure(self, path: str) -> bytes | None:
+        """A figure by its path in the report, `figures/fig1.png`; None where there is none."""
+        try:
+            return (self.figures_folder / Path(path).name).read_bytes()
+        except OSError:
+            return None
+
+    def check_writable(self) -> None:
+        """Fail early if nothing could be stored.
+
+        Raises:
+            StoreError: the folder cannot be made or written.
+        """
+        probe = self.root / f".probe-{os.getpid()}"
+        write_atomically(probe, b"", durable=False)
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+    def ensembles(self) -> list[EnsembleResult]:
+        """Every ensemble that was measured, by file name.
+
+        Raises:
+            StoreError: a file is torn, or not what it should be.
+        """
+        return _read_records(self.ensembles_folder, EnsembleResult)
+
+    def write_ensemble(self, result: EnsembleResult) -> Path:
+        """Record an ensemble, in place of the one before at this preset and data set."""
+        return _write_record(self.ensembles_folder, result)
+
+    def external_evaluations(self) -> list[ExternalEvaluation]:
+        """What was recorded of weights that were not trained here, by file name.
+
+        Raises:
+            StoreError: a file is torn, or not what it should be.
+        """
+        return _read_records(self.evaluations_folder, ExternalEvaluation)
+
+    def write_external_evaluation(self, evaluation: ExternalEvaluation) -> Path:
+        """Record an evaluation of weights, in place of the one before of the same weights."""
+        return _write_record(self.evaluations_folder, evaluation)
+
+
+def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:
+    path = folder / record.file_name
+    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    write_atomically(path, text)
+    return path
+
+
+def _read_records(folder: Path, model: type[Record]) -> list[Record]:
+    try:
+        paths = sorted(folder.glob("[!.]*.json"))
+        return [_read_record(path, model) for path in paths]
+    except OSError as error:
+        raise StoreError(f"cannot read {folder}: {error.strerror}") from error
+
+
+def _read_record(path: Path, model: type[Record]) -> Record:
+    try:
+        content = json.loads(read_text(path))
+        if isinstance(content, dict) and content.get("format") != FORMAT:
+            raise StoreError(f"{path}: was written by another version of resnet-repro")
+        record = model.model_validate(content)
+    except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
+        raise StoreError(f"{path}: torn or invalid; remove it or measure it again") from error
+    if record.file_name != path.name:
+        raise StoreError(f"{path}: belongs into {record.file_name}; rename or remove it")
+    return record

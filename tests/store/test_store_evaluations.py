@@ -1,0 +1,225 @@
+"""What is stored of testing from several views, of ensembles and of others' weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_repro.errors import StoreError
+from resnet_repro.recipe import preset_recipe
+from resnet_repro.spec import Run
+from resnet_repro.store import (
+    EnsembleResult,
+    EvaluationRow,
+    ExternalEvaluation,
+    Provenance,
+    RunFolder,
+    Store,
+    StoredRun,
+    Summary,
+)
+
+ROW = EvaluationRow("10-crop", 25.1, 7.5, 1.0 / 3.0, 50_000, "average", "a" * 64)
+MEASURED: dict[str, Any] = {
+    "data": {"name": "imagenet", "official": True, "sha256": "0" * 64},
+    "code": "0.1.0",
+    "command": "resnet-repro evaluate weights.pth --record",
+    "measured": "2025-01-02T03:04:05Z",
+}
+
+
+@pytest.fixture
+def run() -> Run:
+    recipe = preset_recipe("short", "plain-18", "imagenette")
+    return Run(network="plain-18", dataset="imagenette", recipe=recipe, seed=0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, run: Run) -> RunFolder:
+    folder = Store(tmp_path).folder(run)
+    folder.write_config(run)
+    return folder
+
+
+def stored(folder: RunFolder, run: Run) -> StoredRun:
+    return Store(folder.path.parents[1]).get(run)
+
+
+def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
+    assert stored(folder, run).evaluations() == []
+    folder.write_evaluations([ROW])
+    assert stored(folder, run).evaluations() == [ROW]
+    header = folder.evaluations.read_text().splitlines()[0]
+    assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
+    assert folder.evaluations.name == "evaluations.csv"
+
+
+def test_measuring_again_replaces_these_views_and_keeps_the_others(
+    folder: RunFolder, run: Run
+) -> None:
+    folder.write_evaluations([replace(ROW, views="multi-scale"), ROW])
+    folder.write_evaluations([replace(ROW, top1_error=24.0), replace(ROW, views="centre")])
+    found = stored(folder, run).evaluations()
+    assert [(row.views, row.top1_error) for row in found] == [
+        ("centre", 25.1),
+        ("10-crop", 24.0),
+        ("multi-scale", 25.1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("10-crop", "12-crop"),
+        ("average", "none"),
+        ("25.1", "101"),
+        ("25.1", "nan"),
+        ("50000", "many"),
+        ("top1_error", "error"),
+        ("\n10-crop", "\n10-crop,1,1,1,1,average,x\n10-crop"),
+    ],
+)
+def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
+    folder: RunFolder, run: Run, change: tuple[str, str]
+) -> None:
+    folder.write_evaluations([ROW])
+    folder.evaluations.write_text(folder.evaluations.read_text().replace(*change, 1))
+    found = stored(folder, run)
+    with pytest.raises(StoreError, match=r"evaluations\.csv"):
+        found.evaluations()
+    assert found.problem == "evaluations.csv is torn or unreadable"
+    assert found.repairable
+    found.discard_torn_measurements()
+    assert stored(folder, run).problem is None
+
+
+def test_starting_over_removes_evaluations_and_scores(folder: RunFolder, run: Run) -> None:
+    folder.write_evaluations([ROW])
+    assert folder.scores("10-crop").name == "scores-10-crop.npz"
+    folder.scores("multi-scale").write_bytes(b"scores")
+    folder.clear()
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml"]
+
+
+def test_scores_are_not_committed(folder: RunFolder, run: Run) -> None:
+    repository = Path(__file__).parents[2]
+    path = f"results/runs/{run.id}/{folder.scores('multi-scale').name}"
+    command = ["git", "check-ignore", path]
+    answer = subprocess.run(command, cwd=repository, capture_output=True, check=False)
+    if answer.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert answer.returncode == 0
+
+
+def ensemble(**changes: Any) -> EnsembleResult:
+    values: dict[str, Any] = {
+        "experiment": "table5",
+        "preset": "short",
+        "dataset": "folder:birds",
+        "members": ["resnet-34-b-folder-birds-short-s0-0123abcd"],
+        "views": "multi-scale",
+        "top1_error": 20.5,
+        "top5_error": 5.5,
+        "images": 1_000,
+        **MEASURED,
+    }
+    return EnsembleResult.model_validate(values | changes)
+
+
+def external(**changes: Any) -> ExternalEvaluation:
+    values: dict[str, Any] = {
+        "network": "VGG-16",
+        "dataset": "imagenet",
+        "evaluations": [ROW],
+        "weights_sha256": "12345678" + "f" * 56,
+        "weights_file": "vgg16.pth",
+        **MEASURED,
+    }
+    return ExternalEvaluation.model_validate(values | changes)
+
+
+def test_ensembles_and_others_weights_come_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.ensembles() == []
+    assert store.external_evaluations() == []
+    path = store.write_ensemble(ensemble())
+    assert path == tmp_path / "ensembles" / "table5-short-folder-birds.json"
+    store.write_ensemble(ensemble(top1_error=19.5))  # measured again
+    store.write_ensemble(ensemble(preset="paper", dataset="imagenet"))
+    assert [found.top1_error for found in store.ensembles()] == [20.5, 19.5]
+    path = store.write_external_evaluation(external())
+    assert path == tmp_path / "evaluations" / "vgg-16-imagenet-12345678.json"
+    assert store.external_evaluations() == [external()]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"members": []},
+        {"members": ["../../etc/passwd"]},
+        {"experiment": "../x"},
+        {"dataset": "folder:../x"},
+        {"top5_error": 101},
+        {"views": "all"},
+    ],
+)
+def test_ensembles_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ensemble(**wrong)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"format": 1}', "\xff", "[" * 100_000])
+def test_a_torn_record_is_told_by_name(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    path = store.write_ensemble(ensemble())
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StoreError, match=r"table5-short-folder-birds\.json: ") as caught:
+        store.ensembles()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_a_newer_program_or_under_a_wrong_name_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.write_external_evaluation(external())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    with pytest.raises(StoreError, match="another version"):
+        store.external_evaluations()
+    store.write_external_evaluation(external()).rename(path.with_name("resnet-50.json"))
+    with pytest.raises(StoreError, match=r"belongs into vgg-16-imagenet-12345678\.json"):
+        store.external_evaluations()
+
+
+def test_what_earlier_versions_stored_has_the_new_fields_defaults() -> None:
+    provenance = {
+        "code": "0.1.0",
+        "dirty": None,
+        "command": "resnet-repro run",
+        "device": "cpu",
+        "hardware": "a machine",
+        "precision": "fp32",
+        "threads": 2,
+        "versions": {},
+        "dataset": {},
+        "normalisation": {},
+        "started": "2025-01-02T03:04:05Z",
+    }
+    found = Provenance.model_validate(provenance)
+    assert (found.processes, found.bn_images) == (1, None)
+    summary = {
+        "id": "x",
+        "network": "resnet-20",
+        "dataset": "cifar10",
+        "preset": "short",
+        "seed": 0,
+        "state": "running",
+        "iteration": 0,
+        "iterations": 10,
+        "parameters": 1,
+        "provenance": provenance,
+    }
+    assert Summary.model_validate(summary).lr_divisions is None
