@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 
 from resnet_repro import __version__, data, provenance
+from resnet_repro.data.shared_buffer import available_memory
+from resnet_repro.data.workers import Workers, default_workers
 from resnet_repro.errors import ReproError
 from resnet_repro.store import Store
 from resnet_repro.training import choose_backend, hardware_name
@@ -52,9 +54,23 @@ def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
         elif dataset.prepared:
             checks.append(Check(dataset.name, "note", dataset.note))
         else:
-            how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} --download`"
+            bring = "--from PATH" if dataset.name == "imagenet" else "--download"
+            how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
             checks.append(Check(dataset.name, "note", how))
-    return [*checks, *_results(store)]
+    return [*checks, _workers(), *_results(store)]
+
+
+def _workers() -> Check:
+    """Whether worker processes start, and how much memory decoded photographs could take."""
+    memory = available_memory()
+    known = "" if memory is None else f", {memory / 1e9:.1f} GB of memory available"
+    try:
+        count = default_workers()
+        with Workers(min(count, 1)) as pool:
+            pool.result(pool.submit(len))
+    except ReproError as error:
+        return Check("workers", "problem", str(error))
+    return Check("workers", "ok", f"{count} to decode photographs{known}")
 
 
 def _python() -> Check:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_repro.cli.common import print_json, print_table, start_logging
+from resnet_repro.cli.common import choice, print_json, print_table, start_logging
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
+if TYPE_CHECKING:
+    from resnet_repro.data import Dataset, PhotoDataset
+
 __all__ = ["data_app"]
+
+DatasetArgument = Annotated[
+    str, typer.Argument(help="cifar10, imagenet, imagenette, synthetic or folder:PATH.")
+]
 
 data_app = typer.Typer(
     help="The data sets: what is here, bringing one, checking it.",
@@ -44,61 +52,99 @@ def data_list(data_dir: DataDirOption = DATA, as_json: JsonOption = False) -> No
 
 @data_app.command("prepare")
 def data_prepare(
-    dataset: Annotated[str, typer.Argument(help="cifar10 or synthetic.")],
+    dataset: DatasetArgument,
     source: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="A copy: the python or the binary version, a folder of images "
-            "(train/<class>/*, test/<class>/*), or an archive of one.",
+            help="A copy. CIFAR-10: the python or the binary version, a folder of images "
+            "(train/<class>/*, test/<class>/*), or an archive of one. Photographs: a folder "
+            "(train/<class>/*, val/<class>/*), Imagenette's archive, or the folder with ImageNet's "
+            "three tar files.",
         ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the official copy.")] = False,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Fetch the official copy (cifar10, imagenette)."),
+    ] = False,
+    size: Annotated[
+        str, typer.Option("--size", help="Of the Imagenette to fetch: 160, 320 or full.")
+    ] = "160",
     data_dir: DataDirOption = DATA,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Turn a copy of a data set into one verified cache.
+    """Bring a data set into the data folder, and check it.
+
+    Of CIFAR-10 one verified cache is made. Photographs stay in their files: a folder is linked to.
 
     \b
     Examples:
       resnet-repro data prepare cifar10 --download
       resnet-repro data prepare cifar10 --from ~/cifar-10-batches-bin
+      resnet-repro data prepare imagenette --download --size 320
+      resnet-repro data prepare imagenet --from /data/imagenet
     """
     from resnet_repro.data import prepare
+    from resnet_repro.data.imagenette import SIZES
+    from resnet_repro.names import choose_dataset
 
     start_logging(verbose, quiet)
+    chosen = choose_dataset(dataset)
+    prepared = prepare(
+        chosen.name,
+        data_dir,
+        source,
+        download=download,
+        size=choice("--size", size.removesuffix("px"), SIZES),
+        folders=chosen.folders,
+        progress=_teller(quiet),
+    )
+    _print_identity(prepared)
+
+
+@data_app.command("verify")
+def data_verify(
+    dataset: DatasetArgument,
+    data_dir: DataDirOption = DATA,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Read a data set again and compare it with its checksums; photographs are all decoded.
+
+    \b
+    Examples:
+      resnet-repro data verify cifar10
+      resnet-repro data verify folder:/data/birds
+    """
+    from resnet_repro.data import verify
+    from resnet_repro.names import choose_dataset
+
+    start_logging(verbose, quiet)
+    chosen = choose_dataset(dataset)
+    _print_identity(verify(chosen.name, data_dir, chosen.folders, progress=_teller(quiet)))
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    """Who hears what is going on: stderr, or nobody."""
 
     def tell(text: str) -> None:
         if not quiet:
             typer.echo(text, err=True)
 
-    _print_identity(prepare(dataset, data_dir, source, download=download, progress=tell))
+    return tell
 
 
-@data_app.command("verify")
-def data_verify(
-    dataset: Annotated[str, typer.Argument(help="cifar10 or synthetic.")],
-    data_dir: DataDirOption = DATA,
-    verbose: VerboseOption = False,
-) -> None:
-    """Read a prepared data set again and compare it with its checksums.
+def _print_identity(dataset: Dataset | PhotoDataset) -> None:
+    from resnet_repro.data import PhotoDataset
 
-    \b
-    Example:
-      resnet-repro data verify cifar10
-    """
-    from resnet_repro.data import verify
-
-    start_logging(verbose, False)
-    _print_identity(verify(dataset, data_dir))
-
-
-def _print_identity(dataset: Any) -> None:
     identity = dataset.identity
     kind = "official" if identity.official else "unofficial"
-    train, test = len(dataset.train_images), len(dataset.test_images)
-    typer.echo(f"{identity.name}: {kind}, {train:,} training and {test:,} test images")
+    if isinstance(dataset, PhotoDataset):
+        train, test, which = len(dataset.train), len(dataset.test), "validation"
+    else:
+        train, test, which = len(dataset.train_images), len(dataset.test_images), "test"
+    typer.echo(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
     typer.echo(f"sha256 {identity.sha256}, {identity.source}")
     if identity.note:
         typer.echo(identity.note)

@@ -9,14 +9,18 @@ from resnet_repro.data.catalogue import (
     verify,
 )
 from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.photos import PhotoDataset, Photos, photos_of
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetStatus",
     "Identity",
+    "PhotoDataset",
+    "Photos",
     "describe",
     "load",
+    "photos_of",
     "prepare",
     "verify",
 ]

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from resnet_repro.data import cifar10, synthetic
 from resnet_repro.data.cache import read_cache, read_record, verify_cache, write_cache
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.errors import ConfigError, DataError, nearest, plain
+from resnet_repro.data.imagenette import Size
+from resnet_repro.data.photo_catalogue import (
+    FOLDER,
+    describe_photographs,
+    found_folders,
+    load_photographs,
+    prepare_photographs,
+    verify_photographs,
+)
+from resnet_repro.data.photos import PhotoDataset
+from resnet_repro.data.status import DatasetStatus
+from resnet_repro.errors import ConfigError, DataError, plain
+from resnet_repro.names import parse_dataset
 
 __all__ = ["DATASETS", "DatasetStatus", "describe", "load", "prepare", "verify"]
 
@@ -19,29 +30,26 @@ _log = logging.getLogger(__name__)
 
 DATASETS = {
     "cifar10": "CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes",
+    "imagenet": "ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation photographs in"
+    " 1,000 classes",
+    "imagenette": "ten classes of ImageNet: 9,469 training and 3,925 validation photographs",
     "synthetic": "generated shapes in ten classes, 32x32 pixels; needs no download",
 }
+_PHOTOGRAPHS = ("imagenet", "imagenette")
+_NO_FOLDERS: Mapping[str, Path] = {}
 
 
-@dataclass(frozen=True)
-class DatasetStatus:
-    """What can be said about a data set without opening it."""
-
-    name: str
-    description: str
-    prepared: bool
-    official: bool  # False as long as it is not prepared
-    images: int  # training and test together; 0 as long as it is not prepared
-    source: str  # where the contents came from; empty as long as it is not prepared
-    note: str  # why it is unofficial or unusable, or what would be prepared; may be empty
-
-
-def load(name: str, data_dir: Path) -> Dataset:
+def load(
+    name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS
+) -> Dataset | PhotoDataset:
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
-    Raises ConfigError when the name is unknown and DataError when there is nothing to load.
+    `folder:NAME` is the folder `folders[NAME]` if that says so, else NAME in `data_dir`. Raises
+    ConfigError when the name is unknown and DataError when there is nothing to load.
     """
-    _check_name(name)
+    parse_dataset(name)
+    if _of_photographs(name):
+        return load_photographs(name, data_dir, folders)
     if name == "synthetic":
         return synthetic.generate()
     folder = data_dir / name
@@ -60,21 +68,35 @@ def prepare(
     source: Path | None = None,
     *,
     download: bool = False,
+    size: Size = "160",
+    folders: Mapping[str, Path] = _NO_FOLDERS,
     progress: Callable[[str], None] = _log.info,
-) -> Dataset:
+) -> Dataset | PhotoDataset:
     """Turn a copy of the data set, whatever its form, into the verified cache `data_dir/name`.
 
     The copy is at `source`, on the network (`download`), or in `data_dir`. With none named, a cache
-    that verifies is kept; `progress` hears what is going on. Raises ConfigError when the name is
-    unknown or the options make no sense, DataError when there is no usable copy.
+    that verifies is kept; `progress` hears what is going on. Photographs stay as they are: a folder
+    is linked to and looked through. `size` is that of the Imagenette to download. Raises
+    ConfigError when the name is unknown or the options make no sense, DataError when there is no
+    usable copy.
     """
-    _check_name(name)
+    parse_dataset(name)
     if name == "synthetic":
         if source is not None or download:
             raise ConfigError("synthetic is generated; there is nothing to bring or download")
         return synthetic.verify_synthetic()
     if source is not None and download:
         raise ConfigError("either bring a copy or download one, not both")
+    if _of_photographs(name):
+        return prepare_photographs(
+            name,
+            data_dir,
+            source,
+            download=download,
+            size=size,
+            folders=folders,
+            progress=progress,
+        )
     if source is None:
         kept = _verified(name, data_dir / name)
         if kept is not None and (kept.identity.official or not download):
@@ -87,14 +109,24 @@ def prepare(
     return _prepare_cifar10(data_dir, source, progress, replace=True)
 
 
-def verify(name: str, data_dir: Path) -> Dataset:
+def verify(
+    name: str,
+    data_dir: Path,
+    folders: Mapping[str, Path] = _NO_FOLDERS,
+    *,
+    progress: Callable[[str], None] = _log.info,
+) -> Dataset | PhotoDataset:
     """Open the prepared data set and compare every byte with its checksums.
+
+    Of photographs, every one is decoded.
 
     Raises ConfigError when the name is unknown, DataError when it is missing or damaged.
     """
-    _check_name(name)
+    parse_dataset(name)
     if name == "synthetic":
         return synthetic.verify_synthetic()
+    if _of_photographs(name):
+        return verify_photographs(name, data_dir, folders, progress)
     folder = data_dir / name
     if not folder.exists():
         raise _missing(data_dir)
@@ -103,7 +135,14 @@ def verify(name: str, data_dir: Path) -> Dataset:
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """What there is in `data_dir`, read from the caches' records alone; raises nothing."""
-    return [_describe_cifar10(data_dir), _describe_synthetic()]
+    photographs = {name: DATASETS[name] for name in _PHOTOGRAPHS}
+    for name in found_folders(data_dir):
+        photographs[f"{FOLDER}{name}"] = "photographs of your own"
+    return [
+        _describe_cifar10(data_dir),
+        *(describe_photographs(name, text, data_dir, {}) for name, text in photographs.items()),
+        _describe_synthetic(),
+    ]
 
 
 def _describe_cifar10(data_dir: Path) -> DatasetStatus:
@@ -130,9 +169,7 @@ def _describe_cifar10(data_dir: Path) -> DatasetStatus:
         note = str(error).splitlines()[0]
     except OSError as error:
         note = str(error)
-    return DatasetStatus(
-        name, description, prepared=False, official=False, images=0, source="", note=note
-    )
+    return DatasetStatus.absent(name, description, note)
 
 
 def _describe_synthetic() -> DatasetStatus:
@@ -173,9 +210,8 @@ def _verified(name: str, folder: Path) -> Dataset | None:
         return None
 
 
-def _check_name(name: str) -> None:
-    if name not in DATASETS:
-        raise ConfigError(f"no data set is called {name!r}; {nearest(name, list(DATASETS))}")
+def _of_photographs(name: str) -> bool:
+    return name in _PHOTOGRAPHS or name.startswith(FOLDER)
 
 
 def _missing(data_dir: Path) -> DataError:

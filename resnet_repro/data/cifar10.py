@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from resnet_repro.data.archives import is_archive, unpack
 from resnet_repro.data.batches import TEST_BATCHES, TRAIN_BATCHES
 from resnet_repro.data.binary_version import ARCHIVE_MD5, read_binary_version
 from resnet_repro.data.dataset import Source, SourceFile
+from resnet_repro.data.downloads import digest, fetch
 from resnet_repro.data.image_folder import read_image_folder
 from resnet_repro.data.python_version import read_python_version
 from resnet_repro.errors import DataError
@@ -23,8 +20,6 @@ __all__ = ["find_source", "read_download", "read_source"]
 
 _BATCHES = TRAIN_BATCHES + TEST_BATCHES
 _ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-binary.tar")
-_TIMEOUT = 30  # seconds without an answer
-_BLOCK = 2**20  # bytes
 
 Reader = Callable[[Path], Source]
 
@@ -74,15 +69,8 @@ def read_download(data_dir: Path, scratch: Path, progress: Callable[[str], None]
     from torchvision.datasets import CIFAR10  # slow to import, so only when needed
 
     archive = data_dir / CIFAR10.filename
-    if not archive.is_file() or _digest(archive, "md5") != CIFAR10.tgz_md5:
-        progress(f"downloading {CIFAR10.url}")
-        partial = scratch / CIFAR10.filename
-        _download(CIFAR10.url, partial, progress)
-        if _digest(partial, "md5") != CIFAR10.tgz_md5:
-            raise DataError(
-                f"the download from {CIFAR10.url} is not the official archive; try again"
-            )
-        partial.replace(archive)
+    otherwise = "bring a copy with `resnet-repro data prepare cifar10 --from PATH` instead"
+    fetch(CIFAR10.url, CIFAR10.tgz_md5, archive, scratch, progress, otherwise)
     return replace(_read_archive(archive, scratch, progress), kind="download")
 
 
@@ -117,39 +105,10 @@ def _read_archive(archive: Path, scratch: Path, progress: Callable[[str], None])
             raise _not_recognised(archive)
         content_folder, read = found
         source = read(content_folder)
-    file = SourceFile(archive.name, archive.stat().st_size, _digest(archive, "sha256"))
-    if read is read_binary_version and _digest(archive, "md5") == ARCHIVE_MD5:
+    file = SourceFile(archive.name, archive.stat().st_size, digest(archive, "sha256"))
+    if read is read_binary_version and digest(archive, "md5") == ARCHIVE_MD5:
         return replace(source, files=(file,), official=True, note="")
     return replace(source, files=(file,))
-
-
-def _open(url: str) -> Any:
-    """The answer to a request for torchvision's own address of the archive."""
-    return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
-
-
-def _download(url: str, path: Path, progress: Callable[[str], None]) -> None:
-    try:
-        with _open(url) as answer, path.open("wb") as file:
-            expected = int(answer.headers.get("Content-Length") or 0)
-            received, reported = 0, 0
-            while block := answer.read(_BLOCK):
-                file.write(block)
-                received += len(block)
-                if expected and received * 10 // expected > reported:
-                    reported = received * 10 // expected
-                    progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(
-            f"cannot download {url}: {reason}\n"
-            "bring a copy with `resnet-repro data prepare cifar10 --from PATH` instead"
-        ) from error
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _not_recognised(path: Path) -> DataError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_photos import WritePhotos, photo
 from PIL import Image
 
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
@@ -80,6 +81,31 @@ def write_images(tmp_path: Path) -> WriteImages:
                     colour = (20 * index, 10 * number, 100 if part == "train" else 200)
                     path = folder / part / name / f"{number:03d}.{suffix}"
                     Image.new("RGB", (32, 32), colour).save(path)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def write_photos(tmp_path: Path) -> WritePhotos:
+    """A function that writes train/<class>/ and val/<class>/ with photographs of various sizes."""
+
+    def write(
+        classes: Sequence[str] = ("ant", "bee"),
+        train: int = 3,
+        val: int = 2,
+        name: str = "photos",
+        suffix: str = "png",
+    ) -> Path:
+        folder = tmp_path / name
+        for part, count in (("train", train), ("val", val)):
+            for index, label in enumerate(classes):
+                (folder / part / label).mkdir(parents=True)
+                for number in range(count):
+                    seed = 100 * index + number + (50 if part == "val" else 0)
+                    size = (40 + 7 * number, 60 - 9 * index)
+                    path = folder / part / label / f"{part}-{label}-{number}.{suffix}"
+                    photo(seed, *size).save(path)
         return folder
 
     return write

@@ -1,0 +1,352 @@
+"""`data prepare`, `verify` and `list` for photographs, through the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_up_photos import WritePhotos
+
+from resnet_repro import data
+from resnet_repro.cli import main
+from resnet_repro.data.photos import PhotoDataset
+from resnet_repro.errors import ConfigError, DataError
+
+Command = Callable[..., tuple[int, str, str]]
+CLASSES = ("n01440764", "n02102040")
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Command:
+    """Run `resnet-repro data ARGUMENTS` on `tmp_path/data`: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESNET_REPRO_DATA", "data")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resnet-repro", "data", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def listed(command: Command) -> dict[str, dict[str, object]]:
+    code, out, _ = command("list", "--json")
+    assert code == 0
+    return {status["name"]: status for status in json.loads(out)}
+
+
+def test_nothing_there(command: Command) -> None:
+    statuses = listed(command)
+    assert list(statuses) == ["cifar10", "imagenet", "imagenette", "synthetic"]
+    for name in ("imagenet", "imagenette"):
+        assert not statuses[name]["prepared"]
+        code, out, err = command("verify", name)
+        assert (code, out) == (3, "")
+        assert f"data prepare {name} --from PATH" in err
+        assert "--dataset synthetic" in err
+        assert len(err.splitlines()) == 2
+    code, _, err = command("verify", "folder:birds")
+    assert code == 3
+    assert "no folder data/birds" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_imagenette_in_the_data_folder(
+    command: Command, write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    write_photos(CLASSES, name="data/imagenette2-160")
+    note = listed(command)["imagenette"]["note"]
+    assert "imagenette2-160 when first used" in str(note)
+    code, out, _ = command("prepare", "imagenette")
+    assert code == 0
+    assert out.startswith("imagenette: unofficial, 6 training and 4 validation images\nsha256 ")
+    assert "imagenette2-160" in out
+    status = listed(command)["imagenette"]
+    assert (status["prepared"], status["official"], status["images"]) == (True, False, 10)
+    write_photos(CLASSES, name="data/imagenette2", train=4)  # of several, the best is taken
+    assert len(data.load("imagenette", tmp_path / "data").train) == 8  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["imagenette", "imagenet", "folder:birds"])
+def test_a_folder_that_is_brought_is_linked_to(
+    command: Command, write_photos: WritePhotos, tmp_path: Path, name: str
+) -> None:
+    folder = write_photos(CLASSES, name="elsewhere/copy")
+    code, out, err = command("prepare", name, "--from", str(folder))
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{name}: unofficial, 6 training and 4 validation images",
+    )
+    assert "decoding 10 images" in err
+    link = tmp_path / "data" / name.removeprefix("folder:")
+    assert link.resolve() == folder.resolve()
+    assert listed(command)[name]["prepared"]
+    assert command("verify", name)[0] == 0
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "val" / "n01440764" / "val-n01440764-0.png").unlink()
+    assert command("prepare", name, "--from", str(tmp_path / "other"))[0] == 0
+    assert listed(command)[name]["images"] == 9
+    link.unlink()
+    write_photos(CLASSES, name=f"data/{link.name}")
+    code, _, err = command("prepare", name, "--from", str(folder))
+    assert code == 3
+    assert "in the way" in err
+
+
+def test_folder_by_its_path(command: Command, write_photos: WritePhotos, tmp_path: Path) -> None:
+    folder = write_photos(CLASSES, name="elsewhere/birds")
+    code, out, _ = command("prepare", f"folder:{folder}")
+    assert code == 0
+    assert out.startswith("folder:birds: unofficial, 6 training")
+    assert str(tmp_path) not in out
+    code, _, err = command("prepare", "folder:birds")  # by its name it belongs into the data folder
+    assert code == 3
+    assert "`--dataset folder:PATH` says where it is" in err
+
+
+def test_bad_folders_end_in_one_line(command: Command, write_photos: WritePhotos) -> None:
+    folder = write_photos(("cat",))
+    (folder / "val" / "dog").mkdir()
+    for verb in ("prepare", "verify"):
+        code, out, err = command(verb, f"folder:{folder}", "--quiet")
+        assert (code, out) == (3, "")
+        assert err == f"resnet-repro: {folder}/train has only one class, cat: two are needed\n"
+
+
+def test_broken_images_are_all_named(command: Command, write_photos: WritePhotos) -> None:
+    folder = write_photos(("cat", "dog"))
+    for name in ("train/cat/train-cat-1.png", "val/dog/val-dog-0.png"):
+        (folder / name).write_bytes(b"oh no")
+    code, _, err = command("verify", f"folder:{folder}")
+    assert code == 3
+    last = err.splitlines()[-1]
+    assert "2 images are broken" in last
+    assert last.endswith("train/cat/train-cat-1.png: not an image, or damaged")
+    assert "val/dog/val-dog-0.png: not an image, or damaged" in err
+
+
+def test_verify_notices_changes(
+    command: Command, write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    folder = write_photos(CLASSES, name="data/birds")
+    assert command("prepare", "folder:birds")[0] == 0
+    target = folder / "train" / CLASSES[0] / f"train-{CLASSES[0]}-0.png"
+    shutil.copy(folder / "train" / CLASSES[1] / f"train-{CLASSES[1]}-0.png", target)
+    assert len(data.load("folder:birds", tmp_path / "data").train) == 6  # type: ignore[union-attr]
+    code, _, err = command("verify", "folder:birds")
+    assert code == 3
+    assert "has changed since it was first used" in err
+    assert command("prepare", "folder:birds")[0] == 0
+    assert command("verify", "folder:birds")[0] == 0
+
+
+def serve_imagenette(folder: Path, monkeypatch: pytest.MonkeyPatch, official: bool = True) -> Path:
+    """Pack `folder` as the archive that torchvision is told to be the official one."""
+    from torchvision.datasets import Imagenette
+
+    archive = folder.parent / "served" / "imagenette2-320.tgz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "imagenette2-320")
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest() if official else "0" * 32
+    known = Imagenette._ARCHIVES | {"320px": (archive.as_uri(), md5)}
+    monkeypatch.setattr(Imagenette, "_ARCHIVES", known)
+    return archive
+
+
+def test_download(
+    command: Command,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve_imagenette(write_photos(CLASSES), monkeypatch)
+    code, out, _ = command("prepare", "imagenette", "--download", "--size", "320")
+    assert code == 0
+    assert out.startswith("imagenette: official, 6 training and 4 validation images\n")
+    assert len(out.splitlines()) == 2  # nothing to note
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {
+        ".photographs",
+        "imagenette2-320",
+        "imagenette2-320.tgz",
+    }
+    for _ in range(2):  # it stays official, prepared again or verified, as long as it is the same
+        assert listed(command)["imagenette"]["official"]
+        assert command("verify", "imagenette")[1].startswith("imagenette: official")
+        assert command("prepare", "imagenette", "--download", "--size", "320px")[0] == 0
+    (tmp_path / "data" / "imagenette2-320" / "val" / CLASSES[0] / "new.png").touch()
+    identity = data.load("imagenette", tmp_path / "data").identity
+    assert not identity.official
+    assert "unofficial" in identity.note
+
+
+def test_download_of_something_else(
+    command: Command, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_imagenette(write_photos(CLASSES), monkeypatch, official=False)
+    code, _, err = command("prepare", "imagenette", "--download", "--size", "320", "--quiet")
+    assert code == 3
+    assert "is not the official archive" in err
+    assert not listed(command)["imagenette"]["prepared"]
+
+
+@pytest.mark.parametrize("place", ["from", "data"])
+def test_archive_of_imagenette(
+    command: Command,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    archive = serve_imagenette(write_photos(CLASSES), monkeypatch)
+    if place == "data":
+        (tmp_path / "data").mkdir()
+        archive = archive.rename(tmp_path / "data" / archive.name)
+        assert "still packed" in str(listed(command)["imagenette"]["note"])
+        code, _, err = command("verify", "imagenette")
+        assert (code, len(err.splitlines())) == (3, 1)
+        code, out, _ = command("prepare", "imagenette")
+    else:
+        code, out, _ = command("prepare", "imagenette", "--from", str(archive))
+    assert code == 0
+    assert out.startswith("imagenette: official")
+    code, _, err = command("prepare", "imagenette", "--from", str(archive))
+    assert code == 3
+    assert "in the way" in err
+
+
+def test_archive_of_something_else(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("cats and dogs")
+    with tarfile.open(tmp_path / "thesis.tar", "w") as tar:
+        tar.add(tmp_path / "thesis.txt", "thesis.txt")
+    for name in ("thesis.txt", "thesis.tar"):
+        code, _, err = command("prepare", "imagenette", "--from", name, "--quiet")
+        assert (code, len(err.splitlines())) == (3, 1)
+        assert name in err
+    assert not list((tmp_path / "data").iterdir())
+
+
+def pack_imagenet(folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three official tar files, of a small ImageNet, with torchvision told their checksums."""
+    from test_data_photo_folder import write_devkit
+    from torchvision.datasets import imagenet
+
+    target.mkdir(parents=True)
+    scratch = folder.parent / "scratch"
+    scratch.mkdir()
+    with tarfile.open(target / "ILSVRC2012_img_train.tar", "w") as train:
+        for path in sorted((folder / "train").iterdir()):
+            with tarfile.open(scratch / f"{path.name}.tar", "w") as tar:
+                for image in path.iterdir():
+                    tar.add(image, image.name)
+            train.add(scratch / f"{path.name}.tar", f"{path.name}.tar")
+    wnids = []
+    with tarfile.open(target / "ILSVRC2012_img_val.tar", "w") as val:
+        for number, image in enumerate(sorted((folder / "val").rglob("*.JPEG")), start=1):
+            wnids.append(image.parent.name)
+            val.add(image, f"ILSVRC2012_val_{number:08d}.JPEG")
+    devkit = write_devkit(scratch, wnids)
+    with tarfile.open(target / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as tar:
+        tar.add(devkit, devkit.name)
+    known = {
+        part: (name, hashlib.md5((target / name).read_bytes()).hexdigest())
+        for part, (name, _) in imagenet.ARCHIVE_META.items()
+    }
+    monkeypatch.setattr(imagenet, "ARCHIVE_META", known)
+
+
+@pytest.mark.parametrize("place", ["tars", "data", "data/imagenet"])
+def test_official_tars_of_imagenet(
+    command: Command,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    folder = write_photos(CLASSES, suffix="JPEG", name="small")
+    pack_imagenet(folder, tmp_path / place, monkeypatch)
+    if place == "tars":
+        code, out, err = command("prepare", "imagenet", "--from", str(tmp_path / place))
+    else:
+        assert "still packed" in str(listed(command)["imagenet"]["note"])
+        code, out, err = command("prepare", "imagenet")
+    assert code == 0
+    assert "checking and unpacking ILSVRC2012_img_train.tar" in err
+    assert out.startswith("imagenet: official, 6 training and 4 validation images")
+    dataset = data.load("imagenet", tmp_path / "data")
+    assert isinstance(dataset, PhotoDataset)
+    assert dataset.classes == CLASSES
+    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
+    assert not [p for p in (tmp_path / "data").iterdir() if "unpacking" in p.name and p.is_dir()]
+
+
+def test_tars_that_are_not_the_official_ones(
+    command: Command,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pack_imagenet(
+        write_photos(CLASSES, suffix="JPEG", name="small"), tmp_path / "tars", monkeypatch
+    )
+    with (tmp_path / "tars" / "ILSVRC2012_img_train.tar").open("ab") as file:
+        file.write(b"\0" * 512)
+    code, _, err = command("prepare", "imagenet", "--from", "tars", "--quiet")
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "ILSVRC2012_img_train.tar" in err
+    assert not (tmp_path / "data" / "imagenet").exists()
+
+
+def test_options_that_make_no_sense(command: Command, tmp_path: Path) -> None:
+    for name in ("imagenet", "folder:birds"):
+        code, _, err = command("prepare", name, "--download")
+        assert code == 2
+        assert "cannot be downloaded" in err
+    assert command("prepare", "imagenette", "--download", "--size", "640")[0] == 2
+    assert command("prepare", "imagenette", "--download", "--from", "x")[0] == 2
+    assert command("prepare", "imagenette", "--from", "nowhere")[0] == 3
+    with pytest.raises(ConfigError, match="letters, digits"):
+        data.load("folder:no/path", tmp_path)
+
+
+def test_folders_in_the_data_folder_are_listed(
+    command: Command, write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    write_photos(name="data/birds")
+    write_photos(name="data/no name")  # which cannot be one of a data set
+    (tmp_path / "data" / "papers").mkdir()
+    assert list(listed(command)) == [
+        "cifar10",
+        "imagenet",
+        "imagenette",
+        "folder:birds",
+        "synthetic",
+    ]
+
+
+def test_leftover_of_a_killed_unpacking_makes_way(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_imagenet(
+        write_photos(CLASSES, suffix="JPEG", name="small"), tmp_path / "data", monkeypatch
+    )
+    leftover = tmp_path / "data" / ".imagenet-unpacking" / "train" / "n01440764"
+    leftover.mkdir(parents=True)
+    (leftover / "half.JPEG").touch()
+    dataset = data.prepare("imagenet", tmp_path / "data")
+    assert isinstance(dataset, PhotoDataset)
+    assert len(dataset.train) == 6
+    with pytest.raises(DataError, match="in the way"):
+        data.prepare("imagenet", tmp_path / "data", tmp_path / "data")

@@ -1,0 +1,248 @@
+"""Batches from worker processes: what is in them, whoever makes them, and how they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_photos import WritePhotos, nearly
+from PIL import Image
+from torchvision.transforms import functional as reference
+
+from resnet_repro import data
+from resnet_repro.data import holding
+from resnet_repro.data.crop_draws import draw_crops
+from resnet_repro.data.photo_loader import CropBatch, TestViews, TrainingCrops
+from resnet_repro.data.photos import FilePhotos, HeldPhotos, PhotoDataset
+from resnet_repro.data.workers import Stopped
+from resnet_repro.errors import DataError
+from resnet_repro.recipe import Photographs
+
+SIZES = Photographs(
+    crop=32, shorter_side=(37, 69), test_shorter_side=37, multi_scale=(32, 37), colour_std=0.1
+)
+
+
+class Order:
+    """The photographs one after another, over and over, 12 at a time."""
+
+    seed = 3
+
+    def __init__(self, images: int) -> None:
+        self._count = images
+
+    def batch(self, iteration: int) -> Order:
+        self.images = torch.arange(12 * iteration, 12 * iteration + 12) % self._count
+        return self
+
+
+@pytest.fixture
+def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
+    return load(write_photos(train=8), tmp_path)
+
+
+def load(folder: Path, tmp_path: Path) -> PhotoDataset:
+    dataset = data.load("folder:photos", tmp_path / "data", {"photos": folder})
+    assert isinstance(dataset, PhotoDataset)
+    return dataset
+
+
+def same(one: CropBatch, other: CropBatch) -> bool:
+    return all(torch.equal(getattr(one, f), getattr(other, f)) for f in vars(one))
+
+
+def joined(parts: list[CropBatch]) -> CropBatch:
+    return CropBatch(*(torch.cat([getattr(p, f) for p in parts]) for f in vars(parts[0])))
+
+
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+
+
+def test_a_batch_is_what_it_says(photos: PhotoDataset) -> None:
+    with TrainingCrops(photos.train, Order(16), SIZES, workers=0) as crops:
+        batch = crops.batch(2)
+    assert batch.images.shape == (12, 32, 32, 3)
+    assert batch.images.dtype == torch.uint8
+    draw = draw_crops(3, 2, 12, SIZES)
+    for position in range(12):
+        index = (24 + position) % 16
+        side = int(draw.sides[position])
+        image = reference.resize(Image.fromarray(photos.train.pixels(index)), [side])
+        down, across = draw.fractions[position]
+        top, left = int(down * (image.height - 31)), int(across * (image.width - 31))
+        expected = np.asarray(image)[top : top + 32, left : left + 32]
+        assert nearly(batch.images[position].numpy(), expected)
+        assert batch.labels[position] == photos.train.labels[index]
+    assert torch.equal(batch.mirrored, torch.from_numpy(draw.mirrored))
+    assert torch.equal(batch.colour, torch.from_numpy(draw.alphas))
+
+
+def test_draws_are_uniform_and_differ_between_iterations() -> None:
+    draws = [draw_crops(0, iteration, 500, SIZES) for iteration in range(40)]
+    sides = np.concatenate([draw.sides for draw in draws])
+    counts = np.bincount(sides)[37:]
+    assert (sides.min(), sides.max()) == SIZES.shorter_side
+    assert 450 < counts.min() <= counts.max() < 770  # of 606 expected
+    assert np.mean([draw.mirrored.mean() for draw in draws]) == pytest.approx(0.5, abs=0.02)
+    assert np.concatenate([d.alphas for d in draws]).std(axis=0) == pytest.approx(0.1, abs=0.003)
+    assert not (draws[0].sides == draws[1].sides).all()
+    assert not (draw_crops(1, 0, 500, SIZES).sides == draws[0].sides).all()
+
+
+def test_switching_one_thing_off_leaves_the_others_as_they_were() -> None:
+    changed = SIZES.model_copy(update={"mirror": False, "colour_std": 0.0})
+    plain, full = draw_crops(0, 5, 50, changed), draw_crops(0, 5, 50, SIZES)
+    assert not plain.mirrored.any()
+    assert not plain.alphas.any()
+    assert (plain.sides == full.sides).all()
+    assert (plain.fractions == full.fractions).all()
+
+
+def test_workers_memory_and_slices_do_not_show(
+    photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrainingCrops(photos.train, Order(16), SIZES, workers=0) as crops:
+        assert isinstance(crops.photos, HeldPhotos)
+        expected = [crops.batch(iteration) for iteration in range(4)]
+    monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+    photos.train.held = None
+    with TrainingCrops(photos.train, Order(16), SIZES, workers=2) as crops:
+        assert isinstance(crops.photos, FilePhotos)
+        for iteration in (0, 1, 2, 3, 1, 3, 2):  # in order, then as after a resumption
+            assert same(crops.batch(iteration), expected[iteration])
+    slices = [TrainingCrops(photos.train, Order(16), SIZES, 0, (r, 3)) for r in range(3)]
+    assert same(joined([part.batch(1) for part in slices]), expected[1])
+    with pytest.raises(ValueError, match="slice 0 of 5"):
+        TrainingCrops(photos.train, Order(16), SIZES, 0, (0, 5))
+
+
+def test_a_batch_is_not_overwritten_by_later_ones(photos: PhotoDataset) -> None:
+    with TrainingCrops(photos.train, Order(16), SIZES, workers=1) as crops:
+        first = crops.batch(0)
+        before = first.images.clone()
+        for iteration in range(1, 12):
+            crops.batch(iteration)
+        assert torch.equal(first.images, before)
+
+
+def test_small_arrays_are_photographs_too() -> None:
+    dataset = data.photos_of(data.load("synthetic", Path("nowhere")))  # type: ignore[arg-type]
+    with TrainingCrops(dataset.train, Order(16), SIZES) as crops:
+        assert len(crops._pool) == 0  # not worth a process
+        here = crops.batch(1)
+    with TrainingCrops(dataset.train, Order(16), SIZES, workers=1) as crops:
+        assert same(crops.batch(1), here)
+    assert dataset.train.pixels(5).shape == (32, 32, 3)
+
+
+def break_photo(photos: PhotoDataset, index: int) -> None:
+    assert isinstance(photos.train, FilePhotos)
+    path = photos.train.root / photos.train.names[index]
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_photo_is_named(photos: PhotoDataset, no_memory: None, workers: int) -> None:
+    break_photo(photos, 13)
+    with TrainingCrops(photos.train, Order(16), SIZES, workers=workers) as crops:
+        crops.batch(0)
+        with pytest.raises(DataError, match=r"^train/bee/train-bee-5\.png: damaged"):
+            crops.batch(1)
+
+
+def test_broken_photo_is_named_when_decoding_into_memory(photos: PhotoDataset) -> None:
+    break_photo(photos, 13)
+    with pytest.raises(DataError, match=r"^train/bee/train-bee-5\.png: damaged"):
+        TrainingCrops(photos.train, Order(16), SIZES, workers=1)
+
+
+def test_memory_holds_the_same_photographs(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_photos(train=40)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = folder / "train" / "ant" / "train-ant-3.png"
+    Image.new("RGB", (60, 61)).save(turned, exif=exif)
+    chunks = turned.read_bytes()
+    # Where Pillow does not put it, but others may: after the pixels. The header says 60x61.
+    start = chunks.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(chunks[start : start + 4])
+    last = chunks.index(b"IEND") - 4
+    moved = chunks[:start] + chunks[end:last] + chunks[start:end] + chunks[last:]
+    turned.write_bytes(moved)
+    photos = load(folder, tmp_path).train
+    told: list[str] = []
+    monkeypatch.setattr(holding, "_CHUNK", 11)
+    held = holding.hold(photos, 2, told.append)
+    assert isinstance(held, HeldPhotos)
+    assert holding.hold(photos, 2, told.append) is held
+    assert len(told) == 1
+    assert "decoding 80 photographs" in told[0]
+    for index in range(80):
+        assert (held.pixels(index) == photos.pixels(index)).all()
+    names = list(photos.names)
+    assert held.pixels(names.index("train/ant/train-ant-3.png")).shape == (60, 61, 3)
+
+
+def test_photographs_that_do_not_fit_stay_in_files(photos: PhotoDataset, no_memory: None) -> None:
+    told: list[str] = []
+    assert holding.hold(photos.train, 0, told.append) is photos.train
+    assert holding.hold(photos.train, 0, told.append) is photos.train
+    assert len(told) == 1
+    assert "on the fly" in told[0]
+
+
+def test_decoding_can_be_stopped(photos: PhotoDataset) -> None:
+    with pytest.raises(Stopped):
+        holding.hold(photos.train, 1, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("held", [False, True])
+def test_views_are_torchvisions(
+    photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch, workers: int, held: bool
+) -> None:
+    if not held:
+        monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+    images = [Image.fromarray(photos.test.pixels(index)) for index in range(len(photos.test))]
+    resized = [reference.resize(image, [37]) for image in images]
+    expected = {
+        "centre": [[reference.center_crop(image, 32)] for image in resized],
+        "five": [reference.five_crop(image, 32) for image in resized],
+    }
+    for name, crops in expected.items():
+        with TestViews(photos.test, SIZES, name, chunk=3, workers=workers) as views:  # type: ignore[arg-type]
+            for _ in range(2):  # as often as one likes
+                chunks = list(views)
+                assert [chunk.first for chunk in chunks] == [0, 3]
+                labels = torch.cat([chunk.labels for chunk in chunks])
+                assert labels.tolist() == photos.test.labels.tolist()
+                pixels = torch.cat([c.crops for c in chunks if c.crops is not None])
+                wanted = np.array([[np.asarray(crop) for crop in some] for some in crops])
+                assert (pixels.numpy() == wanted).all()
+    with TestViews(photos.test, SIZES, "whole", side=50, workers=workers) as views:
+        whole = [image for chunk in views for image in chunk.images or []]
+    for image, pixels in zip(images, whole, strict=True):
+        assert (pixels == np.asarray(reference.resize(image, [50]))).all()
+
+
+def test_views_can_be_left_early_and_stopped(photos: PhotoDataset) -> None:
+    stop = False
+    with TestViews(
+        photos.test, SIZES, "centre", chunk=1, workers=1, should_stop=lambda: stop
+    ) as views:
+        first = next(iter(views))
+        again = next(iter(views))
+        assert first.crops is not None
+        assert again.crops is not None
+        assert torch.equal(first.crops, again.crops)
+        chunks = iter(views)
+        next(chunks)
+        stop = True
+        with pytest.raises(Stopped):
+            list(chunks)
