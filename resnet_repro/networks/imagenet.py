@@ -66,9 +66,12 @@ class ImageNetNetwork(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(channels, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of a batch of images."""
+    def features(self, x: Tensor) -> Tensor:
+        """The final map [N, channels, ceil(H / 32), ceil(W / 32)] of a batch of images."""
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(pool_and_flatten(x))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        return self.fc(pool_and_flatten(self.features(x)))

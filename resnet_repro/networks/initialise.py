@@ -18,8 +18,9 @@ def initialise(
 ) -> None:
     """Draw all weights of `network` (on the CPU) from `seed`, the same on every machine.
 
-    Convolutions: normal with variance 2 / fan. BN: scale one, shift zero. Classifier: normal with
-    variance 2 / fan-in and zero bias, or PyTorch's uniform in +-1/sqrt(fan-in) for both.
+    Convolutions: normal with variance 2 / fan, and zero bias where they have one (VGG-16). BN:
+    scale one, shift zero. Classifier: normal with variance 2 / fan-in and zero bias, or PyTorch's
+    uniform in +-1/sqrt(fan-in) for both.
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_in", "fan_out"] = "fan_in" if convolution == "he-fan-in" else "fan_out"
@@ -28,6 +29,8 @@ def initialise(
             nn.init.kaiming_normal_(
                 module.weight, mode=fan, nonlinearity="relu", generator=generator
             )
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

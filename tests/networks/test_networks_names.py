@@ -13,14 +13,14 @@ OPTIONS = ("A", "B", "C")
 
 
 def cifar_names(depth: int) -> list[NetworkName]:
-    residual = [NetworkName(True, depth, "cifar", option) for option in OPTIONS]
-    return [NetworkName(False, depth, "cifar", None), *residual]
+    residual = [NetworkName("resnet", depth, "cifar", option) for option in OPTIONS]
+    return [NetworkName("plain", depth, "cifar"), *residual]
 
 
 def imagenet_names(depth: int) -> list[NetworkName]:
     strides = (False,) if depth in (18, 34) else (False, True)
     return [
-        NetworkName(option is not None, depth, "imagenet", option, stride)
+        NetworkName("resnet" if option else "plain", depth, "imagenet", option, stride)
         for option in (None, *OPTIONS)
         for stride in strides
     ]
@@ -29,6 +29,7 @@ def imagenet_names(depth: int) -> list[NetworkName]:
 EVERY_NAME = [name for n in range(1, 301) for name in cifar_names(6 * n + 2)] + [
     name for depth in IMAGENET_DEPTHS for name in imagenet_names(depth)
 ]
+EVERY_NAME.append(NetworkName("vgg", 16, "imagenet"))
 
 
 def test_every_network_is_read_back_from_its_own_name() -> None:
@@ -51,6 +52,7 @@ def test_every_network_is_read_back_from_its_own_name() -> None:
         ("resnet-50", "resnet-50", "imagenet", "B", True),
         ("resnet-50-b", "resnet-50", "imagenet", "B", True),
         ("resnet-101-a", "resnet-101-a", "imagenet", "A", True),
+        ("VGG-16", "vgg-16", "imagenet", None, False),
         (" ResNet-20 ", "resnet-20", "cifar", "A", True),
     ],
 )
@@ -130,7 +132,8 @@ def test_the_shallowest_suggestion_is_8_layers(depth: int) -> None:
         ("resnet-50-cifar-v1.5", "only 50, 101 and 152"),
         ("resnet-101-cifar", r"6n\+2 layers .*98, 104"),
         ("resnet-34-d", "resnet-34-a"),
-        ("vgg-16", "unknown network 'vgg-16'"),
+        ("vgg-19", "vgg-16"),
+        ("vgg-16-b", "vgg-16"),
         ("resnet-020", "unknown network"),
         ("resnet-٢٠", "unknown network"),
         ("resnet--20", "unknown network"),

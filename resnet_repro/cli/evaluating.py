@@ -1,0 +1,217 @@
+"""`resnet-repro evaluate`: test a run, or somebody else's weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resnet_repro.cli.common import choice, open_store, print_json, print_table, start_logging
+from resnet_repro.cli.options import (
+    DATA,
+    RESULTS,
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    QuietOption,
+    ResultsOption,
+    VerboseOption,
+)
+
+if TYPE_CHECKING:
+    from resnet_repro.evaluation import Input, Options, Outcome
+    from resnet_repro.names import DatasetChoice
+    from resnet_repro.store import Store, StoredRun
+
+__all__ = ["evaluate"]
+
+INTERRUPTED = 130
+KINDS = ("torchvision", "paper")
+CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
+PAPER_CROP = 224
+
+
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE",
+            help="A run (its id, the beginning of it, or its folder), or a file of weights: a "
+            "state dict as torchvision's, from torch.save or .safetensors.",
+        ),
+    ],
+    network: Annotated[
+        str | None, typer.Option("--network", help="Which network a FILE's weights are of.")
+    ] = None,
+    crops: Annotated[
+        str, typer.Option("--crops", help="1 (centre), 10 or multi (scales); several: 1,10,multi.")
+    ] = "1",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="What to test a FILE on: imagenet (the default), imagenette, folder:PATH or "
+            "synthetic. For a RUN on folder:NAME: where that is.",
+        ),
+    ] = None,
+    data_dir: DataDirOption = DATA,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
+            "deviations; the default) or paper (0 to 255, per-pixel mean of the training set).",
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option("--mean", help="Subtract R,G,B of 0 to 255 instead of what --input says."),
+    ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            "--crop", min=32, max=1024, help="A FILE's crop, if not 224; other sizes scale with it."
+        ),
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Store a FILE's errors in the results folder.")
+    ] = False,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Test a trained network: top-1 and top-5 errors over the validation part.
+
+    A run's errors on photographs are stored with it. Weights in a file are read without executing
+    anything in it. torchvision's ResNet-50, 101 and 152 are resnet-50-v1.5 and so on: their stride
+    is in the 3x3.
+
+    \b
+    Examples:
+      resnet-repro evaluate resnet-18-a-imagenette-short-s0 --crops 1,10
+      resnet-repro evaluate resnet50.pth --network resnet-50-v1.5 --crops 10
+      resnet-repro evaluate vgg16.pth --network vgg-16 --crops multi --record
+      resnet-repro evaluate resnet18.pth --network resnet-18-b --dataset imagenette
+    """
+    from typing import get_args
+
+    from resnet_repro.names import choose_dataset
+    from resnet_repro.spec import Precision
+
+    wanted = [choice("--crops", one.strip(), list(CROPS)) for one in crops.split(",")]
+    views = [CROPS[one] for one in dict.fromkeys(wanted)]
+    choice("--precision", precision, get_args(Precision))
+    choice("--input", given, KINDS)
+    chosen = choose_dataset(dataset) if dataset is not None else None
+    store = open_store(results)
+    start_logging(verbose, quiet)
+    with _options(data_dir, views, device, precision, quiet) as options:
+        from resnet_repro.evaluation import evaluate_run, find_target
+
+        found = find_target(target, store)
+        if isinstance(found, Path):
+            expected = _input(given, mean, crop)
+            where = store if record else None
+            outcome = _evaluate_file(found, network, chosen, expected, options, where)
+        else:
+            _check_run(found, network, {"--input": given, "--mean": mean, "--crop": crop})
+            outcome = evaluate_run(found, options, chosen)
+    if as_json:
+        print_json(outcome.to_dict())
+    else:
+        _print(outcome)
+
+
+@contextmanager
+def _options(
+    data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
+) -> Iterator[Options]:
+    """How to evaluate; a signal meanwhile ends the command with its exit code."""
+    from resnet_repro.stop import StopFlag
+
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    with StopFlag() as stop:
+        from resnet_repro.evaluation import Options
+        from resnet_repro.training.evaluate import EvaluationStopped
+
+        asked: Any = views
+        try:
+            yield Options(data_dir, asked, device, precision, lambda: stop.reason is not None, tell)
+        except EvaluationStopped:
+            typer.echo("resnet-repro: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _input(given: str | None, mean: str | None, crop: int | None) -> Input:
+    from resnet_repro.evaluation import Input, parse_mean
+
+    kind: Any = given or KINDS[0]
+    return Input(kind, parse_mean(mean) if mean is not None else None, crop or PAPER_CROP)
+
+
+def _evaluate_file(
+    path: Path,
+    network: str | None,
+    chosen: DatasetChoice | None,
+    expected: Input,
+    options: Options,
+    record_in: Store | None,
+) -> Outcome:
+    from resnet_repro.errors import ConfigError
+    from resnet_repro.evaluation import evaluate_weights, record
+    from resnet_repro.names import choose_dataset
+    from resnet_repro.networks.weights import read_weights
+    from resnet_repro.provenance import command_line
+
+    if network is None:
+        raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
+    weights = read_weights(path)
+    chosen = chosen or choose_dataset("imagenet")
+    outcome = evaluate_weights(weights, network, chosen, expected, options)
+    if record_in is None:
+        return outcome
+    return record(record_in, outcome, weights, chosen.name, command_line(sys.argv[1:]))
+
+
+def _check_run(found: StoredRun, network: str | None, for_files: dict[str, object]) -> None:
+    """Refuse what only makes sense for a file of weights."""
+    from resnet_repro.errors import ConfigError
+    from resnet_repro.names import parse_network
+
+    own = found.run.network if found.run else None
+    if network is not None and str(parse_network(network)) != own:
+        raise ConfigError(f"{found.id} is a run of {own}, not of {network}; leave out --network")
+    for option, value in for_files.items():
+        if value is not None:
+            raise ConfigError(f"{option} is for a FILE of weights, and {found.id} is a run")
+
+
+def _print(outcome: Outcome) -> None:
+    images = outcome.rows[0].images
+    typer.echo(
+        f"{outcome.network}, {outcome.what}: {images:,} validation images of "
+        f"{outcome.identity.name}, {outcome.precision}"
+    )
+    print_table(
+        ["views", "top-1 %", "top-5 %", "loss"],
+        [
+            [row.views, f"{row.top1_error:.2f}", f"{row.top5_error:.2f}", f"{row.loss:.4f}"]
+            for row in outcome.rows
+        ],
+    )
+    typer.echo(f"input: {outcome.input}")
+    for note in outcome.notes:
+        typer.echo(f"note: {note}")
+    if outcome.stored:
+        typer.echo(f"wrote {outcome.stored}")

@@ -1,0 +1,180 @@
+"""Testing a run: the weights of its checkpoint, on the data set that it was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnet_repro.errors import ConfigError, DataError, StoreError
+from resnet_repro.evaluation.options import Options
+from resnet_repro.evaluation.outcome import Outcome, explained, row_of
+from resnet_repro.names import DatasetChoice
+from resnet_repro.spec import Run, Views
+from resnet_repro.store import BatchNorm, EvaluationRow, StoredRun
+from resnet_repro.training import (
+    Backend,
+    CheckpointError,
+    Feed,
+    build_for,
+    choose_backend,
+    make_feed,
+    unpack,
+)
+from resnet_repro.training.evaluate import EvaluationStopped
+from resnet_repro.training.photo_feed import PhotoFeed
+from resnet_repro.training.views import scores
+
+__all__ = ["evaluate_run"]
+
+
+def evaluate_run(
+    stored: StoredRun, options: Options, choice: DatasetChoice | None = None
+) -> Outcome:
+    """Measure a run's errors; those of a finished run on photographs are stored with it.
+
+    Args:
+        stored: the run. Its checkpoint and its configuration have to be there.
+        options: which views, and how.
+        choice: where its data set is, if the command line says so.
+
+    Raises:
+        ConfigError: views that the run's images do not have, or another data set than the run's.
+        StoreError: the weights are not here, or the results cannot be written.
+        DataError: the data set is missing, or is not the copy that the run was trained on.
+        EvaluationStopped: `options.should_stop` said so; what was measured before is stored.
+    """
+    run = stored.run
+    if run is None:
+        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
+    _check(run, options, choice)
+    state = _newest_state(stored, run)
+    dataset = options.load(run.dataset, choice)
+    if state.get("data", dataset.identity.sha256) != dataset.identity.sha256:
+        raise DataError(f"{run.id} was trained on another copy of {run.dataset} than the one here")
+    precision = options.precision or state["precision"]
+    backend = choose_backend(options.device, precision)
+    unstored = _why_not_stored(stored, run, state, backend)
+    averaged = bool(run.recipe.bn_average_iterations) and _at_the_end(run, state)
+    rows: list[EvaluationRow] = []
+    with explained(str(backend.device)):
+        feed = make_feed(
+            run, dataset, backend, data_dir=options.data_dir, should_stop=options.should_stop
+        )
+        network = _network(run, state, feed.classes, backend)
+        for views in options.views:
+            found, labels = _scores(network, feed, views, backend, options)
+            bn: BatchNorm = "average" if averaged else "running"
+            rows.append(row_of(views, found, labels, bn, dataset.identity))
+            if not unstored:
+                stored.folder.write_evaluations(rows[-1:])
+    return Outcome(
+        network=run.network,
+        what=run.id,
+        rows=tuple(rows),
+        identity=dataset.identity,
+        precision=backend.precision,
+        input=f"0 to 255, minus the {feed.normalisation['kind']}, as in its training",
+        notes=tuple(filter(None, (dataset.identity.note, unstored))),
+        stored=None if unstored else stored.folder.evaluations,
+    )
+
+
+def _check(run: Run, options: Options, choice: DatasetChoice | None) -> None:
+    if choice and choice.name != run.dataset:
+        raise ConfigError(
+            f"{run.id} is tested on {run.dataset}, on which it was trained; "
+            "for a run, --dataset only says where the folder of folder:PATH is"
+        )
+    if run.recipe.photographs is None and set(options.views) != {"centre"}:
+        raise ConfigError(
+            f"{run.id} is of 32x32 images, which are tested on the single original view: --crops 1"
+        )
+
+
+def _newest_state(stored: StoredRun, run: Run) -> dict[str, Any]:
+    """The state in the newest checkpoint that can be read.
+
+    Raises:
+        StoreError: there is none.
+    """
+    reasons = []
+    for path in stored.folder.checkpoints():
+        try:
+            state = unpack(path.read_bytes())
+            if state["run"] != run.id:
+                raise CheckpointError("of another run")
+            _ = int(state["iteration"]), str(state["precision"])
+        except (CheckpointError, LookupError, TypeError, ValueError) as error:
+            reasons.append(f"{path.name} is {error}")
+        except OSError as error:
+            reasons.append(f"{path.name} cannot be read: {error.strerror}")
+        else:
+            return state
+    raise StoreError(
+        f"{run.id}: its weights are not here ({'; '.join(reasons) or 'there is no checkpoint'}); "
+        "bring its checkpoint from where it was trained, or train it again"
+    )
+
+
+def _at_the_end(run: Run, state: dict[str, Any]) -> bool:
+    return bool(state["iteration"] == run.recipe.iterations)
+
+
+def _why_not_stored(
+    stored: StoredRun, run: Run, state: dict[str, Any], backend: Backend
+) -> str | None:
+    """Why the results folder should not have what is measured now; None if it should."""
+    if not (stored.finished and _at_the_end(run, state)):
+        done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
+        return f"not stored: the run is {stored.state} after {done}"
+    if backend.precision != state["precision"]:
+        return f"not stored: the run was trained in {state['precision']}"
+    if run.recipe.photographs is None:
+        return "not stored: the curve has the error of 32x32 images already"
+    return None
+
+
+def _network(run: Run, state: dict[str, Any], classes: int, backend: Backend) -> nn.Module:
+    network = build_for(run, classes)
+    try:
+        network.load_state_dict(state["network"])
+    except (LookupError, TypeError, RuntimeError, AttributeError) as error:
+        raise StoreError(f"{run.id}: its checkpoint does not fit its configuration") from error
+    return network.eval().to(backend.device).to(memory_format=torch.channels_last)
+
+
+def _scores(
+    network: nn.Module, feed: Feed, views: Views, backend: Backend, options: Options
+) -> tuple[Tensor, Tensor]:
+    """(scores [N, classes], labels [N]) of the test part, on the CPU."""
+    if not isinstance(feed, PhotoFeed):
+        return _scores_of_images(network, feed, backend, options)
+    found = scores(
+        network,
+        feed.dataset.test,
+        views,
+        feed.photographs,
+        feed.mean,
+        backend,
+        options.should_stop,
+        on_progress=options.progress_of(views),
+    )
+    return found, torch.from_numpy(feed.dataset.test.labels)
+
+
+def _scores_of_images(
+    network: nn.Module, feed: Feed, backend: Backend, options: Options
+) -> tuple[Tensor, Tensor]:
+    """The same for 32x32 images, each as it is (section 4.2)."""
+    found, labels = [], []
+    with torch.inference_mode():
+        for inputs, targets in feed.part("test"):
+            if options.should_stop():
+                raise EvaluationStopped
+            with backend.autocast():
+                logits = network(inputs)
+            found.append(logits.float().softmax(1).cpu())
+            labels.append(targets.cpu())
+    return torch.cat(found), torch.cat(labels)

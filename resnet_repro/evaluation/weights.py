@@ -1,0 +1,163 @@
+"""Testing somebody else's weights on photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from resnet_repro import provenance
+from resnet_repro.data import Dataset, PhotoDataset, photos_of
+from resnet_repro.errors import ConfigError
+from resnet_repro.evaluation.classes import chosen_outputs
+from resnet_repro.evaluation.input import Input
+from resnet_repro.evaluation.options import Options
+from resnet_repro.evaluation.outcome import Outcome, explained, row_of
+from resnet_repro.names import (
+    DatasetChoice,
+    NetworkName,
+    dataset_fits,
+    family_datasets,
+    parse_network,
+)
+from resnet_repro.networks.weights import (
+    Weights,
+    count_classes,
+    keep_classes,
+    network_with,
+)
+from resnet_repro.store import EvaluationRow, ExternalEvaluation, Store
+from resnet_repro.training import choose_backend
+from resnet_repro.training.views import scores
+
+__all__ = ["evaluate_weights", "record"]
+
+
+def evaluate_weights(
+    weights: Weights, network: str, choice: DatasetChoice, given: Input, options: Options
+) -> Outcome:
+    """Measure the errors of weights that were not trained here.
+
+    Args:
+        weights: as `networks.weights.read_weights` has read them.
+        network: which one they are of; one of the ImageNet family.
+        choice: what to test on.
+        given: what the weights expect.
+        options: which views, and how.
+
+    Raises:
+        ConfigError: weights of another network, or of other classes than the data set's.
+        DataError: the data set is missing or unusable.
+        EvaluationStopped: `options.should_stop` said so.
+    """
+    name = _checked_name(network, choice)
+    model = network_with(str(name), weights)
+    loaded = options.load(choice.name, choice)
+    dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
+    outputs = count_classes(weights) or 0
+    kept = chosen_outputs(outputs, dataset.classes, choice.name)
+    if kept is not None:
+        keep_classes(model, kept)
+    backend = choose_backend(options.device, options.precision or "auto")
+    model.to(backend.device).to(memory_format=torch.channels_last)
+    rows = []
+    with explained(str(backend.device)):
+        mean, deviation = given.arithmetic(dataset, options)
+        for views in options.views:
+            found = scores(
+                model,
+                dataset.test,
+                views,
+                given.sizes,
+                mean,
+                backend,
+                options.should_stop,
+                deviation=deviation,
+                on_progress=options.progress_of(views),
+            )
+            labels = torch.from_numpy(dataset.test.labels)
+            rows.append(row_of(views, found, labels, "running", dataset.identity))
+    return Outcome(
+        network=str(name),
+        what=weights.name,
+        rows=tuple(rows),
+        identity=dataset.identity,
+        precision=backend.precision,
+        input=given.text,
+        notes=tuple(_notes(name, given, dataset, choice.name, kept is not None)),
+    )
+
+
+def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
+    name = parse_network(network)
+    if name.family != "imagenet":
+        raise ConfigError(
+            f"{name} is a CIFAR network; a file of weights has to be of the ImageNet family"
+        )
+    if not dataset_fits(choice.name, name.family):
+        known = ", ".join(family_datasets(name.family))
+        raise ConfigError(f"{name} does not go with {choice.name} but with {known}")
+    return name
+
+
+def _notes(
+    name: NetworkName, given: Input, dataset: PhotoDataset, dataset_name: str, singled_out: bool
+) -> Iterator[str]:
+    """What somebody who reads the errors should know."""
+    if singled_out:
+        yield (
+            f"only the {len(dataset.classes)} classes of {dataset_name} among the weights' 1,000 "
+            "are compared, which is easier than ImageNet"
+        )
+    elif dataset_name != "imagenet":
+        yield f"the weights' classes are taken to be {dataset_name}'s, in the order of their names"
+    if name.bottleneck and not name.stride_in_3x3 and given.kind == "torchvision":
+        yield (
+            f"{name} has its stride in the first 1x1, as in the paper; torchvision's weights "
+            f"want --network {name}-v1.5"
+        )
+    if name.option == "A":
+        yield "option A's zero channels are put after the others"
+    if dataset.identity.note:
+        yield dataset.identity.note
+
+
+def record(store: Store, outcome: Outcome, weights: Weights, dataset: str, command: str) -> Outcome:
+    """Put an outcome into the results folder, beside earlier ones of the same weights.
+
+    Raises:
+        StoreError: it cannot be written, or what is there is torn.
+    """
+    code, dirty = provenance.code_version()
+    made = ExternalEvaluation(
+        network=outcome.network,
+        dataset=dataset,
+        evaluations=outcome.rows,
+        weights_sha256=weights.sha256,
+        weights_file=weights.name,
+        data=outcome.identity.to_dict(),
+        input=outcome.input,
+        precision=outcome.precision,
+        notes=outcome.notes,
+        code=code,
+        dirty=dirty,
+        command=command,
+        measured=provenance.utc_now(),
+    )
+    rows = {row.views: row for row in _comparable_rows(store, made)}
+    rows |= {row.views: row for row in made.evaluations}
+    made = made.model_copy(update={"evaluations": tuple(rows.values())})
+    return replace(outcome, stored=store.write_external_evaluation(made))
+
+
+def _comparable_rows(store: Store, made: ExternalEvaluation) -> list[EvaluationRow]:
+    """What was recorded before of the same weights under the same conditions."""
+    return [
+        row
+        for earlier in store.external_evaluations()
+        if earlier.file_name == made.file_name
+        and (earlier.data, earlier.input, earlier.precision)
+        == (made.data, made.input, made.precision)
+        for row in earlier.evaluations
+    ]

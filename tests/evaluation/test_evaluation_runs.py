@@ -1,0 +1,224 @@
+"""`resnet-repro evaluate RUN`: the weights of a run's checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from resnet_repro.cli import main
+
+PHOTOGRAPHS = {
+    "name": "photographs",
+    "title": "A tiny training",
+    "dataset": "folder:pictures",
+    "preset": "demo",
+    "recipe": {
+        "iterations": 4,
+        "milestones": [2],
+        "batch_size": 4,
+        "learning_rate": 0.001,
+        "evaluate_every": 2,
+        "bn_average_iterations": 2,
+    },
+    "runs": [{"networks": ["resnet-18-a"]}],
+}
+IMAGES = {
+    "name": "images",
+    "title": "A tiny training",
+    "dataset": "synthetic",
+    "preset": "demo",
+    "recipe": {"iterations": 4, "milestones": [2], "batch_size": 16, "evaluate_every": 4},
+    "runs": [{"networks": ["plain-8"]}],
+}
+STOPPED = {
+    **IMAGES,
+    "recipe": {**IMAGES["recipe"], "iterations": 100_000},
+    "runs": [{"networks": ["plain-14"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with results: one run on photographs, one on 32x32 images, one that was stopped."""
+    root = tmp_path_factory.mktemp("trained")
+    for experiment, more in ((PHOTOGRAPHS, []), (IMAGES, []), (STOPPED, ["--time-budget", "1s"])):
+        (root / "mine.yaml").write_text(yaml.safe_dump(experiment))
+        options = ["--data-dir", str(folder.parent), "--precision", "fp32", "--quiet", *more]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            patch.setenv("RESNET_REPRO_WORKERS", "0")
+            patch.setattr(sys, "argv", ["resnet-repro", "run", "mine.yaml", *options])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert ended.value.code in ((75,) if more else (0, None))
+    return root
+
+
+@pytest.fixture
+def results(trained: Path, tmp_path: Path) -> Path:
+    """A copy to work on."""
+    return shutil.copytree(trained / "results", tmp_path / "results")
+
+
+def run_named(results: Path, start: str) -> Path:
+    (path,) = (results / "runs").glob(f"{start}*")
+    return path
+
+
+def summary_of(run: Path) -> dict[str, object]:
+    found = json.loads((run / "summary.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def rows_of(run: Path) -> dict[str, dict[str, str]]:
+    with (run / "evaluations.csv").open() as file:
+        return {row["views"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def photographs(results: Path) -> Path:
+    return run_named(results, "resnet-18-a-folder-pictures-custom-s0")
+
+
+def test_a_run_on_photographs_is_measured_and_stored(
+    command, folder: Path, photographs: Path
+) -> None:
+    (photographs / "evaluations.csv").unlink(missing_ok=True)
+    data = ("--data-dir", folder.parent)
+    answer = command("evaluate", photographs.name, "--crops", "1,multi", *data)
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(f"resnet-18-a, {photographs.name}: 7 validation images of ")
+    assert "wrote results/runs/resnet-18-a-" in answer.out
+    first = rows_of(photographs)
+    assert list(first) == ["centre", "multi-scale"]
+    assert float(first["centre"]["top1_error"]) == pytest.approx(
+        summary_of(photographs)["final_test_error"]
+    ), "the same measurement as in training"
+    assert first["centre"]["bn"] == "average"
+    assert first["centre"]["images"] == "7"
+
+    answer = command("evaluate", photographs.name, "--crops", "10", *data, "--json")
+    assert json.loads(answer.out)["evaluations"][0]["views"] == "10-crop"
+    rows = rows_of(photographs)
+    assert list(rows) == ["centre", "10-crop", "multi-scale"]
+    assert rows["multi-scale"] == first["multi-scale"]
+
+
+def test_every_way_to_name_a_run(command, folder: Path, photographs: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(tmp_path / "results", elsewhere / "copied")
+    run = elsewhere / "copied" / "runs" / photographs.name
+    ways = (
+        (photographs.name, "--results", "elsewhere/copied"),
+        ("resnet-18-a", "--results", "elsewhere/copied", "--network", "resnet-18-a"),
+        (run.relative_to(tmp_path),),
+        (run / "checkpoint",),
+        (run, "--dataset", f"folder:{folder}", "--data-dir", "nowhere"),
+    )
+    answers = [command("evaluate", "--data-dir", folder.parent, *way, "--json") for way in ways]
+    assert [answer.code for answer in answers] == [0] * len(ways), answers
+    assert len({json.dumps(json.loads(a.out)["evaluations"]) for a in answers}) == 1
+
+
+def test_a_run_on_32x32_images_is_measured(command, results: Path) -> None:
+    run = run_named(results, "plain-8-synthetic-custom-s0")
+    answer = command("evaluate", run.name, "--json")
+    found = json.loads(answer.out)
+    (row,) = found["evaluations"]
+    assert row["top1_error"] == pytest.approx(summary_of(run)["final_test_error"])
+    assert 0 < row["top5_error"] < row["top1_error"]
+    assert found["stored"] is None
+    assert not (run / "evaluations.csv").exists()
+    refused = command("evaluate", run.name, "--crops", "10")
+    assert refused.code == 2
+    assert "--crops 1" in refused.err
+
+
+def test_an_unfinished_run_is_measured_but_not_stored(command, results: Path) -> None:
+    answer = command("evaluate", "plain-14", "--json")
+    assert answer.code == 0
+    assert "is stopped after" in json.loads(answer.out)["notes"][0]
+
+
+def test_only_configuration_and_checkpoint_are_needed(
+    command, folder: Path, photographs: Path
+) -> None:
+    for path in photographs.iterdir():
+        if path.name not in ("config.yaml", "checkpoint"):
+            path.unlink()
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent)
+    assert answer.code == 0, answer.err
+    assert "not stored" in answer.out
+    assert {path.name for path in photographs.iterdir()} == {"config.yaml", "checkpoint"}
+
+
+def test_another_precision_is_printed_but_not_stored(
+    command, folder: Path, photographs: Path
+) -> None:
+    before = sorted(path.name for path in photographs.iterdir())
+    answer = command("evaluate", photographs, "--data-dir", folder.parent, "--precision", "bf16")
+    assert answer.code == 0
+    assert "not stored: the run was trained in fp32" in answer.out
+    assert sorted(path.name for path in photographs.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--network", "resnet-50"], 2, "is a run of resnet-18-a, not of resnet-50"),
+        (["--dataset", "imagenette"], 2, "tested on folder:pictures"),
+        (["--input", "paper"], 2, "--input is for a FILE"),
+        (["--crop", "64"], 2, "--crop is for a FILE"),
+        (["--mean", "1,2,3"], 2, "--mean is for a FILE"),
+        (["--data-dir", "nowhere"], 3, "pictures"),
+    ],
+)
+def test_mistakes_about_a_run_get_a_line(
+    command, photographs: Path, options: list[str], code: int, says: str
+) -> None:
+    answer = command("evaluate", photographs.name, *options)
+    assert answer.code == code, answer
+    assert says in answer.err
+    assert len(answer.err.strip().splitlines()) <= 2
+    assert not answer.out
+
+
+def test_the_beginning_of_two_ids_is_ambiguous(command, results: Path) -> None:
+    answer = command("evaluate", "plain-")
+    assert answer.code == 2
+    assert "the beginning of 2 runs' ids" in answer.err
+
+
+def test_other_photographs_under_the_same_name_are_refused(
+    command, folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "pictures"
+    shutil.copytree(folder, other)
+    (other / "val" / "class-0" / "0.jpg").unlink()
+    answer = command("evaluate", photographs.name, "--data-dir", other.parent)
+    assert answer.code == 3
+    assert "another copy of folder:pictures" in answer.err
+
+
+@pytest.mark.parametrize("kind", ["gone", "damaged", "of another run"])
+def test_weights_that_are_not_here(
+    command, folder: Path, photographs: Path, results: Path, kind: str
+) -> None:
+    for path in photographs.glob("checkpoint*"):
+        path.unlink()
+    if kind == "damaged":
+        (photographs / "checkpoint").write_bytes(b"torn")
+    elif kind == "of another run":
+        shutil.copy(run_named(results, "plain-8") / "checkpoint", photographs)
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent)
+    assert answer.code == 1
+    assert "its weights are not here" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1

@@ -1,0 +1,245 @@
+"""Somebody else's weights: read safely, fitted to the right network, refused in a line."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from resnet_repro.errors import ConfigError
+from resnet_repro.networks import build_network
+from resnet_repro.networks.weights import (
+    Weights,
+    count_classes,
+    keep_classes,
+    network_with,
+    read_weights,
+)
+
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def theirs() -> nn.Module:
+    torch.manual_seed(0)
+    return models.resnet18(num_classes=12).eval()
+
+
+@pytest.fixture(scope="module")
+def state(theirs: nn.Module) -> State:
+    return theirs.state_dict()
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+FORMS: dict[str, Callable[[State], Any]] = {
+    "as torchvision's": lambda s: s,
+    "with DataParallel's prefix": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "with two prefixes": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "as the PyTorch examples save": lambda s: {
+        "epoch": 90,
+        "arch": "resnet18",
+        "best_acc1": torch.tensor(69.7),
+        "state_dict": {f"module.{k}": v for k, v in s.items()},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": []},
+    },
+    "under model": lambda s: {"model": s, "epoch": 3},
+    "under network": lambda s: {"network": s},
+    "from before BN counted its batches": lambda s: {
+        k: v for k, v in s.items() if not k.endswith("num_batches_tracked")
+    },
+    "with parameters instead of tensors": lambda s: {
+        k: nn.Parameter(v) if v.is_floating_point() else v for k, v in s.items()
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix"),
+    [
+        *((form, ".pth") for form in FORMS),
+        *(("as torchvision's", suffix) for suffix in (".pt", ".bin", ".pth.tar")),
+    ],
+)
+def test_every_usual_form_gives_the_same_network(
+    form: str, suffix: str, tmp_path: Path, theirs: nn.Module, state: State
+) -> None:
+    weights = read_weights(saved(tmp_path / f"weights{suffix}", FORMS[form](state)))
+    assert count_classes(weights) == 12
+    ours = network_with("resnet-18-b", weights)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_the_older_file_format_is_read_too(tmp_path: Path, state: State) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert read_weights(path).tensors.keys() == state.keys()
+
+
+def test_half_precision_weights_are_widened(tmp_path: Path, state: State) -> None:
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    network = network_with("resnet-18-b", read_weights(saved(tmp_path / "half.pth", half)))
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_vgg_16() -> None:
+    with torch.device("meta"):
+        shapes = models.vgg16(init_weights=False, num_classes=3).state_dict()
+    drawn = {name: torch.tensor(0.01).expand(like.shape) for name, like in shapes.items()}
+    weights = Weights("vgg.pth", "0" * 64, drawn)
+    assert count_classes(weights) == 3
+    network = network_with("vgg-16", weights)
+    keep_classes(network, [2, 0])
+    assert network.state_dict().keys() == shapes.keys()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("resnet-34-b", ["80 missing (layer1.2.conv1.weight", "fits --network resnet-18-b"]),
+        ("resnet-18-a", ["15 unexpected (layer2.0.downsample.0.weight", "resnet-18-b"]),
+        ("resnet-50", ["of another shape", "resnet-18-b"]),
+        ("vgg-16", ["32 missing (features.0.weight", "resnet-18-b"]),
+    ],
+)
+def test_another_networks_weights_are_told_apart(
+    network: str, says: list[str], tmp_path: Path, state: State
+) -> None:
+    weights = read_weights(saved(tmp_path / "r18.pth", state))
+    with pytest.raises(ConfigError) as caught:
+        network_with(network, weights)
+    text = str(caught.value)
+    assert text.startswith(f"r18.pth does not fit {network}: ")
+    assert all(part in text for part in says)
+    assert "\n" not in text
+    assert len(text) < 300
+
+
+def test_the_nearest_network_is_named_where_none_fits(tmp_path: Path) -> None:
+    almost = build_network("resnet-34-c").state_dict()
+    del almost["layer1.0.conv1.weight"]
+    weights = read_weights(saved(tmp_path / "w.pth", almost))
+    with pytest.raises(ConfigError, match="nearest network is resnet-34-c, which it does not fit"):
+        network_with("resnet-34-c", weights)
+
+
+def test_weights_of_something_else_entirely(tmp_path: Path) -> None:
+    weights = read_weights(saved(tmp_path / "w.pth", {"encoder.weight": torch.zeros(3, 3)}))
+    assert count_classes(weights) is None
+    with pytest.raises(ConfigError, match="no network here has such tensors"):
+        network_with("resnet-50", weights)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, state: State) -> None:
+    broken = {**state, "fc.bias": torch.full((12,), torch.nan)}
+    weights = read_weights(saved(tmp_path / "w.pth", broken))
+    with pytest.raises(ConfigError, match="not finite"):
+        network_with("resnet-18-b", weights)
+
+
+class Malicious:
+    """Writes a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_malicious_file_is_refused_and_nothing_is_executed(tmp_path: Path, state: State) -> None:
+    proof = tmp_path / "executed"
+    content = {"state_dict": state, "extra": Malicious(proof)}
+    plain = tmp_path / "plain.pth"
+    plain.write_bytes(pickle.dumps(content, protocol=2))
+    for path in (saved(tmp_path / "zip.pth", content), plain):
+        with pytest.raises(ConfigError, match=r"refused: it asks for .*could run code") as caught:
+            read_weights(path)
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+    assert not proof.exists()
+    pickle.loads(pickle.dumps(content))
+    assert proof.exists(), "the file would have done harm"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not a whole file of weights"),
+        (b"<!DOCTYPE html><html>404</html>", "refused: it is no plain file of tensors"),
+        (b"hello", "not a whole file of weights"),
+        (pickle.dumps(argparse.Namespace(lr=0.1), protocol=4), "refused"),
+    ],
+)
+def test_other_files_get_one_line(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^w.pth .*{says}") as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_whole_pickled_network_is_refused(tmp_path: Path, theirs: nn.Module) -> None:
+    with pytest.raises(ConfigError, match=r"asks for torchvision\.models\.resnet\.ResNet"):
+        read_weights(saved(tmp_path / "network.pt", theirs))
+
+
+def test_a_truncated_file_is_named(tmp_path: Path, state: State) -> None:
+    path = saved(tmp_path / "w.pth", state)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ConfigError, match=r"w\.pth is not a whole file"):
+        read_weights(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone.pth: No such file"):
+        read_weights(tmp_path / "gone.pth")
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], torch.zeros(3), {"state_dict": {}}])
+def test_a_file_without_weights_is_named(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(ConfigError, match=r"w\.pth holds no weights"):
+        read_weights(saved(tmp_path / "w.pth", content))
+
+
+def test_safetensors_needs_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "safetensors.torch", None)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"whatever")
+    with pytest.raises(ConfigError, match="pip install safetensors"):
+        read_weights(path)
+
+
+def test_safetensors(tmp_path: Path, state: State, theirs: nn.Module) -> None:
+    library = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+    path = tmp_path / "w.safetensors"
+    library.save_file(state, path)
+    network = network_with("resnet-18-b", read_weights(path))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), theirs(x))
+    path.write_bytes(b"whatever")
+    with pytest.raises(ConfigError, match="not a whole safetensors file"):
+        read_weights(path)
+
+
+def test_some_classes_can_be_kept(tmp_path: Path, theirs: nn.Module, state: State) -> None:
+    network = network_with("resnet-18-b", read_weights(saved(tmp_path / "w.pth", state)))
+    keep_classes(network, [7, 0, 3])
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), theirs(x)[:, [7, 0, 3]])
