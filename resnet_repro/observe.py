@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from torch import nn
-
-from resnet_repro.analysis import fixed_batch, measure_gradients
+from resnet_repro.analysis import measure_gradients
 from resnet_repro.errors import ConfigError, StoreError
 from resnet_repro.store import CurveRow, GradientRow, RunFolder, StoredRun
-from resnet_repro.training import Point, Trainer
+from resnet_repro.training import Point, Subject, Trainer
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -59,44 +57,35 @@ class GradientRecord:
             rows = []
         self.rows = [row for row in rows if row.iteration <= trainer.iteration]
         if not any(row.iteration == 0 for row in self.rows):
-            self.rows = measure_initial(trainer, "training") + self.rows
+            self.rows = _measure(trainer.subject.untrained(), 0, "training") + self.rows
             self.folder.write_gradients(self.rows)
 
     def on_point(self, trainer: Trainer) -> None:
         """Measure the network as it is."""
         self.rows = [row for row in self.rows if row.iteration < trainer.iteration]
-        self.rows += _measure(trainer, trainer.network, trainer.iteration, "training")
+        self.rows += _measure(trainer.subject, trainer.iteration, "training")
         self.folder.write_gradients(self.rows)
 
     def end(self) -> None:
         """Everything is stored already."""
 
 
-def measure_initial(trainer: Trainer, measured: str) -> list[GradientRow]:
-    """What is measured before the first iteration, whatever the trainer has got to by now."""
-    return _measure(trainer, trainer.initial_network(), 0, measured)
-
-
-def measure_afterwards(trainer: Trainer, rows: Sequence[GradientRow]) -> list[GradientRow]:
+def measure_afterwards(subject: Subject, rows: Sequence[GradientRow]) -> list[GradientRow]:
     """`rows` with what they lack of the start and the end, from the seed and the final weights.
 
-    `trainer` holds the final weights. What lay between cannot be made up for.
+    `subject` has the final weights. What lay between cannot be made up for.
     """
-    last = trainer.run.recipe.iterations
+    last = subject.run.recipe.iterations
     there = {row.iteration for row in rows}
-    first = [] if 0 in there else measure_initial(trainer, "afterwards")
-    final = [] if last in there else _measure(trainer, trainer.network, last, "afterwards")
+    first = [] if 0 in there else _measure(subject.untrained(), 0, "afterwards")
+    final = [] if last in there else _measure(subject, last, "afterwards")
     return [*first, *rows, *final]
 
 
-def _measure(
-    trainer: Trainer, network: nn.Module, iteration: int, measured: str
-) -> list[GradientRow]:
-    recipe = trainer.run.recipe
-    images, labels = fixed_batch(
-        trainer.images, trainer.labels, recipe.micro_batch_size or recipe.batch_size
-    )
-    layers = measure_gradients(network, images, labels, trainer.mean, trainer.backend.autocast)
+def _measure(subject: Subject, iteration: int, measured: str) -> list[GradientRow]:
+    recipe = subject.run.recipe
+    batch = subject.feed.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
+    layers = measure_gradients(subject.network, *batch, subject.backend.autocast)
     return [GradientRow(iteration, *layer, measured) for layer in layers]
 
 

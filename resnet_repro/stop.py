@@ -17,12 +17,16 @@ class StopFlag:
     """Whether, and why, work should stop. Usable as a context that catches signals.
 
     SIGINT, SIGTERM and SIGUSR1 (a cluster's preemption warning) set it; a second SIGINT ends the
-    process at once, which is safe because files are only ever replaced whole.
+    process at once, which is safe because files are only ever replaced whole. Under a launcher,
+    which passes on the SIGINT that the terminal has sent to all, `echo` is how many seconds such
+    a second one may take; it does not count then.
     """
 
     def __init__(self, time_budget: float | None = None) -> None:
         self.deadline = None if time_budget is None else time.monotonic() + time_budget
         self.signalled: str | None = None
+        self.echo = 0.0
+        self._told_at = float("-inf")
         self._before: dict[int, object] = {}
 
     @property
@@ -33,6 +37,14 @@ class StopFlag:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return "budget"
         return None
+
+    def stop_for(self, reason: Literal["signal", "budget"]) -> None:
+        """Stop for the reason that another process has, with which this one trains together."""
+        if reason == "signal":
+            self.signalled = self.signalled or "another process"
+            self._told_at = time.monotonic()
+        else:
+            self.deadline = time.monotonic()
 
     def __enter__(self) -> StopFlag:
         for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
@@ -47,10 +59,13 @@ class StopFlag:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, _: FrameType | None) -> None:
+        now = time.monotonic()
+        if number == signal.SIGINT and now - self._told_at < self.echo:
+            return
         if self.signalled and number == signal.SIGINT:
             # Not sys.stderr: its buffer may be in use. The live view hides the cursor: show it.
             shown = b"\x1b[?25h" if sys.stderr.isatty() else b""
             with contextlib.suppress(OSError):
                 os.write(2, shown + b"\ninterrupted again: stopping at once\n")
             os._exit(130)
-        self.signalled = signal.Signals(number).name
+        self.signalled, self._told_at = signal.Signals(number).name, now

@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.analysis.responses import response_layers
-from resnet_repro.data.augment import subtract_mean
 
-__all__ = ["LayerGradient", "fixed_batch", "measure_gradients"]
+__all__ = ["LayerGradient", "measure_gradients"]
 
 
 class LayerGradient(NamedTuple):
@@ -32,31 +31,20 @@ class LayerGradient(NamedTuple):
     weight_norm: float  # L2 norm of these weights
 
 
-def fixed_batch(images: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """`size` training images with their labels, evenly spaced over the data set.
-
-    Evenly spaced because some copies of a data set are sorted by class.
-    """
-    count = min(size, len(images))
-    which = torch.arange(count, device=images.device) * len(images) // count
-    return images[which], labels[which]
-
-
 def measure_gradients(
     network: nn.Module,
-    images: Tensor,
+    inputs: Tensor,
     labels: Tensor,
-    mean: Tensor,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> list[LayerGradient]:
     """What one batch sends forward and back through every 3x3 layer, in training mode.
 
-    It passes through a copy of the network, without augmentation: weights, their gradients, BN's
+    It passes through a copy of the network: weights, their gradients, BN's
     running statistics and random numbers of the training stay as they are.
 
     Args:
-        network: on the images' device, in either mode.
-        images: uint8 [N, 3, 32, 32]; labels: [N]; mean: float32 [3, 32, 32].
+        network: on the inputs' device, in either mode.
+        inputs: float32 [N, 3, H, W], the mean subtracted; labels: [N].
         autocast: makes the context of a forward pass (its precision).
     """
     twin = copy.deepcopy(network).train()
@@ -75,7 +63,7 @@ def measure_gradients(
     try:
         with torch.enable_grad():
             with autocast():
-                logits = twin(subtract_mean(images, mean))
+                logits = twin(inputs)
             F.cross_entropy(logits.float(), labels).backward()
     finally:
         for handle in handles:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.data.augment import subtract_mean
-
 __all__ = ["measure_responses", "response_layers"]
-
-BATCH = 250  # images
 
 
 def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -29,8 +25,7 @@ def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def measure_responses(
     network: nn.Module,
-    images: Tensor,
-    mean: Tensor,
+    batches: Iterable[Tensor],
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> list[tuple[int, str, float]]:
     """(layer from 1, module name, standard deviation) of every 3x3 layer's response.
@@ -39,8 +34,8 @@ def measure_responses(
     channels and positions, in evaluation mode, accumulated in float64.
 
     Args:
-        network: a trained network, on the images' device; its mode is restored.
-        images: uint8 [N, 3, 32, 32]; mean: float32 [3, 32, 32].
+        network: a trained network, on the batches' device; its mode is restored.
+        batches: float32 [B, 3, H, W] each, the mean subtracted.
         autocast: makes the context of a forward pass (its precision).
     """
     layers = response_layers(network)
@@ -63,9 +58,9 @@ def measure_responses(
     network.eval()
     try:
         with torch.inference_mode():
-            for batch in images.split(BATCH):
+            for batch in batches:
                 with autocast():
-                    network(subtract_mean(batch, mean))
+                    network(batch)
     finally:
         for handle in handles:
             handle.remove()

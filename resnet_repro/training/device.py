@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,6 +34,10 @@ class Backend:
             cache_enabled=True,
         )
 
+    def with_precision(self, precision: Literal["fp32", "bf16"]) -> Backend:
+        """The same device in another precision."""
+        return replace(self, precision=precision)
+
     def synchronize(self) -> None:
         """Wait for the device, before a clock is read."""
         if self.device.type == "cuda":
@@ -57,18 +61,22 @@ def _forbid_tf32() -> None:
     torch.backends.cuda.matmul.fp32_precision = "ieee"
 
 
-def choose_backend(device: str, precision: str) -> Backend:
+def choose_backend(device: str, precision: str, local_rank: int | None = None) -> Backend:
     """Resolve `auto` and check that the device is there.
 
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto (bf16 where it is native), fp32 or bf16.
+        local_rank: the number on this machine of one of several processes, each of which has a
+            GPU of its own; None for a process that trains alone.
 
     Raises:
         ConfigError: no such device here.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if local_rank is not None:
+        device = _own_device(device, local_rank)
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
@@ -89,6 +97,26 @@ def choose_backend(device: str, precision: str) -> Backend:
     if precision == "auto":
         precision = "bf16" if native_bf16(chosen) else "fp32"
     return Backend(chosen, "bf16" if precision == "bf16" else "fp32")
+
+
+def _own_device(device: str, local_rank: int) -> str:
+    """The device of one of several processes.
+
+    Raises:
+        ConfigError: they would have to share one.
+    """
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: several processes train on cuda (a GPU each) or cpu")
+    if device == "cpu":
+        return device
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise ConfigError(
+            f"process {local_rank} of this machine has no GPU ({count} found); "
+            "start as many processes as there are GPUs"
+        )
+    torch.cuda.set_device(local_rank)
+    return f"cuda:{local_rank}"
 
 
 def hardware_name(device: torch.device) -> str:

@@ -1,19 +1,18 @@
-"""Testing: the single original 32x32 view (section 4.2)."""
+"""Testing on one view of each image: 32x32 images as they are (section 4.2), or centre crops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from resnet_repro.data.augment import subtract_mean
 from resnet_repro.training.device import Backend
+from resnet_repro.training.feed import Batch
+from resnet_repro.training.processes import ALONE, Processes
 
-__all__ = ["EVALUATION_BATCH", "EvaluationStopped", "evaluate"]
-
-EVALUATION_BATCH = 250  # images; a matter of speed only, BN uses its running statistics
+__all__ = ["EvaluationStopped", "evaluate"]
 
 
 class EvaluationStopped(Exception):  # noqa: N818
@@ -22,34 +21,37 @@ class EvaluationStopped(Exception):  # noqa: N818
 
 def evaluate(
     network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    mean: Tensor,
+    batches: Iterable[Batch],
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> tuple[float, float]:
-    """(mean cross-entropy, error in percent) on uint8 images [N, 3, 32, 32] and labels [N].
+    """(mean cross-entropy, error in percent) over the batches of all processes.
 
-    Everything lies on the backend's device. The network is left in the mode it was in.
+    All have as many batches, some of which may be empty. Everything lies on the backend's device.
+    The network is left in the mode it was in.
 
     Raises:
         EvaluationStopped: `should_stop`, asked before every batch, said so.
     """
     was_training = network.training
     network.eval()
-    loss = torch.zeros((), dtype=torch.float32, device=labels.device)
-    wrong = torch.zeros((), dtype=torch.int64, device=labels.device)
+    loss = torch.zeros((), dtype=torch.float32, device=backend.device)
+    wrong = torch.zeros((), dtype=torch.int64, device=backend.device)
+    images = 0
     try:
         with torch.inference_mode():
-            for batch, target in zip(
-                images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True
-            ):
+            for inputs, targets in batches:
                 if should_stop():
                     raise EvaluationStopped
+                if not len(targets):
+                    continue
                 with backend.autocast():
-                    logits = network(subtract_mean(batch, mean))
-                loss += F.cross_entropy(logits.float(), target, reduction="sum")
-                wrong += (logits.argmax(1) != target).sum()
+                    logits = network(inputs)
+                loss += F.cross_entropy(logits.float(), targets, reduction="sum")
+                wrong += (logits.argmax(1) != targets).sum()
+                images += len(targets)
     finally:
         network.train(was_training)
-    return loss.item() / len(labels), 100.0 * wrong.item() / len(labels)
+    counts = processes.sum_(torch.stack((wrong, wrong.new_tensor(images)))).tolist()
+    return processes.sum_(loss).item() / counts[1], 100.0 * counts[0] / counts[1]

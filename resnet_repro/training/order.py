@@ -26,6 +26,15 @@ class Draw:
     left: Tensor  # int64
     mirrored: Tensor  # bool
 
+    def to(self, device: torch.device) -> Draw:
+        """The same on a device."""
+        return Draw(*(getattr(self, f).to(device, non_blocking=True) for f in _FIELDS))
+
+    def share(self, rank: int, count: int) -> Draw:
+        """The part of one of `count` processes, which divide the batch evenly."""
+        each = len(self.images) // count
+        return self if count == 1 else _slice(self, rank * each, (rank + 1) * each)
+
 
 def _generator(*parts: object) -> torch.Generator:
     """A generator (CPU) seeded from all of `parts`."""

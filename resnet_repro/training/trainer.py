@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
-from resnet_repro.data import Dataset
-from resnet_repro.data.augment import augment, per_pixel_mean
-from resnet_repro.errors import ConfigError, ReproError
-from resnet_repro.networks import BatchNormSettings, build_network, initialise
+from resnet_repro.errors import ReproError
 from resnet_repro.spec import Run
+from resnet_repro.training.batch_norm import (
+    average_over_processes,
+    part_momentum,
+    set_momentum,
+    store_true_average,
+)
+from resnet_repro.training.building import initial_network
 from resnet_repro.training.checkpoint import CheckpointError
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.curve import Point
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import EvaluationStopped, evaluate
-from resnet_repro.training.order import BatchOrder, split_indices
-from resnet_repro.training.schedule import learning_rate
+from resnet_repro.training.feed import Batch, Feed, Part
+from resnet_repro.training.graph import GraphedStep
+from resnet_repro.training.metrics import RunningMetrics
+from resnet_repro.training.processes import ALONE, Processes, in_parallel
+from resnet_repro.training.schedule import learning_rate, plateau_divisions
+from resnet_repro.training.state import read_progress
+from resnet_repro.training.subject import Subject
+from resnet_repro.training.updates import Updates
 
-__all__ = ["DivergenceError", "Hooks", "Point", "Trainer", "build_for", "check_fits"]
+__all__ = ["DivergenceError", "Hooks", "Trainer"]
 
 
 class DivergenceError(ReproError):
@@ -36,25 +49,14 @@ class DivergenceError(ReproError):
         self.iteration = iteration
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point of the curve; errors in percent, `seconds` since the training began."""
-
-    iteration: int
-    epoch: float
-    lr: float
-    train_loss: float
-    train_error: float
-    test_error: float
-    seconds: float
-    validation_error: float | None = None
-
-
 class Hooks(Protocol):
-    """What the loop tells and asks the one who started it."""
+    """What the loop tells and asks the one who started it, in every process at the same time."""
 
     def should_stop(self) -> bool:
-        """Asked before every iteration and every batch of a test; must be cheap."""
+        """Asked before every iteration and every batch of a test; must be cheap.
+
+        The answer has to be the same in all processes.
+        """
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
         """Told after every iteration; must be cheap. May call `trainer.state()`."""
@@ -63,164 +65,42 @@ class Hooks(Protocol):
         """Told after each new point of the curve."""
 
 
-class _Metrics:
-    """Running loss and error on the device, read only where a number is needed."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=torch.float32, device=device)  # sum of batch means
-        self.wrong = torch.zeros((), dtype=torch.int64, device=device)
-        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-        self.batches = self.images = 0
-
-    def add(self, iteration: int, loss: Tensor, wrong: Tensor, images: int) -> None:
-        """Count one batch, the one after which so many iterations have been made."""
-        self.loss += loss
-        self.wrong += wrong
-        bad = ~torch.isfinite(loss) & (self.first_bad < 0)
-        self.first_bad = torch.where(bad, iteration, self.first_bad)
-        self.batches += 1
-        self.images += images
-
-    def mean_loss(self) -> float:
-        return self.loss.item() / max(1, self.batches)
-
-    def error(self) -> float:
-        return 100.0 * self.wrong.item() / max(1, self.images)
-
-    def clear(self) -> None:
-        self.loss.zero_()
-        self.wrong.zero_()
-        self.batches = self.images = 0
-
-    def state(self) -> dict[str, float | int]:
-        return {
-            "loss": self.loss.item(),
-            "wrong": self.wrong.item(),
-            "batches": self.batches,
-            "images": self.images,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        if not isinstance(state, dict):
-            raise TypeError("metrics are a mapping")
-        loss, *counts = (state[name] for name in ("loss", "wrong", "batches", "images"))
-        if type(loss) is not float or not all(type(count) is int for count in counts):
-            raise ValueError("metrics without numbers")
-        self.loss.fill_(loss)
-        self.wrong.fill_(counts[0])
-        _, self.batches, self.images = counts
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor with its own copy of a (perhaps read-only, memory-mapped) array."""
-    return torch.from_numpy(np.array(array))
-
-
-def _whole(value: Any, most: int) -> int:
-    """`value` if it is a number of iterations up to `most`; else ValueError."""
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError("an iteration that cannot be")
-    return value
-
-
-def _point(values: Any, iteration: int) -> Point:
-    """A point of the curve from a checkpoint made at `iteration`; else an error."""
-    if not isinstance(values, dict):
-        raise TypeError("a point is a mapping")
-    point = Point(**{f.name: values[f.name] for f in fields(Point)})
-    numbers = [v for v in asdict(point).values() if v is not None]
-    if not all(isinstance(v, float | int) and math.isfinite(v) for v in numbers):
-        raise ValueError("a point without numbers")
-    errors = (point.train_error, point.test_error, point.validation_error or 0.0)
-    if not all(0 <= error <= 100 for error in errors):
-        raise ValueError("an error that cannot be")
-    _whole(point.iteration, iteration)
-    return point
-
-
-def check_fits(run: Run, dataset: Dataset) -> None:
-    """Check the sizes that a recipe asks of a data set.
-
-    Raises:
-        ConfigError: more images are held out, or in a batch, than there are.
-    """
-    recipe, images = run.recipe, len(dataset.train_images)
-    if recipe.validation_images >= images:
-        raise ConfigError(f"recipe.validation_images: {recipe.validation_images} of {images}")
-    left = images - recipe.validation_images
-    if recipe.batch_size > left:
-        raise ConfigError(
-            f"recipe.batch_size: {recipe.batch_size} is more than the {left} training images"
-        )
-
-
-def build_for(run: Run, classes: int) -> nn.Module:
-    """The run's network, not initialised, on the CPU."""
-    norm = BatchNormSettings(run.recipe.bn_epsilon, run.recipe.bn_momentum)
-    return build_network(run.network, classes, norm, run.recipe.zero_channels)
-
-
 class Trainer:
-    """One run's training: its network, its optimizer and how far they are."""
+    """One run's training: its network, its updates and how far they are.
 
-    def __init__(self, run: Run, dataset: Dataset, backend: Backend) -> None:
-        recipe = run.recipe
-        self.run, self.backend = run, backend
-        self.data = dataset.identity.sha256  # what the training saw, for the checkpoint
-        device = backend.device
-        check_fits(run, dataset)
-        images = _tensor(dataset.train_images)
-        kept, held_out = split_indices(len(images), recipe.validation_images)
-        labels = _tensor(dataset.train_labels)
-        self.validation = (images[held_out].to(device), labels[held_out].to(device))
-        if len(held_out):
-            images, labels = images[kept], labels[kept]
-        self.mean = per_pixel_mean(images).to(device)
-        self.images, self.labels = images.to(device), labels.to(device)
-        self.test = (
-            _tensor(dataset.test_images).to(device),
-            _tensor(dataset.test_labels).to(device),
-        )
-        self.order = BatchOrder(
-            len(images),
-            recipe.batch_size,
-            run.seed,
-            recipe.augmentation.pad,
-            recipe.augmentation.mirror,
-            recipe.partial_batch,
-        )
-        self.classes = len(dataset.classes)
-        self.network = self.initial_network()
-        self.optimizer = self._make_optimizer()
+    Of several processes, each has a trainer with the same weights, which sees its share of every
+    batch. What is said to be of the training is of all of them; they have to ask together.
+    """
+
+    def __init__(
+        self, run: Run, feed: Feed, backend: Backend, processes: Processes = ALONE
+    ) -> None:
+        self.run, self.feed, self.backend, self.processes = run, feed, backend, processes
+        self.network = initial_network(run, feed.classes, backend)
+        self.updates = Updates(self.network, run.recipe)
         self.iteration = 0
         self.warmup_end: int | None = None
         self.points: list[Point] = []
+        self.divisions: list[int] = []  # iterations at which the plateau rule divided the rate
         self.seconds = 0.0  # since the training began, over all sessions
         self.training_seconds = 0.0  # the same without evaluation
-        self._metrics = _Metrics(device)
-        self._warmup_metrics = _Metrics(device)
-        self._rate: float | None = None  # of the last update, which the momentum carries
+        self.share = run.recipe.batch_size // processes.count  # images of a batch seen here
+        # What each BN has seen, in images; more than one where a resume could not keep it.
+        self.bn_sizes = [run.recipe.micro_batch_size or self.share]
+        self._metrics = RunningMetrics(backend.device, processes)
+        self._warmup_metrics = RunningMetrics(backend.device, processes)
+        self._parallel: DistributedDataParallel | None = None
+        self._graphed: GraphedStep | None = None
 
-    def initial_network(self) -> nn.Module:
-        """The network as it is before the first iteration, on the backend's device."""
-        recipe = self.run.recipe
-        network = build_for(self.run, self.classes)
-        initialise(network, self.run.seed, recipe.convolution_init, recipe.classifier_init)
-        return network.to(self.backend.device).to(memory_format=torch.channels_last)
+    @property
+    def bn_images(self) -> int:
+        """Images of one forward pass, which batch normalisation sees together."""
+        return self.bn_sizes[-1]
 
-    def _make_optimizer(self) -> torch.optim.SGD:
-        recipe = self.run.recipe
-        decayed: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for parameter in self.network.parameters():
-            everything = recipe.weight_decay_scope == "all"
-            (decayed if everything or parameter.dim() > 1 else rest).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-        if rest:
-            groups.append({"params": rest, "weight_decay": 0.0})
-        return torch.optim.SGD(
-            groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True
-        )
+    @property
+    def subject(self) -> Subject:
+        """The network as it is now, for those who look at it."""
+        return Subject(self.run, self.network, self.feed, self.backend)
 
     @property
     def parameters(self) -> int:
@@ -231,16 +111,6 @@ class Trainer:
     def finished(self) -> bool:
         """Whether the last iteration has been made."""
         return self.iteration >= self.run.recipe.iterations
-
-    @property
-    def normalisation(self) -> dict[str, Any]:
-        """What is subtracted from every image, for the record."""
-        mean = self.mean.cpu()
-        return {
-            "kind": "per-pixel mean of the training images",
-            "channel_averages": [round(v, 3) for v in mean.mean(dim=(1, 2)).tolist()],
-            "sha256": hashlib.sha256(mean.numpy().tobytes()).hexdigest(),
-        }
 
     @property
     def _point_is_due(self) -> bool:
@@ -258,8 +128,10 @@ class Trainer:
 
         Raises:
             DivergenceError: a loss was infinite or not a number.
+            DataError: an image could not be read.
         """
         self.network.train()
+        self._connect()
         while self._point_is_due or not self.finished:
             if hooks.should_stop():
                 return False
@@ -278,84 +150,82 @@ class Trainer:
                 hooks.on_iteration(self, rate)
         return True
 
+    def _connect(self) -> None:
+        """Have gradients averaged over the processes in every backward pass."""
+        if self.processes.count > 1 and self._parallel is None:
+            self._parallel = in_parallel(self.network, self.backend.device)
+
     def step(self) -> float:
         """One iteration; returns its learning rate. `train` adds everything around it."""
-        rate = learning_rate(self.run.recipe, self.iteration, self.warmup_end)
-        self._set_rate(rate)
-        loss, wrong, images = self._forward_backward()
-        self.optimizer.step()
+        recipe = self.run.recipe
+        rate = learning_rate(recipe, self.iteration, self.warmup_end, self.divisions)
+        self.updates.set_rate(rate)
+        loss, wrong = self._update()
         self.iteration += 1
-        self._metrics.add(self.iteration, loss, wrong, images)
-        if self.run.recipe.warmup and self.warmup_end is None:
-            self._judge_warmup(loss, wrong, images)
+        self._metrics.add(self.iteration, loss, wrong, recipe.batch_size)
+        if recipe.warmup and self.warmup_end is None:
+            self._judge_warmup(loss, wrong)
         if self.backend.device.type == "cpu":
             self._check_finite()
         return rate
 
-    def _forward_backward(self) -> tuple[Tensor, Tensor, int]:
-        """Gradients of one batch's mean loss; returns the loss, the errors made, the batch size."""
-        recipe, device = self.run.recipe, self.backend.device
-        draw = self.order.batch(self.iteration)
-        which = draw.images.to(device, non_blocking=True)
-        inputs = augment(
-            self.images[which],
-            self.mean,
-            draw.top.to(device, non_blocking=True),
-            draw.left.to(device, non_blocking=True),
-            draw.mirrored.to(device, non_blocking=True),
-            recipe.augmentation.pad,
-            recipe.augmentation.fill,
-        )
-        targets = self.labels[which]
-        self.optimizer.zero_grad()
-        total = torch.zeros((), device=device)
-        wrong = torch.zeros((), dtype=torch.int64, device=device)
-        part = recipe.micro_batch_size or recipe.batch_size
-        for x, y in zip(inputs.split(part), targets.split(part), strict=True):
-            with self.backend.autocast():
-                logits = self.network(x)
-            loss = F.cross_entropy(logits.float(), y) * (len(y) / recipe.batch_size)
-            loss.backward()
+    def _update(self) -> tuple[Tensor, Tensor]:
+        """Learn from the iteration's batch; returns the loss and the errors made in the share."""
+        on_gpu = self.backend.device.type == "cuda"
+        if on_gpu and isinstance(self.feed, CifarFeed) and self.processes.count == 1:
+            if self._graphed is None:
+                self._graphed = GraphedStep(self.feed, self._learn)
+            return self._graphed(self.iteration)
+        return self._learn(self.feed.batch(self.iteration))
+
+    def _learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Change the network by a batch's gradients; nothing here may wait for the device."""
+        loss, wrong = self._forward_backward(batch)
+        self.updates.optimizer.step()
+        return loss, wrong
+
+    def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Gradients of one batch's mean loss; returns the loss and the errors made in the share.
+
+        A share in several parts gives the same gradients as if it were whole, but for what BN sees.
+        """
+        inputs, targets = batch
+        self.updates.optimizer.zero_grad()
+        total = torch.zeros((), device=self.backend.device)
+        wrong = torch.zeros((), dtype=torch.int64, device=self.backend.device)
+        parts = len(targets) // self.bn_images
+        pieces = zip(inputs.split(self.bn_images), targets.split(self.bn_images), strict=True)
+        for part, (x, y) in enumerate(pieces, start=1):
+            if parts > 1:
+                set_momentum(self.network, part_momentum(self.run.recipe.bn_momentum, part, parts))
+            with self._communicating(part == parts):
+                with self.backend.autocast():
+                    logits = (self._parallel or self.network)(x)
+                loss = F.cross_entropy(logits.float(), y) * (len(y) / len(targets))
+                loss.backward()
             total += loss.detach()
             wrong += (logits.detach().argmax(1) != y).sum()
-        return total, wrong, recipe.batch_size
+        return total, wrong
 
-    def _set_rate(self, rate: float) -> None:
-        """Change the learning rate, and in Caffe's form what the momentum has gathered with it.
+    def _communicating(self, last: bool) -> AbstractContextManager[object]:
+        """Gradients of parts are added up here; only the last part's backward pass sends them."""
+        if self._parallel is None or last:
+            return contextlib.nullcontext()
+        return self._parallel.no_sync()
 
-        Caffe accumulates v = m v + lr g; torch's buffer is v / lr, so a new rate rescales it.
-        """
-        if rate == self._rate:
-            return
-        self._set_group_rate(rate)
-        if self._rate is not None and self.run.recipe.momentum_form == "caffe":
-            buffers = [b for b in self._momentum() if b is not None]
-            if buffers:
-                torch._foreach_mul_(buffers, self._rate / rate)
-        self._rate = rate
-
-    def _set_group_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
-    def _momentum(self) -> list[Tensor | None]:
-        """Each parameter's momentum buffer, in the order of the parameters."""
-        state = self.optimizer.state
-        return [state[p].get("momentum_buffer") for p in self.network.parameters()]
-
-    def _judge_warmup(self, loss: Tensor, wrong: Tensor, images: int) -> None:
+    def _judge_warmup(self, loss: Tensor, wrong: Tensor) -> None:
         """End the warm-up when a window's running training error is low enough."""
         warmup = self.run.recipe.warmup
         assert warmup is not None
-        self._warmup_metrics.add(self.iteration, loss, wrong, images)
+        self._warmup_metrics.add(self.iteration, loss, wrong, self.run.recipe.batch_size)
         if self._warmup_metrics.batches == warmup.window:
             if self._warmup_metrics.error() < warmup.until_train_error:
                 self.warmup_end = self.iteration
             self._warmup_metrics.clear()
 
     def _check_finite(self) -> None:
-        bad = int(self._metrics.first_bad.item())
-        if bad >= 0:
+        bad = self._metrics.first_bad_iteration()
+        if bad is not None:
             raise DivergenceError(bad)
 
     def _measure(self, clock: float, should_stop: Callable[[], bool]) -> None:
@@ -364,36 +234,52 @@ class Trainer:
         train_loss, train_error = self._metrics.mean_loss(), self._metrics.error()
         synchronized = time.perf_counter()  # reading the metrics has waited for the device
         self.training_seconds += synchronized - clock
-        test_error = self._error_on("test", self.test, should_stop)
-        validation_error = None
-        if len(self.validation[0]):
-            validation_error = self._error_on("validation", self.validation, should_stop)
+        if self.finished and self.run.recipe.bn_average_iterations:
+            inputs = self._inputs_for_statistics(should_stop)
+            store_true_average(self.network, inputs, self.backend.autocast)
+        average_over_processes(self.network, self.processes)
+        errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
         self.seconds += time.perf_counter() - clock
         if not math.isfinite(train_loss):
             raise DivergenceError(self.iteration)
-        assert self._rate is not None, "an iteration has been made"
+        assert self.updates.rate is not None, "an iteration has been made"
         self.points.append(
             Point(
                 self.iteration,
-                round(self.order.epoch(self.iteration), 4),
-                self._rate,
+                round(self.feed.epoch(self.iteration), 4),
+                self.updates.rate,
                 train_loss,
                 train_error,
-                test_error,
+                errors["test"],
                 round(self.seconds, 3),
-                validation_error,
+                errors.get("validation"),
             )
         )
         self._metrics.clear()
+        self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
 
-    def _error_on(
-        self, part: str, images: tuple[Tensor, Tensor], should_stop: Callable[[], bool]
-    ) -> float:
+    def _error_on(self, part: Part, should_stop: Callable[[], bool]) -> float:
         """The error in percent; that of a network whose outputs are no numbers would be a lie."""
-        loss, error = evaluate(self.network, *images, self.mean, self.backend, should_stop)
+        batches = self.feed.part(part)
+        loss, error = evaluate(self.network, batches, self.backend, should_stop, self.processes)
         if not math.isfinite(loss):
             raise DivergenceError(self.iteration, f"{part} loss")
         return error
+
+    def _inputs_for_statistics(self, should_stop: Callable[[], bool]) -> Iterator[Tensor]:
+        """What BN's statistics are averaged over: the batches that would come after the last one.
+
+        In parts as in training. A stop in between starts over with the same batches next time.
+
+        Raises:
+            EvaluationStopped: `should_stop`, asked before every batch, said so.
+        """
+        recipe = self.run.recipe
+        for iteration in range(recipe.bn_average_iterations):
+            if should_stop():
+                raise EvaluationStopped
+            inputs, _ = self.feed.batch(recipe.iterations + iteration)
+            yield from inputs.split(self.bn_images)
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the future, for a checkpoint.
@@ -402,24 +288,26 @@ class Trainer:
             DivergenceError: a loss was not finite; such a state is not worth keeping.
         """
         self._check_finite()
+        average_over_processes(self.network, self.processes)
         return {
             "run": self.run.id,
-            "data": self.data,
+            "data": self.feed.identity.sha256,
             "precision": self.backend.precision,
+            "bn_sizes": self.bn_sizes,
             "iteration": self.iteration,
             "warmup_end": self.warmup_end,
-            "rate": self._rate,
+            "rate": self.updates.rate,
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
             "points": [asdict(point) for point in self.points],
             "metrics": self._metrics.state(),
             "warmup_metrics": self._warmup_metrics.state(),
             "network": self.network.state_dict(),
-            "momentum": self._momentum(),
+            "momentum": self.updates.momentum(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned.
+        """Continue from what `state` returned, perhaps in another number of processes.
 
         Raises:
             CheckpointError: it belongs to another run, or is not such a state.
@@ -427,34 +315,16 @@ class Trainer:
         if state.get("run") != self.run.id:
             raise CheckpointError(f"of another run ({str(state.get('run'))[:80]})")
         try:
-            iteration = _whole(state["iteration"], self.run.recipe.iterations)
-            points = [_point(values, iteration) for values in state["points"]]
-            warmup_end, rate = state["warmup_end"], state["rate"]
-            if warmup_end is not None:
-                _whole(warmup_end, iteration)
-            if rate is not None and not (isinstance(rate, float) and 0 < rate < math.inf):
-                raise ValueError("a learning rate that cannot be")
-            seconds, training_seconds = float(state["seconds"]), float(state["training_seconds"])
-            if not (0 <= seconds < math.inf and 0 <= training_seconds < math.inf):
-                raise ValueError("a duration that cannot be")
+            progress = read_progress(state, self.run.recipe, self.share)
             self.network.load_state_dict(state["network"])
-            self._load_momentum(state["momentum"])
+            self.updates.load(state["momentum"], state["rate"])
             self._metrics.load(state["metrics"])
             self._warmup_metrics.load(state["warmup_metrics"])
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
-        self.iteration, self.points, self.warmup_end = iteration, points, warmup_end
-        self.seconds, self.training_seconds, self._rate = seconds, training_seconds, rate
-        if rate is not None:
-            self._set_group_rate(rate)
-
-    def _load_momentum(self, buffers: Sequence[Tensor | None]) -> None:
-        parameters = list(self.network.parameters())
-        for parameter, buffer in zip(parameters, buffers, strict=True):
-            if buffer is None:
-                self.optimizer.state.pop(parameter, None)
-                continue
-            if buffer.shape != parameter.shape:
-                raise ValueError("momentum of another shape")
-            fresh = torch.empty_like(parameter, memory_format=torch.preserve_format)
-            self.optimizer.state[parameter]["momentum_buffer"] = fresh.copy_(buffer)
+        self.iteration, self.warmup_end = progress.iteration, progress.warmup_end
+        self.points, self.bn_sizes = progress.points, progress.bn_sizes
+        self.seconds, self.training_seconds = progress.seconds, progress.training_seconds
+        self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
+        set_momentum(self.network, self.run.recipe.bn_momentum)
+        self._graphed = None  # it would change what has been replaced

@@ -7,12 +7,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.analysis import fixed_batch, measure_gradients
+from resnet_repro.analysis import measure_gradients
 from resnet_repro.data import Dataset
 from resnet_repro.data.synthetic import generate
 from resnet_repro.networks import build_network, initialise
@@ -21,7 +22,7 @@ from resnet_repro.recipe import Recipe
 from resnet_repro.runner import Options, Runner
 from resnet_repro.spec import Run
 from resnet_repro.store import GradientRow, Store
-from resnet_repro.training import Backend, Trainer
+from resnet_repro.training import Backend, Trainer, make_feed
 
 FP32 = Backend(torch.device("cpu"), "fp32")
 RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16, evaluate_every=3)
@@ -79,12 +80,10 @@ def test_numbers_are_those_of_an_independent_computation(network: str, small: Da
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):  # as if trained: at the start all stds are 1
             nn.init.uniform_(module.weight, 0.3, 1.5)
-    images, labels = fixed_batch(
-        torch.tensor(small.train_images), torch.tensor(small.train_labels), 12
-    )
-    mean = torch.tensor(small.train_images).float().mean(dim=0)
-    rows = measure_gradients(model, images, labels, mean, contextlib.nullcontext)
-    expected = by_hand(model, images - mean, labels, network == "resnet-8")
+    images = torch.tensor(small.train_images).float()
+    inputs, labels = (images - images.mean(dim=0))[::8], torch.tensor(small.train_labels)[::8]
+    rows = measure_gradients(model, inputs, labels, contextlib.nullcontext)
+    expected = by_hand(model, inputs, labels, network == "resnet-8")
     assert [row.layer for row in rows] == [1, 2, 3, 4, 5, 6, 7]
     assert rows[1].module == "layer1.0.bn1"
     assert [row.forward_std for row in rows] == pytest.approx([s for s, _ in expected], rel=1e-4)
@@ -100,11 +99,9 @@ def test_measuring_leaves_no_trace(training: bool, small: Dataset) -> None:
     state = {name: value.clone() for name, value in model.state_dict().items()}
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     random = torch.get_rng_state()
-    images, labels = torch.tensor(small.train_images), torch.tensor(small.train_labels)
+    images, labels = torch.tensor(small.train_images).float(), torch.tensor(small.train_labels)
     with torch.no_grad():  # whatever context it is called in
-        rows = measure_gradients(
-            model, images[:8], labels[:8], torch.zeros(3, 32, 32), contextlib.nullcontext
-        )
+        rows = measure_gradients(model, images[:8], labels[:8], contextlib.nullcontext)
     assert rows[0].gradient_norm > 0
     assert model.training == training
     assert not any(module._forward_hooks for module in model.modules())
@@ -114,13 +111,17 @@ def test_measuring_leaves_no_trace(training: bool, small: Dataset) -> None:
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_the_batch_is_spread_over_the_data_set() -> None:
+def test_the_batch_is_spread_over_the_data_set(small: Dataset) -> None:
     """Copies made from folders are sorted by class."""
-    labels = torch.arange(10).repeat_interleave(7)
-    images, chosen = fixed_batch(labels[:, None], labels, 10)
-    assert sorted(chosen.tolist()) == list(range(10))
-    assert torch.equal(images[:, 0], chosen)
-    assert len(fixed_batch(labels[:, None], labels, 1000)[0]) == 70
+    images = small.train_images
+    dataset = dataclasses.replace(small, train_labels=np.arange(10).repeat(10))
+    run = Run(network="plain-8", dataset="synthetic", recipe=RECIPE, seed=0)
+    feed = make_feed(run, dataset, FP32)
+    inputs, chosen = feed.fixed_batch(10)
+    assert chosen.tolist() == list(range(10))
+    expected = torch.tensor(images[::10] - images.mean(axis=0))
+    assert torch.allclose(inputs, expected.float(), atol=1e-3)
+    assert len(feed.fixed_batch(1000).targets) == 100
 
 
 class Watching:
@@ -147,7 +148,7 @@ def test_a_watched_training_is_the_same_bit_for_bit(small: Dataset, tmp_path: Pa
     record = GradientRecord(folder)
     trainers = []
     for watching in (None, record):
-        trainer = Trainer(run, small, FP32)
+        trainer = Trainer(run, make_feed(run, small, FP32), FP32)
         if watching is not None:
             watching.begin(trainer)
         assert trainer.train(Watching(watching))
@@ -195,7 +196,7 @@ class Bench:
         options = Options(data_dir=Path(), device="cpu", observe_gradients=watched)
         quiet: Any = Quiet(stop_after)
         runner = Runner(self.store, options, quiet, quiet)
-        runner._datasets["synthetic"] = self.small
+        runner.sources.datasets["synthetic"] = self.small
         runner.run_all([self.run])
         return runner
 
@@ -251,7 +252,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 ) -> None:
     runner = bench.train(watch=False)
     assert bench.rows() == []
-    assert runner.measure_gradients([bench.run]) == []
+    assert runner.measurer.gradients([bench.run]) == []
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
     assert [dataclasses.replace(row, measured="training") for row in rows] == [
@@ -259,13 +260,13 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
     ]
     path = bench.store.folder(bench.run).gradients
     before = path.stat().st_mtime_ns
-    runner.measure_gradients([bench.run])
+    runner.measurer.gradients([bench.run])
     assert path.stat().st_mtime_ns == before
 
 
 def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
     bench.train(watch=True, stop_after=6)
-    bench.train(watch=False).measure_gradients([bench.run])
+    bench.train(watch=False).measurer.gradients([bench.run])
     rows = bench.rows()
     assert moments(rows) == [0, 3, 8]
     assert {row.iteration for row in rows if row.measured == "afterwards"} == {8}
@@ -276,7 +277,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     folder = bench.store.folder(bench.run)
     for path in folder.checkpoints():
         path.unlink()
-    assert runner.measure_gradients([bench.run]) == [bench.run.id]
+    assert runner.measurer.gradients([bench.run]) == [bench.run.id]
     assert not folder.gradients.exists()
 
 
@@ -285,6 +286,6 @@ def test_a_torn_file_is_noticed_and_measured_anew(bench: Bench) -> None:
     path = bench.store.folder(bench.run).gradients
     path.write_text(path.read_text()[:-20])
     assert "gradients.csv" in str(bench.store.get(bench.run).problem)
-    bench.train(watch=False).measure_gradients([bench.run])
+    bench.train(watch=False).measurer.gradients([bench.run])
     assert bench.store.get(bench.run).finished
     assert moments(bench.rows()) == [0, 8]

@@ -81,9 +81,11 @@ def mean(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def measure(model: nn.Module, images: Any, mean: Any) -> list[tuple[int, str, float]]:
-    return measure_responses(
-        model, torch.from_numpy(images), torch.from_numpy(mean), contextlib.nullcontext
-    )
+    return measure_responses(model, batches(images, mean), contextlib.nullcontext)
+
+
+def batches(images: Any, mean: Any) -> list[Tensor]:
+    return list((torch.from_numpy(images) - torch.from_numpy(mean)).split(250))
 
 
 @pytest.mark.parametrize(("network", "count"), [("resnet-8", IMAGES), ("plain-8", 40)])
@@ -180,8 +182,7 @@ def test_the_precision_is_the_callers(images: NDArray[np.uint8], mean: NDArray[n
         row[2]
         for row in measure_responses(
             model,
-            torch.from_numpy(images[:20]),
-            torch.from_numpy(mean),
+            batches(images[:20], mean),
             lambda: torch.autocast("cpu", torch.bfloat16),
         )
     ]

@@ -26,6 +26,8 @@ import resnet_repro.report.tidy
 import resnet_repro.runner  # noqa: F401
 from resnet_repro import cli, data
 from resnet_repro.data.dataset import Contents, Dataset, Identity
+from resnet_repro.errors import DataError
+from resnet_repro.training.cifar_feed import CifarFeed
 
 REAL_LOAD = data.load
 TRACEBACK = 70
@@ -71,6 +73,18 @@ def die_at(operation: int) -> None:
     os.fsync, os.replace = dying_fsync, dying_replace  # type: ignore[assignment]
 
 
+def unreadable_at(iteration: int) -> None:
+    """Arrange for the data to be unreadable from an iteration on."""
+    batch = CifarFeed.batch
+
+    def failing_batch(self: CifarFeed, asked: int) -> Any:
+        if asked >= iteration:
+            raise DataError("images/17.png is not readable any more")
+        return batch(self, asked)
+
+    CifarFeed.batch = failing_batch  # type: ignore[method-assign]
+
+
 def child(request: dict[str, Any]) -> int:
     """What a forked child does; returns the exit code."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -84,7 +98,12 @@ def child(request: dict[str, Any]) -> int:
         die_at(request["die_at"])
     if request.get("real_data"):
         data.load = REAL_LOAD
-    sys.argv = ["resnet-repro", *request["argv"]]
+    os.environ.update(request.get("env", {}))
+    if request.get("unreadable_at"):
+        unreadable_at(request["unreadable_at"])
+    if request.get("alarm"):
+        signal.alarm(request["alarm"])  # nothing may hang
+    sys.argv = ["resnet-repro", *request["argv"], *request.get("more", [])]
     try:
         cli.main()
     except SystemExit as error:
@@ -98,7 +117,7 @@ def child(request: dict[str, Any]) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     dataset = small_dataset()
-    data.load = lambda name, folder: dataset  # type: ignore[assignment]
+    data.load = lambda *_: dataset  # type: ignore[assignment]
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)

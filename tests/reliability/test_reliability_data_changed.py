@@ -33,7 +33,7 @@ class _AfterTwoIterations(StopFlag):
 
 
 def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = preset_recipe("demo", "resnet-8").model_copy(
+    recipe = preset_recipe("demo", "resnet-8", "cifar10").model_copy(
         update={"iterations": 6, "milestones": (3,), "batch_size": 4, "evaluate_every": 6}
     )
     run = Run(network="resnet-8", dataset="synthetic", recipe=recipe, seed=0)

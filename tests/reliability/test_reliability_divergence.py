@@ -12,7 +12,7 @@ from stoppable import Driver
 from resnet_repro.data import Dataset
 from resnet_repro.spec import Run
 from resnet_repro.store import Store
-from resnet_repro.training import DivergenceError, Trainer, choose_backend
+from resnet_repro.training import DivergenceError, Trainer, choose_backend, make_feed
 
 # Weight decay of 1 at a rate of 100 multiplies the weights by -99 in every iteration.
 DIVERGING = """\
@@ -106,7 +106,8 @@ def trainer_of(dataset: Dataset, device: str = "cpu", **recipe: Any) -> Trainer:
     run = Run.model_validate(
         {"network": "plain-8", "dataset": "synthetic", "seed": 0, "recipe": short}
     )
-    return Trainer(run, dataset, choose_backend(device, "fp32"))
+    backend = choose_backend(device, "fp32")
+    return Trainer(run, make_feed(run, dataset, backend), backend)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -16,7 +16,7 @@ from stoppable import ROOT, Driver, assert_whole, outcome, the_run, write_experi
 
 from resnet_repro.data import Dataset
 from resnet_repro.spec import Run
-from resnet_repro.training import Backend, Trainer, choose_backend, pack, unpack
+from resnet_repro.training import Backend, Trainer, choose_backend, make_feed, pack, unpack
 
 KILLS = 20
 SAVING = ("--device", "cpu", "--checkpoint-every", "0.02s")
@@ -184,20 +184,20 @@ def test_a_stop_wherever_it_is_asked_about_changes_nothing(
     small_dataset: Dataset, recipe: dict[str, Any]
 ) -> None:
     run, backend = run_of(**recipe), choose_backend("cpu", "fp32")
-    whole = Trainer(run, small_dataset, backend)
+    whole = Trainer(run, make_feed(run, small_dataset, backend), backend)
     asked = Stops(10_000)
     assert whole.train(asked)
     questions = 10_000 - asked.left
     assert questions > run.recipe.iterations + 2  # within tests as well
     for at in range(questions):
-        first = Trainer(run, small_dataset, backend)
+        first = Trainer(run, make_feed(run, small_dataset, backend), backend)
         assert not first.train(Stops(at))
         assert result(continued(first, small_dataset, backend)) == result(whole), at
 
 
 def continued(first: Trainer, dataset: Dataset, backend: Backend) -> Trainer:
     """A trainer that ends what another one began."""
-    second = Trainer(first.run, dataset, backend)
+    second = Trainer(first.run, make_feed(first.run, dataset, backend), backend)
     second.load_state(unpack(pack(first.state())))
     assert second.train(Stops(10_000))
     return second

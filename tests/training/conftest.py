@@ -12,7 +12,7 @@ from resnet_repro.data import Dataset
 from resnet_repro.data.synthetic import generate
 from resnet_repro.recipe import Recipe
 from resnet_repro.spec import Run
-from resnet_repro.training import Backend, Trainer
+from resnet_repro.training import Backend, Trainer, make_feed
 
 Prepare = Callable[..., Trainer]
 
@@ -85,7 +85,8 @@ def prepare() -> Prepare:
             recipe=Recipe.model_validate(fields | recipe),
             seed=seed,
         )
-        return Trainer(run, dataset, Backend(torch.device(device), precision))  # type: ignore[arg-type]
+        backend = Backend(torch.device(device), precision)  # type: ignore[arg-type]
+        return Trainer(run, make_feed(run, dataset, backend), backend)
 
     return make
 

@@ -36,7 +36,7 @@ def test_the_gpu_draws_the_batches_and_weights_of_the_cpu(small: Dataset, prepar
     cpu, gpu = (prepare(small, device=device) for device in ("cpu", "cuda"))
     ours, theirs = cpu.network.state_dict(), gpu.network.state_dict()
     assert all(torch.equal(value, theirs[name].cpu()) for name, value in ours.items())
-    assert cpu.normalisation == gpu.normalisation
+    assert cpu.feed.normalisation == gpu.feed.normalisation
 
 
 def test_test_errors_agree_with_the_cpus(small: Dataset, train: Any) -> None:
@@ -79,3 +79,13 @@ def test_a_resumed_training_goes_on_where_it_was(
     resumed.load_state(stopped.state())
     assert resumed.train(keep_going())
     assert losses(resumed) == pytest.approx(losses(whole), rel=1e-3)
+
+
+def test_a_graph_changes_nothing(
+    small: Dataset, train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"device": "cuda", "iterations": 12, "milestones": (7,), "learning_rate": 0.01}
+    graphed = train(small, "resnet-20", precision="fp32", **recipe)
+    monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 10**9)
+    eager = train(small, "resnet-20", precision="fp32", **recipe)
+    assert losses(graphed) == pytest.approx(losses(eager), rel=1e-3)

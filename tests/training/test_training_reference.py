@@ -17,6 +17,7 @@ from resnet_repro.data import Dataset
 from resnet_repro.training.order import BatchOrder
 
 Weights = dict[str, Tensor]
+Seen = dict[str, list[Tensor]]  # statistics of the parts of a batch
 SEED = 3
 BATCH = 12
 
@@ -36,22 +37,18 @@ class Settings:
     drop_last: bool = False
 
 
-def batch_norm(x: Tensor, weights: Weights, name: str, statistics: Weights | None) -> Tensor:
-    """With the batch's statistics, which move the running `statistics`, if there are any."""
+def batch_norm(x: Tensor, weights: Weights, name: str, seen: Seen) -> Tensor:
+    """With the statistics of what passes, which are added to `seen`."""
     mean = x.mean(dim=(0, 2, 3))
     variance = (x - mean[:, None, None]).square().mean(dim=(0, 2, 3))
-    if statistics is None:
-        mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
-    else:
-        count = x.numel() / x.shape[1]
-        for key, value in (("mean", mean), ("var", variance * count / (count - 1))):
-            old = statistics[f"{name}.running_{key}"]
-            statistics[f"{name}.running_{key}"] = 0.9 * old + 0.1 * value.detach()
+    count = x.numel() / x.shape[1]
+    for key, value in (("mean", mean), ("var", variance * count / (count - 1))):
+        seen[f"{name}.running_{key}"].append(value.detach())
     x = (x - mean[:, None, None]) / torch.sqrt(variance[:, None, None] + 1e-5)
     return x * weights[f"{name}.weight"][:, None, None] + weights[f"{name}.bias"][:, None, None]
 
 
-def forward(images: Tensor, w: Weights, residual: bool, statistics: Weights | None) -> Tensor:
+def forward(images: Tensor, w: Weights, residual: bool, statistics: Seen) -> Tensor:
     """Logits of the 8-layer network: one block in each of three stages."""
     x = F.conv2d(images, w["conv1.weight"], padding=1)
     x = torch.relu(batch_norm(x, w, "bn1", statistics))
@@ -114,12 +111,14 @@ def train_slowly(dataset: Dataset, start: Weights, settings: Settings) -> Outcom
             labels.append(int(dataset.train_labels[int(i)]))
         x, y = torch.from_numpy(np.stack(images)), torch.tensor(labels)
 
-        loss, wrong = x.new_zeros(()), 0
+        loss, wrong, seen = x.new_zeros(()), 0, defaultdict(list)
         for first in range(0, BATCH, settings.part):
             piece = slice(first, first + settings.part)
-            logits = forward(x[piece], parameters, settings.residual, statistics)
+            logits = forward(x[piece], parameters, settings.residual, seen)
             loss = loss + F.cross_entropy(logits, y[piece], reduction="sum") / BATCH
             wrong += int((logits.argmax(dim=1) != y[piece]).sum())
+        for name, parts in seen.items():  # the parts of a batch count as one
+            statistics[name] = 0.9 * statistics[name] + 0.1 * torch.stack(parts).mean(dim=0)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         outcome.losses.append(loss.item())
         outcome.errors.append(100 * wrong / BATCH)

@@ -20,7 +20,7 @@ from resnet_repro.training.schedule import learning_rate
     ],
 )
 def test_the_papers_schedule(iteration: int, rate: float) -> None:
-    recipe = preset_recipe("paper", "resnet-56")
+    recipe = preset_recipe("paper", "resnet-56", "cifar10")
     assert learning_rate(recipe, iteration, None) == pytest.approx(rate, rel=1e-12)
     # A recipe without a warm-up does not care when one ended.
     assert learning_rate(recipe, iteration, 50_000) == pytest.approx(rate, rel=1e-12)
@@ -37,7 +37,7 @@ def test_the_papers_schedule(iteration: int, rate: float) -> None:
 def test_every_preset_drops_the_rate_at_a_half_and_at_three_quarters(
     preset: str, drops: tuple[int, int], end: int
 ) -> None:
-    recipe = preset_recipe(preset, "plain-20")  # type: ignore[arg-type]
+    recipe = preset_recipe(preset, "plain-20", "cifar10")  # type: ignore[arg-type]
     assert recipe.iterations == end
     assert drops == (end // 2, end * 3 // 4)
     rates = [learning_rate(recipe, i, None) for i in range(end)]
@@ -46,7 +46,7 @@ def test_every_preset_drops_the_rate_at_a_half_and_at_three_quarters(
 
 
 def test_a_warm_up_holds_until_it_has_ended() -> None:
-    recipe = preset_recipe("paper", "resnet-110")
+    recipe = preset_recipe("paper", "resnet-110", "cifar10")
     assert learning_rate(recipe, 0, None) == 0.01
     assert learning_rate(recipe, 5_000, None) == 0.01  # still going
     assert learning_rate(recipe, 399, 400) == 0.01
@@ -54,7 +54,7 @@ def test_a_warm_up_holds_until_it_has_ended() -> None:
 
 
 def test_the_milestones_count_from_the_start_however_long_the_warm_up_was() -> None:
-    recipe = preset_recipe("paper", "resnet-1202")
+    recipe = preset_recipe("paper", "resnet-1202", "cifar10")
     assert learning_rate(recipe, 31_999, 3_000) == 0.1
     assert learning_rate(recipe, 32_000, 3_000) == pytest.approx(0.01)
     assert learning_rate(recipe, 48_000, 3_000) == pytest.approx(0.001)
@@ -72,7 +72,7 @@ def test_the_milestones_count_from_the_start_however_long_the_warm_up_was() -> N
 )
 @pytest.mark.parametrize("preset", ["paper", "short"])
 def test_only_resnet_110_and_1202_are_warmed_up(preset: str, network: str, warmed_up: bool) -> None:
-    recipe = preset_recipe(preset, network)  # type: ignore[arg-type]
+    recipe = preset_recipe(preset, network, "cifar10")  # type: ignore[arg-type]
     assert learning_rate(recipe, 0, None) == (0.01 if warmed_up else 0.1)
 
 

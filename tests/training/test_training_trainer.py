@@ -22,10 +22,11 @@ from resnet_repro.training import (
     Trainer,
     build_for,
     evaluate,
+    make_feed,
     pack,
     unpack,
 )
-from resnet_repro.training.evaluate import EVALUATION_BATCH
+from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed
 from resnet_repro.training.order import split_indices
 
 FP32 = Backend(torch.device("cpu"), "fp32")
@@ -102,15 +103,17 @@ def test_the_test_error_is_of_the_single_view_of_every_test_image(
 def test_evaluation_counts_the_last_partial_batch(
     synthetic: Dataset, small: Dataset, train: Any, training: bool
 ) -> None:
-    network = train(small, iterations=5, evaluate_every=5).network.train(training)
-    count = EVALUATION_BATCH + 10
+    trainer = train(small, iterations=5, evaluate_every=5)
+    run, network = trainer.run, trainer.network.train(training)
+    count = TEST_BATCH + 10
     images, mean = synthetic.test_images[:count], mean_of(small.train_images)
     logits = logits_one_by_one(network, images, mean).double()
     labels = logits.argmax(dim=1)
     labels[-10:] = (labels[-10:] + 1) % 10  # right everywhere but in the partial batch
     before = {name: value.clone() for name, value in network.state_dict().items()}
 
-    loss, error = evaluate(network, torch.from_numpy(images), labels, torch.from_numpy(mean), FP32)
+    dataset = dataclasses.replace(small, test_images=images, test_labels=labels.numpy())
+    loss, error = evaluate(network, CifarFeed(run, dataset, FP32.device).part("test"), FP32)
     assert error == pytest.approx(100 * 10 / count)
     by_hand = torch.logsumexp(logits, dim=1) - logits[torch.arange(count), labels]
     assert loss == pytest.approx(by_hand.mean().item(), rel=1e-5)
@@ -121,7 +124,7 @@ def test_evaluation_counts_the_last_partial_batch(
 def test_the_recorded_normalisation_is_that_of_the_training_images(
     small: Dataset, prepare: Any
 ) -> None:
-    record = prepare(small).normalisation
+    record = prepare(small).feed.normalisation
     mean = mean_of(small.train_images)
     assert record["sha256"] == hashlib.sha256(mean.tobytes()).hexdigest()
     averages = small.train_images.astype(np.float64).mean(axis=(0, 2, 3))
@@ -150,7 +153,7 @@ def test_held_out_images_are_never_trained_on(small: Dataset, train: Any) -> Non
 
     other = retrained(held_out)
     assert all(torch.equal(a, weights_of(other)[n]) for n, a in weights_of(plain).items())
-    assert other.normalisation == plain.normalisation
+    assert other.feed.normalisation == plain.feed.normalisation
     assert not torch.equal(
         retrained(kept[:1]).network.fc.weight, plain.network.fc.weight
     )  # a single training image matters
@@ -290,9 +293,8 @@ def test_the_recipe_reaches_the_network(small: Dataset, prepare: Any) -> None:
 def test_what_does_not_fit_the_data_is_a_configuration_error(small: Dataset) -> None:
     def trainer(**recipe: int) -> Trainer:
         settings = Recipe(iterations=1, milestones=(), **recipe)  # type: ignore[arg-type]
-        return Trainer(
-            Run(network="plain-8", dataset="synthetic", recipe=settings, seed=0), small, FP32
-        )
+        run = Run(network="plain-8", dataset="synthetic", recipe=settings, seed=0)
+        return Trainer(run, make_feed(run, small, FP32), FP32)
 
     with pytest.raises(ConfigError, match=r"batch_size: 101 is more than the 100"):
         trainer(batch_size=101)

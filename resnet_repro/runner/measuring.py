@@ -1,0 +1,227 @@
+"""What experiments ask of finished runs, beyond their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnet_repro import provenance
+from resnet_repro.analysis import measure_responses
+from resnet_repro.data import Dataset, PhotoDataset
+from resnet_repro.data.workers import Stopped
+from resnet_repro.errors import DataError
+from resnet_repro.observe import has_events, measure_afterwards, write_events
+from resnet_repro.runner.options import Progress
+from resnet_repro.runner.resuming import trained_weights
+from resnet_repro.runner.scores import load_subject, read_scores, score_together, write_scores
+from resnet_repro.runner.sources import Sources
+from resnet_repro.spec import Experiment, Run, Views
+from resnet_repro.store import EnsembleResult, EvaluationRow, Store, StoredRun
+from resnet_repro.training import Subject
+from resnet_repro.training.views import mean_loss, topk_errors
+
+__all__ = ["Measurer"]
+
+
+class Measurer:
+    """Measures what finished runs lack of what experiments ask for, and stores it with them."""
+
+    def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
+        self.store, self.sources, self.progress = store, sources, progress
+
+    def measure(self, experiments: Sequence[Experiment]) -> list[str]:
+        """Measure everything; returns the ids of finished runs whose weights are not here.
+
+        Raises:
+            DataError: the data set here is not the one that a run was trained on.
+            StoreError: a result cannot be written.
+        """
+
+        def asking(*what: str) -> list[Run]:
+            asked = [e for e in experiments if set(what) & set(e.measure)]
+            return list({run.id: run for e in asked for run in e.resolve()}.values())
+
+        unmeasured = self.responses(asking("responses")) + self.gradients(asking("gradients"))
+        unmeasured += self.views(asking("10-crop", "multi-scale"), "centre")
+        for views in ("10-crop", "multi-scale"):
+            unmeasured += self.views(asking(views), views)
+        for experiment in experiments:
+            self.ensemble(experiment)
+        return list(dict.fromkeys(unmeasured))
+
+    def responses(self, runs: Sequence[Run]) -> list[str]:
+        """Measure layer responses (Fig. 7)."""
+
+        def lacking(stored: StoredRun) -> bool:
+            return not stored.folder.responses.exists()
+
+        def measure(subject: Subject, stored: StoredRun) -> str:
+            rows = measure_responses(
+                subject.network, self._test_inputs(subject), subject.backend.autocast
+            )
+            stored.folder.write_responses(rows)
+            return f"responses of {len(rows)} layers measured"
+
+        return self._each(runs, lacking, measure)
+
+    def gradients(self, runs: Sequence[Run]) -> list[str]:
+        """Measure signals and gradients at the start and the end."""
+
+        def lacking(stored: StoredRun) -> bool:
+            assert stored.run is not None
+            measured = {row.iteration for row in stored.gradients()}
+            return not {0, stored.run.recipe.iterations} <= measured
+
+        def measure(subject: Subject, stored: StoredRun) -> str:
+            stored.folder.write_gradients(measure_afterwards(subject, stored.gradients()))
+            return "signals and gradients measured at the start and end"
+
+        return self._each(runs, lacking, measure)
+
+    def views(self, runs: Sequence[Run], views: Views) -> list[str]:
+        """Test on some views of every photograph (section 3.4); scores are kept for ensembles."""
+
+        def lacking(stored: StoredRun) -> bool:
+            measured = {row.views for row in stored.evaluations()}
+            return views not in measured or not stored.folder.scores(views).exists()
+
+        def measure(subject: Subject, stored: StoredRun) -> str:
+            found = score_together(subject, views, self.sources, self.progress.note)
+            identity, labels = subject.feed.identity, self._test_labels(subject.run)
+            top1, top5 = topk_errors(found, labels)
+            averaged = subject.run.recipe.bn_average_iterations > 0
+            row = EvaluationRow(
+                views=views,
+                top1_error=top1,
+                top5_error=top5,
+                loss=mean_loss(found, labels),
+                images=len(labels),
+                bn="average" if averaged else "running",
+                dataset_sha256=identity.sha256,
+            )
+            write_scores(stored.folder.scores(views), found, identity.sha256)
+            stored.folder.write_evaluations([row])
+            return f"{views}: top-1 error {top1:.2f}%, top-5 error {top5:.2f}%"
+
+        return self._each(runs, lacking, measure)
+
+    def ensemble(self, experiment: Experiment) -> None:
+        """Average the scores of an experiment's members (Table 5), once all of them have some."""
+        members = experiment.ensemble_members
+        if experiment.ensemble is None or not members or self.sources.should_stop():
+            return
+        views = experiment.ensemble.views
+        dataset = self.sources.dataset(experiment.dataset)
+        identity, labels = dataset.identity, self._test_labels(members[0])
+        found: list[Tensor] = []
+        for run in members:
+            path = self.store.folder(run).scores(views)
+            scores = read_scores(path, len(labels), identity.sha256)
+            if scores is None or not self.store.get(run).finished:
+                self.progress.note(f"{experiment.name}: no ensemble yet, {run.id} lacks {views}")
+                return
+            found.append(scores)
+        top1, top5 = topk_errors(torch.stack(found).mean(dim=0), labels)
+        presets = {run.preset for run in members}
+        code, dirty = provenance.code_version()
+        measured: dict[str, Any] = {
+            "experiment": experiment.name,
+            "preset": presets.pop() if len(presets) == 1 else "custom",
+            "dataset": experiment.dataset,
+            "members": tuple(run.id for run in members),
+            "views": views,
+            "top1_error": top1,
+            "top5_error": top5,
+            "images": len(labels),
+            "data": identity.to_dict(),
+        }
+        result = EnsembleResult(
+            **measured,
+            code=code,
+            dirty=dirty,
+            command=self.sources.options.command,
+            measured=provenance.utc_now(),
+        )
+        if not any(_same(result, known) for known in self.store.ensembles()):
+            self.store.write_ensemble(result)
+        self.progress.note(
+            f"{experiment.name}: {len(members)} networks together, {views}: "
+            f"top-1 error {top1:.2f}%, top-5 error {top5:.2f}%"
+        )
+
+    def write_events(self, runs: Sequence[Run]) -> None:
+        """Write TensorBoard's event file of finished runs that have none."""
+        for run in runs:
+            stored = self.store.get(run)
+            if stored.finished and not has_events(stored.folder.tensorboard):
+                write_events(stored.folder.tensorboard, stored.curve())
+
+    def _each(
+        self,
+        runs: Sequence[Run],
+        lacking: Callable[[StoredRun], bool],
+        measure: Callable[[Subject, StoredRun], str],
+    ) -> list[str]:
+        """Measure finished runs that lack something, and tell what `measure` says of each.
+
+        Returns the ids of those whose weights are not here.
+        """
+        without_weights = []
+        for run in runs:
+            if self.sources.should_stop():
+                break
+            stored = self.store.get(run)
+            if not stored.finished or not lacking(stored):
+                continue
+            subject = self._trained(run, stored)
+            if subject is None:
+                without_weights.append(run.id)
+                continue
+            try:
+                self.progress.note(f"{run.id}: {measure(subject, stored)}")
+            except Stopped:
+                break
+            finally:
+                subject.feed.close()
+        return without_weights
+
+    def _trained(self, run: Run, stored: StoredRun) -> Subject | None:
+        """A finished run's network, or None if its weights are not here.
+
+        Raises:
+            DataError: the data set here is not the one that it was trained on.
+        """
+        assert stored.summary is not None, "finished runs have one"
+        origin = stored.summary.provenance
+        dataset = self.sources.dataset(run.dataset)
+        classes = len(dataset.classes)
+        weights = trained_weights(run, stored.folder, classes, self.progress.note)
+        if weights is None:
+            return None
+        if dataset.identity.sha256 != origin.dataset.get("sha256"):
+            raise DataError(
+                f"{run.id} was trained on another copy of {run.dataset} than the one here"
+            )
+        return load_subject(run, weights, self.sources.backend(origin.precision), self.sources)
+
+    def _test_inputs(self, subject: Subject) -> Iterator[Tensor]:
+        """The test part's inputs. Raises Stopped when it is time to stop."""
+        for batch in subject.feed.part("test"):
+            if self.sources.should_stop():
+                raise Stopped
+            yield batch.inputs
+
+    def _test_labels(self, run: Run) -> Tensor:
+        dataset: Dataset | PhotoDataset = self.sources.dataset(run.dataset)
+        if isinstance(dataset, PhotoDataset):
+            return torch.from_numpy(dataset.test.labels)
+        return torch.from_numpy(dataset.test_labels)
+
+
+def _same(a: EnsembleResult, b: EnsembleResult) -> bool:
+    """Whether two measurements came to the same, whenever they were made."""
+    origin = {"code": "", "dirty": None, "command": "", "measured": ""}
+    return a.model_copy(update=origin) == b.model_copy(update=origin)

@@ -1,0 +1,45 @@
+"""How to run, as opposed to what, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from resnet_repro.spec import Run
+from resnet_repro.store import Summary
+
+__all__ = ["Options", "Outcome", "Progress"]
+
+Outcome = Literal["done", "failed", "stopped", "locked"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what."""
+
+    data_dir: Path
+    folders: dict[str, Path] = field(default_factory=dict)  # NAME -> PATH of `folder:NAME`
+    device: str = "auto"
+    force: bool = False
+    fail_fast: bool = False
+    checkpoint_every: float = 60.0  # seconds
+    command: str = "resnet-repro run"
+    observe_gradients: frozenset[str] = frozenset()  # ids of runs to measure while they train
+    tensorboard: bool = False
+
+
+class Progress(Protocol):
+    """Who is told how the work goes."""
+
+    def started(self, run: Run, iteration: int) -> None:
+        """A run starts, or continues after `iteration`."""
+
+    def advanced(self, run: Run, summary: Summary, rate: float, seconds_left: float) -> None:
+        """A run has got further; told a few times a second at most."""
+
+    def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
+        """A run ended or was left to another process."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""

@@ -1,0 +1,89 @@
+"""From what a run's folder holds to a trainer that continues it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from resnet_repro.errors import DataError, StoreError
+from resnet_repro.runner.sources import Sources
+from resnet_repro.spec import Run
+from resnet_repro.store import RunFolder
+from resnet_repro.training import CheckpointError, Trainer, build_for, unpack
+
+__all__ = ["resume", "trained_weights"]
+
+
+def resume(
+    run: Run, folder: RunFolder, sources: Sources, note: Callable[[str], None]
+) -> tuple[Trainer, bytes] | None:
+    """A trainer that continues from the newest good checkpoint, with that checkpoint.
+
+    None if there is none; bad ones are put aside then, or when an older one is good.
+
+    Raises:
+        StoreError: no checkpoint is good, and one could not be read: it may be good.
+        DataError: the run was begun on another copy of the data set.
+        Stopped: it was time to stop before the data were there.
+    """
+    found, damaged, unreadable = None, [], None
+    for path in folder.checkpoints():
+        try:
+            content = path.read_bytes()
+            found = _continued(run, sources, unpack(content), note), content
+        except CheckpointError as error:
+            note(f"{run.id}: {path.name} is not used: {error}")
+            damaged.append(path)
+        except OSError as error:
+            unreadable = StoreError(f"cannot read {path}: {error.strerror}")
+        else:
+            break
+    if found is None and unreadable:
+        raise unreadable
+    for path in damaged:
+        folder.set_aside(path)
+    return found
+
+
+def _continued(
+    run: Run, sources: Sources, state: dict[str, Any], note: Callable[[str], None]
+) -> Trainer:
+    """A trainer that goes on from a checkpoint's state, in its precision."""
+    here = sources.dataset(run.dataset).identity.sha256
+    if state.get("data", here) != here:
+        raise DataError(
+            f"{run.id} was begun on another copy of {run.dataset} than the one here; "
+            "bring that copy back, or train it again with --force"
+        )
+    backend = sources.backend(run.precision)
+    precision = state.get("precision")
+    if precision in ("fp32", "bf16") and precision != backend.precision:
+        note(f"{run.id} was begun in {precision} and continues in {precision}")
+        backend = backend.with_precision(precision)
+    trainer = Trainer(run, sources.feed(run, backend), backend, sources.processes)
+    trainer.load_state(state)
+    if len(trainer.bn_sizes) > len(state.get("bn_sizes", (0,))):  # they could not be kept
+        before, now = trainer.bn_sizes[-2:]
+        note(
+            f"{run.id}: batch normalisation saw {before} images before and sees {now} now: "
+            f"{before} do not divide the {trainer.share} that a process has of each batch"
+        )
+    return trainer
+
+
+def trained_weights(
+    run: Run, folder: RunFolder, classes: int, note: Callable[[str], None]
+) -> dict[str, torch.Tensor] | None:
+    """The final weights of a finished run, or None if its checkpoint is not here."""
+    for path in folder.checkpoints():
+        try:
+            state = unpack(path.read_bytes())
+            if state["iteration"] == run.recipe.iterations and state["run"] == run.id:
+                build_for(run, classes).load_state_dict(state["network"])
+                weights: dict[str, torch.Tensor] = state["network"]
+                return weights
+        except (CheckpointError, KeyError, TypeError, RuntimeError, OSError) as error:
+            note(f"{run.id}: {path.name} is not used: {error}")
+    return None

@@ -1,0 +1,207 @@
+"""Which runs are done; trains the rest, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+import filelock
+import torch
+
+from resnet_repro.data.workers import Stopped
+from resnet_repro.errors import ReproError, StoreError
+from resnet_repro.observe import EventFiles, GradientRecord, Observer
+from resnet_repro.runner.agreement import ready
+from resnet_repro.runner.following import Task
+from resnet_repro.runner.measuring import Measurer
+from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.runner.resuming import resume
+from resnet_repro.runner.session import Session
+from resnet_repro.runner.sources import Sources
+from resnet_repro.spec import Run
+from resnet_repro.stop import StopFlag
+from resnet_repro.store import RunFolder, Store, StoredRun
+from resnet_repro.training import ALONE, DivergenceError, Processes, Trainer, check_fits
+
+__all__ = ["Runner"]
+
+
+class Runner:
+    """Trains runs into a store until they are done or it is told to stop.
+
+    Where several processes train together this is the first of them; the others `follow` it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        stop: StopFlag,
+        progress: Progress,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.store, self.options, self.stop, self.progress = store, options, stop, progress
+        self.processes = processes
+        self.sources = Sources(options, stop, processes)
+        self._told_locked: set[str] = set()
+
+    @cached_property
+    def measurer(self) -> Measurer:
+        """Who measures what is asked of the trained networks."""
+        return Measurer(self.store, self.sources, self.progress)
+
+    def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
+        """Train what is missing; returns the outcome of every run that was looked at.
+
+        Runs that another process is at work on are left to it and looked at again at the end.
+
+        Raises:
+            DataError: the data set is not there.
+            StoreError: results cannot be written.
+            ConfigError: the device is not there, or a recipe does not fit the data set.
+        """
+        outcomes: dict[str, Outcome] = {}
+        waiting = list(runs)
+        while waiting:
+            locked = []
+            for run in waiting:
+                if self.stop.reason:
+                    return outcomes
+                outcome = outcomes[run.id] = self._run_one(run)
+                if outcome == "locked":
+                    locked.append(run)
+                if outcome == "stopped" or (outcome == "failed" and self.options.fail_fast):
+                    return outcomes
+            if len(locked) == len(waiting):
+                break
+            waiting = locked
+        return outcomes
+
+    def _run_one(self, run: Run) -> Outcome:
+        stored = self.store.get(run)
+        if not self.options.force and (known := self._already(run, stored)):
+            return known
+        # Nothing is written before data and device are known to be there.
+        check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
+        self.sources.backend(run.precision)
+        folder = self.store.folder(run)
+        folder.make()
+        lock = filelock.FileLock(folder.lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            if run.id not in self._told_locked:
+                self._told_locked.add(run.id)
+                self.progress.ended(run, "locked", stored.summary)
+            return "locked"
+        except OSError as error:
+            raise StoreError(f"cannot lock {folder.lock}: {error.strerror}") from error
+        try:
+            folder.sweep()
+            stored = self.store.get(run)  # another process may have finished it meanwhile
+            if self.options.force:
+                folder.clear()
+                stored = self.store.get(run)
+            elif known := self._already(run, stored):
+                return known
+            try:
+                return self._train(run, folder, stored)
+            except Stopped:  # while photographs were read, before the training began
+                self.progress.ended(run, "stopped", stored.summary)
+                return "stopped"
+        finally:
+            lock.release()
+
+    def _already(self, run: Run, stored: StoredRun) -> Outcome | None:
+        """The outcome of a run that needs no training, or that must not be touched, or None."""
+        if stored.problem and not stored.repairable:
+            return self._unusable(run, stored)
+        if stored.finished:
+            self.progress.ended(run, "done", stored.summary)
+            return "done"
+        if stored.summary and stored.summary.state == "failed":
+            self.progress.note(f"{run.id} failed before; --force trains it again")
+            self.progress.ended(run, "failed", stored.summary)
+            return "failed"
+        return None
+
+    def _unusable(self, run: Run, stored: StoredRun) -> Outcome:
+        self.progress.note(f"{run.id}: {stored.problem}; --force trains it again")
+        self.progress.ended(run, "failed", None)
+        return "failed"
+
+    def _train(self, run: Run, folder: RunFolder, stored: StoredRun) -> Outcome:
+        begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
+        resumed = resume(run, folder, self.sources, self.progress.note)
+        if resumed is None and stored.problem and stored.holds_result:
+            return self._unusable(run, stored)
+        if stored.problem:
+            # What the training is about to write anew; torn measurements are made anew.
+            self.progress.note(f"{run.id}: {stored.problem}; written anew")
+            stored.discard_torn_measurements()
+        if resumed is None and begun:
+            self.progress.note(f"{run.id}: no usable checkpoint, starting over")
+        trainer, checkpoint = resumed or (self._fresh_trainer(run), None)
+        try:
+            self.processes.broadcast(Task(run, trainer.backend.precision, checkpoint))
+            if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
+                raise Stopped
+            return self._sit(trainer, folder)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_want_of_memory(error):
+                raise
+            raise ReproError(_about_memory(trainer)) from error
+        finally:
+            trainer.feed.close()
+
+    def _fresh_trainer(self, run: Run) -> Trainer:
+        backend = self.sources.backend(run.precision)
+        return Trainer(run, self.sources.feed(run, backend), backend, self.processes)
+
+    def _sit(self, trainer: Trainer, folder: RunFolder) -> Outcome:
+        """Train until the end or until it is time to stop, and store how far that is."""
+        run = trainer.run
+        earlier = self.store.get(run).summary if trainer.iteration else None
+        observers = self._observers(run, folder)
+        session = Session(
+            self.options, self.stop, self.progress, folder, trainer, earlier, observers
+        )
+        self.progress.started(run, trainer.iteration)
+        session.begin()
+        outcome: Literal["done", "stopped", "failed"]
+        try:
+            outcome = "done" if trainer.train(session) else "stopped"
+            session.end(outcome)
+        except DivergenceError as error:
+            outcome = "failed"
+            session.end(outcome, str(error))
+        self.progress.ended(run, outcome, session.summary)
+        return outcome
+
+    def _observers(self, run: Run, folder: RunFolder) -> list[Observer]:
+        """Who looks on while this run is trained."""
+        observers: list[Observer] = []
+        if run.id in self.options.observe_gradients:
+            observers.append(GradientRecord(folder))
+        if self.options.tensorboard:
+            observers.append(EventFiles(folder.tensorboard))
+        return observers
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    """Whether a device or this machine has no more memory; on the CPU torch has no class for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _about_memory(trainer: Trainer) -> str:
+    run, size = trainer.run, trainer.bn_images
+    text = f"{run.id}: not enough memory on {trainer.backend.device}"
+    if trainer.iteration:
+        text += "; it continues from the last checkpoint when there is more"
+    return (
+        f"{text}\nto pass each batch in parts of fewer than {size} images, which batch "
+        f"normalisation then sees: --set recipe.micro_batch_size={max(1, size // 2)}"
+    )

@@ -1,0 +1,68 @@
+"""The data of the runs, on the device that the options name."""
+
+from __future__ import annotations
+
+from resnet_repro import data
+from resnet_repro.data import Dataset, PhotoDataset
+from resnet_repro.runner.options import Options
+from resnet_repro.spec import Run
+from resnet_repro.stop import StopFlag
+from resnet_repro.training import (
+    ALONE,
+    Backend,
+    Feed,
+    Processes,
+    choose_backend,
+    make_feed,
+)
+
+__all__ = ["Sources"]
+
+
+class Sources:
+    """Data sets, each loaded once, and what is made of them for one run."""
+
+    def __init__(self, options: Options, stop: StopFlag, processes: Processes = ALONE) -> None:
+        self.options, self.stop, self.processes = options, stop, processes
+        self.datasets: dict[str, Dataset | PhotoDataset] = {}
+
+    def dataset(self, name: str) -> Dataset | PhotoDataset:
+        """A data set by name.
+
+        Raises:
+            DataError: it is not there or not what it should be.
+        """
+        if name not in self.datasets:
+            options = self.options
+            self.datasets[name] = data.load(name, options.data_dir, options.folders)
+        return self.datasets[name]
+
+    def backend(self, precision: str) -> Backend:
+        """This process's device, in the precision that a run asks for.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        local_rank = self.processes.local_rank if self.processes.count > 1 else None
+        return choose_backend(self.options.device, precision, local_rank)
+
+    def feed(self, run: Run, backend: Backend, *, whole: bool = False) -> Feed:
+        """A run's batches: this process's share of them, or the whole.
+
+        Raises:
+            ConfigError: the recipe does not fit the data set.
+            DataError: the data cannot be read.
+            Stopped: it was time to stop before they were.
+        """
+        return make_feed(
+            run,
+            self.dataset(run.dataset),
+            backend,
+            ALONE if whole else self.processes,
+            data_dir=self.options.data_dir,
+            should_stop=self.should_stop,
+        )
+
+    def should_stop(self) -> bool:
+        """Whether a signal came or the time is up, in this process."""
+        return self.stop.reason is not None

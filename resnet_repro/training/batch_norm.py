@@ -1,0 +1,94 @@
+"""Batch normalisation's statistics when a batch comes in parts, and their true average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from resnet_repro.training.processes import Processes
+
+__all__ = ["average_over_processes", "part_momentum", "set_momentum", "store_true_average"]
+
+
+def _layers(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def set_momentum(network: nn.Module, momentum: float) -> None:
+    """Set the weight of the next batch in the running statistics of every layer."""
+    for layer in _layers(network):
+        layer.momentum = momentum
+
+
+def part_momentum(momentum: float, part: int, parts: int) -> float:
+    """The weight of the k-th of K parts of a batch (k from 1), so that they count as one batch.
+
+    Wanted is r <- (1 - p) r + p (x_1 + ... + x_K) / K, one update of the running statistics r with
+    the mean of the parts' statistics. The parts pass one after another, r <- (1 - p_k) r + p_k x_k,
+    which gives x_k the weight p_k (1 - p_{k+1}) ... (1 - p_K). For all of these to be p / K, p_K
+    has to be p / K, and from the last part backwards each has to be larger than its successor:
+    p_k = (p / K) / (1 - (K - k) p / K).
+    """
+    if parts == 1:
+        return momentum
+    each = momentum / parts
+    return each / (1 - (parts - part) * each)
+
+
+def average_over_processes(network: nn.Module, processes: Processes) -> None:
+    """Make the running statistics the average of all processes'.
+
+    An update is linear in the statistics, r <- (1 - p) r + p x, so averaging them now and then
+    comes to the same as averaging them after every iteration. Nothing in training depends on them.
+    """
+    if processes.count == 1:
+        return
+    tensors = [t for layer in _layers(network) for t in _statistics(layer)]
+    flat = processes.average_(torch.cat([tensor.flatten() for tensor in tensors]))
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def _statistics(layer: nn.BatchNorm2d) -> Iterator[Tensor]:
+    for tensor in (layer.running_mean, layer.running_var):
+        assert tensor is not None, "every layer keeps statistics"
+        yield tensor
+
+
+def store_true_average(
+    network: nn.Module,
+    inputs: Iterable[Tensor],
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> None:
+    """Replace the running statistics by the true average over batches of inputs.
+
+    The mean of the batches' means and of their unbiased variances, with the weights as they are;
+    `network` is in training mode. If `inputs` raises something, everything is as it was.
+    """
+    layers = _layers(network)
+    before = [_copies(layer) for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    try:
+        with torch.no_grad():
+            for seen, x in enumerate(inputs, start=1):
+                set_momentum(network, 1 / seen)  # r + (x_n - r) / n is the average of n
+                with autocast():
+                    network(x)
+    except BaseException:
+        for layer, buffers in zip(layers, before, strict=True):
+            for name, value in buffers.items():
+                layer.get_buffer(name).copy_(value)
+        raise
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    for layer, buffers in zip(layers, before, strict=True):
+        # These batches have not been trained on.
+        layer.get_buffer("num_batches_tracked").copy_(buffers["num_batches_tracked"])
+
+
+def _copies(layer: nn.BatchNorm2d) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in layer.named_buffers()}

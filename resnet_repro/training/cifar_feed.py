@@ -1,0 +1,117 @@
+"""32x32 images, all of them on the device as uint8 (section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnet_repro.data import Dataset
+from resnet_repro.data.augment import augment, per_pixel_mean, subtract_mean
+from resnet_repro.spec import Run
+from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
+from resnet_repro.training.order import BatchOrder, Draw, split_indices
+
+__all__ = ["TEST_BATCH", "CifarFeed"]
+
+TEST_BATCH = 250  # images; a matter of speed only, BN uses its running statistics
+
+
+class CifarFeed:
+    """A `Feed` of a data set of 32x32 images, augmented on the device."""
+
+    def __init__(
+        self, run: Run, dataset: Dataset, device: torch.device, shard: Shard = WHOLE
+    ) -> None:
+        check_fits(run, dataset, shard.world)
+        recipe = run.recipe
+        self.identity, self.device, self.shard = dataset.identity, device, shard
+        self.augmentation = recipe.augmentation
+        images, labels = _tensor(dataset.train_images), _tensor(dataset.train_labels)
+        kept, held_out = split_indices(len(images), recipe.validation_images)
+        self._parts: dict[Part, tuple[Tensor, Tensor]] = {
+            "test": (
+                _tensor(dataset.test_images).to(device),
+                _tensor(dataset.test_labels).to(device),
+            )
+        }
+        if len(held_out):
+            self._parts["validation"] = (images[held_out].to(device), labels[held_out].to(device))
+            images, labels = images[kept], labels[kept]
+        self.parts = tuple(self._parts)
+        self.mean = per_pixel_mean(images).to(device)  # float32 [3, 32, 32]
+        self.train_images, self.train_labels = images.to(device), labels.to(device)
+        self.images, self.classes = len(images), len(dataset.classes)
+        self.order = BatchOrder(
+            len(images),
+            recipe.batch_size,
+            run.seed,
+            recipe.augmentation.pad,
+            recipe.augmentation.mirror,
+            recipe.partial_batch,
+        )
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """The mean image, in short."""
+        mean = self.mean.cpu()
+        return {
+            "kind": "per-pixel mean of the training images",
+            "channel_averages": [round(v, 3) for v in mean.mean(dim=(1, 2)).tolist()],
+            "sha256": hashlib.sha256(mean.numpy().tobytes()).hexdigest(),
+        }
+
+    def epoch(self, iterations: int) -> float:
+        """Epochs completed after so many iterations."""
+        return self.order.epoch(iterations)
+
+    def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Everything is there already."""
+
+    def batch(self, iteration: int) -> Batch:
+        """This process's share of an iteration's batch, cropped and mirrored."""
+        return self.augmented(self.draw(iteration).to(self.device))
+
+    def draw(self, iteration: int) -> Draw:
+        """Which images this process sees, and how; on the CPU."""
+        return self.order.batch(iteration).share(*self.shard)
+
+    def augmented(self, draw: Draw) -> Batch:
+        """The images of a draw that is on the device."""
+        inputs = augment(
+            self.train_images[draw.images],
+            self.mean,
+            draw.top,
+            draw.left,
+            draw.mirrored,
+            self.augmentation.pad,
+            self.augmentation.fill,
+        )
+        return Batch(inputs, self.train_labels[draw.images])
+
+    def part(self, name: Part) -> Iterator[Batch]:
+        """This process's share of the test set or of the held-out images, original views."""
+        images, labels = (values.split(TEST_BATCH) for values in self._parts[name])
+        for start in range(0, len(images), self.shard.world):
+            mine = start + self.shard.rank
+            if mine < len(images):
+                yield Batch(subtract_mean(images[mine], self.mean), labels[mine])
+            else:
+                yield Batch(self.mean.new_empty(0, *self.mean.shape), labels[0][:0])
+
+    def fixed_batch(self, size: int) -> Batch:
+        """Training images as they are, evenly spaced: some copies are sorted by class."""
+        which = evenly_spaced(self.images, size).to(self.device)
+        return Batch(subtract_mean(self.train_images[which], self.mean), self.train_labels[which])
+
+    def close(self) -> None:
+        """Nothing works in the background."""
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor with its own copy of a (perhaps read-only, memory-mapped) array."""
+    return torch.from_numpy(np.array(array))

@@ -1,0 +1,112 @@
+"""What a training needs of its data, whether they are 32x32 images or photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from resnet_repro.data import Dataset
+from resnet_repro.data.dataset import Identity
+from resnet_repro.data.photos import PhotoDataset
+from resnet_repro.errors import ConfigError
+from resnet_repro.spec import Run
+
+__all__ = ["WHOLE", "Batch", "Feed", "Part", "Shard", "check_fits", "evenly_spaced"]
+
+Part = Literal["test", "validation"]
+
+
+class Batch(NamedTuple):
+    """What goes into a network, on its device, and what should come out."""
+
+    inputs: Tensor  # float32 [B, 3, H, W], the mean subtracted, channels last
+    targets: Tensor  # int64 [B]
+
+
+class Shard(NamedTuple):
+    """Which process's share of each batch is meant, of how many that train together."""
+
+    rank: int
+    world: int
+
+
+WHOLE = Shard(0, 1)
+
+
+class Feed(Protocol):
+    """One run's data as batches on the device; of several processes, each has its own."""
+
+    identity: Identity
+    images: int  # to train on
+    classes: int
+    parts: tuple[Part, ...]  # what there is to test on
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """What is subtracted from every image, for the record."""
+
+    def epoch(self, iterations: int) -> float:
+        """Epochs completed after so many iterations."""
+
+    def prepare(self, should_stop: Callable[[], bool] = ...) -> None:
+        """Get ready to give training batches, which may take a while; `batch` does it if need be.
+
+        Raises:
+            DataError: the data cannot be read.
+            Stopped: `should_stop` said so.
+        """
+
+    def batch(self, iteration: int) -> Batch:
+        """This process's share of an iteration's batch, augmented.
+
+        It depends on nothing but the run's seed and the iteration, counted from 0.
+        """
+
+    def part(self, name: Part) -> Iterator[Batch]:
+        """This process's share of a part, without augmentation, in batches.
+
+        Every process gets as many batches, some of which may be empty.
+        """
+
+    def fixed_batch(self, size: int) -> Batch:
+        """Training images without augmentation, evenly spaced over the data set."""
+
+    def close(self) -> None:
+        """End what works in the background. The feed can be used again afterwards."""
+
+
+def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) -> None:
+    """Check the sizes that a recipe asks of a data set, and of so many processes.
+
+    Raises:
+        ConfigError: more images are held out, or in a batch, than there are; or the batch cannot
+            be divided among the processes.
+    """
+    recipe = run.recipe
+    images = len(dataset.train if isinstance(dataset, PhotoDataset) else dataset.train_images)
+    if recipe.validation_images >= images:
+        raise ConfigError(f"recipe.validation_images: {recipe.validation_images} of {images}")
+    left = images - recipe.validation_images
+    if recipe.batch_size > left:
+        raise ConfigError(
+            f"recipe.batch_size: {recipe.batch_size} is more than the {left} training images"
+        )
+    if recipe.batch_size % processes:
+        raise ConfigError(
+            f"recipe.batch_size: {recipe.batch_size} cannot be divided among {processes} processes"
+        )
+    share = recipe.batch_size // processes
+    if recipe.micro_batch_size and share % recipe.micro_batch_size:
+        raise ConfigError(
+            f"recipe.micro_batch_size: {recipe.micro_batch_size} does not divide the {share} "
+            f"images of a batch that each of {processes} processes has"
+        )
+
+
+def evenly_spaced(images: int, size: int) -> Tensor:
+    """At most `size` indices of so many images."""
+    count = min(size, images)
+    return torch.arange(count) * images // count

@@ -1,0 +1,54 @@
+"""The feed that goes with a run and its data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from resnet_repro.data import Dataset
+from resnet_repro.data.photo_statistics import statistics
+from resnet_repro.data.photos import PhotoDataset, photos_of
+from resnet_repro.spec import Run
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.device import Backend
+from resnet_repro.training.feed import Feed, check_fits
+from resnet_repro.training.photo_feed import PhotoFeed
+from resnet_repro.training.processes import ALONE, Processes
+
+__all__ = ["make_feed"]
+
+
+def make_feed(
+    run: Run,
+    dataset: Dataset | PhotoDataset,
+    backend: Backend,
+    processes: Processes = ALONE,
+    *,
+    data_dir: Path = Path(),
+    workers: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Feed:
+    """This process's batches of a run's data set.
+
+    Args:
+        run: whose recipe and seed decide on the batches.
+        dataset: 32x32 images are taken as photographs where the recipe is for such.
+        backend: where the batches are wanted.
+        processes: that train together.
+        data_dir: where statistics of photographs are kept; they are computed if they are not there.
+        workers: processes that read photographs; None for as many as there is use for.
+        should_stop: asked while statistics are computed.
+
+    Raises:
+        ConfigError: the recipe does not fit the data set.
+        DataError: a photograph cannot be decoded.
+        Stopped: `should_stop` said so.
+    """
+    check_fits(run, dataset, processes.count)
+    sizes = run.recipe.photographs
+    if sizes is None:
+        assert isinstance(dataset, Dataset), "a run of the CIFAR family has 32x32 images"
+        return CifarFeed(run, dataset, backend.device, processes.shard)
+    photos = photos_of(dataset) if isinstance(dataset, Dataset) else dataset
+    found = statistics(photos, sizes, data_dir, workers, should_stop=should_stop)
+    return PhotoFeed(run, photos, backend.device, found, processes.shard, workers)

@@ -1,0 +1,103 @@
+"""A whole iteration as one CUDA graph: augmentation, forward, backward and update.
+
+A batch of 128 images of 32x32 pixels keeps a large GPU busy for a fraction of what launching its
+hundreds of kernels from Python takes. Captured once, they are launched as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Draw
+
+__all__ = ["DrawQueue", "GraphedStep", "Update"]
+
+Update = Callable[[Batch], tuple[Tensor, Tensor]]
+"""From a batch to a changed network; returns the loss and the number of errors, on the device."""
+
+EAGER_ITERATIONS = 3  # before the capture: libraries settle, and the momentum comes to be
+QUEUED = 512  # iterations whose draws are copied to the device at once
+
+
+class DrawQueue:
+    """Which images the coming iterations see, on the device, taken one after another there.
+
+    `take` is made of tensor operations alone, whose effect is to advance, so that it can be part
+    of a graph; `prepare` belongs before every iteration, outside of it.
+    """
+
+    def __init__(self, feed: CifarFeed, queued: int = QUEUED) -> None:
+        self.feed, self.queued = feed, queued
+        example = self._packed(0)
+        self._draws = torch.zeros((queued, *example.shape), dtype=torch.int64, device=feed.device)
+        self._next = torch.zeros(1, dtype=torch.int64, device=feed.device)
+        self._first = self._coming = -queued  # iterations: of the first draw, and of the next one
+
+    def prepare(self, iteration: int) -> None:
+        """Make `iteration` the next one to be taken; copies a new lot where that is needed."""
+        inside = self._first <= iteration < self._first + self.queued
+        if not inside:
+            lot = torch.stack([self._packed(iteration + i) for i in range(self.queued)])
+            if self.feed.device.type == "cuda":
+                lot = lot.pin_memory()  # else the copy would wait for the device
+            self._draws.copy_(lot, non_blocking=True)
+            self._first = iteration
+        if not inside or iteration != self._coming:
+            self._next.fill_(iteration - self._first)
+        self._coming = iteration + 1
+
+    def take(self) -> Batch:
+        """The next iteration's batch."""
+        images, top, left, mirrored = self._draws.index_select(0, self._next).squeeze(0)
+        self._next += 1
+        return self.feed.augmented(Draw(images, top, left, mirrored.bool()))
+
+    def _packed(self, iteration: int) -> Tensor:
+        """An iteration's draw as int64 [4, B]."""
+        draw = self.feed.draw(iteration)
+        return torch.stack((draw.images, draw.top, draw.left, draw.mirrored.long()))
+
+
+class GraphedStep:
+    """Iterations of a training on a CUDA device, captured after the first few.
+
+    The learning rate has to be a tensor on the device and everything that `update` changes has to
+    stay where it is in memory; whoever replaces it makes a new `GraphedStep`.
+    """
+
+    def __init__(self, feed: CifarFeed, update: Update) -> None:
+        self.update = update
+        self.queue = DrawQueue(feed)
+        self._eager = EAGER_ITERATIONS
+        self._stream = torch.cuda.Stream(feed.device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._result: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Make an iteration; its loss and number of errors stand until the next one."""
+        self.queue.prepare(iteration)
+        if self._eager:
+            self._eager -= 1
+            return self._make_eagerly()
+        if self._graph is None or self._result is None:
+            # Capturing runs nothing, so the queue's place and the network are as they were.
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=self._stream):
+                self._result = self.update(self.queue.take())
+        self._graph.replay()
+        return self._result
+
+    def _make_eagerly(self) -> tuple[Tensor, Tensor]:
+        """On the stream of the capture, as torch asks of what goes before one."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        with torch.cuda.stream(self._stream):
+            result = self.update(self.queue.take())
+        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+        for tensor in result:
+            tensor.record_stream(torch.cuda.current_stream(self._stream.device))
+        return result

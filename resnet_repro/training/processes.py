@@ -1,0 +1,219 @@
+"""The processes that train a run together, one per GPU, as `torchrun` starts them.
+
+The first of them (rank 0) decides, writes and prints; the others follow it. Each knows what the
+others have come to through few and small messages: a word before every iteration, sums where a
+number is needed. They go from host to host (gloo), so that no GPU has to be waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from resnet_repro.errors import ConfigError, ReproError
+from resnet_repro.training.feed import WHOLE, Shard
+
+__all__ = ["ALONE", "Processes", "in_parallel", "process_group"]
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)  # of a process that waits while the first one measures
+_GATHERING = timedelta(minutes=10)  # for all processes to appear
+_HEARING = timedelta(seconds=5)  # to hear why another process has gone
+_FAILURE, _TELLERS = "resnet-repro/failure", "resnet-repro/tellers"
+
+
+class _PeersError(ReproError):
+    """What another process cannot go on for, so that none does."""
+
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Processes:
+    """This process among those that train together; alone, everything here does nothing."""
+
+    def __init__(self, shard: Shard = WHOLE, local_rank: int = 0) -> None:
+        self.shard, self.local_rank = shard, local_rank
+
+    @property
+    def count(self) -> int:
+        """How many train together."""
+        return self.shard.world
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that decides, writes and prints."""
+        return self.shard.rank == 0
+
+    def sum_(self, value: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all processes."""
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value
+
+    def average_(self, value: Tensor) -> Tensor:
+        """Replace a tensor by its average over all processes."""
+        return self.sum_(value).div_(self.count) if self.count > 1 else value
+
+    def largest(self, values: Sequence[int]) -> list[int]:
+        """The largest of each number over all processes, agreed on the hosts."""
+        if self.count == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [int(value) for value in tensor]
+
+    def broadcast(self, value: T) -> T:
+        """The first process's value, in all of them."""
+        if self.count == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, by rank, in all of them."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, value)
+        return found
+
+    def settle(self, error: ReproError | None) -> None:
+        """Raise the first error that any process has, in all of them, or go on in all.
+
+        Raises:
+            ReproError: this process's own error, or another one's.
+        """
+        told = None if error is None else (str(error), error.exit_code)
+        for other in self.gather(told):
+            if other is not None:
+                if error is not None:
+                    raise error
+                raise _PeersError(*other)
+
+
+ALONE = Processes()
+
+
+def in_parallel(network: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """The network with gradients averaged over all processes in every backward pass.
+
+    Batch normalisation is per process, as in the paper: buffers are never synchronised.
+    """
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DistributedDataParallel(
+        network,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        **{buffers: False},  # the name has changed over torch's versions
+    )
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[Processes]:
+    """Join the processes that `torchrun` (or whatever sets RANK and WORLD_SIZE) has started.
+
+    An error in one of them ends all, with its exit code. The one that has it tells it; all the
+    others end silently.
+
+    Raises:
+        ConfigError: the variables make no sense, or the processes cannot reach each other.
+    """
+    shard, local_rank = _environment()
+    if shard.world == 1:
+        yield ALONE
+        return
+    store = _join(shard)
+    try:
+        yield Processes(shard, local_rank)
+    except Exception as error:
+        _end(error, store, shard)
+    else:
+        dist.destroy_process_group()
+
+
+def _environment() -> tuple[Shard, int]:
+    """(this process among all, its number on this machine) as the launcher says."""
+    given = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    if not given["WORLD_SIZE"] or given["WORLD_SIZE"] == "1":
+        return WHOLE, 0
+    try:
+        rank, count = int(given["RANK"] or ""), int(given["WORLD_SIZE"])
+        local_rank = int(given["LOCAL_RANK"] or rank)
+    except ValueError:
+        rank, count, local_rank = -1, 0, 0
+    if not 0 <= rank < count or local_rank < 0:
+        told = ", ".join(f"{name}={value or ''}" for name, value in given.items())
+        raise ConfigError(f"{told}: no number of processes; start them with torchrun")
+    return Shard(rank, count), local_rank
+
+
+def _join(shard: Shard) -> Store:
+    gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        store, _, _ = next(rendezvous("env://", shard.rank, shard.world, timeout=_GATHERING))
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            store=PrefixStore("resnet-repro", store),
+            rank=shard.rank,
+            world_size=shard.world,
+            timeout=_PATIENCE,
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(
+            f"the {shard.world} processes do not find each other: {reason}"
+        ) from error
+    return store
+
+
+def _end(error: Exception, store: Store, shard: Shard) -> NoReturn:
+    """End this process because of an error that it has, or that another one seems to have had."""
+    if _is_of_communication(error):
+        with contextlib.suppress(RuntimeError):
+            store.wait([_FAILURE], _HEARING)
+            raise SystemExit(int(store.get(_FAILURE)))  # which that one has told
+        error = ReproError(
+            "one of the processes ended unexpectedly; run again, it continues from the last "
+            "checkpoint"
+        )
+    code = error.exit_code if isinstance(error, ReproError) else 1
+    try:
+        store.set(_FAILURE, str(code))
+        told = store.add(_TELLERS, 1) > 1
+    except RuntimeError:  # whoever held the store has ended, the first process or its launcher
+        told = shard.rank > 0
+    if not isinstance(error, ReproError):
+        raise error  # a bug, shown where it is
+    if told:
+        raise SystemExit(code)
+    if shard.rank == 0:
+        raise error
+    print(f"resnet-repro: {error}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _is_of_communication(error: Exception) -> bool:
+    """Whether an error says that another process is gone."""
+    if isinstance(error, dist.DistError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        word in text for word in ("gloo", "nccl", "connection", "peer")
+    )
