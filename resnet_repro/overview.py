@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from resnet_repro.durations import format_duration
+from resnet_repro.errors import StoreError
 from resnet_repro.estimate import Estimator
 from resnet_repro.recipe import PRESETS
-from resnet_repro.spec import Choices, Experiment, Run
+from resnet_repro.spec import Choices, Experiment, Measurement, Run
 from resnet_repro.store import Store, StoredRun
 
 __all__ = [
     "ExperimentLine",
     "RunLine",
+    "TestingLine",
     "list_experiments",
     "list_runs",
     "plan_runs",
+    "plan_testing",
     "project_experiments",
 ]
 
@@ -41,7 +44,7 @@ class ExperimentLine:
         """`3/9, 2h10m left`; `~` marks a guess."""
         if not self.runs_needed:
             return "seconds"
-        if self.runs_done == self.runs_needed:
+        if self.runs_done == self.runs_needed and not self.seconds_left:
             return f"{self.runs_done}/{self.runs_needed} done"
         about = "" if self.estimate == "measured" else "~"
         return f"{self.runs_done}/{self.runs_needed}, {about}{format_duration(self.seconds_left)}"
@@ -81,13 +84,23 @@ class RunLine:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class TestingLine:
+    """Testing one trained network from several views of each photograph: what is still to do."""
+
+    run: str
+    views: tuple[str, ...]
+    seconds: float
+    estimate: str  # "measured" here, or "guessed"
+
+
 def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLine:
     summary, state = stored.summary, stored.state
     done = summary.iteration if summary else 0
     left, estimate = None, "guessed"
     if run is not None and state != "done":
         left = estimator.seconds(run, done)
-        estimate = "measured" if estimator.measured else "guessed"
+        estimate = estimator.kind(run)
         if summary and done and state in ("running", "stopped"):
             left = (summary.iterations - done) * summary.seconds / done
             estimate = "measured"
@@ -110,7 +123,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
     stored = store.all_runs()
-    estimator = Estimator(store)
+    estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
     return [_run_line(run, store.get(run), estimator) for run in runs]
@@ -124,22 +137,54 @@ def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> li
         line = _run_line(run, store.get(run), estimator)
         if force:
             seconds = estimator.seconds(run)
-            estimate = "measured" if estimator.measured else "guessed"
-            line = RunLine(run.id, "again", 0, run.recipe.iterations, None, None, seconds, estimate)
+            line = RunLine(
+                run.id, "again", 0, run.recipe.iterations, None, None, seconds, estimator.kind(run)
+            )
         lines.append(line)
     return lines
+
+
+def plan_testing(
+    store: Store, experiments: Sequence[Experiment], device: str, force: bool
+) -> list[TestingLine]:
+    """What `run` would measure on the trained networks, from views that are not measured yet."""
+    estimator = Estimator(store, device)
+    wanted: dict[str, tuple[Run, list[Measurement]]] = {}
+    for experiment in experiments:
+        for run in experiment.resolve():
+            views = wanted.setdefault(run.id, (run, []))[1]
+            views += [view for view in experiment.measure if view not in views]
+    lines = []
+    for run, measurements in wanted.values():
+        missing = measurements if force else _unmeasured(store.get(run), measurements)
+        seconds = estimator.measuring_seconds(run, missing)
+        if seconds:
+            lines.append(TestingLine(run.id, tuple(missing), seconds, estimator.kind(run)))
+    return lines
+
+
+def _unmeasured(stored: StoredRun, measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Those of the measurements that are kinds of views and that a run lacks."""
+    try:
+        known = {row.views for row in stored.evaluations()}
+    except StoreError:
+        known = set()
+    return [m for m in measurements if m not in known]
 
 
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
     """(experiment, time at each preset) from nothing, on this machine."""
     estimator = Estimator(store)
-    about = "" if estimator.measured else "~"
     rows = []
     for experiment in experiments:
         row = [experiment.name]
         for preset in PRESETS:
             runs = experiment.choose(Choices(preset=preset)).resolve()
-            seconds = sum(estimator.seconds(run) for run in runs)
+            seconds = sum(
+                estimator.seconds(run) + estimator.measuring_seconds(run, experiment.measure)
+                for run in runs
+            )
+            about = "~" if any(estimator.kind(run) == "guessed" for run in runs) else ""
             row.append(about + format_duration(seconds) if runs else "seconds")
         rows.append(row)
     return rows
@@ -147,27 +192,39 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
     """Every experiment at every preset: what is done and what the rest would cost here."""
-    stored = store.all_runs()
-    finished = {s.id for s in stored if s.finished}
-    begun = {s.id: s.summary.iteration for s in stored if s.summary}
-    estimator = Estimator(store)
-    lines = []
-    for experiment in experiments:
-        for preset in PRESETS:
-            chosen = experiment.choose(Choices(preset=preset))
-            runs = chosen.resolve()
-            missing = [r for r in runs if r.id not in finished]
-            lines.append(
-                ExperimentLine(
-                    experiment=experiment.name,
-                    reference=experiment.reference,
-                    title=experiment.title,
-                    preset=preset,
-                    dataset=chosen.dataset,
-                    runs_done=len(runs) - len(missing),
-                    runs_needed=len(runs),
-                    seconds_left=sum(estimator.seconds(r, begun.get(r.id, 0)) for r in missing),
-                    estimate="measured" if estimator.measured else "guessed",
-                )
-            )
-    return lines
+    stored = {s.id: s for s in store.all_runs()}
+    estimator = Estimator(store, runs=list(stored.values()))
+    return [
+        _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)
+        for experiment in experiments
+        for preset in PRESETS
+    ]
+
+
+def _experiment_line(
+    chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
+) -> ExperimentLine:
+    """One experiment at its preset, whose runs may be among those `stored` by their ids."""
+    runs, done, seconds = chosen.resolve(), 0, 0.0
+    guessed = any(estimator.kind(run) == "guessed" for run in runs)
+    for run in runs:
+        found = stored.get(run.id)
+        if found and found.finished:
+            done += 1
+            left = _unmeasured(found, chosen.measure)
+        else:
+            begun = found.summary.iteration if found and found.summary else 0
+            seconds += estimator.seconds(run, begun)
+            left = list(chosen.measure)
+        seconds += estimator.measuring_seconds(run, left)
+    return ExperimentLine(
+        experiment=chosen.name,
+        reference=chosen.reference,
+        title=chosen.title,
+        preset=chosen.preset,
+        dataset=chosen.dataset,
+        runs_done=done,
+        runs_needed=len(runs),
+        seconds_left=seconds,
+        estimate="guessed" if guessed else "measured",
+    )

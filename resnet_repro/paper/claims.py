@@ -14,7 +14,10 @@ A rule speaks of one quantity, measured on every run and averaged over seeds:
                                           lie, in powers of ten: the median of all moments measured
                                           after the first iteration
 `initial_gradient_spread`                 the same at initialisation
-`ten_crop_error`, `early_error`           not measured yet; such a claim says why
+`ten_crop_error`, `multi_scale_error`     percent, top-1, over the data set's val part, from ten
+                                          crops or fully convolutional at several scales
+`early_error`                             percent, mean of the running training errors at the points
+                                          of the curve in the first quarter of the iterations
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ __all__ = [
     "MEASURED_BY",
     "BandRule",
     "Claim",
+    "CloseRule",
     "GapRule",
     "LimitRule",
     "OrderRule",
@@ -46,6 +50,7 @@ Quantity = Literal[
     "final_train_error",
     "mean_response",
     "ten_crop_error",
+    "multi_scale_error",
     "early_error",
     "weakest_signal",
     "gradient_vanishing",
@@ -53,8 +58,10 @@ Quantity = Literal[
     "initial_gradient_spread",
 ]
 # What an experiment has to `measure` beyond training its runs.
-MEASURED_BY: dict[Quantity, Literal["responses", "gradients"]] = {
+MEASURED_BY: dict[Quantity, Literal["responses", "gradients", "10-crop", "multi-scale"]] = {
     "mean_response": "responses",
+    "ten_crop_error": "10-crop",
+    "multi_scale_error": "multi-scale",
     "weakest_signal": "gradients",
     "gradient_vanishing": "gradients",
     "gradient_spread": "gradients",
@@ -128,6 +135,18 @@ class BandRule(_Rule):
         return (self.network,)
 
 
+class CloseRule(_Rule):
+    """The quantity of two networks differs by at most `band`."""
+
+    kind: Literal["close"]
+    pair: tuple[str, str]
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.pair
+
+
 class SameRule(_Rule):
     """With the given changes to its recipe, the network ends within `band` of itself without."""
 
@@ -141,7 +160,9 @@ class SameRule(_Rule):
         return (self.network,)
 
 
-Rule = Annotated[OrderRule | GapRule | LimitRule | BandRule | SameRule, Field(discriminator="kind")]
+Rule = Annotated[
+    OrderRule | GapRule | LimitRule | BandRule | CloseRule | SameRule, Field(discriminator="kind")
+]
 
 
 class Claim(Frozen):
@@ -155,7 +176,6 @@ class Claim(Frozen):
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
     reduced: Literal["trend", "not judged"] = "trend"
     command: str | None = None  # what trains its runs, where no shipped experiment does
-    unavailable: str | None = None  # why this version of the program cannot judge it
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -184,9 +204,10 @@ class _File(Frozen):
 
 @cache
 def load_claims() -> tuple[Claim, ...]:
-    """Every claim of `claims.yaml`, the most important first.
+    """Every claim, those about CIFAR-10 first, and of each data set the most important first.
 
     Raises:
         ConfigError: the installation is damaged.
     """
-    return read_package_file("claims.yaml", _File).claims
+    files = [read_package_file(f"claims_{name}.yaml", _File) for name in ("cifar10", "imagenet")]
+    return _File(claims=tuple(claim for file in files for claim in file.claims)).claims

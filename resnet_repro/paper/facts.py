@@ -79,6 +79,16 @@ class Facts(Frozen):
         """The multiply-adds printed for a network (Table 1, Fig. 3), or None."""
         return next((row.multiply_adds for row in self.flops if row.network == network), None)
 
+    def imagenet_results(self, table: str) -> tuple[ImageNetResult, ...]:
+        """The rows of `table2` to `table5`, in the paper's order."""
+        tables = {"table2": self.table2, "table3": self.table3}
+        return (tables | {"table4": self.table4, "table5": self.table5})[table]
+
+    def imagenet_result(self, table: str, network: str) -> ImageNetResult | None:
+        """The row of such a table that is about a network, or None."""
+        rows = self.imagenet_results(table)
+        return next((row for row in rows if row.network == network), None)
+
     def cifar_result(self, network: str) -> CifarResult | None:
         """The row of Table 6 that is about a network, or None: plain ones are not tabulated."""
         return next((row for row in self.table6 if row.network == network), None)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from resnet_repro.names import dataset_title
 from resnet_repro.paper import Claim, Quantity, SameRule
 from resnet_repro.report.conditions import Condition, Outcome, conditions_of, weakest
 from resnet_repro.report.groups import Group
@@ -76,8 +77,6 @@ def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 def judge(claim: Claim, cells: Sequence[Cell]) -> list[Verdict]:
     """The verdicts on one claim, the most faithful group first."""
-    if claim.unavailable:
-        return [Verdict(claim, "not run", None, claim.unavailable)]
     wanted = [cell for cell in cells if cell.network in claim.networks]
     verdicts: list[Verdict] = []
     partial: list[Verdict] = []
@@ -95,7 +94,8 @@ def judge(claim: Claim, cells: Sequence[Cell]) -> list[Verdict]:
 
 def _judge_group(claim: Claim, group: Group, cells: Sequence[Cell]) -> Verdict:
     if not group.faithful and claim.reduced == "not judged":
-        reason = "a number of the paper: only the paper preset on CIFAR-10 can be held against it"
+        data = dataset_title(claim.dataset)
+        reason = f"a number of the paper: only the paper preset on {data} can be held against it"
         return Verdict(claim, "not run", group, reason, missing=claim.networks)
     members = {cell.network: cell for cell in cells if cell.group == group}
     changed: Cells = {}

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from resnet_repro.paper import BandRule, GapRule, LimitRule, OrderRule, Rule, SameRule
+from resnet_repro.paper import (
+    BandRule,
+    CloseRule,
+    GapRule,
+    LimitRule,
+    OrderRule,
+    Rule,
+    SameRule,
+)
 from resnet_repro.report.estimates import Estimate, contrast
 from resnet_repro.report.quantities import UNITS
 from resnet_repro.report.results import Sample, network_title
@@ -42,6 +50,8 @@ def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condit
         return [_limit(network, rule, samples) for network in rule.each]
     if isinstance(rule, BandRule):
         return [_band(rule, samples)]
+    if isinstance(rule, CloseRule):
+        return [_close(rule, samples)]
     return [_same(rule, samples, changed)]
 
 
@@ -92,6 +102,16 @@ def _band(rule: BandRule, samples: Samples) -> Condition:
     text = (
         f"{_name(rule.network, samples)}, paper {rule.value:.2f}: difference "
         f"{_signed(difference)}, band ±{rule.band:g}"
+    )
+    return Condition(within(difference, rule.band, rule.margin), text)
+
+
+def _close(rule: CloseRule, samples: Samples) -> Condition:
+    first, second = rule.pair
+    difference = contrast([(1, samples[second]), (-1, samples[first])])
+    text = (
+        f"{_name(first, samples)}, {_name(second, samples)}: difference {_signed(difference)}, "
+        f"band ±{rule.band:g}"
     )
     return Condition(within(difference, rule.band, rule.margin), text)
 

@@ -1,9 +1,9 @@
-"""Errors against iterations, in the manner of Fig. 1 and Fig. 6: train dashed, test bold."""
+"""Errors against iterations as in Fig. 1, 4 and 6: training error dashed or thin, test bold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from resnet_repro.names import Family
 from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, network_title, networks_of
@@ -22,11 +23,16 @@ from resnet_repro.spec import CurvePanel, CurvesPlot, Experiment
 __all__ = ["curves_figure"]
 
 Part = Literal["train", "test"]
-LINES: dict[Part, dict[str, Any]] = {
-    "train": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
-    "test": {"linestyle": "-", "linewidth": 1.8},
+LineStyle = dict[str, Any]
+TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
+    "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
+    "thin": {"linestyle": "-", "linewidth": 0.7},
 }
-PART_TITLES = {"train": "training error", "test": "test error"}
+TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
+PART_TITLES: dict[Family, dict[Part, str]] = {
+    "cifar": {"train": "training error", "test": "test error"},
+    "imagenet": {"train": "training error", "test": "validation error, centre crop"},
+}
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,25 @@ def curves_figure(
     wanted = networks_of(experiment)
     panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
     curves = [_panel_curves(panel, cells) for panel in panels]
-    axis = _error_axis(plot.error_axis, [curve for drawn in curves for curve in drawn])
+    lines: dict[Part, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
+    drawn_curves = [curve for drawn in curves for curve in drawn]
+    axis = _error_axis(plot.error_axis, drawn_curves, group.reduced)
     unit, unit_label = _iteration_unit(group.iterations)
     figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
-        _draw_panel(axes, panel, drawn, unit)
+        _draw_panel(axes, drawn, lines, unit)
         axes.set(title=panel.title, xlim=(0, group.iterations / unit), ylim=axis)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-        _mark_rate_changes(axes, cells, unit)
+        _mark_rate_changes(axes, [c for c in cells if c.network in panel.networks], unit)
         _label_ends(axes, drawn, unit)
     if any(len(panel.curves) > 1 for panel in panels):
-        _explain_lines(all_axes[0])
+        _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
     notes = []
     if axis != plot.error_axis:
-        notes.append("error axis extended, the paper's ends at " + f"{plot.error_axis[1]:g}")
-    if any(curve.seeds > 1 for drawn in curves for curve in drawn):
+        notes.append(_axis_note(plot.error_axis))
+    if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append("lines: mean, bands: lowest to highest of the seeds")
     shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
     add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
@@ -99,21 +107,41 @@ def _average(cell: Cell, part: Part) -> Curve:
     )
 
 
-def _error_axis(paper: tuple[float, float], curves: Sequence[Curve]) -> tuple[float, float]:
-    """The paper's range if the later half of each curve mostly lies within it, else a wider one."""
+def _error_axis(
+    paper: tuple[float, float], curves: Sequence[Curve], reduced: bool
+) -> tuple[float, float]:
+    """The paper's range if the later half of each curve mostly lies within it, else a wider one.
+
+    Reduced runs may lie anywhere, so a range that does not start at 0 is moved to where they are,
+    from the end of their first quarter on.
+    """
     typical = [median(curve.mean[len(curve.mean) // 2 :]) for curve in curves]
+    if paper[0] and reduced and curves:
+        low = min(min(curve.mean) for curve in curves)
+        high = max(curve.mean[len(curve.mean) // 4] for curve in curves)
+        return (float(10 * math.floor(0.95 * low / 10)), _rounded_up(high))
     highest = max(typical, default=0.0)
-    if highest <= paper[1]:
-        return paper
-    return (paper[0], float(min(100, 10 * math.ceil(1.15 * highest / 10))))
+    return paper if highest <= paper[1] else (paper[0], _rounded_up(1.15 * highest))
+
+
+def _rounded_up(error: float) -> float:
+    return float(min(100, 10 * math.ceil(error / 10)))
+
+
+def _axis_note(paper: tuple[float, float]) -> str:
+    if not paper[0]:
+        return f"error axis extended, the paper's ends at {paper[1]:g}"
+    return f"error axis fitted, the paper's is {paper[0]:g} to {paper[1]:g}"
 
 
 def _iteration_unit(iterations: int) -> tuple[int, str]:
-    """The paper's unit is 1e4; a demo's few hundred iterations are just counted."""
-    return (10_000, " (1e4)") if iterations >= 1_000 else (1, "")
+    """The paper's unit is 1e4; short runs' few iterations are just counted."""
+    return (10_000, " (1e4)") if iterations >= 5_000 else (1, "")
 
 
-def _draw_panel(axes: Axes, panel: CurvePanel, curves: Sequence[Curve], unit: int) -> None:
+def _draw_panel(
+    axes: Axes, curves: Sequence[Curve], lines: Mapping[Part, LineStyle], unit: int
+) -> None:
     for index, curve in enumerate(curves):
         colour = colour_of(curve.network)
         x = [iteration / unit for iteration in curve.iterations]
@@ -125,7 +153,7 @@ def _draw_panel(axes: Axes, panel: CurvePanel, curves: Sequence[Curve], unit: in
             markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
             markersize=3,
             label=f"{network_title(curve.network)} {curve.part}",
-            **LINES[curve.part],
+            **lines[curve.part],
         )
         if curve.seeds > 1:
             axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
@@ -135,17 +163,22 @@ def _draw_panel(axes: Axes, panel: CurvePanel, curves: Sequence[Curve], unit: in
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="0.4")
 
 
-def _explain_lines(axes: Axes) -> None:
+def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:
     """A key to the two kinds of line, where the paper has it; curves leave that corner free."""
-    keys = [Line2D([], [], color="0.3", **LINES[part], label=PART_TITLES[part]) for part in LINES]
+    keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
     axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
 
 
 def _mark_rate_changes(axes: Axes, cells: Sequence[Cell], unit: int) -> None:
-    """Faint lines where the learning rate is divided."""
-    runs = [run.run for cell in cells for run in cell.done if run.run is not None]
-    for milestone in sorted({m for run in runs for m in run.recipe.milestones}):
-        axes.axvline(milestone / unit, color="0.8", linewidth=0.6, linestyle=":", zorder=0)
+    """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
+    style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
+    runs = [(cell.network, run) for cell in cells for run in cell.done]
+    fixed = {m for _, run in runs if run.run for m in run.run.recipe.milestones}
+    for milestone in sorted(fixed):
+        axes.axvline(milestone / unit, color="0.8", **style)
+    for network, run in runs:
+        for division in (run.summary.lr_divisions if run.summary else None) or ():
+            axes.axvline(division / unit, color=colour_of(network), alpha=0.6, **style)
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:

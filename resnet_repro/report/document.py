@@ -16,9 +16,10 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets
 from resnet_repro.report.missing import gaps_of, missing_section
 from resnet_repro.report.others import others_section
+from resnet_repro.report.protocol import protocol_section
 from resnet_repro.report.provenance import (
     cost_section,
-    protocol_section,
+    evaluations_section,
     provenance_section,
     runs_section,
 )
@@ -28,7 +29,11 @@ from resnet_repro.store import Store, StoredRun
 
 __all__ = ["write_report"]
 
-ARGUMENT = ("fig1", "fig6", "table6", "fig7", "gradients")  # the order in which one reads them
+# The order in which one reads them.
+ARGUMENT = (
+    *("fig1", "fig6", "table6", "fig7", "gradients"),
+    *("table2", "fig4", "table3", "table4", "table5"),
+)
 
 
 def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
@@ -51,13 +56,14 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     elsewhere = [v for v in verdicts if v.claim.id not in owner]
     sections += [
         _elsewhere_section(elsewhere, numbers),
-        others_section() if any(run.finished for run in runs) else [],
+        others_section() if any(group.family == "cifar" for group in numbers) else [],
         missing_section(gaps, main, experiments, numbers),
         _problems_section(runs),
         protocol_section(numbers),
         provenance_section(runs),
         cost_section(runs),
         runs_section(runs, numbers),
+        evaluations_section(store.external_evaluations(), store.ensembles()),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     return _without_paths(text, store)
@@ -92,6 +98,7 @@ def _checked(run: StoredRun) -> StoredRun:
         "curve.csv": run.curve,
         "responses.csv": run.responses,
         "gradients.csv": run.gradients,
+        "evaluations.csv": run.evaluations,
     }
     for name, read in reads.items():
         try:

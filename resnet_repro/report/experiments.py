@@ -9,11 +9,11 @@ from resnet_repro.paper import MEASURED_BY, Claim
 from resnet_repro.report.claims import Verdict
 from resnet_repro.report.figures import drawable_cells, figure_names
 from resnet_repro.report.groups import Group
+from resnet_repro.report.making import make_table
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import collect, networks_of
 from resnet_repro.report.rules import rule_in_words
-from resnet_repro.report.tables import cost_table, error_table
-from resnet_repro.spec import CostTable, ErrorTable, Experiment
+from resnet_repro.spec import CostTable, EnsembleTable, ErrorTable, Experiment, ViewsTable
 from resnet_repro.store import Store, StoredRun
 
 __all__ = ["covers", "evidence", "experiment_section"]
@@ -26,7 +26,7 @@ Numbers = Mapping[Group, int]
 
 def covers(experiment: Experiment, claim: Claim) -> bool:
     """Whether an experiment trains, and measures, all that a claim needs."""
-    if claim.command or claim.unavailable or not experiment.runs:
+    if claim.command or not experiment.runs:
         return False
     needed = MEASURED_BY.get(claim.rule.quantity)
     measured = needed is None or needed in experiment.measure
@@ -61,20 +61,30 @@ def _table(
     experiment: Experiment, store: Store, runs: Sequence[StoredRun], numbers: Numbers
 ) -> list[str]:
     """The table, without the rows of networks that were not run unless it is one of the paper's."""
-    if isinstance(experiment.table, CostTable):
-        if not store.csv_path(experiment.name).is_file():
-            return []
-        return render_table(cost_table(experiment, store), "md").strip().splitlines()
-    cells = collect(networks_of(experiment), runs)
-    if not isinstance(experiment.table, ErrorTable) or not cells:
+    if experiment.table is None or not _has_something(experiment, store, runs):
         return []
-    made = error_table(experiment, runs, others=True, numbers=numbers)
-    if not experiment.table.literature:
-        run = {cell.network for cell in cells}
+    made = make_table(experiment, store, runs, others=True, numbers=numbers)
+    if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
+        run = {cell.network for cell in collect(networks_of(experiment), runs)}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
-    columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
-    made = replace(made, columns=columns)
+    if not isinstance(experiment.table, CostTable):
+        columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
+        made = replace(made, columns=columns)
     return render_table(made, "md").strip().splitlines()
+
+
+def _has_something(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> bool:
+    """Whether anything of the table was measured, or its runs have at least begun."""
+    if isinstance(experiment.table, CostTable):
+        return store.csv_path(experiment.name).is_file()
+    if isinstance(experiment.table, EnsembleTable):
+        return any(e.experiment == experiment.name for e in store.ensembles())
+    if collect(networks_of(experiment), runs):
+        return True
+    if not isinstance(experiment.table, ViewsTable):
+        return False
+    made = make_table(experiment, store, ())
+    return any(row.get("weights_top1") is not None for row in made.rows)
 
 
 def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> list[str]:

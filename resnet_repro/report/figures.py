@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 def draw(
     experiment: Experiment, runs: Sequence[StoredRun], suffix: FigureFormat = "png"
 ) -> list[Picture]:
-    """The experiment's figure: `<experiment>` from its main group, then one picture per group.
+    """The experiment's figure from its main group; one for each group as well if there are more.
 
     Raises:
         ConfigError: the experiment has no figure.
@@ -55,11 +55,15 @@ def draw(
 
 
 def figure_names(experiment: Experiment, cells: Sequence[Cell]) -> dict[str, Group]:
-    """Figure name -> the group it shows: `fig1`, `fig1-short-cifar10` ... Empty without results."""
+    """Figure name -> the group it shows: `fig1`, and where there are several groups,
+    `fig1-short-cifar10` ... for each of them. Empty without results.
+    """
     main = main_group(cells)
     if main is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)
+    if len(groups) == 1:
+        return {experiment.name: main}
     short = slugs(groups)
     return {experiment.name: main} | {f"{experiment.name}-{short[g]}": g for g in groups}
 

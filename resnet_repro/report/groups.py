@@ -11,29 +11,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_repro.recipe import PRESETS, Preset, Recipe, differences, preset_recipe
+from resnet_repro.names import Family, dataset_slug, dataset_title, parse_network
+from resnet_repro.recipe import (
+    PRESETS,
+    Photographs,
+    Preset,
+    Recipe,
+    preset_recipe,
+    training_differences,
+)
 from resnet_repro.spec import DatasetName, Run
 from resnet_repro.store import StoredRun, Summary
 
-__all__ = ["DATASET_TITLES", "Group", "group_of", "slugs"]
+__all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "group_of", "slugs"]
 
-PAPER_DATASET = "cifar10"
-DATASET_TITLES = {"cifar10": "CIFAR-10", "synthetic": "synthetic images"}
-WITHOUT_EFFECT = "evaluate_every"  # how often a run was measured does not change its outcome
+PAPER_DATASETS: dict[Family, str] = {"cifar": "cifar10", "imagenet": "imagenet"}
+PAPER_RECIPES: dict[Family, Recipe] = {
+    "cifar": preset_recipe("paper", "resnet-20", "cifar10"),
+    "imagenet": preset_recipe("paper", "resnet-50", "imagenet"),
+}
+PAPER_CROP = Photographs().crop
 
 
 @dataclass(frozen=True)
 class Group:
     """A protocol and a data set. Results of different groups never share a table cell."""
 
+    family: Family
     base: Preset  # the preset that the recipe is closest to
     changes: tuple[str, ...]  # what differs from it: "batch_size=64"
     iterations: int
+    crop: int | None  # pixels; None where the images have one size
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
     precision: str  # as asked for: auto, fp32 or bf16
     resolved: str  # what that came to: fp32 or bf16
+    bn_images: int | None = None  # that each batch normalisation saw, where not the whole batch
 
     @property
     def preset(self) -> str:
@@ -41,19 +55,26 @@ class Group:
         return "custom" if self.changes else self.base
 
     @property
+    def on_paper_data(self) -> bool:
+        """Whether the data set is the one on which the paper trains this family."""
+        return self.dataset == PAPER_DATASETS[self.family]
+
+    @property
     def faithful(self) -> bool:
         """Whether this is the paper's protocol on the paper's data set (official copy or not)."""
-        return self.preset == "paper" and self.dataset == PAPER_DATASET
+        return self.preset == "paper" and self.on_paper_data
 
     @property
     def reduced(self) -> bool:
-        """Whether less was spent than the paper did, or other images were used."""
-        return self.iterations < Recipe().iterations or self.dataset != PAPER_DATASET
+        """Whether less was spent than the paper did, or other or smaller images were used."""
+        smaller = self.crop is not None and self.crop < PAPER_CROP
+        fewer = self.iterations < PAPER_RECIPES[self.family].iterations
+        return fewer or smaller or not self.on_paper_data
 
     @property
     def data(self) -> str:
         """The data set as a reader knows it: `CIFAR-10 (unofficial copy)`."""
-        title = DATASET_TITLES.get(self.dataset, self.dataset)
+        title = dataset_title(self.dataset)
         return title if self.official else f"{title} (unofficial copy)"
 
     @property
@@ -63,7 +84,11 @@ class Group:
         if self.changes:
             text += f" changed to {', '.join(self.changes)}"
         elif self.base != "paper":
-            text += f" ({self.iterations:,} of {Recipe().iterations:,} iterations)"
+            text += f" ({self.iterations:,} of {PAPER_RECIPES[self.family].iterations:,} iterations"
+            smaller = self.crop is not None and self.crop != PAPER_CROP
+            text += f", crops of {self.crop} instead of {PAPER_CROP} pixels)" if smaller else ")"
+        if self.bn_images is not None:
+            text += f", BN over {self.bn_images} images"
         return text
 
     @property
@@ -76,10 +101,17 @@ class Group:
         return f"{'REDUCED' if self.reduced else 'NOT THE PAPER’S PROTOCOL'}: {text}"
 
     @property
+    def preset_changes(self) -> tuple[str, ...]:
+        """What the preset, before any changes to it, has otherwise than the paper's: all of it."""
+        paper = PAPER_RECIPES[self.family]
+        network = "resnet-20" if self.family == "cifar" else "resnet-50"
+        return _differences(preset_recipe(self.base, network, self.dataset), paper)
+
+    @property
     def order(self) -> tuple[Any, ...]:
         """Sorts the most faithful group first."""
         return (
-            self.dataset != PAPER_DATASET,
+            not self.on_paper_data,
             PRESETS.index(self.base),
             len(self.changes),
             not self.official,
@@ -88,6 +120,9 @@ class Group:
             self.resolved,
             self.sha256,
             self.precision,
+            self.family,
+            self.dataset,
+            self.bn_images or 0,
         )
 
     @property
@@ -102,15 +137,19 @@ def group_of(stored: StoredRun) -> Group | None:
     if stored.problem or run is None or summary is None:
         return None
     base, changes = _nearest_preset(run)
+    photographs = run.recipe.photographs
     return Group(
+        family=parse_network(run.network).family,
         base=base,
         changes=changes,
         iterations=run.recipe.iterations,
+        crop=photographs.crop if photographs else None,
         dataset=run.dataset,
         official=summary.provenance.dataset.get("official") is True,
         sha256=_checksum(summary),
         precision=run.precision,
         resolved=summary.provenance.precision,
+        bn_images=_bn_images(run, summary),
     )
 
 
@@ -118,7 +157,7 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
     """A short name for each group, good for file names: `short-cifar10`."""
     names: dict[Group, str] = {}
     for group in sorted(set(groups), key=lambda g: g.order):
-        name = f"{group.preset}-{group.dataset}"
+        name = f"{group.preset}-{dataset_slug(group.dataset)}"
         clashes = group.changes or name in names.values()
         names[group] = f"{name}-{group.digest}" if clashes else name
     return names
@@ -128,17 +167,30 @@ def _checksum(summary: Summary) -> str:
     return str(summary.provenance.dataset.get("sha256", ""))
 
 
+def _bn_images(run: Run, summary: Summary) -> int | None:
+    """What BN saw, where several processes or a micro-batch made it less than the whole batch.
+
+    The recipe's own micro-batch is among the changes to the preset already.
+    """
+    seen = summary.provenance.bn_images
+    expected = run.recipe.micro_batch_size or run.recipe.batch_size
+    return None if seen == expected else seen
+
+
 def _nearest_preset(run: Run) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
     candidates = []
     for preset in PRESETS:
-        base = preset_recipe(preset, run.network)
-        changed = differences(run.recipe, base)
-        changed.pop(WITHOUT_EFFECT, None)
-        before = base.model_dump(mode="json")
-        changes = [text for k, v in changed.items() for text in _changes(k, v, before[k])]
-        candidates.append((preset, tuple(sorted(changes))))
+        base = preset_recipe(preset, run.network, run.dataset)
+        candidates.append((preset, _differences(run.recipe, base)))
     return min(candidates, key=lambda candidate: len(candidate[1]))
+
+
+def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
+    """What trains otherwise by one recipe than by another: `batch_size=64`, sorted."""
+    before = base.model_dump(mode="json")
+    changed = training_differences(recipe, base)
+    return tuple(sorted(text for k, v in changed.items() for text in _changes(k, v, before[k])))
 
 
 def _changes(field: str, value: Any, before: Any) -> list[str]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from resnet_repro.errors import StoreError
+from resnet_repro.names import dataset_title
 from resnet_repro.report.claims import Verdict
-from resnet_repro.report.commands import at_group, run_command
-from resnet_repro.report.groups import DATASET_TITLES, Group
+from resnet_repro.report.commands import at_group, family_of, run_command
+from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import network_title
-from resnet_repro.spec import CostTable, Experiment, Run
+from resnet_repro.spec import CostTable, Experiment, Measurement, Run
 from resnet_repro.store import Store, StoredRun
 
 __all__ = ["Gap", "gaps_of", "missing_section"]
+
+MEASURED: dict[Measurement, str] = {
+    "responses": "layer responses",
+    "gradients": "signals and gradients",
+    "10-crop": "10-crop errors",
+    "multi-scale": "multi-scale errors",
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,15 @@ def gaps_of(
     """What an experiment lacks at the presets that are used in this folder.
 
     In a folder without runs, that is the experiment's own preset. Runs that experiments share are
-    missing in each.
+    missing in each. Of a family of networks of which nothing was run, `missing_section` tells.
     """
     if isinstance(experiment.table, CostTable):
         if store.csv_path(experiment.name).is_file():
             return []
         return [Gap(experiment.name, "", "the counts (seconds)", run_command(experiment))]
+    groups = list(groups)
+    if groups and family_of(experiment) not in {group.family for group in groups}:
+        return []
     finished = {run.id: run for run in runs if run.finished}
     return [
         gap for variant in _variants(experiment, groups) for gap in _missing_runs(variant, finished)
@@ -57,8 +70,7 @@ def _variants(experiment: Experiment, groups: Iterable[Group]) -> list[Experimen
 def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> list[Gap]:
     needed = experiment.resolve()
     lacking = [run for run in needed if run.id not in finished]
-    title = DATASET_TITLES.get(experiment.dataset, experiment.dataset)
-    where = f"{experiment.preset} preset, {title}"
+    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
     if lacking:
         what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
         networks = list(dict.fromkeys(run.network for run in lacking))
@@ -66,16 +78,22 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
         command = run_command(experiment, () if everything else networks)
         return [Gap(experiment.name, where, what, command)]
     gaps = []
-    for measured, title in (
-        ("responses", "layer responses"),
-        ("gradients", "signals and gradients"),
-    ):
-        if measured in experiment.measure:
-            without = [r for r in needed if not getattr(finished[r.id].folder, measured).exists()]
-            if without:
-                text = f"{title} of {_by_network(without)}"
-                gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
+    for measurement in experiment.measure:
+        without = [run for run in needed if not _measured(finished[run.id], measurement)]
+        if without:
+            text = f"{MEASURED[measurement]} of {_by_network(without)}"
+            gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
     return gaps
+
+
+def _measured(run: StoredRun, measurement: Measurement) -> bool:
+    if measurement in ("responses", "gradients"):
+        path: Path = getattr(run.folder, measurement)
+        return path.exists()
+    try:
+        return any(row.views == measurement for row in run.evaluations())
+    except StoreError:
+        return False
 
 
 def _by_network(runs: Sequence[Run]) -> str:
@@ -103,14 +121,30 @@ def missing_section(
         rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
         lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
         lines += ["", "Runs that experiments share are trained once; `--dry-run` tells the cost."]
-    presets = {group.preset for group in groups}
-    if presets and "paper" not in presets:
-        names = " ".join(experiment.name for experiment in experiments if experiment.runs)
-        lines += ["", f"At the paper preset nothing was run: `resnet-repro run {names}`"]
+    lines += _untouched(experiments, list(groups))
     if unjudged:
         rows = [[verdict.claim.sentence, _why_not(verdict)] for verdict in unjudged]
         lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
-    return lines if gaps or unjudged else []
+    return lines if lines[1:] else []
+
+
+def _untouched(experiments: Sequence[Experiment], groups: Sequence[Group]) -> list[str]:
+    """What was not begun at all, or not at the paper preset, of each family of networks."""
+    lines: list[str] = []
+    for family, dataset in PAPER_DATASETS.items():
+        names = " ".join(e.name for e in experiments if e.runs and family_of(e) == family)
+        presets = {group.preset for group in groups if group.family == family}
+        command = f"`resnet-repro run {names}`"
+        if not groups or not names or "paper" in presets:
+            continue
+        if presets:
+            text = f"At the paper preset nothing was run on {dataset_title(dataset)}: {command}"
+        else:
+            text = f"Of the experiments on {dataset_title(dataset)} nothing was run: {command}"
+        if family == "imagenet" and not presets:
+            text += "; at reduced scale with `--preset short --dataset imagenette`"
+        lines += ["", text]
+    return lines
 
 
 def _why_not(verdict: Verdict) -> str:

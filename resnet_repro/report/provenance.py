@@ -1,45 +1,27 @@
-"""The report's closing sections: protocol, where the numbers come from, cost, every run."""
+"""The report's closing sections: where the numbers come from, cost, every run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from resnet_repro.recipe import open_choices
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, plural, table
-from resnet_repro.store import StoredRun, Summary
+from resnet_repro.report.protocol import as_text
+from resnet_repro.report.quantities import evaluation
+from resnet_repro.report.results import network_title
+from resnet_repro.report.views import weights_caption
+from resnet_repro.spec import Views
+from resnet_repro.store import EnsembleResult, ExternalEvaluation, Provenance, StoredRun, Summary
 
-__all__ = ["cost_section", "protocol_section", "provenance_section", "runs_section"]
+__all__ = [
+    "cost_section",
+    "evaluations_section",
+    "provenance_section",
+    "runs_section",
+]
 
-
-def protocol_section(groups: Mapping[Group, int]) -> list[str]:
-    """The recipe's assumptions and deviations, and how each group differs from the paper."""
-    rows = [
-        [f"`{field}`", kind, f"`{_plain(value)}`", reason]
-        for field, kind, value, reason in open_choices()
-    ]
-    lines = [
-        "## Protocol, assumptions and deviations",
-        "",
-        "The `paper` preset is section 4.2; the other presets change its length. What the paper "
-        "leaves open (assumption) or has otherwise (deviation) affects every result here.",
-        "",
-        *table(["field", "kind", "default", "why"], rows),
-    ]
-    differing = [
-        f"[{number}] {group.caption}"
-        for group, number in groups.items()
-        if not group.faithful or not group.official or group.resolved != "fp32"
-    ]
-    if differing:
-        lines += ["", "Results here that differ further from the paper:", "", *bullets(differing)]
-    return lines
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value) if not isinstance(value, str) else value
+MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
 
 
 def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
@@ -61,11 +43,20 @@ def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
                 (f"{p.hardware}, {p.device}, {p.precision}, {p.threads} threads" for p in origins),
             ),
             *_counted("Versions", (_pairs(p.versions) for p in origins)),
+            *_counted("Processes", (text for p in origins if (text := _processes(p)))),
             *_counted("Data", (_dataset(p.dataset) for p in origins)),
             *_counted("Normalisation", (_pairs(p.normalisation) for p in origins)),
         ]
     )
     return lines
+
+
+def _processes(origin: Provenance) -> str:
+    """`8 together, batch normalisation over 32 images each`; nothing where it was one as usual."""
+    parts = [f"{origin.processes} together"] if origin.processes > 1 else []
+    if origin.bn_images is not None:
+        parts.append(f"batch normalisation over {origin.bn_images} images each")
+    return ", ".join(parts)
 
 
 def _counted(title: str, texts: Iterable[str]) -> list[str]:
@@ -86,7 +77,7 @@ def _dirt(dirty: bool | None) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {_plain(value)}" for key, value in sorted(values.items()))
+    return ", ".join(f"{key} {as_text(value)}" for key, value in sorted(values.items()))
 
 
 def _dataset(identity: dict[str, Any]) -> str:
@@ -118,8 +109,10 @@ def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> lis
     summaries = [(run, run.summary) for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
-    header = ["run", "on", "state", "test error", "train error", "best on test", "hours", "ended"]
-    rows = [_run_row(run, summary, numbers) for run, summary in summaries]
+    header = ["run", "on", "state", "test error", "train error", "best on test"]
+    several: list[Views] = [v for v in MANY_VIEWS if any(evaluation(r, v) for r, _ in summaries)]
+    header += [*several, "hours", "ended"]
+    rows = [_run_row(run, summary, numbers, several) for run, summary in summaries]
     return [
         "## Every run",
         "",
@@ -127,11 +120,13 @@ def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> lis
         "only there for comparison. Each can be repeated with "
         "`resnet-repro run results/runs/<run>/config.yaml --results elsewhere`.",
         "",
-        *table(header, rows, [3, 4, 5, 6]),
+        *table(header, rows, range(3, len(header) - 1)),
     ]
 
 
-def _run_row(run: StoredRun, summary: Summary, numbers: Mapping[Group, int]) -> list[str]:
+def _run_row(
+    run: StoredRun, summary: Summary, numbers: Mapping[Group, int], views: Sequence[Views]
+) -> list[str]:
     group = group_of(run)
     state = {"done": "done", "failed": "failed"}.get(run.state, "unfinished")
     return [
@@ -141,9 +136,41 @@ def _run_row(run: StoredRun, summary: Summary, numbers: Mapping[Group, int]) -> 
         _error(summary.final_test_error),
         _error(summary.final_train_error),
         _error(summary.best_test_error),
+        *(_error(row.top1_error if (row := evaluation(run, v)) else None) for v in views),
         f"{summary.seconds / 3600:.2f}",
         summary.provenance.ended or "",
     ]
+
+
+def evaluations_section(
+    externals: Sequence[ExternalEvaluation], ensembles: Sequence[EnsembleResult]
+) -> list[str]:
+    """What was measured besides runs: others' weights, and ensembles of runs."""
+    lines: list[str] = []
+    for external in externals:
+        errors = "; ".join(
+            f"{row.views} top-1 {row.top1_error:.2f}, top-5 {row.top5_error:.2f}"
+            for row in external.evaluations
+        )
+        origin = _measured_by(external.code, external.dirty, external.command, external.measured)
+        title = network_title(external.network)
+        lines.append(
+            f"{title}, {weights_caption(external)}, not trained here, weights SHA-256 "
+            f"`{external.weights_sha256}`: {errors}. Data: {_dataset(external.data)}. {origin}"
+        )
+    for ensemble in ensembles:
+        members = ", ".join(f"`{member}`" for member in ensemble.members)
+        origin = _measured_by(ensemble.code, ensemble.dirty, ensemble.command, ensemble.measured)
+        lines.append(
+            f"Ensemble of `{ensemble.experiment}`, {ensemble.views}: top-1 "
+            f"{ensemble.top1_error:.2f}, top-5 {ensemble.top5_error:.2f} over {ensemble.images:,} "
+            f"images; members {members}. Data: {_dataset(ensemble.data)}. {origin}"
+        )
+    return ["## Other weights and ensembles", "", *bullets(lines)] if lines else []
+
+
+def _measured_by(code: str, dirty: bool | None, command: str, measured: str) -> str:
+    return f"Measured {measured} by {code}{_dirt(dirty)}: `{_without_folders(command)}`."
 
 
 def _error(value: float | None) -> str:

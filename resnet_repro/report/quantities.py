@@ -7,15 +7,17 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 
 from resnet_repro.paper import Quantity
-from resnet_repro.store import GradientRow, StoredRun
+from resnet_repro.spec import Views
+from resnet_repro.store import EvaluationRow, GradientRow, StoredRun
 
-__all__ = ["UNITS", "by_iteration", "measure"]
+__all__ = ["UNITS", "by_iteration", "evaluation", "measure"]
 
 UNITS: dict[Quantity, str] = {
     "gradient_vanishing": " powers of ten",
     "gradient_spread": " powers of ten",
     "initial_gradient_spread": " powers of ten",
 }
+EARLY = 0.25  # of the iterations
 MOST_DECADES = 99.0  # stands for a norm that is zero, infinite or not a number
 
 
@@ -39,8 +41,35 @@ def measure(quantity: Quantity, run: StoredRun) -> float | None:
             return _of_gradients(quantity, run)
         case "initial_gradient_spread":
             return _of_gradients(quantity, run)
-        case _:
-            return None
+        case "ten_crop_error":
+            return _top1(run, "10-crop")
+        case "multi_scale_error":
+            return _top1(run, "multi-scale")
+        case "early_error":
+            return _early_error(run)
+
+
+def evaluation(run: StoredRun, views: Views) -> EvaluationRow | None:
+    """What was measured from such views on the data set that the run was trained on, or None.
+
+    Raises:
+        StoreError: what was measured cannot be read.
+    """
+    trained_on = run.summary.provenance.dataset.get("sha256") if run.summary else None
+    rows = [r for r in run.evaluations() if r.views == views and r.dataset_sha256 == trained_on]
+    return rows[0] if rows else None
+
+
+def _top1(run: StoredRun, views: Views) -> float | None:
+    row = evaluation(run, views)
+    return row.top1_error if row else None
+
+
+def _early_error(run: StoredRun) -> float | None:
+    """The training error while it is high: which network gets down faster?"""
+    last = run.summary.iterations if run.summary else 0
+    early = [r.train_error for r in run.curve() if r.iteration <= EARLY * last]
+    return fmean(early) if early else None
 
 
 def by_iteration(rows: Iterable[GradientRow]) -> dict[int, list[GradientRow]]:

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from resnet_repro.report import markdown
+from resnet_repro.report.latex import latex_table
 from resnet_repro.report.tables import Column, Table, Value
 from resnet_repro.store import csv_text
 
@@ -137,32 +138,5 @@ def _rounded(value: Value) -> Value:
 
 
 def _latex(table: Table) -> str:
-    """A `table` environment for the booktabs package."""
     columns = _printed_columns(table)
-    alignment = "".join("r" if column.number else "l" for column in columns)
-    lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering"]
-    lines += [f"\\caption{{{_escaped(table.title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
-    lines += ["\\toprule", _latex_row([column.header for column in columns]), "\\midrule"]
-    lines += [_latex_row(cells) for cells in _cells(table, columns)]
-    lines += ["\\bottomrule", "\\end{tabular}", ""]
-    lines += [f"\\par\\footnotesize {_escaped(note)}" for note in table.notes]
-    return "\n".join([*lines, "\\end{table}"]) + "\n"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(_escaped(cell) for cell in cells) + " \\\\"
-
-
-def _escaped(text: str) -> str:
-    """Text with everything that LaTeX would take for a command made harmless."""
-    special = {
-        "\\": "\\textbackslash{}",
-        "±": "$\\pm$",
-        "’": "'",
-        "~": "\\textasciitilde{}",
-        "^": "\\textasciicircum{}",
-    }
-    special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    escaped = "".join(special.get(character, character) for character in text)
-    escaped = escaped.replace("--", "-{}-")  # an option of a command, not a dash
-    return f"$-${escaped[1:]}" if escaped[:1] == "-" and escaped[1:2].isdigit() else escaped
+    return latex_table(table, columns, _cells(table, columns))

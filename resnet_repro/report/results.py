@@ -116,6 +116,8 @@ def main_group(cells: Sequence[Cell]) -> Group | None:
 def network_title(network: str) -> str:
     """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`."""
     name = parse_network(network)
+    if name.kind == "vgg":
+        return network.upper()
     short = str(name).removeprefix("resnet-")
     if not name.residual:
         return network

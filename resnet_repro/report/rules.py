@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from resnet_repro.paper import BandRule, GapRule, LimitRule, OrderRule, Quantity, Rule, SameRule
+from resnet_repro.paper import (
+    BandRule,
+    CloseRule,
+    GapRule,
+    LimitRule,
+    OrderRule,
+    Quantity,
+    Rule,
+    SameRule,
+)
 from resnet_repro.report.quantities import UNITS
 from resnet_repro.report.results import network_title
 
@@ -16,8 +25,9 @@ TITLES: dict[Quantity, str] = {
     "gradient_vanishing": "last layer's gradient norm over the smallest, at the worst moment",
     "gradient_spread": "largest gradient norm over the smallest, median while training",
     "initial_gradient_spread": "largest gradient norm over the smallest, at initialisation",
-    "ten_crop_error": "10-crop error",
-    "early_error": "error early on",
+    "ten_crop_error": "top-1 error, 10-crop",
+    "multi_scale_error": "top-1 error, multi-scale",
+    "early_error": "mean training error in the first quarter of the iterations",
 }
 
 
@@ -35,6 +45,8 @@ def rule_in_words(rule: Rule) -> str:
             text = f"{each} {rule.side} {rule.limit:g}{unit}"
         case BandRule():
             text = f"{network_title(rule.network)} within {rule.band:g} of {rule.value:g}"
+        case CloseRule():
+            text = f"{' and '.join(map(network_title, rule.pair))} within {rule.band:g}"
         case SameRule():
             title = network_title(rule.network)
             changes = ", ".join(rule.changes)

@@ -27,9 +27,14 @@ _COLOURS = {
     56: "#D55E00",  # vermillion
     110: "#000000",
     1202: "#0072B2",  # blue
+    18: "#0072B2",
+    34: "#D55E00",
+    50: "#009E73",
+    101: "#CC79A7",  # reddish purple
+    152: "#000000",
 }
 _OTHER_COLOURS = ("#CC79A7", "#7F7F7F", "#0072B2", "#009E73", "#E69F00", "#D55E00")
-_MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P"}
+_MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P", 18: "o", 34: "s"}
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,

@@ -10,6 +10,7 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, plural, table
 from resnet_repro.report.notes import ERRORS_NOTE, OTHERS_NOTE
 from resnet_repro.report.results import network_title
+from resnet_repro.report.views import REDUCED_NOTE
 from resnet_repro.store import StoredRun
 
 __all__ = ["claims_section", "summary_section"]
@@ -21,7 +22,7 @@ LEGEND = (
     "*consistent*: the numbers agree, but there is one seed only, the interval is too wide, seeds "
     "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
     "clearly disagree; *contradicted*: they clearly disagree. The rules were written down before "
-    "the results (`resnet_repro/paper/claims.yaml`) and stand with the numbers below."
+    "the results (`resnet_repro/paper/claims_*.yaml`) and stand with the numbers below."
 )
 
 
@@ -39,8 +40,8 @@ def summary_section(
         ]
     elif not any(group_of(run) in _faithful(numbers) for run in finished):
         lines += [
-            "**No run here follows the paper's full protocol on CIFAR-10.** No number below can be "
-            "held against the paper's; claims are judged as trends at most.",
+            "**No run here follows the paper's full protocol on its data sets.** No number below "
+            "can be held against the paper's; claims are judged as trends at most.",
             "",
         ]
     texts = [_verdict_counts(verdicts), _run_counts(runs), *_spent(runs)]
@@ -50,7 +51,11 @@ def summary_section(
     if numbers:
         rows = [_group_row(group, number, runs) for group, number in numbers.items()]
         header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
-        lines += ["", *table(header, rows, [3, 4]), "", *bullets([ERRORS_NOTE, OTHERS_NOTE])]
+        families = {group.family for group in numbers}
+        notes = [ERRORS_NOTE]
+        notes += [OTHERS_NOTE] if "cifar" in families else []
+        notes += [REDUCED_NOTE] if "imagenet" in families else []
+        lines += ["", *table(header, rows, [3, 4]), "", *bullets(notes)]
     return lines
 
 

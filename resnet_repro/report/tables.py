@@ -23,7 +23,16 @@ from resnet_repro.report.results import (
 from resnet_repro.spec import CostTable, ErrorTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["Column", "Table", "Value", "cost_table", "error_table"]
+__all__ = [
+    "Column",
+    "Row",
+    "Table",
+    "Value",
+    "cost_table",
+    "error_table",
+    "mean_and_std",
+    "title_of",
+]
 
 Value = str | int | float | None
 Row = Mapping[str, Value]
@@ -133,10 +142,11 @@ def error_table(
         after = 1 + [column.key for column in columns].index("paper_best")
         columns = columns[:after] + OTHERS_COLUMNS + columns[after:]
     notes = troubles(cells, numbers) if counted else table_notes(experiment, cells, numbers, others)
-    return Table(_title(experiment), columns, tuple(rows), tuple(notes))
+    return Table(title_of(experiment), columns, tuple(rows), tuple(notes))
 
 
-def _title(experiment: Experiment) -> str:
+def title_of(experiment: Experiment) -> str:
+    """`Table 6: what it shows`."""
     return (
         f"{experiment.reference}: {experiment.title}" if experiment.reference else experiment.title
     )
@@ -184,7 +194,7 @@ def _our_row(paper: Row, cell: Cell, number: int) -> Row:
     return {
         **paper,
         "parameters": next((run.summary.parameters for run in every if run.summary), None),
-        "ours": _mean_and_std(test.mean, test.std),
+        "ours": mean_and_std(test.mean, test.std),
         "test_error": test.mean,
         "test_error_std": test.std,
         "seeds": f"{len(cell.done)} of {len(every)}" if every != cell.done else str(len(every)),
@@ -205,7 +215,8 @@ def _our_row(paper: Row, cell: Cell, number: int) -> Row:
     }
 
 
-def _mean_and_std(mean: float | None, std: float | None) -> str | None:
+def mean_and_std(mean: float | None, std: float | None) -> str | None:
+    """`8.61 ± 0.10`; None without a mean."""
     if mean is None:
         return None
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
@@ -239,7 +250,7 @@ def cost_table(experiment: Experiment, store: Store) -> Table:
     ]
     if len(measured) < len(rows):
         notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
-    return Table(_title(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
+    return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
 
 
 def _read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:

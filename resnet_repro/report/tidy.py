@@ -7,12 +7,12 @@ from typing import Any
 
 from resnet_repro.paper import load_facts
 from resnet_repro.report.results import Cell, collect, networks_of
-from resnet_repro.spec import Experiment
-from resnet_repro.store import StoredRun, csv_text
+from resnet_repro.report.tidy_views import RUN_COLUMNS, ensembles_csv, identity, views_csv
+from resnet_repro.spec import EnsembleTable, Experiment, ViewsTable
+from resnet_repro.store import EnsembleResult, ExternalEvaluation, StoredRun, csv_text
 
 __all__ = ["tidy_csv"]
 
-_RUN = ("experiment", "network", "preset", "dataset", "official", "precision", "seed", "run")
 _RESULT = (
     "state",
     "iterations",
@@ -38,17 +38,28 @@ _GRADIENT = (
 )
 
 
-def tidy_csv(experiment: Experiment, runs: Sequence[StoredRun]) -> str:
+def tidy_csv(
+    experiment: Experiment,
+    runs: Sequence[StoredRun],
+    externals: Sequence[ExternalEvaluation] = (),
+    ensembles: Sequence[EnsembleResult] = (),
+) -> str:
     """What an experiment measured, one observation per line; errors in percent.
 
     Training curves where the experiment draws curves, layer responses or gradients where it draws
-    those, and otherwise one line per run, failed and unfinished ones included. `paper_error` is
-    what a mean over seeds is compared with; `rank` counts a run's responses from the largest, 1.
+    those; a line per ensemble, or per run and kind of views, where it tabulates these, those of
+    `externals` included; and otherwise one line per run. Failed and unfinished runs have a line of
+    their own. `paper_error` is what a mean over seeds is compared with; `rank` counts a run's
+    responses from the largest, 1.
 
     Raises:
-        StoreError: a run's curve or responses cannot be read.
+        StoreError: a run's curve or measurements cannot be read.
     """
+    if isinstance(experiment.table, EnsembleTable):
+        return ensembles_csv(experiment, ensembles)
     cells = collect(networks_of(experiment), runs)
+    if isinstance(experiment.table, ViewsTable):
+        return views_csv(experiment, experiment.table, cells, externals)
     kind = experiment.plot.kind if experiment.plot else "results"
     columns, observations = {
         "curves": (_CURVE, _curve),
@@ -60,17 +71,9 @@ def tidy_csv(experiment: Experiment, runs: Sequence[StoredRun]) -> str:
     for cell in cells:
         for run in cell.done if kind != "results" else (*cell.done, *cell.failed, *cell.unfinished):
             rows += [
-                [*_identity(experiment, cell, run), *values] for values in observations(cell, run)
+                [*identity(experiment, cell, run), *values] for values in observations(cell, run)
             ]
-    return csv_text([*_RUN, *columns], rows)
-
-
-def _identity(experiment: Experiment, cell: Cell, run: StoredRun) -> list[Any]:
-    group = cell.group
-    official = "yes" if group.official else "no"
-    seed = run.summary.seed if run.summary else None
-    protocol = (group.preset, group.dataset, official, group.resolved)
-    return [experiment.name, cell.network, *protocol, seed, run.id]
+    return csv_text([*RUN_COLUMNS, *columns], rows)
 
 
 def _result(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:

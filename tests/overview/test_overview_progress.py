@@ -24,7 +24,7 @@ CURVE = [CurveRow(6400, 16.384, 0.001, 0.5, 20.5, 18.25, 640.0)]
 
 
 def _run(network: str = "resnet-20", seed: int = 0) -> Run:
-    recipe = preset_recipe("short", network)
+    recipe = preset_recipe("short", network, "cifar10")
     return Run(network=network, dataset="cifar10", recipe=recipe, seed=seed)
 
 

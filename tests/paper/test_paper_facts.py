@@ -65,4 +65,4 @@ def test_a_missing_file_is_an_error_for_users() -> None:
 
 def test_a_wrong_file_is_an_error_that_names_the_field() -> None:
     with pytest.raises(ConfigError, match="flops"):
-        read_package_file("claims.yaml", Facts)
+        read_package_file("claims_imagenet.yaml", Facts)

@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from resnet_repro.recipe import Preset, merge, preset_recipe
-from resnet_repro.spec import Choices, Experiment, Run, load_experiment
-from resnet_repro.store import CurveRow, GradientRow, Provenance, RunFolder, Store, Summary
+from resnet_repro.spec import Choices, Experiment, Run, Views, load_experiment
+from resnet_repro.store import (
+    CurveRow,
+    EnsembleResult,
+    EvaluationRow,
+    ExternalEvaluation,
+    GradientRow,
+    Provenance,
+    RunFolder,
+    Store,
+    Summary,
+)
 
 POINTS = 12  # of a made-up curve
 
@@ -41,13 +51,17 @@ class Bench:
         signal: float = 1.0,
         measured: str = "training",
         points: Callable[[float], tuple[float, float]] | None = None,
+        evaluations: Mapping[Views, tuple[float, float]] | None = None,
+        bn_images: int | None = None,
+        processes: int = 1,
+        divisions: list[int] | None = None,
     ) -> RunFolder:
         """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error.
 
         `gradients` are norms by layer for some iterations, -1 being the last; `signal` is the
-        weakest layer's.
+        weakest layer's. `evaluations` are (top-1, top-5) errors by views.
         """
-        base = preset_recipe(preset, network).model_dump(mode="json")
+        base = preset_recipe(preset, network, dataset).model_dump(mode="json")
         run = Run.model_validate(
             {
                 "network": network,
@@ -74,12 +88,23 @@ class Bench:
             best_test_error=None if test is None else max(0.0, test - 0.5),
             best_test_iteration=run.recipe.iterations // 2,
             failure="the loss became nan" if state == "failed" else None,
+            lr_divisions=divisions,
             seconds=1_800.0,
-            provenance=_provenance(dataset, official, resolved),
+            provenance=_provenance(dataset, official, resolved).model_copy(
+                update={"bn_images": bn_images, "processes": processes}
+            ),
         )
         folder.write_summary(summary)
         if ended:
             folder.write_curve(_curve(run, train or 0, test or 0, points))
+        if evaluations:
+            sha256 = summary.provenance.dataset["sha256"]
+            folder.write_evaluations(
+                [
+                    EvaluationRow(views, top1, top5, 1.0, 50_000, "average", sha256)
+                    for views, (top1, top5) in evaluations.items()
+                ]
+            )
         if responses:
             folder.write_responses([(i, f"m{i}", s) for i, s in enumerate(responses, start=1)])
         if gradients:
@@ -99,6 +124,53 @@ class Bench:
                 ]
             )
         return folder
+
+    def add_ensemble(
+        self, members: Sequence[RunFolder], top1: float, top5: float, **changes: Any
+    ) -> EnsembleResult:
+        """Store what the scores of some runs came to."""
+        values: dict[str, Any] = {
+            "experiment": "table5",
+            "preset": "paper",
+            "dataset": "imagenet",
+            "members": [folder.path.name for folder in members],
+            "views": "multi-scale",
+            "top1_error": top1,
+            "top5_error": top5,
+            "images": 50_000,
+            **_MEASURED,
+        }
+        result = EnsembleResult.model_validate(values | changes)
+        self.store.write_ensemble(result)
+        return result
+
+    def add_weights(
+        self, network: str, evaluations: Mapping[Views, tuple[float, float]], **changes: Any
+    ) -> ExternalEvaluation:
+        """Store the evaluation of somebody's weights."""
+        rows = [
+            EvaluationRow(views, top1, top5, 1.0, 50_000, "running", "0" * 64)
+            for views, (top1, top5) in evaluations.items()
+        ]
+        values: dict[str, Any] = {
+            "network": network,
+            "dataset": "imagenet",
+            "evaluations": rows,
+            "weights_sha256": "ab" * 32,
+            "weights_file": "weights.pth",
+            **_MEASURED,
+        }
+        evaluation = ExternalEvaluation.model_validate(values | changes)
+        self.store.write_external_evaluation(evaluation)
+        return evaluation
+
+
+_MEASURED: dict[str, Any] = {
+    "data": {"name": "imagenet", "official": True, "sha256": "0" * 64, "source": "", "note": ""},
+    "code": "0.1.0 (abc1234)",
+    "command": "resnet-repro run table5 --data-dir /home/someone/data",
+    "measured": "2025-01-03T03:04:05Z",
+}
 
 
 def _provenance(dataset: str, official: bool, resolved: str) -> Provenance:

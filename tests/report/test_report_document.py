@@ -1,6 +1,7 @@
 """The report on empty, partial and full folders."""
 
 import re
+from typing import Any
 
 import pytest
 from made_up_results import Bench
@@ -84,7 +85,14 @@ def test_an_experiment_without_runs_takes_a_line_not_a_table(bench: Bench) -> No
     missing = text.partition("## What is missing")[2].partition("\n## ")[0]
     assert "6 of 6 runs: ResNet-20" in missing  # of table6, at the preset that is used here
     assert "paper preset, CIFAR-10" not in missing
-    assert "At the paper preset nothing was run: `resnet-repro run fig1 fig6 table6" in missing
+    assert (
+        "At the paper preset nothing was run on CIFAR-10: `resnet-repro run fig1 fig6 table6 "
+        "fig7 gradients`" in missing
+    )
+    assert (
+        "Of the experiments on ImageNet nothing was run: `resnet-repro run table2 fig4 table3 "
+        "table4 table5`; at reduced scale with `--preset short --dataset imagenette`" in missing
+    )
 
 
 def test_others_are_shown_with_their_links(bench: Bench) -> None:
@@ -177,3 +185,92 @@ def test_tables_are_well_formed_and_blank_lines_single(bench: Bench, filled: boo
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+IMAGENETTE: dict[str, Any] = {"preset": "short", "dataset": "imagenette", "official": False}
+
+
+def imagenette(bench: Bench) -> str:
+    """The report on Table 2's networks at reduced scale."""
+    for network, error in (
+        ("plain-18", 30.0),
+        ("plain-34", 33.0),
+        ("resnet-18-a", 29.5),
+        ("resnet-34-a", 28.0),
+    ):
+        bench.add(
+            network, error, error - 5, evaluations={"10-crop": (error - 1, 4.0)}, **IMAGENETTE
+        )
+    return report(bench)
+
+
+def test_reduced_imagenet_results_are_marked_wherever_they_stand(bench: Bench) -> None:
+    text = imagenette(bench)
+    summary = text.partition("\n## ")[0]
+    assert "No run here follows the paper's full protocol" in summary
+    assert (
+        "[1] | REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead of 224 "
+        "pixels), Imagenette (unofficial copy), fp32" in summary
+    )
+    table2 = text.partition("## Table 2")[2].partition("\n## ")[0]
+    header = next(line for line in table2.splitlines() if line.startswith("| method"))
+    assert "| reduced top-1 |" in header
+    assert "ours top-1" not in header
+    assert "difference" not in header
+    assert "**consistent (trend)** on [1]: ResNet-34 A 27.00" in table2
+    assert "Not drawn yet: `resnet-repro plot fig4`" in text
+
+
+def test_what_imagenet_lacks_is_told_at_the_presets_in_use(bench: Bench) -> None:
+    text = imagenette(bench)
+    missing = text.partition("## What is missing")[2].partition("\n## ")[0]
+    assert "`resnet-repro run table3 --preset short --dataset imagenette --networks" in missing
+    assert "| table2 |" not in missing
+    assert "At the paper preset nothing was run on ImageNet: `resnet-repro run table2" in missing
+    assert "Of the experiments on CIFAR-10 nothing was run: `resnet-repro run fig1" in missing
+    assert "## What others got" not in text, "they report on CIFAR-10"
+
+
+def test_assumptions_are_those_of_the_networks_at_hand(bench: Bench) -> None:
+    protocol = imagenette(bench).partition("## Protocol")[2].partition("\n## ")[0]
+    assert "`plateau.patience` | assumption | `6`" in protocol
+    assert "`evaluate_every` | assumption | `5000`" in protocol
+    assert "| mean at other sizes |" in protocol
+    assert "`warmup.window`" not in protocol
+    assert "the short preset has batch_size=64" in protocol
+    assert "plateau=null" in protocol, "reduced scale divides the rate at fixed iterations"
+
+
+def test_assumptions_of_both_families_stand_side_by_side(bench: Bench) -> None:
+    bench.add("resnet-20", 8.7)
+    protocol = imagenette(bench).partition("## Protocol")[2].partition("\n## ")[0]
+    assert "`500` on CIFAR-10, `5000` on ImageNet" in protocol
+    assert "`warmup.window`" in protocol
+    assert "`plateau.patience` | assumption | `6`" in protocol
+
+
+def test_processes_weights_and_ensembles_have_their_provenance(bench: Bench) -> None:
+    run = bench.add("resnet-50", 25.0, dataset="imagenet", processes=8, bn_images=32)
+    bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
+    bench.add_ensemble([run], 20.0, 5.0)
+    text = report(bench)
+    assert "8 together, batch normalisation over 32 images each (1 run)" in text
+    assert "paper preset, BN over 32 images, ImageNet, fp32" in text
+    other = text.partition("## Other weights and ensembles")[2]
+    assert "`" + "ab" * 32 + "`: 10-crop top-1 28.10, top-5 9.30" in other
+    assert f"members `{run.path.name}`" in other
+    assert "/home/" not in text
+
+
+def test_what_is_trained_but_not_tested_by_ten_crops_is_missing(bench: Bench) -> None:
+    for network in ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a"):
+        bench.add(network, 30.0, **IMAGENETTE)
+    missing = report(bench).partition("## What is missing")[2].partition("\n## ")[0]
+    assert "10-crop errors of plain-18, ResNet-18 A, plain-34, ResNet-34 A" in missing
+    assert "`resnet-repro run table2 --preset short --dataset imagenette`" in missing
+
+
+def test_torn_evaluations_set_a_run_aside(bench: Bench) -> None:
+    folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
+    folder.evaluations.write_text("views,top1_error\nten,x\n")
+    assert "evaluations.csv is torn or unreadable; left out" in report(bench)

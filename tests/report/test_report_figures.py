@@ -35,7 +35,7 @@ def test_every_format_comes_and_comes_again_the_same(bench: Bench, suffix: Any) 
     bench.add("plain-20", 9.4)
     first, again = (draw(bench.experiment("fig1"), bench.store.all_runs(), suffix) for _ in "ab")
     assert first == again
-    assert [picture.name for picture in first] == ["fig1", "fig1-paper-cifar10"]
+    assert [picture.name for picture in first] == ["fig1"], "one group, one name"
     assert first[0].content.startswith(SIGNATURES[suffix])
 
 
@@ -103,6 +103,45 @@ def test_fig6_has_three_panels_and_says_what_was_not_run(bench: Bench) -> None:
         figure
     ).replace("\n", " ")
     assert "not run" in [text.get_text() for text in figure.axes[2].texts]
+
+
+IMAGENET = ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a")
+
+
+def test_fig4_is_thin_and_bold_in_the_papers_range_with_each_networks_own_rate_changes(
+    bench: Bench,
+) -> None:
+    for network in IMAGENET:
+        divisions = [150_000, 300_000] if network == "plain-18" else [200_000]
+        bench.add(network, 30.0, 25.0, dataset="imagenet", divisions=divisions)
+    figure = figure_of(bench, "fig4")
+    plain, residual = figure.axes
+    assert (plain.get_title(), residual.get_title()) == ("plain", "ResNet")
+    assert plain.get_ylim() == residual.get_ylim() == (20, 60)
+    assert plain.get_xlim() == (0, 60)
+    thin, bold = plain.get_lines()[:2]
+    assert not thin.is_dashed()
+    assert 2 * thin.get_linewidth() < bold.get_linewidth()
+    assert thin.get_ydata()[-1] == 25.0  # type: ignore[index]
+    assert bold.get_ydata()[-1] == 30.0  # type: ignore[index]
+    assert "validation error, centre crop" in texts(figure)
+    changes = [line.get_xdata()[0] for line in plain.get_lines()[4:]]  # type: ignore[index]
+    assert sorted(changes) == [15, 20, 30]
+    assert "REDUCED" not in texts(figure)
+
+
+def test_fig4_at_reduced_scale_fits_its_axis_and_says_so(bench: Bench) -> None:
+    for network in IMAGENET:
+        bench.add(network, 18.0, 12.0, preset="short", dataset="imagenette")
+    figure = figure_of(bench, "fig4")
+    low, high = figure.axes[0].get_ylim()
+    assert low == 10
+    assert 30 <= high <= 50
+    written = texts(figure).replace("\n", " ")
+    assert "error axis fitted, the paper's is 20 to 60" in written
+    assert "REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead" in written
+    assert "Imagenette" in written
+    assert figure.axes[0].get_xlim() == (0, 1_500)
 
 
 def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:

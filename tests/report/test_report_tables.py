@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from made_up_results import Bench
@@ -9,7 +10,7 @@ from made_up_results import Bench
 from resnet_repro.errors import StoreError
 from resnet_repro.report.others import others_table
 from resnet_repro.report.rendering import render_table
-from resnet_repro.report.tables import Row, Table, cost_table, error_table
+from resnet_repro.report.tables import Column, Row, Table, cost_table, error_table
 
 
 @pytest.fixture
@@ -153,11 +154,30 @@ def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
         assert bare.count("{") == bare.count("}")
         rules = [text.index(f"\\{rule}rule") for rule in ("top", "mid", "bottom")]
         assert rules == sorted(rules)
-        columns = len(text.split("\\begin{tabular}{")[1].split("}")[0])
+        columns = len(re.findall(r"p\{|[lr]", _alignment(text)))
         body = text.split("\\toprule")[1].split("\\bottomrule")[0]
         rows = [line for line in body.splitlines() if line.endswith("\\\\")]
         assert {line.replace("\\&", "").count("&") for line in rows} == {columns - 1}
         assert all(s not in line.replace(f"\\{s}", "") for line in rows for s in "_#%")
+
+
+def _alignment(text: str) -> str:
+    """A tabular's columns, as `lrr` or as `p{p{p{` where they are folded."""
+    line = next(line for line in text.splitlines() if line.startswith("\\begin{tabular}{"))
+    spec = line.removeprefix("\\begin{tabular}{").removesuffix("}")
+    return "".join(re.findall(r"p\{", spec)) or spec
+
+
+def test_wide_tables_for_latex_fold_into_the_line(filled: Bench) -> None:
+    """Addresses and protocols would run off the page."""
+    text = render_table(others_table(["resnet-20", "resnet-56", "resnet-110"]), "latex")
+    shares = [float(share) for share in re.findall(r"p\{([0-9.]+)\\linewidth\}", text)]
+    between = float(re.findall(r"tabcolsep\}\{([0-9.]+)\\linewidth", text)[0])
+    assert sum(shares) + 2 * between * len(shares) <= 1 + 1e-9
+    assert "\\usepackage{array,booktabs}" in text
+    words = re.split(r"\s|\\allowbreak\{\}|&", text.split("\\midrule")[1].split("\\bottomrule")[0])
+    assert max(map(len, words)) <= 25
+    assert "linewidth" not in render_table(Table("t", (Column("a", "a"),), ({"a": 1},)), "latex")
 
 
 def test_others_stand_beside_the_paper_if_asked_for(filled: Bench) -> None:

@@ -244,5 +244,73 @@ def test_nothing_run_and_imagenet(bench: Bench) -> None:
     assert {v.word for v in found} == {"not run"}
     assert len(found) == len(load_claims())
     assert verdicts(bench, "imagenet-options-order")[0].numbers == (
-        "this version trains on CIFAR-10 only"
+        "needs ResNet-34 C, ResNet-34 B, ResNet-34 A"
     )
+
+
+SHORT: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
+
+
+def test_imagenet_claims_are_judged_by_ten_crops_and_at_reduced_scale_as_trends(
+    bench: Bench,
+) -> None:
+    for network, error in (("plain-18", 29.0), ("plain-34", 31.5)):
+        bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
+    (reduced,) = verdicts(bench, "imagenet-plain-depth")
+    assert reduced.label == "consistent (trend)"
+    assert "plain-34 minus plain-18 +2.50" in reduced.numbers
+    for network, error in (("plain-18", 28.0), ("plain-34", 27.0)):
+        bench.add(network, 10.0, dataset="imagenet", evaluations={"10-crop": (error, 9.0)})
+    faithful, _ = verdicts(bench, "imagenet-plain-depth")
+    assert faithful.label == "contradicted"
+
+
+def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Bench) -> None:
+    for network, error in (("plain-18", 35.0), ("plain-34", 31.5)):
+        bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
+    (verdict,) = verdicts(bench, "imagenet-plain-depth")
+    assert verdict.label == "undecided (trend)"
+    assert "the trend here is opposite" in verdict.numbers
+
+
+def test_without_ten_crops_a_claim_about_them_is_not_judged(bench: Bench) -> None:
+    for network in ("plain-18", "plain-34"):
+        bench.add(network, 10.0, evaluations={"centre": (10.0, 1.0)}, **SHORT)
+    assert verdicts(bench, "imagenet-plain-depth")[0].word == "not run"
+    assert verdicts(bench, "imagenet-plain-train")[0].word != "not run"
+
+
+def test_early_error_is_the_mean_over_the_first_quarter(bench: Bench) -> None:
+    """The end, where the plain network is better here, does not count."""
+
+    def falling(early: float, late: float) -> Any:
+        return lambda part: (early if part <= 0.25 else late, 50.0)
+
+    bench.add("plain-18", 30.0, 10.0, points=falling(80.0, 10.0), **SHORT)
+    bench.add("resnet-18-a", 30.0, 20.0, points=falling(70.0, 20.0), **SHORT)
+    (verdict,) = verdicts(bench, "imagenet-18-early")
+    assert verdict.word == "consistent"
+    assert "ResNet-18 A 70.00 (1 seed), plain-18 80.00 (1 seed)" in verdict.numbers
+
+
+def test_comparable_accuracy_is_a_band_between_two_networks(bench: Bench) -> None:
+    bench.add("plain-18", 30.0, dataset="imagenet", evaluations={"10-crop": (27.9, 9.0)})
+    bench.add("resnet-18-a", 30.0, dataset="imagenet", evaluations={"10-crop": (27.6, 9.0)})
+    assert verdicts(bench, "imagenet-18-accuracy")[0].word == "consistent"
+    bench.add("resnet-18-a", 30.0, dataset="imagenet", evaluations={"10-crop": (26.5, 9.0)})
+    assert verdicts(bench, "imagenet-18-accuracy")[0].word == "contradicted"
+    reduced = bench.add("plain-18", 30.0, evaluations={"10-crop": (27.9, 9.0)}, **SHORT)
+    assert reduced.path.is_dir()
+    words = {
+        v.group.preset if v.group else "": v.word for v in verdicts(bench, "imagenet-18-accuracy")
+    }
+    assert "short" not in words, "a number cannot be judged at reduced scale"
+
+
+def test_a_printed_number_of_table_2_is_held_against_the_full_protocol_only(bench: Bench) -> None:
+    bench.add("plain-18", 30.0, evaluations={"10-crop": (27.9, 4.0)}, **SHORT)
+    (verdict,) = verdicts(bench, "table2-plain-18")
+    assert verdict.word == "not run"
+    assert "only the paper preset on ImageNet" in verdict.numbers
+    bench.add("plain-18", 30.0, dataset="imagenet", evaluations={"10-crop": (28.0, 9.0)})
+    assert verdicts(bench, "table2-plain-18")[0].word == "consistent"

@@ -1,0 +1,95 @@
+"""Tables for LaTeX with the booktabs package; wide ones fold their columns to fit the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from resnet_repro.report.tables import Column, Table
+
+__all__ = ["latex_table"]
+
+WIDEST = 88  # characters of a table that fits the text block in its usual size
+LONGEST_PIECE = 22  # characters: longer cells are folded
+LONGEST_WORD = 14  # characters: longer words are broken where there is a place to
+SEPARATOR = 0.012  # of the line, between two columns of a folded table
+_BREAKS = re.compile(r"(?<=[/_.:-])(?=\w)")  # where names and addresses may be broken
+_SPECIAL = {
+    "\\": "\\textbackslash{}",
+    "±": "$\\pm$",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+} | {character: f"\\{character}" for character in "&%$#_{}"}
+
+
+def latex_table(table: Table, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    """A `table` environment; `rows` are the cells of `columns` as they are printed."""
+    header = [column.header for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+    folded = sum(widths) + 2 * len(widths) > WIDEST
+    packages = "array,booktabs" if folded else "booktabs"
+    lines = [f"% needs \\usepackage{{{packages}}}", "\\begin{table}", "\\centering"]
+    if folded:
+        lines += ["\\scriptsize", f"\\setlength{{\\tabcolsep}}{{{SEPARATOR / 2:g}\\linewidth}}"]
+    alignment = _folded(columns, header, rows) if folded else _natural(columns)
+    lines += [f"\\caption{{{escaped(table.title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
+    lines += ["\\toprule", _row(header, folded), "\\midrule"]
+    lines += [_row(cells, folded) for cells in rows]
+    lines += ["\\bottomrule", "\\end{tabular}", ""]
+    lines += [f"\\par\\footnotesize {escaped(note)}" for note in table.notes]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+
+def _natural(columns: Sequence[Column]) -> str:
+    return "".join("r" if column.number else "l" for column in columns)
+
+
+def _folded(columns: Sequence[Column], header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their longest piece, shares of the line that add up to all of it.
+
+    A cell that can be broken often is given more than that, so that it does not get too high.
+    """
+    needs = []
+    for cells in zip(header, *rows, strict=True):
+        piece = max(len(word) for cell in cells for word in _pieces(cell))
+        longest = max(map(len, cells))
+        needs.append(max(piece, min(longest, LONGEST_PIECE) if longest > LONGEST_PIECE else 0))
+    room = 1 - SEPARATOR * len(columns)
+    sides = ["\\raggedleft" if column.number else "\\raggedright" for column in columns]
+    return "".join(
+        f">{{{side}\\arraybackslash}}p{{{int(1000 * room * need / sum(needs)) / 1000}\\linewidth}}"
+        for side, need in zip(sides, needs, strict=True)
+    )
+
+
+def _pieces(cell: str) -> list[str]:
+    """What a cell falls into where it may be broken."""
+    return [piece for word in cell.split() for piece in _parts(word)] or [""]
+
+
+def _parts(word: str) -> list[str]:
+    if len(word) <= LONGEST_WORD:
+        return [word]
+    size = LONGEST_PIECE  # checksums in addresses have no place of their own
+    return [p[i : i + size] for p in _BREAKS.split(word) for i in range(0, len(p), size)]
+
+
+def _row(cells: Sequence[str], folded: bool) -> str:
+    texts = [_breakable(cell) if folded else escaped(cell) for cell in cells]
+    return " & ".join(texts) + " \\\\"
+
+
+def _breakable(cell: str) -> str:
+    return " ".join(
+        "\\allowbreak{}".join(escaped(piece) for piece in _parts(word)) for word in cell.split()
+    )
+
+
+def escaped(text: str) -> str:
+    """Text with everything that LaTeX would take for a command made harmless."""
+    plain = "".join(_SPECIAL.get(character, character) for character in text)
+    plain = plain.replace("--", "-{}-")  # an option of a command, not a dash
+    return f"$-${plain[1:]}" if plain[:1] == "-" and plain[1:2].isdigit() else plain

@@ -1,0 +1,185 @@
+"""Tables 2 to 4: photographs seen from several views, the paper's numbers never beside others'."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.report.making import make_table
+from resnet_repro.report.rendering import render_table
+from resnet_repro.report.tables import Row, Table
+from resnet_repro.report.tidy import tidy_csv
+
+SHORT: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
+
+
+def table_of(bench: Bench, name: str) -> Table:
+    return make_table(bench.experiment(name), bench.store, bench.store.all_runs())
+
+
+def rows_of(table: Table, network: str) -> list[Row]:
+    return [row for row in table.rows if row.get("network") == network]
+
+
+def test_the_papers_protocol_stands_beside_the_paper_with_mean_std_and_difference(
+    bench: Bench,
+) -> None:
+    for seed, error in enumerate((25.0, 25.5)):
+        bench.add(
+            "resnet-34-a",
+            27.0,
+            20.0,
+            seed=seed,
+            dataset="imagenet",
+            evaluations={"10-crop": (error, 7.9), "multi-scale": (1.0, 0.5)},
+        )
+    (row,) = rows_of(table_of(bench, "table3"), "resnet-34-a")
+    assert (row["paper_top1"], row["paper_top5"]) == (25.03, 7.76)
+    assert row["ours_top1"] == pytest.approx(25.25)
+    assert row["ours_top1_text"] == "25.25 ± 0.35"
+    assert row["ours_top5"] == pytest.approx(7.9)
+    assert row["difference"] == pytest.approx(0.22)
+    assert (row["centre_top1"], row["seeds"], row["where"]) == (27.0, "2", "paper [1]")
+    assert row.get("reduced_top1") is None
+
+
+def test_reduced_scale_has_columns_of_its_own_and_no_difference_to_the_paper(bench: Bench) -> None:
+    bench.add("plain-34", 33.0, 28.0, evaluations={"10-crop": (31.5, 4.2)}, **SHORT)
+    table = table_of(bench, "table2")
+    (row,) = rows_of(table, "plain-34")
+    assert row["reduced_top1"] == 31.5
+    assert row.get("ours_top1") is None
+    assert row["difference"] is None
+    assert row["where"] == "short [1]"
+    assert table.title.endswith("; ours at reduced scale")
+    text = render_table(table, "text")
+    assert "reduced top-1" in text
+    assert "ours top-1" not in text
+    assert (
+        "[1] REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead of 224 "
+        "pixels), Imagenette, fp32"
+    ) in " ".join(text.split())
+    assert "not to be held against the paper's numbers" in " ".join(text.split())
+
+
+def test_another_data_set_is_a_reduction_even_at_the_paper_preset(bench: Bench) -> None:
+    bench.add("plain-34", 33.0, evaluations={"10-crop": (31.5, 4.2)}, dataset="folder:birds")
+    table = table_of(bench, "table2")
+    assert rows_of(table, "plain-34")[0]["reduced_top1"] == 31.5
+    assert table.notes[0] == "[1] REDUCED: paper preset, folder birds, fp32"
+
+
+def test_both_scales_of_one_network_are_two_rows(bench: Bench) -> None:
+    bench.add("plain-34", 30.0, dataset="imagenet", evaluations={"10-crop": (28.4, 10.0)})
+    bench.add("plain-34", 33.0, evaluations={"10-crop": (31.5, 4.2)}, **SHORT)
+    full, reduced = rows_of(table_of(bench, "table2"), "plain-34")
+    assert (full["ours_top1"], reduced["reduced_top1"]) == (28.4, 31.5)
+    assert not table_of(bench, "table2").title.endswith("reduced scale")
+
+
+def test_table_3_has_the_papers_rows_in_order_and_table_4_its_own_views(bench: Bench) -> None:
+    evaluations: Any = {"10-crop": (24.5, 7.5), "multi-scale": (21.9, 5.8)}
+    bench.add("resnet-34-b", 26.0, dataset="imagenet", evaluations=evaluations)
+    third = [row["method"] for row in table_of(bench, "table3").rows]
+    assert third[:5] == ["VGG-16", "GoogLeNet", "PReLU-net", "plain-34", "ResNet-34 A"]
+    assert third[-1] == "ResNet-152"
+    assert rows_of(table_of(bench, "table4"), "resnet-34-b")[0]["ours_top1"] == 21.9
+
+
+def test_what_is_trained_but_not_measured_is_named_with_the_command(bench: Bench) -> None:
+    bench.add("plain-18", 30.0, **SHORT, evaluations={"10-crop": (29.0, 4.0)})
+    bench.add("resnet-18-a", 30.0, **SHORT)
+    table = table_of(bench, "table2")
+    (row,) = rows_of(table, "resnet-18-a")
+    assert row["seeds"] == "0 of 1"
+    assert table.notes[-1] == (
+        "Not measured: ResNet-18 A, plain-34, ResNet-34 A. To do so at the short preset: "
+        "resnet-repro run table2 --preset short --dataset imagenette "
+        "--networks resnet-18-a,plain-34,resnet-34-a"
+    )
+
+
+def test_an_evaluation_on_other_data_than_the_runs_own_does_not_count(bench: Bench) -> None:
+    folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **SHORT)
+    text = folder.evaluations.read_text()
+    folder.evaluations.write_text(text.replace("0" * 64, "e" * 64))
+    assert rows_of(table_of(bench, "table2"), "plain-18")[0]["reduced_top1"] is None
+
+
+def test_others_weights_have_their_own_columns(bench: Bench) -> None:
+    bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3), "centre": (29.0, 10.0)})
+    bench.add_weights("resnet-50-v1.5", {"10-crop": (22.1, 6.3)}, weights_sha256="cd" * 32)
+    bench.add_weights("resnet-101", {"centre": (22.1, 6.3)})
+    table = table_of(bench, "table3")
+    (vgg,) = rows_of(table, "vgg-16")
+    assert (vgg["paper_top1"], vgg["weights_top1"], vgg["weights_top5"]) == (28.07, 28.1, 9.3)
+    assert vgg["where"] == "weights abababab"
+    assert [row["method"] for row in table.rows].index("ResNet-50 v1.5") == 8
+    (other,) = rows_of(table, "resnet-50-v1.5")
+    assert other["weights_top1"] == 22.1
+    assert other.get("paper_top1") is None, "the paper's number is of another network"
+    assert "weights abababab: weights.pth on ImageNet" in table.notes
+    assert rows_of(table, "resnet-101")[0].get("weights_top1") is None, "only the centre crop"
+
+
+def test_without_results_the_paper_stands_alone_with_the_command(bench: Bench) -> None:
+    text = render_table(table_of(bench, "table3"), "text", 80)
+    assert "28.07" in text
+    assert "resnet-repro run table3" in text
+    assert "--dataset" not in text, "the experiment is on ImageNet already"
+    assert "ours" not in text
+
+
+@pytest.mark.parametrize("form", ["text", "md", "csv", "latex"])
+def test_every_format_has_the_numbers(bench: Bench, form: Any) -> None:
+    bench.add("plain-34", 33.0, evaluations={"10-crop": (31.53, 4.2)}, **SHORT)
+    bench.add_weights("vgg-16", {"10-crop": (28.14, 9.3)})
+    text = render_table(table_of(bench, "table3"), form)
+    for number in ("28.07", "31.53", "28.14"):
+        assert number in text
+    if form == "csv":
+        rows = {row["network"]: row for row in csv.DictReader(io.StringIO(text)) if row["network"]}
+        assert rows["plain-34"]["reduced_top1"] == "31.53"
+        assert rows["plain-34"]["views"] == "10-crop"
+        assert rows["plain-34"]["ours_top1"] == ""
+
+
+def test_tidy_has_every_number_with_run_seed_preset_data_and_views(bench: Bench) -> None:
+    evaluations: Any = {"centre": (32.9, 5.0), "10-crop": (31.5, 4.2)}
+    one = bench.add("plain-34", 33.0, 28.0, evaluations=evaluations, processes=2, **SHORT)
+    bench.add("resnet-34-a", 30.0, 25.0, seed=3, **SHORT)
+    bench.add("resnet-34-b", seed=1, state="failed", **SHORT)
+    bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3), "multi-scale": (1.0, 1.0)})
+    store = bench.store
+    text = tidy_csv(bench.experiment("table3"), store.all_runs(), store.external_evaluations())
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["network"], row["views"], row["top1_error"]) for row in rows] == [
+        ("plain-34", "centre", "32.9"),
+        ("plain-34", "10-crop", "31.5"),
+        ("resnet-34-a", "centre", "30.0"),
+        ("resnet-34-a", "10-crop", ""),
+        ("resnet-34-b", "centre", ""),
+        ("resnet-34-b", "10-crop", ""),
+        ("vgg-16", "10-crop", "28.1"),
+    ]
+    ten = rows[1]
+    assert ten["run"] == one.path.name
+    assert (ten["seed"], ten["preset"], ten["dataset"]) == ("0", "short", "imagenette")
+    assert (ten["crop"], ten["bn"], ten["processes"]) == ("64", "average", "2")
+    assert ten["paper_top1_error"] == "28.54"
+    assert rows[0]["paper_top1_error"] == "", "the paper's number is of ten crops"
+    assert ten["protocol"].startswith("REDUCED: short preset (1,500 of 600,000")
+    assert rows[-1]["weights"] == "ab" * 32
+
+
+def test_a_batch_split_over_processes_is_another_group(bench: Bench) -> None:
+    """BN saw other statistics, so the numbers are never averaged together."""
+    bench.add("plain-34", 33.0, evaluations={"10-crop": (31.5, 4.2)}, **SHORT)
+    bench.add("plain-34", 33.0, seed=1, bn_images=32, processes=2, **SHORT)
+    notes = table_of(bench, "table2").notes
+    assert "BN over 32 images" not in notes[0]
+    assert "BN over 32 images" in notes[1]
