@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_name", "usable_cores"]
+__all__ = ["cpu_features", "cpu_name", "process_rank", "usable_cores"]
 
 
 def _cpu_info(*keys: str) -> str:
@@ -32,6 +32,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def process_rank() -> int:
+    """The number of this process among those that a launcher started to train together; 0 alone."""
+    world, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
+    return int(rank) if world.isdecimal() and int(world) > 1 and rank.isdecimal() else 0
 
 
 def cpu_name() -> str:

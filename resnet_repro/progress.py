@@ -17,7 +17,9 @@ from resnet_repro.durations import format_duration
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 
 PLAIN_EVERY = 30.0  # seconds between two lines of one run
-SHOWN_RUNS = 12
+PLAIN_RUNS = 4  # of more runs at a time, each has a line less often
+FEWEST_SHOWN = 6  # runs, however low the terminal
+NARROW = 110  # columns, below which a run takes two lines
 
 
 class _Run(Protocol):
@@ -46,6 +48,19 @@ def _errors(summary: _Summary) -> str:
     if summary.final_test_error is None or summary.final_train_error is None:
         return ""
     return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
+
+
+def _facts(summary: _Summary, rate: float, seconds_left: float) -> list[str]:
+    """How far a run is: iteration, learning rate, errors, speed, time left."""
+    speed = summary.images_per_second
+    facts = [
+        f"{summary.iteration:,}/{summary.iterations:,}",
+        f"lr {rate:g}",
+        _errors(summary),
+        f"{speed:,.0f} images/s" if speed else "",
+        f"{format_duration(seconds_left)} left",
+    ]
+    return [fact for fact in facts if fact]
 
 
 def _ending(outcome: str, summary: _Summary | None) -> str:
@@ -100,31 +115,25 @@ class PlainProgress(QuietProgress):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._last = 0.0
-        self._points: dict[str, float | None] = {}
+        self._last: dict[str, float] = {}  # when each of the running runs had its last line
 
     def started(self, run: _Run, iteration: int) -> None:
         """Say what starts, and from where."""
         self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
-        self._last = time.monotonic()
+        self._last[run.id] = time.monotonic()
 
     def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
         """A line when some time has passed."""
         now = time.monotonic()
-        if now - self._last < PLAIN_EVERY:
+        every = PLAIN_EVERY * max(1.0, len(self._last) / PLAIN_RUNS)
+        if now - self._last.setdefault(run.id, now) < every:
             return
-        self._last = now
-        parts = [
-            f"{summary.iteration:,}/{summary.iterations:,}",
-            f"lr {rate:g}",
-            _errors(summary),
-            f"{summary.images_per_second:,.0f} images/s" if summary.images_per_second else "",
-            f"{format_duration(seconds_left)} left",
-        ]
-        self.line(f"{run.id}: " + ", ".join(p for p in parts if p))
+        self._last[run.id] = now
+        self.line(f"{run.id}: {', '.join(_facts(summary, rate, seconds_left))}")
 
     def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
         """Say how it ended."""
+        self._last.pop(run.id, None)
         self.line(f"{run.id}: {_ending(outcome, summary)}")
 
 
@@ -163,37 +172,52 @@ class LiveProgress(QuietProgress):
     def _show(
         self, run: _Run, state: str, summary: _Summary | None, rate: float, left: float
     ) -> None:
-        self._rows.pop(run.id, None)
+        if state != "running":
+            self._rows.pop(run.id, None)  # what ended last stands last of what has ended
         self._rows[run.id] = (state, summary, rate, left)
         self._live.update(self._view())
 
     def _view(self) -> Group:
-        """The runs, latest last: one line each, or two where the terminal is narrow."""
-        narrow = self.console.width < 110
-        hidden = max(0, len(self._rows) - SHOWN_RUNS)
+        """What has ended, then what is running, in the order in which it began.
+
+        A run takes one line, or two where the terminal is narrow.
+        """
+        narrow = self.console.width < NARROW
+        rows = sorted(self._rows.items(), key=lambda item: item[1][0] == "running")
+        room = (self.console.height - 3) // (2 if narrow else 1)
+        hidden = max(0, len(rows) - max(FEWEST_SHOWN, room))
         lines: list[RenderableType] = [f"... {hidden} more above"] if hidden else []
-        for run_id, (state, summary, rate, left) in list(self._rows.items())[hidden:]:
-            if state != "running" or summary is None:
-                ending = "starting" if state == "running" else _ending(state, summary)
-                lines.append(Text(f"{run_id}  {ending}", overflow="fold"))
-                continue
-            speed = summary.images_per_second
-            facts = [
-                f"{summary.iteration:,}/{summary.iterations:,}",
-                f"lr {rate:g}",
-                _errors(summary),
-                f"{speed:,.0f} images/s" if speed else "",
-                f"{format_duration(left)} left",
-            ]
-            bar = ProgressBar(summary.iterations, summary.iteration, width=16)
-            line = Table.grid(padding=(0, 1))
-            if narrow:
-                lines.append(Text(run_id, overflow="fold"))
-                line.add_row("", bar, Text("  ".join(filter(None, facts)), overflow="fold"))
-            else:
-                line.add_row(run_id, bar, "  ".join(filter(None, facts)))
-            lines.append(line)
+        for run_id, row in rows[hidden:]:
+            lines += self._lines(run_id, *row, narrow=narrow)
+        running = [s for state, s, _, _ in self._rows.values() if state == "running"]
+        if len(running) > 1:
+            total = sum(s.images_per_second or 0.0 for s in running if s)
+            ended = len(rows) - len(running)
+            lines.append(f"{len(running)} running, {ended} ended, {total:,.0f} images/s in total")
         return Group(*lines)
+
+    def _lines(
+        self,
+        run_id: str,
+        state: str,
+        summary: _Summary | None,
+        rate: float,
+        left: float,
+        *,
+        narrow: bool,
+    ) -> list[RenderableType]:
+        """One run: how it ended, or its bar and how far it is."""
+        if state != "running" or summary is None:
+            ending = "starting" if state == "running" else _ending(state, summary)
+            return [Text(f"{run_id}  {ending}", overflow="fold")]
+        facts = "  ".join(_facts(summary, rate, left))
+        bar = ProgressBar(summary.iterations, summary.iteration, width=16)
+        line = Table.grid(padding=(0, 1))
+        if not narrow:
+            line.add_row(run_id, bar, facts)
+            return [line]
+        line.add_row("", bar, Text(facts, overflow="fold"))
+        return [Text(run_id, overflow="fold"), line]
 
 
 def make_progress(quiet: bool = False) -> QuietProgress:

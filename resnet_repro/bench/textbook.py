@@ -1,4 +1,4 @@
-"""The loop that most public CIFAR ResNet scripts share, as something to compare with.
+"""The loop that most public ResNet scripts share, as something to compare with.
 
 A DataLoader with worker processes, PIL transforms, fp32, default memory format, eager execution,
 the loss and the accuracy read after every batch.
@@ -10,19 +10,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from resnet_repro.data import Dataset
+from resnet_repro.data import Dataset, PhotoDataset
+from resnet_repro.data.photos import FilePhotos
+from resnet_repro.errors import ConfigError
 from resnet_repro.machine import usable_cores
 from resnet_repro.networks import build_network, initialise
+from resnet_repro.networks.blocks import ZeroPadShortcut
+from resnet_repro.recipe import Photographs
 from resnet_repro.spec import Run
 
-__all__ = ["TextbookLoop"]
+__all__ = ["TextbookLoop", "textbook_photographs"]
 
+MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such scripts have them
 MOST_WORKERS = 4  # what such scripts ask for by default
 
 
@@ -38,7 +45,7 @@ class _PilImages(TorchDataset[tuple[Tensor, int]]):
                 v2.RandomCrop(32, padding=4),
                 v2.PILToTensor(),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+                v2.Normalize(MEAN, DEVIATION),
             ]
         )
 
@@ -50,12 +57,58 @@ class _PilImages(TorchDataset[tuple[Tensor, int]]):
         return self.transform(image), int(self.labels[index])
 
 
+class _SlicedShortcut(nn.Module):
+    """Option A as such scripts write it: a strided slice, padded."""
+
+    def __init__(self, ours: ZeroPadShortcut) -> None:
+        super().__init__()
+        self.stride, self.padding = ours.stride, ours.padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+def textbook_photographs(photos: FilePhotos, sizes: Photographs) -> ImageFolder:
+    """Training photographs in files through the usual transforms: float32 [3, crop, crop]."""
+    low, high = sizes.shorter_side
+    transform = v2.Compose(
+        [
+            v2.RandomResize(low, high + 1),
+            v2.RandomCrop(sizes.crop),
+            v2.RandomHorizontalFlip(),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, DEVIATION),
+        ]
+    )
+    return ImageFolder(str(photos.root / "train"), transform)
+
+
+def _photographs(run: Run, dataset: Dataset | PhotoDataset) -> ImageFolder:
+    assert run.recipe.photographs is not None
+    if not (isinstance(dataset, PhotoDataset) and isinstance(dataset.train, FilePhotos)):
+        raise ConfigError(
+            f"bench: {run.dataset} has no files for the textbook loop to read; use --no-textbook"
+        )
+    return textbook_photographs(dataset.train, run.recipe.photographs)
+
+
+def _as_usual(network: nn.Module) -> nn.Module:
+    """The network without what makes ours fast."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, ZeroPadShortcut):
+                setattr(module, name, _SlicedShortcut(child))
+    return network
+
+
 class TextbookLoop:
     """The textbook loop for one network, ready to be timed a few iterations at a time."""
 
-    def __init__(self, run: Run, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, run: Run, dataset: Dataset | PhotoDataset, device: torch.device) -> None:
+        """Raises ConfigError when the recipe is for photographs and these are not in files."""
         self.device = device
-        self.network = build_network(run.network, len(dataset.classes)).to(device)
+        self.network = _as_usual(build_network(run.network, len(dataset.classes))).to(device)
         initialise(self.network, run.seed)
         self.loss = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
@@ -64,8 +117,13 @@ class TextbookLoop:
             momentum=run.recipe.momentum,
             weight_decay=run.recipe.weight_decay,
         )
+        images: _PilImages | ImageFolder
+        if run.recipe.photographs is None and isinstance(dataset, Dataset):
+            images = _PilImages(dataset)
+        else:
+            images = _photographs(run, dataset)
         self.loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            _PilImages(dataset),
+            images,
             batch_size=run.recipe.batch_size,
             shuffle=True,
             drop_last=True,

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from resnet_repro import __version__
-from resnet_repro.cli import reading, running
+from resnet_repro.cli import evaluating, machine, reading, running
 from resnet_repro.cli.data import data_app
 from resnet_repro.cli.running import INTERRUPTED
 from resnet_repro.errors import ReproError
+from resnet_repro.machine import process_rank
 
 __all__ = ["app", "main"]
 
@@ -51,9 +52,10 @@ app.command()(reading.status)
 app.command()(reading.table)
 app.command()(reading.plot)
 app.command()(reading.report)
+app.command()(evaluating.evaluate)
 app.add_typer(data_app, name="data")
-app.command()(running.bench)
-app.command()(running.doctor)
+app.command()(machine.bench)
+app.command()(machine.doctor)
 
 
 def main() -> None:
@@ -67,10 +69,10 @@ def main() -> None:
     except ReproError as error:
         if verbose:
             raise
-        print(f"resnet-repro: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("resnet-repro: interrupted", file=sys.stderr)
+        _tell("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -81,3 +83,9 @@ def main() -> None:
             raise
         print(f"resnet-repro: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
+
+
+def _tell(text: str) -> None:
+    """Print a line to stderr; of several processes that train together, only the first does."""
+    if not process_rank():
+        print(f"resnet-repro: {text}", file=sys.stderr)

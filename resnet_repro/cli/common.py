@@ -50,12 +50,13 @@ def chosen_experiment(
     """Load an experiment and lay the command line's choices over it."""
     from typing import get_args
 
+    from resnet_repro.names import choose_dataset
     from resnet_repro.recipe import PRESETS
-    from resnet_repro.spec import Choices, DatasetName, Precision, load_experiment, parse_seeds
+    from resnet_repro.spec import Choices, Precision, load_experiment, parse_seeds
 
     choices = Choices(
         preset=choice("--preset", preset, PRESETS),
-        dataset=choice("--dataset", dataset, get_args(DatasetName)),
+        dataset=choose_dataset(dataset).name if dataset is not None else None,
         precision=choice("--precision", precision, get_args(Precision)),
         networks=[n.strip() for n in networks.split(",")] if networks is not None else None,
         seeds=parse_seeds(seeds) if seeds is not None else None,

@@ -31,7 +31,10 @@ Names = Annotated[list[str], typer.Argument(help="Experiments (see `list`) or YA
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="paper, short (a tenth) or demo (minutes).")
 ]
-DatasetOption = Annotated[str | None, typer.Option("--dataset", help="cifar10 or synthetic.")]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="cifar10, imagenet, imagenette, folder:PATH or synthetic."),
+]
 NetworksOption = Annotated[
     str | None, typer.Option("--networks", help="Only these, as in plain-20,resnet-20.")
 ]

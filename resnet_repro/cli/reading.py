@@ -29,7 +29,6 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from resnet_repro.report.tables import Table
     from resnet_repro.store import Store, StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
@@ -97,6 +96,7 @@ def status(
     Examples:
       resnet-repro status
       resnet-repro status fig1 --preset short
+      resnet-repro status table2 --preset short --dataset imagenette
     """
     from resnet_repro.overview import list_runs
 
@@ -117,6 +117,9 @@ def status(
 
 def _selected(store: Store, preset: str | None, dataset: str | None) -> list[StoredRun]:
     """The store's runs, only those of one preset or data set if asked for."""
+    from resnet_repro.names import choose_dataset
+
+    dataset = choose_dataset(dataset).name if dataset else None
     return [
         stored
         for stored in store.all_runs()
@@ -143,23 +146,20 @@ def table(
       resnet-repro table table6
       resnet-repro table table6 --others
       resnet-repro table table6 --preset short --format latex
+      resnet-repro table table2 --dataset imagenette
     """
     from resnet_repro.errors import ConfigError
+    from resnet_repro.report.making import make_table
     from resnet_repro.report.others import others_table
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import networks_of
-    from resnet_repro.report.tables import cost_table, error_table
 
     choice("--format", form, ("text", "md", "csv", "latex"))
     experiment = chosen_experiment(name, preset, dataset, networks)
     store = open_store(results)
-    made: Table
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    if experiment.table.kind == "cost":
-        made = cost_table(experiment, store)
-    else:
-        made = error_table(experiment, _selected(store, preset, dataset), others)
+    made = make_table(experiment, store, _selected(store, preset, dataset), others)
     chosen: Any = form
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":

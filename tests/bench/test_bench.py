@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import multiprocessing
 from pathlib import Path
 
+import pytest
 import torch
 
 from resnet_repro.bench import bench_csv, measure_network
+from resnet_repro.bench.contender import Contender, LoopChoice
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data import load
+from resnet_repro.errors import DataError, ReproError
 from resnet_repro.estimate import BENCH, Estimator
+from resnet_repro.networks import build_network
+from resnet_repro.networks.blocks import ZeroPadShortcut
 from resnet_repro.recipe import preset_recipe
 from resnet_repro.spec import Run
 from resnet_repro.store import Store
 
 
 def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
-    found = measure_network(
-        "resnet-8", load("synthetic", tmp_path), "cpu", "fp32", rounds=2, seconds=0.1
-    )
+    found = measure_network("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=2, seconds=0.1)
+    assert not multiprocessing.active_children(), "no contender outlives its turn"
     assert found.images_per_second_low <= found.images_per_second <= found.images_per_second_high
     assert found.textbook_images_per_second is not None
     assert found.ratio is not None
@@ -42,7 +47,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
 
 
 def test_the_textbook_loop_learns(tmp_path: Path) -> None:
-    recipe = preset_recipe("paper", "resnet-8").model_copy(update={"batch_size": 16})
+    recipe = preset_recipe("paper", "resnet-8", "cifar10").model_copy(update={"batch_size": 16})
     run = Run(network="resnet-8", dataset="synthetic", recipe=recipe, seed=0)
     loop = TextbookLoop(run, load("synthetic", tmp_path), torch.device("cpu"))
     before = [p.clone() for p in loop.network.parameters()]
@@ -51,3 +56,29 @@ def test_the_textbook_loop_learns(tmp_path: Path) -> None:
     assert all(
         not torch.equal(a, b) for a, b in zip(before, loop.network.parameters(), strict=True)
     )
+
+
+def test_a_contender_that_dies_is_named(tmp_path: Path) -> None:
+    choice = LoopChoice("ours", "resnet-8", "synthetic", tmp_path, "cpu", "fp32")
+    with Contender(choice) as contender:
+        contender._process.kill()
+        with pytest.raises(ReproError, match=r"resnet-8 .*ended unexpectedly"):
+            contender.speed(0.1)
+
+
+def test_a_contender_passes_errors_on(tmp_path: Path) -> None:
+    choice = LoopChoice("ours", "resnet-8", "cifar10", tmp_path, "cpu", "fp32")
+    with Contender(choice) as contender, pytest.raises(DataError, match="no CIFAR-10"):
+        contender.speed(0.1)
+
+
+def test_the_textbook_has_none_of_our_shortcuts(tmp_path: Path) -> None:
+    recipe = preset_recipe("paper", "resnet-8", "cifar10").model_copy(update={"batch_size": 16})
+    run = Run(network="resnet-8", dataset="synthetic", recipe=recipe, seed=0)
+    loop = TextbookLoop(run, load("synthetic", tmp_path), torch.device("cpu"))
+    network = build_network("resnet-8")
+    network.load_state_dict(loop.network.state_dict())
+    assert not [m for m in loop.network.modules() if isinstance(m, ZeroPadShortcut)]
+    images = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(loop.network(images), network(images))
+    loop.close()

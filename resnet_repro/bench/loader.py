@@ -1,0 +1,224 @@
+"""How fast photographs become batches: our loader beside the textbook's, taking turns.
+
+Both deliver what a network is given: random crops at random scales, mirrored, normalised, float32.
+Neither trains anything meanwhile, so this is the most that each could feed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from resnet_repro.data.holding import hold
+from resnet_repro.data.photo_augment import finish
+from resnet_repro.data.photo_loader import TrainingCrops
+from resnet_repro.data.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
+from resnet_repro.data.workers import default_workers
+from resnet_repro.errors import ConfigError
+from resnet_repro.machine import cpu_name
+
+if TYPE_CHECKING:
+    from resnet_repro.recipe import Photographs
+
+__all__ = ["LoaderMeasurement", "measure_loader"]
+
+BATCH_SIZE = 64
+WARM_UP = 4  # batches before the clock counts: what is ready already is not speed
+_MEAN, _DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such scripts have them
+
+
+@dataclass(frozen=True)
+class LoaderMeasurement:
+    """Images per second of both loaders: medians over rounds, with the lowest and the highest."""
+
+    hardware: str
+    dataset: str
+    source: str  # of the photographs, as their identity has it
+    photographs: int
+    crop: int
+    shorter_side: tuple[int, int]
+    batch_size: int
+    workers: int
+    rounds: int
+    in_memory: bool  # whether ours had decoded the photographs before
+    decoding_seconds: float | None  # what that took, once
+    images_per_second: float
+    images_per_second_low: float
+    images_per_second_high: float
+    textbook_images_per_second: float
+    textbook_images_per_second_low: float
+    textbook_images_per_second_high: float
+    ratio: float  # ours to the textbook's, median over rounds
+    ratio_low: float
+    ratio_high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON and CSV."""
+        return asdict(self)
+
+
+class _Order:
+    """Every photograph once in random order, over and over; what `TrainingCrops` asks for."""
+
+    seed = 0
+
+    def __init__(self, images: int, batch_size: int) -> None:
+        self._order = torch.randperm(images, generator=torch.Generator().manual_seed(0))
+        self._batch_size = batch_size
+
+    def batch(self, iteration: int) -> Self:
+        at = torch.arange(iteration * self._batch_size, (iteration + 1) * self._batch_size)
+        self.images = self._order[at % len(self._order)]
+        return self
+
+
+class _Ours:
+    def __init__(
+        self, photos: Photos, photographs: Photographs, batch_size: int, workers: int
+    ) -> None:
+        order = _Order(len(photos), batch_size)
+        self._crops = TrainingCrops(photos, order, photographs, workers)
+        self._mean = torch.full((3, photographs.crop, photographs.crop), 110.0)
+        self._iteration = 0
+
+    def step(self) -> int:
+        batch = self._crops.batch(self._iteration)
+        self._iteration += 1
+        return len(finish(batch.images, self._mean, batch.mirrored, batch.colour))
+
+    def close(self) -> None:
+        self._crops.close()
+
+
+class _Textbook:
+    """ImageFolder, torchvision's transforms and a DataLoader, as most public scripts have them."""
+
+    def __init__(
+        self, photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
+    ) -> None:
+        low, high = photographs.shorter_side
+        transform = v2.Compose(
+            [
+                v2.RandomResize(low, high + 1),
+                v2.RandomCrop(photographs.crop),
+                v2.RandomHorizontalFlip(),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(_MEAN, _DEVIATION),
+            ]
+        )
+        self._loader: DataLoader[tuple[Tensor, int]] | None = DataLoader(
+            ImageFolder(str(photos.root / "train"), transform),
+            batch_size=batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+        self._batches = self._forever()
+
+    def _forever(self) -> Iterator[Any]:
+        while self._loader is not None:
+            yield from self._loader
+
+    def step(self) -> int:
+        images, _ = next(self._batches)
+        return len(images)
+
+    def close(self) -> None:
+        self._batches = iter(())
+        self._loader = None  # its workers end with it
+
+
+def measure_loader(
+    photo_dataset: PhotoDataset,
+    photographs: Photographs,
+    *,
+    rounds: int = 5,
+    seconds: float = 4.0,
+    workers: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    batch_size: int = BATCH_SIZE,
+) -> LoaderMeasurement:
+    """Measure both loaders on the training photographs of a data set.
+
+    Args:
+        photo_dataset: photographs in files, of which there are at least `batch_size`.
+        photographs: crop and shorter sides.
+        rounds: how often the two take turns; seconds: how long each turn takes at least.
+        workers: processes of each; None takes this process's share of the cores.
+        progress: hears of every round.
+        batch_size: images in a batch, of both.
+
+    Raises:
+        ConfigError: the data set is not one of files, or too small.
+        DataError: a photograph cannot be decoded.
+    """
+    photos = photo_dataset.train
+    if not isinstance(photos, FilePhotos) or len(photos) < batch_size:
+        raise ConfigError(
+            f"loaders are compared on photographs in files, {batch_size} or more of them;"
+            f" {photo_dataset.identity.name} is not such a data set"
+        )
+    count = default_workers() if workers is None else workers
+    decoded_before, start = photos.held is not None, time.perf_counter()
+    in_memory = isinstance(hold(photos, count, progress), HeldPhotos)
+    decoding = time.perf_counter() - start if in_memory and not decoded_before else None
+    speeds: list[list[float]] = [[], []]
+    contenders: list[_Ours | _Textbook] = []
+    try:
+        contenders.append(_Ours(photos, photographs, batch_size, count))
+        contenders.append(_Textbook(photos, photographs, batch_size, count))
+        for turn in range(rounds):
+            for contender, own in zip(contenders, speeds, strict=True):
+                own.append(_speed(contender, seconds))
+            progress(
+                f"loader: round {turn + 1} of {rounds}, {speeds[0][-1]:,.0f} images/s,"
+                f" textbook {speeds[1][-1]:,.0f}"
+            )
+    finally:
+        for contender in contenders:
+            contender.close()
+    ours, textbook = speeds
+    ratios = [a / b for a, b in zip(ours, textbook, strict=True)]
+    return LoaderMeasurement(
+        hardware=cpu_name(),
+        dataset=photo_dataset.identity.name,
+        source=photo_dataset.identity.source,
+        photographs=len(photos),
+        crop=photographs.crop,
+        shorter_side=photographs.shorter_side,
+        batch_size=batch_size,
+        workers=count,
+        rounds=rounds,
+        in_memory=in_memory,
+        decoding_seconds=None if decoding is None else round(decoding, 2),
+        images_per_second=round(statistics.median(ours), 1),
+        images_per_second_low=round(min(ours), 1),
+        images_per_second_high=round(max(ours), 1),
+        textbook_images_per_second=round(statistics.median(textbook), 1),
+        textbook_images_per_second_low=round(min(textbook), 1),
+        textbook_images_per_second_high=round(max(textbook), 1),
+        ratio=round(statistics.median(ratios), 3),
+        ratio_low=round(min(ratios), 3),
+        ratio_high=round(max(ratios), 3),
+    )
+
+
+def _speed(contender: _Ours | _Textbook, seconds: float) -> float:
+    """Images per second over at least `seconds`."""
+    for _ in range(WARM_UP):
+        contender.step()
+    images, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        images += contender.step()
+    return images / (time.perf_counter() - start)

@@ -1,0 +1,100 @@
+"""Where `resnet-repro run` trains: the options for it, and handing an array job over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnet_repro.cli.common import print_json
+
+if TYPE_CHECKING:
+    from resnet_repro.launch import Where
+    from resnet_repro.runner import Options
+    from resnet_repro.spec import Run
+    from resnet_repro.store import Store
+
+__all__ = [
+    "CpusOption",
+    "GpusOption",
+    "JobsOption",
+    "LauncherOption",
+    "SlurmOption",
+    "WaitOption",
+    "plan_line",
+    "submit",
+    "without_addresses",
+]
+
+JobsOption = Annotated[
+    str, typer.Option("--jobs", "-j", help="Runs side by side on this machine, or auto.")
+]
+LauncherOption = Annotated[
+    str | None,
+    typer.Option("--launcher", help="ray, ray:ADDRESS, slurm, or slurm-local for trying."),
+]
+CpusOption = Annotated[
+    int | None,
+    typer.Option("--cpus-per-run", min=1, max=4096, help="CPUs for each run, with --launcher."),
+]
+GpusOption = Annotated[
+    float | None,
+    typer.Option("--gpus-per-run", min=0, help="GPU for each run, or a part of one with Ray."),
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", help="An option of sbatch: partition=gpu, time=4:00:00."),
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
+
+
+def plan_line(where: Where) -> str | None:
+    """How `--dry-run` names a place that is not simply this process."""
+    if where.plain:
+        return None
+    if where.kind == "here":
+        number = "as many as are fastest" if where.jobs == "auto" else f"{where.jobs}"
+        return f"side by side on this machine: {number}"
+    if where.kind == "ray":
+        return f"on the Ray cluster at {where.address}" if where.address else "with Ray"
+    options = " ".join(f"{key.replace('_', '-')}={value}" for key, value in where.slurm.items())
+    where_to = "by submitit on this machine" if where.kind == "slurm-local" else "by Slurm"
+    return f"as the tasks of one array job, {where_to}" + (f" ({options})" if options else "")
+
+
+def without_addresses(arguments: Sequence[str]) -> list[str]:
+    """A command line for the record: results do not name the machines of a cluster."""
+    shown = []
+    for argument in arguments:
+        head, sign, value = argument.rpartition("=")
+        is_address = value.startswith("ray:") and head in ("", "--launcher")
+        shown.append(f"{head}{sign}ray" if is_address else argument)
+    return shown
+
+
+def submit(
+    where: Where,
+    store: Store,
+    options: Options,
+    runs: Sequence[Run],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Hand the runs over to Slurm and say how to follow them; returns the exit code."""
+    from resnet_repro.launch.slurm import submit_job
+
+    submission = submit_job(where, store, options, runs)
+    handed_over = {run.id for run in submission.runs} if submission else set()
+    if as_json:
+        states = {run.id: "submitted" if run.id in handed_over else "done" for run in runs}
+        job = submission.job_id if submission else None
+        print_json({"runs": states, "files": [], "stopped": None, "job": job})
+    elif submission is None:
+        typer.echo("nothing to train; run it without --launcher to write its files")
+    elif not quiet:
+        number = len(submission.runs)
+        typer.echo(f"submitted job {submission.job_id}: {number} run{'s' if number > 1 else ''}")
+        typer.echo("resnet-repro status shows how far they are; when they are done, run the same")
+        typer.echo("without --launcher: it measures what is left and writes the CSV files")
+    return 0

@@ -1,0 +1,194 @@
+"""Commands about the machine: bench and doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resnet_repro.cli.common import choice, open_store, print_json, print_table
+from resnet_repro.cli.options import (
+    DATA,
+    RESULTS,
+    DataDirOption,
+    DatasetOption,
+    DeviceOption,
+    JsonOption,
+    NetworksOption,
+    PrecisionOption,
+    QuietOption,
+    ResultsOption,
+)
+from resnet_repro.names import parse_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from resnet_repro.bench import LoaderMeasurement, Measurement
+    from resnet_repro.data import PhotoDataset
+    from resnet_repro.store import Store
+
+__all__ = ["bench", "doctor"]
+
+
+def bench(
+    networks: NetworksOption = "resnet-20,resnet-110",
+    dataset: DatasetOption = "synthetic",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1000, help="How often the contenders take turns.")
+    ] = 5,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="How long each turn takes at least.")
+    ] = 4.0,
+    textbook: Annotated[
+        bool, typer.Option("--textbook/--no-textbook", help="Time the textbook loop as well.")
+    ] = True,
+    data_dir: DataDirOption = DATA,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure training speed here, beside a textbook loop and the hardware's limit.
+
+    Everything that training does is timed, data included; evaluation is not. `list` and
+    `run --dry-run` estimate from what this measured.
+
+    \b
+    Examples:
+      resnet-repro bench
+      resnet-repro bench --networks resnet-20 --rounds 9 --json
+    """
+    from typing import get_args
+
+    from resnet_repro.bench import measure_network
+    from resnet_repro.data import PhotoDataset, load
+    from resnet_repro.names import parse_dataset
+    from resnet_repro.spec import Precision
+
+    parse_dataset(str(dataset))
+    chosen: Any = choice("--precision", precision, get_args(Precision))
+    names = [str(parse_network(name)) for name in str(networks).split(",")]
+    images = load(str(dataset), data_dir)  # prepared once, before processes of their own open it
+    store = open_store(results)
+
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    measured = [
+        measure_network(
+            name,
+            str(dataset),
+            data_dir,
+            device,
+            chosen,
+            rounds=rounds,
+            seconds=seconds,
+            textbook=textbook,
+            progress=tell,
+        )
+        for name in names
+    ]
+    loader = None
+    if isinstance(images, PhotoDataset) and textbook:
+        loader = _measure_loader(images, names[0], str(dataset), rounds, seconds, tell)
+    written = _write_benchmarks(store, measured, loader)
+    if as_json:
+        values = [m.to_dict() for m in measured]
+        print_json(values + ([loader.to_dict()] if loader else []))
+        return
+    first = measured[0]
+    typer.echo(
+        f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
+        f"memory {first.memory_gb_per_second:.0f} GB/s"
+    )
+    print_table(
+        ["network", "images/s", "textbook", "ratio", "of matrix rate", "peak memory"],
+        [m.cells() for m in measured],
+    )
+    if loader:
+        typer.echo(
+            f"loading {loader.dataset} at {loader.crop} pixels with {loader.workers} workers: "
+            f"{loader.images_per_second:,.0f} images/s, textbook "
+            f"{loader.textbook_images_per_second:,.0f}, ratio {loader.ratio:.2f} "
+            f"({loader.ratio_low:.2f} to {loader.ratio_high:.2f})"
+        )
+    for path in written:
+        typer.echo(f"wrote {path}")
+    _print_projection(store)
+
+
+def _measure_loader(
+    photos: PhotoDataset,
+    network: str,
+    dataset: str,
+    rounds: int,
+    seconds: float,
+    tell: Callable[[str], None],
+) -> LoaderMeasurement:
+    """How fast the photographs that a network trains on can be had."""
+    from resnet_repro.bench import measure_loader
+    from resnet_repro.bench.contender import bench_run
+
+    recipe = bench_run(network, dataset).recipe
+    assert recipe.photographs is not None, "photographs are for networks that take them"
+    return measure_loader(
+        photos,
+        recipe.photographs,
+        rounds=rounds,
+        seconds=seconds,
+        batch_size=recipe.batch_size,
+        progress=tell,
+    )
+
+
+def _write_benchmarks(
+    store: Store, measured: Sequence[Measurement], loader: LoaderMeasurement | None
+) -> list[Path]:
+    """Update the benchmark's files."""
+    from resnet_repro.bench import LOADER, bench_csv, loader_csv
+    from resnet_repro.estimate import BENCH
+
+    def before(name: str) -> str:
+        path = store.csv_path(name)
+        return path.read_text() if path.is_file() else ""
+
+    written = [store.write_csv(BENCH, bench_csv(before(BENCH), measured))]
+    if loader:
+        written.append(store.write_csv(LOADER, loader_csv(before(LOADER), loader)))
+    return written
+
+
+def _print_projection(store: Store) -> None:
+    """What every experiment costs here at every preset, from nothing."""
+    from resnet_repro.overview import project_experiments
+    from resnet_repro.spec import load_experiment, shipped_experiments
+
+    experiments = [load_experiment(name) for name in shipped_experiments()]
+    typer.echo("\nevery experiment on this machine, from nothing:")
+    print_table(["experiment", "paper", "short", "demo"], project_experiments(store, experiments))
+
+
+def doctor(
+    device: DeviceOption = "auto",
+    data_dir: DataDirOption = DATA,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this machine ready? Device, precision, data, disk, versions.
+
+    \b
+    Example:
+      resnet-repro doctor
+    """
+    from resnet_repro.doctor import examine
+
+    checks = examine(open_store(results), data_dir, device)
+    if as_json:
+        print_json([vars(check) for check in checks])
+    else:
+        print_table(["", "", ""], [[c.name, c.verdict, c.text] for c in checks])
+    raise typer.Exit(1 if any(check.verdict == "problem" for check in checks) else 0)

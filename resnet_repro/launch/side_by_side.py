@@ -1,0 +1,114 @@
+"""`--jobs N`: runs side by side on one device, each in a process with cores of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from resnet_repro.launch.cores import allowed_threads, split_cores
+from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, read_events
+from resnet_repro.launch.pool import Pool
+from resnet_repro.launch.process import WorkerProcess
+from resnet_repro.launch.worker import GO
+from resnet_repro.machine import usable_cores
+from resnet_repro.runner import Options, Outcome, Progress, Runner
+from resnet_repro.spec import Run
+from resnet_repro.stop import StopFlag
+from resnet_repro.store import Store
+from resnet_repro.training import choose_backend
+
+__all__ = ["LocalSlot", "Places", "SideBySide"]
+
+
+class LocalSlot:
+    """A worker process of this machine as a `pool.Slot`."""
+
+    ready = True  # an order waits in its pipe while it starts
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self.process = process
+
+    def give(self, order: TrainOrder | SpeedOrder) -> None:
+        """Hand over an order."""
+        self.process.say(order.model_dump_json())
+
+    def go(self) -> None:
+        """Start the clock of a `SpeedOrder`."""
+        self.process.say(GO)
+
+    def poll(self) -> list[Event]:
+        """What it has told since."""
+        return read_events(self.process.poll())
+
+    def stop(self) -> None:
+        """Ask it to save and end."""
+        self.process.stop()
+
+    def close(self) -> None:
+        """Wait for its end."""
+        self.process.close()
+
+
+class Places:
+    """How a machine is divided among `jobs` workers.
+
+    On the CPU each worker is pinned to its own cores and uses as many threads. Workers that train
+    on a GPU are not pinned, for their threads do little; several GPUs are taken in turns.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+
+    def __init__(self, jobs: int, device: str) -> None:
+        self.jobs = jobs
+        kind = choose_backend(device, "fp32").device.type
+        self.on_cpu = kind == "cpu"
+        self.devices = [device]
+        if kind == "cuda" and ":" not in device:
+            import torch
+
+            self.devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        self.cores = split_cores(jobs) if self.on_cpu else [()] * jobs
+        self.threads = allowed_threads(max(1, usable_cores() // jobs))
+        self.shared = not self.on_cpu or jobs > usable_cores()
+
+    def start(self, number: int) -> LocalSlot:
+        """Start the worker with this number."""
+        return LocalSlot(WorkerProcess(self.threads, self.cores[number], passive=self.shared))
+
+    def device(self, number: int) -> str:
+        """The device of the worker with this number."""
+        return self.devices[number % len(self.devices)]
+
+
+class SideBySide:
+    """Trains `jobs` runs at a time on this machine; "auto" picks the fastest number first."""
+
+    def __init__(
+        self,
+        jobs: int | Literal["auto"],
+        store: Store,
+        options: Options,
+        stop: StopFlag,
+        progress: Progress,
+    ) -> None:
+        self.jobs = jobs
+        self.store, self.options, self.stop, self.progress = store, options, stop, progress
+
+    def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
+        """Train what is missing; see `Launcher.run_all`."""
+        jobs = self.jobs
+        if jobs == "auto":
+            from resnet_repro.launch.auto import pick_jobs
+
+            todo = [run for run in runs if self.options.force or not self.store.get(run).finished]
+            picked = pick_jobs(todo, self.options, self.stop)
+            self.progress.note(f"--jobs auto: {picked.why}")
+            jobs = picked.jobs
+        if jobs == 1:
+            return Runner(self.store, self.options, self.stop, self.progress).run_all(runs)
+        places = Places(jobs, self.options.device)
+        pool = Pool(
+            self.store, self.options, self.stop, self.progress, places.start, jobs, places.device
+        )
+        return pool.run_all(runs)

@@ -1,0 +1,125 @@
+"""No test here hangs, and no process that one starts outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+import torch
+
+from resnet_repro.cli import main
+from resnet_repro.spec import Run
+from resnet_repro.store import Provenance, Summary
+
+LONGEST = 400  # seconds for a test
+GRACE = 30.0  # seconds for what it started to end
+MARK = "RESNET_REPRO_TEST"
+
+
+def _left(token: str) -> list[int]:
+    """Processes that have inherited a test's mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            pid = int(path.parent.name)
+            if f"{MARK}={token}".encode() in path.read_bytes() and pid != os.getpid():
+                found.append(pid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    token = secrets.token_hex(8)
+    monkeypatch.setenv(MARK, token)
+
+    def give_up(*_: int | FrameType | None) -> None:
+        raise TimeoutError(f"the test took more than {LONGEST} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        deadline = time.monotonic() + GRACE
+        while (left := _left(token)) and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)  # what ended, but nobody asked for
+            time.sleep(0.05)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert not left, "processes outlived the test"
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process computes with one thread, and what it starts as well."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `resnet-repro ARGUMENTS` in this process: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resnet-repro", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def made_up_summary() -> Callable[[Run, str], Summary]:
+    """The summary of a run that is being trained since a given time."""
+
+    def make(run: Run, started: str) -> Summary:
+        origin = Provenance(
+            code="0",
+            dirty=None,
+            command="resnet-repro run",
+            device="cpu",
+            hardware="none",
+            precision="fp32",
+            threads=1,
+            versions={},
+            dataset={},
+            normalisation={},
+            started=started,
+        )
+        return Summary(
+            id=run.id,
+            network=run.network,
+            dataset=run.dataset,
+            preset=run.preset,
+            seed=run.seed,
+            state="running",
+            iteration=2,
+            iterations=run.recipe.iterations,
+            parameters=1,
+            images_per_second=100.0,
+            provenance=origin,
+        )
+
+    return make

@@ -1,0 +1,146 @@
+"""Tiny experiments, and what must be the same wherever they are trained."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.runner import Options, Runner
+from resnet_repro.spec import Choices, Run, load_experiment
+from resnet_repro.stop import StopFlag
+from resnet_repro.store import RunFolder, Store
+from resnet_repro.training import unpack
+
+PATIENCE = 240.0  # seconds; machines have other work
+EXPERIMENT = """\
+name: tiny
+title: A tiny experiment
+dataset: synthetic
+precision: fp32
+recipe: {{iterations: {iterations}, batch_size: 8, milestones: [], evaluate_every: {every}}}
+runs:
+  - networks: [resnet-8]
+    seeds: {seeds}
+measure: {measure}
+table: {{kind: errors}}
+plot: {{kind: curves, panels: [{{networks: [resnet-8]}}]}}
+"""
+
+
+def write_experiment(
+    folder: Path, iterations: int, every: int, seeds: int, measure: str = "[]"
+) -> Path:
+    """A YAML file with a run of ResNet-8 for every seed."""
+    path = folder / "tiny.yaml"
+    path.write_text(
+        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure)
+    )
+    return path
+
+
+def runs_of(experiment: Path) -> list[Run]:
+    """The runs of an experiment's file."""
+    return list(load_experiment(str(experiment), (), Choices()).resolve())
+
+
+class Silent:
+    """A `runner.Progress` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.starts: list[tuple[str, int]] = []
+        self.advances: list[str] = []
+        self.ends: list[tuple[str, str]] = []
+
+    def started(self, run: Run, iteration: int) -> None:
+        self.starts.append((run.id, iteration))
+
+    def advanced(self, run: Run, summary: Any, rate: float, seconds_left: float) -> None:
+        self.advances.append(run.id)
+
+    def ended(self, run: Run, outcome: str, summary: Any) -> None:
+        self.ends.append((run.id, outcome))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def options(folder: Path, **more: Any) -> Options:
+    """How tiny runs are trained."""
+    return Options(data_dir=folder / "data", device="cpu", **more)
+
+
+def train_alone(runs: list[Run], folder: Path) -> Store:
+    """Train runs one after another in this process, which has one thread."""
+    store = Store(folder)
+    outcomes = Runner(store, options(folder), StopFlag(), Silent()).run_all(runs)
+    assert set(outcomes.values()) == {"done"}
+    return store
+
+
+def outcome(folder: RunFolder) -> dict[str, Any]:
+    """Everything of a training that must not depend on where and in how many sittings it was."""
+    with folder.curve.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"]
+    state = unpack(folder.checkpoint.read_bytes())
+    tensors = {**state["network"], **{f"momentum {i}": m for i, m in enumerate(state["momentum"])}}
+    weights = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+    summary = json.loads(folder.summary.read_text())
+    kept = ("state", "iteration", "final_train_loss", "final_test_error", "best_test_iteration")
+    return {"curve": rows, "weights": weights} | {key: summary[key] for key in kept}
+
+
+def await_that(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until something is so; fail if that takes far too long, or the process ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        assert process is None or process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+def has_point(folder: RunFolder) -> bool:
+    """Whether a run's curve has a point."""
+    with contextlib.suppress(OSError):
+        return folder.curve.read_text().count("\n") > 1
+    return False
+
+
+def is_at_work(folder: RunFolder) -> bool:
+    """Whether a run has begun and is not over."""
+    with contextlib.suppress(OSError, ValueError):
+        return bool(json.loads(folder.summary.read_text())["state"] == "running")
+    return False
+
+
+def owner_of(folder: RunFolder) -> int:
+    """The number of the process that is at work on a run."""
+    return int(json.loads(folder.owner.read_text())["pid"])
+
+
+def start(*argv: object, **environment: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with one thread per core that it uses."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "resnet_repro", *map(str, argv)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of a command line; a traceback is never right."""
+    out, err = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
