@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
+from resnet_repro.bench.textbook import textbook_photographs
 from resnet_repro.data.holding import hold
 from resnet_repro.data.photo_augment import finish
 from resnet_repro.data.photo_loader import TrainingCrops
@@ -33,7 +32,6 @@ __all__ = ["LoaderMeasurement", "measure_loader"]
 
 BATCH_SIZE = 64
 WARM_UP = 4  # batches before the clock counts: what is ready already is not speed
-_MEAN, _DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such scripts have them
 
 
 @dataclass(frozen=True)
@@ -105,19 +103,8 @@ class _Textbook:
     def __init__(
         self, photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
     ) -> None:
-        low, high = photographs.shorter_side
-        transform = v2.Compose(
-            [
-                v2.RandomResize(low, high + 1),
-                v2.RandomCrop(photographs.crop),
-                v2.RandomHorizontalFlip(),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(_MEAN, _DEVIATION),
-            ]
-        )
         self._loader: DataLoader[tuple[Tensor, int]] | None = DataLoader(
-            ImageFolder(str(photos.root / "train"), transform),
+            textbook_photographs(photos, photographs),
             batch_size=batch_size,
             shuffle=True,
             drop_last=True,

@@ -62,9 +62,11 @@ def _held(
         f"{len(photos):,} photographs are decoded on the fly: in memory they would take more than"
         f" the {limit / 1e9:.1f} GB that can be spared"
     )
-    if _estimate(photos) > 1.1 * limit:
+    estimate = _estimate(photos)
+    if estimate > 1.1 * limit:
         progress(too_large)
         return None
+    progress(f"decoding {len(photos):,} photographs into memory, about {estimate / 1e9:.1f} GB")
     parts = list(chunks(len(photos), _CHUNK))
     with Workers(pool_size(len(parts), workers)) as pool:
         jobs = ((str(photos.root), list(photos.names[part.start : part.stop])) for part in parts)
@@ -107,8 +109,6 @@ def _decode(
     progress: Callable[[str], None],
     should_stop: Callable[[], bool] | None,
 ) -> None:
-    what = f"{len(photos):,} photographs ({held.buffer.size / 1e9:.1f} GB)"
-    progress(f"decoding {what} into memory")
     told = time.monotonic()
     parts = list(chunks(len(photos), _CHUNK))
     with Workers(pool_size(len(parts), workers), held.shared) as pool:
@@ -118,7 +118,7 @@ def _decode(
             held.sizes[part.start : part.stop] = shapes
             if time.monotonic() - told > _NEWS:
                 told = time.monotonic()
-                progress(f"decoded {part.stop:,} of {what}")
+                progress(f"decoded {part.stop:,} of {len(photos):,} photographs")
 
 
 def _job(photos: FilePhotos, held: HeldPhotos, part: range) -> tuple[Any, ...]:

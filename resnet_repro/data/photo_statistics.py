@@ -74,7 +74,7 @@ class PhotoStatistics:
 def statistics(
     dataset: PhotoDataset,
     photographs: Photographs,
-    data_dir: Path,
+    data_dir: Path | None,
     workers: int | None = None,
     *,
     progress: Callable[[str], None] = _log.info,
@@ -82,6 +82,7 @@ def statistics(
 ) -> PhotoStatistics:
     """The statistics of a data set for these sizes: read, if `data_dir` has them, or computed.
 
+    With None for `data_dir`, or where there is no such folder, they are not kept.
     Sums are exact, so the result depends on neither workers nor machine. Of several processes one
     computes while the others wait.
 
@@ -103,9 +104,12 @@ def statistics(
 
 @contextlib.contextmanager
 def _alone(
-    data_dir: Path, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
+    data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
 ) -> Any:
     """The file for `key`, locked; None where nothing can be kept."""
+    if data_dir is None:
+        yield None
+        return
     path = data_dir / FOLDER / f"{key[0][:16]}-{key[1]}-{key[2]}.npz"
     lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_PATIENCE)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -17,7 +18,7 @@ def main(arguments: list[str]) -> None:
     buffers = [map_bytes(*map(int, argument.split(":"))) for argument in arguments[1:]]
     while True:
         try:
-            task, task_arguments = connection.recv()
+            task, task_arguments = pickle.loads(connection.recv_bytes())  # noqa: S301, from our parent
         except (EOFError, OSError):
             return
         answer: tuple[str, Any]

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ VARIABLE = "RESNET_REPRO_WORKERS"
 _PATIENCE = 0.2  # seconds between two looks at whether to stop
 _FEW = 2  # tasks; done sooner than a process starts
 _AHEAD = 3  # tasks that each worker has waiting in `map`
+_SOCKET_BYTES = 2**18  # that fit into a socket before sending blocks, as far as the system allows
+_INBOX_BYTES = 2**15  # of tasks that may wait there; see `Workers.submit`
 
 _ENDED = "the worker processes that read photographs have been ended"
 
@@ -69,7 +72,7 @@ def pool_size(task_count: int, workers: int | None = None) -> int:
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
-    tickets: list[int] = field(default_factory=list)  # not answered yet, oldest first
+    tasks: dict[int, int] = field(default_factory=dict)  # ticket -> bytes, oldest first
 
 
 class Workers:
@@ -98,19 +101,26 @@ class Workers:
         return len(self._workers)
 
     def submit(self, task: Task, *arguments: Any) -> int:
-        """Have `task` done by the worker with the least to do; returns a ticket for `result`."""
+        """Have `task` done by the worker with the least to do; returns a ticket for `result`.
+
+        A worker gets another task before it has answered the last only if that surely fits into
+        its socket. Otherwise both sides might wait for the other to read.
+        """
         ticket = next(self._tickets)
         if self._in_process:
             self._waiting[ticket] = task, arguments
             return ticket
         if not self._workers:
             raise ReproError(_ENDED)
-        worker = min(self._workers, key=lambda w: len(w.tickets))
+        worker = min(self._workers, key=lambda w: len(w.tasks))
+        message = pickle.dumps((task, arguments), pickle.HIGHEST_PROTOCOL)
+        while worker.tasks and sum(worker.tasks.values()) + len(message) > _INBOX_BYTES:
+            self._receive()
         try:
-            worker.connection.send((task, arguments))
+            worker.connection.send_bytes(message)
         except OSError:
             raise self._death(worker) from None
-        worker.tickets.append(ticket)
+        worker.tasks[ticket] = len(message)
         return ticket
 
     def result(self, ticket: int, should_stop: Callable[[], bool] | None = None) -> Any:
@@ -150,7 +160,7 @@ class Workers:
         """Wait until these tasks are done, unless they are collected already; drop the results."""
         for ticket in tickets:
             self._waiting.pop(ticket, None)
-            while any(ticket in worker.tickets for worker in self._workers):
+            while any(ticket in worker.tasks for worker in self._workers):
                 try:
                     self._receive()
                 except ReproError:  # no worker is left that could do anything
@@ -196,7 +206,9 @@ class Workers:
                 answer = worker.connection.recv()
             except (EOFError, OSError):
                 raise self._death(worker) from None
-            self._results[worker.tickets.pop(0)] = answer
+            ticket = next(iter(worker.tasks))
+            del worker.tasks[ticket]
+            self._results[ticket] = answer
 
     def _death(self, worker: _Worker) -> ReproError:
         """What to tell about a worker that is gone; the others are ended too."""
@@ -208,7 +220,7 @@ class Workers:
         if code is None:
             how = "it closed its connection"
         elif code < 0:
-            how = signal.Signals(-code).name
+            how = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
             if -code == signal.SIGKILL:
                 how += ", often for want of memory"
         return ReproError(
@@ -218,7 +230,9 @@ class Workers:
 
 
 def _start(buffers: Sequence[SharedBuffer]) -> _Worker:
-    ours, theirs = Pipe()
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
     package_parent = str(Path(__file__).resolve().parents[2])
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
@@ -241,7 +255,7 @@ def _start(buffers: Sequence[SharedBuffer]) -> _Worker:
         raise
     finally:
         theirs.close()
-    return _Worker(process, ours)
+    return _Worker(process, Connection(ours.detach()))
 
 
 def _end(workers: list[_Worker], owner: int) -> None:

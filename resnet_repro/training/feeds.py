@@ -24,7 +24,7 @@ def make_feed(
     backend: Backend,
     processes: Processes = ALONE,
     *,
-    data_dir: Path = Path(),
+    data_dir: Path | None = None,
     workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Feed:
@@ -35,7 +35,7 @@ def make_feed(
         dataset: 32x32 images are taken as photographs where the recipe is for such.
         backend: where the batches are wanted.
         processes: that train together.
-        data_dir: where statistics of photographs are kept; they are computed if they are not there.
+        data_dir: where statistics of photographs are kept; None computes them every time.
         workers: processes that read photographs; None for as many as there is use for.
         should_stop: asked while statistics are computed.
 

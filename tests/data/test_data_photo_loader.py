@@ -14,8 +14,10 @@ from torchvision.transforms import functional as reference
 from resnet_repro import data
 from resnet_repro.data import holding
 from resnet_repro.data.crop_draws import draw_crops
+from resnet_repro.data.dataset import Contents
 from resnet_repro.data.photo_loader import CropBatch, TestViews, TrainingCrops
-from resnet_repro.data.photos import FilePhotos, HeldPhotos, PhotoDataset
+from resnet_repro.data.photos import ArrayPhotos, FilePhotos, HeldPhotos, PhotoDataset
+from resnet_repro.data.some_photos import some_of
 from resnet_repro.data.workers import Stopped
 from resnet_repro.errors import DataError
 from resnet_repro.recipe import Photographs
@@ -130,13 +132,31 @@ def test_a_batch_is_not_overwritten_by_later_ones(photos: PhotoDataset) -> None:
 
 
 def test_small_arrays_are_photographs_too() -> None:
-    dataset = data.photos_of(data.load("synthetic", Path("nowhere")))  # type: ignore[arg-type]
+    images = np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32), dtype=np.uint8)
+    contents = Contents(*(2 * (images, np.zeros(16, np.uint8))))
+    identity = data.Identity("synthetic", True, "", "", "")
+    dataset = data.photos_of(data.Dataset.of(identity, ("a", "b"), contents))
     with TrainingCrops(dataset.train, Order(16), SIZES) as crops:
         assert len(crops._pool) == 0  # not worth a process
         here = crops.batch(1)
     with TrainingCrops(dataset.train, Order(16), SIZES, workers=1) as crops:
         assert same(crops.batch(1), here)
-    assert dataset.train.pixels(5).shape == (32, 32, 3)
+    assert (dataset.train.pixels(5) == images[5].transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["files", "held", "arrays"])
+def test_some_of_many(photos: PhotoDataset, kind: str) -> None:
+    many = photos.train
+    if kind == "held":
+        holding.hold(many, 0)
+    if kind == "arrays":
+        images = np.random.default_rng(0).integers(0, 256, (16, 3, 9, 9), dtype=np.uint8)
+        many = ArrayPhotos(images, many.labels, many.names)
+    some = some_of(many, np.array([12, 3]))
+    assert list(some.names) == [many.names[12], many.names[3]]
+    assert some.labels.tolist() == [1, 0]
+    for position, index in enumerate((12, 3)):
+        assert (some.pixels(position) == many.pixels(index)).all()
 
 
 def break_photo(photos: PhotoDataset, index: int) -> None:

@@ -150,6 +150,13 @@ def test_map_keeps_the_order_and_can_be_stopped(count: int) -> None:
             next(results)
 
 
+def test_large_tasks_and_results_do_not_block_each_other() -> None:
+    load = [bytes(2**20)]
+    with Workers(1) as pool:
+        tickets = [pool.submit(operator.add, load) for _ in range(8)]
+        assert all(found == load for found in pool.collect(tickets))
+
+
 def test_workers_do_not_import_torch() -> None:
     code = "import sys, resnet_repro.data.worker, resnet_repro.data.tasks as t; "
     code += "print('torch' in sys.modules)"
