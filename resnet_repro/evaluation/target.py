@@ -32,7 +32,8 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
     except (OSError, ValueError) as error:  # a name too long, or with a NUL byte
         raise ConfigError(f"{plain(text, 80)!r} is no run and no file") from error
     known = {run.id: run for run in store.all_runs()}
-    found = [known[text]] if text in known else [known[i] for i in known if i.startswith(text)]
+    begun = [run for name, run in known.items() if text and name.startswith(text)]
+    found = [known[text]] if text in known else begun
     if len(found) == 1:
         return found[0]
     shown = plain(text, 80)

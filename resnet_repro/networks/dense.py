@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,34 +44,23 @@ def dense_logits(network: nn.Module, x: Tensor, window: int) -> Tensor:
     if isinstance(network, ImageNetNetwork):
         maps = network.features(x)
         pooled = F.avg_pool2d(maps, _fitting(window, maps), stride=1)
-        return _as_convolution(pooled, network.fc)
+        return F.conv2d(pooled, network.fc.weight[:, :, None, None], network.fc.bias)
     if _is_vgg(network):
         return _dense_vgg(network, x, window)
     raise _no_dense_form(network)
 
 
 def _dense_vgg(network: Any, x: Tensor, window: int) -> Tensor:
-    """VGG's three fully connected layers as convolutions (section 3.2 of its paper)."""
-    fc6, fc7, fc8 = (m for m in network.classifier.modules() if isinstance(m, nn.Linear))
+    """VGG's three fully connected layers at every place (section 3.2 of its paper).
+
+    Written as the matrix product that a convolution is: fc6 as `conv2d` with a 7x7 kernel takes
+    many times as long, because its 400 MB of weights are laid out anew in every call.
+    """
     maps = network.features(x)
     height, width = _fitting(window, maps)
-    kernel = fc6.weight.unflatten(1, (maps.shape[1], *network.avgpool.output_size))
-    if (height, width) != tuple(kernel.shape[2:]):
-        # The network pools what the window holds to 7x7 before fc6; that is linear, so the kernel
-        # can be pooled instead, the other way round.
-        rows, columns = (
-            F.adaptive_avg_pool1d(torch.eye(here, device=x.device), there)
-            for here, there in zip((height, width), kernel.shape[2:], strict=True)
-        )
-        kernel = torch.einsum("ocij,ui,vj->ocuv", kernel, rows, columns)
-    out = F.relu(F.conv2d(maps, kernel, fc6.bias), inplace=True)
-    out = F.relu(_as_convolution(out, fc7), inplace=True)
-    return _as_convolution(out, fc8)
-
-
-def _as_convolution(x: Tensor, linear: nn.Linear) -> Tensor:
-    """A fully connected layer at every place of a map."""
-    return F.conv2d(x, linear.weight[:, :, None, None], linear.bias)
+    pieces = maps.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
+    logits = network.classifier(network.avgpool(pieces.flatten(0, 2)).flatten(1))
+    return logits.unflatten(0, pieces.shape[:3]).permute(0, 3, 1, 2)
 
 
 def _fitting(window: int, maps: Tensor) -> tuple[int, int]:

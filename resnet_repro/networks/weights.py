@@ -68,7 +68,7 @@ def read_weights(path: Path) -> Weights:
     tensors = {k: v for k, v in tensors.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise ConfigError(f"{path.name} holds no weights: expected a state dict, names to tensors")
-    return Weights(path.name, digest, _without_prefixes(tensors))
+    return Weights(plain(path.name, 200), digest, _without_prefixes(tensors))
 
 
 def _read_torch(path: Path) -> Any:
@@ -134,7 +134,7 @@ def network_with(network: str, weights: Weights) -> nn.Module:
     theirs = {name: tuple(value.shape) for name, value in weights.tensors.items()}
     if not _fits(_shapes(network, classes), theirs):
         raise ConfigError(
-            f"{plain(weights.name, 80)} does not fit {network}: "
+            f"{weights.name} does not fit {network}: "
             f"tensors {_difference(_shapes(network, classes), theirs)}; {_better(theirs, classes)}"
         )
     with torch.device("meta"):
@@ -144,9 +144,9 @@ def network_with(network: str, weights: Weights) -> nn.Module:
     try:
         model.load_state_dict({**counters, **weights.tensors})
     except RuntimeError as error:  # a kind of tensor that cannot be copied: sparse, quantized
-        raise ConfigError(f"{plain(weights.name, 80)} holds no ordinary tensors") from error
+        raise ConfigError(f"{weights.name} holds no ordinary tensors") from error
     if not all(p.isfinite().all() for p in model.state_dict().values()):
-        raise ConfigError(f"{plain(weights.name, 80)} holds weights that are not finite numbers")
+        raise ConfigError(f"{weights.name} holds weights that are not finite numbers")
     return model.eval()
 
 

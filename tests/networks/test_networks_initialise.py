@@ -106,3 +106,18 @@ def test_no_two_layers_share_their_weights() -> None:
     weights = weights_of("plain-8")
     same_shape = [weights[f"layer1.0.conv{i}.weight"] for i in (1, 2)]
     assert not torch.equal(*same_shape)
+
+
+def test_vgg_16_has_biases_which_start_at_zero() -> None:
+    """Nothing is left to torch's own generator: another state of it changes nothing."""
+    with torch.device("meta"):
+        model = build_network("vgg-16", classes=2)
+    model.classifier = model.classifier[3:]  # fc6 has 400 MB of weights
+    model.to_empty(device="cpu")
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 7.0)
+    initialise(model, 0)
+    for name, value in model.named_parameters():
+        assert (value == 7).sum() == 0, name
+        assert name.endswith("weight") or not value.any(), name
+    assert_normal(model.features[2].weight.detach(), 2 / (64 * 9), "features.2.weight")
