@@ -158,17 +158,20 @@ def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     for change in changes:
         photographs = change.get("photographs")
         if isinstance(photographs, dict) and "crop" in photographs:
-            values["photographs"] = _sizes_for(photographs["crop"]) or values["photographs"]
+            values = merge(values, {"photographs": _sizes_for(photographs["crop"])})
         values = merge(values, dict(change))
     return Recipe.model_validate(values)
 
 
-def _sizes_for(crop: Any) -> dict[str, Any] | None:
-    """The sizes that go with a crop, or None for a crop that validation is about to refuse."""
+def _sizes_for(crop: Any) -> dict[str, Any]:
+    """The sizes that go with a crop; none for a crop that validation is about to refuse."""
     try:
-        return Photographs.for_crop(crop).model_dump(mode="json")
+        sizes = Photographs.for_crop(crop)
     except (ValidationError, TypeError):
-        return None
+        return {}
+    return sizes.model_dump(
+        mode="json", include={"crop", "shorter_side", "test_shorter_side", "multi_scale"}
+    )
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

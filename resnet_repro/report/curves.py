@@ -66,7 +66,7 @@ def curves_figure(
         axes.set(title=panel.title, xlim=(0, group.iterations / unit), ylim=axis)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-        _mark_rate_changes(axes, [c for c in cells if c.network in panel.networks], unit)
+        _mark_rate_changes(axes, panel, cells, unit)
         _label_ends(axes, drawn, unit)
     if any(len(panel.curves) > 1 for panel in panels):
         _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
@@ -169,16 +169,16 @@ def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[
     axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
 
 
-def _mark_rate_changes(axes: Axes, cells: Sequence[Cell], unit: int) -> None:
+def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], unit: int) -> None:
     """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
     style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
-    runs = [(cell.network, run) for cell in cells for run in cell.done]
-    fixed = {m for _, run in runs if run.run for m in run.run.recipe.milestones}
-    for milestone in sorted(fixed):
+    done = [run for cell in cells for run in cell.done]
+    for milestone in sorted({m for run in done if run.run for m in run.run.recipe.milestones}):
         axes.axvline(milestone / unit, color="0.8", **style)
-    for network, run in runs:
-        for division in (run.summary.lr_divisions if run.summary else None) or ():
-            axes.axvline(division / unit, color=colour_of(network), alpha=0.6, **style)
+    for cell in cells:
+        divisions = [d for run in cell.done if run.summary for d in run.summary.lr_divisions or ()]
+        for division in divisions if cell.network in panel.networks else ():
+            axes.axvline(division / unit, color=colour_of(cell.network), alpha=0.6, **style)
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:

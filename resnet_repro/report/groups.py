@@ -81,12 +81,13 @@ class Group:
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
         text = f"{self.base} preset"
+        other_crop = self.crop not in (None, PAPER_CROP)
+        size = f"crops of {self.crop} instead of {PAPER_CROP} pixels" if other_crop else ""
         if self.changes:
-            text += f" changed to {', '.join(self.changes)}"
+            text += f" changed to {', '.join(self.changes)}" + (size and f", {size}")
         elif self.base != "paper":
             text += f" ({self.iterations:,} of {PAPER_RECIPES[self.family].iterations:,} iterations"
-            smaller = self.crop is not None and self.crop != PAPER_CROP
-            text += f", crops of {self.crop} instead of {PAPER_CROP} pixels)" if smaller else ")"
+            text += (size and f", {size}") + ")"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
         return text

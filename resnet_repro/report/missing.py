@@ -14,7 +14,7 @@ from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import network_title
 from resnet_repro.spec import CostTable, Experiment, Measurement, Run
-from resnet_repro.store import Store, StoredRun
+from resnet_repro.store import EnsembleResult, Store, StoredRun
 
 __all__ = ["Gap", "gaps_of", "missing_section"]
 
@@ -52,8 +52,11 @@ def gaps_of(
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
     finished = {run.id: run for run in runs if run.finished}
+    ensembles = store.ensembles() if experiment.ensemble else []
     return [
-        gap for variant in _variants(experiment, groups) for gap in _missing_runs(variant, finished)
+        gap
+        for variant in _variants(experiment, groups)
+        for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, ensembles)
     ]
 
 
@@ -84,6 +87,15 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
             text = f"{MEASURED[measurement]} of {_by_network(without)}"
             gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
     return gaps
+
+
+def _missing_ensemble(experiment: Experiment, known: Sequence[EnsembleResult]) -> list[Gap]:
+    """The ensemble of an experiment all of whose members are measured, unless it is there."""
+    members = {run.id for run in experiment.ensemble_members}
+    if not members or any(members == set(result.members) for result in known):
+        return []
+    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
+    return [Gap(experiment.name, where, "the ensemble", run_command(experiment))]
 
 
 def _measured(run: StoredRun, measurement: Measurement) -> bool:

@@ -188,9 +188,15 @@ def _run_row(base: Row, cell: Cell, views: Views, number: int) -> Row:
 
 
 def errors_from(cell: Cell, views: Views) -> tuple[Sample, Sample]:
-    """(top-1, top-5) errors of a cell's runs on which these views were measured."""
+    """(top-1, top-5) errors of a cell's runs on which these views were measured.
+
+    The top-1 error of the centre crop is measured at the end of every training.
+    """
     rows = [row for run in cell.done if (row := evaluation(run, views)) is not None]
-    return Sample(tuple(r.top1_error for r in rows)), Sample(tuple(r.top5_error for r in rows))
+    top5 = Sample(tuple(row.top5_error for row in rows))
+    if views == "centre":
+        return cell.errors("final_test_error"), top5
+    return Sample(tuple(row.top1_error for row in rows)), top5
 
 
 def of_network(

@@ -111,6 +111,13 @@ def _mentions_iterations(data: dict[str, Any]) -> bool:
 
 def _experiment_of(run: Run) -> dict[str, Any]:
     """The experiment that consists of one run."""
+    shows: dict[str, Any] = {
+        "table": {"kind": "errors"},
+        "plot": {"kind": "curves", "panels": [{"networks": [run.network]}]},
+    }
+    if run.recipe.photographs:
+        shows["table"] = {"kind": "views", "views": "centre"}
+        shows["plot"] |= {"error_axis": [20, 60], "train_lines": "thin"}
     return {
         "name": f"run-{run.hash}",
         "title": f"{run.network} on {run.dataset}, seed {run.seed}",
@@ -119,8 +126,7 @@ def _experiment_of(run: Run) -> dict[str, Any]:
         "precision": run.precision,
         "recipe": run.recipe.model_dump(mode="json"),
         "runs": [{"networks": [run.network], "seeds": [run.seed]}],
-        "table": {"kind": "errors"},
-        "plot": {"kind": "curves", "panels": [{"networks": [run.network]}]},
+        **shows,
     }
 
 

@@ -26,6 +26,7 @@ except SystemExit as ended:
     [
         ["--help"],
         ["run", "--help"],
+        ["evaluate", "--help"],
         ["list"],
         ["show", "fig6"],
         ["status"],

@@ -270,6 +270,19 @@ def test_what_is_trained_but_not_tested_by_ten_crops_is_missing(bench: Bench) ->
     assert "`resnet-repro run table2 --preset short --dataset imagenette`" in missing
 
 
+def test_an_ensemble_is_missing_until_all_of_its_members_are_in_it(bench: Bench) -> None:
+    members = [
+        bench.add(network, 30.0, evaluations={"multi-scale": (25.0, 4.0)}, **IMAGENETTE)
+        for network in ("resnet-34-b", "resnet-34-c")
+    ]
+    assert "| table5 | short preset, Imagenette | the ensemble |" in report(bench)
+    reduced: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
+    bench.add_ensemble(members[:1], 24.0, 3.5, **reduced)
+    assert "| the ensemble |" in report(bench)
+    bench.add_ensemble(members, 24.0, 3.5, **reduced)
+    assert "| the ensemble |" not in report(bench)
+
+
 def test_torn_evaluations_set_a_run_aside(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     folder.evaluations.write_text("views,top1_error\nten,x\n")

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from made_up_results import Bench
 
+from resnet_repro.report.figures import draw
 from resnet_repro.report.making import make_table
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.tables import Row, Table
 from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec import load_experiment
 
 SHORT: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
 
@@ -146,6 +148,16 @@ def test_every_format_has_the_numbers(bench: Bench, form: Any) -> None:
         assert rows["plain-34"]["reduced_top1"] == "31.53"
         assert rows["plain-34"]["views"] == "10-crop"
         assert rows["plain-34"]["ours_top1"] == ""
+
+
+def test_a_runs_own_configuration_shows_its_centre_crop(bench: Bench) -> None:
+    folder = bench.add("plain-34", 33.0, 28.0, **SHORT)
+    experiment = load_experiment(str(folder.config))
+    table = make_table(experiment, bench.store, bench.store.all_runs())
+    (row,) = table.rows
+    assert row["reduced_top1"] == 33.0
+    assert row["reduced_top5"] is None
+    assert [picture.name for picture in draw(experiment, bench.store.all_runs())]
 
 
 def test_tidy_has_every_number_with_run_seed_preset_data_and_views(bench: Bench) -> None:

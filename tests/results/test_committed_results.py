@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_repro.report.document import write_report
+from resnet_repro.report.figures import drawable_cells, figure_names
 from resnet_repro.spec import load_experiment, shipped_experiments
 from resnet_repro.store import Store
 
@@ -42,6 +43,14 @@ def test_every_number_of_the_csvs_names_a_run_that_is_here() -> None:
         assert named <= known, path.name
 
 
+def test_every_figure_is_one_that_the_results_give() -> None:
+    """One that they no longer give would stay and be taken for theirs."""
+    runs = Store(RESULTS).all_runs()
+    drawn = [load_experiment(name) for name in shipped_experiments()]
+    names = {n for e in drawn if e.plot for n in figure_names(e, drawable_cells(e, runs))}
+    assert {path.stem for path in (RESULTS / "figures").iterdir()} <= names
+
+
 def test_no_checkpoints_and_under_20_megabytes() -> None:
     import subprocess
 
@@ -53,4 +62,5 @@ def test_no_checkpoints_and_under_20_megabytes() -> None:
         check=False,
     ).stdout.split()
     assert not [name for name in listed if "checkpoint" in name]
-    assert sum((RESULTS.parent / name).stat().st_size for name in listed) < 20_000_000
+    paths = [RESULTS.parent / name for name in listed]
+    assert sum(path.stat().st_size for path in paths if path.exists()) < 20_000_000

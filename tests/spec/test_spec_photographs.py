@@ -87,9 +87,10 @@ def test_a_changed_crop_takes_the_other_sizes_with_it_unless_they_are_given() ->
     assert run.recipe.photographs.test_shorter_side == 150
     assert run.recipe.photographs.shorter_side == (128, 240)
     paper = preset_recipe("paper", "resnet-50", "imagenet")
-    assert changed_recipe(paper, {"photographs": {"mirror": False}}).photographs == Photographs(
-        mirror=False
-    )
+    unmirrored = changed_recipe(paper, {"photographs": {"mirror": False}})
+    assert unmirrored.photographs == Photographs(mirror=False)
+    smaller = changed_recipe(unmirrored, {"photographs": {"crop": 112}}).photographs
+    assert smaller == Photographs.for_crop(112).model_copy(update={"mirror": False})
 
 
 @pytest.mark.parametrize(
