@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 from resnet_repro.runner.agreement import Agreement, ready
+from resnet_repro.runner.memory import enough_memory
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.scores import ScoreTask, score_along
 from resnet_repro.runner.sources import Sources
@@ -33,6 +35,7 @@ def follow(processes: Processes, options: Options, stop: StopFlag) -> int:
     Raises:
         ReproError: as in the first process.
     """
+    logging.getLogger("resnet_repro").setLevel(logging.ERROR)  # the first one says the same
     sources = Sources(options, stop, processes)
     while True:
         task: Task | ScoreTask | int = processes.broadcast(0)
@@ -59,7 +62,8 @@ def _train_along(task: Task, sources: Sources, stop: StopFlag) -> None:
         if not ready(sources.processes, prepare):
             return
         assert trainer is not None, "prepared without an error"
-        trainer.train(_Along(sources.processes, stop))
+        with enough_memory(trainer):
+            trainer.train(_Along(sources.processes, stop))
         trainer.state()  # which takes all processes, and which the first one stores
     except DivergenceError:
         pass  # which the first one tells

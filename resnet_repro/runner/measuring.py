@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -45,10 +45,16 @@ class Measurer:
             return list({run.id: run for e in asked for run in e.resolve()}.values())
 
         unmeasured = self.responses(asking("responses")) + self.gradients(asking("gradients"))
-        unmeasured += self.views(asking("10-crop", "multi-scale"), "centre")
-        for views in ("10-crop", "multi-scale"):
-            unmeasured += self.views(asking(views), views)
-        for experiment in experiments:
+        ensembles = [e for e in experiments if e.ensemble and not self._is_known(e)]
+        members: set[tuple[str, Views]] = set()
+        for experiment in ensembles:
+            if experiment.ensemble:
+                views = experiment.ensemble.views
+                members |= {(run.id, views) for run in experiment.ensemble_members}
+        unmeasured += self.views(asking("10-crop", "multi-scale"), "centre", members)
+        unmeasured += self.views(asking("10-crop"), "10-crop", members)
+        unmeasured += self.views(asking("multi-scale"), "multi-scale", members)
+        for experiment in ensembles:
             self.ensemble(experiment)
         return list(dict.fromkeys(unmeasured))
 
@@ -81,17 +87,23 @@ class Measurer:
 
         return self._each(runs, lacking, measure)
 
-    def views(self, runs: Sequence[Run], views: Views) -> list[str]:
-        """Test on some views of every photograph (section 3.4); scores are kept for ensembles."""
+    def views(
+        self, runs: Sequence[Run], views: Views, members: Collection[tuple[str, Views]] = ()
+    ) -> list[str]:
+        """Test on some views of every photograph (section 3.4).
+
+        `members` are the runs whose scores an ensemble is going to need, with the views.
+        """
 
         def lacking(stored: StoredRun) -> bool:
             measured = {row.views for row in stored.evaluations()}
-            return views not in measured or not stored.folder.scores(views).exists()
+            needed = (stored.id, views) in members
+            return views not in measured or (needed and not stored.folder.scores(views).exists())
 
         def measure(subject: Subject, stored: StoredRun) -> str:
             found = score_together(subject, views, self.sources, self.progress.note)
             identity, labels = subject.feed.identity, self._test_labels(subject.run)
-            top1, top5 = topk_errors(found, labels)
+            top1, top5 = _errors(found, labels)
             averaged = subject.run.recipe.bn_average_iterations > 0
             row = EvaluationRow(
                 views=views,
@@ -111,7 +123,7 @@ class Measurer:
     def ensemble(self, experiment: Experiment) -> None:
         """Average the scores of an experiment's members (Table 5), once all of them have some."""
         members = experiment.ensemble_members
-        if experiment.ensemble is None or not members or self.sources.should_stop():
+        if experiment.ensemble is None or self.sources.should_stop():
             return
         views = experiment.ensemble.views
         dataset = self.sources.dataset(experiment.dataset)
@@ -124,32 +136,42 @@ class Measurer:
                 self.progress.note(f"{experiment.name}: no ensemble yet, {run.id} lacks {views}")
                 return
             found.append(scores)
-        top1, top5 = topk_errors(torch.stack(found).mean(dim=0), labels)
-        presets = {run.preset for run in members}
+        top1, top5 = _errors(torch.stack(found).mean(dim=0), labels)
+        presets: set[Any] = {run.preset for run in members}
         code, dirty = provenance.code_version()
-        measured: dict[str, Any] = {
-            "experiment": experiment.name,
-            "preset": presets.pop() if len(presets) == 1 else "custom",
-            "dataset": experiment.dataset,
-            "members": tuple(run.id for run in members),
-            "views": views,
-            "top1_error": top1,
-            "top5_error": top5,
-            "images": len(labels),
-            "data": identity.to_dict(),
-        }
         result = EnsembleResult(
-            **measured,
+            experiment=experiment.name,
+            preset=presets.pop() if len(presets) == 1 else "custom",
+            dataset=experiment.dataset,
+            members=tuple(run.id for run in members),
+            views=views,
+            top1_error=top1,
+            top5_error=top5,
+            images=len(labels),
+            data=identity.to_dict(),
             code=code,
             dirty=dirty,
             command=self.sources.options.command,
             measured=provenance.utc_now(),
         )
-        if not any(_same(result, known) for known in self.store.ensembles()):
-            self.store.write_ensemble(result)
+        self.store.write_ensemble(result)
         self.progress.note(
             f"{experiment.name}: {len(members)} networks together, {views}: "
             f"top-1 error {top1:.2f}%, top-5 error {top5:.2f}%"
+        )
+
+    def _is_known(self, experiment: Experiment) -> bool:
+        """Whether an ensemble has been measured since the last of its members was trained."""
+        members = experiment.ensemble_members
+        summaries = [self.store.get(run).summary for run in members]
+        ended = [summary.provenance.ended or "" for summary in summaries if summary]
+        ids = tuple(run.id for run in members)
+        return any(
+            (result.experiment, result.members) == (experiment.name, ids)
+            and experiment.ensemble is not None
+            and result.views == experiment.ensemble.views
+            and result.measured >= max(ended, default="")
+            for result in self.store.ensembles()
         )
 
     def write_events(self, runs: Sequence[Run]) -> None:
@@ -221,7 +243,7 @@ class Measurer:
         return torch.from_numpy(dataset.test_labels)
 
 
-def _same(a: EnsembleResult, b: EnsembleResult) -> bool:
-    """Whether two measurements came to the same, whenever they were made."""
-    origin = {"code": "", "dirty": None, "command": "", "measured": ""}
-    return a.model_copy(update=origin) == b.model_copy(update=origin)
+def _errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    """(top-1, top-5) in percent, without the noise of binary fractions."""
+    top1, top5 = topk_errors(scores, labels)
+    return round(top1, 9), round(top5, 9)

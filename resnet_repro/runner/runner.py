@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import Literal
 
 import filelock
-import torch
 
 from resnet_repro.data.workers import Stopped
-from resnet_repro.errors import ReproError, StoreError
+from resnet_repro.errors import StoreError
 from resnet_repro.observe import EventFiles, GradientRecord, Observer
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.following import Task
 from resnet_repro.runner.measuring import Measurer
+from resnet_repro.runner.memory import enough_memory
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import resume
 from resnet_repro.runner.session import Session
@@ -147,11 +147,8 @@ class Runner:
             self.processes.broadcast(Task(run, trainer.backend.precision, checkpoint))
             if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
                 raise Stopped
-            return self._sit(trainer, folder)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_want_of_memory(error):
-                raise
-            raise ReproError(_about_memory(trainer)) from error
+            with enough_memory(trainer):
+                return self._sit(trainer, folder)
         finally:
             trainer.feed.close()
 
@@ -187,21 +184,3 @@ class Runner:
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
         return observers
-
-
-def _is_want_of_memory(error: Exception) -> bool:
-    """Whether a device or this machine has no more memory; on the CPU torch has no class for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "DefaultCPUAllocator" in str(error)
-    )
-
-
-def _about_memory(trainer: Trainer) -> str:
-    run, size = trainer.run, trainer.bn_images
-    text = f"{run.id}: not enough memory on {trainer.backend.device}"
-    if trainer.iteration:
-        text += "; it continues from the last checkpoint when there is more"
-    return (
-        f"{text}\nto pass each batch in parts of fewer than {size} images, which batch "
-        f"normalisation then sees: --set recipe.micro_batch_size={max(1, size // 2)}"
-    )

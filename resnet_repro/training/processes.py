@@ -29,7 +29,7 @@ __all__ = ["ALONE", "Processes", "in_parallel", "process_group"]
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(days=7)  # of a process that waits while the first one measures
+_PATIENCE = timedelta(hours=12)  # of a process that waits while the first one measures
 _GATHERING = timedelta(minutes=10)  # for all processes to appear
 _HEARING = timedelta(seconds=5)  # to hear why another process has gone
 _FAILURE, _TELLERS = "resnet-repro/failure", "resnet-repro/tellers"
@@ -116,12 +116,14 @@ def in_parallel(network: nn.Module, device: torch.device) -> DistributedDataPara
     Batch normalisation is per process, as in the paper: buffers are never synchronised.
     """
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    # The name has changed over torch's versions.
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    own_buffers: dict[str, Any] = {name: False}
     return DistributedDataParallel(
         network,
         device_ids=[device] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
-        **{buffers: False},  # the name has changed over torch's versions
+        **own_buffers,
     )
 
 

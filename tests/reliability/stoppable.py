@@ -71,6 +71,13 @@ class Job:
             assert time.monotonic() < deadline, self.stderr
             time.sleep(0.002)
 
+    def await_checkpoint(self, results: Path) -> None:
+        """Wait until the only run in `results` has a checkpoint."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(results.glob("runs/*/checkpoint")):
+            assert time.monotonic() < deadline, self.stderr
+            time.sleep(0.002)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 

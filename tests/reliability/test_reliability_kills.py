@@ -13,10 +13,21 @@ from typing import Any
 
 import pytest
 from stoppable import ROOT, Driver, assert_whole, outcome, the_run, write_experiment
+from torch import nn
 
 from resnet_repro.data import Dataset
+from resnet_repro.networks import build_network
+from resnet_repro.recipe import Photographs
 from resnet_repro.spec import Run
-from resnet_repro.training import Backend, Trainer, choose_backend, make_feed, pack, unpack
+from resnet_repro.training import (
+    Backend,
+    Trainer,
+    building,
+    choose_backend,
+    make_feed,
+    pack,
+    unpack,
+)
 
 KILLS = 20
 SAVING = ("--device", "cpu", "--checkpoint-every", "0.02s")
@@ -164,11 +175,11 @@ def result(trainer: Trainer) -> tuple[list[Any], dict[str, bytes]]:
     return points, {name: tensor.numpy().tobytes() for name, tensor in network.items()}
 
 
-def run_of(**recipe: Any) -> Run:
-    """A short run of ResNet-8."""
+def run_of(network: str = "resnet-8", **recipe: Any) -> Run:
+    """A short run."""
     short = {"iterations": 6, "batch_size": 8, "milestones": [4], "evaluate_every": 3, **recipe}
     return Run.model_validate(
-        {"network": "resnet-8", "dataset": "synthetic", "seed": 3, "recipe": short}
+        {"network": network, "dataset": "synthetic", "seed": 3, "recipe": short}
     )
 
 
@@ -183,16 +194,43 @@ def run_of(**recipe: Any) -> Run:
 def test_a_stop_wherever_it_is_asked_about_changes_nothing(
     small_dataset: Dataset, recipe: dict[str, Any]
 ) -> None:
-    run, backend = run_of(**recipe), choose_backend("cpu", "fp32")
-    whole = Trainer(run, make_feed(run, small_dataset, backend), backend)
+    run = run_of(**recipe)
+    questions = stopped_at_every_question(run, small_dataset)
+    assert questions > run.recipe.iterations + 2  # within tests as well
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_stop_changes_nothing_with_photographs_either(
+    small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops and colours, the plateau rule, and while BN's statistics are averaged at the end."""
+
+    def small_network(name: str, classes: int, *settings: Any) -> nn.Module:
+        return build_network("plain-8", classes, *settings)
+
+    monkeypatch.setattr(building, "build_network", small_network)
+    sizes = Photographs.for_crop(16).model_dump(mode="json")
+    rule = {"patience": 1, "threshold": 99, "divisions": 2}
+    recipe = {"photographs": sizes, "plateau": rule, "milestones": [], "bn_average_iterations": 3}
+    run = run_of("plain-18", **recipe, evaluate_every=2)
+    assert stopped_at_every_question(run, small_dataset) == 6 + 3 + 3 + 3  # points, tests, batches
+
+
+def stopped_at_every_question(run: Run, dataset: Dataset) -> int:
+    """Compare trainings that are stopped when they ask whether to stop with one that is not.
+
+    Returns how often that one asked.
+    """
+    backend = choose_backend("cpu", "fp32")
+    whole = Trainer(run, make_feed(run, dataset, backend), backend)
     asked = Stops(10_000)
     assert whole.train(asked)
     questions = 10_000 - asked.left
-    assert questions > run.recipe.iterations + 2  # within tests as well
     for at in range(questions):
-        first = Trainer(run, make_feed(run, small_dataset, backend), backend)
+        first = Trainer(run, make_feed(run, dataset, backend), backend)
         assert not first.train(Stops(at))
-        assert result(continued(first, small_dataset, backend)) == result(whole), at
+        assert result(continued(first, dataset, backend)) == result(whole), at
+    return questions
 
 
 def continued(first: Trainer, dataset: Dataset, backend: Backend) -> Trainer:

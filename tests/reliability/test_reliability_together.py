@@ -21,7 +21,12 @@ stores: list[TCPStore] = []  # of launchers that do not end before the tests
 
 
 def start(
-    driver: Driver, count: int, *argv: object, only: dict[int, Any] | None = None
+    driver: Driver,
+    count: int,
+    *argv: object,
+    only: dict[int, Any] | None = None,
+    env: dict[str, str] | None = None,
+    **options: Any,
 ) -> list[Job]:
     """So many processes of one command line, as a launcher starts them; `only` is for some."""
     stores.append(TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False))
@@ -35,8 +40,9 @@ def start(
     return [
         driver.start(
             *argv,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank), **(env or {})},
             alarm=PATIENCE,
+            **options,
             **(only or {}).get(rank, {}),
         )
         for rank in range(count)
@@ -58,10 +64,10 @@ def numbers(results: Path) -> tuple[list[list[float]], dict[str, Any]]:
 
 def assert_same_to_rounding(one: Path, other: Path) -> None:
     (curve, weights), (other_curve, others) = numbers(one), numbers(other)
-    assert np.array(curve) == pytest.approx(np.array(other_curve), rel=1e-4)
+    np.testing.assert_allclose(curve, other_curve, rtol=1e-4)
     assert weights.keys() == others.keys()
     for name, values in weights.items():
-        assert values == pytest.approx(others[name], rel=1e-3, abs=1e-4), name
+        np.testing.assert_allclose(values, others[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")

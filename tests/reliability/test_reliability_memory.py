@@ -1,0 +1,86 @@
+"""Too little memory: a message says what helps, and the run continues where there is more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_repro.data import Dataset
+from resnet_repro.errors import ReproError
+from resnet_repro.runner import Options, Runner
+from resnet_repro.spec import Run
+from resnet_repro.store import Store
+from resnet_repro.training.cifar_feed import CifarFeed
+
+
+class Quiet:
+    """Progress that nobody follows, and a flag that never says stop."""
+
+    reason = None
+    started = advanced = ended = note = lambda *_: None
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate"),
+        MemoryError(),
+    ],
+)
+def test_it_says_what_helps_and_continues(
+    error: Exception, small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"iterations": 6, "batch_size": 9, "milestones": [], "evaluate_every": 2}
+    run = Run.model_validate(
+        {"network": "plain-8", "dataset": "synthetic", "seed": 0, "recipe": recipe}
+    )
+
+    def runner() -> Runner:
+        quiet: Any = Quiet()
+        options = Options(data_dir=tmp_path, device="cpu", checkpoint_every=0.0)
+        made = Runner(Store(tmp_path), options, quiet, quiet)
+        made.sources.datasets["synthetic"] = small_dataset
+        return made
+
+    def hungry(self: CifarFeed, iteration: int) -> Any:
+        if iteration == 3:
+            raise error
+        return batch(self, iteration)
+
+    batch = CifarFeed.batch
+    monkeypatch.setattr(CifarFeed, "batch", hungry)
+    with pytest.raises(ReproError) as raised:
+        runner().run_all([run])
+    text = str(raised.value)
+    assert f"{run.id}: not enough memory on cpu" in text
+    assert "it continues from the last checkpoint when there is more" in text
+    assert "--set recipe.micro_batch_size=3 instead of 9" in text
+    monkeypatch.setattr(CifarFeed, "batch", batch)
+    assert runner().run_all([run])[run.id] == "done"
+
+
+def test_another_error_is_not_taken_for_it(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: CifarFeed, iteration: int) -> Any:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(CifarFeed, "batch", broken)
+    run = Run.model_validate(
+        {
+            "network": "plain-8",
+            "dataset": "synthetic",
+            "seed": 0,
+            "recipe": {"iterations": 1, "milestones": [], "batch_size": 4},
+        }
+    )
+    quiet: Any = Quiet()
+    runner = Runner(Store(tmp_path), Options(data_dir=tmp_path, device="cpu"), quiet, quiet)
+    runner.sources.datasets["synthetic"] = small_dataset
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        runner.run_all([run])
