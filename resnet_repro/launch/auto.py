@@ -92,6 +92,8 @@ def pick_jobs(
 
 
 def _reason(run: Run, tried: dict[int, Speed], best: int, ended: str) -> str:
+    if not tried:
+        return "one run after another: nothing could be measured within a few minutes"
     speeds = ", ".join(
         f"{jobs}: {speed.images_per_second:,.0f} images/s" for jobs, speed in tried.items()
     )

@@ -96,7 +96,7 @@ class WorkerProcess:
         return lines
 
     def _cause(self, code: int) -> str:
-        if code == -signal.SIGKILL:
+        if code == -9:  # SIGKILL
             return "killed, perhaps for want of memory"
         if code < 0:
             return f"ended by {signal.Signals(-code).name}"
@@ -120,8 +120,9 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # what it may have left behind
+            if hasattr(os, "killpg"):  # what it may have left behind
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
         deadline = time.monotonic() + 1.0
         for reader in self._readers:
             reader.join(timeout=max(0.0, deadline - time.monotonic()))

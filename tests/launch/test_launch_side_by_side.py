@@ -13,7 +13,6 @@ import pytest
 from launch_helpers import (
     await_that,
     finish,
-    has_point,
     is_at_work,
     options,
     outcome,
@@ -60,7 +59,7 @@ def test_every_run_is_the_same_as_alone(command: Any, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, 60, 10, 2)
+    experiment = write_experiment(tmp_path, 150, 150, 2)
     first, second = runs_of(experiment)
     store = Store(tmp_path / "results")
     where = ("--results", store.root, "--data-dir", tmp_path / "data", "--device", "cpu")
@@ -68,7 +67,7 @@ def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -
     folders = [store.folder(first), store.folder(second)]
 
     job = start(*argv, "--json")  # interrupted: both save and stop
-    await_that(lambda: all(map(has_point, folders)), job)
+    await_that(lambda: all(folder.checkpoint.exists() for folder in folders), job)
     job.send_signal(signal.SIGINT)
     code, out, err = finish(job)
     assert (code, json.loads(out)["stopped"]) == (130, "signal")
@@ -103,7 +102,7 @@ def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -
 def test_a_time_budget_ends_all_with_75(tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, 100_000, 50_000, 2)
     where = ("--results", tmp_path / "results", "--data-dir", tmp_path, "--device", "cpu")
-    job = start("run", experiment, *where, "--jobs", "2", "--time-budget", "12s", "--json")
+    job = start("run", experiment, *where, "--jobs", "2", "--time-budget", "3s", "--json")
     code, out, _ = finish(job)
     assert code == 75
     assert json.loads(out)["stopped"] == "budget"

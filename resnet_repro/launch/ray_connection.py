@@ -1,0 +1,90 @@
+"""Connecting to a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from resnet_repro.errors import ConfigError, plain
+
+__all__ = ["Log", "connected"]
+
+ANSWERING = 10.0  # seconds that a cluster gets to answer
+LOCAL_OBJECTS = 100_000_000  # bytes for the object store of a cluster started here
+
+_log = logging.getLogger(__name__)
+
+
+class Log(io.TextIOBase):
+    """A stream whose lines go to the log (`-v`)."""
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                _log.debug("%s", line)
+        return len(text)
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Connect to a cluster, or start one on this machine if none is named and none runs here.
+
+    Raises:
+        ConfigError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes out
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    named = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if named not in (None, "auto", "local"):
+            _check_reachable(str(named))
+        try:
+            ray.init(address=named or "auto", **quiet)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            if named is not None:
+                raise _unreachable(named) from error
+            # On this machine alone there is nobody to make way for.
+            os.environ.setdefault("RAY_worker_niceness", "0")
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=LOCAL_OBJECTS,
+                **quiet,
+            )
+        for number, handler in before.items():
+            signal.signal(number, handler)  # Ray puts its own in their place
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Try the port first, for Ray itself tries for minutes and cannot be interrupted.
+
+    Raises:
+        ConfigError: nothing answers.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERING).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address) from error
+
+
+def _unreachable(address: str) -> ConfigError:
+    return ConfigError(
+        f"no Ray cluster answers at {plain(address, 80)}; an address is HOST:PORT, and "
+        "ray start --head starts a cluster"
+    )

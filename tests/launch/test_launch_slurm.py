@@ -1,0 +1,175 @@
+"""`--launcher slurm`: what is submitted, and what its tasks do when they are warned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launch_helpers import (
+    await_that,
+    is_at_work,
+    options,
+    outcome,
+    owner_of,
+    runs_of,
+    train_alone,
+    write_experiment,
+)
+
+from resnet_repro.errors import ConfigError, ReproError
+from resnet_repro.launch import parse_where
+from resnet_repro.launch.messages import TrainOrder
+from resnet_repro.store import Store
+
+pytest.importorskip("submitit")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A make-believe Slurm, whose sbatch keeps the script; where it does."""
+    programs, script = tmp_path / "bin", tmp_path / "script.sh"
+    programs.mkdir()
+    (programs / "sbatch").write_text(
+        f'#!/bin/sh\ncp "$1" {script}\necho Submitted batch job 4711\n'
+    )
+    (programs / "srun").write_text("#!/bin/sh\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return script
+
+
+def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -> None:
+    experiment = write_experiment(tmp_path, 4, 2, 3)
+    more = ("partition=gpu", "gpus-per-node=a100:1", "time=1-12:30", "mem=20G", "export=NONE")
+    code, out, err = command(
+        "run", experiment, "--launcher", "slurm", "--cpus-per-run", 8, "--data-dir", "data",
+        *(part for option in (*more, "setup=module load cuda") for part in ("--slurm", option)),
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "submitted job 4711: 3 runs" in out
+    assert "without --launcher" in out
+    script = slurm.read_text()
+    asked = {
+        *("array=0-2%3", "partition=gpu", "gpus-per-node=a100:1", "cpus-per-task=8", "mem=20G"),
+        *("time=2190", "signal=USR1@90", "requeue", "export=NONE", "job-name=resnet-repro"),
+    }
+    lines = set(script.splitlines())
+    assert {f"#SBATCH --{option}" for option in asked} <= lines
+    assert "module load cuda" in lines
+    assert str(tmp_path / "results" / ".slurm") in script
+    assert not (tmp_path / "results" / "runs").exists(), "nothing is trained here"
+
+
+def test_json_tells_the_job_and_a_finished_run_is_not_submitted(
+    command: Any, tmp_path: Path, slurm: Path
+) -> None:
+    experiment = write_experiment(tmp_path, 4, 4, 2)
+    assert command("run", experiment, "--seeds", "1", "--device", "cpu", "--data-dir", ".")[0] == 0
+    done, other = (run.id for run in runs_of(experiment))
+    code, out, _ = command("run", experiment, "--launcher", "slurm", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["runs"] == {done: "done", other: "submitted"}
+    assert told["job"] == "4711"
+    slurm.unlink()
+    command("run", experiment, "--launcher", "slurm", "--seeds", "1")
+    assert not slurm.exists(), "there was nothing to submit"
+
+
+def test_without_slurm_it_says_so(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    experiment = write_experiment(tmp_path, 4, 2, 1)
+    code, _, err = command("run", experiment, "--launcher", "slurm")
+    assert code == 2
+    assert "sbatch" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "minutes"),
+    [("90", 90), ("10:30", 10), ("4:00:00", 240), ("2-0", 2880), ("1-02:30:00", 1590), ("4h", 240)],
+)
+def test_times_are_read_as_slurm_reads_them(written: str, minutes: int) -> None:
+    from resnet_repro.launch.slurm import slurm_parameters
+
+    where = parse_where(launcher="slurm-local", slurm=[f"time={written}"])
+    assert slurm_parameters(where, 1)["time"] == minutes
+
+
+@pytest.mark.parametrize("written", ["soon", "0", "00:30", "1-2-3"])
+def test_other_times_are_refused(written: str) -> None:
+    from resnet_repro.launch.slurm import slurm_parameters
+
+    with pytest.raises(ConfigError):
+        slurm_parameters(parse_where(launcher="slurm-local", slurm=[f"time={written}"]), 1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Path) -> None:
+    experiment = write_experiment(tmp_path, 150, 150, 2)
+    first, second = runs_of(experiment)
+    store = Store(tmp_path / "results")
+    warned: list[int] = []
+
+    def warn() -> None:
+        """What Slurm does before a task's time is up."""
+        folder = store.folder(first)
+        await_that(lambda: folder.checkpoint.exists() and is_at_work(folder))
+        warned.append(owner_of(folder))
+        os.kill(warned[0], signal.SIGUSR1)
+
+    warner = threading.Thread(target=warn, daemon=True)
+    warner.start()
+    code, out, err = command(
+        "run", experiment, "--results", "results", "--data-dir", "data", "--device", "cpu",
+        "--launcher", "slurm-local", "--wait", "--cpus-per-run", 1, "--json",
+        "--checkpoint-every", "0.1s",
+    )  # fmt: skip
+    warner.join(timeout=60)
+    assert code == 0, err
+    assert json.loads(out)["runs"] == {first.id: "done", second.id: "done"}
+    assert (tmp_path / "results" / "tiny.csv").exists()
+    logs = "".join(path.read_text() for path in (store.root / ".slurm").glob("*_log.err"))
+    assert f"{first.id}: stopped at iteration" in logs
+    assert f"{first.id}: continues at" in logs
+    alone = train_alone([first, second], tmp_path / "alone")
+    for run, sittings in ((first, 2), (second, 1)):
+        assert outcome(store.folder(run)) == outcome(alone.folder(run))
+        summary = store.get(run).summary
+        assert summary is not None
+        assert summary.provenance.sessions == sittings
+    states = json.loads(command("status", "--results", "results", "--json")[1])
+    assert [line["state"] for line in states] == ["done", "done"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_used_up_time_budget_requeues_but_not_for_ever(tmp_path: Path) -> None:
+    from resnet_repro.launch.slurm_task import SlurmTask
+
+    (run,) = runs_of(write_experiment(tmp_path, 100_000, 50_000, 1))
+    results = tmp_path / "results"
+    order = TrainOrder(run=run, results=results, options=options(tmp_path, checkpoint_every=9e9))
+    requeued: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: requeued.append(number))
+    try:
+        task = SlurmTask(order.model_dump_json(), time_budget=2.0, threads=1)
+        assert task() == "stopped"
+        assert requeued == [signal.SIGUSR1], "submitit's handler is called, which requeues"
+        saved = Store(results).get(run).summary
+        assert saved is not None
+        assert saved.state == "stopped"
+        idle = SlurmTask(order.model_dump_json(), time_budget=1e-9, threads=1, idle=1)
+        assert idle() == "stopped"
+        submission: Any = idle.checkpoint()
+        with pytest.raises(ReproError, match="3 sittings without an iteration"):
+            submission.function()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
