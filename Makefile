@@ -13,9 +13,10 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/resnet-repro run table1 fig1 fig6 fig7 table6 --preset demo --results demo-results
-	$(BIN)/resnet-repro plot fig1 fig6 fig7 --results demo-results
+	$(BIN)/resnet-repro run table1 fig1 fig6 fig7 table6 table2 fig4 --preset demo --results demo-results
+	$(BIN)/resnet-repro plot fig1 fig6 fig7 fig4 --results demo-results
 	$(BIN)/resnet-repro table table6 --results demo-results
+	$(BIN)/resnet-repro table table2 --results demo-results
 	$(BIN)/resnet-repro report --results demo-results
 	@echo
 	@echo "The report with its figures: demo-results/report.md"
