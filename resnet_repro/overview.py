@@ -22,6 +22,7 @@ __all__ = [
     "plan_runs",
     "plan_testing",
     "project_experiments",
+    "run_table",
 ]
 
 
@@ -63,9 +64,10 @@ class RunLine:
     seconds_left: float | None
     estimate: str
     problem: str | None = None
+    views: tuple[str, ...] = ()  # of each photograph, from which it was tested
 
     def cells(self) -> list[str]:
-        """What a table shows of it."""
+        """What a table shows of it; its views, if there are any, have a column of their own."""
         about = "" if self.estimate == "measured" else "~"
         left = ""
         if self.seconds_left is not None and self.state not in ("done", "failed"):
@@ -82,6 +84,14 @@ class RunLine:
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return asdict(self)
+
+
+def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; tested views only where some run has any."""
+    header = ["run", "state", "iteration", "train %", "test %", "left"]
+    if not any(line.views for line in lines):
+        return header, [line.cells() for line in lines]
+    return [*header, "views"], [[*line.cells(), ", ".join(line.views)] for line in lines]
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         seconds_left=left,
         estimate=estimate,
         problem=problem,
+        views=tuple(_measured_views(stored)),
     )
 
 
@@ -165,11 +176,16 @@ def plan_testing(
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[Measurement]) -> list[Measurement]:
     """Those of the measurements that are kinds of views and that a run lacks."""
-    try:
-        known = {row.views for row in stored.evaluations()}
-    except StoreError:
-        known = set()
+    known = _measured_views(stored)
     return [m for m in measurements if m not in known]
+
+
+def _measured_views(stored: StoredRun) -> list[str]:
+    """The views from which a run was tested; none where that cannot be read."""
+    try:
+        return [row.views for row in stored.evaluations()]
+    except StoreError:
+        return []
 
 
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from resnet_repro.bench.textbook import textbook_photographs
+from resnet_repro.bench.textbook import endless, textbook_photographs
 from resnet_repro.data.holding import hold
 from resnet_repro.data.photo_augment import finish
 from resnet_repro.data.photo_loader import TrainingCrops
@@ -103,7 +102,7 @@ class _Textbook:
     def __init__(
         self, photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
     ) -> None:
-        self._loader: DataLoader[tuple[Tensor, int]] | None = DataLoader(
+        loader = DataLoader(
             textbook_photographs(photos, photographs),
             batch_size=batch_size,
             shuffle=True,
@@ -111,19 +110,14 @@ class _Textbook:
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-        self._batches = self._forever()
-
-    def _forever(self) -> Iterator[Any]:
-        while self._loader is not None:
-            yield from self._loader
+        self._batches = endless(loader)
 
     def step(self) -> int:
         images, _ = next(self._batches)
         return len(images)
 
     def close(self) -> None:
-        self._batches = iter(())
-        self._loader = None  # its workers end with it
+        self._batches.close()  # the loader's workers end with it
 
 
 def measure_loader(

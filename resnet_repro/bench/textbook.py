@@ -6,7 +6,7 @@ the loss and the accuracy read after every batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from resnet_repro.networks.blocks import ZeroPadShortcut
 from resnet_repro.recipe import Photographs
 from resnet_repro.spec import Run
 
-__all__ = ["TextbookLoop", "textbook_photographs"]
+__all__ = ["TextbookLoop", "endless", "textbook_photographs"]
 
 MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such scripts have them
 MOST_WORKERS = 4  # what such scripts ask for by default
@@ -66,6 +66,12 @@ class _SlicedShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+def endless(loader: DataLoader[Any]) -> Generator[Any]:
+    """Batches of a loader, epoch after epoch."""
+    while True:
+        yield from loader
 
 
 def textbook_photographs(photos: FilePhotos, sizes: Photographs) -> ImageFolder:
@@ -131,11 +137,7 @@ class TextbookLoop:
             persistent_workers=True,
             pin_memory=device.type == "cuda",
         )
-        self._batches = self._forever()
-
-    def _forever(self) -> Iterator[Any]:
-        while True:
-            yield from self.loader
+        self._batches = endless(self.loader)
 
     def step(self) -> None:
         """One iteration."""
@@ -151,5 +153,5 @@ class TextbookLoop:
 
     def close(self) -> None:
         """End the worker processes."""
-        self._batches = iter(())
+        self._batches.close()
         del self.loader

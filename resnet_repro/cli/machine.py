@@ -97,8 +97,8 @@ def bench(
         loader = _measure_loader(images, names[0], str(dataset), rounds, seconds, tell)
     written = _write_benchmarks(store, measured, loader)
     if as_json:
-        values = [m.to_dict() for m in measured]
-        print_json(values + ([loader.to_dict()] if loader else []))
+        networks_measured = [m.to_dict() for m in measured]
+        print_json({"networks": networks_measured, "loader": loader.to_dict() if loader else None})
         return
     first = measured[0]
     typer.echo(

@@ -39,7 +39,8 @@ NetworksOption = Annotated[
     str | None, typer.Option("--networks", help="Only these, as in plain-20,resnet-20.")
 ]
 SeedsOption = Annotated[
-    str | None, typer.Option("--seeds", help="A count (3: seeds 0, 1, 2) or a list (0,4,7).")
+    str | None,
+    typer.Option("--seeds", help="A count (3: seeds 0, 1, 2) or a list (0,4,7, or of one: 3,)."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field: recipe.batch_size=64.")

@@ -98,7 +98,7 @@ def status(
       resnet-repro status fig1 --preset short
       resnet-repro status table2 --preset short --dataset imagenette
     """
-    from resnet_repro.overview import list_runs
+    from resnet_repro.overview import list_runs, run_table
 
     runs = None
     if name is not None:
@@ -107,10 +107,7 @@ def status(
     if as_json:
         print_json([line.to_dict() for line in lines])
     elif lines:
-        print_table(
-            ["run", "state", "iteration", "train %", "test %", "left"],
-            [line.cells() for line in lines],
-        )
+        print_table(*run_table(lines))
     else:
         typer.echo(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
 

@@ -151,17 +151,14 @@ def _print_plan(
 ) -> None:
     """What `run` would do and how long it would take; touches nothing."""
     from resnet_repro.durations import format_duration
-    from resnet_repro.overview import plan_runs, plan_testing
+    from resnet_repro.overview import plan_runs, plan_testing, run_table
 
     lines = plan_runs(store, runs, device, force)
     if as_json:
         print_json([line.to_dict() for line in lines])
         return
     if lines:
-        print_table(
-            ["run", "state", "iteration", "train %", "test %", "left"],
-            [line.cells() for line in lines],
-        )
+        print_table(*run_table(lines))
     todo = [line for line in lines if line.seconds_left is not None and line.state != "failed"]
     guessed = any(line.estimate == "guessed" for line in todo)
     total = format_duration(sum(line.seconds_left or 0.0 for line in todo))

@@ -12,7 +12,7 @@ from resnet_repro.report.groups import PAPER_DATASETS, Group, group_of
 from resnet_repro.report.markdown import plural
 from resnet_repro.report.quantities import evaluation
 from resnet_repro.report.results import network_title
-from resnet_repro.report.tables import Column, Row, Table, title_of
+from resnet_repro.report.tables import Column, Row, Table, number_groups, title_of
 from resnet_repro.report.views import REDUCED_NOTE, VIEWS_NOTES
 from resnet_repro.spec import Experiment
 from resnet_repro.store import EnsembleResult, StoredRun
@@ -61,8 +61,7 @@ def ensemble_table(
     stored = {run.id: run for run in runs}
     groups = {e.file_name: _groups(e, stored) for e in own}
     every = sorted({g for found in groups.values() for g in found}, key=lambda g: g.order)
-    counted = numbers or {}
-    numbers = {group: counted.get(group, i) for i, group in enumerate(every, start=1)}
+    counted, numbers = bool(numbers), number_groups(every, numbers)
     rows: list[Row] = [
         {"method": row.method, "paper_top5": row.top5, "members": row.note}
         for row in load_facts().table5

@@ -45,7 +45,7 @@ def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
             *_counted("Versions", (_pairs(p.versions) for p in origins)),
             *_counted("Processes", (text for p in origins if (text := _processes(p)))),
             *_counted("Data", (_dataset(p.dataset) for p in origins)),
-            *_counted("Normalisation", (_pairs(p.normalisation) for p in origins)),
+            *_counted("Normalisation", (_normalisation(p.normalisation) for p in origins)),
         ]
     )
     return lines
@@ -88,6 +88,26 @@ def _dataset(identity: dict[str, Any]) -> str:
     checksum = f"SHA-256 `{identity.get('sha256', 'unknown')}`"
     parts = (identity.get("name"), word, identity.get("source"), checksum, identity.get("note"))
     return ", ".join(str(part) for part in parts if part)
+
+
+def _normalisation(values: dict[str, Any]) -> str:
+    """`per-pixel mean of ..., channel averages 125.3 123.0 113.9, SHA-256 ...`.
+
+    The colours' eigenvectors, where there are any, only stand in the runs' summaries.
+    """
+    parts = [str(values.get("kind", "unknown"))]
+    for key in ("channel_averages", "eigenvalues"):
+        if key in values:
+            parts.append(f"{key.replace('_', ' ')} {_numbers(values[key])}")
+    if "eigenvectors" in values:
+        parts.append("eigenvectors in `summary.json`")
+    if "sha256" in values:
+        parts.append(f"SHA-256 `{values['sha256']}`")
+    return ", ".join(parts)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def cost_section(runs: Sequence[StoredRun]) -> list[str]:

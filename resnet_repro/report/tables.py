@@ -31,6 +31,7 @@ __all__ = [
     "cost_table",
     "error_table",
     "mean_and_std",
+    "number_groups",
     "title_of",
 ]
 
@@ -122,9 +123,7 @@ def error_table(
     """
     networks = networks_of(experiment)
     cells = collect(networks, runs)
-    found = groups_in(cells)
-    counted = numbers or {}
-    numbers = {group: counted.get(group, i) for i, group in enumerate(found, start=1)}
+    counted, numbers = bool(numbers), number_groups(groups_in(cells), numbers)
     rows: list[Row] = []
     if isinstance(experiment.table, ErrorTable) and experiment.table.literature:
         literature = [row for row in load_facts().table6 if row.network is None]
@@ -143,6 +142,14 @@ def error_table(
         columns = columns[:after] + OTHERS_COLUMNS + columns[after:]
     notes = troubles(cells, numbers) if counted else table_notes(experiment, cells, numbers, others)
     return Table(title_of(experiment), columns, tuple(rows), tuple(notes))
+
+
+def number_groups(
+    found: Sequence[Group], elsewhere: Mapping[Group, int] | None
+) -> dict[Group, int]:
+    """The groups' numbers: those counted `elsewhere`, or from 1 in the table's own order."""
+    counted = elsewhere or {}
+    return {group: counted.get(group, i) for i, group in enumerate(found, start=1)}
 
 
 def title_of(experiment: Experiment) -> str:

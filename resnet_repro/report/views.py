@@ -17,7 +17,7 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.notes import troubles
 from resnet_repro.report.quantities import evaluation
 from resnet_repro.report.results import Cell, Sample, collect, groups_in, main_group, network_title
-from resnet_repro.report.tables import Column, Row, Table, mean_and_std, title_of
+from resnet_repro.report.tables import Column, Row, Table, mean_and_std, number_groups, title_of
 from resnet_repro.spec import Experiment, Views, ViewsTable
 from resnet_repro.store import ExternalEvaluation, StoredRun
 
@@ -97,8 +97,7 @@ def views_table(
     """
     cells = collect(experiment.networks, runs)
     found = groups_in(cells)
-    counted = numbers or {}
-    numbers = {group: counted.get(group, i) for i, group in enumerate(found, start=1)}
+    counted, numbers = bool(numbers), number_groups(found, numbers)
     rows: list[Row] = []
     for paper, network in _paper_rows(experiment, table):
         base = _base_row(paper, network)

@@ -216,14 +216,14 @@ def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """`3` is seeds 0, 1 and 2; `0,4,7` is those.
+    """`3` is seeds 0, 1 and 2; `0,4,7` is those, and `3,` is seed 3 alone.
 
     Raises:
         ConfigError: neither.
     """
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")]
     if not all(re.fullmatch("[0-9]{1,11}", part) for part in parts):
-        raise ConfigError(f"--seeds {text[:40]!r}: should be a count (3) or a list (0,4,7)")
+        raise ConfigError(f"--seeds {text[:40]!r}: should be a count (3) or a list (0,4,7 or 3,)")
     numbers = tuple(int(part) for part in parts)
     if len(parts) == 1 and "," not in text:
         if not 1 <= numbers[0] <= MOST_SEEDS:

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from evaluation_pictures import SIZES, photograph
-
-from resnet_repro.cli import main
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,35 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Answer]
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Command:
-    """Run `resnet-repro ARGUMENTS` with an empty folder as the working directory."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _no_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNET_REPRO_WORKERS", "0")
-    for name in ("RESNET_REPRO_RESULTS", "RESNET_REPRO_DATA"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["resnet-repro", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return call

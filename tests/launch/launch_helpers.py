@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import subprocess
@@ -17,7 +16,6 @@ from resnet_repro.runner import Options, Runner
 from resnet_repro.spec import Choices, Run, load_experiment
 from resnet_repro.stop import StopFlag
 from resnet_repro.store import RunFolder, Store
-from resnet_repro.training import unpack
 
 PATIENCE = 240.0  # seconds; machines have other work
 EXPERIMENT = """\
@@ -84,20 +82,6 @@ def train_alone(runs: list[Run], folder: Path) -> Store:
     outcomes = Runner(store, options(folder), StopFlag(), Silent()).run_all(runs)
     assert set(outcomes.values()) == {"done"}
     return store
-
-
-def outcome(folder: RunFolder) -> dict[str, Any]:
-    """Everything of a training that must not depend on where and in how many sittings it was."""
-    with folder.curve.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"]
-    state = unpack(folder.checkpoint.read_bytes())
-    tensors = {**state["network"], **{f"momentum {i}": m for i, m in enumerate(state["momentum"])}}
-    weights = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-    summary = json.loads(folder.summary.read_text())
-    kept = ("state", "iteration", "final_train_loss", "final_test_error", "best_test_iteration")
-    return {"curve": rows, "weights": weights} | {key: summary[key] for key in kept}
 
 
 def await_that(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:

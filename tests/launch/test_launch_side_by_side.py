@@ -15,13 +15,13 @@ from launch_helpers import (
     finish,
     is_at_work,
     options,
-    outcome,
     owner_of,
     runs_of,
     start,
     train_alone,
     write_experiment,
 )
+from training_outcome import outcome
 
 from resnet_repro.launch import auto
 from resnet_repro.launch.auto import Speed, measure_speed, pick_jobs

@@ -14,12 +14,12 @@ from launch_helpers import (
     await_that,
     is_at_work,
     options,
-    outcome,
     owner_of,
     runs_of,
     train_alone,
     write_experiment,
 )
+from training_outcome import outcome
 
 from resnet_repro.errors import ConfigError, ReproError
 from resnet_repro.launch import parse_where

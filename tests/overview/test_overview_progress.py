@@ -14,11 +14,11 @@ from resnet_repro.durations import format_duration, parse_duration
 from resnet_repro.errors import ConfigError
 from resnet_repro.estimate import Estimator
 from resnet_repro.machine import cpu_name
-from resnet_repro.overview import list_experiments, list_runs, plan_runs
+from resnet_repro.overview import list_experiments, list_runs, plan_runs, run_table
 from resnet_repro.progress import LiveProgress, PlainProgress, QuietProgress
 from resnet_repro.recipe import preset_recipe
 from resnet_repro.spec import Run, load_experiment
-from resnet_repro.store import CurveRow, Provenance, Store, Summary
+from resnet_repro.store import CurveRow, EvaluationRow, Provenance, Store, Summary
 
 CURVE = [CurveRow(6400, 16.384, 0.001, 0.5, 20.5, 18.25, 640.0)]
 
@@ -95,6 +95,24 @@ def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
     owner = json.loads(folder.owner.read_text())
     folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}))
     assert list_runs(store, None)[0].state == "stopped", "its process is gone"
+
+
+def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:
+    run, other = _run(), _run(seed=1)
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    _store(tmp_path, other, _summary(other, "done", 6400))
+    header, rows = run_table(list_runs(store, None))
+    assert "views" not in header
+    assert len(rows[0]) == len(header)
+    store.folder(run).write_evaluations(
+        [
+            EvaluationRow(views, 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
+            for views in ("centre", "10-crop")
+        ]
+    )
+    header, rows = run_table(list_runs(store, None))
+    assert header[-1] == "views"
+    assert [row[-1] for row in rows] == ["centre, 10-crop", ""]
 
 
 def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -136,20 +135,6 @@ def the_run(results: Path) -> RunFolder:
     """The folder of the only run in `results`."""
     (stored,) = Store(results).all_runs()
     return stored.folder
-
-
-def outcome(folder: RunFolder) -> dict[str, Any]:
-    """Everything of a training that must not depend on how often it was stopped."""
-    with folder.curve.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"]
-    state = unpack(folder.checkpoint.read_bytes())
-    tensors = {**state["network"], **{f"momentum {i}": m for i, m in enumerate(state["momentum"])}}
-    weights = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-    summary = json.loads(folder.summary.read_text())
-    kept = ("state", "iteration", "final_train_loss", "final_test_error", "best_test_iteration")
-    return {"curve": rows, "weights": weights} | {key: summary[key] for key in kept}
 
 
 def assert_whole(results: Path, runs: int = 1) -> None:

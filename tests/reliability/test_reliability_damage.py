@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-from stoppable import Driver, outcome, the_run, write_experiment
+from stoppable import Driver, the_run, write_experiment
+from training_outcome import outcome
 
 from resnet_repro.data import Dataset
 from resnet_repro.spec import Run

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stoppable import Driver, assert_whole, outcome, the_run, write_experiment
+from stoppable import Driver, assert_whole, the_run, write_experiment
+from training_outcome import outcome
 
 NOBODY = 65534
 SAVING = ("--device", "cpu", "--checkpoint-every", "0.01s")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stoppable import ROOT, Driver, assert_whole, outcome, the_run, write_experiment
+from stoppable import ROOT, Driver, assert_whole, the_run, write_experiment
 from torch import nn
+from training_outcome import outcome
 
 from resnet_repro.data import Dataset
 from resnet_repro.networks import build_network

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stoppable import Driver, assert_whole, outcome, the_run
+from stoppable import Driver, assert_whole, the_run
 from test_reliability_together import assert_same_to_rounding, end, start
+from training_outcome import outcome
 
 EXPERIMENT = """\
 name: photographs

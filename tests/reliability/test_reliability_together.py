@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stoppable import ROOT, Driver, Job, outcome, the_run, write_experiment
+from stoppable import ROOT, Driver, Job, the_run, write_experiment
 from torch.distributed import TCPStore
+from training_outcome import outcome
 
 PATIENCE = 240  # seconds for what takes ten
 stores: list[TCPStore] = []  # of launchers that do not end before the tests

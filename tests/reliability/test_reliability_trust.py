@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from stoppable import Driver, outcome, the_run, write_experiment
+from stoppable import Driver, the_run, write_experiment
+from training_outcome import outcome
 
 from resnet_repro.store import Store
 from resnet_repro.training.checkpoint import MAGIC

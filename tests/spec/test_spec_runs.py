@@ -125,7 +125,8 @@ def test_shipped_experiments_say_command_cost_and_section() -> None:
 def test_seeds() -> None:
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("0, 4,7") == (0, 4, 7)
-    for wrong in ("", "0", "-1", "1.5", "a", "1,1", "5,", "١", "1" * 30):
+    assert parse_seeds("5,") == (5,)
+    for wrong in ("", "0", "-1", "1.5", "a", "1,1", ",", "5,,", "١", "1" * 30):
         with pytest.raises(ConfigError):
             parse_seeds(wrong)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from resnet_repro.cli import main
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command printed and how it ended."""
 
     code: int
@@ -21,20 +20,17 @@ class Answer:
     err: str
 
 
-Command = Callable[..., Answer]
-
-
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Command:
+) -> Callable[..., Answer]:
     """Run `resnet-repro ARGUMENTS` with an empty folder as the working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("RESNET_REPRO_RESULTS", "RESNET_REPRO_DATA"):
         monkeypatch.delenv(name, raising=False)
 
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["resnet-repro", *arguments])
+    def call(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["resnet-repro", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
