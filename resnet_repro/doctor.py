@@ -44,6 +44,9 @@ def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
                 f"{backend.precision} arithmetic, {torch.get_num_threads()} threads",
             )
         )
+        if backend.device.type == "cpu" and torch.backends.mps.is_available():
+            text = "an Apple GPU, which auto does not choose; use it with --device mps"
+            checks.append(Check("device", "note", text))
     except ReproError as error:
         checks.append(Check("device", "problem", str(error)))
     versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())

@@ -1,0 +1,54 @@
+"""`doctor` says what a run would meet, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+
+def checks(answer: Any) -> dict[str, list[tuple[str, str]]]:
+    """What was looked at -> (verdict, text) of each finding."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for check in json.loads(answer.out):
+        found.setdefault(check["name"], []).append((check["verdict"], check["text"]))
+    return found
+
+
+def test_an_empty_machine_is_ready(command: Any, tmp_path: Path) -> None:
+    answer = command("doctor", "--device", "cpu", "--json")
+    found = checks(answer)
+    assert answer.code == 0
+    verdict, device = found["device"][0]
+    assert verdict == "ok"
+    assert f"{torch.get_num_threads()} threads" in device
+    assert f"torch {torch.__version__}" in found["versions"][0][1]
+    assert found["cifar10"][0][0] == "note"
+    assert "resnet-repro data prepare cifar10 --download" in found["cifar10"][0][1]
+    assert found["results"][0][0] == "ok"
+    assert not list(tmp_path.iterdir()), "it leaves nothing behind"
+
+
+def test_what_is_in_the_way_is_a_problem(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    answer = command("doctor", "--device", "cuda:99", "--results", "file", "--json")
+    found = checks(answer)
+    assert answer.code == 1
+    assert found["device"][0][0] == "problem"
+    assert "--device cpu" in found["device"][0][1]
+    assert found["results"][0][0] == "problem"
+
+
+def test_the_table_has_a_line_for_each_check(command: Any) -> None:
+    lines = command("doctor", "--device", "cpu").out.splitlines()
+    for name in ("python", "device", "versions", "cifar10", "imagenet", "workers", "results"):
+        assert any(line.startswith(name) for line in lines), name
+
+
+def test_an_apple_gpu_is_pointed_out(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    found = checks(command("doctor", "--device", "cpu", "--json"))
+    assert "--device mps" in dict(found["device"])["note"]
