@@ -98,7 +98,10 @@ class OrderRule(_Rule):
 
 
 class GapRule(_Rule):
-    """The second of the first pair exceeds its first by more than in the second pair."""
+    """The second of the first pair exceeds its first by more than in the second pair.
+
+    And by the margin at least: two networks that learned nothing have no gap that could grow.
+    """
 
     kind: Literal["gap"]
     wider: tuple[str, str]

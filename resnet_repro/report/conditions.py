@@ -45,7 +45,7 @@ def conditions_of(rule: Rule, samples: Samples, changed: Samples) -> list[Condit
         conditions = [_order(low, high, samples, rule.margin) for low, high in rule.pairs]
         return _with_means(rule, conditions, samples)
     if isinstance(rule, GapRule):
-        return [_gap(rule, samples)]
+        return _gap(rule, samples)
     if isinstance(rule, LimitRule):
         return [_limit(network, rule, samples) for network in rule.each]
     if isinstance(rule, BandRule):
@@ -68,9 +68,11 @@ def _with_means(rule: OrderRule, conditions: list[Condition], samples: Samples) 
     return [first, *conditions[1:]]
 
 
-def _gap(rule: GapRule, samples: Samples) -> Condition:
+def _gap(rule: GapRule, samples: Samples) -> list[Condition]:
+    """The wider gap is one, by the margin at least, and it is larger than the narrower one."""
     (wide_low, wide_high), (narrow_low, narrow_high) = rule.wider, rule.narrower
-    wide = contrast([(1, samples[wide_high]), (-1, samples[wide_low])])
+    terms = [(1.0, samples[wide_high]), (-1.0, samples[wide_low])]
+    wide, beyond = contrast(terms), contrast(terms, offset=-rule.margin)
     narrow = contrast([(1, samples[narrow_high]), (-1, samples[narrow_low])])
     growth = contrast(
         [
@@ -85,7 +87,11 @@ def _gap(rule: GapRule, samples: Samples) -> Condition:
         f"{network_title(narrow_high)} minus {network_title(narrow_low)} {narrow.value:+.2f}: "
         f"growth {_signed(growth)}"
     )
-    return Condition(positive(growth, rule.margin), text)
+    least = f"at least {rule.margin:g} predicted of the former"
+    return [
+        Condition(positive(growth, rule.margin), text),
+        Condition(positive(beyond, rule.margin), least),
+    ]
 
 
 def _limit(network: str, rule: LimitRule, samples: Samples) -> Condition:

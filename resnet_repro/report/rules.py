@@ -38,7 +38,7 @@ def rule_in_words(rule: Rule) -> str:
             text = "; ".join(" < ".join(map(network_title, chain)) for chain in rule.chains)
         case GapRule():
             wide, narrow = rule.wider, rule.narrower
-            text = f"{_minus(wide)} > {_minus(narrow)}"
+            text = f"{_minus(wide)} > {_minus(narrow)}, and at least {rule.margin:g}"
         case LimitRule():
             each = " and ".join(map(network_title, rule.each))
             unit = UNITS.get(rule.quantity, "")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from resnet_repro.report.claims import Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, plural, table
-from resnet_repro.report.notes import ERRORS_NOTE, OTHERS_NOTE
+from resnet_repro.report.notes import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE
 from resnet_repro.report.results import network_title
 from resnet_repro.report.views import REDUCED_NOTE
 from resnet_repro.store import StoredRun
@@ -53,6 +53,7 @@ def summary_section(
         header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
         families = {group.family for group in numbers}
         notes = [ERRORS_NOTE]
+        notes += [DIFFERENCE_NOTE] if any(group.faithful for group in numbers) else []
         notes += [OTHERS_NOTE] if "cifar" in families else []
         notes += [REDUCED_NOTE] if "imagenet" in families else []
         lines += ["", *table(header, rows, [3, 4]), "", *bullets(notes)]

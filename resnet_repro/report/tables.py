@@ -194,7 +194,7 @@ def _our_row(paper: Row, cell: Cell, number: int) -> Row:
     test, train = cell.errors("final_test_error"), cell.errors("final_train_error")
     reference = paper.get("paper_error")
     difference = None
-    if test.mean is not None and isinstance(reference, float):
+    if cell.group.faithful and test.mean is not None and isinstance(reference, float):
         difference = test.mean - reference
     every = (*cell.done, *cell.failed, *cell.unfinished)
     group = cell.group

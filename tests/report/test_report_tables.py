@@ -49,6 +49,7 @@ def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> No
     full, reduced = rows_of(table, "resnet-20")
     assert (full["preset"], reduced["preset"]) == ("paper [1]", "short [2]")
     assert reduced["test_error"] == 15.0
+    assert reduced["difference"] is None, "nothing to hold against the paper"
     assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
 
 

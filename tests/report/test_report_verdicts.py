@@ -173,6 +173,15 @@ def test_gap(bench: Bench, lead_at_56: float, word: str) -> None:
     assert f"growth {lead_at_56 - 1:+.2f}" in verdict.numbers
 
 
+def test_networks_that_learned_nothing_have_no_gap_that_grows(bench: Bench) -> None:
+    errors = {"resnet-20": 70.0, "plain-20": 60.0, "resnet-56": 89.9, "plain-56": 90.0}
+    for network, error in errors.items():
+        bench.add(network, error, preset="short")
+    (verdict,) = verdicts(bench, "residual-gain-grows")
+    assert "growth +10.10" in verdict.numbers
+    assert verdict.word == "undecided"
+
+
 def test_responses_need_to_be_measured(bench: Bench) -> None:
     for network, std in {"resnet-20": 0.6, "resnet-56": 0.4}.items():
         bench.add(network, responses=[std, std])
