@@ -1,0 +1,66 @@
+"""The README's numbers are those of the results beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_repro.report.making import make_table
+from resnet_repro.report.tables import Row
+from resnet_repro.spec import load_experiment
+from resnet_repro.store import Store
+
+ROOT = Path(__file__).parents[2]
+README, RESULTS = ROOT / "README.md", ROOT / "results"
+
+pytestmark = pytest.mark.skipif(
+    not (README.exists() and RESULTS.exists()), reason="no README or no results here"
+)
+
+
+def section(title: str) -> list[str]:
+    """The README's lines under a heading."""
+    _, _, rest = README.read_text().partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0].splitlines()
+
+
+def printed_rows() -> dict[str, list[str]]:
+    """First cell -> the other cells, of every row of the tables in "What we measured"."""
+    lines = [line for line in section("What we measured") if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first: rest for first, *rest in cells if first != "network"}
+
+
+def measured_rows(name: str) -> dict[str, Row]:
+    """Title of a network -> its row at the short preset, for those that were measured."""
+    store = Store(RESULTS)
+    runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == "short"]
+    rows = make_table(load_experiment(name), store, runs).rows
+    return {str(row["method"]): row for row in rows if row.get("finished")}
+
+
+def test_every_number_is_that_of_the_results() -> None:
+    expected = {
+        title: [row["ours"], f"{row['train_error']:.2f}", str(row["finished"])]
+        for title, row in measured_rows("fig6").items()
+    }
+    for name in ("table2", "table3"):
+        for title, row in measured_rows(name).items():
+            cells = [row["reduced_top1_text"], f"{row['centre_top1']:.2f}"]
+            expected[title] = [*cells, f"{row['train_error']:.2f}", str(row["finished"])]
+    assert printed_rows() == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["table table6 --preset short", "status table2 --preset short --dataset imagenette"],
+)
+def test_what_a_command_prints_is_what_it_prints(command: Any, line: str) -> None:
+    lines = README.read_text().splitlines()
+    start = lines.index(f"    $ resnet-repro {line}") + 1
+    block = lines[start : lines.index("", start)]
+    assert all(text.startswith("    ") for text in block)
+    answer = command(*line.split(), "--results", RESULTS)
+    assert [text[4:] for text in block] == [text.rstrip() for text in answer.out.splitlines()]
