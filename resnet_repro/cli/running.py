@@ -113,6 +113,7 @@ def run(
         chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
         for name in names
     ]
+    whole = [chosen_experiment(name) for name in names]
     runs = distinct_runs(experiments)
     store = open_store(results)
     folders = choose_dataset(dataset).folders if dataset is not None else {}
@@ -133,7 +134,7 @@ def run(
     start_logging(verbose, quiet)
     raise typer.Exit(
         _run(
-            store, experiments, runs, where, quiet, as_json,
+            store, experiments, whole, runs, where, quiet, as_json,
             data_dir=data_dir, folders=folders, device=device, force=force, fail_fast=fail_fast,
             checkpoint_every=saving, tensorboard=tensorboard,
         )
@@ -178,19 +179,20 @@ def _print_plan(
 def _run(
     store: Store,
     experiments: Sequence[Experiment],
+    whole: Sequence[Experiment],
     runs: Sequence[Run],
     where: Where,
     quiet: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Train, measure, write the CSVs; returns the exit code."""
+    """Train, measure, write the CSVs of the whole experiments; returns the exit code."""
     from resnet_repro.provenance import command_line
     from resnet_repro.stop import StopFlag
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
-            return _finish(store, experiments, {}, stop.reason, quiet, as_json)
+            return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.runner import Options, follow
         from resnet_repro.training import process_group
 
@@ -205,7 +207,7 @@ def _run(
                 return submit(where, store, chosen, runs, as_json, quiet)
             outcomes = _train(store, experiments, runs, where, chosen, stop, processes, quiet)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
-            code = _finish(store, experiments, states, stop.reason, quiet, as_json)
+            code = _finish(store, whole, states, stop.reason, quiet, as_json)
             return processes.broadcast(code)
 
 
@@ -268,7 +270,10 @@ def _exit_code(states: Sequence[str], reason: str | None) -> int:
 
 
 def _write_csv(store: Store, experiment: Experiment) -> Path:
-    """Write an experiment's tidy file from everything that the store has."""
+    """Write an experiment's tidy file from everything that the store has.
+
+    Of all its networks, not only of those that were asked for now: the file would lose the others.
+    """
     if experiment.table and experiment.table.kind == "cost":
         from resnet_repro.costing import cost_csv
 

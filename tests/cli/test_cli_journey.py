@@ -96,7 +96,9 @@ def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) 
     first = json.loads((_runs(tmp_path)[0] / "summary.json").read_text())
     assert first["provenance"]["sessions"] == 1
     assert (tmp_path / "results" / "other.csv").exists()
-    assert (tmp_path / "results" / "mine.csv").exists()
+    whole = (tmp_path / "results" / "mine.csv").read_text()
+    assert command("run", mine, "--networks", "plain-8").code == 0
+    assert (tmp_path / "results" / "mine.csv").read_text() == whole, "the other network's lines"
 
 
 def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from resnet_repro.report.document import write_report
 from resnet_repro.report.figures import drawable_cells, figure_names
+from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec import load_experiment, shipped_experiments
 from resnet_repro.store import Store
 
@@ -41,6 +42,17 @@ def test_every_number_of_the_csvs_names_a_run_that_is_here() -> None:
         with path.open(newline="") as file:
             named = {row["run"] for row in csv.DictReader(file) if "run" in row}
         assert named <= known, path.name
+
+
+@pytest.mark.parametrize("name", shipped_experiments())
+def test_every_csv_is_what_the_results_give(name: str) -> None:
+    """A file that a `run` wrote before the last results came would lack them."""
+    experiment, store = load_experiment(name), Store(RESULTS)
+    path = store.csv_path(name)
+    if (experiment.table and experiment.table.kind == "cost") or not path.exists():
+        pytest.skip("counted from the networks themselves, or nothing was measured")
+    measured = store.all_runs(), store.external_evaluations(), store.ensembles()
+    assert tidy_csv(experiment, *measured) == path.read_text()
 
 
 def test_every_figure_is_one_that_the_results_give() -> None:
