@@ -54,12 +54,15 @@ def gradients_figure(experiment: Experiment, cells: Sequence[Cell], group: Group
 
 
 def measured_afterwards(cells: Sequence[Cell]) -> list[str]:
-    """The networks with runs on which nobody looked while they were trained."""
-    return [
-        network_title(cell.network)
-        for cell in cells
-        if any(row.measured == "afterwards" for run in cell.done for row in run.gradients())
-    ]
+    """`plain-56`, and `plain-20 (1 of 3 seeds)`: what was not observed while it trained."""
+    found = []
+    for cell in cells:
+        measured = [rows for run in cell.done if (rows := run.gradients())]
+        late = sum(any(row.measured == "afterwards" for row in rows) for rows in measured)
+        if late:
+            part = "" if late == len(measured) else f" ({late} of {len(measured)} seeds)"
+            found.append(network_title(cell.network) + part)
+    return found
 
 
 def _forward_std(row: GradientRow) -> float:

@@ -174,6 +174,9 @@ def test_gradients_at_the_start_on_the_way_and_in_the_end(bench: Bench) -> None:
     assert bottom[0].get_yscale() == "log"
     assert "measured at the start and the end only: ResNet-20" in texts(figure)
     assert "not run: plain-56, ResNet-56" in texts(figure)
+    bench.add("resnet-20", gradients=norms, seed=1)
+    noted = texts(figure_of(bench, "gradients"))
+    assert "start and the end only: ResNet-20 (1 of 2 seeds)" in " ".join(noted.split())
 
 
 def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) -> None:
