@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,3 +84,12 @@ def test_the_textbook_has_none_of_our_shortcuts(tmp_path: Path) -> None:
     images = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(loop.network(images), network(images))
     loop.close()
+
+
+def test_json_keeps_networks_and_loader_apart(command: Any) -> None:
+    options = ("--device", "cpu", "--rounds", "1", "--seconds", "0.1", "--no-textbook", "--json")
+    answer = command("bench", "--networks", "resnet-8", *options)
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert [line["network"] for line in found["networks"]] == ["resnet-8"]
+    assert found["loader"] is None

@@ -8,6 +8,7 @@ import pytest
 from made_up_results import Bench
 
 from resnet_repro.errors import StoreError
+from resnet_repro.report.notes import DIFFERENCE_NOTE
 from resnet_repro.report.others import others_table
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.tables import Column, Row, Table, cost_table, error_table
@@ -41,6 +42,7 @@ def test_ours_is_mean_std_count_and_difference_to_the_paper(filled: Bench) -> No
     assert row["train_error"] == 3.5
     assert row["parameters"] == 269_722
     assert row["paper_parameters"] == "0.27M"
+    assert DIFFERENCE_NOTE in table6(filled).notes
     assert row["seeds"] == "2 of 3"
 
 
@@ -51,6 +53,11 @@ def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> No
     assert reduced["test_error"] == 15.0
     assert reduced["difference"] is None, "nothing to hold against the paper"
     assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
+
+
+def test_reduced_results_alone_have_no_note_on_a_difference(bench: Bench) -> None:
+    bench.add("resnet-20", 15.0, 9.0, preset="short", official=False)
+    assert DIFFERENCE_NOTE not in table6(bench).notes
 
 
 def test_one_seed_has_no_std_and_no_best(filled: Bench) -> None:
