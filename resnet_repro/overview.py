@@ -111,9 +111,8 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     if run is not None and state != "done":
         left = estimator.seconds(run, done)
         estimate = estimator.kind(run)
-        if summary and done and state in ("running", "stopped"):
-            left = (summary.iterations - done) * summary.seconds / done
-            estimate = "measured"
+        if summary and summary.seconds_left is not None and state in ("running", "stopped"):
+            left, estimate = summary.seconds_left, "measured"
     problem = stored.problem
     if state == "failed" and summary and summary.failure:
         problem = problem or f"failed: {summary.failure}"

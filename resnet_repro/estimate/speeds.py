@@ -48,7 +48,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
         and stored.run is not None
         and (s := stored.summary) is not None
         and s.images_per_second
-        and s.iteration >= FEWEST_ITERATIONS
+        and s.iteration - s.provenance.first_iteration >= FEWEST_ITERATIONS
     ]
 
 

@@ -227,10 +227,10 @@ class _Watch:
             return
         if before is None or before.provenance.sessions != summary.provenance.sessions:
             self._progress.started(run, summary.iteration)
-        if summary.iteration and summary.seconds:
+        left = summary.seconds_left
+        if left is not None:
             points = self._store.get(run).curve()
             rate = points[-1].lr if points else run.recipe.learning_rate
-            left = (summary.iterations - summary.iteration) * summary.seconds / summary.iteration
             self._progress.advanced(run, summary, rate, left)
         self._shown[run.id] = summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,14 @@ from resnet_repro.report.quantities import evaluation
 from resnet_repro.report.results import network_title
 from resnet_repro.report.views import weights_caption
 from resnet_repro.spec import Views
-from resnet_repro.store import EnsembleResult, ExternalEvaluation, Provenance, StoredRun, Summary
+from resnet_repro.store import (
+    EnsembleResult,
+    ExternalEvaluation,
+    Provenance,
+    Sitting,
+    StoredRun,
+    Summary,
+)
 
 __all__ = [
     "cost_section",
@@ -25,30 +33,41 @@ MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
 
 
 def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
-    """Code, machines, versions and data behind the results, each with its number of runs."""
+    """Code, machines, versions and data behind the results, each with its number of runs.
+
+    A run that several sittings trained, perhaps on several machines, counts with each of them.
+    """
     summaries = [run.summary for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
     origins = [s.provenance for s in summaries]
+    trained = [p.sittings for p in origins]
     starts = sorted(p.started for p in origins)
     ends = sorted(p.ended for p in origins if p.ended)
     lines = ["## Provenance", ""]
     lines += bullets(
         [
             f"Trained between {starts[0]} and {ends[-1] if ends else '(not ended)'} (UTC).",
-            *_counted("Command", (f"`{_without_folders(p.command)}`" for p in origins)),
-            *_counted("Code", (f"{p.code}{_dirt(p.dirty)}" for p in origins)),
-            *_counted(
-                "Hardware",
-                (f"{p.hardware}, {p.device}, {p.precision}, {p.threads} threads" for p in origins),
-            ),
-            *_counted("Versions", (_pairs(p.versions) for p in origins)),
-            *_counted("Processes", (text for p in origins if (text := _processes(p)))),
-            *_counted("Data", (_dataset(p.dataset) for p in origins)),
-            *_counted("Normalisation", (_normalisation(p.normalisation) for p in origins)),
+            *_counted("Command", ({_command(s) for s in run} for run in trained)),
+            *_counted("Code", ({s.code + _dirt(s.dirty) for s in run} for run in trained)),
+            *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
+            *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
+            *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
+            *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
+            *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
         ]
     )
     return lines
+
+
+def _command(sitting: Sitting) -> str:
+    return f"`{_without_folders(sitting.command)}`"
+
+
+def _hardware(sitting: Sitting) -> str:
+    """`AMD EPYC, cpu, bf16, 1 thread`."""
+    threads = plural(sitting.threads, "thread")
+    return ", ".join([sitting.hardware, sitting.device, sitting.precision, threads])
 
 
 def _processes(origin: Provenance) -> str:
@@ -59,11 +78,9 @@ def _processes(origin: Provenance) -> str:
     return ", ".join(parts)
 
 
-def _counted(title: str, texts: Iterable[str]) -> list[str]:
-    """`Code: 0.1.0 (12 runs)` for each different text, in alphabetical order."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        counts[text] = counts.get(text, 0) + 1
+def _counted(title: str, runs: Iterable[Iterable[str]]) -> list[str]:
+    """`Code: 0.1.0 (12 runs)` for each different text of the runs, in alphabetical order."""
+    counts = Counter(text for texts in runs for text in texts)
     return [f"{title}: {text} ({plural(n, 'run')})" for text, n in sorted(counts.items())]
 
 
@@ -115,8 +132,8 @@ def cost_section(runs: Sequence[StoredRun]) -> list[str]:
     hours: dict[str, float] = {}
     for run in runs:
         if run.summary and not run.problem:
-            hardware = run.summary.provenance.hardware
-            hours[hardware] = hours.get(hardware, 0.0) + run.summary.seconds / 3600
+            for hardware, seconds in run.summary.seconds_by_hardware().items():
+                hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
     if not hours:
         return []
     rows = [[hardware, f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]

@@ -96,7 +96,8 @@ def _spent(runs: Sequence[StoredRun]) -> list[str]:
     summaries = [run.summary for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
-    machines = "; ".join(sorted({summary.provenance.hardware for summary in summaries}))
+    sittings = [sitting for summary in summaries for sitting in summary.provenance.sittings]
+    machines = "; ".join(sorted({sitting.hardware for sitting in sittings}))
     hours = sum(summary.seconds for summary in summaries) / 3600
     return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
 

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from resnet_repro.errors import DataError, StoreError
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
-from resnet_repro.store import RunFolder
+from resnet_repro.store import RunFolder, Sitting
 from resnet_repro.training import CheckpointError, Trainer, build_for, unpack
 
-__all__ = ["resume", "trained_weights"]
+__all__ = ["Resumed", "resume", "trained_weights"]
+
+UNKNOWN = Sitting(  # one that a checkpoint says nothing of
+    code="unknown",
+    dirty=None,
+    command="unknown",
+    device="unknown",
+    hardware="unknown",
+    precision="unknown",
+    threads=0,
+    versions={},
+)
+_SITTINGS = TypeAdapter(tuple[Sitting, ...])
+
+
+class Resumed(NamedTuple):
+    """A training that goes on from a checkpoint."""
+
+    trainer: Trainer
+    checkpoint: bytes
+    sittings: tuple[Sitting, ...]  # that trained it so far
 
 
 def resume(
     run: Run, folder: RunFolder, sources: Sources, note: Callable[[str], None]
-) -> tuple[Trainer, bytes] | None:
-    """A trainer that continues from the newest good checkpoint, with that checkpoint.
+) -> Resumed | None:
+    """A trainer that continues from the newest good checkpoint, and where that comes from.
 
     None if there is none; bad ones are put aside then, or when an older one is good.
 
@@ -32,7 +53,9 @@ def resume(
     for path in folder.checkpoints():
         try:
             content = path.read_bytes()
-            found = _continued(run, sources, unpack(content), note), content
+            state = unpack(content)
+            trainer = _continued(run, sources, state, note)
+            found = Resumed(trainer, content, _sittings(state, trainer.iteration))
         except CheckpointError as error:
             note(f"{run.id}: {path.name} is not used: {error}")
             damaged.append(path)
@@ -45,6 +68,15 @@ def resume(
     for path in damaged:
         folder.set_aside(path)
     return found
+
+
+def _sittings(state: dict[str, Any], iteration: int) -> tuple[Sitting, ...]:
+    """What trained the iterations up to a checkpoint's, as far as it says so."""
+    try:
+        sittings = _SITTINGS.validate_python(state.get("sittings"))
+    except ValidationError:
+        sittings = (UNKNOWN,)
+    return tuple(sitting for sitting in sittings if sitting.first_iteration < iteration)
 
 
 def _continued(

@@ -17,11 +17,11 @@ from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.memory import enough_memory
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import resume
-from resnet_repro.runner.session import Session
+from resnet_repro.runner.session import Session, origin_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
-from resnet_repro.store import RunFolder, Store, StoredRun
+from resnet_repro.store import RunFolder, Sitting, Store, StoredRun
 from resnet_repro.training import ALONE, DivergenceError, Processes, Trainer, check_fits
 
 __all__ = ["Runner"]
@@ -142,13 +142,13 @@ class Runner:
             stored.discard_torn_measurements()
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        trainer, checkpoint = resumed or (self._fresh_trainer(run), None)
+        trainer, checkpoint, sittings = resumed or (self._fresh_trainer(run), None, ())
         try:
             self.processes.broadcast(Task(run, trainer.backend.precision, checkpoint))
             if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
                 raise Stopped
             with enough_memory(trainer):
-                return self._sit(trainer, folder)
+                return self._sit(trainer, folder, sittings)
         finally:
             trainer.feed.close()
 
@@ -156,13 +156,17 @@ class Runner:
         backend = self.sources.backend(run.precision)
         return Trainer(run, self.sources.feed(run, backend), backend, self.processes)
 
-    def _sit(self, trainer: Trainer, folder: RunFolder) -> Outcome:
-        """Train until the end or until it is time to stop, and store how far that is."""
+    def _sit(self, trainer: Trainer, folder: RunFolder, sittings: tuple[Sitting, ...]) -> Outcome:
+        """Train until the end or until it is time to stop, and store how far that is.
+
+        `sittings` are those that this one continues.
+        """
         run = trainer.run
-        earlier = self.store.get(run).summary if trainer.iteration else None
+        summary = self.store.get(run).summary if trainer.iteration else None
         observers = self._observers(run, folder)
+        origin = origin_of(trainer, self.options, sittings, summary)
         session = Session(
-            self.options, self.stop, self.progress, folder, trainer, earlier, observers
+            self.options, self.stop, self.progress, folder, trainer, origin, observers
         )
         self.progress.started(run, trainer.iteration)
         session.begin()

@@ -14,10 +14,10 @@ from resnet_repro.observe import Observer
 from resnet_repro.runner.agreement import Agreement
 from resnet_repro.runner.options import Options, Progress
 from resnet_repro.stop import StopFlag
-from resnet_repro.store import CurveRow, Provenance, RunFolder, Summary
+from resnet_repro.store import CurveRow, Provenance, RunFolder, Sitting, Summary
 from resnet_repro.training import Trainer, hardware_name, pack
 
-__all__ = ["Session"]
+__all__ = ["Session", "origin_of"]
 
 HEARTBEAT = 5.0  # seconds between two notes of how far a run is
 
@@ -32,16 +32,17 @@ class Session:
         progress: Progress,
         folder: RunFolder,
         trainer: Trainer,
-        earlier: Summary | None,
+        origin: Provenance,
         observers: Sequence[Observer],
     ) -> None:
-        """`earlier` is the summary of the sittings that this one continues."""
+        """`origin` is what `origin_of` says of the sitting that begins now."""
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
         self.observers = observers
         self.last_checkpoint = self.last_note = time.monotonic()
-        self.provenance = _provenance(trainer, options, earlier)
+        self.training_seconds_before = trainer.training_seconds
+        self.provenance = origin
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
@@ -84,7 +85,8 @@ class Session:
         self._tell(trainer.points[-1].lr)
 
     def _save(self) -> None:
-        self.folder.write_checkpoint(pack(self.trainer.state()))
+        sittings = [sitting.model_dump() for sitting in self.provenance.sittings]
+        self.folder.write_checkpoint(pack({**self.trainer.state(), "sittings": sittings}))
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:
@@ -95,9 +97,7 @@ class Session:
         self.folder.write_summary(self.summary, durable=False)
         self.folder.claim()
         self.last_note = time.monotonic()
-        left = self.run.recipe.iterations - self.trainer.iteration
-        per_iteration = self.trainer.seconds / max(1, self.trainer.iteration)
-        self.progress.advanced(self.run, self.summary, rate, left * per_iteration)
+        self.progress.advanced(self.run, self.summary, rate, self.summary.seconds_left or 0.0)
 
     def _summarize(
         self, state: Literal["running", "stopped", "done", "failed"], failure: str | None = None
@@ -105,9 +105,7 @@ class Session:
         trainer, points = self.trainer, self.trainer.points
         last = points[-1] if points else None
         best = min(points, key=lambda p: p.test_error) if points else None
-        done = trainer.iteration * self.run.recipe.batch_size
-        speed = done / trainer.training_seconds if trainer.training_seconds else None
-        return Summary(
+        summary = Summary(
             id=self.run.id,
             network=self.run.network,
             dataset=self.run.dataset,
@@ -127,15 +125,28 @@ class Session:
             lr_divisions=list(trainer.divisions) if self.run.recipe.plateau else None,
             failure=failure,
             seconds=round(trainer.seconds, 3),
-            images_per_second=round(speed, 1) if speed else None,
             provenance=self.provenance,
         )
+        return summary.model_copy(update={"images_per_second": self._speed(summary)})
+
+    def _speed(self, summary: Summary) -> float | None:
+        """Images per second of training, without tests: of this sitting, if its pace counts."""
+        made, seconds = summary.iteration, self.trainer.training_seconds
+        if summary.pace_counts:
+            made -= self.provenance.first_iteration
+            seconds -= self.training_seconds_before
+        return round(made * self.run.recipe.batch_size / seconds, 1) if seconds else None
 
 
-def _provenance(trainer: Trainer, options: Options, earlier: Summary | None) -> Provenance:
-    """Where the numbers of this sitting come from."""
+def origin_of(
+    trainer: Trainer, options: Options, earlier: tuple[Sitting, ...], summary: Summary | None
+) -> Provenance:
+    """Where the numbers come from: the sitting that begins now and those `earlier` ones.
+
+    `summary` is the last one's; a crash of the machine may have cost it.
+    """
     code, dirty = provenance.code_version()
-    before = earlier.provenance if earlier else None
+    before = summary.provenance if summary else None
     return Provenance(
         code=code,
         dirty=dirty,
@@ -148,8 +159,11 @@ def _provenance(trainer: Trainer, options: Options, earlier: Summary | None) -> 
         dataset=trainer.feed.identity.to_dict(),
         normalisation=trainer.feed.normalisation,
         started=before.started if before else provenance.utc_now(),
-        sessions=before.sessions + 1 if before else 1,
+        sessions=(before.sessions if before else len(earlier)) + 1,
         processes=trainer.processes.count,
+        first_iteration=trainer.iteration,
+        first_second=round(trainer.seconds, 3),
         # None where it was not the same all the time.
         bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
+        earlier=earlier,
     )

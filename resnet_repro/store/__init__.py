@@ -14,6 +14,7 @@ from resnet_repro.store.models import (
     ExternalEvaluation,
     GradientRow,
     Provenance,
+    Sitting,
     State,
     Summary,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "GradientRow",
     "Provenance",
     "RunFolder",
+    "Sitting",
     "State",
     "Store",
     "StoredRun",

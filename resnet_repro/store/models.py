@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from resnet_repro.names import dataset_slug
 from resnet_repro.spec import DatasetName, Views, canonical_network
@@ -19,10 +19,12 @@ __all__ = [
     "ExternalEvaluation",
     "GradientRow",
     "Provenance",
+    "Sitting",
     "State",
     "Summary",
 ]
 
+FEWEST_FOR_PACE = 20  # iterations of a sitting before its speed says something
 FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
@@ -30,6 +32,7 @@ BatchNorm = Literal["running", "average"]
 
 _CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 Count = Annotated[int, Field(ge=0, le=10**15)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=2_000)]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
@@ -76,8 +79,8 @@ class EvaluationRow:
     dataset_sha256: str  # of the data set that was evaluated
 
 
-class Provenance(BaseModel):
-    """Where a number comes from."""
+class Sitting(BaseModel):
+    """What trained a run, from its start or a checkpoint until its end or the next sitting."""
 
     model_config = _CONFIG
 
@@ -89,13 +92,27 @@ class Provenance(BaseModel):
     precision: str  # as resolved: fp32 or bf16
     threads: Count
     versions: dict[str, str]
+    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that trained together
+    first_iteration: Count = 0  # iterations that earlier sittings had made
+    first_second: Seconds = 0.0  # of training, that earlier sittings had spent
+
+
+class Provenance(Sitting):
+    """Where a number comes from: the last sitting, those before it, and the data."""
+
     dataset: dict[str, Any]  # identity: name, official, sha256, source, note
     normalisation: dict[str, Any]  # what was subtracted: kind, sha256, channel averages
     started: str  # UTC
     ended: str | None = None
     sessions: Count = 1  # how many times training was started or resumed
-    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that trained together
     bn_images: Count | None = None  # images that each batch normalisation saw, where recorded
+    earlier: tuple[Sitting, ...] = ()  # of which this training is the continuation, oldest first
+
+    @property
+    def sittings(self) -> tuple[Sitting, ...]:
+        """All that took part in the training, the last one last."""
+        last = Sitting.model_validate(self.model_dump(include=set(Sitting.model_fields)))
+        return (*self.earlier, last)
 
 
 class Summary(BaseModel):
@@ -122,9 +139,47 @@ class Summary(BaseModel):
     warmup_end: Count | None = None
     lr_divisions: list[Count] | None = None  # iterations at which the plateau rule divided the rate
     failure: str | None = None
-    seconds: Annotated[float, Field(ge=0, le=1e12)] = 0.0
-    images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None
+    seconds: Seconds = 0.0  # of training and testing, over all sittings
+    images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None  # see `pace_counts`
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _sittings_follow_each_other(self) -> Self:
+        sittings = self.provenance.sittings
+        iterations = [*(s.first_iteration for s in sittings), self.iteration]
+        seconds = [*(s.first_second for s in sittings), self.seconds]
+        if iterations != sorted(iterations) or seconds != sorted(seconds):
+            raise ValueError("sittings that do not follow each other")
+        return self
+
+    @property
+    def pace_counts(self) -> bool:
+        """Whether the last sitting has been at it for long enough for its speed to mean much.
+
+        Until then the whole training's speed is what is known, though it may be that of another
+        machine.
+        """
+        return self.iteration - self.provenance.first_iteration >= FEWEST_FOR_PACE
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of training and testing, at the pace so far; None before the first iteration."""
+        if not self.iteration:
+            return None
+        first = self.provenance if self.pace_counts else None
+        made = self.iteration - (first.first_iteration if first else 0)
+        spent = self.seconds - (first.first_second if first else 0.0)
+        return (self.iterations - self.iteration) * spent / made
+
+    def seconds_by_hardware(self) -> dict[str, float]:
+        """Of training and testing, on each kind of hardware that took part."""
+        sittings = self.provenance.sittings
+        ends = [*(s.first_second for s in sittings[1:]), self.seconds]
+        spent: dict[str, float] = {}
+        for sitting, end in zip(sittings, ends, strict=True):
+            seconds = end - sitting.first_second
+            spent[sitting.hardware] = spent.get(sitting.hardware, 0.0) + seconds
+        return spent
 
 
 class EnsembleResult(BaseModel):

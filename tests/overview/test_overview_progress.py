@@ -82,6 +82,37 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
     assert not Estimator(elsewhere, "cpu").measured
 
 
+def _continued(summary: Summary, at: int, second: float) -> Summary:
+    """The summary of a run that was begun on another machine and goes on here from `at`."""
+    here = summary.provenance
+    there = here.model_copy(update={"hardware": "another machine"}).sittings
+    origin = here.model_copy(
+        update={"earlier": there, "first_iteration": at, "first_second": second, "sessions": 2}
+    )
+    return summary.model_copy(update={"provenance": origin})
+
+
+def test_time_left_is_told_at_the_pace_of_the_last_sitting() -> None:
+    run = _run()
+    summary = _continued(_summary(run, "running", 1600), 1500, 60.0)  # 100 s for the other 100
+    assert summary.seconds_left == pytest.approx(4800)
+    few = summary.model_copy(update={"iteration": 1510})  # too few to tell
+    assert few.seconds_left == pytest.approx(4890 * 160 / 1510)
+    assert summary.model_copy(update={"iteration": 0}).seconds_left is None
+    assert summary.seconds_by_hardware() == {
+        "another machine": pytest.approx(60),
+        cpu_name(): pytest.approx(100),
+    }
+
+
+def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> None:
+    run = _run()
+    for at, measured in ((6380, False), (100, True)):
+        summary = _continued(_summary(run, "done", 6400), at, 10.0)
+        store = _store(tmp_path / str(at), run, summary)
+        assert Estimator(store, "cpu").measured is measured
+
+
 def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
     run = _run()
     store = _store(tmp_path, run, _summary(run, "running", 1600))

@@ -1,5 +1,6 @@
 """The report on empty, partial and full folders."""
 
+import json
 import re
 from typing import Any
 
@@ -260,6 +261,25 @@ def test_processes_weights_and_ensembles_have_their_provenance(bench: Bench) -> 
     assert "`" + "ab" * 32 + "`: 10-crop top-1 28.10, top-5 9.30" in other
     assert f"members `{run.path.name}`" in other
     assert "/home/" not in text
+
+
+def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
+    folder = bench.add("resnet-20", 8.75)
+    content = json.loads(folder.summary.read_text())
+    origin = content["provenance"]
+    laptop = {"hardware": "A laptop", "device": "cpu", "threads": 1, "dirty": True}
+    shared = ("code", "command", "precision", "versions")
+    origin["earlier"] = [{key: origin[key] for key in shared} | laptop]
+    origin |= {"first_iteration": 100, "first_second": 450.0, "sessions": 2}
+    folder.summary.write_text(json.dumps(content))
+    text = report(bench)
+    assert "Hardware: A laptop, cpu, fp32, 1 thread (1 run)" in text
+    assert "Hardware: NVIDIA H100, cuda, fp32, 4 threads (1 run)" in text
+    assert "with uncommitted changes (1 run)" in text
+    assert "0.50 training hours on A laptop; NVIDIA H100" in text
+    cost = text.partition("## Cost")[2].partition("\n## ")[0]
+    for row in ("| A laptop | 0.12 |", "| NVIDIA H100 | 0.38 |", "| all | 0.50 |"):
+        assert row in re.sub(" +", " ", cost)
 
 
 def test_what_is_trained_but_not_tested_by_ten_crops_is_missing(bench: Bench) -> None:

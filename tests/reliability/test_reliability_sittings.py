@@ -1,0 +1,114 @@
+"""Each sitting of a training is on record: what of a result it trained, with what and where."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stoppable import Driver, the_run, write_experiment
+
+from resnet_repro.report.document import write_report
+from resnet_repro.store import RunFolder, Store, Summary
+from resnet_repro.training import pack, unpack
+
+
+def summary_of(folder: RunFolder) -> Summary:
+    return Summary.model_validate_json(folder.summary.read_text())
+
+
+def stop_after_a_point(driver: Driver, results: Path, *argv: object) -> None:
+    job = driver.start(*argv)
+    job.await_training()
+    job.await_point(results)
+    job.kill(signal.SIGTERM)
+    assert job.wait() == 130
+
+
+def begin(driver: Driver, tmp_path: Path) -> tuple[list[object], RunFolder]:
+    """The command line of a training that has been stopped once, and its folder."""
+    experiment, results = write_experiment(tmp_path, 400, 100), tmp_path / "results"
+    argv = ["run", experiment, "--device", "cpu", "--results", results]
+    stop_after_a_point(driver, results, *argv)
+    return argv, the_run(results)
+
+
+def test_every_sitting_is_named_with_what_it_trained(driver: Driver, tmp_path: Path) -> None:
+    argv, folder = begin(driver, tmp_path)
+    first = summary_of(folder)
+    assert (first.provenance.earlier, first.provenance.first_iteration) == ((), 0)
+    code, job = driver.run(*argv, "--checkpoint-every", "40s")
+    assert code == 0, job.stderr
+    whole = summary_of(folder)
+    (begun,) = whole.provenance.earlier
+    assert begun == first.provenance.sittings[0]
+    assert whole.provenance.first_iteration == first.iteration
+    assert whole.provenance.first_second == first.seconds
+    assert "40s" in whole.provenance.command
+    assert "40s" not in begun.command
+    assert whole.provenance.started == first.provenance.started
+    text = write_report(Store(folder.path.parent.parent), [])
+    for sitting in whole.provenance.sittings:
+        assert sitting.command in text
+
+
+def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> None:
+    """The checkpoint knows it too: a crash of the machine may empty the notes of progress."""
+    argv, folder = begin(driver, tmp_path)
+    first = summary_of(folder)
+    folder.summary.write_bytes(b"")
+    assert driver.run(*argv)[0] == 0
+    whole = summary_of(folder).provenance
+    assert whole.earlier == first.provenance.sittings
+    assert whole.sessions == 2
+
+
+@pytest.mark.parametrize("sittings", [None, "nobody", [{"code": 1}]])
+def test_what_a_checkpoint_does_not_say_is_unknown(
+    driver: Driver, tmp_path: Path, sittings: Any
+) -> None:
+    argv, folder = begin(driver, tmp_path)
+    state = unpack(folder.checkpoint.read_bytes())
+    folder.checkpoint.write_bytes(pack({**state, "sittings": sittings}))
+    assert driver.run(*argv)[0] == 0
+    (begun,) = summary_of(folder).provenance.earlier
+    assert (begun.code, begun.hardware, begun.first_iteration) == ("unknown", "unknown", 0)
+
+
+def test_iterations_that_were_lost_have_no_sitting(driver: Driver, tmp_path: Path) -> None:
+    argv, folder = begin(driver, tmp_path)
+    start = folder.checkpoint.read_bytes()
+    job = driver.start(*argv, "--checkpoint-every", "40s")
+    job.await_training()
+    job.kill(signal.SIGTERM)
+    assert job.wait() == 130
+    folder.checkpoint.write_bytes(start)  # as if the later one had been damaged
+    assert driver.run(*argv)[0] == 0
+    whole = summary_of(folder).provenance
+    assert len(whole.earlier) == 1
+    assert "40s" not in whole.earlier[0].command
+    assert whole.sessions == 3
+
+
+def test_speed_is_that_of_the_last_sitting(driver: Driver, tmp_path: Path) -> None:
+    argv, folder = begin(driver, tmp_path)
+    state = unpack(folder.checkpoint.read_bytes())
+    for row in state["points"]:
+        row["seconds"] = 1e6
+    slow = {**state, "seconds": 1e6, "training_seconds": 1e6}  # as on a slower machine
+    folder.checkpoint.write_bytes(pack(slow))
+    assert driver.run(*argv)[0] == 0
+    whole = summary_of(folder)
+    assert whole.seconds > 1e6
+    assert (whole.images_per_second or 0) > 10
+
+
+def test_sittings_out_of_order_are_damage(driver: Driver, tmp_path: Path) -> None:
+    _, folder = begin(driver, tmp_path)
+    content = json.loads(folder.summary.read_text())
+    content["provenance"]["first_second"] = content["seconds"] + 1
+    folder.summary.write_text(json.dumps(content))
+    (stored,) = Store(folder.path.parent.parent).all_runs()
+    assert "summary.json is invalid" in (stored.problem or "")
