@@ -9,7 +9,8 @@ most *consistent*, and *contradicted* only if it is missed by more than the rule
 seeds failed, it is at most *consistent* as well: the survivors may be the lucky ones.
 
 Reduced runs say nothing about the paper's protocol: they are *consistent* if they show the trend,
-otherwise *undecided*; claims about a number are left alone. Other changes to the protocol count
+otherwise *undecided*, and marked if they clearly show the opposite; claims about a number are left
+alone. Other changes to the protocol count
 the same.
 """
 
@@ -43,6 +44,7 @@ class Verdict:
     numbers: str  # the evidence, or why there is none
     runs: tuple[str, ...] = ()  # ids of the runs behind it
     missing: tuple[str, ...] = ()  # networks that would have to be run
+    opposed: bool = False  # whether a condition of the rule is clearly missed
 
     @property
     def trend_only(self) -> bool:
@@ -51,8 +53,10 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word, marked where it speaks of a trend only."""
-        return f"{self.word} (trend)" if self.trend_only else self.word
+        """The word, marked where it speaks of a trend only, and where that is the opposite."""
+        if not self.trend_only:
+            return self.word
+        return f"{self.word} (opposite trend)" if self.opposed else f"{self.word} (trend)"
 
 
 def evaluate(claims: Iterable[Claim], runs: Sequence[StoredRun]) -> list[Verdict]:
@@ -116,7 +120,8 @@ def _judge_group(claim: Claim, group: Group, cells: Sequence[Cell]) -> Verdict:
     word = _word(conditions, group, any(cell.failed for cell in used))
     behind = [run for cell in used for run in cell.done]
     ids = tuple(run.id for run in behind if measure(claim.rule.quantity, run) is not None)
-    return Verdict(claim, word, group, _numbers(conditions, group, used), ids)
+    opposed = any(condition.outcome == "contradicted" for condition in conditions)
+    return Verdict(claim, word, group, _numbers(conditions, used), ids, opposed=opposed)
 
 
 def _samples(quantity: Quantity, cells: Cells) -> dict[str, Sample]:
@@ -144,12 +149,9 @@ def _lacking(missing: Sequence[str], members: Cells) -> str:
     return f"lacks {', '.join(texts)}"
 
 
-def _numbers(conditions: Sequence[Condition], group: Group, used: Sequence[Cell]) -> str:
+def _numbers(conditions: Sequence[Condition], used: Sequence[Cell]) -> str:
     text = "; ".join(condition.text for condition in conditions)
     failed = [f"{network_title(c.network)} ({len(c.failed)})" for c in used if c.failed]
     if failed:
         text += f"; failed seeds left out: {', '.join(failed)}"
-    if not group.faithful:
-        opposed = any(condition.outcome == "contradicted" for condition in conditions)
-        text += "; the trend here is opposite" if opposed else "; trend only"
     return text

@@ -21,8 +21,9 @@ LEGEND = (
     "*confirmed*: several seeds, and the 95% interval over them lies where the claim predicts; "
     "*consistent*: the numbers agree, but there is one seed only, the interval is too wide, seeds "
     "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
-    "clearly disagree; *contradicted*: they clearly disagree. The rules were written down before "
-    "the results (`resnet_repro/paper/claims_*.yaml`) and stand with the numbers below."
+    "clearly disagree, or they clearly disagree with a protocol that is not the paper's (*opposite "
+    "trend*); *contradicted*: they clearly disagree. The rules were written down before the "
+    "results (`resnet_repro/paper/claims_*.yaml`) and stand with the numbers below."
 )
 
 
@@ -65,14 +66,20 @@ def _faithful(numbers: Numbers) -> list[Group]:
 
 
 def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
-    """`**Claims of the paper**: 18 of 31 judged: 14 confirmed, 4 consistent.`"""
+    """`**Claims of the paper**: 18 of 31 judged: 14 confirmed, 4 consistent.`
+
+    How many of these are trends only, and how many of those the opposite, stands behind it.
+    """
     counts = Counter(verdict.word for verdict in verdicts)
     judged = sum(counts[word] for word in WORDS)
     if not judged:
         return f"**Claims of the paper**: none of {len(verdicts)} judged yet."
     trends = sum(verdict.trend_only for verdict in verdicts)
     texts = [f"{counts[word]} {word}" for word in WORDS if counts[word]]
-    note = f" ({'all' if trends == judged else trends} on a trend only)" if trends else ""
+    notes = [f"{'all' if trends == judged else trends} on a trend only"] if trends else []
+    opposed = sum(verdict.trend_only and verdict.opposed for verdict in verdicts)
+    notes += [f"opposite for {opposed}"] if opposed else []
+    note = f" ({', '.join(notes)})" if notes else ""
     return f"**Claims of the paper**: {judged} of {len(verdicts)} judged: {', '.join(texts)}{note}."
 
 
