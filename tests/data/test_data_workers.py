@@ -103,8 +103,9 @@ def test_workers_end_when_the_main_process_is_killed() -> None:
 
 
 INTERRUPTED = """
-import time
+import signal, time
 from resnet_repro.data.workers import Workers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 with Workers(2) as pool:
     pool.collect([pool.submit(len) for _ in range(4)])
     print("ready", flush=True)
