@@ -10,8 +10,7 @@ seeds failed, it is at most *consistent* as well: the survivors may be the lucky
 
 Reduced runs say nothing about the paper's protocol: they are *consistent* if they show the trend,
 otherwise *undecided*, and marked if they clearly show the opposite; claims about a number are left
-alone. Other changes to the protocol count
-the same.
+alone. Other changes to the protocol count the same.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def resume(
             content = path.read_bytes()
             state = unpack(content)
             trainer = _continued(run, sources, state, note)
-            found = Resumed(trainer, content, _sittings(state, trainer.iteration))
+            found = Resumed(trainer, content, _sittings(state.get("sittings"), trainer))
         except CheckpointError as error:
             note(f"{run.id}: {path.name} is not used: {error}")
             damaged.append(path)
@@ -70,13 +70,19 @@ def resume(
     return found
 
 
-def _sittings(state: dict[str, Any], iteration: int) -> tuple[Sitting, ...]:
+def _sittings(stated: object, trainer: Trainer) -> tuple[Sitting, ...]:
     """What trained the iterations up to a checkpoint's, as far as it says so."""
+    if not trainer.iteration:
+        return ()
     try:
-        sittings = _SITTINGS.validate_python(state.get("sittings"))
+        sittings = _SITTINGS.validate_python(stated)
     except ValidationError:
-        sittings = (UNKNOWN,)
-    return tuple(sitting for sitting in sittings if sitting.first_iteration < iteration)
+        return (UNKNOWN,)
+    useful = tuple(sitting for sitting in sittings if sitting.first_iteration < trainer.iteration)
+    starts = [(sitting.first_iteration, sitting.first_second) for sitting in useful]
+    seconds = [0.0, *(second for _, second in starts), trainer.seconds]
+    whole = starts[:1] == [(0, 0.0)] and starts == sorted(starts) and seconds == sorted(seconds)
+    return useful if whole else (UNKNOWN,)
 
 
 def _continued(

@@ -65,7 +65,29 @@ def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> N
     assert whole.sessions == 2
 
 
-@pytest.mark.parametrize("sittings", [None, "nobody", [{"code": 1}]])
+SOMEBODY: dict[str, Any] = {
+    "code": "0",
+    "dirty": False,
+    "command": "resnet-repro run",
+    "device": "cpu",
+    "hardware": "none",
+    "precision": "fp32",
+    "threads": 1,
+    "versions": {},
+}
+
+
+@pytest.mark.parametrize(
+    "sittings",
+    [
+        None,
+        "nobody",
+        [],
+        [{"code": 1}],
+        [{**SOMEBODY, "first_iteration": 1}],
+        [SOMEBODY, {**SOMEBODY, "first_iteration": 1, "first_second": 1e9}],
+    ],
+)
 def test_what_a_checkpoint_does_not_say_is_unknown(
     driver: Driver, tmp_path: Path, sittings: Any
 ) -> None:
