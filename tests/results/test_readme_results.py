@@ -53,6 +53,15 @@ def test_every_number_is_that_of_the_results() -> None:
     assert printed_rows() == expected
 
 
+def test_errors_at_several_scales_are_those_of_the_results() -> None:
+    text = " ".join(section("What we measured"))
+    rows = measured_rows("table4")
+    b, c = (rows[f"ResNet-34 {option}"]["reduced_top1_text"] for option in "BC")
+    assert f"B and C have {b} and {c}" in text
+    (ensemble,) = Store(RESULTS).ensembles()
+    assert f"together (`table5`) have {ensemble.top1_error:.2f}" in text
+
+
 @pytest.mark.parametrize(
     "line",
     ["table table6 --preset short", "status table2 --preset short --dataset imagenette"],
