@@ -204,6 +204,7 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
                 "arrowstyle": "-",
                 "color": colour_of(network),
                 "linewidth": 0.5,
+                "relpos": (0, 0.5),  # from the name's left edge, not across it
                 "shrinkA": 0,
                 "shrinkB": 1,
             },
