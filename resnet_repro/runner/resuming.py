@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from resnet_repro.errors import DataError, StoreError
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
-from resnet_repro.store import RunFolder, Sitting
+from resnet_repro.store import RunFolder, Sitting, follow_each_other
 from resnet_repro.training import CheckpointError, Trainer, build_for, unpack
 
 __all__ = ["Resumed", "resume", "trained_weights"]
@@ -79,9 +79,7 @@ def _sittings(stated: object, trainer: Trainer) -> tuple[Sitting, ...]:
     except ValidationError:
         return (UNKNOWN,)
     useful = tuple(sitting for sitting in sittings if sitting.first_iteration < trainer.iteration)
-    starts = [(sitting.first_iteration, sitting.first_second) for sitting in useful]
-    seconds = [0.0, *(second for _, second in starts), trainer.seconds]
-    whole = starts[:1] == [(0, 0.0)] and starts == sorted(starts) and seconds == sorted(seconds)
+    whole = follow_each_other(useful, trainer.iteration, trainer.seconds)
     return useful if whole else (UNKNOWN,)
 
 

@@ -17,6 +17,7 @@ from resnet_repro.store.models import (
     Sitting,
     State,
     Summary,
+    follow_each_other,
 )
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
@@ -37,4 +38,5 @@ __all__ = [
     "StoredRun",
     "Summary",
     "csv_text",
+    "follow_each_other",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,7 @@ __all__ = [
     "Sitting",
     "State",
     "Summary",
+    "follow_each_other",
 ]
 
 FEWEST_FOR_PACE = 20  # iterations of a sitting before its speed says something
@@ -97,6 +99,14 @@ class Sitting(BaseModel):
     first_second: Seconds = 0.0  # of training, that earlier sittings had spent
 
 
+def follow_each_other(sittings: Sequence[Sitting], iteration: int, seconds: float) -> bool:
+    """Whether sittings, oldest first, can have trained from the start up to an iteration."""
+    iterations = [*(sitting.first_iteration for sitting in sittings), iteration]
+    times = [*(sitting.first_second for sitting in sittings), seconds]
+    begun = bool(sittings) and iterations[0] == times[0] == 0
+    return begun and iterations == sorted(iterations) and times == sorted(times)
+
+
 class Provenance(Sitting):
     """Where a number comes from: the last sitting, those before it, and the data."""
 
@@ -145,10 +155,7 @@ class Summary(BaseModel):
 
     @model_validator(mode="after")
     def _sittings_follow_each_other(self) -> Self:
-        sittings = self.provenance.sittings
-        iterations = [*(s.first_iteration for s in sittings), self.iteration]
-        seconds = [*(s.first_second for s in sittings), self.seconds]
-        if iterations != sorted(iterations) or seconds != sorted(seconds):
+        if not follow_each_other(self.provenance.sittings, self.iteration, self.seconds):
             raise ValueError("sittings that do not follow each other")
         return self
 
