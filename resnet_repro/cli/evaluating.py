@@ -135,6 +135,7 @@ def _options(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Options]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
+    from resnet_repro.provenance import command_line
     from resnet_repro.stop import StopFlag
 
     def tell(text: str) -> None:
@@ -147,7 +148,15 @@ def _options(
 
         asked: Any = views
         try:
-            yield Options(data_dir, asked, device, precision, lambda: stop.reason is not None, tell)
+            yield Options(
+                data_dir=data_dir,
+                views=asked,
+                command=command_line(sys.argv[1:]),
+                device=device,
+                precision=precision,
+                should_stop=lambda: stop.reason is not None,
+                tell=tell,
+            )
         except EvaluationStopped:
             typer.echo("resnet-repro: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -172,7 +181,6 @@ def _evaluate_file(
     from resnet_repro.evaluation import evaluate_weights, record
     from resnet_repro.names import choose_dataset
     from resnet_repro.networks.weights import read_weights
-    from resnet_repro.provenance import command_line
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
@@ -181,7 +189,7 @@ def _evaluate_file(
     outcome = evaluate_weights(weights, network, chosen, expected, options)
     if record_in is None:
         return outcome
-    return record(record_in, outcome, weights, chosen.name, command_line(sys.argv[1:]))
+    return record(record_in, outcome, weights, chosen.name, options.command)
 
 
 def _check_run(found: StoredRun, network: str | None, for_files: dict[str, object]) -> None:

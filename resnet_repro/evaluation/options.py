@@ -22,6 +22,7 @@ class Options:
 
     data_dir: Path
     views: Sequence[Views]
+    command: str  # as typed, for the record
     device: str = "auto"
     precision: str | None = None  # None: as the run was trained; auto for somebody else's weights
     should_stop: Callable[[], bool] = lambda: False

@@ -11,6 +11,7 @@ from resnet_repro.errors import ConfigError, DataError, StoreError
 from resnet_repro.evaluation.options import Options
 from resnet_repro.evaluation.outcome import Outcome, explained, row_of
 from resnet_repro.names import DatasetChoice
+from resnet_repro.origin import origin_here
 from resnet_repro.spec import Run, Views
 from resnet_repro.store import BatchNorm, EvaluationRow, StoredRun
 from resnet_repro.training import (
@@ -68,7 +69,7 @@ def evaluate_run(
             bn: BatchNorm = "average" if averaged else "running"
             rows.append(row_of(views, found, labels, bn, dataset.identity))
             if not unstored:
-                stored.folder.write_evaluations(rows[-1:])
+                stored.folder.write_evaluations(rows[-1:], origin_here(backend, options.command))
     return Outcome(
         network=run.network,
         what=run.id,

@@ -99,6 +99,7 @@ def _checked(run: StoredRun) -> StoredRun:
         "responses.csv": run.responses,
         "gradients.csv": run.gradients,
         "evaluations.csv": run.evaluations,
+        "measurements.json": run.origins,
     }
     for name, read in reads.items():
         try:

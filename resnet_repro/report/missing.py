@@ -12,18 +12,11 @@ from resnet_repro.report.claims import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
-from resnet_repro.report.results import network_title
+from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
 from resnet_repro.spec import CostTable, Experiment, Measurement, Run
 from resnet_repro.store import EnsembleResult, Store, StoredRun
 
 __all__ = ["Gap", "gaps_of", "missing_section"]
-
-MEASURED: dict[Measurement, str] = {
-    "responses": "layer responses",
-    "gradients": "signals and gradients",
-    "10-crop": "10-crop errors",
-    "multi-scale": "multi-scale errors",
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
     for measurement in experiment.measure:
         without = [run for run in needed if not _measured(finished[run.id], measurement)]
         if without:
-            text = f"{MEASURED[measurement]} of {_by_network(without)}"
+            text = f"{MEASUREMENT_TITLES[measurement]} of {_by_network(without)}"
             gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
     return gaps
 

@@ -10,14 +10,15 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, plural, table
 from resnet_repro.report.protocol import as_text
 from resnet_repro.report.quantities import evaluation
-from resnet_repro.report.results import network_title
+from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
 from resnet_repro.report.views import weights_caption
 from resnet_repro.spec import Views
 from resnet_repro.store import (
     EnsembleResult,
     ExternalEvaluation,
+    Measured,
+    Origin,
     Provenance,
-    Sitting,
     StoredRun,
     Summary,
 )
@@ -55,19 +56,39 @@ def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
             *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
             *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
             *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
+            *_counted("Measured after training", (_measured(run) for run in runs)),
         ]
     )
     return lines
 
 
-def _command(sitting: Sitting) -> str:
-    return f"`{_without_folders(sitting.command)}`"
+def _measured(run: StoredRun) -> set[str]:
+    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread, ...` for each measurement."""
+    if run.problem:
+        return set()
+    origins = run.origins()
+    there: list[Measured] = [row.views for row in run.evaluations()]
+    there += ["responses"] if run.responses() else []
+    there += ["gradients"] if any(r.measured == "afterwards" for r in run.gradients()) else []
+    return {
+        f"{MEASUREMENT_TITLES[what]} by "
+        + (_made_by(origins[what]) if what in origins else "unrecorded code")
+        for what in there
+    }
 
 
-def _hardware(sitting: Sitting) -> str:
+def _made_by(origin: Origin) -> str:
+    return f"{origin.code}{_dirt(origin.dirty)}, {_hardware(origin)}, {_command(origin)}"
+
+
+def _command(origin: Origin) -> str:
+    return f"`{_without_folders(origin.command)}`"
+
+
+def _hardware(origin: Origin) -> str:
     """`AMD EPYC, cpu, bf16, 1 thread`."""
-    threads = plural(sitting.threads, "thread")
-    return ", ".join([sitting.hardware, sitting.device, sitting.precision, threads])
+    threads = plural(origin.threads, "thread")
+    return ", ".join([origin.hardware, origin.device, origin.precision, threads])
 
 
 def _processes(origin: Provenance) -> str:

@@ -10,9 +10,26 @@ from dataclasses import dataclass
 from resnet_repro.names import parse_network
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec import Experiment
-from resnet_repro.store import StoredRun, Summary
+from resnet_repro.store import Measured, StoredRun, Summary
 
-__all__ = ["Cell", "Sample", "collect", "groups_in", "main_group", "network_title", "networks_of"]
+__all__ = [
+    "MEASUREMENT_TITLES",
+    "Cell",
+    "Sample",
+    "collect",
+    "groups_in",
+    "main_group",
+    "network_title",
+    "networks_of",
+]
+
+MEASUREMENT_TITLES: dict[Measured, str] = {
+    "responses": "layer responses",
+    "gradients": "signals and gradients",
+    "centre": "centre-crop errors",
+    "10-crop": "10-crop errors",
+    "multi-scale": "multi-scale errors",
+}
 
 
 @dataclass(frozen=True)

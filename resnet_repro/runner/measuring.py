@@ -14,12 +14,13 @@ from resnet_repro.data import Dataset, PhotoDataset
 from resnet_repro.data.workers import Stopped
 from resnet_repro.errors import DataError
 from resnet_repro.observe import has_events, measure_afterwards, write_events
+from resnet_repro.origin import origin_here
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.resuming import trained_weights
 from resnet_repro.runner.scores import load_subject, read_scores, score_together, write_scores
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Experiment, Run, Views
-from resnet_repro.store import EnsembleResult, EvaluationRow, Store, StoredRun
+from resnet_repro.store import EnsembleResult, EvaluationRow, Origin, Store, StoredRun
 from resnet_repro.training import Subject
 from resnet_repro.training.views import mean_loss, topk_errors
 
@@ -68,7 +69,7 @@ class Measurer:
             rows = measure_responses(
                 subject.network, self._test_inputs(subject), subject.backend.autocast
             )
-            stored.folder.write_responses(rows)
+            stored.folder.write_responses(rows, self._origin(subject))
             return f"responses of {len(rows)} layers measured"
 
         return self._each(runs, lacking, measure)
@@ -82,7 +83,8 @@ class Measurer:
             return not {0, stored.run.recipe.iterations} <= measured
 
         def measure(subject: Subject, stored: StoredRun) -> str:
-            stored.folder.write_gradients(measure_afterwards(subject, stored.gradients()))
+            rows = measure_afterwards(subject, stored.gradients())
+            stored.folder.write_gradients(rows, self._origin(subject))
             return "signals and gradients measured at the start and end"
 
         return self._each(runs, lacking, measure)
@@ -115,7 +117,8 @@ class Measurer:
                 dataset_sha256=identity.sha256,
             )
             write_scores(stored.folder.scores(views), found, identity.sha256)
-            stored.folder.write_evaluations([row])
+            together = self.sources.processes.count
+            stored.folder.write_evaluations([row], self._origin(subject, together))
             return f"{views}: top-1 error {top1:.2f}%, top-5 error {top5:.2f}%"
 
         return self._each(runs, lacking, measure)
@@ -228,6 +231,9 @@ class Measurer:
                 f"{run.id} was trained on another copy of {run.dataset} than the one here"
             )
         return load_subject(run, weights, self.sources.backend(origin.precision), self.sources)
+
+    def _origin(self, subject: Subject, processes: int = 1) -> Origin:
+        return origin_here(subject.backend, self.sources.options.command, processes)
 
     def _test_inputs(self, subject: Subject) -> Iterator[Tensor]:
         """The test part's inputs. Raises Stopped when it is time to stop."""

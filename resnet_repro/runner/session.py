@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
-import torch
-
 from resnet_repro import provenance
 from resnet_repro.observe import Observer
+from resnet_repro.origin import origin_here
 from resnet_repro.runner.agreement import Agreement
 from resnet_repro.runner.options import Options, Progress
 from resnet_repro.stop import StopFlag
 from resnet_repro.store import CurveRow, Provenance, RunFolder, Sitting, Summary
-from resnet_repro.training import Trainer, hardware_name, pack
+from resnet_repro.training import Trainer, pack
 
 __all__ = ["Session", "origin_of"]
 
@@ -145,22 +144,14 @@ def origin_of(
 
     `summary` is the last one's; a crash of the machine may have cost it.
     """
-    code, dirty = provenance.code_version()
+    here = origin_here(trainer.backend, options.command, trainer.processes.count)
     before = summary.provenance if summary else None
     return Provenance(
-        code=code,
-        dirty=dirty,
-        command=options.command,
-        device=trainer.backend.device.type,
-        hardware=hardware_name(trainer.backend.device),
-        precision=trainer.backend.precision,
-        threads=torch.get_num_threads(),
-        versions=provenance.versions(),
+        **here.model_dump(),
         dataset=trainer.feed.identity.to_dict(),
         normalisation=trainer.feed.normalisation,
         started=before.started if before else provenance.utc_now(),
         sessions=(before.sessions if before else len(earlier)) + 1,
-        processes=trainer.processes.count,
         first_iteration=trainer.iteration,
         first_second=round(trainer.seconds, 3),
         # None where it was not the same all the time.

@@ -102,6 +102,7 @@ def _check_measurements(folder: RunFolder, summary: Summary | None) -> None:
         (folder.responses, stored.responses),
         (folder.gradients, stored.gradients),
         (folder.evaluations, stored.evaluations),
+        (folder.origins, stored.origins),
     ):
         try:
             read()

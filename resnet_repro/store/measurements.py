@@ -1,4 +1,4 @@
-"""Reading the CSV files of one run. What was torn is an error, what is not there is empty."""
+"""Reading what was measured of one run. What is torn is an error, what is not there is empty."""
 
 from __future__ import annotations
 
@@ -8,13 +8,30 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from pydantic import TypeAdapter
+
 from resnet_repro.errors import StoreError
 from resnet_repro.spec import Views
 from resnet_repro.store.files import csv_rows, finite, read_text
-from resnet_repro.store.models import BatchNorm, CurveRow, EvaluationRow, GradientRow
+from resnet_repro.store.models import (
+    BatchNorm,
+    CurveRow,
+    EvaluationRow,
+    GradientRow,
+    Measured,
+    MeasurementOrigin,
+)
 
-__all__ = ["read_curve", "read_evaluations", "read_gradients", "read_responses"]
+__all__ = [
+    "ORIGINS",
+    "read_curve",
+    "read_evaluations",
+    "read_gradients",
+    "read_origins",
+    "read_responses",
+]
 
+ORIGINS = TypeAdapter(dict[Measured, MeasurementOrigin])
 Row = TypeVar("Row")
 
 
@@ -56,6 +73,16 @@ def read_evaluations(path: Path) -> list[EvaluationRow]:
     if len({row.views for row in rows}) != len(rows):
         raise StoreError(f"{path}: torn or unreadable, the same views stand twice")
     return rows
+
+
+def read_origins(path: Path) -> dict[Measured, MeasurementOrigin]:
+    """What made each of the measurements, of those where that is on record."""
+    try:
+        return ORIGINS.validate_json(read_text(path))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:  # a ValidationError is a ValueError
+        raise StoreError(f"{path}: torn or unreadable") from error
 
 
 def _curve_row(row: dict[str, str]) -> CurveRow:

@@ -19,6 +19,9 @@ __all__ = [
     "EvaluationRow",
     "ExternalEvaluation",
     "GradientRow",
+    "Measured",
+    "MeasurementOrigin",
+    "Origin",
     "Provenance",
     "Sitting",
     "State",
@@ -31,6 +34,7 @@ FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
 BatchNorm = Literal["running", "average"]
+Measured = Literal["responses", "gradients", "centre", "10-crop", "multi-scale"]
 
 _CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -81,8 +85,8 @@ class EvaluationRow:
     dataset_sha256: str  # of the data set that was evaluated
 
 
-class Sitting(BaseModel):
-    """What trained a run, from its start or a checkpoint until its end or the next sitting."""
+class Origin(BaseModel):
+    """What made a number: code, command, machine."""
 
     model_config = _CONFIG
 
@@ -94,7 +98,18 @@ class Sitting(BaseModel):
     precision: str  # as resolved: fp32 or bf16
     threads: Count
     versions: dict[str, str]
-    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that trained together
+    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that worked together
+
+
+class MeasurementOrigin(Origin):
+    """What measured something on a trained network, and when."""
+
+    measured: Text  # UTC
+
+
+class Sitting(Origin):
+    """What trained a run, from its start or a checkpoint until its end or the next sitting."""
+
     first_iteration: Count = 0  # iterations that earlier sittings had made
     first_second: Seconds = 0.0  # of training, that earlier sittings had spent
 

@@ -7,12 +7,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 from resnet_repro.errors import StoreError
+from resnet_repro.provenance import utc_now
 from resnet_repro.spec import Run, Views
 from resnet_repro.store.files import (
     csv_text,
@@ -23,13 +24,22 @@ from resnet_repro.store.files import (
     unwritable,
     write_atomically,
 )
-from resnet_repro.store.measurements import read_evaluations
-from resnet_repro.store.models import CurveRow, EvaluationRow, GradientRow, Summary
+from resnet_repro.store.measurements import ORIGINS, read_evaluations, read_origins
+from resnet_repro.store.models import (
+    CurveRow,
+    EvaluationRow,
+    GradientRow,
+    Measured,
+    MeasurementOrigin,
+    Origin,
+    Summary,
+)
 
 __all__ = ["RunFolder"]
 
 HEARTBEAT_TIMEOUT = 120.0  # seconds after which a run on another host counts as abandoned
 LONGEST_SILENCE = 3600.0  # the same for a living process here, which may be testing meanwhile
+_ORIGIN = set(Origin.model_fields)
 
 
 class RunFolder:
@@ -43,6 +53,7 @@ class RunFolder:
         self.responses = path / "responses.csv"
         self.gradients = path / "gradients.csv"
         self.evaluations = path / "evaluations.csv"
+        self.origins = path / "measurements.json"  # what made the three before
         self.tensorboard = path / "tensorboard"  # not committed
         self.fresh_checkpoint = path / "checkpoint.new"  # whole, but not in its place yet
         self.checkpoint = path / "checkpoint"
@@ -88,18 +99,23 @@ class RunFolder:
         text = json.dumps(summary.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
 
-    def write_responses(self, rows: Sequence[tuple[int, str, float]]) -> None:
+    def write_responses(self, rows: Sequence[tuple[int, str, float]], origin: Origin) -> None:
         """Record (layer from 1, module name, standard deviation) of each measured layer."""
-        header = ("layer", "module", "std")
-        write_atomically(self.responses, csv_text(header, [(a, b, repr(c)) for a, b, c in rows]))
+        lines = [(layer, module, repr(std)) for layer, module, std in rows]
+        with self._made_by(origin, ["responses"]):
+            write_atomically(self.responses, csv_text(("layer", "module", "std"), lines))
 
-    def write_gradients(self, rows: Sequence[GradientRow]) -> None:
-        """Replace what was measured of signals and gradients by `rows`."""
+    def write_gradients(self, rows: Sequence[GradientRow], origin: Origin | None = None) -> None:
+        """Replace what was measured of signals and gradients by `rows`.
+
+        `origin` is of what was measured after training; the rest is the training's own.
+        """
         names = [f.name for f in fields(GradientRow)]
         lines = [[six_digits(getattr(row, name)) for name in names] for row in rows]
-        write_atomically(self.gradients, csv_text(names, lines))
+        with self._made_by(origin, ["gradients"]) if origin else contextlib.nullcontext():
+            write_atomically(self.gradients, csv_text(names, lines))
 
-    def write_evaluations(self, rows: Sequence[EvaluationRow]) -> None:
+    def write_evaluations(self, rows: Sequence[EvaluationRow], origin: Origin) -> None:
         """Record errors by kind of views; lines about other views stay.
 
         Raises:
@@ -110,7 +126,29 @@ class RunFolder:
         names = [f.name for f in fields(EvaluationRow)]
         ordered = [kept[views] for views in get_args(Views) if views in kept]
         lines = [[exact(getattr(row, name)) for name in names] for row in ordered]
-        write_atomically(self.evaluations, csv_text(names, lines))
+        with self._made_by(origin, [row.views for row in rows]):
+            write_atomically(self.evaluations, csv_text(names, lines))
+
+    @contextlib.contextmanager
+    def _made_by(self, origin: Origin, what: Sequence[Measured]) -> Iterator[None]:
+        """Put on record what made the measurements that are written meanwhile.
+
+        An earlier record goes first: a crash between leaves a number without an origin, and none
+        with another's.
+
+        Raises:
+            StoreError: it cannot be written, or what is there is torn.
+        """
+        known = read_origins(self.origins)
+        others = {name: made for name, made in known.items() if name not in what}
+        if others != known:
+            self._write_origins(others)
+        yield
+        made = MeasurementOrigin(**origin.model_dump(include=_ORIGIN), measured=utc_now())
+        self._write_origins(others | dict.fromkeys(what, made))
+
+    def _write_origins(self, origins: dict[Measured, MeasurementOrigin]) -> None:
+        write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
 
     def scores(self, views: Views) -> Path:
         """Where the scores of every image go, for ensembles: float16 [N, classes]."""
@@ -168,6 +206,7 @@ class RunFolder:
             self.responses,
             self.gradients,
             self.evaluations,
+            self.origins,
             *self.path.glob("scores-*.npz"),
         ):
             self.remove(path)

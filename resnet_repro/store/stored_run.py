@@ -10,9 +10,18 @@ from resnet_repro.store.measurements import (
     read_curve,
     read_evaluations,
     read_gradients,
+    read_origins,
     read_responses,
 )
-from resnet_repro.store.models import CurveRow, EvaluationRow, GradientRow, State, Summary
+from resnet_repro.store.models import (
+    CurveRow,
+    EvaluationRow,
+    GradientRow,
+    Measured,
+    MeasurementOrigin,
+    State,
+    Summary,
+)
 from resnet_repro.store.run_folder import RunFolder
 
 __all__ = ["StoredRun"]
@@ -79,6 +88,10 @@ class StoredRun:
         """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
         return read_evaluations(self.folder.evaluations)
 
+    def origins(self) -> dict[Measured, MeasurementOrigin]:
+        """What made the measurements on the trained network, where that is on record."""
+        return read_origins(self.folder.origins)
+
     def discard_torn_measurements(self) -> None:
         """Remove measurements on the trained network that cannot be read, to be made anew.
 
@@ -89,6 +102,7 @@ class StoredRun:
             (self.folder.responses, self.responses),
             (self.folder.gradients, self.gradients),
             (self.folder.evaluations, self.evaluations),
+            (self.folder.origins, self.origins),
         ):
             try:
                 read()

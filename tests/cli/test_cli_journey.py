@@ -56,6 +56,11 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
         assert provenance["dataset"]["name"] == "synthetic"
         assert provenance["precision"] in ("fp32", "bf16")
         assert "T" in provenance["started"] <= provenance["ended"]
+        made = json.loads((folder / "measurements.json").read_text())["responses"]
+        assert {key: provenance[key] for key in made if key != "measured"} == {
+            key: value for key, value in made.items() if key != "measured"
+        }
+        assert provenance["ended"] <= made["measured"]
 
     again = command("run", mine)
     assert again.code == 0

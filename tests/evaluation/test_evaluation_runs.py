@@ -109,6 +109,10 @@ def test_a_run_on_photographs_is_measured_and_stored(
     rows = rows_of(photographs)
     assert list(rows) == ["centre", "10-crop", "multi-scale"]
     assert rows["multi-scale"] == first["multi-scale"]
+    made = json.loads((photographs / "measurements.json").read_text())
+    assert "--crops 1,multi" in made["centre"]["command"]
+    assert "--crops 10" in made["10-crop"]["command"]
+    assert made["multi-scale"]["hardware"] == summary_of(photographs)["provenance"]["hardware"]
 
 
 def test_every_way_to_name_a_run(command, folder: Path, photographs: Path, tmp_path: Path) -> None:

@@ -17,12 +17,23 @@ from resnet_repro.machine import cpu_name
 from resnet_repro.networks import build_network, count_cost
 from resnet_repro.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec import Choices, Experiment, Run, load_experiment
-from resnet_repro.store import EvaluationRow, Store
+from resnet_repro.store import EvaluationRow, Origin, Store
 
 NETWORKS = (
     *("plain-18", "plain-34", "resnet-18-a", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
     *("resnet-50", "resnet-50-a", "resnet-50-c", "resnet-50-v1.5", "resnet-101", "resnet-152"),
     *("plain-20", "resnet-32", "resnet-32-b", "resnet-32-c", "resnet-110"),
+)
+
+ORIGIN = Origin(
+    code="0.1.0",
+    dirty=False,
+    command="resnet-repro run table2",
+    device="cpu",
+    hardware="a machine",
+    precision="fp32",
+    threads=2,
+    versions={"torch": "2.11.0"},
 )
 
 
@@ -103,7 +114,7 @@ def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> Non
     assert [line.run for line in lines] == [run.id for run in runs], "shared runs once"
     assert {line.views for line in lines} == {("10-crop",)}
     row = EvaluationRow("10-crop", 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
-    store.folder(runs[0]).write_evaluations([row])
+    store.folder(runs[0]).write_evaluations([row], ORIGIN)
     assert len(plan_testing(store, [experiment], "cpu", force=False)) == 3
     assert len(plan_testing(store, [experiment], "cpu", force=True)) == 4
     assert plan_testing(store, [load_experiment("fig1")], "cpu", force=False) == []

@@ -139,7 +139,8 @@ def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:
         [
             EvaluationRow(views, 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
             for views in ("centre", "10-crop")
-        ]
+        ],
+        _summary(run, "done", 6400).provenance,
     )
     header, rows = run_table(list_runs(store, None))
     assert header[-1] == "views"

@@ -254,6 +254,7 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
     (lambda f: f.config.write_text("{"), "config.yaml is torn or unreadable", True),
     (lambda f: f.responses.write_text("layer,std\n1,x\n"), "responses.csv is torn", True),
     (lambda f: f.gradients.write_text("layer\n1\n"), "gradients.csv", True),
+    (lambda f: f.origins.write_text("{"), "measurements.json is torn", True),
 ]
 
 

@@ -103,10 +103,13 @@ class Bench:
                 [
                     EvaluationRow(views, top1, top5, 1.0, 50_000, "average", sha256)
                     for views, (top1, top5) in evaluations.items()
-                ]
+                ],
+                summary.provenance,
             )
         if responses:
-            folder.write_responses([(i, f"m{i}", s) for i, s in enumerate(responses, start=1)])
+            folder.write_responses(
+                [(i, f"m{i}", s) for i, s in enumerate(responses, start=1)], summary.provenance
+            )
         if gradients:
             folder.write_gradients(
                 [
@@ -121,7 +124,8 @@ class Bench:
                     )
                     for iteration, norms in gradients.items()
                     for layer, norm in enumerate(norms, start=1)
-                ]
+                ],
+                summary.provenance if measured == "afterwards" else None,
             )
         return folder
 

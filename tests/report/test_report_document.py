@@ -303,6 +303,25 @@ def test_an_ensemble_is_missing_until_all_of_its_members_are_in_it(bench: Bench)
     assert "| the ensemble |" not in report(bench)
 
 
+def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench) -> None:
+    for seed in (0, 1):
+        bench.add("plain-20", responses=[0.5], seed=seed)
+    older = bench.add("plain-20", responses=[0.5], gradients={0: [1.0]}, seed=2)
+    older.origins.unlink()
+    bench.add("resnet-20", gradients={0: [1.0]}, measured="afterwards")
+    bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
+    made = (
+        "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir data`"
+    )
+    told = [line for line in report(bench).splitlines() if "Measured after training" in line]
+    assert told == [
+        f"- Measured after training: 10-crop errors {made} (1 run)",
+        f"- Measured after training: layer responses {made} (2 runs)",
+        "- Measured after training: layer responses by unrecorded code (1 run)",
+        f"- Measured after training: signals and gradients {made} (1 run)",
+    ]
+
+
 def test_torn_evaluations_set_a_run_aside(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     folder.evaluations.write_text("views,top1_error\nten,x\n")

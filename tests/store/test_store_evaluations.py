@@ -17,14 +17,26 @@ from resnet_repro.store import (
     EnsembleResult,
     EvaluationRow,
     ExternalEvaluation,
+    Origin,
     Provenance,
     RunFolder,
     Store,
     StoredRun,
     Summary,
 )
+from resnet_repro.store.files import write_atomically
 
 ROW = EvaluationRow("10-crop", 25.1, 7.5, 1.0 / 3.0, 50_000, "average", "a" * 64)
+ORIGIN = Origin(
+    code="0.1.0",
+    dirty=False,
+    command="resnet-repro run table2",
+    device="cpu",
+    hardware="a machine",
+    precision="fp32",
+    threads=2,
+    versions={"torch": "2.11.0"},
+)
 MEASURED: dict[str, Any] = {
     "data": {"name": "imagenet", "official": True, "sha256": "0" * 64},
     "code": "0.1.0",
@@ -52,7 +64,7 @@ def stored(folder: RunFolder, run: Run) -> StoredRun:
 
 def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
     assert stored(folder, run).evaluations() == []
-    folder.write_evaluations([ROW])
+    folder.write_evaluations([ROW], ORIGIN)
     assert stored(folder, run).evaluations() == [ROW]
     header = folder.evaluations.read_text().splitlines()[0]
     assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
@@ -62,14 +74,63 @@ def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
 def test_measuring_again_replaces_these_views_and_keeps_the_others(
     folder: RunFolder, run: Run
 ) -> None:
-    folder.write_evaluations([replace(ROW, views="multi-scale"), ROW])
-    folder.write_evaluations([replace(ROW, top1_error=24.0), replace(ROW, views="centre")])
+    folder.write_evaluations([replace(ROW, views="multi-scale"), ROW], ORIGIN)
+    folder.write_evaluations([replace(ROW, top1_error=24.0), replace(ROW, views="centre")], ORIGIN)
     found = stored(folder, run).evaluations()
     assert [(row.views, row.top1_error) for row in found] == [
         ("centre", 25.1),
         ("10-crop", 24.0),
         ("multi-scale", 25.1),
     ]
+
+
+def test_each_measurement_has_on_record_what_made_it(folder: RunFolder, run: Run) -> None:
+    folder.write_evaluations([ROW, replace(ROW, views="centre")], ORIGIN)
+    folder.write_responses([(1, "conv1", 0.5)], ORIGIN.model_copy(update={"processes": 4}))
+    folder.write_gradients([])  # by the training itself, which has its own record
+    later = ORIGIN.model_copy(update={"code": "0.2.0", "dirty": True})
+    folder.write_evaluations([ROW], later)
+    found = stored(folder, run).origins()
+    assert {what: (made.code, made.processes) for what, made in found.items()} == {
+        "centre": ("0.1.0", 1),
+        "10-crop": ("0.2.0", 1),
+        "responses": ("0.1.0", 4),
+    }
+    assert found["10-crop"].measured.endswith("Z")
+    assert found["10-crop"].model_dump(exclude={"measured"}) == later.model_dump()
+    assert folder.origins.name == "measurements.json"
+
+
+def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write_evaluations([ROW, replace(ROW, views="centre")], ORIGIN)
+    written: list[str] = []
+
+    def write_once(path: Path, text: str | bytes) -> None:
+        if path.name in written:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_atomically(path, text)
+
+    monkeypatch.setattr("resnet_repro.store.run_folder.write_atomically", write_once)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write_evaluations([replace(ROW, top1_error=24.0)], ORIGIN)
+    found = stored(folder, run)
+    assert {row.views: row.top1_error for row in found.evaluations()}["10-crop"] == 24.0
+    assert list(found.origins()) == ["centre"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"12-crop": {}}', '{"centre": {"code": "1"}}'])
+def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
+    folder: RunFolder, run: Run, text: str
+) -> None:
+    folder.write_evaluations([ROW], ORIGIN)
+    folder.origins.write_text(text)
+    assert stored(folder, run).problem == "measurements.json is torn or unreadable"
+    stored(folder, run).discard_torn_measurements()
+    assert stored(folder, run).problem is None
+    assert stored(folder, run).evaluations() == [ROW]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +148,7 @@ def test_measuring_again_replaces_these_views_and_keeps_the_others(
 def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
     folder: RunFolder, run: Run, change: tuple[str, str]
 ) -> None:
-    folder.write_evaluations([ROW])
+    folder.write_evaluations([ROW], ORIGIN)
     folder.evaluations.write_text(folder.evaluations.read_text().replace(*change, 1))
     found = stored(folder, run)
     with pytest.raises(StoreError, match=r"evaluations\.csv"):
@@ -99,7 +160,7 @@ def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
 
 
 def test_starting_over_removes_evaluations_and_scores(folder: RunFolder, run: Run) -> None:
-    folder.write_evaluations([ROW])
+    folder.write_evaluations([ROW], ORIGIN)
     assert folder.scores("10-crop").name == "scores-10-crop.npz"
     folder.scores("multi-scale").write_bytes(b"scores")
     folder.clear()
