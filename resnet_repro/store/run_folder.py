@@ -39,7 +39,6 @@ __all__ = ["RunFolder"]
 
 HEARTBEAT_TIMEOUT = 120.0  # seconds after which a run on another host counts as abandoned
 LONGEST_SILENCE = 3600.0  # the same for a living process here, which may be testing meanwhile
-_ORIGIN = set(Origin.model_fields)
 
 
 class RunFolder:
@@ -144,7 +143,7 @@ class RunFolder:
         if others != known:
             self._write_origins(others)
         yield
-        made = MeasurementOrigin(**origin.model_dump(include=_ORIGIN), measured=utc_now())
+        made = MeasurementOrigin(**origin.model_dump(), measured=utc_now())
         self._write_origins(others | dict.fromkeys(what, made))
 
     def _write_origins(self, origins: dict[Measured, MeasurementOrigin]) -> None:
