@@ -12,7 +12,8 @@ A rule speaks of one quantity, measured on every run and averaged over seeds:
                                           moment when it is farthest
 `gradient_spread`                         how far apart the largest and the smallest of these norms
                                           lie, in powers of ten: the median of all moments measured
-                                          after the first iteration
+                                          after the first iteration. These three only of runs that
+                                          were measured at every point of their curve
 `initial_gradient_spread`                 the same at initialisation
 `ten_crop_error`, `multi_scale_error`     percent, top-1, over the data set's val part, from ten
                                           crops or fully convolutional at several scales

@@ -15,7 +15,7 @@ alone. Other changes to the protocol count the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -110,7 +110,8 @@ def _judge_group(claim: Claim, group: Group, cells: Sequence[Cell]) -> Verdict:
     changed_samples = _samples(claim.rule.quantity, changed)
     missing = [network for network in claim.networks if network not in samples]
     if missing:
-        return Verdict(claim, "not run", group, _lacking(missing, members), missing=tuple(missing))
+        reason = f"lacks {', '.join(_lacking(network, members) for network in missing)}"
+        return Verdict(claim, "not run", group, reason, missing=tuple(missing))
     if isinstance(claim.rule, SameRule) and claim.rule.network not in changed_samples:
         reason = f"needs {network_title(claim.rule.network)} with {', '.join(claim.rule.changes)}"
         return Verdict(claim, "not run", group, reason, missing=claim.networks)
@@ -120,7 +121,8 @@ def _judge_group(claim: Claim, group: Group, cells: Sequence[Cell]) -> Verdict:
     behind = [run for cell in used for run in cell.done]
     ids = tuple(run.id for run in behind if measure(claim.rule.quantity, run) is not None)
     opposed = any(condition.outcome == "contradicted" for condition in conditions)
-    return Verdict(claim, word, group, _numbers(conditions, used), ids, opposed=opposed)
+    numbers = "; ".join([*(c.text for c in conditions), *_left_out(used, ids)])
+    return Verdict(claim, word, group, numbers, ids, opposed=opposed)
 
 
 def _samples(quantity: Quantity, cells: Cells) -> dict[str, Sample]:
@@ -138,19 +140,23 @@ def _word(conditions: Sequence[Condition], group: Group, failures: bool) -> Outc
     return word
 
 
-def _lacking(missing: Sequence[str], members: Cells) -> str:
-    """`lacks plain-32, ResNet-56 (2 failed)`."""
-    texts = []
-    for network in missing:
-        cell = members.get(network)
-        state = f" ({len(cell.failed)} failed)" if cell and cell.failed else ""
-        texts.append(network_title(network) + state)
-    return f"lacks {', '.join(texts)}"
+def _lacking(network: str, members: Cells) -> str:
+    """`plain-32`, `ResNet-56 (2 failed)` or `ResNet-20 (3 trained, without this measurement)`."""
+    cell = members.get(network)
+    states = []
+    if cell and cell.done:
+        states.append(f"{len(cell.done)} trained, without this measurement")
+    if cell and cell.failed:
+        states.append(f"{len(cell.failed)} failed")
+    return network_title(network) + (f" ({', '.join(states)})" if states else "")
 
 
-def _numbers(conditions: Sequence[Condition], used: Sequence[Cell]) -> str:
-    text = "; ".join(condition.text for condition in conditions)
-    failed = [f"{network_title(c.network)} ({len(c.failed)})" for c in used if c.failed]
-    if failed:
-        text += f"; failed seeds left out: {', '.join(failed)}"
-    return text
+def _left_out(used: Sequence[Cell], ids: Collection[str]) -> Iterator[str]:
+    """Which seeds are not among those behind the numbers, and why."""
+    failed = {cell.network: len(cell.failed) for cell in used}
+    lacking = {cell.network: sum(run.id not in ids for run in cell.done) for cell in used}
+    reasons = {"failed seeds left out": failed, "seeds without this measurement": lacking}
+    for reason, counts in reasons.items():
+        texts = [f"{network_title(network)} ({n})" for network, n in counts.items() if n]
+        if texts:
+            yield f"{reason}: {', '.join(texts)}"

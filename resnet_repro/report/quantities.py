@@ -81,20 +81,23 @@ def by_iteration(rows: Iterable[GradientRow]) -> dict[int, list[GradientRow]]:
 
 
 def _of_gradients(quantity: Quantity, run: StoredRun) -> float | None:
-    """A number from what was measured from the start of a training to its end."""
+    """A number from what was measured at the start of a training and at every point of its curve.
+
+    What only the start and the end are known of, as where they were measured afterwards, has a
+    number at initialisation alone: its worst moment may lie between.
+    """
     rows = run.gradients()
     moments = by_iteration(rows)
-    last = run.summary.iterations if run.summary else 0
-    if not {0, last} <= moments.keys():
+    if quantity == "initial_gradient_spread":
+        return _spread(moments[0]) if 0 in moments else None
+    points = {row.iteration for row in run.curve()}
+    if not points or not {0, *points} <= moments.keys():
         return None
-    later = [layers for iteration, layers in moments.items() if iteration]
     if quantity == "weakest_signal":
         return min(row.forward_std if math.isfinite(row.forward_std) else 0.0 for row in rows)
     if quantity == "gradient_vanishing":
         return max(_vanishing(layers) for layers in moments.values())
-    if quantity == "initial_gradient_spread":
-        return _spread(moments[0])
-    return median(_spread(layers) for layers in later)
+    return median(_spread(layers) for iteration, layers in moments.items() if iteration)
 
 
 def _vanishing(layers: Sequence[GradientRow]) -> float:

@@ -21,6 +21,7 @@ from resnet_repro.store import (
 )
 
 POINTS = 12  # of a made-up curve
+BETWEEN = -2  # all of them but the last
 
 
 class Bench:
@@ -58,8 +59,9 @@ class Bench:
     ) -> RunFolder:
         """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error.
 
-        `gradients` are norms by layer for some iterations, -1 being the last; `signal` is the
-        weakest layer's. `evaluations` are (top-1, top-5) errors by views.
+        `gradients` are norms by layer for some iterations, -1 being the last and BETWEEN all other
+        points of the curve; `signal` is the weakest layer's. `evaluations` are (top-1, top-5)
+        errors by views.
         """
         base = preset_recipe(preset, network, dataset).model_dump(mode="json")
         run = Run.model_validate(
@@ -111,10 +113,11 @@ class Bench:
                 [(i, f"m{i}", s) for i, s in enumerate(responses, start=1)], summary.provenance
             )
         if gradients:
+            *between, last = _points(run)
             folder.write_gradients(
                 [
                     GradientRow(
-                        iteration=run.recipe.iterations if iteration < 0 else iteration,
+                        iteration=moment,
                         layer=layer,
                         module=f"m{layer}",
                         forward_std=signal if layer == 1 else 1.0,
@@ -123,6 +126,7 @@ class Bench:
                         measured=measured,
                     )
                     for iteration, norms in gradients.items()
+                    for moment in {BETWEEN: between, -1: [last]}.get(iteration, [iteration])
                     for layer, norm in enumerate(norms, start=1)
                 ],
                 summary.provenance if measured == "afterwards" else None,
@@ -200,6 +204,11 @@ def _provenance(dataset: str, official: bool, resolved: str) -> Provenance:
     )
 
 
+def _points(run: Run) -> list[int]:
+    """The iterations of a curve's points."""
+    return [round(index / POINTS * run.recipe.iterations) for index in range(1, POINTS + 1)]
+
+
 def _curve(
     run: Run,
     train: float,
@@ -207,9 +216,8 @@ def _curve(
     points: Callable[[float], tuple[float, float]] | None,
 ) -> list[CurveRow]:
     rows = []
-    for index in range(1, POINTS + 1):
-        part = index / POINTS
+    for step in _points(run):
+        part = step / run.recipe.iterations
         a, b = points(part) if points else (train + 20 * (1 - part), test + 20 * (1 - part))
-        step = round(part * run.recipe.iterations)
         rows.append(CurveRow(step, step * 128 / 50_000, 0.1, a / 40, a, b, part * 1_800))
     return rows

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from made_up_results import Bench
+from made_up_results import BETWEEN, Bench
 
 from resnet_repro.paper import load_claims
 from resnet_repro.report.document import write_report
@@ -49,7 +49,7 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
         depth = int(network.split("-")[1])
         std = 1.0 if network.startswith("plain") else 10 / (depth + 20)
         for seed in range(5 if network == "resnet-110" else 1):
-            norms = {0: [1.0, 2.0], -1: [1.0, 2.0]}
+            norms = {moment: [1.0, 2.0] for moment in (0, BETWEEN, -1)}
             bench.add(network, test, train, seed=seed, responses=[std, std], gradients=norms)
     bench.store.write_csv("table1", "network,parameters,multiply_adds,paper_flops,agrees\n")
     text = report(bench)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from made_up_results import Bench
+from made_up_results import BETWEEN, Bench
 
 from resnet_repro.paper import Claim, load_claims
 from resnet_repro.recipe import Preset
@@ -188,14 +188,15 @@ def test_responses_need_to_be_measured(bench: Bench) -> None:
     for network, std in {"resnet-20": 0.6, "resnet-56": 0.4}.items():
         bench.add(network, responses=[std, std])
     bench.add("resnet-110")
-    assert verdicts(bench, "responses-depth")[0].numbers == "lacks ResNet-110"
+    (verdict,) = verdicts(bench, "responses-depth")
+    assert verdict.numbers == "lacks ResNet-110 (1 trained, without this measurement)"
     bench.add("resnet-110", responses=[0.2, 0.3], seed=1)
     (verdict,) = verdicts(bench, "responses-depth")
     assert verdict.word == "consistent"
     assert len(verdict.runs) == 3  # the unmeasured one is not behind it
 
 
-HEALTHY = {0: [1.0, 3.0, 2.0], 500: [2.0, 2.0, 2.0], -1: [0.5, 0.2, 0.4]}
+HEALTHY = {0: [1.0, 3.0, 2.0], BETWEEN: [2.0, 2.0, 2.0], -1: [0.5, 0.2, 0.4]}
 GRADIENT_CLAIMS = {
     "plain-signals-alive",
     "plain-gradients-alive",
@@ -210,13 +211,14 @@ GRADIENT_CLAIMS = {
         ({}, set()),
         ({0: [900.0, 9.0, 1.0]}, {"plain-gradients-healthy-initially"}),  # grows backward
         ({0: [0.001, 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy-initially"}),
-        ({-1: [0.001, 1.0, 1.0]}, {"plain-gradients-alive"}),  # one moment of two: median is fine
+        ({-1: [0.001, 1.0, 1.0]}, {"plain-gradients-alive"}),  # one moment: the median is fine
         (
-            {500: [900.0, 1.0, 1.0], -1: [900.0, 1.0, 1.0]},
+            {BETWEEN: [900.0, 1.0, 1.0], -1: [900.0, 1.0, 1.0]},
             {"plain-gradients-healthy"},
         ),
-        ({-1: [float("inf"), 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
-        ({-1: [0.0, 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
+        ({-1: [float("inf"), 1.0, 1.0]}, {"plain-gradients-alive"}),
+        ({BETWEEN: [float("inf"), 1, 1]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
+        ({BETWEEN: [0.0, 1.0, 1.0]}, {"plain-gradients-alive", "plain-gradients-healthy"}),
     ],
 )
 def test_gradients(bench: Bench, change: dict[int, list[float]], failing: set[str]) -> None:
@@ -235,10 +237,23 @@ def test_a_silent_layer_is_a_vanished_signal(bench: Bench) -> None:
     assert "plain-56 0.00 (1 seed), predicted at least 0.01" in verdict.numbers
 
 
-def test_gradients_that_were_not_measured_to_the_end_are_not_judged(bench: Bench) -> None:
+@pytest.mark.parametrize("measured", [{0: [1.0, 1.0]}, {0: [900.0, 1.0], -1: [1.0, 1.0]}])
+def test_gradients_that_were_not_measured_all_along_are_judged_at_initialisation_only(
+    bench: Bench, measured: dict[int, list[float]]
+) -> None:
     bench.add("plain-20", gradients=HEALTHY)
-    bench.add("plain-56", gradients={0: [1.0, 1.0]})
-    assert verdicts(bench, "plain-gradients-healthy")[0].numbers == "lacks plain-56"
+    bench.add("plain-56", gradients=measured)
+    for name in GRADIENT_CLAIMS - {"plain-gradients-healthy-initially"}:
+        (verdict,) = verdicts(bench, name)
+        assert verdict.numbers == "lacks plain-56 (1 trained, without this measurement)"
+    (verdict,) = verdicts(bench, "plain-gradients-healthy-initially")
+    assert verdict.word in ("consistent", "contradicted")
+    watched = bench.add("plain-56", gradients=HEALTHY, seed=1)
+    (verdict,) = verdicts(bench, "plain-gradients-healthy")
+    assert verdict.word == "consistent"
+    assert watched.path.name in verdict.runs
+    assert len(verdict.runs) == 2  # not the other seed of plain-56
+    assert verdict.numbers.endswith("; seeds without this measurement: plain-56 (1)")
 
 
 def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:
