@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up_origin import ORIGIN
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.estimate import Estimator, multiply_adds
@@ -17,23 +18,12 @@ from resnet_repro.machine import cpu_name
 from resnet_repro.networks import build_network, count_cost
 from resnet_repro.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec import Choices, Experiment, Run, load_experiment
-from resnet_repro.store import EvaluationRow, Origin, Store
+from resnet_repro.store import EvaluationRow, Store
 
 NETWORKS = (
     *("plain-18", "plain-34", "resnet-18-a", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
     *("resnet-50", "resnet-50-a", "resnet-50-c", "resnet-50-v1.5", "resnet-101", "resnet-152"),
     *("plain-20", "resnet-32", "resnet-32-b", "resnet-32-c", "resnet-110"),
-)
-
-ORIGIN = Origin(
-    code="0.1.0",
-    dirty=False,
-    command="resnet-repro run table2",
-    device="cpu",
-    hardware="a machine",
-    precision="fp32",
-    threads=2,
-    versions={"torch": "2.11.0"},
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_origin import ORIGIN
 
 from resnet_repro.errors import StoreError
 from resnet_repro.recipe import preset_recipe
@@ -17,7 +18,6 @@ from resnet_repro.store import (
     EnsembleResult,
     EvaluationRow,
     ExternalEvaluation,
-    Origin,
     Provenance,
     RunFolder,
     Store,
@@ -27,16 +27,6 @@ from resnet_repro.store import (
 from resnet_repro.store.files import write_atomically
 
 ROW = EvaluationRow("10-crop", 25.1, 7.5, 1.0 / 3.0, 50_000, "average", "a" * 64)
-ORIGIN = Origin(
-    code="0.1.0",
-    dirty=False,
-    command="resnet-repro run table2",
-    device="cpu",
-    hardware="a machine",
-    precision="fp32",
-    threads=2,
-    versions={"torch": "2.11.0"},
-)
 MEASURED: dict[str, Any] = {
     "data": {"name": "imagenet", "official": True, "sha256": "0" * 64},
     "code": "0.1.0",
