@@ -23,7 +23,8 @@ LEGEND = (
     "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
     "clearly disagree, or they clearly disagree with a protocol that is not the paper's (*opposite "
     "trend*); *contradicted*: they clearly disagree. The rules were written down before the "
-    "results (`resnet_repro/paper/claims_*.yaml`) and stand with the numbers below."
+    "results (`resnet_repro/paper/claims_*.yaml`, where what was added later is marked) and stand "
+    "with the numbers below."
 )
 
 
