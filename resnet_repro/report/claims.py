@@ -153,10 +153,10 @@ def _lacking(network: str, members: Cells) -> str:
 
 def _left_out(used: Sequence[Cell], ids: Collection[str]) -> Iterator[str]:
     """Which seeds are not among those behind the numbers, and why."""
-    failed = {cell.network: len(cell.failed) for cell in used}
-    lacking = {cell.network: sum(run.id not in ids for run in cell.done) for cell in used}
+    failed = [len(cell.failed) for cell in used]
+    lacking = [sum(run.id not in ids for run in cell.done) for cell in used]
     reasons = {"failed seeds left out": failed, "seeds without this measurement": lacking}
     for reason, counts in reasons.items():
-        texts = [f"{network_title(network)} ({n})" for network, n in counts.items() if n]
-        if texts:
+        pairs = zip(used, counts, strict=True)
+        if texts := [f"{network_title(cell.network)} ({n})" for cell, n in pairs if n]:
             yield f"{reason}: {', '.join(texts)}"

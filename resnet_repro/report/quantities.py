@@ -37,9 +37,9 @@ def measure(quantity: Quantity, run: StoredRun) -> float | None:
         case "mean_response":
             rows = run.responses()
             return fmean(std for _, _, std in rows) if rows else None
-        case "weakest_signal" | "gradient_vanishing" | "gradient_spread":
-            return _of_gradients(quantity, run)
-        case "initial_gradient_spread":
+        case (
+            "weakest_signal" | "gradient_vanishing" | "gradient_spread" | "initial_gradient_spread"
+        ):
             return _of_gradients(quantity, run)
         case "ten_crop_error":
             return _top1(run, "10-crop")

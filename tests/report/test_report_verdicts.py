@@ -263,6 +263,9 @@ def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:
     (verdict,) = verdicts(bench, "resnet-110-without-warmup")
     assert verdict.word == "consistent"
     assert "difference +0.20" in verdict.numbers
+    bench.add("resnet-110", seed=1, state="failed")
+    (verdict,) = verdicts(bench, "resnet-110-without-warmup")
+    assert "failed seeds left out: ResNet-110 (1)" in verdict.numbers
 
 
 def test_nothing_run_and_imagenet(bench: Bench) -> None:
