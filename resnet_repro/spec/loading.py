@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from resnet_repro.errors import ConfigError, nearest, plain
 from resnet_repro.names import parse_network
+from resnet_repro.paths import user_path
 from resnet_repro.recipe import PRESETS
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
@@ -53,7 +54,7 @@ def load_experiment(
     """
     known = shipped_experiments()
     try:
-        is_file = Path(name).is_file()
+        is_file = user_path(name).is_file()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name in known:
@@ -62,7 +63,7 @@ def load_experiment(
     elif name.endswith((".yaml", ".yml")) or is_file:
         if not is_file:
             raise ConfigError(f"no such file: {name[:200]}")
-        document = read_yaml(Path(name))
+        document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
     return parse_experiment(document, changes, choices)

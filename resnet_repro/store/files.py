@@ -36,7 +36,8 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
     Raises:
         StoreError: disk full, no permission, and so on.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # A lone surrogate, from a file name that is not UTF-8, would make the whole text unwritable.
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
