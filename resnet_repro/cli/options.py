@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.paths import user_path
+from resnet_repro.paths import user_folder
 
 __all__ = [
     "DATA",
@@ -56,13 +56,13 @@ ResultsOption = Annotated[
         "--results",
         help="The results folder.",
         envvar="RESNET_REPRO_RESULTS",
-        callback=user_path,
+        callback=user_folder,
     ),
 ]
 DataDirOption = Annotated[
     Path,
     typer.Option(
-        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=user_path
+        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=user_folder
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -8,7 +8,7 @@ import os
 import select
 import stat
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["prepare_outputs"]
 
@@ -24,7 +24,7 @@ class _Outlet(io.FileIO):
     for standard error, which only tells how the work goes.
     """
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             while (written := super().write(data)) is None:  # it is set not to block, and full
                 select.select([], [self], [])

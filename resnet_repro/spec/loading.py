@@ -66,13 +66,19 @@ def load_experiment(
         document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes, choices)
+    return parse_experiment(document, changes, choices, name)
 
 
 def parse_experiment(
-    document: Document, changes: Iterable[str] = (), choices: Choices | None = None
+    document: Document,
+    changes: Iterable[str] = (),
+    choices: Choices | None = None,
+    source: str | None = None,
 ) -> Experiment:
-    """Validate a parsed file as an experiment, or as one run's configuration; see above."""
+    """Validate a parsed file as an experiment, or as one run's configuration; see above.
+
+    `source` is what the command line calls it.
+    """
     data = document.data
     if not isinstance(data, dict):
         raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
@@ -87,6 +93,8 @@ def parse_experiment(
     for assignment in changes:
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
+    if source is not None:
+        experiment = experiment.loaded_from(source, source in shipped_experiments())
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(

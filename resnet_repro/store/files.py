@@ -16,6 +16,7 @@ from typing import Any
 from resnet_repro.errors import StoreError
 
 __all__ = [
+    "DiskFullError",
     "csv_rows",
     "csv_text",
     "exact",
@@ -28,6 +29,10 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 50_000_000  # bytes; a curve has a hundred per point
+
+
+class DiskFullError(StoreError):
+    """A disk or a quota has no room left."""
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
@@ -59,7 +64,7 @@ def unwritable(path: Path, error: OSError) -> StoreError:
     """The error for the user when a file or folder cannot be written."""
     text = f"cannot write {path}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text += "; free some and run again, it continues from the last checkpoint"
+        return DiskFullError(f"{text}; free some and run again")
     return StoreError(text)
 
 
