@@ -70,6 +70,8 @@ def prepare_outputs() -> None:
                 write_through=stream.write_through,
             )
             setattr(sys, name, wrapped)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _is_plain(stream: io.TextIOWrapper, descriptor: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from resnet_repro.machine import process_rank
+from resnet_repro.provenance import command_line
+from resnet_repro.spec import Choices, load_experiment
 
 RESULTS = Path(__file__).parents[2] / "results"
 CODE = Path(__file__).parents[2]
@@ -85,7 +88,7 @@ def test_a_training_outlives_the_terminal_it_was_started_from(tmp_path: Path) ->
     """EIO on both outputs; SIGHUP is ignored, as after nohup or disown."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "resnet_repro", *TINY, "--seeds", "2"],
+        [sys.executable, "-m", "resnet_repro", *TINY],
         cwd=tmp_path,
         stdin=slave,
         stdout=slave,
@@ -99,7 +102,7 @@ def test_a_training_outlives_the_terminal_it_was_started_from(tmp_path: Path) ->
     assert process.wait(300) == 0
     summaries = list((tmp_path / "results" / "runs").glob("*/summary.json"))
     states = [json.loads(path.read_text(encoding="utf-8"))["state"] for path in summaries]
-    assert states == ["done", "done"]
+    assert states == ["done"]
     assert (tmp_path / "results" / "fig1.csv").is_file()
 
 
@@ -113,19 +116,34 @@ def test_what_an_encoding_lacks_is_replaced(encoding: str, tmp_path: Path) -> No
     assert "????????" in text, "the line below the header"
 
 
-def test_a_results_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
-    name = b"caf\xe9"
+def test_a_results_folder_whose_name_is_not_utf_8(command, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
     try:
-        (tmp_path / os.fsdecode(name)).mkdir()
+        folder.mkdir()
     except OSError:
         pytest.skip("the file system has UTF-8 names only")
-    assert run(tmp_path, *TINY, b"--results=" + name).returncode == 0
-    for command in ("report", "status", "list"):
-        done = run(tmp_path, command, "--results", name)
-        assert (done.returncode, done.stderr) == (0, b"")
-    report = (tmp_path / os.fsdecode(name) / "report.md").read_bytes().decode("utf-8")
-    assert "--results=caf?" in report
-    assert run(tmp_path, "report", "--check", "--results", name).returncode == 0
+    assert command_line(["run", f"--results={folder}"]) == "resnet-repro run --results=caf?"
+    run_folder = next((RESULTS / "runs").glob("plain-20-cifar10-short-s0-*"))
+    copy = folder / "runs" / run_folder.name
+    shutil.copytree(run_folder, copy)
+    summary = json.loads((copy / "summary.json").read_text(encoding="utf-8"))
+    summary["provenance"]["command"] = f"resnet-repro run --results={folder.name}"
+    (copy / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    for arguments in (["report"], ["report", "--check"], ["status"], ["plot", "fig1"]):
+        answer = command(*arguments, "--results", folder)
+        assert (answer.code, answer.err) == (0, "")
+    assert "--results=caf?" in (folder / "report.md").read_bytes().decode("utf-8")
+
+
+def test_a_worker_is_told_of_a_folder_whose_name_is_not_utf_8() -> None:
+    from resnet_repro.launch.messages import TrainOrder, as_line, read_order
+    from resnet_repro.runner import Options
+
+    (run,) = load_experiment("fig1", (), Choices(networks=["plain-20"])).resolve()
+    folder = Path(os.fsdecode(b"caf\xe9"))
+    order = TrainOrder(run=run, results=folder, options=Options(data_dir=folder))
+    assert as_line(order).isascii()
+    assert read_order(as_line(order)) == order
 
 
 def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(
