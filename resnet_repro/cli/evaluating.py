@@ -135,7 +135,7 @@ def _options(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Options]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
-    from resnet_repro.provenance import command_line
+    from resnet_repro.recorded_command import command_line
     from resnet_repro.stop import StopFlag
 
     def tell(text: str) -> None:

@@ -26,7 +26,6 @@ from resnet_repro.cli.launching import (
     WaitOption,
     plan_line,
     submit,
-    without_addresses,
 )
 from resnet_repro.cli.options import (
     DATA,
@@ -187,7 +186,7 @@ def _run(
     **options: Any,
 ) -> int:
     """Train, measure, write the CSVs of the whole experiments; returns the exit code."""
-    from resnet_repro.provenance import command_line
+    from resnet_repro.recorded_command import command_line
     from resnet_repro.stop import StopFlag
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
@@ -196,7 +195,7 @@ def _run(
         from resnet_repro.runner import Options, follow
         from resnet_repro.training import process_group
 
-        command = command_line(without_addresses(sys.argv[1:]))
+        command = command_line(sys.argv[1:])
         watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
         watched_ids = frozenset(run.id for run in watched)
         chosen = Options(command=command, observe_gradients=watched_ids, **options)
