@@ -89,9 +89,7 @@ VALUES: dict[str, Show] = {
     "--launcher": _launcher,
     "--cpus-per-run": _NUMBER,
     "--gpus-per-run": _NUMBER,
-    "--slurm": lambda value: (
-        value if _SLURM.fullmatch(value) else _slurm_name(value) + _NOT_SHOWN
-    ),
+    "--slurm": lambda value: value if _SLURM.fullmatch(value) else _slurm_name(value) + _NOT_SHOWN,
     "--crops": _LIST,
     "--crop": _NUMBER,
     "--input": _WORD,

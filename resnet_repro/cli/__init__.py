@@ -16,6 +16,7 @@ from resnet_repro.cli.data import data_app
 from resnet_repro.cli.running import INTERRUPTED
 from resnet_repro.errors import ReproError
 from resnet_repro.machine import process_rank
+from resnet_repro.plain_text import printable, printable_lines
 
 __all__ = ["app", "main"]
 
@@ -81,11 +82,12 @@ def main() -> None:
     except OSError as error:
         if verbose:
             raise
-        print(f"resnet-repro: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        where = printable(str(error.filename or "output"))
+        print(f"resnet-repro: {where}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
 
 
 def _tell(text: str) -> None:
     """Print a line to stderr; of several processes that train together, only the first does."""
     if not process_rank():
-        print(f"resnet-repro: {text}", file=sys.stderr)
+        print(f"resnet-repro: {printable_lines(text)}", file=sys.stderr)

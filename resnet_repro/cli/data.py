@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_repro.cli.common import choice, print_json, print_table, start_logging
+from resnet_repro.cli.common import choice, print_json, print_table, say, start_logging
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _teller(quiet: bool) -> Callable[[str], None]:
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            say(text, err=True)
 
     return tell
 
@@ -144,7 +144,7 @@ def _print_identity(dataset: Dataset | PhotoDataset) -> None:
         train, test, which = len(dataset.train), len(dataset.test), "validation"
     else:
         train, test, which = len(dataset.train_images), len(dataset.test_images), "test"
-    typer.echo(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
-    typer.echo(f"sha256 {identity.sha256}, {identity.source}")
+    say(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
+    say(f"sha256 {identity.sha256}, {identity.source}")
     if identity.note:
-        typer.echo(identity.note)
+        say(identity.note)

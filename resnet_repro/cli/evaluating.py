@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_repro.cli.common import choice, open_store, print_json, print_table, start_logging
+from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, start_logging
 from resnet_repro.cli.options import (
     DATA,
     RESULTS,
@@ -140,7 +140,7 @@ def _options(
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            say(text, err=True)
 
     with StopFlag() as stop:
         from resnet_repro.evaluation import Options
@@ -207,7 +207,7 @@ def _check_run(found: StoredRun, network: str | None, for_files: dict[str, objec
 
 def _print(outcome: Outcome) -> None:
     images = outcome.rows[0].images
-    typer.echo(
+    say(
         f"{outcome.network}, {outcome.what}: {images:,} validation images of "
         f"{outcome.identity.name}, {outcome.precision}"
     )
@@ -218,8 +218,8 @@ def _print(outcome: Outcome) -> None:
             for row in outcome.rows
         ],
     )
-    typer.echo(f"input: {outcome.input}")
+    say(f"input: {outcome.input}")
     for note in outcome.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     if outcome.stored:
-        typer.echo(f"wrote {outcome.stored}")
+        say(f"wrote {outcome.stored}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_repro.cli.common import choice, open_store, print_json, print_table
+from resnet_repro.cli.common import choice, open_store, print_json, print_table, say
 from resnet_repro.cli.options import (
     DATA,
     RESULTS,
@@ -76,7 +76,7 @@ def bench(
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            say(text, err=True)
 
     measured = [
         measure_network(
@@ -101,7 +101,7 @@ def bench(
         print_json({"networks": networks_measured, "loader": loader.to_dict() if loader else None})
         return
     first = measured[0]
-    typer.echo(
+    say(
         f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
         f"memory {first.memory_gb_per_second:.0f} GB/s"
     )
@@ -110,14 +110,14 @@ def bench(
         [m.cells() for m in measured],
     )
     if loader:
-        typer.echo(
+        say(
             f"loading {loader.dataset} at {loader.crop} pixels with {loader.workers} workers: "
             f"{loader.images_per_second:,.0f} images/s, textbook "
             f"{loader.textbook_images_per_second:,.0f}, ratio {loader.ratio:.2f} "
             f"({loader.ratio_low:.2f} to {loader.ratio_high:.2f})"
         )
     for path in written:
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")
     _print_projection(store)
 
 

@@ -91,11 +91,10 @@ def _start_here(quiet: dict[str, Any]) -> None:
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster, in no file
-        with contextlib.suppress(ImportError, AttributeError):  # Ray before 2.52 knows no tokens
-            from ray._raylet import AuthenticationTokenLoader, Config
-
-            Config.initialize("")  # has read the environment already
-            AuthenticationTokenLoader.instance().reset_cache()
+        loaded: Any = ray._raylet
+        with contextlib.suppress(AttributeError):  # Ray before 2.52 knows no tokens
+            loaded.Config.initialize("")  # has read the environment already
+            loaded.AuthenticationTokenLoader.instance().reset_cache()
     # What Ray does on Windows and macOS: 127.0.0.1 instead of every address of the machine.
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from resnet_repro.errors import StoreError
 from resnet_repro.paper import load_claims
+from resnet_repro.plain_text import printable_lines
 from resnet_repro.report.claims import Verdict, evaluate, main_verdicts
 from resnet_repro.report.experiments import covers, evidence, experiment_section
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets
+from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.missing import gaps_of, missing_section
 from resnet_repro.report.others import others_section
 from resnet_repro.report.protocol import protocol_section
@@ -66,7 +67,7 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
         evaluations_section(store.external_evaluations(), store.ensembles()),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-    return _without_paths(text, store)
+    return _without_paths(printable_lines(text), store)
 
 
 def _elsewhere_section(verdicts: Sequence[Verdict], numbers: Mapping[Group, int]) -> list[str]:
@@ -115,10 +116,10 @@ def _groups(runs: Sequence[StoredRun]) -> list[Group]:
 
 
 def _problems_section(runs: Sequence[StoredRun]) -> list[str]:
-    texts = [f"`{run.id}`: {run.problem}; left out" for run in runs if run.problem]
+    texts = [f"{code(run.id)}: {literal(run.problem)}; left out" for run in runs if run.problem]
     for run in runs:
         if not run.problem and run.state == "failed" and run.summary:
-            texts.append(f"`{run.id}`: failed: {_first_line(run.summary.failure)}")
+            texts.append(f"{code(run.id)}: failed: {literal(_first_line(run.summary.failure))}")
     return ["## Problems", "", *bullets(texts)] if texts else []
 
 

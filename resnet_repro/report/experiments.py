@@ -10,6 +10,7 @@ from resnet_repro.report.claims import Verdict
 from resnet_repro.report.figures import drawable_cells, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.making import make_table
+from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import collect, networks_of
 from resnet_repro.report.rules import rule_in_words
@@ -48,9 +49,9 @@ def experiment_section(
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
         parts.append(["What the runs say of the paper's claims:", "", *evidence(judged, numbers)])
-    lines = [f"## {experiment.reference or experiment.name} (`{experiment.name}`)"]
+    lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
     if experiment.table is None:
-        lines += ["", f"**{experiment.title}**"]
+        lines += ["", f"**{literal(experiment.title)}**"]
     for part in parts:
         if part:
             lines += ["", *part]
@@ -100,7 +101,7 @@ def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) ->
     if names and not shown:
         return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
     pictures = [
-        f"![{experiment.reference or experiment.name}, {group.caption}]({path})"
+        f"![{literal(experiment.reference or experiment.name)}, {literal(group.caption)}]({path})"
         for group, path in shown.items()
     ]
     return "\n\n".join(pictures).splitlines()

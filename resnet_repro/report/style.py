@@ -15,8 +15,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from resnet_repro.names import parse_network
+from resnet_repro.plain_text import printable
 
-__all__ = ["FigureFormat", "colour_of", "marker_of", "save", "styled"]
+__all__ = ["FigureFormat", "colour_of", "label", "marker_of", "save", "styled"]
 
 FigureFormat = Literal["png", "svg", "pdf"]
 
@@ -63,6 +64,11 @@ def styled() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
         yield
+
+
+def label(text: str) -> str:
+    """Text for a figure as it stands: a dollar sign begins no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def colour_of(network: str) -> str:

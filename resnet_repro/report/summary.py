@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from resnet_repro.report.claims import Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets, plural, table
+from resnet_repro.report.markdown import bullets, literal, plural, table
 from resnet_repro.report.notes import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE
 from resnet_repro.report.results import network_title
 from resnet_repro.report.views import REDUCED_NOTE
@@ -105,7 +105,7 @@ def _spent(runs: Sequence[StoredRun]) -> list[str]:
     if not summaries:
         return []
     sittings = [sitting for summary in summaries for sitting in summary.provenance.sittings]
-    machines = "; ".join(sorted({sitting.hardware for sitting in sittings}))
+    machines = "; ".join(sorted({literal(sitting.hardware) for sitting in sittings}))
     hours = sum(summary.seconds for summary in summaries) / 3600
     return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
 
@@ -116,7 +116,7 @@ def _group_row(group: Group, number: int, runs: Sequence[StoredRun]) -> list[str
     networks = sorted({summary.network for summary in members}, key=_by_depth)
     hours = sum(summary.seconds for summary in members) / 3600
     titles = ", ".join(network_title(network) for network in networks)
-    return [f"[{number}]", group.caption, titles, str(len(done)), f"{hours:,.2f}"]
+    return [f"[{number}]", literal(group.caption), titles, str(len(done)), f"{hours:,.2f}"]
 
 
 def _by_depth(network: str) -> tuple[str, int, str]:
