@@ -93,7 +93,8 @@ class QuietProgress:
 
     def line(self, text: str) -> None:
         """Print one line to stderr, as it is."""
-        self.console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
+        plain = Text(printable_lines(text))
+        self.console.print(plain, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Something the user should know."""

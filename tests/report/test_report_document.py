@@ -311,7 +311,7 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
     bench.add("resnet-20", gradients={0: [1.0]}, measured="afterwards")
     bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     made = (
-        "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir data`"
+        "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir ...`"
     )
     told = [line for line in report(bench).splitlines() if "Measured after training" in line]
     assert told == [
