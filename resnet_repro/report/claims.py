@@ -27,10 +27,20 @@ from resnet_repro.report.quantities import measure
 from resnet_repro.report.results import Cell, Sample, collect, groups_in, network_title
 from resnet_repro.store import StoredRun
 
-__all__ = ["Verdict", "VerdictWord", "evaluate", "judge", "main_verdicts"]
+__all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "judge", "main_verdicts"]
 
 VerdictWord = Literal["confirmed", "consistent", "contradicted", "undecided", "not run"]
 Cells = Mapping[str, Cell]
+
+# Before the words, so that they are told apart at a glance, without colours as well.
+MARKS: dict[VerdictWord, str] = {
+    "confirmed": "✓✓",
+    "consistent": "✓",
+    "undecided": "?",
+    "contradicted": "✗",
+    "not run": "–",
+}
+OPPOSITE = "✗?"  # undecided, but the numbers clearly show the opposite at a reduced protocol
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,11 @@ class Verdict:
     def trend_only(self) -> bool:
         """Whether it speaks of a trend at another protocol than the paper's."""
         return self.word != "not run" and self.group is not None and not self.group.faithful
+
+    @property
+    def mark(self) -> str:
+        """The sign that goes before the label."""
+        return OPPOSITE if self.word == "undecided" and self.opposed else MARKS[self.word]
 
     @property
     def label(self) -> str:

@@ -24,7 +24,7 @@ from resnet_repro.report.provenance import (
     provenance_section,
     runs_section,
 )
-from resnet_repro.report.summary import claims_section, summary_section
+from resnet_repro.report.summary import FOUND, claims_section, groups_section, summary_section
 from resnet_repro.spec import CostTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
@@ -35,6 +35,8 @@ ARGUMENT = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
     *("table2", "fig4", "table3", "table4", "table5"),
 )
+
+HEADLINES = ("fig1", "fig6")  # of their figures, the first that is there opens the report
 
 
 def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
@@ -50,10 +52,22 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     numbers = {group: number for number, group in enumerate(_groups(runs), start=1)}
     gaps = [gap for e in experiments for gap in gaps_of(e, store, runs, numbers)]
     owner = _owners(experiments)
-    sections = [summary_section(runs, numbers, main, len(gaps)), claims_section(main, numbers)]
+    told: dict[str, list[str]] = {}
     for experiment in experiments:
         own = [v for v in verdicts if owner.get(v.claim.id) == experiment.name]
-        sections.append(experiment_section(experiment, store, runs, own, numbers))
+        told[experiment.name] = experiment_section(experiment, store, runs, own, numbers)
+    headline = _headline(told)
+    found = claims_section(main, numbers, headline)
+    if found and headline:  # shown once, where one looks first
+        above = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
+        for lines in told.values():
+            lines[:] = [above if line == headline else line for line in lines]
+    sections = [
+        summary_section(runs, numbers, main, len(gaps)),
+        found,
+        groups_section(runs, numbers),
+        *told.values(),
+    ]
     elsewhere = [v for v in verdicts if v.claim.id not in owner]
     sections += [
         _elsewhere_section(elsewhere, numbers),
@@ -68,6 +82,12 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     return _without_paths(printable_lines(text), store)
+
+
+def _headline(told: Mapping[str, Sequence[str]]) -> str | None:
+    """The figure that shows the most, as the section of its experiment has it."""
+    figures = (line for name in HEADLINES for line in told.get(name, ()) if line[:2] == "![")
+    return next(figures, None)
 
 
 def _elsewhere_section(verdicts: Sequence[Verdict], numbers: Mapping[Group, int]) -> list[str]:

@@ -14,6 +14,7 @@ from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import collect, networks_of
 from resnet_repro.report.rules import rule_in_words
+from resnet_repro.report.tables import title_of
 from resnet_repro.spec import CostTable, EnsembleTable, ErrorTable, Experiment, ViewsTable
 from resnet_repro.store import Store, StoredRun
 
@@ -101,7 +102,7 @@ def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) ->
     if names and not shown:
         return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
     pictures = [
-        f"![{literal(experiment.reference or experiment.name)}, {literal(group.caption)}]({path})"
+        f"![{literal(title_of(experiment))}. {literal(group.caption)}]({path})"
         for group, path in shown.items()
     ]
     return "\n\n".join(pictures).splitlines()
@@ -123,4 +124,4 @@ def _verdict(verdict: Verdict, numbers: Numbers) -> str:
     hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
     if len(verdict.runs) > MOST_HASHES:
         hashes = f"all {len(verdict.runs)} of these networks, [listed below](#every-run)"
-    return f"**{verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."
+    return f"**{verdict.mark} {verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."

@@ -11,7 +11,7 @@ __all__ = ["bullets", "cell", "code", "literal", "plural", "table"]
 
 # Our own marks `[1]` stay as they are, and `_` within a word, which means nothing.
 _MARKUP = re.compile(
-    r"(?P<ours>\[\d+\](?![(\[:]))|(?P<html><(?=\S)|&(?=[#\w]))|[\\`*\[\]~$]|(?<!\w)_|_(?!\w)"
+    r"(?P<ours>\[\d+\](?![(\[:]))|(?P<html><(?=\S)|&(?=[#\w]))|[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])"
 )
 
 
