@@ -23,8 +23,9 @@ from resnet_repro.plain_text import printable, printable_lines, spreadsheet_safe
 from resnet_repro.report.document import write_report
 from resnet_repro.report.figures import draw
 from resnet_repro.report.html import as_html
-from resnet_repro.report.latex import escaped
+from resnet_repro.report.latex import escaped, latex_table
 from resnet_repro.report.markdown import bullets, code, literal, table
+from resnet_repro.report.tables import Column, Table
 from resnet_repro.spec import load_experiment, shipped_experiments
 
 NASTY = (
@@ -91,6 +92,13 @@ def test_latex_and_spreadsheets_execute_nothing(text: str) -> None:
     bare = re.sub(r"\\(text[a-z]+\{\}|pm\$|[&%$#_{}])|-\{\}-|\$(\\pm|-)\$", "", shown)
     assert not set(bare) & set("\\&%$#_{}^~"), bare
     assert not spreadsheet_safe(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_a_row_of_latex_is_no_argument_of_the_row_before() -> None:
+    columns = (Column("a", "a", number=False),)
+    made = latex_table(Table("t", columns, ()), columns, [["x"], ["[2pt]"], ["*"]])
+    assert "\n{}[2pt] " in made
+    assert "\n{}* " in made
 
 
 def _poison(value: Any, text: str) -> Any:
