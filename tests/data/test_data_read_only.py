@@ -54,7 +54,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 def cifar10(shared: Path, binary_copy: Path) -> tuple[str, Path]:
     shutil.copytree(binary_copy, shared / binary_copy.name, symlinks=True)
-    return "cifar10", shared
+    return "cifar10", shared / binary_copy.name
 
 
 def imagenette(shared: Path, folder: Path) -> tuple[str, Path]:
@@ -145,3 +145,14 @@ def test_kept_statistics_need_no_lock(
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     again = photo_statistics.statistics(found, sizes, tmp_path, 0)
     np.testing.assert_array_equal(again.mean, kept.mean)
+
+
+@needs_a_folder_to_be_read_only
+def test_a_run_names_the_way_out_as_well(shared: Path, tmp_path: Path, binary_copy: Path) -> None:
+    cifar10(shared, binary_copy)
+    lock(shared)
+    options = ("--preset", "short", "--networks", "plain-20", "--results", tmp_path / "results")
+    code, _, err = run("run", "fig1", *options, "--data-dir", shared)
+    wanted = f"resnet-repro data prepare cifar10 --from '{shared}' --data-dir A_FOLDER_OF_YOURS"
+    assert (code, f"`{wanted}`" in err.splitlines()[-1]) == (3, True), err
+    assert not (tmp_path / "results" / "runs").exists()
