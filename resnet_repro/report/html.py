@@ -139,7 +139,8 @@ def _shape_cell(cell: Token, inline: Token) -> None:
 
 _VERDICT = re.compile(
     rf"(?:^|(?<=[ :]))({'|'.join(map(re.escape, sorted(CLASSES, key=len, reverse=True)))}) "
-    r"(?:\d+ )?(?:confirmed|consistent|undecided|contradicted)(?: \((?:opposite )?trend\))?"
+    r"(?:\d+ )?(?:confirmed|consistent|undecided|contradicted)"
+    r"(?: \((?:(?:opposite )?trend|preset unfit)\))?"
 )
 
 

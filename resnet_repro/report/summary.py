@@ -23,7 +23,8 @@ LEGEND = (
     "claim predicts.",
     f"{MARKS['consistent']} consistent: the numbers agree, but there is one seed only, the "
     "interval is too wide, seeds failed, or the protocol is not the paper's (*trend*).",
-    f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree.",
+    f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree, or the "
+    "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
     f"{OPPOSITE} undecided (opposite trend): they clearly disagree, but the protocol is not the "
     "paper's.",
     f"{MARKS['contradicted']} contradicted: they clearly disagree.",
@@ -49,7 +50,7 @@ def summary_section(
     elif not any(group_of(run) in _faithful(numbers) for run in finished):
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
-            "can be held against the paper's; claims are judged as trends at most.",
+            "can be held against the paper's; claims about training are judged as trends at most.",
             "",
         ]
     texts = [_verdict_counts(verdicts), _run_counts(runs), *_spent(runs)]
@@ -94,8 +95,10 @@ def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
         if counts[mark, word]
     ]
     trends = sum(verdict.trend_only for verdict in judged)
-    every = "all" if trends == len(judged) else trends
-    note = f"; {every} on a trend only" if trends else ""
+    notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
+    unfit = sum(bool(verdict.unfit) for verdict in judged)
+    notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
+    note = f"; {', '.join(notes)}" if notes else ""
     told = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}{note}"
     return f"**Claims of the paper**: {told}."
 

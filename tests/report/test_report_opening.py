@@ -55,8 +55,8 @@ def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Be
     assert all(MARKS[word] == mark for mark, word in verdicts)
     assert "**✓✓ confirmed** on [1]" in text
     summary = text.partition("\n## ")[0]
-    assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? 1 undecided \(opposite trend\)", summary)
-    assert "✗ 1 contradicted" in summary
+    assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? \d+ undecided \(opposite trend\)", summary)
+    assert re.search(r"✗ \d+ contradicted", summary)
     for word, mark in MARKS.items():
         assert f"- {mark} {word}: " in section, "each is explained below the table"
 
