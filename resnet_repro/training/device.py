@@ -54,7 +54,7 @@ def auto_precision(device: torch.device, *, anew: bool = False) -> AutoPrecision
         anew: measure although the machine's answer is kept.
     """
     if not native_bf16(device):
-        return AutoPrecision("fp32", "there are no instructions for bf16 here")
+        return AutoPrecision("fp32", "bf16 is not native here")
     if device.type == "cuda":
         return AutoPrecision("bf16", "native from compute capability 8.0 on (not measured)")
     rates = rates_here(anew=anew)

@@ -88,7 +88,9 @@ def test_bench_measures_both_anew_and_shows_them(
 
 def test_doctor_shows_both(intel: list[int], command: Any) -> None:
     for _ in range(2):
-        checks = {c["name"]: c for c in json.loads(command("doctor", "--device", "cpu", "--json").out)}
+        checks = {
+            c["name"]: c for c in json.loads(command("doctor", "--device", "cpu", "--json").out)
+        }
         assert "362 images/s in bf16 and 1,575 in fp32" in checks["precision"]["text"]
         assert checks["precision"]["text"].startswith("auto is fp32")
         assert "fp32 arithmetic" in checks["device"]["text"]
