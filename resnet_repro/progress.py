@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_repro.durations import format_duration
+from resnet_repro.plain_text import printable, printable_lines
 
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 
@@ -65,7 +66,7 @@ def _facts(summary: _Summary, rate: float, seconds_left: float) -> list[str]:
 
 def _ending(outcome: str, summary: _Summary | None) -> str:
     if outcome == "failed":
-        return f"failed: {summary.failure}" if summary and summary.failure else "failed"
+        return f"failed: {printable(summary.failure)}" if summary and summary.failure else "failed"
     if outcome == "locked":
         return "another process is at work on it"
     if outcome == "stopped" and summary:
@@ -92,7 +93,8 @@ class QuietProgress:
 
     def line(self, text: str) -> None:
         """Print one line to stderr, as it is."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        plain = Text(printable_lines(text))
+        self.console.print(plain, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Something the user should know."""

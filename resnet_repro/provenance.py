@@ -1,4 +1,4 @@
-"""Where a result comes from: code, command, versions. No names or paths of the machine."""
+"""Where a result comes from: code, versions. No names or paths of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resnet_repro import __version__
 
-__all__ = ["code_version", "command_line", "utc_now", "versions"]
+__all__ = ["code_version", "utc_now", "versions"]
 
 
 def utc_now() -> str:
@@ -41,20 +41,6 @@ def _git(root: Path, *arguments: str) -> str:
         check=True,
     )
     return result.stdout
-
-
-def command_line(arguments: list[str]) -> str:
-    """The command as typed, with paths cut down to their last part; names are made UTF-8."""
-    shown = ["resnet-repro"]
-    for argument in arguments:
-        head, sign, value = argument.partition("=")
-        if sign and head.startswith("--") and "/" in value:
-            shown.append(f"{head}={Path(value).name}")
-        elif "/" in argument and not argument.startswith("-"):
-            shown.append(Path(argument).name)
-        else:
-            shown.append(argument)
-    return " ".join(shown).encode("utf-8", "replace").decode("utf-8")
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from resnet_repro.errors import ConfigError, plain
+from resnet_repro.plain_text import printable_lines
 
 __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 
@@ -133,4 +134,10 @@ def write_yaml(data: Any) -> str:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
+    def text(allow_unicode: bool) -> str:
+        return yaml.dump(
+            data, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=100
+        )
+
+    readable = text(True)  # unless that holds what is not to be seen: then all in escapes
+    return readable if readable == printable_lines(readable) else text(False)

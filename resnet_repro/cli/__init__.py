@@ -15,6 +15,7 @@ from resnet_repro.cli.outputs import prepare_outputs
 from resnet_repro.cli.running import INTERRUPTED
 from resnet_repro.errors import ReproError
 from resnet_repro.machine import process_rank
+from resnet_repro.plain_text import printable, printable_lines
 
 __all__ = ["app", "main"]
 
@@ -76,7 +77,8 @@ def main() -> None:
     except OSError as error:
         if verbose:
             raise
-        what = f"{error.filename or 'output'}: {error.strerror}" if error.strerror else str(error)
+        where = printable(str(error.filename or "output"))
+        what = f"{where}: {error.strerror}" if error.strerror else printable(str(error))
         print(f"resnet-repro: {what}", file=sys.stderr)
         sys.exit(1)
 
@@ -84,4 +86,4 @@ def main() -> None:
 def _tell(text: str) -> None:
     """Print a line to stderr; of several processes that train together, only the first does."""
     if not (process_rank() and sys.argv[1:2] == ["run"]):
-        print(f"resnet-repro: {text}", file=sys.stderr)
+        print(f"resnet-repro: {printable_lines(text)}", file=sys.stderr)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from resnet_repro.plain_text import printable, printable_lines
+
 if TYPE_CHECKING:
     from resnet_repro.spec import Experiment, Run
     from resnet_repro.store import Store
@@ -21,6 +23,7 @@ __all__ = [
     "open_store",
     "print_json",
     "print_table",
+    "say",
     "start_logging",
 ]
 
@@ -81,19 +84,25 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
+def say(text: str, err: bool = False) -> None:
+    """Print a line or a few, which may hold foreign names and notes, as they are to be seen."""
+    typer.echo(printable_lines(text), err=err)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns that fold inside a terminal's width, and are as wide as they need to be elsewhere."""
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     with console.capture() as captured:
-        console.print(table, markup=False)
+        console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
 
@@ -102,6 +111,12 @@ def start_logging(verbose: bool, quiet: bool) -> None:
     """Send the log to stderr."""
     import logging
 
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable_lines(super().format(record))
+
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Plain("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("resnet_repro").setLevel(level)

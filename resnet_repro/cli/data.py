@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_repro.cli.common import choice, print_json, print_table, start_logging
+from resnet_repro.cli.common import choice, print_json, print_table, say, start_logging
 from resnet_repro.cli.completing import complete_datasets
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
@@ -64,8 +64,9 @@ def data_prepare(
             "--from",
             help="A copy. CIFAR-10: the python or the binary version, a folder of images "
             "(train/<class>/*, test/<class>/*), or an archive of one. Photographs: a folder "
-            "(train/<class>/*, val/<class>/*), Imagenette's archive, or the folder with ImageNet's "
-            "three tar files.",
+            "(train/<class>/*, val/<class>/*; val alone, to test on), Imagenette's archive, "
+            "ImageNet's three tar files in a folder, or what Kaggle's or Hugging Face's archives "
+            "of it were unpacked to.",
         ),
     ] = None,
     download: Annotated[
@@ -136,7 +137,7 @@ def _teller(quiet: bool) -> Callable[[str], None]:
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            say(text, err=True)
 
     return tell
 
@@ -150,7 +151,7 @@ def _print_identity(dataset: Dataset | PhotoDataset) -> None:
         train, test, which = len(dataset.train), len(dataset.test), "validation"
     else:
         train, test, which = len(dataset.train_images), len(dataset.test_images), "test"
-    typer.echo(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
-    typer.echo(f"sha256 {identity.sha256}, {identity.source}")
+    say(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
+    say(f"sha256 {identity.sha256}, {identity.source}")
     if identity.note:
-        typer.echo(identity.note)
+        say(identity.note)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_repro.cli.common import choice, open_store, print_json, print_table, start_logging
+from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, start_logging
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.cli.options import (
     DATA,
@@ -154,12 +154,12 @@ def _options(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Options]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
-    from resnet_repro.provenance import command_line
+    from resnet_repro.recorded_command import command_line
     from resnet_repro.stop import StopFlag
 
     def tell(text: str) -> None:
         if not quiet:
-            typer.echo(text, err=True)
+            say(text, err=True)
 
     with StopFlag() as stop:
         from resnet_repro.evaluation import Options
@@ -226,7 +226,7 @@ def _check_run(found: StoredRun, network: str | None, for_files: dict[str, objec
 
 def _print(outcome: Outcome) -> None:
     images = outcome.rows[0].images
-    typer.echo(
+    say(
         f"{outcome.network}, {outcome.what}: {images:,} validation images of "
         f"{outcome.identity.name}, {outcome.precision}"
     )
@@ -237,8 +237,8 @@ def _print(outcome: Outcome) -> None:
             for row in outcome.rows
         ],
     )
-    typer.echo(f"input: {outcome.input}")
+    say(f"input: {outcome.input}")
     for note in outcome.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     if outcome.stored:
-        typer.echo(f"wrote {outcome.stored}")
+        say(f"wrote {outcome.stored}")

@@ -25,7 +25,6 @@ __all__ = [
     "WaitOption",
     "plan_line",
     "submit",
-    "without_addresses",
 ]
 
 JobsOption = Annotated[
@@ -66,16 +65,6 @@ def plan_line(where: Where) -> str | None:
     options = " ".join(f"{key.replace('_', '-')}={value}" for key, value in where.slurm.items())
     where_to = "by submitit on this machine" if where.kind == "slurm-local" else "by Slurm"
     return f"as the tasks of one array job, {where_to}" + (f" ({options})" if options else "")
-
-
-def without_addresses(arguments: Sequence[str]) -> list[str]:
-    """A command line for the record: results do not name the machines of a cluster."""
-    shown = []
-    for argument in arguments:
-        head, sign, value = argument.rpartition("=")
-        is_address = value.startswith("ray:") and head in ("", "--launcher")
-        shown.append(f"{head}{sign}ray" if is_address else argument)
-    return shown
 
 
 def submit(

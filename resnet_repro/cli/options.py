@@ -81,7 +81,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="auto (bf16 where native), fp32 or bf16.",
+        help="auto (the faster one here), fp32 or bf16.",
         autocompletion=one_of("auto", "fp32", "bf16"),
     ),
 ]

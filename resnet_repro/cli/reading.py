@@ -13,6 +13,7 @@ from resnet_repro.cli.common import (
     open_store,
     print_json,
     print_table,
+    say,
 )
 from resnet_repro.cli.completing import complete_experiments, one_of
 from resnet_repro.cli.options import (
@@ -117,7 +118,7 @@ def status(
     elif lines:
         print_table(*run_table(lines))
     else:
-        typer.echo(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
+        say(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
 
 
 def _selected(store: Store, preset: str | None, dataset: str | None) -> list[StoredRun]:
@@ -210,7 +211,7 @@ def plot(
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
         for file_name, content in draw(experiment, _selected(store, preset, dataset), chosen):
-            typer.echo(f"wrote {store.write_figure(file_name, form, content)}")
+            say(f"wrote {store.write_figure(file_name, form, content)}")
 
 
 def report(
@@ -246,7 +247,7 @@ def report(
     if not check:
         store.write_report(content, chosen)
         typer.echo(text.partition("\n## ")[0].rstrip())
-        typer.echo(f"\nwrote {path}")
+        say(f"\nwrote {path}")
         return
     stored = store.read_report(chosen)
     if stored != content:
@@ -254,4 +255,4 @@ def report(
         option = " --format html" if chosen == "html" else ""
         where = f" --results {results}" if results != RESULTS else ""
         raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")
-    typer.echo(f"{path} is what the results give")
+    say(f"{path} is what the results give")

@@ -15,6 +15,7 @@ from resnet_repro.cli.common import (
     open_store,
     print_json,
     print_table,
+    say,
     start_logging,
 )
 from resnet_repro.cli.launching import (
@@ -26,7 +27,6 @@ from resnet_repro.cli.launching import (
     WaitOption,
     plan_line,
     submit,
-    without_addresses,
 )
 from resnet_repro.cli.options import (
     DATA,
@@ -166,14 +166,14 @@ def _print_plan(
     how = " (a guess: nothing like it was measured on this machine)" if todo and guessed else ""
     typer.echo(f"{len(todo)} of {len(lines)} runs to train, about {total} here{how}")
     if place:
-        typer.echo(f"(one after another; you asked for them {place})")
+        say(f"(one after another; you asked for them {place})")
     testing = plan_testing(store, experiments, device, force)
     if testing:
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))
         typer.echo(f"then test {len(testing)} trained networks by {kinds}, about {total} more")
     for experiment in experiments:
-        typer.echo(f"then write {store.csv_path(experiment.name)}")
+        say(f"then write {store.csv_path(experiment.name)}")
 
 
 def _run(
@@ -187,7 +187,7 @@ def _run(
     **options: Any,
 ) -> int:
     """Train, measure, write the CSVs of the whole experiments; returns the exit code."""
-    from resnet_repro.provenance import command_line
+    from resnet_repro.recorded_command import command_line
     from resnet_repro.stop import StopFlag
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
@@ -196,7 +196,7 @@ def _run(
         from resnet_repro.runner import Options, follow
         from resnet_repro.training import process_group
 
-        command = command_line(without_addresses(sys.argv[1:]))
+        command = command_line(sys.argv[1:])
         watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
         watched_ids = frozenset(run.id for run in watched)
         chosen = Options(command=command, observe_gradients=watched_ids, **options)
@@ -253,7 +253,7 @@ def _finish(
         print_json({"runs": states, "files": written, "stopped": reason})
     elif not quiet:
         for path in written:
-            typer.echo(f"wrote {path}")
+            say(f"wrote {path}")
     return _exit_code(list(states.values()), reason)
 
 

@@ -6,12 +6,14 @@ import contextlib
 import io
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from resnet_repro.errors import ConfigError, plain
 
@@ -38,7 +40,7 @@ def connected(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine if none is named and none runs here.
 
     Raises:
-        ConfigError: nothing answers at the address.
+        ConfigError: nothing answers at the address, or not without a token.
     """
     if ray.is_initialized():
         yield
@@ -50,24 +52,61 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         if named not in (None, "auto", "local"):
             _check_reachable(str(named))
-        try:
-            ray.init(address=named or "auto", **quiet)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            if named is not None:
-                raise _unreachable(named) from error
-            # On this machine alone there is nobody to make way for.
-            os.environ.setdefault("RAY_worker_niceness", "0")
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=LOCAL_OBJECTS,
-                **quiet,
-            )
+        if named == "local" or not _joined(named, quiet):
+            _start_here(quiet)
         for number, handler in before.items():
             signal.signal(number, handler)  # Ray puts its own in their place
         yield
     finally:
         ray.shutdown()
+
+
+def _joined(named: str | None, quiet: dict[str, Any]) -> bool:
+    """Connect to the cluster of that name, or to that of this machine; False if there is none.
+
+    Raises:
+        ConfigError: there is none of that name, or it wants another token.
+    """
+    try:
+        ray.init(address=named or "auto", **quiet)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError, RayError) as error:
+        if "AuthenticationError" in f"{error!r} {error.__cause__!r}":
+            where = plain(named, 80) if named else "on this machine"
+            raise ConfigError(
+                f"the Ray cluster {where} asks for its token: export RAY_AUTH_MODE=token, with the "
+                "cluster's token in ~/.ray/auth_token (--launcher ray:local starts another cluster)"
+            ) from error
+        if named is not None:
+            raise _unreachable(named) from error
+        return False
+    return True
+
+
+def _start_here(quiet: dict[str, Any]) -> None:
+    """Start a cluster that only this machine reaches, and of it only who has its token."""
+    from ray._private import ray_constants
+
+    # On this machine alone there is nobody to make way for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster, in no file
+        loaded: Any = ray._raylet
+        with contextlib.suppress(AttributeError):  # Ray before 2.52 knows no tokens
+            loaded.Config.initialize("")  # has read the environment already
+            loaded.AuthenticationTokenLoader.instance().reset_cache()
+    # What Ray does on Windows and macOS: 127.0.0.1 instead of every address of the machine.
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=LOCAL_OBJECTS,
+            **quiet,
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_reachable(address: str) -> None:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_repro.durations import parse_duration
@@ -22,6 +23,7 @@ from resnet_repro.runner import Options, Outcome, Progress
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
 from resnet_repro.store import Store, Summary
+from resnet_repro.store.files import unwritable, write_atomically
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -134,7 +136,7 @@ def submit_job(
 def _executor(where: Where, store: Store, tasks: int) -> Executor:
     from submitit import LocalExecutor, SlurmExecutor
 
-    folder = store.root / ".slurm"  # scripts, logs and what is handed over
+    folder = _private_folder(store.root / ".slurm")  # scripts, logs and what is handed over
     parameters = slurm_parameters(where, tasks)
     if where.kind == "slurm-local":
         local = LocalExecutor(folder, max_num_timeout=MOST_TIMEOUTS)
@@ -152,6 +154,16 @@ def _executor(where: Where, store: Store, tasks: int) -> Executor:
     slurm = SlurmExecutor(folder, max_num_timeout=MOST_TIMEOUTS)
     slurm.update_parameters(**parameters)
     return slurm
+
+
+def _private_folder(path: Path) -> Path:
+    """A folder for this user alone, which git ignores: scripts hold whatever `setup` says."""
+    write_atomically(path / ".gitignore", "*\n", durable=False)
+    try:
+        path.chmod(0o700)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
 
 
 class SlurmLauncher:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from resnet_repro.report.groups import Group
 from resnet_repro.report.plotting import Figure
 from resnet_repro.report.results import Cell, network_title
+from resnet_repro.report.style import label
 
 __all__ = ["add_caption", "caption_lines"]
 
@@ -54,7 +55,7 @@ def add_caption(
         figure.text(
             0.012,
             (below - 0.04 - _LINE * index) / (height + below),
-            line,
+            label(line),
             fontsize=7,
             va="top",
             color="#A03000" if strong else "0.25",

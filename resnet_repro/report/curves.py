@@ -13,7 +13,7 @@ from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
 from resnet_repro.report.plotting import Axes, Figure, Line2D, MaxNLocator
 from resnet_repro.report.results import Cell, network_title, networks_of
-from resnet_repro.report.style import colour_of, marker_of
+from resnet_repro.report.style import colour_of, label, marker_of
 from resnet_repro.spec import CurvePanel, CurvesPlot, Experiment
 
 __all__ = ["curves_figure"]
@@ -59,7 +59,7 @@ def curves_figure(
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
         _draw_panel(axes, drawn, lines, unit)
-        axes.set(title=panel.title, xlim=(0, group.iterations / unit), ylim=axis)
+        axes.set(title=label(panel.title), xlim=(0, group.iterations / unit), ylim=axis)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, panel, cells, unit)

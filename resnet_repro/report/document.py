@@ -10,12 +10,14 @@ from dataclasses import replace
 
 from resnet_repro.errors import StoreError
 from resnet_repro.paper import load_claims
+from resnet_repro.plain_text import printable_lines
 from resnet_repro.report.claims import Verdict, evaluate, main_verdicts
 from resnet_repro.report.experiments import covers, evidence, experiment_section
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets
+from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.missing import gaps_of, missing_section
 from resnet_repro.report.others import others_section
+from resnet_repro.report.power import power_section
 from resnet_repro.report.protocol import protocol_section
 from resnet_repro.report.provenance import (
     cost_section,
@@ -23,7 +25,8 @@ from resnet_repro.report.provenance import (
     provenance_section,
     runs_section,
 )
-from resnet_repro.report.summary import claims_section, summary_section
+from resnet_repro.report.summary import FOUND, claims_section, groups_section, summary_section
+from resnet_repro.report.tables import read_costs
 from resnet_repro.spec import CostTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
@@ -32,8 +35,10 @@ __all__ = ["write_report"]
 # The order in which one reads them.
 ARGUMENT = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
-    *("table2", "fig4", "table3", "table4", "table5"),
+    *("table2", "fig4", "signals", "table3", "table4", "table5"),
 )
+
+HEADLINES = ("fig1", "fig6")  # of their figures, the first that is there opens the report
 
 
 def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
@@ -44,15 +49,29 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     """
     experiments = sorted(experiments, key=_reading_order)
     runs = [_checked(run) for run in store.all_runs()]
-    verdicts = evaluate(load_claims(), runs)
+    counted = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
+    costs = {network: row for found in counted for network, row in found.items()}
+    verdicts = evaluate(load_claims(), runs, costs, store.ensembles())
     main = main_verdicts(verdicts)
     numbers = {group: number for number, group in enumerate(_groups(runs), start=1)}
     gaps = [gap for e in experiments for gap in gaps_of(e, store, runs, numbers)]
     owner = _owners(experiments)
-    sections = [summary_section(runs, numbers, main, len(gaps)), claims_section(main, numbers)]
+    told: dict[str, list[str]] = {}
     for experiment in experiments:
         own = [v for v in verdicts if owner.get(v.claim.id) == experiment.name]
-        sections.append(experiment_section(experiment, store, runs, own, numbers))
+        told[experiment.name] = experiment_section(experiment, store, runs, own, numbers)
+    headline = _headline(told)
+    found = claims_section(main, numbers, headline)
+    if found and headline:  # shown once, where one looks first
+        above = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
+        for lines in told.values():
+            lines[:] = [above if line == headline else line for line in lines]
+    sections = [
+        summary_section(runs, numbers, main, len(gaps)),
+        found,
+        groups_section(runs, numbers),
+        *told.values(),
+    ]
     elsewhere = [v for v in verdicts if v.claim.id not in owner]
     sections += [
         _elsewhere_section(elsewhere, numbers),
@@ -60,13 +79,20 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
         missing_section(gaps, main, experiments, numbers),
         _problems_section(runs),
         protocol_section(numbers),
+        power_section() if runs else [],
         provenance_section(runs),
         cost_section(runs),
         runs_section(runs, numbers),
         evaluations_section(store.external_evaluations(), store.ensembles()),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-    return _without_paths(text, store)
+    return _without_paths(printable_lines(text), store)
+
+
+def _headline(told: Mapping[str, Sequence[str]]) -> str | None:
+    """The figure that shows the most, as the section of its experiment has it."""
+    figures = (line for name in HEADLINES for line in told.get(name, ()) if line[:2] == "![")
+    return next(figures, None)
 
 
 def _elsewhere_section(verdicts: Sequence[Verdict], numbers: Mapping[Group, int]) -> list[str]:
@@ -115,10 +141,10 @@ def _groups(runs: Sequence[StoredRun]) -> list[Group]:
 
 
 def _problems_section(runs: Sequence[StoredRun]) -> list[str]:
-    texts = [f"`{run.id}`: {run.problem}; left out" for run in runs if run.problem]
+    texts = [f"{code(run.id)}: {literal(run.problem)}; left out" for run in runs if run.problem]
     for run in runs:
         if not run.problem and run.state == "failed" and run.summary:
-            texts.append(f"`{run.id}`: failed: {_first_line(run.summary.failure)}")
+            texts.append(f"{code(run.id)}: failed: {literal(_first_line(run.summary.failure))}")
     return ["## Problems", "", *bullets(texts)] if texts else []
 
 

@@ -10,9 +10,11 @@ from resnet_repro.report.claims import Verdict
 from resnet_repro.report.figures import drawable_cells, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.making import make_table
+from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import collect, networks_of
 from resnet_repro.report.rules import rule_in_words
+from resnet_repro.report.tables import title_of
 from resnet_repro.spec import CostTable, EnsembleTable, ErrorTable, Experiment, ViewsTable
 from resnet_repro.store import Store, StoredRun
 
@@ -48,9 +50,9 @@ def experiment_section(
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
         parts.append(["What the runs say of the paper's claims:", "", *evidence(judged, numbers)])
-    lines = [f"## {experiment.reference or experiment.name} (`{experiment.name}`)"]
+    lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
     if experiment.table is None:
-        lines += ["", f"**{experiment.title}**"]
+        lines += ["", f"**{literal(experiment.title)}**"]
     for part in parts:
         if part:
             lines += ["", *part]
@@ -100,7 +102,7 @@ def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) ->
     if names and not shown:
         return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
     pictures = [
-        f"![{experiment.reference or experiment.name}, {group.caption}]({path})"
+        f"![{literal(title_of(experiment))}. {literal(group.caption)}]({path})"
         for group, path in shown.items()
     ]
     return "\n\n".join(pictures).splitlines()
@@ -112,6 +114,10 @@ def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         lines.append(f"- {claim.sentence} ({claim.source})")
         lines.append(f"  - rule: {rule_in_words(claim.rule)}")
+        lines += [
+            f"  - changed on {change.date} (known then: {change.known}): {change.what}"
+            for change in claim.changed
+        ]
         lines += [f"  - {_verdict(v, numbers)}" for v in verdicts if v.claim == claim]
     return lines
 
@@ -122,4 +128,5 @@ def _verdict(verdict: Verdict, numbers: Numbers) -> str:
     hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
     if len(verdict.runs) > MOST_HASHES:
         hashes = f"all {len(verdict.runs)} of these networks, [listed below](#every-run)"
-    return f"**{verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."
+    text = f"**{verdict.mark} {verdict.label}**{where}: {verdict.numbers}."
+    return f"{text} Runs: {hashes}." if hashes else text

@@ -22,6 +22,9 @@ _SPECIAL = {
     "”": "''",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 
@@ -79,6 +82,8 @@ def _parts(word: str) -> list[str]:
 
 def _row(cells: Sequence[str], folded: bool) -> str:
     texts = [_breakable(cell) if folded else escaped(cell) for cell in cells]
+    if texts[0][:1] in ("[", "*"):  # which would be an argument of the \\\\ before it
+        texts[0] = f"{{}}{texts[0]}"
     return " & ".join(texts) + " \\\\"
 
 

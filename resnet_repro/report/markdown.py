@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["bullets", "cell", "plural", "table"]
+from resnet_repro.plain_text import printable
+
+__all__ = ["bullets", "cell", "code", "literal", "plural", "table"]
+
+# Our own marks `[1]` stay as they are, and `_` within a word, which means nothing.
+_MARKUP = re.compile(
+    r"(?P<ours>\[\d+\](?![(\[:]))|(?P<html><(?=\S)|&(?=[#\w]))|[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])"
+)
+
+
+def literal(text: str) -> str:
+    """Foreign text, from files, names or settings, so that it is shown as it stands.
+
+    Nothing in it is markup, HTML or a control character any more.
+    """
+    return _MARKUP.sub(_escaped, printable(" ".join(text.split())))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    if match["ours"]:
+        return match["ours"]
+    return {"<": "&lt;", "&": "&amp;"}.get(match[0]) or f"\\{match[0]}"
+
+
+def code(text: str) -> str:
+    """Foreign text in the type of code, which it cannot end."""
+    return f"`{printable(' '.join(text.split())).replace('`', chr(39)) or ' '}`"
 
 
 def cell(text: str) -> str:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from resnet_repro.recorded_command import recorded_again
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets, plural, table
+from resnet_repro.report.markdown import bullets, code, literal, plural, table
 from resnet_repro.report.protocol import as_text
 from resnet_repro.report.quantities import evaluation
 from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
@@ -48,9 +49,10 @@ def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
     lines = ["## Provenance", ""]
     lines += bullets(
         [
-            f"Trained between {starts[0]} and {ends[-1] if ends else '(not ended)'} (UTC).",
+            f"Trained between {literal(starts[0])} and "
+            f"{literal(ends[-1]) if ends else '(not ended)'} (UTC).",
             *_counted("Command", ({_command(s) for s in run} for run in trained)),
-            *_counted("Code", ({s.code + _dirt(s.dirty) for s in run} for run in trained)),
+            *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
             *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
             *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
             *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
@@ -78,17 +80,18 @@ def _measured(run: StoredRun) -> set[str]:
 
 
 def _made_by(origin: Origin) -> str:
-    return f"{origin.code}{_dirt(origin.dirty)}, {_hardware(origin)}, {_command(origin)}"
+    made = _code(origin.code, origin.dirty)
+    return f"{made}, {_hardware(origin)}, {_command(origin)}"
 
 
 def _command(origin: Origin) -> str:
-    return f"`{_without_folders(origin.command)}`"
+    return code(recorded_again(origin.command))
 
 
 def _hardware(origin: Origin) -> str:
     """`AMD EPYC, cpu, bf16, 1 thread`."""
     threads = plural(origin.threads, "thread")
-    return ", ".join([origin.hardware, origin.device, origin.precision, threads])
+    return literal(", ".join([origin.hardware, origin.device, origin.precision, threads]))
 
 
 def _processes(origin: Provenance) -> str:
@@ -105,17 +108,13 @@ def _counted(title: str, runs: Iterable[Iterable[str]]) -> list[str]:
     return [f"{title}: {text} ({plural(n, 'run')})" for text, n in sorted(counts.items())]
 
 
-def _without_folders(command: str) -> str:
-    """A command as typed, its paths cut down to their last part."""
-    return " ".join(word.rstrip("/").rpartition("/")[2] for word in command.split())
-
-
-def _dirt(dirty: bool | None) -> str:
-    return {True: ", with uncommitted changes", False: "", None: ", commit unknown"}[dirty]
+def _code(version: str, dirty: bool | None) -> str:
+    states = {True: ", with uncommitted changes", False: "", None: ", commit unknown"}
+    return literal(version) + states[dirty]
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {as_text(value)}" for key, value in sorted(values.items()))
+    return literal(", ".join(f"{key} {as_text(value)}" for key, value in sorted(values.items())))
 
 
 def _dataset(identity: dict[str, Any]) -> str:
@@ -123,9 +122,9 @@ def _dataset(identity: dict[str, Any]) -> str:
     word = "official copy" if identity.get("official") is True else "unofficial copy"
     if identity.get("name") == "synthetic":
         word = ""
-    checksum = f"SHA-256 `{identity.get('sha256', 'unknown')}`"
-    parts = (identity.get("name"), word, identity.get("source"), checksum, identity.get("note"))
-    return ", ".join(str(part) for part in parts if part)
+    name, source, note = (literal(str(identity.get(k) or "")) for k in ("name", "source", "note"))
+    checksum = f"SHA-256 {code(str(identity.get('sha256', 'unknown')))}"
+    return ", ".join(part for part in (name, word, source, checksum, note) if part)
 
 
 def _normalisation(values: dict[str, Any]) -> str:
@@ -133,14 +132,14 @@ def _normalisation(values: dict[str, Any]) -> str:
 
     The colours' eigenvectors, where there are any, only stand in the runs' summaries.
     """
-    parts = [str(values.get("kind", "unknown"))]
+    parts = [literal(str(values.get("kind", "unknown")))]
     for key in ("channel_averages", "eigenvalues"):
         if key in values:
             parts.append(f"{key.replace('_', ' ')} {_numbers(values[key])}")
     if "eigenvectors" in values:
         parts.append("eigenvectors in `summary.json`")
     if "sha256" in values:
-        parts.append(f"SHA-256 `{values['sha256']}`")
+        parts.append(f"SHA-256 {code(str(values['sha256']))}")
     return ", ".join(parts)
 
 
@@ -157,7 +156,7 @@ def cost_section(runs: Sequence[StoredRun]) -> list[str]:
                 hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
     if not hours:
         return []
-    rows = [[hardware, f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]
+    rows = [[literal(hardware), f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]
     total = [["all", f"{sum(hours.values()):,.2f}"]] if len(rows) > 1 else []
     return ["## Cost", "", *table(["hardware", "training hours"], rows + total, [1])]
 
@@ -188,7 +187,7 @@ def _run_row(
     group = group_of(run)
     state = {"done": "done", "failed": "failed"}.get(run.state, "unfinished")
     return [
-        f"`{run.id}`",
+        code(run.id),
         f"[{numbers[group]}]" if group else "",
         state,
         _error(summary.final_test_error),
@@ -196,7 +195,7 @@ def _run_row(
         _error(summary.best_test_error),
         *(_error(row.top1_error if (row := evaluation(run, v)) else None) for v in views),
         f"{summary.seconds / 3600:.2f}",
-        summary.provenance.ended or "",
+        literal(summary.provenance.ended or ""),
     ]
 
 
@@ -213,7 +212,7 @@ def evaluations_section(
         origin = _measured_by(external.code, external.dirty, external.command, external.measured)
         title = network_title(external.network)
         lines.append(
-            f"{title}, {weights_caption(external)}, not trained here, weights SHA-256 "
+            f"{title}, {literal(weights_caption(external))}, not trained here, weights SHA-256 "
             f"`{external.weights_sha256}`: {errors}. Data: {_dataset(external.data)}. {origin}"
         )
     for ensemble in ensembles:
@@ -227,8 +226,9 @@ def evaluations_section(
     return ["## Other weights and ensembles", "", *bullets(lines)] if lines else []
 
 
-def _measured_by(code: str, dirty: bool | None, command: str, measured: str) -> str:
-    return f"Measured {measured} by {code}{_dirt(dirty)}: `{_without_folders(command)}`."
+def _measured_by(version: str, dirty: bool | None, command: str, measured: str) -> str:
+    made = _code(version, dirty)
+    return f"Measured {literal(measured)} by {made}: {code(recorded_again(command))}."
 
 
 def _error(value: float | None) -> str:

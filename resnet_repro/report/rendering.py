@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rich import box
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from resnet_repro.plain_text import printable, spreadsheet_safe
 from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
 from resnet_repro.report.tables import Column, Table, Value
@@ -30,10 +32,21 @@ def render_table(table: Table, form: TableFormat, width: int | None = None) -> s
     `width` (columns of the terminal, None for no limit) matters to `text` only: where it is too
     small, less important columns are left out, and then rows become blocks of lines.
     """
+    table = _harmless(table)
     writers = {"md": _markdown, "csv": _csv, "latex": _latex}
     if form == "text":
         return _text(table, max(width or UNLIMITED, NARROWEST))
     return writers[form](table)
+
+
+def _harmless(table: Table) -> Table:
+    """The table without control characters, wherever its texts come from."""
+    rows = [
+        {key: printable(v) if isinstance(v, str) else v for key, v in row.items()}
+        for row in table.rows
+    ]
+    notes = tuple(map(printable, table.notes))
+    return replace(table, title=printable(table.title), rows=tuple(rows), notes=notes)
 
 
 def show(value: Value, column: Column) -> str:
@@ -113,14 +126,16 @@ def _markdown(table: Table) -> str:
     columns = _printed_columns(table)
     right = [index for index, column in enumerate(columns) if column.number]
     header = [column.header for column in columns]
-    body = markdown.table(header, _cells(table, columns), right)
+    cells = [[markdown.literal(cell) for cell in row] for row in _cells(table, columns)]
+    body = markdown.table(header, cells, right)
     notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
-    return "\n".join([f"**{table.title}**", "", *body, "", *notes]) + "\n"
+    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes]) + "\n"
 
 
 def _commands_as_code(note: str) -> str:
     words, colon, command = note.partition(": resnet-repro ")
-    return f"{words}: `resnet-repro {command}`" if colon else note
+    shown = markdown.literal(words)
+    return f"{shown}: {markdown.code(f'resnet-repro {command}')}" if colon else shown
 
 
 def _csv(table: Table) -> str:
@@ -134,6 +149,8 @@ def _csv_name(column: Column) -> str:
 
 
 def _rounded(value: Value) -> Value:
+    if isinstance(value, str):
+        return spreadsheet_safe(value)
     return round(value, 6) if isinstance(value, float) else value
 
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from resnet_repro.names import parse_network
+from resnet_repro.plain_text import printable
 from resnet_repro.report.plotting import Figure, mpl
 
-__all__ = ["FigureFormat", "colour_of", "marker_of", "save", "styled"]
+__all__ = ["FigureFormat", "colour_of", "label", "marker_of", "save", "styled"]
 
 FigureFormat = Literal["png", "svg", "pdf"]
 
@@ -69,6 +70,11 @@ def styled() -> Iterator[None]:
             kept = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_OF_STYLE}
             mpl.rcParams.update(kept | _RC)
         yield
+
+
+def label(text: str) -> str:
+    """Text for a figure as it stands: a dollar sign begins no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def colour_of(network: str) -> str:

@@ -1,30 +1,37 @@
-"""The report's first screen: what was run, on what, how many of the paper's claims stand."""
+"""The report's first sections: how many of the paper's claims stand, which, and what was run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from resnet_repro.report.claims import Verdict, VerdictWord
+from resnet_repro.report.claims import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets, plural, table
+from resnet_repro.report.markdown import bullets, literal, plural, table
 from resnet_repro.report.notes import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE
 from resnet_repro.report.results import network_title
 from resnet_repro.report.views import REDUCED_NOTE
 from resnet_repro.store import StoredRun
 
-__all__ = ["claims_section", "summary_section"]
+__all__ = ["FOUND", "claims_section", "groups_section", "summary_section"]
 
 Numbers = Mapping[Group, int]
+FOUND = "What was found"
 WORDS: tuple[VerdictWord, ...] = ("confirmed", "consistent", "undecided", "contradicted")
 LEGEND = (
-    "*confirmed*: several seeds, and the 95% interval over them lies where the claim predicts; "
-    "*consistent*: the numbers agree, but there is one seed only, the interval is too wide, seeds "
-    "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
-    "clearly disagree, or they clearly disagree with a protocol that is not the paper's (*opposite "
-    "trend*); *contradicted*: they clearly disagree. The rules were written down before the "
-    "results (`resnet_repro/paper/claims_*.yaml`, where what was added later is marked) and stand "
-    "with the numbers below."
+    f"{MARKS['confirmed']} confirmed: several seeds, and the 95% interval over them lies where the "
+    "claim predicts.",
+    f"{MARKS['consistent']} consistent: the numbers agree, but there is one seed only, the "
+    "interval is too wide, seeds failed, or the protocol is not the paper's (*trend*).",
+    f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree, or the "
+    "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
+    f"{OPPOSITE} undecided (opposite trend): they clearly disagree, but the protocol is not the "
+    "paper's.",
+    f"{MARKS['contradicted']} contradicted: they clearly disagree.",
+)
+RULES_NOTE = (
+    "The rules were written down before the results (`resnet_repro/paper/claims_*.yaml`, where "
+    "what was added later is marked) and stand with the numbers below."
 )
 
 
@@ -43,13 +50,18 @@ def summary_section(
     elif not any(group_of(run) in _faithful(numbers) for run in finished):
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
-            "can be held against the paper's; claims are judged as trends at most.",
+            "can be held against the paper's; claims about training are judged as trends at most.",
             "",
         ]
     texts = [_verdict_counts(verdicts), _run_counts(runs), *_spent(runs)]
     if gaps and finished:
         texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
-    lines += bullets(texts)
+    return lines + bullets(texts)
+
+
+def groups_section(runs: Sequence[StoredRun], numbers: Numbers) -> list[str]:
+    """What was run: each protocol with its number, networks and hours, and how to read errors."""
+    lines: list[str] = []
     if numbers:
         rows = [_group_row(group, number, runs) for group, number in numbers.items()]
         header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
@@ -58,7 +70,7 @@ def summary_section(
         notes += [DIFFERENCE_NOTE] if any(group.faithful for group in numbers) else []
         notes += [OTHERS_NOTE] if "cifar" in families else []
         notes += [REDUCED_NOTE] if "imagenet" in families else []
-        lines += ["", *table(header, rows, [3, 4]), "", *bullets(notes)]
+        lines = ["## What was run", "", *table(header, rows, [3, 4]), "", *bullets(notes)]
     return lines
 
 
@@ -67,21 +79,28 @@ def _faithful(numbers: Numbers) -> list[Group]:
 
 
 def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
-    """`**Claims of the paper**: 18 of 31 judged: 14 confirmed, 4 consistent.`
+    """`**Claims of the paper**: 18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent.`
 
-    How many of these are trends only, and how many of those the opposite, stands behind it.
+    How many of these are trends only stands behind it.
     """
-    counts = Counter(verdict.word for verdict in verdicts)
-    judged = sum(counts[word] for word in WORDS)
+    judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if not judged:
         return f"**Claims of the paper**: none of {len(verdicts)} judged yet."
-    trends = sum(verdict.trend_only for verdict in verdicts)
-    texts = [f"{counts[word]} {word}" for word in WORDS if counts[word]]
-    notes = [f"{'all' if trends == judged else trends} on a trend only"] if trends else []
-    opposed = sum(verdict.trend_only and verdict.opposed for verdict in verdicts)
-    notes += [f"opposite for {opposed}"] if opposed else []
-    note = f" ({', '.join(notes)})" if notes else ""
-    return f"**Claims of the paper**: {judged} of {len(verdicts)} judged: {', '.join(texts)}{note}."
+    counts = Counter((verdict.mark, verdict.word) for verdict in judged)
+    kinds = [(MARKS[word], word) for word in WORDS]
+    kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
+    texts = [
+        f"{mark} {counts[mark, word]} {word}" + (" (opposite trend)" if mark == OPPOSITE else "")
+        for mark, word in kinds
+        if counts[mark, word]
+    ]
+    trends = sum(verdict.trend_only for verdict in judged)
+    notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
+    unfit = sum(bool(verdict.unfit) for verdict in judged)
+    notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
+    note = f"; {', '.join(notes)}" if notes else ""
+    told = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}{note}"
+    return f"**Claims of the paper**: {told}."
 
 
 def _run_counts(runs: Sequence[StoredRun]) -> str:
@@ -105,7 +124,7 @@ def _spent(runs: Sequence[StoredRun]) -> list[str]:
     if not summaries:
         return []
     sittings = [sitting for summary in summaries for sitting in summary.provenance.sittings]
-    machines = "; ".join(sorted({sitting.hardware for sitting in sittings}))
+    machines = "; ".join(sorted({literal(sitting.hardware) for sitting in sittings}))
     hours = sum(summary.seconds for summary in summaries) / 3600
     return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
 
@@ -116,7 +135,7 @@ def _group_row(group: Group, number: int, runs: Sequence[StoredRun]) -> list[str
     networks = sorted({summary.network for summary in members}, key=_by_depth)
     hours = sum(summary.seconds for summary in members) / 3600
     titles = ", ".join(network_title(network) for network in networks)
-    return [f"[{number}]", group.caption, titles, str(len(done)), f"{hours:,.2f}"]
+    return [f"[{number}]", literal(group.caption), titles, str(len(done)), f"{hours:,.2f}"]
 
 
 def _by_depth(network: str) -> tuple[str, int, str]:
@@ -124,16 +143,28 @@ def _by_depth(network: str) -> tuple[str, int, str]:
     return (kind, int(rest.split("-")[0]), rest)
 
 
-def claims_section(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
-    """The claims that could be judged; what became of the others stands under what is missing."""
+def claims_section(
+    verdicts: Sequence[Verdict], numbers: Numbers, headline: str | None = None
+) -> list[str]:
+    """The claims that could be judged; what became of the others stands under what is missing.
+
+    `headline` is the figure that shows most of it, as Markdown.
+    """
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if not judged:
         return []
     rows = [
-        [v.label, v.claim.sentence, v.claim.source, f"[{numbers[v.group]}]" if v.group else ""]
+        [
+            f"{v.mark} {v.label}",
+            v.claim.sentence,
+            v.claim.source,
+            f"[{numbers[v.group]}]" if v.group else "",
+        ]
         for v in judged
     ]
-    lines = ["## Claims", "", *table(["verdict", "claim", "where", "on"], rows), "", LEGEND]
+    figure = [headline, ""] if headline else []
+    header = ["verdict", "claim", "where", "on"]
+    lines = [f"## {FOUND}", "", *figure, *table(header, rows), "", *bullets(LEGEND), "", RULES_NOTE]
     left = len(verdicts) - len(judged)
     if left:
         lines += ["", f"{plural(left, 'claim')} not judged: [why](#what-is-missing)."]

@@ -7,9 +7,15 @@ from typing import Any
 
 from resnet_repro.paper import load_facts
 from resnet_repro.report.results import Cell, collect, networks_of
-from resnet_repro.report.tidy_views import RUN_COLUMNS, ensembles_csv, identity, views_csv
+from resnet_repro.report.tidy_views import (
+    RUN_COLUMNS,
+    ensembles_csv,
+    identity,
+    tidy_text,
+    views_csv,
+)
 from resnet_repro.spec import EnsembleTable, Experiment, ViewsTable
-from resnet_repro.store import EnsembleResult, ExternalEvaluation, StoredRun, csv_text
+from resnet_repro.store import EnsembleResult, ExternalEvaluation, StoredRun
 
 __all__ = ["tidy_csv"]
 
@@ -35,6 +41,7 @@ _GRADIENT = (
     "gradient_norm",
     "weight_norm",
     "measured",
+    "signal_norm",
 )
 
 
@@ -73,7 +80,7 @@ def tidy_csv(
             rows += [
                 [*identity(experiment, cell, run), *values] for values in observations(cell, run)
             ]
-    return csv_text([*RUN_COLUMNS, *columns], rows)
+    return tidy_text([*RUN_COLUMNS, *columns], rows)
 
 
 def _result(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from resnet_repro.paper import ImageNetResult, load_facts
+from resnet_repro.plain_text import spreadsheet_safe
 from resnet_repro.report.quantities import evaluation
 from resnet_repro.report.results import Cell
 from resnet_repro.report.views import of_network, weights_caption
 from resnet_repro.spec import Experiment, Views, ViewsTable
 from resnet_repro.store import EnsembleResult, ExternalEvaluation, StoredRun, csv_text
 
-__all__ = ["RUN_COLUMNS", "ensembles_csv", "identity", "views_csv"]
+__all__ = ["RUN_COLUMNS", "ensembles_csv", "identity", "tidy_text", "views_csv"]
 
 CENTRE: Views = "centre"
 
@@ -51,6 +52,13 @@ _ENSEMBLE = (
 )
 
 
+def tidy_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A tidy file's text, whose words no spreadsheet takes for formulas."""
+    return csv_text(
+        header, [[spreadsheet_safe(v) if isinstance(v, str) else v for v in row] for row in rows]
+    )
+
+
 def identity(experiment: Experiment, cell: Cell, run: StoredRun) -> list[Any]:
     """The values of `RUN_COLUMNS` for a run."""
     group = cell.group
@@ -75,7 +83,7 @@ def views_csv(
     for network in _tabulated(experiment, table):
         for external in of_network(externals, network):
             rows += _external(experiment, table, external)
-    return csv_text([*RUN_COLUMNS, *_EVALUATION], rows)
+    return tidy_text([*RUN_COLUMNS, *_EVALUATION], rows)
 
 
 def _evaluations(cell: Cell, run: StoredRun, table: ViewsTable) -> Iterator[Sequence[Any]]:
@@ -164,4 +172,4 @@ def ensembles_csv(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -
         for e in ensembles
         if e.experiment == experiment.name
     ]
-    return csv_text(_ENSEMBLE, rows)
+    return tidy_text(_ENSEMBLE, rows)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from launch_helpers import write_experiment
 
-from resnet_repro.cli.launching import without_addresses
 from resnet_repro.errors import ConfigError
 from resnet_repro.launch import parse_where
 from resnet_repro.launch.cores import allowed_threads, split_cores
@@ -83,12 +82,6 @@ def test_the_plan_says_where(command: Any, tmp_path: Path) -> None:
     code, out, _ = command("run", experiment, "--dry-run", *slurm)
     assert (code, "one array job, by Slurm (partition=gpu)" in out) == (0, True)
     assert list(tmp_path.iterdir()) == [experiment]
-
-
-def test_results_do_not_name_a_clusters_machines() -> None:
-    typed = ["run", "fig6", "--launcher", "ray:10.0.0.7:6379", "--launcher=ray:head:1", "--seeds=2"]
-    kept = ["run", "fig6", "--launcher", "ray", "--launcher=ray", "--seeds=2"]
-    assert without_addresses(typed) == kept
 
 
 def test_cores_are_divided_without_overlap() -> None:

@@ -57,7 +57,10 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
     assert "**Runs**: 14 finished." in summary
     assert "7.00 training hours on NVIDIA H100" in summary
     total = len(load_claims())
-    assert f"**Claims of the paper**: 22 of {total} judged: 1 confirmed, 21 consistent." in summary
+    assert (
+        f"**Claims of the paper**: 22 of {total} judged: ✓✓ 1 confirmed, ✓ 21 consistent."
+        in summary
+    )
     assert "REDUCED" not in text
     assert "command that fills it" not in text
     assert "[listed below](#what-is-missing)" not in text
@@ -68,10 +71,11 @@ def test_sections_follow_the_argument_and_carry_rule_numbers_and_runs(bench: Ben
         bench.add(network, test, train)
     text = report(bench)
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings[:4] == ["Claims", "Fig. 1 (`fig1`)", "Fig. 6 (`fig6`)", "Table 6 (`table6`)"]
+    assert headings[:2] == ["What was found", "What was run"]
+    assert headings[2:5] == ["Fig. 1 (`fig1`)", "Fig. 6 (`fig6`)", "Table 6 (`table6`)"]
     fig1 = text.partition("## Fig. 1")[2].partition("\n## ")[0]
-    assert "rule: final test error: plain-20 < plain-56 (single seeds: margin 0.3)" in fig1
-    assert "**consistent** on [1]: plain-20 9.40 (1 seed), plain-56 12.60 (1 seed)" in fig1
+    assert "rule: final test error: plain-20 < plain-56 (margin 0.3)" in fig1
+    assert "**✓ consistent** on [1]: plain-20 9.40 (1 seed), plain-56 12.60 (1 seed)" in fig1
     assert re.search(r"Runs: [0-9a-f]{8}, [0-9a-f]{8}\.", fig1)
 
 
@@ -91,8 +95,9 @@ def test_an_experiment_without_runs_takes_a_line_not_a_table(bench: Bench) -> No
         "fig7 gradients`" in missing
     )
     assert (
-        "Of the experiments on ImageNet nothing was run: `resnet-repro run table2 fig4 table3 "
-        "table4 table5`; at reduced scale with `--preset short --dataset imagenette`" in missing
+        "Of the experiments on ImageNet nothing was run: `resnet-repro run table2 fig4 signals "
+        "table3 table4 table5`; at reduced scale with `--preset short --dataset imagenette`"
+        in missing
     )
 
 
@@ -211,14 +216,15 @@ def test_reduced_imagenet_results_are_marked_wherever_they_stand(bench: Bench) -
     assert "No run here follows the paper's full protocol" in summary
     assert (
         "[1] | REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead of 224 "
-        "pixels), Imagenette (unofficial copy), fp32" in summary
+        "pixels), Imagenette (unofficial copy), fp32"
+        in text.partition("## What was run")[2].partition("\n## ")[0]
     )
     table2 = text.partition("## Table 2")[2].partition("\n## ")[0]
     header = next(line for line in table2.splitlines() if line.startswith("| method"))
     assert "| reduced top-1 |" in header
     assert "ours top-1" not in header
     assert "difference" not in header
-    assert "**consistent (trend)** on [1]: ResNet-34 A 27.00" in table2
+    assert "**✓ consistent (trend)** on [1]: ResNet-34 A 27.00" in table2
     assert "Not drawn yet: `resnet-repro plot fig4`" in text
 
 
@@ -311,7 +317,7 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
     bench.add("resnet-20", gradients={0: [1.0]}, measured="afterwards")
     bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     made = (
-        "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir data`"
+        "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir ...`"
     )
     told = [line for line in report(bench).splitlines() if "Measured after training" in line]
     assert told == [

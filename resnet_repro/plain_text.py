@@ -1,0 +1,43 @@
+"""Foreign text made harmless: from files, names and settings that anybody may have written."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["printable", "printable_lines", "spreadsheet_safe"]
+
+# Control characters, invisible ones that reorder text or hide it, lone surrogates, line ends.
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"  # Persian and Indian scripts, and emoji, are written with them
+_FORMULA = ("=", "+", "-", "@")
+
+
+def printable(text: str) -> str:
+    """`text` with everything that is not to be seen as its backslash escape: `\\x1b`, `\\u202e`.
+
+    A terminal, an editor or a browser that shows the result does nothing else than show it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in _JOINERS:
+        return character
+    code = ord(character)
+    nothing = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF  # which XML does not allow
+    if nothing or unicodedata.category(character) in _HIDDEN:
+        return character.encode("unicode_escape").decode()
+    return character
+
+
+def printable_lines(text: str) -> str:
+    """Text of several lines that stay lines, each as `printable` has it."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def spreadsheet_safe(text: str) -> str:
+    """`printable`, and where a spreadsheet would take it for a formula, behind an apostrophe."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -1,0 +1,135 @@
+"""What a stranger sees first of the report: what was found, at a glance."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.report.document import write_report
+from resnet_repro.report.html import STYLE, as_html
+from resnet_repro.spec import load_experiment, shipped_experiments
+
+MARKS = {
+    "confirmed": "✓✓",
+    "consistent": "✓",
+    "undecided": "?",
+    "undecided (opposite trend)": "✗?",
+    "contradicted": "✗",
+}
+
+
+def report(bench: Bench) -> str:
+    return write_report(bench.store, [load_experiment(name) for name in shipped_experiments()])
+
+
+def page(bench: Bench) -> str:
+    return as_html(report(bench), bench.store.read_figure)
+
+
+@pytest.fixture
+def found(bench: Bench) -> Bench:
+    """Faithful runs of plain networks, reduced ones of two others that show the opposite."""
+    for seed in range(3):
+        bench.add("plain-20", 9.4 + seed / 10, 5.5, seed=seed)
+        bench.add("plain-56", 12.6 + seed / 10, 5.0 - seed / 10, seed=seed)
+    for network, error in (("plain-18", 35.0), ("plain-34", 31.5)):
+        bench.add(
+            network,
+            10.0,
+            evaluations={"10-crop": (error, 4.0)},
+            preset="short",
+            dataset="imagenette",
+            official=False,
+        )
+    bench.store.write_figure("fig6", "png", b"all curves")
+    return bench
+
+
+def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Bench) -> None:
+    text = report(found)
+    section = text.partition("## What was found")[2].partition("\n## ")[0]
+    verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(opposite trend\))?) \|", section, re.MULTILINE)
+    assert {"confirmed", "contradicted", "undecided (opposite trend)"} <= {v for _, v in verdicts}
+    assert all(MARKS[word] == mark for mark, word in verdicts)
+    assert "**✓✓ confirmed** on [1]" in text
+    summary = text.partition("\n## ")[0]
+    assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? \d+ undecided \(opposite trend\)", summary)
+    assert re.search(r"✗ \d+ contradicted", summary)
+    for word, mark in MARKS.items():
+        assert f"- {mark} {word}: " in section, "each is explained below the table"
+
+
+def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: Bench) -> None:
+    def opening() -> tuple[str, str]:
+        text = report(found)
+        section = text.partition("## What was found\n\n")[2]
+        return section.splitlines()[0], text
+
+    line, text = opening()
+    assert line.startswith("![Fig. 6: ")
+    assert text.count(line) == 1
+    fig6 = text.partition("## Fig. 6 (`fig6`)")[2].partition("\n## ")[0]
+    assert "The figure stands [above](#what-was-found)." in fig6
+    found.store.write_figure("fig1", "png", b"two curves")
+    line, text = opening()
+    assert line.startswith("![Fig. 1: ")
+    assert text.count("](figures/fig6.png)") == 1, "now in its own section again"
+
+
+def test_without_a_verdict_the_figure_stays_in_its_section(bench: Bench) -> None:
+    bench.add("plain-20")
+    bench.store.write_figure("fig1", "png", b"a curve")
+    text = report(bench)
+    assert "## What was found" not in text
+    assert "](figures/fig1.png)" in text.partition("## Fig. 1")[2].partition("\n## ")[0]
+
+
+def test_the_page_has_contents_that_lead_to_every_section(found: Bench) -> None:
+    text = page(found)
+    (contents,) = re.findall(r"<nav .*?</nav>", text, re.DOTALL)
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', contents)
+    sections = re.findall(r'<h2 id="([^"]+)">', text)
+    assert [anchor for anchor, _ in links] == sections
+    assert ("fig-1-fig1", "Fig. 1") in links
+    assert text.index("<nav") < text.index("<h2")
+    assert "<script" not in text
+
+
+def test_the_page_gives_each_verdict_its_colour(found: Bench) -> None:
+    text = page(found)
+    for word, mark in MARKS.items():
+        kind = "opposite" if "opposite" in word else word
+        assert f'<span class="verdict {kind}">{mark} {word}</span>' in text
+    assert re.search(r'<span class="verdict contradicted">✗ \d+ contradicted</span>', text)
+    assert re.search(r'<strong><span class="verdict confirmed">✓✓ confirmed</span></strong>', text)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_every_colour_can_be_read_in_light_and_dark(mode: str) -> None:
+    light, dark = re.findall(r":root \{([^}]*--text[^}]*)\}", STYLE)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", light if mode == "light" else dark))
+    kinds = ("confirmed", "consistent", "undecided", "opposite", "contradicted")
+    mixed = {}
+    for kind in kinds:  # the ground behind a verdict is a little of its own colour
+        pairs = [(colours[kind][i : i + 2], colours["page"][i : i + 2]) for i in (1, 3, 5)]
+        parts = [round(0.09 * int(a, 16) + 0.91 * int(b, 16)) for a, b in pairs]
+        mixed[kind] = "#" + "".join(f"{part:02x}" for part in parts)
+    assert "currentColor 9%" in STYLE
+    for kind in kinds:
+        assert _contrast(colours[kind], mixed[kind]) >= 4.5, kind
+    for name in ("text", "soft", "link"):
+        assert _contrast(colours[name], colours["page"]) >= 4.5, name
+        assert _contrast(colours[name], colours["shade"]) >= 4.5, name
