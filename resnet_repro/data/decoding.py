@@ -19,6 +19,7 @@ from PIL import (
 )
 
 from resnet_repro.errors import DataError, plain
+from resnet_repro.files import open_regular
 
 __all__ = ["SUFFIXES", "check_shape", "open_photo", "read_size"]
 
@@ -39,6 +40,7 @@ SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in ["jpeg", "jpg", "png", "ppm", "pgm", "bmp", "tif", "tiff", "webp", "gif"]
 )
+LARGEST = 2**29  # bytes of a file; as many as the most pixels that Pillow takes
 NARROWEST = 100  # longer side to shorter; beyond it enlarging would fill the memory
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {  # its values, and what undoes them; 1 is upright
@@ -67,7 +69,7 @@ def open_photo(path: str | Path, name: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is doubtful about a file that can be read
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with open_regular(path, LARGEST) as file, Image.open(file, formats=FORMATS) as image:
                 check_shape(image.size, name)
                 image.load()
                 return _upright(_rgb(image, name), _orientation(image))
@@ -87,7 +89,7 @@ def read_size(path: str | Path, name: str) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with open_regular(path, LARGEST) as file, Image.open(file, formats=FORMATS) as image:
                 check_shape(image.size, name)
                 width, height = image.size
                 return (height, width) if _orientation(image) in _SWAPPING else (width, height)

@@ -16,7 +16,9 @@ from typing import Any
 
 import filelock
 
+from resnet_repro.data.archives import read_members
 from resnet_repro.errors import DataError, plain
+from resnet_repro.files import read_regular
 
 __all__ = ["find_folder", "find_tars", "ground_truth", "unpack_tars"]
 
@@ -25,7 +27,9 @@ DEVKIT = "ILSVRC2012_devkit_t12"
 _SOLUTION = "LOC_val_solution.csv"
 _TARS = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{DEVKIT}.tar.gz")
 _VAL_FILE = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE | re.ASCII)
+_DEVKIT_FILES = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")
 _MAX_TEXT = 2**26  # bytes of a file of the ground truth; the largest has 2 MB
+_MAX_DEVKIT = 2**28  # bytes of its archive, unpacked; it has 6 MB
 _STAGING = ".imagenet-unpacking"
 
 
@@ -120,10 +124,7 @@ def _from_devkit(place: Path) -> Truth | None:
     if not folder.is_dir():
         return None
     try:
-        return _wnids(
-            _bounded(folder / "ILSVRC2012_validation_ground_truth.txt"),
-            _bounded(folder / "meta.mat"),
-        )
+        return _wnids(*(read_regular(folder / name, _MAX_TEXT) for name in _DEVKIT_FILES))
     except OSError as error:
         raise DataError(f"cannot read the devkit in {folder}: {error.strerror}") from error
 
@@ -132,17 +133,14 @@ def _from_packed_devkit(place: Path) -> Truth | None:
     archive = place / f"{DEVKIT}.tar.gz"
     if not archive.is_file():
         return None
+    names = [f"{DEVKIT}/data/{name}" for name in _DEVKIT_FILES]
     try:
-        with tarfile.open(archive) as tar:
-            contents = []
-            for name in ("ILSVRC2012_validation_ground_truth.txt", "meta.mat"):
-                file = tar.extractfile(f"{DEVKIT}/data/{name}")
-                if file is None:
-                    raise KeyError(name)
-                contents.append(file.read(_MAX_TEXT))
-    except (OSError, tarfile.TarError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"{archive} is damaged: {plain(str(error), 200)}") from error
-    return _wnids(*contents)
+        contents = read_members(archive, names, _MAX_DEVKIT)
+    except OSError as error:
+        raise DataError(f"cannot read {archive}: {error.strerror}") from error
+    if missing := [name for name in names if name not in contents]:
+        raise DataError(f"{archive} is damaged: it has no {missing[0]}")
+    return _wnids(*(contents[name] for name in names))
 
 
 def _from_solution(place: Path) -> Truth | None:
@@ -150,7 +148,7 @@ def _from_solution(place: Path) -> Truth | None:
     if not path.is_file():
         return None
     try:
-        text = _bounded(path).decode()
+        text = read_regular(path, _MAX_TEXT).decode()
         rows = csv.DictReader(io.StringIO(text))
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
     except OSError as error:
@@ -159,11 +157,6 @@ def _from_solution(place: Path) -> Truth | None:
         raise DataError(
             f"{path} is not Kaggle's: expected columns ImageId and PredictionString"
         ) from None
-
-
-def _bounded(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_TEXT)
 
 
 def _wnids(lines: bytes, meta: bytes) -> list[str]:

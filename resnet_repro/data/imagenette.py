@@ -65,7 +65,7 @@ def place_archive(
 
     Raises DataError when it is no such archive or the folder is there already.
     """
-    if not is_archive(archive):
+    if not is_archive(archive, MAX_BYTES):
         raise DataError(f"{archive} is not a tar file")
     official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
     progress(f"unpacking {archive}")

@@ -22,7 +22,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
     """
     path = Path(text).expanduser()
     try:
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             # A run's own checkpoint is more than weights: it says what they belong to.
             ours = path.name.startswith("checkpoint") and (path.parent / "config.yaml").is_file()
             return read_run(path.parent.resolve(), None) if ours else path

@@ -6,20 +6,23 @@ that a wrapper left (`module.`), perhaps beside other things (`{"state_dict": ..
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from resnet_repro.errors import ConfigError, plain
+from resnet_repro.files import open_regular
 from resnet_repro.networks.factory import build_network
 
 __all__ = ["Weights", "count_classes", "keep_classes", "network_with", "read_weights"]
@@ -27,6 +30,7 @@ __all__ = ["Weights", "count_classes", "keep_classes", "network_with", "read_wei
 _NESTED = ("state_dict", "model_state_dict", "model", "network")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight")  # [classes, features], of ResNet and of VGG
+LARGEST_FILE = 2**33  # bytes; VGG-16's weights with all that its optimiser keeps have 1.7 GB
 _SHOWN = 2  # names of tensors in a message
 _KNOWN = (
     *("plain-18", "plain-34", "vgg-16", "plain-50", "plain-101", "plain-152"),
@@ -56,7 +60,8 @@ def read_weights(path: Path) -> Weights:
         ConfigError: there is no such file, or it holds something else.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, LARGEST_FILE) as file:
+            _check_packing(path.name, file)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except OSError as error:
@@ -69,6 +74,18 @@ def read_weights(path: Path) -> Weights:
     if not tensors:
         raise ConfigError(f"{path.name} holds no weights: expected a state dict, names to tensors")
     return Weights(plain(path.name, 200), digest, _without_prefixes(tensors))
+
+
+def _check_packing(name: str, file: BinaryIO) -> None:
+    """Refuse a torch archive that unpacks to more than a file may have: torch.save packs nothing.
+
+    Raises ConfigError.
+    """
+    with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
+        size = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
+        if size > LARGEST_FILE:
+            raise ConfigError(f"{name} is refused: it would unpack to {size:,} bytes")
+    file.seek(0)
 
 
 def _read_torch(path: Path) -> Any:

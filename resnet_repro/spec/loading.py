@@ -53,7 +53,7 @@ def load_experiment(
     """
     known = shipped_experiments()
     try:
-        is_file = Path(name).is_file()
+        is_file = Path(name).exists() and not Path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name in known:
