@@ -16,8 +16,9 @@ from typing import IO, Any
 from resnet_repro.errors import DataError, plain
 from resnet_repro.files import open_regular
 
-__all__ = ["is_archive", "read_members", "unpack"]
+__all__ = ["SUFFIXES", "is_archive", "read_members", "unpack"]
 
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
 MAX_BYTES = 2**30  # unpacked, unless the caller knows better; CIFAR-10 is 184 MB
 MAX_DEPTH = 16  # folders in folders; official archives have four

@@ -1,11 +1,13 @@
 """What a folder of photographs holds, kept in the data folder so that opening it is quick.
 
 The index of a folder is good as long as the folders in it have not changed, which shows when files
-come, go or are renamed. A file that is overwritten in place does not show; `data verify` finds it.
+come, go or are renamed. A file that is overwritten in place or damaged shows when it is decoded:
+each is held against its size, and against the SHA-256 of its contents where the identity covers it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -22,7 +24,9 @@ from numpy.typing import NDArray
 from resnet_repro.data import tasks
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.holding import chunks
-from resnet_repro.data.photo_folder import GroundTruth, Part, Scan, scan_folder
+from resnet_repro.data.layout import in_order, of_system, order_in_words
+from resnet_repro.data.npz import read_npz
+from resnet_repro.data.photo_folder import Part, Scan, scan_folder
 from resnet_repro.data.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.workers import Workers, pool_size
 
@@ -47,6 +51,7 @@ class PhotoIndex:
     root: Path
     identity: Identity
     scan: Scan
+    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of val
 
     @property
     def images(self) -> int:
@@ -60,20 +65,24 @@ class PhotoIndex:
 
     def dataset(self) -> PhotoDataset:
         """The photographs, still in their files."""
-        train, val = self.scan.train, self.scan.val
         return PhotoDataset(
             self.identity,
             self.scan.classes,
-            FilePhotos(self.root, train.names, train.labels),
-            FilePhotos(self.root, val.names, val.labels),
+            self._photos(self.scan.train, 0),
+            self._photos(self.scan.val, len(self.scan.train.names)),
         )
+
+    def _photos(self, part: Part, first: int) -> FilePhotos:
+        contents = self.contents
+        if contents is not None:
+            contents = contents[first : first + len(part.names)]
+        return FilePhotos(self.root, part.names, part.labels, part.sizes, contents)
 
 
 def make_index(
     name: str,
     root: Path,
     source: str,
-    ground_truth: GroundTruth | None = None,
     *,
     official: bool = False,
     before: PhotoIndex | None = None,
@@ -90,9 +99,10 @@ def make_index(
         DataError: the folder is not one of photographs, or a file cannot be read.
     """
     progress(f"looking through {root}, once")
-    scan = scan_folder(root, ground_truth)
-    identity = Identity(name, official, _sha256(root, scan), source, "")
-    index = PhotoIndex(root, identity, scan)
+    scan = scan_folder(root)
+    contents = _contents(root, scan)
+    identity = Identity(name, official, _sha256(scan, contents), source, "")
+    index = PhotoIndex(root, identity, scan, contents)
     if before and before.identity.sha256 == identity.sha256 and not official:
         return replace(index, identity=before.identity)
     note = "" if official else _unofficial(index)
@@ -104,29 +114,31 @@ def read_index(
 ) -> PhotoIndex | None:
     """The index of `root` that `data_dir` keeps; None when there is none.
 
-    One of a folder that has changed since is left out too, unless `outdated` asks for it.
+    One of a folder that has changed since, or that would be read otherwise today, is left out too,
+    unless `outdated` asks for it.
     """
-    path = _index_path(name, root, data_dir)
+    values = read_npz(_index_path(name, root, data_dir)) or {}
     try:
-        with np.load(path, allow_pickle=False) as values:
-            header = json.loads(values["header"].tobytes())
-            if header["format"] != FORMAT:
-                return None
-            scan = Scan(
-                tuple(header["classes"]),
-                _unpack(values, "train"),
-                _unpack(values, "val"),
-                header["left_out"],
-                header["stamps"],
-            )
-            identity = Identity.from_dict(header["identity"])
-        if not outdated and any(
-            (root / folder).stat().st_mtime_ns != changed for folder, changed in scan.stamps.items()
-        ):
+        header = json.loads(values["header"].tobytes())
+        if header["format"] != FORMAT:
+            return None
+        scan = Scan(
+            tuple(header["classes"]),
+            _unpack(values, "train"),
+            _unpack(values, "val"),
+            header["left_out"],
+            header["stamps"],
+        )
+        identity = Identity.from_dict(header["identity"])
+        contents = values.get("contents")
+        index = PhotoIndex(root, identity, scan, contents)
+        if contents is not None and contents.shape != (index.images, 32):
+            return None
+        if not outdated and not _still_true(root, scan):
             return None
     except Exception:  # missing, damaged or written by another version: made again
         return None
-    return PhotoIndex(root, identity, scan)
+    return index
 
 
 def write_index(index: PhotoIndex, data_dir: Path) -> None:
@@ -146,6 +158,8 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
         text = "\0".join(part.names).encode("utf-8", "surrogateescape")
         arrays[f"{name}_names"] = np.frombuffer(text, np.uint8)
         arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
+    if index.contents is not None:
+        arrays["contents"] = index.contents
     partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +169,20 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        _log.debug("the index of %s is not kept: %s", index.root, error)
-        if path.parent.is_dir():
+        _log.info("looked through again each time, since it cannot be kept: %s", error)
+        with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _still_true(root: Path, scan: Scan) -> bool:
+    """Whether the folders looked through have not changed, and are read today as they were then."""
+    return (
+        list(scan.classes) == in_order(scan.classes)
+        and not any(of_system(name) for folder in scan.stamps for name in folder.split("/"))
+        and all(
+            (root / folder).stat().st_mtime_ns == changed for folder, changed in scan.stamps.items()
+        )
+    )
 
 
 def _index_path(name: str, root: Path, data_dir: Path) -> Path:
@@ -167,7 +192,7 @@ def _index_path(name: str, root: Path, data_dir: Path) -> Path:
 
 def _unpack(values: Any, name: str) -> Part:
     text = values[f"{name}_names"].tobytes().decode("utf-8", "surrogateescape")
-    part = Part(text.split("\0"), values[f"{name}_labels"], values[f"{name}_sizes"])
+    part = Part(text.split("\0") if text else [], values[f"{name}_labels"], values[f"{name}_sizes"])
     if not len(part.names) == len(part.labels) == len(part.sizes):
         raise ValueError("not one label and size for each name")
     return part
@@ -177,16 +202,22 @@ def _total_bytes(scan: Scan) -> int:
     return int(scan.train.sizes.sum() + scan.val.sizes.sum())
 
 
-def _sha256(root: Path, scan: Scan) -> str:
+def _contents(root: Path, scan: Scan) -> NDArray[np.uint8] | None:
+    """SHA-256 [N, 32] of the contents of every file, unless they are too many."""
+    if _total_bytes(scan) > CONTENTS_LIMIT:
+        return None
     names = [*scan.train.names, *scan.val.names]
-    contents: list[bytes] = [b""] * len(names)
-    if _total_bytes(scan) <= CONTENTS_LIMIT:
-        jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
-        with Workers(pool_size(len(jobs))) as pool:
-            contents = [one for some in pool.map(tasks.content_hashes, jobs) for one in some]
+    jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
+    with Workers(pool_size(len(jobs))) as pool:
+        hashes = b"".join(one for some in pool.map(tasks.content_hashes, jobs) for one in some)
+    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+
+
+def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
     sizes: NDArray[np.int64] = np.concatenate([scan.train.sizes, scan.val.sizes])
     digest = hashlib.sha256()
-    for name, size, content in zip(scan.canonical_names(), sizes.tolist(), contents, strict=True):
+    for number, (name, size) in enumerate(zip(scan.canonical_names(), sizes.tolist(), strict=True)):
+        content = b"" if contents is None else contents[number].tobytes()
         digest.update(os.fsencode(name) + f"\0{size}\0".encode() + content)
     return digest.hexdigest()
 
@@ -200,6 +231,8 @@ def _unofficial(index: PhotoIndex) -> str:
         f" of {len(scan.classes):,} classes from single files, which cannot be checked against"
         " anything official"
     )
+    if not scan.train.names:
+        note += "; with none to train on, enough to test somebody else's weights"
     if not index.hashes_contents:
         note += "; told apart from other copies by file names and sizes, not contents"
     expected = _OFFICIAL.get(name)
@@ -208,6 +241,9 @@ def _unofficial(index: PhotoIndex) -> str:
     missing = len(scan.classes) - len(np.unique(scan.val.labels))
     if missing:
         note += f"; {missing:,} classes have no validation images"
+    order = order_in_words(scan.classes)
+    if order not in ("names", "numbers"):
+        note += f"; the classes are in the order of their folders' {order}"
     if scan.left_out:
         note += f"; {scan.left_out:,} files that are not images were left out"
     return note
