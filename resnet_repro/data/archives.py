@@ -131,6 +131,8 @@ class _Reader:
         """Every member, to be read before the next. Raises DataError when there is too much."""
         total = count = 0
         while member := self._next():
+            if member.size < 0:
+                raise tarfile.ReadError("a negative size")
             total, count = total + member.size, count + 1
             if count > MAX_MEMBERS:
                 raise DataError(f"{self.name} has more than {MAX_MEMBERS:,} members")
