@@ -61,11 +61,9 @@ def test_a_file_that_changes_in_place_is_noticed(
     change(folder / name)
     dataset = load(folder)
     part = dataset.train if name == TRAIN else dataset.test
+    use = (lambda: hold(part, 0)) if held else lambda: [part.pixels(i) for i in range(len(part))]
     with pytest.raises(DataError, match=CHANGED):
-        if held:
-            hold(part, 0)
-        else:
-            [part.pixels(index) for index in range(len(part))]
+        use()
     with pytest.raises(DataError, match=CHANGED):
         some_of(part, np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
     data.prepare("folder:photos", folder.parent, folders={"photos": folder})
