@@ -106,6 +106,8 @@ def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:
         reason = "is neither file nor folder"
     elif member.issparse():
         reason = "is a sparse file"
+    elif any(character < " " or character == "\x7f" for character in member.name):
+        reason = "has control characters in its name"  # so no message about its contents has any
     elif len(path.parts) > MAX_DEPTH:
         reason = f"lies more than {MAX_DEPTH} folders deep"
     else:
