@@ -12,7 +12,7 @@ __all__ = ["cpu_features", "cpu_name", "process_rank", "usable_cores"]
 def _cpu_info(*keys: str) -> str:
     """The first of the kernel's lines on the processor with one of these keys; empty if none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
     for line in lines:
@@ -35,9 +35,13 @@ def usable_cores() -> int:
 
 
 def process_rank() -> int:
-    """The number of this process among those that a launcher started to train together; 0 alone."""
+    """The number of this process among those that torchrun started to train together; 0 alone.
+
+    RANK and WORLD_SIZE alone do not say so: some clusters set them in every shell of a container.
+    """
     world, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
-    return int(rank) if world.isdecimal() and int(world) > 1 and rank.isdecimal() else 0
+    alone = "TORCHELASTIC_RESTART_COUNT" not in os.environ or world in ("", "0", "1")
+    return int(rank) if not alone and rank.isascii() and rank.isdecimal() else 0
 
 
 def cpu_name() -> str:

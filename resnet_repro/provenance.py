@@ -44,7 +44,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command as typed, with paths cut down to their last part."""
+    """The command as typed, with paths cut down to their last part; names are made UTF-8."""
     shown = ["resnet-repro"]
     for argument in arguments:
         head, sign, value = argument.partition("=")
@@ -54,7 +54,7 @@ def command_line(arguments: list[str]) -> str:
             shown.append(Path(argument).name)
         else:
             shown.append(argument)
-    return " ".join(shown)
+    return " ".join(shown).encode("utf-8", "replace").decode("utf-8")
 
 
 def versions() -> dict[str, str]:

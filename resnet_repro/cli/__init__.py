@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
 from typing import Annotated
@@ -13,6 +11,7 @@ import typer
 from resnet_repro import __version__
 from resnet_repro.cli import evaluating, machine, reading, running
 from resnet_repro.cli.data import data_app
+from resnet_repro.cli.outputs import prepare_outputs
 from resnet_repro.cli.running import INTERRUPTED
 from resnet_repro.errors import ReproError
 from resnet_repro.machine import process_rank
@@ -60,6 +59,7 @@ app.command()(machine.doctor)
 
 def main() -> None:
     """Run the command line; errors that a user can cause end in a line or two and an exit code."""
+    prepare_outputs()
     verbose = bool({"-v", "--verbose"} & set(sys.argv[1:]))
     for name in ("SIGTERM", "SIGUSR1"):  # like Ctrl-C, until a training saves when they come
         if hasattr(signal, name):
@@ -74,18 +74,15 @@ def main() -> None:
     except KeyboardInterrupt:
         _tell("interrupted")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
         if verbose:
             raise
-        print(f"resnet-repro: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        what = f"{error.filename or 'output'}: {error.strerror}" if error.strerror else str(error)
+        print(f"resnet-repro: {what}", file=sys.stderr)
         sys.exit(1)
 
 
 def _tell(text: str) -> None:
     """Print a line to stderr; of several processes that train together, only the first does."""
-    if not process_rank():
+    if not (process_rank() and sys.argv[1:2] == ["run"]):
         print(f"resnet-repro: {text}", file=sys.stderr)

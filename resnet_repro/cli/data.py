@@ -88,13 +88,14 @@ def data_prepare(
     from resnet_repro.data import prepare
     from resnet_repro.data.imagenette import SIZES
     from resnet_repro.names import choose_dataset
+    from resnet_repro.paths import user_path
 
     start_logging(verbose, quiet)
     chosen = choose_dataset(dataset)
     prepared = prepare(
         chosen.name,
         data_dir,
-        source,
+        user_path(source) if source is not None else None,
         download=download,
         size=choice("--size", size.removesuffix("px"), SIZES),
         folders=chosen.folders,

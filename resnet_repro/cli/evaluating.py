@@ -180,7 +180,7 @@ def _evaluate_file(
     from resnet_repro.errors import ConfigError
     from resnet_repro.evaluation import evaluate_weights, record
     from resnet_repro.names import choose_dataset
-    from resnet_repro.networks.weights import read_weights
+    from resnet_repro.networks.weights_file import read_weights
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")

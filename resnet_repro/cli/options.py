@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from resnet_repro.paths import user_folder
+
 __all__ = [
     "DATA",
     "RESULTS",
@@ -50,10 +52,18 @@ PrecisionOption = Annotated[
 ]
 ResultsOption = Annotated[
     Path,
-    typer.Option("--results", help="The results folder.", envvar="RESNET_REPRO_RESULTS"),
+    typer.Option(
+        "--results",
+        help="The results folder.",
+        envvar="RESNET_REPRO_RESULTS",
+        callback=user_folder,
+    ),
 ]
 DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA")
+    Path,
+    typer.Option(
+        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=user_folder
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -225,6 +225,7 @@ def report(
     experiments = [load_experiment(name) for name in shipped_experiments()]
     text = write_report(store, experiments)
     content = as_html(text, store.read_figure) if chosen == "html" else text
+    content = content.encode("utf-8", "replace").decode("utf-8")  # as it is written
     path = store.report_file(chosen)
     if not check:
         store.write_report(content, chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_repro.errors import ConfigError, nearest, plain
+from resnet_repro.paths import user_path
 from resnet_repro.store import Store, StoredRun
 from resnet_repro.store.checking import read_run
 
@@ -20,7 +21,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         ConfigError: there is neither.
         StoreError: the results folder cannot be read.
     """
-    path = Path(text).expanduser()
+    path = user_path(text)
     try:
         if path.exists() and not path.is_dir():
             # A run's own checkpoint is more than weights: it says what they belong to.

@@ -24,11 +24,11 @@ from resnet_repro.names import (
     parse_network,
 )
 from resnet_repro.networks.weights import (
-    Weights,
-    count_classes,
+    fit,
     keep_classes,
-    network_with,
+    network_of,
 )
+from resnet_repro.networks.weights_file import Weights
 from resnet_repro.store import EvaluationRow, ExternalEvaluation, Store
 from resnet_repro.training import choose_backend
 from resnet_repro.training.views import scores
@@ -44,7 +44,7 @@ def evaluate_weights(
     """Measure the errors of weights that were not trained here.
 
     Args:
-        weights: as `networks.weights.read_weights` has read them.
+        weights: as `networks.weights_file.read_weights` has read them.
         network: which one they are of; one of the ImageNet family.
         choice: what to test on.
         given: what the weights expect.
@@ -56,10 +56,11 @@ def evaluate_weights(
         EvaluationStopped: `options.should_stop` said so.
     """
     name = _checked_name(network, choice)
-    model = network_with(str(name), weights)
+    fitted = fit(str(name), weights)
+    model = network_of(fitted)
     loaded = options.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
-    outputs = count_classes(weights) or 0
+    outputs = fitted.classes or 0
     kept = chosen_outputs(outputs, dataset.classes, choice.name)
     if kept is not None:
         keep_classes(model, kept)
@@ -89,7 +90,7 @@ def evaluate_weights(
         identity=dataset.identity,
         precision=backend.precision,
         input=given.text,
-        notes=tuple(_notes(name, given, dataset, choice.name, kept is not None)),
+        notes=(*fitted.notes, *_notes(name, given, dataset, choice.name, kept is not None)),
     )
 
 

@@ -86,9 +86,11 @@ def parse_where(
             f"--gpus-per-run {gpus_per_run:g}: a run is trained on one GPU or, with Ray, a part "
             "of one; torchrun trains one run on several (see docs/clusters.md)"
         )
-    if (kind, count) != ("here", 1) and int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+    world = os.environ.get("WORLD_SIZE", "")
+    if (kind, count) != ("here", 1) and world not in ("", "0", "1"):
         raise ConfigError(
-            "under torchrun all processes train one run together: leave out --jobs and --launcher"
+            f"WORLD_SIZE={plain(world, 20)}: as under torchrun, all processes train one run "
+            "together: leave out --jobs and --launcher, or unset it"
         )
     _check_installed(kind)
     options = _parse_slurm(slurm)

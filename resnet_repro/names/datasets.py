@@ -15,6 +15,7 @@ from pathlib import Path
 
 from resnet_repro.errors import ConfigError, nearest, plain
 from resnet_repro.names.networks import Family
+from resnet_repro.paths import user_path
 
 __all__ = [
     "DATASETS",
@@ -85,7 +86,7 @@ def choose_dataset(text: str) -> DatasetChoice:
     given = text.removeprefix(_FOLDER)
     if not given.strip() or "\0" in given:
         raise ConfigError("--dataset folder: needs a path, as in folder:PATH")
-    path = Path(given).expanduser()
+    path = user_path(given)
     name = path.name if path.name not in ("", "..") else path.resolve().name
     elsewhere = Path(given).name == given and not path.exists()
     return DatasetChoice(parse_dataset(f"{_FOLDER}{name}"), None if elsewhere else path)

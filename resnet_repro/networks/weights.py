@@ -1,36 +1,35 @@
-"""Somebody else's weights: read without executing anything, and checked against a network.
+"""Somebody else's weights: found among what a file holds, and checked against a network.
 
-Files come as torchvision's do (`fc.weight`, `layer1.0.conv1.weight` ...), perhaps with a prefix
-that a wrapper left (`module.`), perhaps beside other things (`{"state_dict": ..., "epoch": 90}`).
+Names are torchvision's (`fc.weight`, `layer1.0.conv1.weight` ...), perhaps behind a prefix that a
+wrapper left (`module.`), perhaps inside and beside other things (`{"state_dict": ...}`). Every
+tensor is known by its place in the file, `state_dict.module.fc.weight`; a network's are those
+behind one prefix.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib
-import pickle
+import functools
 import re
-import warnings
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from resnet_repro.errors import ConfigError, plain
-from resnet_repro.files import open_regular
 from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.weights_file import Weights, some_of
 
-__all__ = ["Weights", "count_classes", "keep_classes", "network_with", "read_weights"]
+__all__ = ["Fitted", "fit", "keep_classes", "network_of"]
 
-_NESTED = ("state_dict", "model_state_dict", "model", "network")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight")  # [classes, features], of ResNet and of VGG
-LARGEST_FILE = 2**33  # bytes; VGG-16's weights with all that its optimiser keeps have 1.7 GB
+_FIRST = ("conv1.weight", "features.0.weight")
+_INSIDE = re.compile(r"(?:^|\.)(?:layer[1-4]|features|classifier)\.\d+\.")  # of a network
+_AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|av(?:era)?g|teacher|momentum|encoder_k)", re.I)
+_OF_TRAINING = re.compile(
+    r"optim|sched|lr_sched|scaler|amp|best|epoch", re.I
+)  # no part of a network
+_MOST_PREFIXES = 50
 _SHOWN = 2  # names of tensors in a message
 _KNOWN = (
     *("plain-18", "plain-34", "vgg-16", "plain-50", "plain-101", "plain-152"),
@@ -39,132 +38,130 @@ _KNOWN = (
     *(f"resnet-{depth}-{option}" for depth in (50, 101, 152) for option in "ac"),
 )
 
+# Modules of ResNet and of VGG that have weights.
+_MODULES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier")
+
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
-    """The tensors of a file, by torchvision's names."""
+class Fitted:
+    """The tensors of a file that are a network's, by torchvision's names."""
 
-    name: str  # of the file, without its folder
-    sha256: str  # of the file
+    weights: Weights
+    network: str
     tensors: dict[str, Tensor]
+    classes: int | None  # None where there is no known classifier
+    notes: tuple[str, ...]  # what was left aside
 
 
-def read_weights(path: Path) -> Weights:
-    """Read a state dict: torch's format (any suffix), or `.safetensors` where that is installed.
+def fit(network: str, weights: Weights) -> Fitted:
+    """Find the network's tensors in a file.
 
-    Nothing in the file is executed: torch reads it with `weights_only=True`.
-
-    Raises:
-        ConfigError: there is no such file, or it holds something else.
-    """
-    try:
-        with open_regular(path, LARGEST_FILE) as file:
-            _check_packing(path.name, file)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    for name in _NESTED:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    tensors = content if isinstance(content, dict) else {}
-    tensors = {k: v for k, v in tensors.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    if not tensors:
-        raise ConfigError(f"{path.name} holds no weights: expected a state dict, names to tensors")
-    return Weights(plain(path.name, 200), digest, _without_prefixes(tensors))
-
-
-def _check_packing(name: str, file: BinaryIO) -> None:
-    """Refuse a torch archive that unpacks to more than a file may have: torch.save packs nothing.
-
-    Raises ConfigError.
-    """
-    with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
-        size = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
-        if size > LARGEST_FILE:
-            raise ConfigError(f"{name} is refused: it would unpack to {size:,} bytes")
-    file.seek(0)
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it asks for {plain(asked[1], 60)}" if asked else "it is no plain file of tensors"
-        raise ConfigError(
-            f"{path.name} is refused: {reason}, and reading it could run code hidden in it; "
-            "bring what torch.save(network.state_dict(), ...) writes"
-        ) from error
-    except Exception as error:  # torch raises many kinds for one reason: this is no state dict
-        raise ConfigError(
-            f"{path.name} is not a whole file of weights ({type(error).__name__}); "
-            "expected what torch.save(network.state_dict(), ...) writes"
-        ) from error
-
-
-def _read_safetensors(path: Path) -> Any:
-    try:
-        library = importlib.import_module("safetensors.torch")
-    except ImportError as error:
-        raise ConfigError(
-            f"{path.name}: reading it needs the safetensors package: pip install safetensors"
-        ) from error
-    try:
-        return library.load_file(path)
-    except OSError:
-        raise
-    except Exception as error:  # the library's own kind, which is not there to be named
-        raise ConfigError(f"{path.name} is not a whole safetensors file") from error
-
-
-def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without what DataParallel, torch.compile and the like put before all of them."""
-    while prefix := next(
-        (p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None
-    ):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
-
-
-def count_classes(weights: Weights) -> int | None:
-    """How many classes the weights tell apart; None where they have no known classifier."""
-    for name in _CLASSIFIERS:
-        if name in weights.tensors and weights.tensors[name].dim() == 2:
-            return len(weights.tensors[name])
-    return None
-
-
-def network_with(network: str, weights: Weights) -> nn.Module:
-    """The network of that name holding the weights, in evaluation mode, on the CPU.
+    Where several places hold such (weights and their moving average), the plain ones are taken.
 
     Raises:
-        ConfigError: the weights are of another network (the message says of which, if known).
+        ConfigError: the weights are of another network (the message says of which, if known), or
+            not ordinary numbers.
     """
-    classes = count_classes(weights)
-    theirs = {name: tuple(value.shape) for name, value in weights.tensors.items()}
-    if not _fits(_shapes(network, classes), theirs):
-        raise ConfigError(
-            f"{weights.name} does not fit {network}: "
-            f"tensors {_difference(_shapes(network, classes), theirs)}; {_better(theirs, classes)}"
-        )
+    parts = [_part(weights, prefix) for prefix in _prefixes(weights.tensors)]
+    fitting = [part for part in parts if part.misfit(network) is None]
+    if not fitting:
+        raise ConfigError(_misfit(network, weights, parts))
+    part, *others = fitting
+    return Fitted(weights, network, part.own, part.classes, tuple(_notes(weights, part, others)))
+
+
+def network_of(fitted: Fitted) -> nn.Module:
+    """The network that holds the weights found, in evaluation mode, on the CPU.
+
+    Raises:
+        ConfigError: they are not ordinary numbers.
+    """
+    name = fitted.weights.name
     with torch.device("meta"):
-        model = build_network(network, classes)
+        model = build_network(fitted.network, fitted.classes)
     model.to_empty(device="cpu")  # every weight comes from the file
     counters = {k: torch.tensor(0) for k in model.state_dict() if _is_counter(k)}
     try:
-        model.load_state_dict({**counters, **weights.tensors})
+        model.load_state_dict({**counters, **fitted.tensors})
     except RuntimeError as error:  # a kind of tensor that cannot be copied: sparse, quantized
-        raise ConfigError(f"{weights.name} holds no ordinary tensors") from error
+        raise ConfigError(f"{name} holds no ordinary tensors") from error
     if not all(p.isfinite().all() for p in model.state_dict().values()):
-        raise ConfigError(f"{weights.name} holds weights that are not finite numbers")
+        raise ConfigError(f"{name} holds weights that are not finite numbers")
     return model.eval()
+
+
+def _prefixes(places: Iterable[str]) -> list[str]:
+    """What may stand before all names of a network: plain weights before averaged ones."""
+    found: dict[str, None] = {}
+    for place in places:
+        for end in (*_CLASSIFIERS, *_FIRST):
+            prefix = place.removesuffix(end)
+            if prefix != place and prefix[-1:] in ("", ".") and not _INSIDE.search(prefix):
+                found.setdefault(prefix)
+    ordered = sorted(found, key=lambda p: (bool(_AVERAGED.search(p)), p.count(".")))
+    return ordered[:_MOST_PREFIXES] or [""]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What stands behind a prefix."""
+
+    prefix: str
+    own: dict[str, Tensor]  # inside the parts that networks here have
+    beside: list[str]  # places of the rest of the file's tensors
+    classes: int | None
+
+    @property
+    def shapes(self) -> Shapes:
+        """Of what decides whether it fits."""
+        return {k: tuple(v.shape) for k, v in self.own.items() if not _is_counter(k)}
+
+    def misfit(self, network: str) -> str | None:
+        """What is missing, unexpected and of another shape, with examples; None if it fits."""
+        ours = _shapes(network, self.classes)
+        return None if ours == self.shapes else _difference(ours, self.shapes)
+
+
+def _part(weights: Weights, prefix: str) -> _Part:
+    own: dict[str, Tensor] = {}
+    beside = []
+    for place, tensor in weights.tensors.items():
+        name = place.removeprefix(prefix)
+        if place.startswith(prefix) and name.partition(".")[0] in _MODULES:
+            own[name] = tensor
+        else:
+            beside.append(place)
+    shapes = (own[name].shape for name in _CLASSIFIERS if name in own)
+    classes = next((shape[0] for shape in shapes if len(shape) == 2), None)
+    return _Part(prefix, own, beside, classes)
+
+
+def _notes(weights: Weights, part: _Part, others: Sequence[_Part]) -> Iterator[str]:
+    """What of the file was left aside, for somebody who reads the errors."""
+    different = [other for other in others if not _same(part, other)]
+    if different:
+        some = some_of([other.prefix.rstrip(".") or "the top" for other in different])
+        yield (
+            f"tested is what stands under {_shown(part.prefix)}; the file has such weights under "
+            f"{some} as well: to test those, save them in a file of their own"
+        )
+    elsewhere = {other.prefix + name for other in others for name in other.own}
+    rest = [p for p in part.beside if p not in elsewhere and not _OF_TRAINING.match(p)]
+    rest = [p for p in rest if not p.endswith("n_averaged")]  # a counter, of averaged weights
+    if rest:
+        yield f"left aside in the file: {len(rest)} other tensors ({some_of(rest)})"
+    if weights.objects:
+        yield f"not read in the file, as it could run code: {some_of(weights.objects)}"
+
+
+def _same(one: _Part, other: _Part) -> bool:
+    return all(torch.equal(one.own[name], other.own[name]) for name in one.shapes)
+
+
+def _shown(prefix: str) -> str:
+    return plain(prefix.rstrip("."), 60) or "no prefix"
 
 
 def keep_classes(network: nn.Module, classes: Sequence[int]) -> None:
@@ -191,19 +188,14 @@ def _is_counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
+@functools.cache
 def _shapes(network: str, classes: int | None) -> Shapes:
     with torch.device("meta"):
         model = build_network(network, classes)
     return {k: tuple(v.shape) for k, v in model.state_dict().items() if not _is_counter(k)}
 
 
-def _fits(ours: Shapes, theirs: Shapes) -> bool:
-    return ours == {name: shape for name, shape in theirs.items() if not _is_counter(name)}
-
-
 def _difference(ours: Shapes, theirs: Shapes) -> str:
-    """What is missing, unexpected and of another shape, each with an example or two."""
-    theirs = {name: shape for name, shape in theirs.items() if not _is_counter(name)}
     groups = {
         "missing": [name for name in ours if name not in theirs],
         "unexpected": [name for name in theirs if name not in ours],
@@ -217,14 +209,25 @@ def _difference(ours: Shapes, theirs: Shapes) -> str:
     )
 
 
+def _misfit(network: str, weights: Weights, parts: Sequence[_Part]) -> str:
+    """Why no part of a file fits: of the part that comes nearest to the network."""
+    ours = set(_shapes(network, None))
+    part = max(parts, key=lambda p: len(ours & set(p.shapes)))
+    under = f" under {_shown(part.prefix)}" if part.prefix else ""
+    return (
+        f"{weights.name} does not fit {network}: tensors{under} "
+        f"{part.misfit(network)}; {_better(part.shapes, part.classes)}"
+    )
+
+
 def _better(theirs: Shapes, classes: int | None) -> str:
     """Which networks the weights fit, or which comes nearest."""
     known = {network: _shapes(network, classes) for network in _KNOWN}
-    fitting = [network for network, shapes in known.items() if _fits(shapes, theirs)]
+    fitting = [network for network, shapes in known.items() if shapes == theirs]
     if fitting:
         return f"it fits --network {' or '.join(fitting)}"
     pairs = set(theirs.items())
     nearest = min(known, key=lambda network: len(pairs ^ set(known[network].items())))
-    if len(pairs & set(known[nearest].items())) < len(pairs) / 2:
+    if not pairs or len(pairs & set(known[nearest].items())) < len(pairs) / 2:
         return "no network here has such tensors"
     return f"the nearest network is {nearest}, which it does not fit either"

@@ -14,6 +14,7 @@ from resnet_repro.recipe.parts import Augmentation, Photographs, Plateau, Warmup
 __all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
 
 MOST_ITERATIONS = 10_000_000
+SMALLEST_MAP = 32  # pixels of a photograph that are one place of the last feature map (Table 1)
 
 
 class Recipe(FrozenModel):
@@ -131,7 +132,23 @@ class Recipe(FrozenModel):
                 f"micro_batch_size: {self.micro_batch_size} does not divide "
                 f"batch_size ({self.batch_size})"
             )
+        name = "micro_batch_size" if self.micro_batch_size else "batch_size"
+        if reason := self.too_few_for_norm(self.micro_batch_size or self.batch_size):
+            raise ValueError(f"{name}: {reason}")
         return self
+
+    def too_few_for_norm(self, images: int) -> str | None:
+        """Why so many images in one forward pass are too few for batch normalisation, or None.
+
+        It divides by the deviation of a channel's values: of one value there is none.
+        """
+        if images > 1 or self.photographs is None or self.photographs.crop > SMALLEST_MAP:
+            return None
+        return (
+            f"one image of {self.photographs.crop} pixels has a last feature map of 1x1, and batch "
+            "normalisation needs more than one value; take more images at a time, or a crop of "
+            f"more than {SMALLEST_MAP} pixels"
+        )
 
     @model_validator(mode="after")
     def _photographs_are_their_own_kind(self) -> Self:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from resnet_repro.report.groups import Group
+from resnet_repro.report.plotting import Figure
 from resnet_repro.report.results import Cell, network_title
 
 __all__ = ["add_caption", "caption_lines"]

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import cache
 
 from resnet_repro.names import Family, parse_network
 from resnet_repro.report.groups import PAPER_DATASETS, Group
-from resnet_repro.spec import Choices, Experiment, load_experiment, shipped_experiments
+from resnet_repro.spec import Choices, Experiment, Source, load_experiment, shipped_experiments
 
 __all__ = ["at_group", "family_of", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     """The command that trains what an experiment still lacks: `resnet-repro run fig1`."""
-    shipped = experiment.name in shipped_experiments()
-    words = ["resnet-repro", "run", experiment.name if shipped else f"{experiment.name}.yaml"]
-    if experiment.preset != "paper":
+    source = _source_of(experiment)
+    words = ["resnet-repro", "run", shlex.quote(source.text)]
+    if experiment.preset != source.preset:
         words += ["--preset", experiment.preset]
-    home = _dataset_of(experiment.name) if shipped else PAPER_DATASETS[family_of(experiment)]
-    if experiment.dataset != ("synthetic" if experiment.preset == "demo" else home):
+    demo = experiment.preset == "demo" and source.preset != "demo"
+    if experiment.dataset != ("synthetic" if demo else source.dataset):
         words += ["--dataset", experiment.dataset]
-    if experiment.precision != "auto":
+    if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]
     if networks:
         words += ["--networks", ",".join(networks)]
     return " ".join(words)
 
 
+def _source_of(experiment: Experiment) -> Source:
+    """What an experiment was loaded from; of one made otherwise, what its name stands for."""
+    if experiment.source is not None:
+        return experiment.source
+    if experiment.name in shipped_experiments():
+        return _shipped_source(experiment.name)
+    dataset = PAPER_DATASETS[family_of(experiment)]
+    return Source(f"{experiment.name}.yaml", False, "paper", dataset, "auto")
+
+
 @cache
-def _dataset_of(name: str) -> str:
-    """The data set that a shipped experiment is on unless told otherwise."""
-    return load_experiment(name).dataset
+def _shipped_source(name: str) -> Source:
+    source = load_experiment(name).source
+    assert source is not None, "it was loaded"
+    return source
 
 
 def family_of(experiment: Experiment) -> Family:
@@ -48,6 +60,7 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     if group.changes or group.family != family_of(experiment):
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
-    if experiment.name in shipped_experiments():  # its file knows what a preset leaves out
-        return load_experiment(experiment.name, choices=choices)
+    source = _source_of(experiment)
+    if source.shipped:  # its file knows what a preset leaves out
+        return load_experiment(source.text, choices=choices)
     return experiment.choose(choices)

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-
 from resnet_repro.names import Family
 from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
+from resnet_repro.report.plotting import Axes, Figure, Line2D, MaxNLocator
 from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.report.style import colour_of, marker_of
 from resnet_repro.spec import CurvePanel, CurvesPlot, Experiment

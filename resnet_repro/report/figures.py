@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from resnet_repro.errors import ConfigError, ReproError
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.curves import curves_figure
 from resnet_repro.report.gradients import gradients_figure
 from resnet_repro.report.groups import Group, slugs
+from resnet_repro.report.plotting import Figure
 from resnet_repro.report.responses import responses_figure
 from resnet_repro.report.results import Cell, collect, groups_in, main_group, networks_of
 from resnet_repro.report.style import FigureFormat, save, styled

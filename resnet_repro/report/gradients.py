@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
+from resnet_repro.report.plotting import Axes, Figure
 from resnet_repro.report.quantities import by_iteration
 from resnet_repro.report.responses import draw_layers
 from resnet_repro.report.results import Cell, network_title, networks_of

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from resnet_repro.names import parse_network
 from resnet_repro.report.captions import add_caption
 from resnet_repro.report.groups import Group
+from resnet_repro.report.plotting import Axes, Figure
 from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.report.style import colour_of
 from resnet_repro.spec import Experiment

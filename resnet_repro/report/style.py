@@ -7,14 +7,13 @@ labels at the curves' ends carry the same information for readers of black and w
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 from resnet_repro.names import parse_network
+from resnet_repro.report.plotting import Figure, mpl
 
 __all__ = ["FigureFormat", "colour_of", "marker_of", "save", "styled"]
 
@@ -55,13 +54,20 @@ _RC: dict[Any, Any] = {
     "svg.hashsalt": "resnet-repro",  # otherwise every SVG gets new ids
 }
 
+_NOT_OF_STYLE = ("backend", "interactive", "date.epoch")  # those of the process, not of a picture
+
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in this style whatever the user's own matplotlib settings are."""
+    """Draw in this style whatever the user's own matplotlib settings are.
+
+    Unlike `mpl.rcdefaults`, this does not read the user's styles, which may be unreadable.
+    """
     with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of settings that are going to be removed
+            kept = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_OF_STYLE}
+            mpl.rcParams.update(kept | _RC)
         yield
 
 

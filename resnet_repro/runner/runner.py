@@ -21,7 +21,7 @@ from resnet_repro.runner.session import Session, origin_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
-from resnet_repro.store import RunFolder, Sitting, Store, StoredRun
+from resnet_repro.store import DiskFullError, RunFolder, Sitting, Store, StoredRun
 from resnet_repro.training import ALONE, DivergenceError, Processes, Trainer, check_fits
 
 __all__ = ["Runner"]
@@ -149,6 +149,10 @@ class Runner:
                 raise Stopped
             with enough_memory(trainer):
                 return self._sit(trainer, folder, sittings)
+        except DiskFullError as error:
+            if not folder.checkpoints():
+                raise
+            raise StoreError(f"{error}, it continues from the last checkpoint") from error
         finally:
             trainer.feed.close()
 

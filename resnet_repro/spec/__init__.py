@@ -5,7 +5,14 @@ network, dataset, recipe, precision and seed. Its id is readable and ends in a s
 that, so the same run wanted by two experiments is one run.
 """
 
-from resnet_repro.spec.experiment import Choices, Ensemble, Experiment, Measurement, RunGroup
+from resnet_repro.spec.experiment import (
+    Choices,
+    Ensemble,
+    Experiment,
+    Measurement,
+    RunGroup,
+    Source,
+)
 from resnet_repro.spec.loading import (
     experiments_folder,
     load_experiment,
@@ -42,6 +49,7 @@ __all__ = [
     "ResponsesPlot",
     "Run",
     "RunGroup",
+    "Source",
     "Views",
     "ViewsTable",
     "canonical_network",

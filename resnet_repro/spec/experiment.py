@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from resnet_repro.errors import ConfigError, nearest
 from resnet_repro.names import dataset_fits, family_datasets, parse_network
@@ -108,6 +108,16 @@ class Choices:
     seeds: Sequence[int] | None = None
 
 
+class Source(NamedTuple):
+    """What a command line calls an experiment, and what that is without further choices."""
+
+    text: str  # a shipped experiment's name, or the path of a file
+    shipped: bool
+    preset: Preset
+    dataset: str
+    precision: Precision
+
+
 class Experiment(Frozen):
     """A named item of the paper: the runs it needs and what it tabulates, draws and measures."""
 
@@ -129,6 +139,19 @@ class Experiment(Frozen):
     plot: (
         Annotated[CurvesPlot | ResponsesPlot | GradientsPlot, Field(discriminator="kind")] | None
     ) = None
+
+    _source: Source | None = PrivateAttr(None)
+
+    @property
+    def source(self) -> Source | None:
+        """What it was loaded from; None where it was made otherwise."""
+        return self._source
+
+    def loaded_from(self, text: str, shipped: bool) -> Experiment:
+        """The same, remembering what it is called on the command line."""
+        copy = self.model_copy()
+        copy._source = Source(text, shipped, self.preset, self.dataset, self.precision)
+        return copy
 
     @model_validator(mode="after")
     def _shows_what_it_has(self) -> Self:

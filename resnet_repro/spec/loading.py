@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from resnet_repro.errors import ConfigError, nearest, plain
 from resnet_repro.names import parse_network
+from resnet_repro.paths import user_path
 from resnet_repro.recipe import PRESETS
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
@@ -53,7 +54,7 @@ def load_experiment(
     """
     known = shipped_experiments()
     try:
-        is_file = Path(name).exists() and not Path(name).is_dir()
+        is_file = user_path(name).exists() and not user_path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name in known:
@@ -62,16 +63,22 @@ def load_experiment(
     elif name.endswith((".yaml", ".yml")) or is_file:
         if not is_file:
             raise ConfigError(f"no such file: {name[:200]}")
-        document = read_yaml(Path(name))
+        document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes, choices)
+    return parse_experiment(document, changes, choices, name)
 
 
 def parse_experiment(
-    document: Document, changes: Iterable[str] = (), choices: Choices | None = None
+    document: Document,
+    changes: Iterable[str] = (),
+    choices: Choices | None = None,
+    source: str | None = None,
 ) -> Experiment:
-    """Validate a parsed file as an experiment, or as one run's configuration; see above."""
+    """Validate a parsed file as an experiment, or as one run's configuration; see above.
+
+    `source` is what the command line calls it.
+    """
     data = document.data
     if not isinstance(data, dict):
         raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
@@ -86,6 +93,8 @@ def parse_experiment(
     for assignment in changes:
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
+    if source is not None:
+        experiment = experiment.loaded_from(source, source in shipped_experiments())
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(

@@ -5,7 +5,7 @@ a crash find either the old contents or the new. What is read back is checked as
 anybody, because results get copied, edited and torn: a `StoredRun` says what is wrong with it.
 """
 
-from resnet_repro.store.files import csv_text
+from resnet_repro.store.files import DiskFullError, csv_text
 from resnet_repro.store.models import (
     BatchNorm,
     CurveRow,
@@ -29,6 +29,7 @@ from resnet_repro.store.stored_run import StoredRun
 __all__ = [
     "BatchNorm",
     "CurveRow",
+    "DiskFullError",
     "EnsembleResult",
     "EvaluationRow",
     "ExternalEvaluation",

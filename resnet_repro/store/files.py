@@ -17,6 +17,7 @@ from resnet_repro.errors import StoreError
 from resnet_repro.files import read_regular
 
 __all__ = [
+    "DiskFullError",
     "csv_rows",
     "csv_text",
     "exact",
@@ -31,13 +32,18 @@ __all__ = [
 LARGEST_TEXT = 50_000_000  # bytes; a curve has a hundred per point
 
 
+class DiskFullError(StoreError):
+    """A disk or a quota has no room left."""
+
+
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Replace a file by new contents or leave it alone.
 
     Raises:
         StoreError: disk full, no permission, and so on.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # A lone surrogate, from a file name that is not UTF-8, would make the whole text unwritable.
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +65,7 @@ def unwritable(path: Path, error: OSError) -> StoreError:
     """The error for the user when a file or folder cannot be written."""
     text = f"cannot write {path}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text += "; free some and run again, it continues from the last checkpoint"
+        return DiskFullError(f"{text}; free some and run again")
     return StoreError(text)
 
 

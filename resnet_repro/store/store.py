@@ -70,6 +70,7 @@ class Store:
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Write a figure."""
         path = self.figure_path(name, suffix)
+        _refuse_link(self.figures_folder)
         write_atomically(path, content)
         return path
 
@@ -140,8 +141,15 @@ class Store:
         return _write_record(self.evaluations_folder, evaluation)
 
 
+def _refuse_link(folder: Path) -> None:
+    """What is written into a folder of the store's stays in the store."""
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a link; nothing is written through it")
+
+
 def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:
     path = folder / record.file_name
+    _refuse_link(folder)
     text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     write_atomically(path, text)
     return path

@@ -83,7 +83,7 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) ->
 
     Raises:
         ConfigError: more images are held out, or in a batch, than there are; or the batch cannot
-            be divided among the processes.
+            be divided among the processes, or leaves batch normalisation too little in each.
         DataError: there are only photographs to test on.
     """
     recipe = run.recipe
@@ -107,6 +107,8 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) ->
             f"recipe.micro_batch_size: {recipe.micro_batch_size} does not divide the {share} "
             f"images of a batch that each of {processes} processes has"
         )
+    if reason := recipe.too_few_for_norm(recipe.micro_batch_size or share):
+        raise ConfigError(f"recipe.batch_size: {share} for each of {processes} processes: {reason}")
 
 
 def evenly_spaced(images: int, size: int) -> Tensor:

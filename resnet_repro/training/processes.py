@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -168,6 +169,11 @@ def _environment() -> tuple[Shard, int]:
 
 def _join(shard: Shard) -> Store:
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    alone = ""
+    if "TORCHELASTIC_RESTART_COUNT" not in os.environ:  # a cluster may set the rest for every shell
+        alone = "; to train alone, unset WORLD_SIZE"
+        told = "process %d of %d, by RANK and WORLD_SIZE: waiting for the others%s"
+        logging.getLogger(__name__).info(told, shard.rank, shard.world, alone)
     try:
         store, _, _ = next(rendezvous("env://", shard.rank, shard.world, timeout=_GATHERING))
         dist.init_process_group(
@@ -180,7 +186,7 @@ def _join(shard: Shard) -> Store:
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
         raise ConfigError(
-            f"the {shard.world} processes do not find each other: {reason}"
+            f"the {shard.world} processes do not find each other: {reason}{alone}"
         ) from error
     return store
 

@@ -243,7 +243,7 @@ def test_mistakes_get_a_line(
         ("empty", "not the folder of a run"),
         ("a" * 5000, "no run"),
         ("text.pth", "not a whole file of weights"),
-        ("harmful.pth", "harmful.pth is refused"),
+        ("harmful.pth", "harmful.pth does not fit"),
     ],
 )
 def test_targets_that_are_nothing(command, tmp_path: Path, target: str, says: str) -> None:

@@ -1,0 +1,74 @@
+"""Standard output and error that serve wherever the command was started."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import stat
+import sys
+from typing import Any, Literal
+
+__all__ = ["prepare_outputs"]
+
+_READER_GONE = {errno.EPIPE, errno.EBADF, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENXIO}
+_DESCRIPTORS: dict[Literal["stdout", "stderr"], int] = {"stdout": 1, "stderr": 2}
+
+
+class _Outlet(io.FileIO):
+    """A descriptor that is written to as long as somebody reads what comes out of it.
+
+    A terminal that was closed and a pipe whose reader has ended are no reason to fail: what is
+    printed is lost, what is being done is not. Other errors, such as a full disk, are raised, but
+    for standard error, which only tells how the work goes.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            while (written := super().write(data)) is None:  # it is set not to block, and full
+                select.select([], [self], [])
+        except OSError as error:
+            if not self._may_fail(error.errno):
+                raise
+            return memoryview(data).nbytes
+        return written
+
+    def _may_fail(self, number: int | None) -> bool:
+        if self.fileno() == _DESCRIPTORS["stderr"] or number in _READER_GONE:
+            return True
+        return number == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
+
+
+def prepare_outputs() -> None:
+    """Make sure that printing never ends a command without need.
+
+    Descriptors that are closed lead nowhere (otherwise the next file that is opened would get what
+    is printed), characters that an encoding lacks are replaced, and nobody has to read.
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= max(_DESCRIPTORS.values()):
+        os.set_inheritable(free, True)
+    os.close(free)
+    for name, descriptor in _DESCRIPTORS.items():
+        stream = getattr(sys, name)
+        if stream is None or stream.closed:
+            opened = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
+            setattr(sys, name, opened)
+        elif type(stream) is io.TextIOWrapper and _is_plain(stream, descriptor):
+            stream.flush()
+            outlet = io.BufferedWriter(_Outlet(descriptor, "w", closefd=False))
+            wrapped = io.TextIOWrapper(
+                outlet,
+                encoding=stream.encoding,
+                errors="replace",
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, wrapped)
+
+
+def _is_plain(stream: io.TextIOWrapper, descriptor: int) -> bool:
+    """Whether it simply writes to the descriptor (not a console of Windows, nor done already)."""
+    buffer = stream.buffer
+    raw = getattr(buffer, "raw", buffer)
+    return type(raw) is io.FileIO and raw.fileno() == descriptor
