@@ -188,16 +188,20 @@ def trained(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", RUN_FILES)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "fifo") for name in RUN_FILES), *((name, "zero") for name in RUN_FILES[:3])],
+)
 def test_as_a_file_of_a_run(
-    driver: Driver, command: Command, tmp_path: Path, trained: Path, put: Put, name: str
+    driver: Driver, command: Command, tmp_path: Path, trained: Path, name: str, kind: str
 ) -> None:
     shutil.copytree(trained, tmp_path / "x")
     results = tmp_path / "x" / "results"
     (experiment,) = (tmp_path / "x").glob("*.yaml")
     training = ("run", experiment, "--device", "cpu", "--results", results)
     folder = the_run(results)
-    put(folder.path / name)
+    (folder.path / name).unlink(missing_ok=True)
+    KINDS[kind](folder.path / name)
     for some in (("status",), ("report",), ("table", experiment), ("list",)):
         answer = command(*some, "--results", results)
         assert "Traceback" not in answer.err
