@@ -15,7 +15,7 @@ from resnet_repro.data.shared_buffer import available_memory
 from resnet_repro.data.workers import Workers, default_workers
 from resnet_repro.errors import ReproError
 from resnet_repro.store import Store
-from resnet_repro.training import choose_backend, hardware_name
+from resnet_repro.training import auto_precision, choose_backend, hardware_name
 
 __all__ = ["Check", "examine"]
 
@@ -32,7 +32,11 @@ class Check:
 
 
 def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
-    """Look at everything that a run needs; nothing is left behind."""
+    """Look at everything that a run needs.
+
+    Nothing is left behind but the speeds of both precisions in the user's cache, where they were
+    not known yet.
+    """
     checks = [_python()]
     try:
         backend = choose_backend(device, "auto")
@@ -44,6 +48,7 @@ def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
                 f"{backend.precision} arithmetic, {torch.get_num_threads()} threads",
             )
         )
+        checks.append(Check("precision", "ok", str(auto_precision(backend.device))))
         if backend.device.type == "cpu" and torch.backends.mps.is_available():
             text = "an Apple GPU, which auto does not choose; use it with --device mps"
             checks.append(Check("device", "note", text))

@@ -6,7 +6,17 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["cpu_features", "cpu_name", "process_rank", "usable_cores"]
+__all__ = [
+    "BF16_FEATURES",
+    "cpu_features",
+    "cpu_name",
+    "process_rank",
+    "processor_name",
+    "usable_cores",
+]
+
+# Instructions that multiply bf16, as the kernel names them: AVX-512's, Intel's AMX, Arm's.
+BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def _cpu_info(*keys: str) -> str:
@@ -44,8 +54,12 @@ def process_rank() -> int:
     return int(rank) if not alone and rank.isascii() and rank.isdecimal() else 0
 
 
+def processor_name() -> str:
+    """What the processor is called: `AMD EPYC`."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
 def cpu_name() -> str:
     """The processor's name with its number of usable cores: `AMD EPYC (2 cores)`."""
-    name = _cpu_info("model name") or platform.processor() or platform.machine()
     cores = usable_cores()
-    return f"{name} ({cores} core{'s' if cores > 1 else ''})"
+    return f"{processor_name()} ({cores} core{'s' if cores > 1 else ''})"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +13,14 @@ from typing import NamedTuple
 import pytest
 
 from resnet_repro.cli import main
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is kept for the machine is kept for these tests alone, in whatever process they are."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # such have it from the process that started them
+        folder = tempfile.mkdtemp(prefix="resnet-repro-cache-")
+        os.environ["RESNET_REPRO_CACHE"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 class Answer(NamedTuple):

@@ -101,6 +101,7 @@ def measure_network(
     recipe = bench_run(network, dataset).recipe
     crop = recipe.photographs.crop if recipe.photographs else None
     backend = choose_backend(device, precision)
+    here = str(backend.device)
     product = MatrixProduct(backend)
     loops: list[Literal["ours", "textbook"]] = ["ours", "textbook"] if textbook else ["ours"]
     speeds: dict[str, list[float]] = {loop: [] for loop in loops}
@@ -108,9 +109,7 @@ def measure_network(
     with contextlib.ExitStack() as stack:
         contenders = {
             loop: stack.enter_context(
-                Contender(
-                    LoopChoice(loop, network, dataset, data_dir, str(backend.device), precision)
-                )
+                Contender(LoopChoice(loop, network, dataset, data_dir, here, backend.precision))
             )
             for loop in loops
         }

@@ -54,7 +54,8 @@ def bench(
     """Measure training speed here, beside a textbook loop and the hardware's limit.
 
     Everything that training does is timed, data included; evaluation is not. `list` and
-    `run --dry-run` estimate from what this measured.
+    `run --dry-run` estimate from what this measured. Which precision is the faster one here
+    (--precision auto) is measured anew.
 
     \b
     Examples:
@@ -67,17 +68,21 @@ def bench(
     from resnet_repro.data import PhotoDataset, load
     from resnet_repro.names import parse_dataset
     from resnet_repro.spec import Precision
+    from resnet_repro.training import auto_precision, choose_backend
 
     parse_dataset(str(dataset))
     chosen: Any = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in str(networks).split(",")]
     images = load(str(dataset), data_dir)  # prepared once, before processes of their own open it
+    if isinstance(images, PhotoDataset):
+        images.need_training("what is measured is training")
     store = open_store(results)
 
     def tell(text: str) -> None:
         if not quiet:
             typer.echo(text, err=True)
 
+    auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
     measured = [
         measure_network(
             name,
@@ -98,13 +103,20 @@ def bench(
     written = _write_benchmarks(store, measured, loader)
     if as_json:
         networks_measured = [m.to_dict() for m in measured]
-        print_json({"networks": networks_measured, "loader": loader.to_dict() if loader else None})
+        print_json(
+            {
+                "auto_precision": auto.to_dict(),
+                "networks": networks_measured,
+                "loader": loader.to_dict() if loader else None,
+            }
+        )
         return
     first = measured[0]
     typer.echo(
         f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
         f"memory {first.memory_gb_per_second:.0f} GB/s"
     )
+    typer.echo(f"precision {auto}")
     print_table(
         ["network", "images/s", "textbook", "ratio", "of matrix rate", "peak memory"],
         [m.cells() for m in measured],

@@ -48,7 +48,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field: recipe.batch_size=64.")
 ]
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="auto (bf16 where native), fp32 or bf16.")
+    str | None, typer.Option("--precision", help="auto (the faster one here), fp32 or bf16.")
 ]
 ResultsOption = Annotated[
     Path,

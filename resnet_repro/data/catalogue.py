@@ -199,8 +199,7 @@ def _prepare_cifar10(
         progress(f"writing {data_dir / 'cifar10'}")
         return write_cache("cifar10", data_dir, found, replace=replace)
     except OSError as error:
-        found_there = source is not None and source == cifar10.find_source(data_dir)
-        copy = data_dir if found_there else source
+        copy = source if replace else data_dir  # in which `load` found it
         raise cannot_prepare("cifar10", data_dir, copy, error) from error
 
 

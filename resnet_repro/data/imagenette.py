@@ -69,10 +69,10 @@ def unpacked(
     """
     if not is_archive(archive, MAX_BYTES):
         raise DataError(f"{archive} is not a tar file")
-    official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
-    progress(f"unpacking {archive}")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
         scratch = Path(name)
+        official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
+        progress(f"unpacking {archive}")
         unpack(archive, scratch, MAX_BYTES)
         found = find_folder(scratch)
         if found is None:

@@ -21,6 +21,7 @@ __all__ = ["Part", "Scan", "scan_folder"]
 MAX_DEPTH = 8  # folders below a class folder
 _SHOWN = 3  # names in a message
 _MEANT = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
+_LOOKED_AT = 1000  # entries of a folder that may explain what is missing
 _NEITHER = "train' or 'val"
 
 File = tuple[str, int]  # name relative to the data set's folder, bytes
@@ -194,7 +195,9 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 def _hint(root: Path, missing: str) -> str:
     """What may help where a part, or all class folders, are missing."""
     try:
-        entries = [entry for entry in sorted(root.iterdir()) if not of_system(entry.name)]
+        entries = [
+            entry for entry in sorted(root.iterdir())[:_LOOKED_AT] if not of_system(entry.name)
+        ]
     except OSError:
         return ""
     meant = [name for part, names in _MEANT.items() if part in missing for name in names]

@@ -38,7 +38,9 @@ def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSErro
     `source` is the copy that was to be prepared, None for a download.
     """
     text = f"cannot prepare {name} in {data_dir}: {plain(str(error), 300)}"
-    existing = next(path for path in (data_dir, *data_dir.absolute().parents) if path.exists())
+    existing = next(
+        path for path in (data_dir, *data_dir.absolute().parents) if os.access(path, os.F_OK)
+    )
     if not os.access(existing, os.W_OK):
         how = "--download" if source is None else f"--from {shlex.quote(str(source))}"
         text += (

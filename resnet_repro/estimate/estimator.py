@@ -7,9 +7,9 @@ from typing import Literal
 
 from resnet_repro.estimate.multiply_adds import multiply_adds, usual_side
 from resnet_repro.estimate.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
-from resnet_repro.machine import cpu_features, cpu_name, usable_cores
+from resnet_repro.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.names import parse_network
-from resnet_repro.spec import Measurement, Run
+from resnet_repro.spec import Measurement, Precision, Run
 from resnet_repro.store import Store, StoredRun
 
 __all__ = ["Estimator"]
@@ -20,7 +20,8 @@ FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 # Multiply-adds per second of a forward pass in training (which costs three), for one core, when
 # nothing has been measured. Deliberately low; anything computed from it is marked with "~".
-GUESSED_RATE_PER_CORE = {"fp32": 6e9, "bf16": 12e9}
+# Processors with instructions for bf16 are newer ones, faster in whichever precision they train.
+GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
 GUESSED_GPU_RATE = 2e12
 
 
@@ -35,17 +36,17 @@ class Estimator:
         self.hardware = gpu or cpu_name()
         # A benchmark has the machine to itself, so it goes before runs of the same network.
         bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
-        known = {(s.network, s.side) for s in bench}
+        known = {(s.network, s.side, s.precision) for s in bench}
         self._speeds = bench + [
             s
             for s in measured_runs(store.all_runs() if runs is None else runs)
-            if s.hardware == self.hardware and (s.network, s.side) not in known
+            if s.hardware == self.hardware and (s.network, s.side, s.precision) not in known
         ]
         if gpu:
             self._guess = GUESSED_GPU_RATE
         else:
-            native = cpu_features() & {"avx512_bf16", "amx_bf16", "bf16"}
-            self._guess = GUESSED_RATE_PER_CORE["bf16" if native else "fp32"] * usable_cores()
+            newer = cpu_features() & BF16_FEATURES
+            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * usable_cores()
 
     @property
     def measured(self) -> bool:
@@ -60,17 +61,21 @@ class Estimator:
         family = parse_network(network).family
         return [s for s in self._speeds if parse_network(s.network).family == family]
 
-    def images_per_second(self, network: str, side: int | None = None) -> float:
+    def images_per_second(
+        self, network: str, side: int | None = None, precision: Precision = "auto"
+    ) -> float:
         """Training speed: as measured for the network, or scaled by cost from others'.
 
-        Networks of the same family go before others, whose layers are of quite another shape.
+        Networks of the same family go before others, whose layers are of quite another shape, and
+        speeds in the precision that is asked for before those in another one.
         """
         side = side or usual_side(network)
-        same = [s for s in self._speeds if (s.network, s.side) == (network, side)]
+        speeds = self._relatives(network) or self._speeds
+        speeds = [s for s in speeds if s.precision == precision] or speeds
+        same = [s for s in speeds if (s.network, s.side) == (network, side)]
         if same:
-            return _mean(s.images_per_second for s in same)
-        others = self._relatives(network) or self._speeds
-        rate = _mean(s.rate for s in others) if others else self._guess
+            return _faster((s.precision, s.images_per_second) for s in same)
+        rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
         return rate / multiply_adds(network, side)
 
     def seconds(self, run: Run, iterations_done: int = 0) -> float:
@@ -81,7 +86,7 @@ class Estimator:
         tested = _test_images(run) + recipe.validation_images
         averaged = recipe.bn_average_iterations * recipe.batch_size if left else 0
         images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
-        return images / self.images_per_second(run.network, input_side(run))
+        return images / self.images_per_second(run.network, input_side(run), run.precision)
 
     def measuring_seconds(self, run: Run, measurements: Sequence[Measurement]) -> float:
         """Seconds that testing the trained network from several views takes; others take none."""
@@ -97,13 +102,16 @@ class Estimator:
                 multiply_adds(run.network, side) / one for side in photographs.multi_scale
             )  # fmt: skip
         images = crops * _test_images(run) * FORWARD_SHARE
-        return images / self.images_per_second(run.network, photographs.crop)
+        return images / self.images_per_second(run.network, photographs.crop, run.precision)
 
 
 def _test_images(run: Run) -> int:
     return TEST_IMAGES.get(run.dataset, UNKNOWN_TEST_IMAGES)
 
 
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
+def _faster(values: Iterable[tuple[str, float]]) -> float:
+    """The mean of the values of a precision, of the faster one: `auto` trains in that."""
+    by_precision: dict[str, list[float]] = {}
+    for precision, value in values:
+        by_precision.setdefault(precision, []).append(value)
+    return max(sum(numbers) / len(numbers) for numbers in by_precision.values())

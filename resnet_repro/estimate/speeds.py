@@ -28,6 +28,7 @@ class Speed:
     side: int  # pixels
     hardware: str
     images_per_second: float
+    precision: str  # fp32 or bf16; empty if unknown
 
     @property
     def rate(self) -> float:
@@ -44,7 +45,13 @@ def input_side(run: Run) -> int:
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
     """Speeds of runs, as far as they were trained here."""
     return [
-        Speed(s.network, input_side(stored.run), s.provenance.hardware, s.images_per_second)
+        Speed(
+            s.network,
+            input_side(stored.run),
+            s.provenance.hardware,
+            s.images_per_second,
+            s.provenance.precision,
+        )
         for stored in runs
         if stored.problem is None
         and stored.run is not None
@@ -69,7 +76,7 @@ def _benchmark(row: dict[str, str]) -> Speed:
     speed = float(row["images_per_second"])
     if not name.trainable or not 0 < speed < 1e12 or not 0 < int(side) < 100_000:
         raise ValueError("a speed that cannot be")
-    return Speed(str(name), int(side), row["hardware"], speed)
+    return Speed(str(name), int(side), row["hardware"], speed, row.get("precision") or "")
 
 
 def gpu_name() -> str | None:

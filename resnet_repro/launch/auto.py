@@ -110,6 +110,7 @@ def measure_speed(run: Run, jobs: int, options: Options, stop: StopFlag) -> Spee
         ReproError: the only one fails.
     """
     places = Places(jobs, options.device)
+    options = places.decided(options, [run])
     workers = [places.start(number) for number in range(jobs)]
     try:
         for number, worker in enumerate(workers):

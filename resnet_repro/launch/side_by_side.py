@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from resnet_repro.launch.cores import allowed_threads, split_cores
@@ -79,6 +80,15 @@ class Places:
         """Start the worker with this number."""
         return LocalSlot(WorkerProcess(self.threads, self.cores[number], passive=self.passive))
 
+    def decided(self, options: Options, runs: Sequence[Run]) -> Options:
+        """Options for the workers, with what a precision of `auto` comes to.
+
+        On the CPU it is found out here, before workers load the cores, so that all have one answer.
+        """
+        if not self.on_cpu or all(run.precision != "auto" for run in runs):
+            return options
+        return replace(options, auto_precision=choose_backend("cpu", "auto").precision)
+
     def device(self, number: int) -> str:
         """The device of the worker with this number."""
         return self.devices[number % len(self.devices)]
@@ -113,7 +123,8 @@ class SideBySide:
         if jobs == 1:
             return Runner(self.store, self.options, self.stop, self.progress).run_all(runs)
         places = Places(jobs, self.options.device)
+        options = places.decided(self.options, runs)
         pool = Pool(
-            self.store, self.options, self.stop, self.progress, places.start, jobs, places.device
+            self.store, options, self.stop, self.progress, places.start, jobs, places.device
         )
         return pool.run_all(runs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 from resnet_repro.runner.agreement import Agreement, ready
 from resnet_repro.runner.memory import enough_memory
@@ -13,7 +12,7 @@ from resnet_repro.runner.scores import ScoreTask, score_along
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
-from resnet_repro.training import DivergenceError, Processes, Trainer, unpack
+from resnet_repro.training import DivergenceError, Processes, Resolved, Trainer, unpack
 
 __all__ = ["Task", "follow"]
 
@@ -23,7 +22,7 @@ class Task:
     """A run to train together, from the state in a checkpoint if there is one."""
 
     run: Run
-    precision: Literal["fp32", "bf16"]
+    precision: Resolved  # decided by the first process
     checkpoint: bytes | None
 
 
@@ -52,7 +51,7 @@ def _train_along(task: Task, sources: Sources, stop: StopFlag) -> None:
 
     def prepare() -> None:
         nonlocal trainer
-        backend = sources.backend(task.run.precision).with_precision(task.precision)
+        backend = sources.backend(task.precision)
         trainer = Trainer(task.run, sources.feed(task.run, backend), backend, sources.processes)
         if task.checkpoint is not None:
             trainer.load_state(unpack(task.checkpoint))

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from resnet_repro.spec import Run
 from resnet_repro.store import Summary
+from resnet_repro.training import Resolved
 
 __all__ = ["Options", "Outcome", "Progress"]
 
@@ -27,6 +28,8 @@ class Options:
     command: str = "resnet-repro run"
     observe_gradients: frozenset[str] = frozenset()  # ids of runs to measure while they train
     tensorboard: bool = False
+    # What a precision of `auto` comes to, where whoever started this process has decided.
+    auto_precision: Resolved | None = None
 
 
 class Progress(Protocol):

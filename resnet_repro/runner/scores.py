@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,14 @@ from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run, Views
 from resnet_repro.store.files import write_atomically
-from resnet_repro.training import Backend, EvaluationStopped, Processes, Subject, build_for
+from resnet_repro.training import (
+    Backend,
+    EvaluationStopped,
+    Processes,
+    Resolved,
+    Subject,
+    build_for,
+)
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.views import scores
 
@@ -41,7 +47,7 @@ class ScoreTask:
     """A trained network to test together on views of every photograph."""
 
     run: Run
-    precision: Literal["fp32", "bf16"]
+    precision: Resolved  # decided by the first process
     weights: dict[str, Tensor]
     views: Views
 
@@ -83,7 +89,7 @@ def score_along(task: ScoreTask, sources: Sources) -> None:
     """What all but the first process do meanwhile."""
 
     def subject() -> Subject:
-        backend = sources.backend(task.run.precision).with_precision(task.precision)
+        backend = sources.backend(task.precision)
         return load_subject(task.run, task.weights, backend, sources)
 
     _score(subject, task.views, sources, lambda _: None)

@@ -43,6 +43,8 @@ class Sources:
         Raises:
             ConfigError: it is not there.
         """
+        if precision == "auto" and self.options.auto_precision is not None:
+            precision = self.options.auto_precision
         local_rank = self.processes.local_rank if self.processes.count > 1 else None
         return choose_backend(self.options.device, precision, local_rank)
 

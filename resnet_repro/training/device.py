@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 
 from resnet_repro.errors import ConfigError
-from resnet_repro.machine import cpu_features, cpu_name
+from resnet_repro.machine import BF16_FEATURES, cpu_features, cpu_name
+from resnet_repro.training.backend import Backend, Resolved
 from resnet_repro.training.memory import keep_freed_memory
+from resnet_repro.training.rates import Rates, rates_here
 
-__all__ = ["Backend", "choose_backend", "hardware_name", "native_bf16"]
+__all__ = [
+    "AutoPrecision",
+    "Backend",
+    "auto_precision",
+    "choose_backend",
+    "hardware_name",
+    "native_bf16",
+]
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A device and the precision of convolutions and matrix products on it.
+class AutoPrecision(NamedTuple):
+    """What a precision of `auto` comes to on a device, and why."""
 
-    Weights, their updates, BN statistics and the loss are fp32 in either precision.
-    """
+    precision: Resolved
+    why: str
+    rates: Rates | None = None  # where both were measured
 
-    device: torch.device
-    precision: Literal["fp32", "bf16"]
+    def __str__(self) -> str:
+        return f"auto is {self.precision}: {self.why}"
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context of a forward pass."""
-        return torch.autocast(
-            self.device.type,
-            torch.bfloat16,
-            enabled=self.precision == "bf16",
-            cache_enabled=True,
-        )
-
-    def with_precision(self, precision: Literal["fp32", "bf16"]) -> Backend:
-        """The same device in another precision."""
-        return replace(self, precision=precision)
-
-    def synchronize(self) -> None:
-        """Wait for the device, before a clock is read."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
+    def to_dict(self) -> dict[str, object]:
+        """For JSON; `images_per_second` by precision, None where nothing was measured."""
+        speeds = self.rates and {"fp32": self.rates.fp32, "bf16": self.rates.bf16}
+        return {"precision": self.precision, "why": self.why, "images_per_second": speeds}
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 natively, so that it is the fast precision."""
+    """Whether the hardware multiplies bf16 natively, which it may still do more slowly."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        return bool(cpu_features() & {"avx512_bf16", "amx_bf16", "bf16"})
+        return bool(cpu_features() & BF16_FEATURES)
     return False
+
+
+def auto_precision(device: torch.device, *, anew: bool = False) -> AutoPrecision:
+    """The faster precision: on a processor that has both as measured there, see `rates_here`.
+
+    Args:
+        anew: measure although the machine's answer is kept.
+    """
+    if not native_bf16(device):
+        return AutoPrecision("fp32", "bf16 is not native here")
+    if device.type == "cuda":
+        return AutoPrecision("bf16", "native from compute capability 8.0 on (not measured)")
+    rates = rates_here(anew=anew)
+    if rates is None:
+        return AutoPrecision("fp32", "trying both precisions failed")
+    why = (
+        f"one thread trains ResNet-8 on {rates.bf16:,.0f} images/s in bf16 "
+        f"and {rates.fp32:,.0f} in fp32"
+    )
+    return AutoPrecision(rates.faster, why, rates)
 
 
 def _forbid_tf32() -> None:
@@ -66,7 +78,7 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
 
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto (bf16 where it is native), fp32 or bf16.
+        precision: auto (the faster one, see `auto_precision`), fp32 or bf16.
         local_rank: the number on this machine of one of several processes, each of which has a
             GPU of its own; None for a process that trains alone.
 
@@ -95,7 +107,7 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
     else:
         raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
     if precision == "auto":
-        precision = "bf16" if native_bf16(chosen) else "fp32"
+        precision = auto_precision(chosen).precision
     return Backend(chosen, "bf16" if precision == "bf16" else "fp32")
 
 

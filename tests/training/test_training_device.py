@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resnet_repro.errors import ConfigError
-from resnet_repro.training import Backend, choose_backend
+from resnet_repro.training import Backend, choose_backend, rates
 from resnet_repro.training import device as device_module
 
 CPU = torch.device("cpu")
@@ -79,10 +79,13 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
         (set(), "fp32"),
     ],
 )
-def test_a_processor_uses_bf16_where_it_multiplies_it_natively(
+def test_a_processor_uses_bf16_where_it_multiplies_it_natively_and_faster(
     monkeypatch: pytest.MonkeyPatch, features: set[str], precision: str
 ) -> None:
     monkeypatch.setattr(device_module, "cpu_features", lambda: frozenset(features))
+    place = rates._place()
+    faster = rates.Rates(place=place, fp32=100, bf16=200)
+    monkeypatch.setattr(device_module, "rates_here", lambda **_: faster)
     assert choose_backend("cpu", "auto").precision == precision
     assert choose_backend("cpu", "fp32").precision == "fp32"
     assert choose_backend("cpu", "bf16").precision == "bf16"
