@@ -22,7 +22,6 @@ app = typer.Typer(
     help='Reproduce "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016).',
     epilog="Start with: resnet-repro list, then resnet-repro run fig1 --preset demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

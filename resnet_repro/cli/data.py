@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_repro.cli.common import choice, print_json, print_table, start_logging
+from resnet_repro.cli.completing import complete_datasets
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["data_app"]
 
 DatasetArgument = Annotated[
-    str, typer.Argument(help="cifar10, imagenet, imagenette, synthetic or folder:PATH.")
+    str,
+    typer.Argument(
+        help="cifar10, imagenet, imagenette, synthetic or folder:PATH.",
+        autocompletion=complete_datasets,
+    ),
 ]
 
 data_app = typer.Typer(

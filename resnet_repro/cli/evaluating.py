@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_repro.cli.common import choice, open_store, print_json, print_table, start_logging
+from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.cli.options import (
     DATA,
     RESULTS,
@@ -34,6 +35,11 @@ INTERRUPTED = 130
 KINDS = ("torchvision", "paper")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
 PAPER_CROP = 224
+# The ImageNet networks that people bring weights of.
+TESTED = (
+    *("vgg-16", "resnet-18-b", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
+    *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
+)
 
 
 def evaluate(
@@ -43,13 +49,24 @@ def evaluate(
             metavar="RUN|FILE",
             help="A run (its id, the beginning of it, or its folder), or a file of weights: a "
             "state dict as torchvision's, from torch.save or .safetensors.",
+            autocompletion=complete_runs,
         ),
     ],
     network: Annotated[
-        str | None, typer.Option("--network", help="Which network a FILE's weights are of.")
+        str | None,
+        typer.Option(
+            "--network",
+            help="Which network a FILE's weights are of.",
+            autocompletion=one_of(*TESTED),
+        ),
     ] = None,
     crops: Annotated[
-        str, typer.Option("--crops", help="1 (centre), 10 or multi (scales); several: 1,10,multi.")
+        str,
+        typer.Option(
+            "--crops",
+            help="1 (centre), 10 or multi (scales); several: 1,10,multi.",
+            autocompletion=several_of(*CROPS),
+        ),
     ] = "1",
     dataset: Annotated[
         str | None,
@@ -57,6 +74,7 @@ def evaluate(
             "--dataset",
             help="What to test a FILE on: imagenet (the default), imagenette, folder:PATH or "
             "synthetic. For a RUN on folder:NAME: where that is.",
+            autocompletion=complete_datasets,
         ),
     ] = None,
     data_dir: DataDirOption = DATA,
@@ -68,6 +86,7 @@ def evaluate(
             "--input",
             help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
             "deviations; the default) or paper (0 to 255, per-pixel mean of the training set).",
+            autocompletion=one_of(*KINDS),
         ),
     ] = None,
     mean: Annotated[

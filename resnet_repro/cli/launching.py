@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_repro.cli.common import print_json
+from resnet_repro.cli.completing import one_of
 
 if TYPE_CHECKING:
     from resnet_repro.launch import Where
@@ -32,7 +33,11 @@ JobsOption = Annotated[
 ]
 LauncherOption = Annotated[
     str | None,
-    typer.Option("--launcher", help="ray, ray:ADDRESS, slurm, or slurm-local for trying."),
+    typer.Option(
+        "--launcher",
+        help="ray, ray:ADDRESS, slurm, or slurm-local for trying.",
+        autocompletion=one_of("ray", "slurm", "slurm-local"),
+    ),
 ]
 CpusOption = Annotated[
     int | None,

@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+from resnet_repro.cli.completing import (
+    complete_datasets,
+    complete_experiments,
+    complete_networks,
+    one_of,
+)
 from resnet_repro.paths import user_folder
 
 __all__ = [
@@ -28,17 +34,41 @@ __all__ = [
     "VerboseOption",
 ]
 
-Name = Annotated[str, typer.Argument(help="An experiment (see `list`) or a YAML file.")]
-Names = Annotated[list[str], typer.Argument(help="Experiments (see `list`) or YAML files.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="An experiment (see `list`) or a YAML file.", autocompletion=complete_experiments
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="Experiments (see `list`) or YAML files.", autocompletion=complete_experiments
+    ),
+]
 PresetOption = Annotated[
-    str | None, typer.Option("--preset", help="paper, short (a tenth) or demo (minutes).")
+    str | None,
+    typer.Option(
+        "--preset",
+        help="paper, short (a tenth) or demo (minutes).",
+        autocompletion=one_of("paper", "short", "demo"),
+    ),
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", help="cifar10, imagenet, imagenette, folder:PATH or synthetic."),
+    typer.Option(
+        "--dataset",
+        help="cifar10, imagenet, imagenette, folder:PATH or synthetic.",
+        autocompletion=complete_datasets,
+    ),
 ]
 NetworksOption = Annotated[
-    str | None, typer.Option("--networks", help="Only these, as in plain-20,resnet-20.")
+    str | None,
+    typer.Option(
+        "--networks",
+        help="Only these, as in plain-20,resnet-20.",
+        autocompletion=complete_networks,
+    ),
 ]
 SeedsOption = Annotated[
     str | None,
@@ -48,7 +78,12 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field: recipe.batch_size=64.")
 ]
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="auto (the faster one here), fp32 or bf16.")
+    str | None,
+    typer.Option(
+        "--precision",
+        help="auto (the faster one here), fp32 or bf16.",
+        autocompletion=one_of("auto", "fp32", "bf16"),
+    ),
 ]
 ResultsOption = Annotated[
     Path,
@@ -65,7 +100,14 @@ DataDirOption = Annotated[
         "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=user_folder
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:1 or mps.",
+        autocompletion=one_of("auto", "cpu", "cuda", "mps"),
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 VerboseOption = Annotated[

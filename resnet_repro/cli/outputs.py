@@ -24,12 +24,17 @@ class _Outlet(io.FileIO):
     for standard error, which only tells how the work goes.
     """
 
+    _told = False  # that it failed; once is enough, the end of the process would do it again
+
     def write(self, data: Any, /) -> int:
+        if self._told:
+            return memoryview(data).nbytes
         try:
             while (written := super().write(data)) is None:  # it is set not to block, and full
                 select.select([], [self], [])
         except OSError as error:
             if not self._may_fail(error.errno):
+                self._told = True
                 raise
             return memoryview(data).nbytes
         return written
@@ -65,6 +70,8 @@ def prepare_outputs() -> None:
                 write_through=stream.write_through,
             )
             setattr(sys, name, wrapped)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _is_plain(stream: io.TextIOWrapper, descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from resnet_repro.cli.common import (
     print_json,
     print_table,
 )
+from resnet_repro.cli.completing import complete_experiments, one_of
 from resnet_repro.cli.options import (
     RESULTS,
     DatasetOption,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from resnet_repro.store import Store, StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
+
+TABLES, FIGURES, REPORTS = ("text", "md", "csv", "latex"), ("png", "svg", "pdf"), ("md", "html")
 
 
 def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
@@ -82,7 +85,12 @@ def show(
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="An experiment; all runs if left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment; all runs if left out.", autocompletion=complete_experiments
+        ),
+    ] = None,
     preset: PresetOption = None,
     dataset: DatasetOption = None,
     networks: NetworksOption = None,
@@ -127,7 +135,10 @@ def _selected(store: Store, preset: str | None, dataset: str | None) -> list[Sto
 
 def table(
     name: Name,
-    form: Annotated[str, typer.Option("--format", help="text, md, csv or latex.")] = "text",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="text, md, csv or latex.", autocompletion=one_of(*TABLES)),
+    ] = "text",
     preset: PresetOption = None,
     dataset: DatasetOption = None,
     networks: NetworksOption = None,
@@ -151,7 +162,7 @@ def table(
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import networks_of
 
-    choice("--format", form, ("text", "md", "csv", "latex"))
+    choice("--format", form, TABLES)
     experiment = chosen_experiment(name, preset, dataset, networks)
     store = open_store(results)
     if experiment.table is None:
@@ -173,7 +184,9 @@ def _terminal_width() -> int | None:
 
 def plot(
     names: Names,
-    form: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+    form: Annotated[
+        str, typer.Option("--format", help="png, svg or pdf.", autocompletion=one_of(*FIGURES))
+    ] = "png",
     preset: PresetOption = None,
     dataset: DatasetOption = None,
     networks: NetworksOption = None,
@@ -189,7 +202,7 @@ def plot(
     from resnet_repro.errors import ConfigError
     from resnet_repro.report.figures import draw
 
-    choice("--format", form, ("png", "svg", "pdf"))
+    choice("--format", form, FIGURES)
     store = open_store(results)
     chosen: Any = form
     for name in names:
@@ -201,7 +214,10 @@ def plot(
 
 
 def report(
-    form: Annotated[str, typer.Option("--format", help="md, or html: one file.")] = "md",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="md, or html: one file.", autocompletion=one_of(*REPORTS)),
+    ] = "md",
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the report is out of date.")
     ] = False,
@@ -220,7 +236,7 @@ def report(
     from resnet_repro.report.html import as_html
     from resnet_repro.spec import load_experiment, shipped_experiments
 
-    chosen: Any = choice("--format", form, ("md", "html"))
+    chosen: Any = choice("--format", form, REPORTS)
     store = open_store(results)
     experiments = [load_experiment(name) for name in shipped_experiments()]
     text = write_report(store, experiments)

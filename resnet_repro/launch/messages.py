@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,15 @@ from resnet_repro.runner import Options, Outcome
 from resnet_repro.spec import Run
 from resnet_repro.store import Summary
 
-__all__ = ["Event", "SpeedOrder", "TrainOrder", "options_elsewhere", "read_events", "read_order"]
+__all__ = [
+    "Event",
+    "SpeedOrder",
+    "TrainOrder",
+    "as_line",
+    "options_elsewhere",
+    "read_events",
+    "read_order",
+]
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,9 +63,14 @@ _ORDER: TypeAdapter[TrainOrder | SpeedOrder] = TypeAdapter(
 )
 
 
+def as_line(message: TrainOrder | SpeedOrder | Event) -> str:
+    """A message as JSON; paths may be no UTF-8, which pydantic's own JSON does not allow."""
+    return json.dumps(message.model_dump(mode="json", exclude_defaults=isinstance(message, Event)))
+
+
 def read_order(line: str) -> TrainOrder | SpeedOrder:
     """The order in a line."""
-    return _ORDER.validate_json(line)
+    return _ORDER.validate_python(json.loads(line))
 
 
 class Event(BaseModel):
@@ -85,7 +99,7 @@ class Event(BaseModel):
 
 def read_events(lines: Iterable[str]) -> list[Event]:
     """The events in lines that a worker wrote."""
-    return [Event.model_validate_json(line) for line in lines]
+    return [Event.model_validate(json.loads(line)) for line in lines]
 
 
 def options_elsewhere(options: Options) -> Options:

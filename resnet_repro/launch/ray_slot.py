@@ -14,7 +14,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 from resnet_repro import provenance
 from resnet_repro.errors import ConfigError, StoreError
 from resnet_repro.launch.copying import changed_files, put_files
-from resnet_repro.launch.messages import Event, TrainOrder, read_events
+from resnet_repro.launch.messages import Event, TrainOrder, as_line, read_events
 from resnet_repro.launch.ray_node import NodeFacts, NodeWorker, Report
 from resnet_repro.launch.work import is_forced
 from resnet_repro.store import RunFolder, Store
@@ -82,7 +82,7 @@ class RaySlot:
             if is_forced(order, self._store):
                 self._folder.clear()
             files = changed_files(self._folder, {})
-        self._actor.give.remote(order.model_dump_json(), order.run.id, files)
+        self._actor.give.remote(as_line(order), order.run.id, files)
         self._reachable = time.monotonic()
         self._ask()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from resnet_repro.launch.cores import allowed_threads, split_cores
-from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, read_events
+from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_events
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.process import WorkerProcess
 from resnet_repro.launch.worker import GO
@@ -31,7 +31,7 @@ class LocalSlot:
 
     def give(self, order: TrainOrder | SpeedOrder) -> None:
         """Hand over an order."""
-        self.process.say(order.model_dump_json())
+        self.process.say(as_line(order))
 
     def go(self) -> None:
         """Start the clock of a `SpeedOrder`."""

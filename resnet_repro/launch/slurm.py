@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_repro.durations import parse_duration
 from resnet_repro.errors import ConfigError
-from resnet_repro.launch.messages import TrainOrder, options_elsewhere
+from resnet_repro.launch.messages import TrainOrder, as_line, options_elsewhere
 from resnet_repro.launch.slurm_task import SIGNAL, SlurmTask
 from resnet_repro.launch.where import Where
 from resnet_repro.machine import usable_cores
@@ -122,7 +122,7 @@ def submit_job(
     tasks = []
     for run in todo:
         order = TrainOrder(run=run, results=store.root, options=elsewhere, force_before=since)
-        tasks.append(SlurmTask(order.model_dump_json(), where.time_budget, threads))
+        tasks.append(SlurmTask(as_line(order), where.time_budget, threads))
     try:
         jobs = executor.submit_array(tasks)
     except (OSError, ValueError, RuntimeError) as error:

@@ -41,12 +41,13 @@ class SlurmTask:
         Raises:
             ReproError: nothing got done in several sittings, or as `Runner.run_all`.
         """
-        from resnet_repro.launch.messages import TrainOrder
+        from resnet_repro.launch.messages import TrainOrder, read_order
         from resnet_repro.progress import make_progress
         from resnet_repro.stop import StopFlag
         from resnet_repro.store import Store
 
-        order = TrainOrder.model_validate_json(self.order)
+        order = read_order(self.order)
+        assert isinstance(order, TrainOrder), "a task trains"
         store = Store(order.results)
 
         def iteration() -> int:

@@ -13,7 +13,7 @@ from typing import TextIO
 import torch
 
 from resnet_repro.errors import ReproError
-from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, read_order
+from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_order
 from resnet_repro.runner import Outcome, Progress, Runner
 from resnet_repro.spec import Run
 from resnet_repro.stop import StopFlag
@@ -79,7 +79,7 @@ class Work:
     def tell(self, event: Event) -> None:
         """Write an event; one who does not listen any more has closed stdin too."""
         with contextlib.suppress(BrokenPipeError):
-            self._told.write(event.model_dump_json(exclude_defaults=True) + "\n")
+            self._told.write(as_line(event) + "\n")
             self._told.flush()
 
     def obey(self, line: str) -> None:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from resnet_repro.errors import ConfigError, nearest
 
-__all__ = ["IMAGENET_DEPTHS", "Family", "NetworkName", "parse_network"]
+__all__ = ["IMAGENET_DEPTHS", "THE_PAPERS", "Family", "NetworkName", "parse_network"]
 
 Kind = Literal["plain", "resnet", "vgg"]
 Family = Literal["cifar", "imagenet"]
@@ -28,7 +28,7 @@ _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
 _VGG = "vgg-16"
-_THE_PAPERS = (
+THE_PAPERS = (
     *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
     *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
     *("resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50", "resnet-101", "resnet-152", _VGG),
@@ -99,7 +99,7 @@ def parse_network(text: str) -> NetworkName:
     match = _PATTERN.fullmatch(written)
     if not match:
         raise ConfigError(
-            f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(_THE_PAPERS))}"
+            f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(THE_PAPERS))}"
         )
     depth = int(match["depth"])
     kind: Kind = "resnet" if match["kind"] == "resnet" else "plain"

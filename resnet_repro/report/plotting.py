@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resnet_repro.paths import user_path
+from resnet_repro.spec import experiments_folder
 
 __all__ = ["Axes", "Figure", "Line2D", "MaxNLocator", "mpl"]
 
@@ -46,7 +47,7 @@ def _elsewhere() -> contextlib.AbstractContextManager[None]:
         Path.cwd()
     except OSError:  # it has been removed
         return contextlib.nullcontext()
-    return contextlib.chdir(Path(__file__).parent)
+    return contextlib.chdir(experiments_folder())  # where nothing can be taken for a module
 
 
 with _without_settings():

@@ -167,9 +167,7 @@ def test_nothing_in_a_malicious_file_is_executed(tmp_path: Path, state: State) -
     assert any(note.startswith("not read") for note in fit("resnet-18-b", weights).notes)
     plain = tmp_path / "plain.pth"
     plain.write_bytes(pickle.dumps(content, protocol=2))
-    with pytest.raises(
-        ConfigError, match=r"plain\.pth is not a whole file.* torch has not written"
-    ):
+    with pytest.raises(ConfigError, match=r"plain\.pth is not a whole file of weights"):
         read_weights(plain)
     assert not proof.exists()
     pickle.loads(pickle.dumps(content))

@@ -1,4 +1,4 @@
-"""Weights as other people's training code leaves them: behind prefixes, inside and beside things."""
+"""Weights as others' training code leaves them: behind prefixes, inside and beside things."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_misfit_names_the_prefix_and_what_is_wrong(
 
 
 def test_a_residual_network_is_not_taken_for_its_plain_twin(tmp_path: Path, state: State) -> None:
-    with pytest.raises(ConfigError, match="unexpected .*fits --network resnet-18-b"):
+    with pytest.raises(ConfigError, match=r"unexpected .*fits --network resnet-18-b"):
         fitted(tmp_path, {"net": state}, "plain-18")
 
 
@@ -304,7 +304,7 @@ def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path: Path) -> None:
     for offset, size, stride in ((0, 1 << 40, 1), (0, 4, 2), (3, 2, 1), (-1, 4, 1), (0, -4, 1)):
         given = (storage, offset, (size,), (stride,), False, OrderedDict())
         torch.save(Reduced(torch._utils._rebuild_tensor_v2, given), tmp_path / "w.pth")
-        with pytest.raises(ConfigError, match="larger than its storage|impossible sizes"):
+        with pytest.raises(ConfigError, match=r"larger than its storage|impossible sizes"):
             read_weights(tmp_path / "w.pth")
 
 

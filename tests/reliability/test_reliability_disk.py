@@ -52,7 +52,11 @@ def test_a_full_disk_stops_cleanly_and_continues(
     for _ in range(2):  # it does not get any further the second time, nor does it lose anything
         code, job = driver.run(*argv)
         assert code == 1
-        assert_one_line(job.stderr, "No space left on device; free some and run again")
+        assert_one_line(
+            job.stderr,
+            "No space left on device; free some and run again, it continues from the last "
+            "checkpoint",
+        )
         assert_whole(results)
         assert the_run(results).checkpoints()
         assert not list(results.rglob("*.part"))

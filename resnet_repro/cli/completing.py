@@ -1,0 +1,90 @@
+"""What the shell completes: names of experiments, networks, presets and so on; never with torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+import typer
+
+__all__ = [
+    "complete_datasets",
+    "complete_experiments",
+    "complete_networks",
+    "complete_runs",
+    "one_of",
+    "several_of",
+]
+
+Completer = Callable[[str], Iterator[str]]
+
+
+def one_of(*known: str) -> Completer:
+    """A completion of one of some words."""
+
+    def complete(incomplete: str) -> Iterator[str]:
+        return _beginning(known, incomplete)
+
+    return complete
+
+
+def several_of(*known: str) -> Completer:
+    """A completion of the last of some words with commas between them."""
+
+    def complete(incomplete: str) -> Iterator[str]:
+        return _last_beginning(known, incomplete)
+
+    return complete
+
+
+def _beginning(known: Iterable[str], incomplete: str) -> Iterator[str]:
+    return (word for word in known if word.startswith(incomplete))
+
+
+def _last_beginning(known: Iterable[str], incomplete: str) -> Iterator[str]:
+    before, comma, last = incomplete.rpartition(",")
+    given = set(before.split(","))
+    words = (word for word in known if word not in given)
+    return (before + comma + word for word in _beginning(words, last))
+
+
+def complete_experiments(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """The shipped experiments but for those that are there already; the shell adds files."""
+    from resnet_repro.spec import shipped_experiments
+
+    given = context.params.get("names") or ()
+    return _beginning((n for n in shipped_experiments() if n not in given), incomplete)
+
+
+def complete_networks(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """The networks of the experiments that are named, or all of the paper's."""
+    from resnet_repro.errors import ReproError
+    from resnet_repro.names.networks import THE_PAPERS
+    from resnet_repro.spec import load_experiment
+
+    params = context.params
+    names = [*(params.get("names") or ()), params.get("name"), *context.args]  # args: not parsed
+    known: dict[str, None] = {}
+    for name in filter(None, names):
+        with contextlib.suppress(ReproError):  # an option's value, or a file that is half-written
+            known |= dict.fromkeys(load_experiment(str(name)).networks)
+    return _last_beginning(known or THE_PAPERS, incomplete)
+
+
+def complete_datasets(incomplete: str) -> Iterator[str]:
+    """The data sets that have names; what follows `folder:` is the user's."""
+    from resnet_repro.names import DATASETS
+
+    return _beginning((*DATASETS, "folder:"), incomplete)
+
+
+def complete_runs(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """The runs in the results folder."""
+    from resnet_repro.paths import user_path
+
+    folder = user_path(context.params.get("results") or "results") / "runs"
+    try:
+        known = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        known = []
+    return _beginning(known, incomplete)

@@ -1,0 +1,78 @@
+"""A figure is the same picture whatever the user's own matplotlib settings are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STYLE = "axes.facecolor: red\nlines.linewidth: 9\nfont.size: 40\nsavefig.bbox: tight\n"
+RESULTS = Path(__file__).parents[2] / "results"
+PROBE = """
+import hashlib, sys
+from resnet_repro.report.figures import draw
+from resnet_repro.spec import load_experiment
+from resnet_repro.store import Store
+runs = Store(__import__("pathlib").Path(sys.argv[1])).all_runs()
+picture = draw(load_experiment("fig1"), runs)[0].content
+print(hashlib.sha256(picture).hexdigest())
+"""
+
+
+def picture(folder: Path, **settings: str) -> str:
+    """The checksum of Fig. 1, drawn in a folder by a process with these settings."""
+    names = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
+    known = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(RESULTS)],
+        cwd=folder,
+        env={**known, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return picture(tmp_path_factory.mktemp("usual"))
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_a_backend_that_is_not_there(backend: str, usual: str, tmp_path: Path) -> None:
+    assert picture(tmp_path, MPLBACKEND=backend) == usual
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        f"{STYLE}text.usetex: True\n".encode(),
+        b"backend: nonsense\nno such line\naxes.grid: perhaps\n",
+        b"axes.facecolor: caf\xe9\n",
+    ],
+    ids=["another style", "mistakes", "not UTF-8"],
+)
+def test_own_settings_and_styles(settings: bytes, usual: str, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "stylelib").mkdir(parents=True)
+    for path in (tmp_path / "matplotlibrc", own / "matplotlibrc", own / "stylelib/a.mplstyle"):
+        path.write_bytes(settings)
+    assert picture(tmp_path, MPLCONFIGDIR=str(own), MATPLOTLIBRC=str(own)) == usual
+
+
+def test_no_place_of_its_own(usual: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert picture(tmp_path, MPLCONFIGDIR=str(tmp_path / "file" / "folder")) == usual
+
+
+def test_a_literal_tilde_makes_no_folder(usual: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert picture(tmp_path, MPLCONFIGDIR="~/settings", HOME=str(home)) == usual
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert (home / "settings").is_dir()
