@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from resnet_repro.errors import ConfigError, plain
+from resnet_repro.files import read_regular
 from resnet_repro.plain_text import printable_lines
 
 __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
@@ -117,9 +118,7 @@ def parse_yaml(text: str, name: str) -> Document:
 def read_yaml(path: Path) -> Document:
     """Read a YAML file; see `parse_yaml`."""
     try:
-        with path.open("rb") as file:
-            data = file.read(4 * LARGEST_FILE + 1)
-        text = data.decode("utf-8")
+        text = read_regular(path, 4 * LARGEST_FILE).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a UTF-8 text file") from error
     except OSError as error:

@@ -2,50 +2,100 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import lzma
+import struct
 import tarfile
 import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from resnet_repro.errors import DataError, plain
+from resnet_repro.files import open_regular
 
-__all__ = ["SUFFIXES", "is_archive", "unpack"]
+__all__ = ["SUFFIXES", "is_archive", "read_members", "unpack"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
 MAX_BYTES = 2**30  # unpacked, unless the caller knows better; CIFAR-10 is 184 MB
+MAX_DEPTH = 16  # folders in folders; official archives have four
+_HEADER_BYTES = 2**18  # of one member; a file's name has hundreds
+_HEADERS_BYTES = 2**29  # of all members, and what pads them
+_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_DAMAGE = (  # what reading one can end in
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, RecursionError),
+    *(ValueError, LookupError, OverflowError),
+)
 
 
-def is_archive(path: Path) -> bool:
+def is_archive(path: Path, max_bytes: int | None = None) -> bool:
     """Whether `path` is a tar file, compressed or not. Raises OSError when it cannot be read."""
-    return path.is_file() and tarfile.is_tarfile(path)
+    if not path.is_file():
+        return False
+    try:
+        with _opened(path, MAX_BYTES if max_bytes is None else max_bytes):
+            return True
+    except _NotATarError:
+        return False
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int | None = None) -> None:
     """Unpack `archive` into the existing `folder`, nothing else and nowhere else.
 
-    Raises DataError naming the first member that is a link, a device or outside the folder, and
-    when there are too many members, too many bytes, or the archive is damaged.
+    Raises DataError naming the first member that is a link, a device, sparse, outside the folder or
+    too deep in it, and when there are too many members, too many bytes, or the archive is damaged.
     """
-    total, most = 0, MAX_BYTES if max_bytes is None else max_bytes
+    with _opened(archive, MAX_BYTES if max_bytes is None else max_bytes) as reader:
+        for member in reader.members():
+            _refuse_strange(archive, member)
+            reader.tar.extract(member, folder, set_attrs=False)
+
+
+def read_members(archive: Path, names: Collection[str], max_bytes: int) -> dict[str, bytes]:
+    """The contents of those of the files `names` that `archive` holds, which may have `max_bytes`.
+
+    Raises DataError when it is too large or damaged, and OSError when it cannot be read.
+    """
+    found: dict[str, bytes] = {}
+    with _opened(archive, max_bytes) as reader:
+        for member in reader.members():
+            name = str(PurePosixPath(member.name))
+            if name in names and member.isreg() and not member.issparse():
+                file = reader.tar.extractfile(member)
+                found[name] = file.read() if file else b""
+            if len(found) == len(names):
+                break
+    return found
+
+
+class _NotATarError(DataError):
+    """A file is damaged, or no tar archive at all."""
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, max_bytes: int) -> Iterator[_Reader]:
     try:
-        with tarfile.open(archive) as tar:
-            # Python 3.11.0 to 3.11.3 have no filters; what "data" refuses is refused below as well.
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)
-            for count, member in enumerate(tar, start=1):
-                total += member.size
-                if count > MAX_MEMBERS:
-                    raise DataError(f"{archive.name} has more than {MAX_MEMBERS:,} members")
-                if total > most:
-                    raise DataError(f"{archive.name} unpacks to more than {most:,} bytes")
-                _refuse_escape(archive, member)
-                tar.extract(member, folder, set_attrs=False)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = plain(str(error), 200)
-        raise DataError(f"{archive.name} is damaged or not a tar archive: {reason}") from error
+        with open_regular(archive, max_bytes + _HEADERS_BYTES) as file:
+            magic = file.peek(6)[:6]
+            decompress = next((_COMPRESSED[m] for m in _COMPRESSED if magic.startswith(m)), None)
+            yield _Reader(archive.name, decompress(file) if decompress else file, max_bytes)
+    except _DAMAGE as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _damaged(archive, error) from error  # as gzip and bz2 say it
 
 
-def _refuse_escape(archive: Path, member: tarfile.TarInfo) -> None:
+def _damaged(archive: Path, error: Exception) -> DataError:
+    reason = plain(str(error).partition("\n")[0], 200) or type(error).__name__
+    return _NotATarError(f"{archive.name} is damaged or not a tar archive: {reason}")
+
+
+def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:
     # The "data" filter would quietly mend some of these; a data set has no use for any of them.
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
@@ -54,7 +104,70 @@ def _refuse_escape(archive: Path, member: tarfile.TarInfo) -> None:
         reason = "is a link"
     elif not (member.isreg() or member.isdir()):
         reason = "is neither file nor folder"
+    elif member.issparse():
+        reason = "is a sparse file"
+    elif any(character < " " or character == "\x7f" for character in member.name):
+        reason = "has control characters in its name"  # so no message about its contents has any
+    elif len(path.parts) > MAX_DEPTH:
+        reason = f"lies more than {MAX_DEPTH} folders deep"
     else:
         return
     name = plain(member.name, 100)
     raise DataError(f"{archive.name}: member '{name}' {reason}; refusing to unpack it")
+
+
+class _Reader:
+    """A tar archive and the file that it is read from, forwards, never more than makes sense.
+
+    tarfile believes what a header says of its own size, and would read gigabytes for a name.
+    """
+
+    def __init__(self, name: str, file: IO[bytes], max_bytes: int) -> None:
+        self.name, self._file, self._max_bytes = name, file, max_bytes
+        self._allowed, self._last = _HEADER_BYTES, b""
+        self.tar = tarfile.open(fileobj=self, mode="r:")  # type: ignore[call-overload] # noqa: SIM115
+        # Python 3.11.0 to 3.11.3 have no filters; what "data" refuses is refused below as well.
+        self.tar.extraction_filter = getattr(tarfile, "data_filter", None)
+
+    def members(self) -> Iterator[tarfile.TarInfo]:
+        """Every member, to be read before the next. Raises DataError when there is too much."""
+        total = count = 0
+        while member := self._next():
+            if member.size < 0:
+                raise tarfile.ReadError("a negative size")
+            total, count = total + member.size, count + 1
+            if count > MAX_MEMBERS:
+                raise DataError(f"{self.name} has more than {MAX_MEMBERS:,} members")
+            if total > self._max_bytes:
+                raise DataError(f"{self.name} unpacks to more than {self._max_bytes:,} bytes")
+            self._allowed = member.size
+            yield member
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, for tarfile."""
+        if size < 0:
+            raise tarfile.ReadError("a negative size")
+        self._allowed -= size
+        if self._allowed < 0:
+            raise DataError(f"{self.name}: a member's header has more than {_HEADER_BYTES:,} bytes")
+        self._last = self._file.read(size)
+        return self._last
+
+    def seek(self, position: int) -> int:
+        """Go on at a later position, for tarfile."""
+        if position < self.tell():
+            raise tarfile.ReadError("a member leads back to an earlier one")
+        if position > self._max_bytes + _HEADERS_BYTES:
+            raise DataError(f"{self.name} unpacks to more than {self._max_bytes:,} bytes")
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        """Where it is, for tarfile."""
+        return self._file.tell()
+
+    def _next(self) -> tarfile.TarInfo | None:
+        self._allowed = _HEADER_BYTES
+        member: tarfile.TarInfo | None = self.tar.next()
+        if member is None and self._last.strip(b"\0"):  # tarfile takes any strange block for an end
+            raise tarfile.ReadError(f"bad header after {len(self.tar.members):,} members")
+        return member

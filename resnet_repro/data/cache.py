@@ -1,8 +1,9 @@
 """The prepared form of a data set on disk: four .npy files and a record of what they are.
 
 A cache is written into a hidden sibling folder and renamed into place, so there is never half a
-one, whoever is killed or works at the same time. Labels are uint8 on disk; images are memory-mapped
-when read.
+one, whoever is killed or works at the same time. Whoever opens it reads all of it into memory and
+compares it with the recorded checksums, so that what is trained on is what its identity says.
+Labels are uint8 on disk.
 """
 
 from __future__ import annotations
@@ -11,25 +12,30 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from resnet_repro.data.dataset import Contents, Dataset, Identity, Source, SourceFile
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source, SourceFile
 from resnet_repro.errors import DataError
+from resnet_repro.files import open_regular, read_regular
 
-__all__ = ["CacheRecord", "read_cache", "read_record", "verify_cache", "write_cache"]
+__all__ = ["CacheRecord", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
+LARGEST_RECORD = 2**24  # bytes; with 20 source files it has 5,000
 _RECORD = "record.json"
+_OWN_SUM = "record_sha256"  # in the record: of everything else in it
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # a rename's target exists
 _FILES = frozenset({_RECORD, *(f"{field}.npy" for field in Contents._fields)})
 
@@ -63,8 +69,7 @@ def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> 
     staging.mkdir()
     try:
         _write_files(name, staging, source)
-        # Read before renaming: open memory maps survive whatever another process does afterwards.
-        dataset = verify_cache(name, staging)
+        dataset = read_cache(name, staging)
         _publish(name, staging, data_dir / name, replace=replace)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -74,18 +79,21 @@ def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> 
 def read_record(name: str, folder: Path) -> CacheRecord:
     """Read only the record of the cache in `folder`. Raises DataError when it is unusable."""
     try:
-        values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        values = json.loads(read_regular(folder / _RECORD, LARGEST_RECORD))
         version = values["format"]
     except FileNotFoundError:
         raise _unusable(name, folder, f"{_RECORD} is missing") from None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
     if version != FORMAT:
         age = "a newer" if isinstance(version, int) and version > FORMAT else "another"
         raise _unusable(name, folder, f"written by {age} version of resnet-repro")
+    # Earlier versions wrote no checksum of the record itself.
+    if values.get(_OWN_SUM, _sum_of_record(values)) != _sum_of_record(values):
+        raise _unusable(name, folder, f"{_RECORD} differs from its checksum")
     try:
         record = _parse_record(values)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
         raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
     if record.identity.name != name:
         raise _unusable(name, folder, f"it holds {record.identity.name}")
@@ -93,26 +101,22 @@ def read_record(name: str, folder: Path) -> CacheRecord:
 
 
 def read_cache(name: str, folder: Path) -> Dataset:
-    """Open the cache in `folder`: quick, since only types and sizes are checked.
+    """Read the cache in `folder` into memory and compare every byte with its checksums.
 
-    Raises DataError when the record or an array is missing or not what the record says.
+    For CIFAR-10 that takes 0.15 s of processor time, 0.1 s of it for the checksum; on processors
+    without instructions for SHA-256 0.4 s.
+    Raises DataError, naming the first file that is missing or not what the record says.
     """
     record = read_record(name, folder)
-    return Dataset.of(record.identity, record.classes, _open_arrays(name, folder, record))
-
-
-def verify_cache(name: str, folder: Path) -> Dataset:
-    """Open the cache in `folder` and compare every byte with its checksums.
-
-    Raises DataError naming the first array that differs.
-    """
-    record = read_record(name, folder)
-    contents = _open_arrays(name, folder, record)
-    for field, array in contents._asdict().items():
-        if _checksum(array) != record.checksums[field]:
-            raise _unusable(name, folder, f"{field}.npy differs from its checksum")
+    arrays = [
+        _read_array(name, folder / f"{field}.npy", record.shapes[field])
+        for field in Contents._fields
+    ]
+    contents = Contents(*arrays)
     if contents.sha256() != record.identity.sha256:
-        raise _unusable(name, folder, "contents differ from the recorded identity")
+        damaged = (f for f, a in contents._asdict().items() if _checksum(a) != record.checksums[f])
+        which = next((f"{field}.npy differs from its checksum" for field in damaged), None)
+        raise _unusable(name, folder, which or "contents differ from the recorded identity")
     return Dataset.of(record.identity, record.classes, contents)
 
 
@@ -125,7 +129,7 @@ def _write_files(name: str, folder: Path, source: Source) -> None:
         field: {"shape": list(array.shape), "sha256": _checksum(array)}
         for field, array in source.contents._asdict().items()
     }
-    record = {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "identity": identity.to_dict(),
         "classes": list(source.classes),
@@ -133,6 +137,7 @@ def _write_files(name: str, folder: Path, source: Source) -> None:
         "arrays": arrays,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    record[_OWN_SUM] = _sum_of_record(record)
     _write_file(folder / _RECORD, lambda file: file.write(json.dumps(record, indent=1).encode()))
     _sync_folder(folder)
 
@@ -185,27 +190,36 @@ def _is_usable(name: str, folder: Path) -> bool:
     return True
 
 
-def _open_arrays(name: str, folder: Path, record: CacheRecord) -> Contents:
-    arrays: list[Any] = []
-    for field in Contents._fields:
-        path = folder / f"{field}.npy"
-        try:
-            # Labels are small: read, not mapped, so that only two files stay open.
-            mode: Literal["r"] | None = "r" if field.endswith("images") else None
-            array = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except FileNotFoundError:
-            raise _unusable(name, folder, f"{path.name} is missing") from None
-        except (OSError, ValueError, EOFError):
-            raise _unusable(name, folder, f"{path.name} is corrupt") from None
-        if (
-            not isinstance(array, np.ndarray)
-            or array.dtype != np.uint8
-            or array.shape != record.shapes[field]
-            or not array.flags.c_contiguous
-        ):
-            raise _unusable(name, folder, f"{path.name} is not the array that was recorded")
-        arrays.append(array)
-    return Contents(*arrays)
+def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
+    """The uint8 array of this shape that the file at `path` holds, and nothing more."""
+    problem = f"{path.name} is not the array that was recorded"
+    try:
+        with open_regular(path) as file:
+            if _read_header(file) == (shape, False, np.dtype(np.uint8)):
+                problem = f"{path.name} has another length than was recorded"
+                if os.fstat(file.fileno()).st_size == file.tell() + math.prod(shape):
+                    array = np.empty(shape, np.uint8)
+                    if file.readinto(array.reshape(-1).data) == array.nbytes:
+                        return array
+    except FileNotFoundError:
+        problem = f"{path.name} is missing"
+    except OSError as error:
+        problem = f"{path.name} cannot be read: {error.strerror}"
+    raise _unusable(name, path.parent, problem)
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    """(shape, whether columns come first, type) as the header says; None if it is damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if np.lib.format.read_magic(file) != (1, 0):
+                return None
+            return np.lib.format.read_array_header_1_0(file)
+    except OSError:
+        raise
+    except Exception:  # numpy parses it as Python: a damaged one can raise nearly anything
+        return None
 
 
 def _parse_record(values: dict[str, Any]) -> CacheRecord:
@@ -230,12 +244,17 @@ def _parse_record(values: dict[str, Any]) -> CacheRecord:
 def _unusable(name: str, folder: Path, reason: str) -> DataError:
     return DataError(
         f"the prepared {name} in {folder} is unusable: {reason}\n"
-        f"prepare it again with `resnet-repro data prepare {name}`"
+        f"prepare it again with `resnet-repro data prepare {name} --from PATH`, or --download"
     )
 
 
 def _checksum(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).data).hexdigest()
+
+
+def _sum_of_record(values: dict[str, Any]) -> str:
+    rest = {key: value for key, value in values.items() if key != _OWN_SUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

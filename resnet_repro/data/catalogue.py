@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from resnet_repro.data import cifar10, synthetic
-from resnet_repro.data.cache import read_cache, read_record, verify_cache, write_cache
+from resnet_repro.data.cache import read_cache, read_record, write_cache
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.imagenette import Size
 from resnet_repro.data.photo_catalogue import (
@@ -130,7 +130,7 @@ def verify(
     folder = data_dir / name
     if not folder.exists():
         raise _missing(data_dir)
-    return verify_cache(name, folder)
+    return read_cache(name, folder)
 
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
@@ -205,7 +205,7 @@ def _prepare_cifar10(
 
 def _verified(name: str, folder: Path) -> Dataset | None:
     try:
-        return verify_cache(name, folder) if folder.exists() else None
+        return read_cache(name, folder) if folder.exists() else None
     except DataError:
         return None
 

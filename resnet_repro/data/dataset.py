@@ -56,7 +56,7 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels to train and test on. The images may be read-only memory maps."""
+    """Images and labels to train and test on, in memory; nobody writes into them."""
 
     identity: Identity
     classes: tuple[str, ...]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import warnings
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import (
 )
 
 from resnet_repro.errors import DataError, plain
+from resnet_repro.files import open_regular, read_regular
 
 __all__ = ["SUFFIXES", "check_shape", "open_photo", "read_size"]
 
@@ -39,6 +42,7 @@ SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in ["jpeg", "jpg", "png", "ppm", "pgm", "bmp", "tif", "tiff", "webp", "gif"]
 )
+LARGEST = 2**29  # bytes of a file; as many as the most pixels that Pillow takes
 NARROWEST = 100  # longer side to shorter; beyond it enlarging would fill the memory
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {  # its values, and what undoes them; 1 is upright
@@ -54,7 +58,9 @@ _SWAPPING = (5, 6, 7, 8)  # those that swap width and height
 _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError)
 
 
-def open_photo(path: str | Path, name: str) -> Image.Image:
+def open_photo(
+    path: str | Path, name: str, size: int | None = None, sha256: bytes | None = None
+) -> Image.Image:
     """Decode the file at `path`; `name` is for messages.
 
     Grey, palette, CMYK and other colours become RGB, an alpha channel is dropped (not composed),
@@ -62,12 +68,16 @@ def open_photo(path: str | Path, name: str) -> Image.Image:
     JPEG's quicker draft decoding is not used: it would change the pixels.
 
     Raises:
-        DataError: the file is missing, unreadable, damaged, far too large or far too narrow.
+        DataError: the file is missing, unreadable, damaged, far too large or far too narrow, or
+            has not the size in bytes or the SHA-256 that are given.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is doubtful about a file that can be read
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with (
+                _opened(path, name, size, sha256) as file,
+                Image.open(file, formats=FORMATS) as image,
+            ):
                 check_shape(image.size, name)
                 image.load()
                 return _upright(_rgb(image, name), _orientation(image))
@@ -87,7 +97,7 @@ def read_size(path: str | Path, name: str) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with open_regular(path, LARGEST) as file, Image.open(file, formats=FORMATS) as image:
                 check_shape(image.size, name)
                 width, height = image.size
                 return (height, width) if _orientation(image) in _SWAPPING else (width, height)
@@ -104,6 +114,22 @@ def check_shape(size: tuple[int, int], name: str) -> None:
             f"{name}: {size[0]}x{size[1]} pixels are too narrow for a photograph"
             f" (sides may differ {NARROWEST}-fold)"
         )
+
+
+def _opened(
+    path: str | Path, name: str, size: int | None, sha256: bytes | None
+) -> BufferedReader | BytesIO:
+    """The file, or its contents where they are to be checked first."""
+    if size is None and sha256 is None:
+        return open_regular(path, LARGEST)
+    data = read_regular(path, LARGEST)
+    known = sha256 is None or hashlib.sha256(data).digest() == sha256
+    if size not in (None, len(data)) or not known:
+        raise DataError(
+            f"{name}: damaged, or changed since its folder was looked through\n"
+            "if that is meant, `resnet-repro data prepare` takes the data set as it is now"
+        )
+    return BytesIO(data)
 
 
 def _rgb(image: Image.Image, name: str) -> Image.Image:

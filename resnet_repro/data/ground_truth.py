@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-import tarfile
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.data.archives import read_members
 from resnet_repro.errors import DataError, plain
+from resnet_repro.files import read_regular
 
 __all__ = ["ANNOTATIONS", "DEVKIT", "SOLUTION", "classes_of"]
 
@@ -18,6 +19,7 @@ SOLUTION = "LOC_val_solution.csv"  # Kaggle's
 ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's
 _LABELS = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")  # in the development kit
 _MAX_TEXT = 2**26  # bytes of one of these files; the largest has 2 MB
+_MAX_DEVKIT = 2**28  # bytes of its archive, unpacked; it has 6 MB
 # n01440764_10026 as in ImageNet's archives, or with the class at the end as in Hugging Face's
 _NAMED = re.compile(r"(?:.*_)?(n\d{8})(?:_\d+)?", re.ASCII)
 
@@ -72,17 +74,14 @@ def _from_devkit(path: Path) -> Truth | None:
 def _from_packed_devkit(path: Path) -> Truth | None:
     if not path.is_file():
         return None
+    names = [f"{DEVKIT}/data/{name}" for name in _LABELS]
     try:
-        with tarfile.open(path) as tar:
-            contents = []
-            for name in _LABELS:
-                file = tar.extractfile(f"{DEVKIT}/data/{name}")
-                if file is None:
-                    raise KeyError(name)
-                contents.append(file.read(_MAX_TEXT))
-    except (OSError, tarfile.TarError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {plain(str(error), 200)}") from error
-    return _numbered(*contents)
+        contents = read_members(path, names, _MAX_DEVKIT)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if missing := [name for name in names if name not in contents]:
+        raise DataError(f"{path} is damaged: it has no {missing[0]}")
+    return _numbered(*(contents[name] for name in names))
 
 
 def _from_solution(path: Path) -> Truth | None:
@@ -107,8 +106,7 @@ _READERS = {
 
 def _bounded(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_MAX_TEXT)
+        return read_regular(path, _MAX_TEXT)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
 

@@ -67,7 +67,7 @@ def unpacked(
     The folder is in `data_dir`, under a name of its own, and removed in the end unless it has been
     moved away. Raises DataError when it is no such archive.
     """
-    if not is_archive(archive):
+    if not is_archive(archive, MAX_BYTES):
         raise DataError(f"{archive} is not a tar file")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
         scratch = Path(name)

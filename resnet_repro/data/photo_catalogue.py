@@ -46,8 +46,11 @@ def load_photographs(name: str, data_dir: Path, folders: Folders) -> PhotoDatase
     """
     root = _root(name, data_dir, folders)
     index = read_index(name, root, data_dir)
-    if index is None:
+    if index is None or (index.contents is None and index.hashes_contents):
+        kept = index  # by an earlier version, which kept only the hash of all contents together
         index = _look_through(name, root, data_dir, _log.info)
+        if kept and kept.identity.sha256 != index.identity.sha256:
+            raise _changed(name, root)
         write_index(index, data_dir)
     return index.dataset()
 
@@ -106,13 +109,17 @@ def verify_photographs(
     kept = read_index(name, root, data_dir, outdated=True)
     index = _look_through(name, root, data_dir, progress)
     if kept and kept.identity.sha256 != index.identity.sha256:
-        raise DataError(
-            f"{name} in {root} has changed since it was first used\n"
-            f"if that is meant, `resnet-repro data prepare {name}` takes it as it is now"
-        )
+        raise _changed(name, root)
     _check_images(index, progress)
     write_index(index, data_dir)
     return index.dataset()
+
+
+def _changed(name: str, root: Path) -> DataError:
+    return DataError(
+        f"{name} in {root} has changed since it was first used\n"
+        f"if that is meant, `resnet-repro data prepare {name}` takes it as it is now"
+    )
 
 
 def describe_photographs(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.data.archives import SUFFIXES as PACKED
-from resnet_repro.data.decoding import SUFFIXES
+from resnet_repro.data.decoding import LARGEST, SUFFIXES
 from resnet_repro.data.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
 from resnet_repro.data.layout import has_parts, in_order, of_system
 from resnet_repro.errors import DataError, plain
@@ -177,9 +177,12 @@ class _Walk:
         try:
             if not entry.is_file():
                 raise DataError(f"{self.root / name} is not a file, or a link that leads nowhere")
-            return entry.stat().st_size
+            size = entry.stat().st_size
         except OSError as error:
             raise DataError(f"cannot read {self.root / name}: {error.strerror}") from error
+        if size > LARGEST:
+            raise DataError(f"{self.root / name} is too large for a photograph: {size:,} bytes")
+        return size
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

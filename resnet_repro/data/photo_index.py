@@ -1,7 +1,8 @@
 """What a folder of photographs holds, kept in the data folder so that opening it is quick.
 
 The index of a folder is good as long as the folders in it have not changed, which shows when files
-come, go or are renamed. A file that is overwritten in place does not show; `data verify` finds it.
+come, go or are renamed. A file that is overwritten in place or damaged shows when it is decoded:
+each is held against its size, and against the SHA-256 of its contents where the identity covers it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from resnet_repro.data import tasks
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.holding import chunks
 from resnet_repro.data.layout import in_order, of_system, order_in_words
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photo_folder import Part, Scan, scan_folder
 from resnet_repro.data.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.workers import Workers, pool_size
@@ -49,6 +51,7 @@ class PhotoIndex:
     root: Path
     identity: Identity
     scan: Scan
+    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of val
 
     @property
     def images(self) -> int:
@@ -62,13 +65,18 @@ class PhotoIndex:
 
     def dataset(self) -> PhotoDataset:
         """The photographs, still in their files."""
-        train, val = self.scan.train, self.scan.val
         return PhotoDataset(
             self.identity,
             self.scan.classes,
-            FilePhotos(self.root, train.names, train.labels),
-            FilePhotos(self.root, val.names, val.labels),
+            self._photos(self.scan.train, 0),
+            self._photos(self.scan.val, len(self.scan.train.names)),
         )
+
+    def _photos(self, part: Part, first: int) -> FilePhotos:
+        contents = self.contents
+        if contents is not None:
+            contents = contents[first : first + len(part.names)]
+        return FilePhotos(self.root, part.names, part.labels, part.sizes, contents)
 
 
 def make_index(
@@ -92,8 +100,9 @@ def make_index(
     """
     progress(f"looking through {root}, once")
     scan = scan_folder(root)
-    identity = Identity(name, official, _sha256(root, scan), source, "")
-    index = PhotoIndex(root, identity, scan)
+    contents = _contents(root, scan)
+    identity = Identity(name, official, _sha256(scan, contents), source, "")
+    index = PhotoIndex(root, identity, scan, contents)
     if before and before.identity.sha256 == identity.sha256 and not official:
         return replace(index, identity=before.identity)
     note = "" if official else _unofficial(index)
@@ -108,25 +117,28 @@ def read_index(
     One of a folder that has changed since, or that would be read otherwise today, is left out too,
     unless `outdated` asks for it.
     """
-    path = _index_path(name, root, data_dir)
+    values = read_npz(_index_path(name, root, data_dir)) or {}
     try:
-        with np.load(path, allow_pickle=False) as values:
-            header = json.loads(values["header"].tobytes())
-            if header["format"] != FORMAT:
-                return None
-            scan = Scan(
-                tuple(header["classes"]),
-                _unpack(values, "train"),
-                _unpack(values, "val"),
-                header["left_out"],
-                header["stamps"],
-            )
-            identity = Identity.from_dict(header["identity"])
+        header = json.loads(values["header"].tobytes())
+        if header["format"] != FORMAT:
+            return None
+        scan = Scan(
+            tuple(header["classes"]),
+            _unpack(values, "train"),
+            _unpack(values, "val"),
+            header["left_out"],
+            header["stamps"],
+        )
+        identity = Identity.from_dict(header["identity"])
+        contents = values.get("contents")
+        index = PhotoIndex(root, identity, scan, contents)
+        if contents is not None and contents.shape != (index.images, 32):
+            return None
         if not outdated and not _still_true(root, scan):
             return None
     except Exception:  # missing, damaged or written by another version: made again
         return None
-    return PhotoIndex(root, identity, scan)
+    return index
 
 
 def write_index(index: PhotoIndex, data_dir: Path) -> None:
@@ -146,6 +158,8 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
         text = "\0".join(part.names).encode("utf-8", "surrogateescape")
         arrays[f"{name}_names"] = np.frombuffer(text, np.uint8)
         arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
+    if index.contents is not None:
+        arrays["contents"] = index.contents
     partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,16 +202,22 @@ def _total_bytes(scan: Scan) -> int:
     return int(scan.train.sizes.sum() + scan.val.sizes.sum())
 
 
-def _sha256(root: Path, scan: Scan) -> str:
+def _contents(root: Path, scan: Scan) -> NDArray[np.uint8] | None:
+    """SHA-256 [N, 32] of the contents of every file, unless they are too many."""
+    if _total_bytes(scan) > CONTENTS_LIMIT:
+        return None
     names = [*scan.train.names, *scan.val.names]
-    contents: list[bytes] = [b""] * len(names)
-    if _total_bytes(scan) <= CONTENTS_LIMIT:
-        jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
-        with Workers(pool_size(len(jobs))) as pool:
-            contents = [one for some in pool.map(tasks.content_hashes, jobs) for one in some]
+    jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
+    with Workers(pool_size(len(jobs))) as pool:
+        hashes = b"".join(one for some in pool.map(tasks.content_hashes, jobs) for one in some)
+    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+
+
+def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
     sizes: NDArray[np.int64] = np.concatenate([scan.train.sizes, scan.val.sizes])
     digest = hashlib.sha256()
-    for name, size, content in zip(scan.canonical_names(), sizes.tolist(), contents, strict=True):
+    for number, (name, size) in enumerate(zip(scan.canonical_names(), sizes.tolist(), strict=True)):
+        content = b"" if contents is None else contents[number].tobytes()
         digest.update(os.fsencode(name) + f"\0{size}\0".encode() + content)
     return digest.hexdigest()
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.data import tasks
 from resnet_repro.data.holding import chunks, hold
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos import ArrayPhotos, PhotoDataset
 from resnet_repro.data.workers import Stopped, Workers, pool_size
 
@@ -135,17 +136,17 @@ def _alone(
 def _read(path: Path | None, crop: int) -> PhotoStatistics | None:
     if path is None:
         return None
+    values = read_npz(path) or {}  # missing or damaged: computed again
     try:
-        with np.load(path, allow_pickle=False) as values:
-            if int(values["format"]) != FORMAT:
-                return None
-            found = PhotoStatistics(
-                int(values["images"]),
-                values["mean"],
-                values["eigenvalues"],
-                values["eigenvectors"],
-            )
-    except Exception:  # missing or damaged: computed again
+        if int(values["format"]) != FORMAT:
+            return None
+        found = PhotoStatistics(
+            int(values["images"]),
+            values["mean"],
+            values["eigenvalues"],
+            values["eigenvectors"],
+        )
+    except (KeyError, TypeError, ValueError):  # another file
         return None
     shapes = (found.mean.shape, found.eigenvalues.shape, found.eigenvectors.shape)
     return found if shapes == ((3, crop, crop), (3,), (3, 3)) else None

@@ -80,24 +80,55 @@ class Photos(ABC):
 class _Files(Selection):
     root: str
     names: list[str]
+    sizes: list[int] | None  # bytes, as far as they are known
+    contents: list[bytes] | None  # their SHA-256, as far as it is known
 
     def __len__(self) -> int:
         return len(self.names)
 
     def image(self, position: int, buffers: Buffers) -> Image.Image:
         name = self.names[position]
-        return open_photo(f"{self.root}/{name}", name)
+        size = self.sizes[position] if self.sizes else None
+        sha256 = self.contents[position] if self.contents else None
+        return open_photo(f"{self.root}/{name}", name, size, sha256)
 
 
 class FilePhotos(Photos):
-    """Photographs in files, decoded when asked for."""
+    """Photographs in files, decoded when asked for.
 
-    def __init__(self, root: Path, names: Sequence[str], labels: NDArray[np.int64]) -> None:
+    A file is refused then that has not the size in `sizes` [N] or the SHA-256 in `contents`
+    [N, 32], as far as these are known.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str],
+        labels: NDArray[np.int64],
+        sizes: NDArray[np.int64] | None = None,
+        contents: NDArray[np.uint8] | None = None,
+    ) -> None:
         self.root, self.names, self.labels = root, names, labels
+        self.sizes, self.contents = sizes, contents
         self.too_large = False  # for the memory, as was found out
 
     def select(self, indices: Indices) -> Selection:
-        return _Files(str(self.root), [self.names[index] for index in indices])
+        return _Files(
+            str(self.root),
+            [self.names[index] for index in indices],
+            None if self.sizes is None else [int(self.sizes[index]) for index in indices],
+            None if self.contents is None else [self.contents[i].tobytes() for i in indices],
+        )
+
+    def some(self, indices: NDArray[np.int64]) -> FilePhotos:
+        """Those photographs by themselves."""
+        return FilePhotos(
+            self.root,
+            [self.names[index] for index in indices],
+            self.labels[indices],
+            None if self.sizes is None else self.sizes[indices],
+            None if self.contents is None else self.contents[indices],
+        )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ __all__ = ["some_of"]
 def some_of(photos: Photos, indices: NDArray[np.int64]) -> Photos:
     """Some photographs, in memory if all of them are."""
     whole = photos.held or photos
-    names, labels = [whole.names[index] for index in indices], whole.labels[indices]
     if isinstance(whole, FilePhotos):
-        return FilePhotos(whole.root, names, labels)
+        return whole.some(indices)
+    names, labels = [whole.names[index] for index in indices], whole.labels[indices]
     if isinstance(whole, ArrayPhotos):
         return ArrayPhotos(whole.images[indices], labels, names)
     return _Some(whole, indices, names)

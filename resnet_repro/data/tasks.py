@@ -20,9 +20,10 @@ from resnet_repro.data.crops import (
     quick_crop_of,
     whole,
 )
-from resnet_repro.data.decoding import read_size
+from resnet_repro.data.decoding import LARGEST, read_size
 from resnet_repro.data.photos import Buffers, Pixels, Selection
 from resnet_repro.errors import DataError
+from resnet_repro.files import open_regular
 
 __all__ = [
     "centre_crops",
@@ -118,7 +119,7 @@ def content_hashes(buffers: Buffers, root: str, names: list[str]) -> list[bytes]
     hashes = []
     for name in names:
         try:
-            with open(f"{root}/{name}", "rb") as file:  # noqa: PTH123
+            with open_regular(f"{root}/{name}", LARGEST) as file:
                 hashes.append(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise DataError(f"cannot read {root}/{name}: {error.strerror}") from error

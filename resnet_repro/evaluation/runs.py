@@ -11,6 +11,7 @@ from resnet_repro.data import PhotoDataset
 from resnet_repro.errors import ConfigError, DataError, StoreError
 from resnet_repro.evaluation.options import Options
 from resnet_repro.evaluation.outcome import Outcome, explained, row_of
+from resnet_repro.files import read_regular
 from resnet_repro.names import DatasetChoice
 from resnet_repro.origin import origin_here
 from resnet_repro.spec import Run, Views
@@ -24,6 +25,7 @@ from resnet_repro.training import (
     make_feed,
     unpack,
 )
+from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT
 from resnet_repro.training.evaluate import EvaluationStopped
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.views import scores
@@ -106,7 +108,7 @@ def _newest_state(stored: StoredRun, run: Run) -> dict[str, Any]:
     reasons = []
     for path in stored.folder.checkpoints():
         try:
-            state = unpack(path.read_bytes())
+            state = unpack(read_regular(path, LARGEST_CHECKPOINT))
             if state["run"] != run.id:
                 raise CheckpointError("of another run")
             _ = int(state["iteration"]), str(state["precision"])

@@ -23,7 +23,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
     """
     path = user_path(text)
     try:
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             # A run's own checkpoint is more than weights: it says what they belong to.
             ours = path.name.startswith("checkpoint") and (path.parent / "config.yaml").is_file()
             return read_run(path.parent.resolve(), None) if ours else path

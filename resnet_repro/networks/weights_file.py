@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from resnet_repro.errors import ConfigError, plain
+from resnet_repro.files import open_regular
 from resnet_repro.networks.inert import InertError, Machine, Record, leaves
 
 __all__ = ["Weights", "read_weights", "some_of"]
 
+LARGEST_FILE = 2**33  # bytes; VGG-16's weights with all that its optimiser keeps have 1.7 GB
 LONGEST_PICKLE = 64_000_000  # bytes; names and numbers, the tensors are not in it
 MOST_TENSORS = 20_000
 _SHOWN = 2
@@ -53,7 +55,7 @@ def read_weights(path: Path) -> Weights:
     """
     objects: list[str] = []
     try:
-        with path.open("rb") as file:
+        with open_regular(path, LARGEST_FILE) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if path.suffix == ".safetensors":
             content = _read_safetensors(path)

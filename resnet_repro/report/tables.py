@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,7 @@ from resnet_repro.report.results import (
 )
 from resnet_repro.spec import CostTable, ErrorTable, Experiment
 from resnet_repro.store import Store, StoredRun
+from resnet_repro.store.files import read_text
 
 __all__ = [
     "Column",
@@ -269,8 +271,8 @@ def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
     """
     path = store.csv_path(experiment.name)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {line["network"]: _cost_row(line) for line in csv.DictReader(file)}
+        lines = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        return {line["network"]: _cost_row(line) for line in lines}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

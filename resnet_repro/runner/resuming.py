@@ -9,10 +9,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from resnet_repro.errors import DataError, StoreError
+from resnet_repro.files import read_regular
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec import Run
 from resnet_repro.store import RunFolder, Sitting, follow_each_other
 from resnet_repro.training import CheckpointError, Trainer, build_for, unpack
+from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT
 
 __all__ = ["Resumed", "resume", "trained_weights"]
 
@@ -52,7 +54,7 @@ def resume(
     found, damaged, unreadable = None, [], None
     for path in folder.checkpoints():
         try:
-            content = path.read_bytes()
+            content = read_regular(path, LARGEST_CHECKPOINT)
             state = unpack(content)
             trainer = _continued(run, sources, state, note)
             found = Resumed(trainer, content, _sittings(state.get("sittings"), trainer))
@@ -115,7 +117,7 @@ def trained_weights(
     """The final weights of a finished run, or None if its checkpoint is not here."""
     for path in folder.checkpoints():
         try:
-            state = unpack(path.read_bytes())
+            state = unpack(read_regular(path, LARGEST_CHECKPOINT))
             if state["iteration"] == run.recipe.iterations and state["run"] == run.id:
                 build_for(run, classes).load_state_dict(state["network"])
                 weights: dict[str, torch.Tensor] = state["network"]

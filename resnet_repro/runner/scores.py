@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.some_photos import some_of
 from resnet_repro.data.workers import Stopped
 from resnet_repro.runner.agreement import ready
@@ -161,12 +162,9 @@ def write_scores(path: Path, found: Tensor, dataset_sha256: str) -> None:
 
 def read_scores(path: Path, images: int, dataset_sha256: str) -> Tensor | None:
     """Scores float32 [N, classes] of a data set with so many images; None if that is not there."""
-    try:
-        with np.load(path, allow_pickle=False) as values:
-            found, dataset = values["scores"], str(values["dataset"])
-    except Exception:  # missing, torn or foreign: made anew
+    arrays = read_npz(path) or {}  # missing, torn or foreign: made anew
+    found = arrays.get("scores")
+    if found is None or str(arrays.get("dataset")) != dataset_sha256:
         return None
     fits = found.ndim == 2 and len(found) == images and found.dtype == np.float16
-    if not fits or dataset != dataset_sha256:
-        return None
-    return torch.from_numpy(found).float()
+    return torch.from_numpy(found).float() if fits else None

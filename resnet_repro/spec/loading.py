@@ -54,7 +54,7 @@ def load_experiment(
     """
     known = shipped_experiments()
     try:
-        is_file = user_path(name).is_file()
+        is_file = user_path(name).exists() and not user_path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name in known:

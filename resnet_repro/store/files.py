@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_repro.errors import StoreError
+from resnet_repro.files import read_regular
 
 __all__ = [
     "DiskFullError",
@@ -91,14 +92,10 @@ def read_text(path: Path) -> str:
     """The contents of a text file that somebody else may have put there.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is far too large, or not UTF-8.
+        OSError: it cannot be read, is no regular file or far too large.
+        ValueError: it is not UTF-8.
     """
-    with path.open("rb") as file:
-        data = file.read(LARGEST_TEXT + 1)
-    if len(data) > LARGEST_TEXT:
-        raise ValueError(f"larger than {LARGEST_TEXT:,} bytes")
-    return data.decode("utf-8")
+    return read_regular(path, LARGEST_TEXT).decode("utf-8")
 
 
 def csv_rows(text: str) -> Iterator[dict[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.errors import StoreError
+from resnet_repro.files import read_regular
 from resnet_repro.spec import Run
 from resnet_repro.store.checking import read_run
 from resnet_repro.store.files import read_text, write_atomically
@@ -18,6 +19,7 @@ from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["Store"]
 
+LARGEST_FILE = 2**28  # bytes of a report with its figures, or of a figure
 Record = TypeVar("Record", EnsembleResult, ExternalEvaluation)
 
 
@@ -84,7 +86,7 @@ class Store:
         """
         path = self.report_file(form)
         try:
-            return path.read_bytes().decode("utf-8", "replace")
+            return read_regular(path, LARGEST_FILE).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -99,7 +101,7 @@ class Store:
     def read_figure(self, path: str) -> bytes | None:
         """A figure by its path in the report, `figures/fig1.png`; None where there is none."""
         try:
-            return (self.figures_folder / Path(path).name).read_bytes()
+            return read_regular(self.figures_folder / Path(path).name, LARGEST_FILE)
         except OSError:
             return None
 
@@ -158,7 +160,7 @@ def _read_records(folder: Path, model: type[Record]) -> list[Record]:
         paths = sorted(folder.glob("[!.]*.json"))
         return [_read_record(path, model) for path in paths]
     except OSError as error:
-        raise StoreError(f"cannot read {folder}: {error.strerror}") from error
+        raise StoreError(f"cannot read {error.filename or folder}: {error.strerror}") from error
 
 
 def _read_record(path: Path, model: type[Record]) -> Record:

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["CheckpointError", "pack", "unpack"]
+__all__ = ["LARGEST_CHECKPOINT", "CheckpointError", "pack", "unpack"]
 
 MAGIC = b"resnet-repro checkpoint 1\n"
+LARGEST_CHECKPOINT = 2**33  # bytes; VGG-16's has 1.1 GB
 _DIGEST = hashlib.sha256().digest_size
 
 

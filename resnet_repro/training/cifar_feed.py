@@ -116,5 +116,5 @@ class CifarFeed:
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor with its own copy of a (perhaps read-only, memory-mapped) array."""
-    return torch.from_numpy(np.array(array))
+    """An array as a tensor, in the same memory unless that is read-only."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
