@@ -136,7 +136,8 @@ def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
-    return [_run_line(run, store.get(run), estimator) for run in runs]
+    known = {s.id: s for s in stored}
+    return [_run_line(run, known.get(run.id) or store.get(run), estimator) for run in runs]
 
 
 def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> list[RunLine]:

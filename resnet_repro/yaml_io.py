@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 LARGEST_FILE = 1_000_000  # characters
 MOST_ALIASES = 50
 DEEPEST = 30
+# Characters that libyaml takes where PyYAML does not, or counts as another number of lines.
+_READ_DIFFERENTLY = re.compile("[\t\x85\u2028\u2029\ufeff]")
 
 
 class _Checks(SafeConstructor, Composer, Resolver):
@@ -127,7 +130,7 @@ def parse_yaml(text: str, name: str) -> Document:
     """
     if len(text) > LARGEST_FILE:
         raise ConfigError(f"{name}: larger than {LARGEST_FILE:,} characters")
-    if yaml.__with_libyaml__:
+    if yaml.__with_libyaml__ and not _READ_DIFFERENTLY.search(text):
         try:
             return _loaded(_FastLoader(text), name)
         except (yaml.YAMLError, ValueError, RecursionError, OverflowError):

@@ -9,14 +9,13 @@ import io
 import math
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_repro.errors import StoreError
 
 __all__ = [
-    "csv_rows",
     "csv_text",
     "exact",
     "finite",
@@ -93,13 +92,6 @@ def read_text(path: Path) -> str:
     if len(data) > LARGEST_TEXT:
         raise ValueError(f"larger than {LARGEST_TEXT:,} bytes")
     return data.decode("utf-8")
-
-
-def csv_rows(text: str) -> Iterator[dict[str, str]]:
-    """The lines of a CSV file of ours; the last one is cut off if it does not end."""
-    if text and not text.endswith("\n"):
-        raise ValueError("its last line is cut off")
-    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def finite(text: str) -> float:

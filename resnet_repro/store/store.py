@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from resnet_repro.errors import StoreError
 from resnet_repro.spec import Run
-from resnet_repro.store.checking import read_run
+from resnet_repro.store.checking import read_run, without_copies
 from resnet_repro.store.files import read_text, write_atomically
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder
@@ -44,12 +44,11 @@ class Store:
         if not self.runs_folder.is_dir():
             return []
         try:
-            paths = sorted(
-                p for p in self.runs_folder.iterdir() if p.is_dir() and not p.name.startswith(".")
-            )
+            with os.scandir(self.runs_folder) as entries:
+                names = sorted(e.name for e in entries if e.is_dir() and e.name[:1] != ".")
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
-        return [read_run(path, None) for path in paths]
+        return without_copies([read_run(self.runs_folder / name, None) for name in names])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""
