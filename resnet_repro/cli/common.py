@@ -86,6 +86,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
+    if not sys.stdout.isatty() and _is_simple(header, rows):
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            typer.echo("  ".join(cells).rstrip())
+        return
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
     for name in header:
@@ -96,6 +102,13 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console.print(table, markup=False)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether every character is one column wide and shown as it is, and the header is, too."""
+    return any(header) and all(
+        cell.isascii() and (cell.isprintable() or not cell) for row in (header, *rows) for cell in row
+    )
 
 
 def start_logging(verbose: bool, quiet: bool) -> None:

@@ -16,7 +16,7 @@ from resnet_repro.errors import ConfigError, StoreError, plain
 from resnet_repro.spec import Run, parse_run
 from resnet_repro.store import consistency
 from resnet_repro.store.files import read_text
-from resnet_repro.store.measurements import FILES, parsed, read_file
+from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
 from resnet_repro.store.models import FORMAT, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
@@ -29,9 +29,15 @@ CHANGED = "has been changed since it was written"
 MEASURED = ("responses", "gradients", "evaluations")  # each of one network alone
 
 
-def read_run(path: Path, expected: Run | None) -> StoredRun:
-    """What is stored in a run's folder, with its first problem; `expected` is what should be."""
-    return _Reading(RunFolder(path)).read(expected)
+def read_run(path: Path, expected: Run | None, *, outline: bool = False) -> StoredRun:
+    """What is stored in a run's folder, with its first problem.
+
+    Args:
+        path: the folder.
+        expected: the run that should be there.
+        outline: do not look at each number of `gradients.csv`, which may have many thousand.
+    """
+    return _Reading(RunFolder(path), outline).read(expected)
 
 
 def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
@@ -60,8 +66,8 @@ class _Problem(Exception):  # noqa: N818
 class _Reading:
     """One look at a run's folder. Each file is read once, the summary before what it speaks of."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, outline: bool) -> None:
+        self.folder, self.outline = folder, outline
         self.problems: list[_Problem] = []
         self.damaged: list[str] = []
         self.contents: dict[str, Any] = {}
@@ -85,11 +91,12 @@ class _Reading:
         except _Problem as problem:
             self.problems.append(problem)
         self._read_files(names)
+        if run is not None:
+            self._check(run, summary)
+        # The sums come last: what contradicts what says more than that something was changed.
         if summary is not None:
             self._check_training_sums(summary, content)
         self._check_measured_sums()
-        if run is not None:
-            self._check(run, summary)
         path, first = self.folder.path, self.problems[0] if self.problems else None
         return StoredRun(
             id=path.name if path.name.isprintable() else ascii(path.name),
@@ -111,9 +118,10 @@ class _Reading:
             path = self.folder.path / file_name
             try:
                 text = read_file(path, str)
-                self.contents[name] = None if text is None else parsed(path, text, parse)
                 if text is not None:
                     self.texts[name] = text
+                if text is None or not (self.outline and name == "gradients"):
+                    self.contents[name] = None if text is None else parsed(path, text, parse)
             except StoreError as error:
                 self.contents[name] = error
                 self._damaged(name, "is torn or unreadable")
@@ -144,7 +152,7 @@ class _Reading:
 
     def _read(self, name: str) -> Any:
         """One of `FILES`, None where it cannot be read."""
-        found = self.contents[name]
+        found = self.contents.get(name)
         return None if isinstance(found, StoreError) else found
 
     def _check(self, run: Run, summary: Summary | None) -> None:
@@ -156,7 +164,11 @@ class _Reading:
         self._check_curve(run, summary)
         if (responses := self._read("responses")) is not None:
             self._told("responses", consistency.response_problems(responses, run))
-        if (gradients := self._read("gradients")) is not None:
+        if self.outline and "gradients" in self.texts:
+            layers = len(consistency.observed_layers(run.network))
+            if not gradient_outline(self.texts["gradients"], layers):
+                self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
+        elif (gradients := self._read("gradients")) is not None:
             self._told("gradients", consistency.gradient_problems(gradients, run, origins))
         if (rows := self._read("evaluations")) is not None:
             problems = consistency.evaluation_problems(rows, run, summary, origins)

@@ -17,10 +17,10 @@ from resnet_repro.errors import plain
 from resnet_repro.names import features, parameters, parse_network, response_layers
 from resnet_repro.recipe import Recipe, learning_rate, plateau_divisions
 from resnet_repro.spec import Run
+from resnet_repro.store.measurements import Gradients
 from resnet_repro.store.models import (
     CurveRow,
     EvaluationRow,
-    GradientRow,
     Measured,
     MeasurementOrigin,
     Summary,
@@ -30,6 +30,7 @@ __all__ = [
     "curve_problems",
     "evaluation_problems",
     "gradient_problems",
+    "observed_layers",
     "origin_problems",
     "outcome_problems",
     "response_problems",
@@ -200,35 +201,37 @@ def response_problems(rows: Sequence[tuple[int, str, float]], run: Run) -> Itera
 
 
 def gradient_problems(
-    rows: Sequence[GradientRow], run: Run, origins: Mapping[Measured, MeasurementOrigin]
+    found: Gradients, run: Run, origins: Mapping[Measured, MeasurementOrigin]
 ) -> Iterator[str]:
     """Whether these are the layers of the run's network, at moments that its recipe has."""
-    last = run.recipe.iterations
-    moments = []
-    for iteration, group in groupby(rows, key=lambda row: row.iteration):
-        there = list(group)
-        moments.append(iteration)
-        if iteration % run.recipe.evaluate_every and iteration != last or iteration > last:
-            yield f"iteration {iteration:,}, of which the recipe has no point"
-        yield from _layer_problems([(row.layer, row.module) for row in there], run)
-        for row in there:
-            # Not one is below zero; norms may be infinite or no numbers.
-            if row.forward_std < 0 or row.gradient_norm < 0 or row.weight_norm < 0:
-                yield f"a negative number at iteration {iteration:,}"
-            if row.measured not in ("training", "afterwards"):
-                yield f"measured {_text(row.measured)}"
-            elif row.measured == "afterwards" and iteration not in (0, last):
-                yield f"measured afterwards at iteration {iteration:,}, which nothing can be"
-    if not rows:
+    last, layers = run.recipe.iterations, observed_layers(run.network)
+    moments = found.iteration[:: len(layers) or 1]
+    if not moments:
         yield "no layers"
-    if moments != sorted(set(moments)):
+    there = list(zip(found.iteration, found.layer, found.module, strict=True))
+    if there != [(moment, *layer) for moment in moments for layer in layers]:
+        for _, rows in groupby(there, key=lambda row: row[0]):
+            yield from _layer_problems([row[1:] for row in rows], run)
+        yield "not each moment once"
+    if any(a >= b for a, b in pairwise(moments)):
         yield "iterations do not increase"
+    for moment in moments:
+        if moment > last or (moment % run.recipe.evaluate_every and moment != last):
+            yield f"iteration {moment:,}, of which the recipe has no point"
+    # Norms may be infinite or no numbers, but none is below zero.
+    if any(x < 0 for column in found[3:6] for x in column):  # type: ignore[operator]
+        yield "a negative number"
+    for moment, measured in set(zip(found.iteration, found.measured, strict=True)):
+        if measured not in ("training", "afterwards"):
+            yield f"measured {_text(measured)}"
+        elif measured == "afterwards" and moment not in (0, last):
+            yield f"measured afterwards at iteration {moment:,}, which nothing can be"
     if "gradients" in origins and not {0, last} <= set(moments):
         yield "lacks the start or the end, of which measurements.json tells"
 
 
 def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
-    known = _layers(run.network)
+    known = observed_layers(run.network)
     if tuple(rows) == known:
         return
     if len(rows) != len(known):
@@ -239,7 +242,7 @@ def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
 
 
 @lru_cache(maxsize=256)
-def _layers(network: str) -> tuple[tuple[int, str], ...]:
+def observed_layers(network: str) -> tuple[tuple[int, str], ...]:
     """(layer from 1, module) of what responses and gradients are measured of: CIFAR networks."""
     of_cifar = parse_network(network).family == "cifar"
     return tuple(enumerate(response_layers(network) if of_cifar else (), start=1))

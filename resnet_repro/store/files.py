@@ -9,6 +9,7 @@ import io
 import math
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,17 @@ def read_text(path: Path) -> str:
         OSError: it cannot be read.
         ValueError: it is far too large, or not UTF-8.
     """
-    with path.open("rb") as file:
-        data = file.read(LARGEST_TEXT + 1)
-    if len(data) > LARGEST_TEXT:
-        raise ValueError(f"larger than {LARGEST_TEXT:,} bytes")
+    # A pipe must not keep anybody waiting, and reading up to a limit would cost its size each time.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a file")
+        if status.st_size > LARGEST_TEXT:
+            raise ValueError(f"larger than {LARGEST_TEXT:,} bytes")
+        data = os.read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
     return data.decode("utf-8")
 
 

@@ -128,7 +128,11 @@ class RunFolder:
 
         `origin` is of what was measured after training; the rest is the training's own.
         """
-        text = csv_text(GradientRow._fields, [[six_digits(value) for value in row] for row in rows])
+        names = list(GradientRow._fields)
+        if all(row.signal_norm is None for row in rows):
+            names.remove("signal_norm")
+        lines = [[six_digits(getattr(row, name)) for name in names] for row in rows]
+        text = csv_text(names, lines)
         if origin:
             self._write_measured("gradients", ["gradients"], text, origin)
         else:
@@ -141,7 +145,7 @@ class RunFolder:
         Raises:
             StoreError: it cannot be written, or what is there is torn.
         """
-        there = read_File(self.evaluations, FILES["evaluations"][1]) or []
+        there = read_file(self.evaluations, FILES["evaluations"][1]) or []
         kept = {row.views: row for row in [*there, *rows]}
         names = [f.name for f in fields(EvaluationRow)]
         ordered = [kept[views] for views in get_args(Views) if views in kept]
@@ -172,7 +176,7 @@ class RunFolder:
         self._write_origins(others | made)
 
     def _origins(self) -> dict[Measured, MeasurementOrigin]:
-        return read_File(self.origins, FILES["origins"][1]) or {}
+        return read_file(self.origins, FILES["origins"][1]) or {}
 
     def _write_origins(self, origins: dict[Measured, MeasurementOrigin]) -> None:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
@@ -200,7 +204,7 @@ class RunFolder:
         Raises:
             StoreError: it cannot be read.
         """
-        return read_File(path, str)
+        return read_file(path, str)
 
     def scores(self, views: Views) -> Path:
         """Where the scores of every image go, for ensembles: float16 [N, classes]."""

@@ -39,8 +39,8 @@ class Store:
         """What is stored of `run`."""
         return read_run(self.runs_folder / run.id, run)
 
-    def all_runs(self) -> list[StoredRun]:
-        """Every run folder, by id, unreadable ones with their problem."""
+    def all_runs(self, *, outline: bool = False) -> list[StoredRun]:
+        """Every run folder, by id, unreadable ones with their problem; `outline` as `read_run`."""
         if not self.runs_folder.is_dir():
             return []
         try:
@@ -48,7 +48,8 @@ class Store:
                 names = sorted(e.name for e in entries if e.is_dir() and e.name[:1] != ".")
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
-        return without_copies([read_run(self.runs_folder / name, None) for name in names])
+        folders = [self.runs_folder / name for name in names]
+        return without_copies([read_run(path, None, outline=outline) for path in folders])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_repro.errors import StoreError
 from resnet_repro.spec import Run
-from resnet_repro.store.measurements import FILES, read_file
+from resnet_repro.store.measurements import FILES, Gradients, read_file
 from resnet_repro.store.models import (
     CurveRow,
     EvaluationRow,
@@ -82,7 +82,8 @@ class StoredRun:
 
     def gradients(self) -> list[GradientRow]:
         """Signals and gradients by iteration and layer."""
-        return self._read("gradients") or []
+        found: Gradients | None = self._read("gradients")
+        return found.rows() if found else []
 
     def evaluations(self) -> list[EvaluationRow]:
         """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
