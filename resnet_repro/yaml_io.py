@@ -30,6 +30,8 @@ _READ_DIFFERENTLY = re.compile("[\t\x85\u2028\u2029\ufeff]")
 class _Checks(SafeConstructor, Composer, Resolver):
     """From YAML's events to values, refusing repeated keys, deep nesting and alias bombs."""
 
+    check_event: Any  # a parser's
+
     def __init__(self) -> None:
         SafeConstructor.__init__(self)
         Composer.__init__(self)
@@ -70,7 +72,7 @@ class _Checks(SafeConstructor, Composer, Resolver):
                 )
 
 
-class _Loader(_Checks, Reader, Scanner, Parser):  # type: ignore[misc]
+class _Loader(_Checks, Reader, Scanner, Parser):
     """PyYAML's safe loader with these checks."""
 
     def __init__(self, stream: str) -> None:
@@ -81,9 +83,9 @@ class _Loader(_Checks, Reader, Scanner, Parser):  # type: ignore[misc]
 
 
 if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser
+    from yaml._yaml import CParser
 
-    class _FastLoader(_Checks, CParser):  # type: ignore[misc]
+    class _FastLoader(_Checks, CParser):
         """The same with libyaml's scanner and parser, where PyYAML has been built with it."""
 
         def __init__(self, stream: str) -> None:

@@ -107,7 +107,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether every character is one column wide and shown as it is, and the header is, too."""
     return any(header) and all(
-        cell.isascii() and (cell.isprintable() or not cell) for row in (header, *rows) for cell in row
+        cell.isascii() and (cell.isprintable() or not cell)
+        for row in (header, *rows)
+        for cell in row
     )
 
 

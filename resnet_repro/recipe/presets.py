@@ -60,6 +60,7 @@ _SMALLEST: dict[str, Any] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     """The recipe of a preset for one network on one data set.
 

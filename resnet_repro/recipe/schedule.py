@@ -15,10 +15,10 @@ class Point(Protocol):
     """What is needed of a point of the curve."""
 
     @property
-    def iteration(self) -> int: ...  # noqa: D102
+    def iteration(self) -> int: ...
 
     @property
-    def train_error(self) -> float: ...  # noqa: D102
+    def train_error(self) -> float: ...
 
 
 def learning_rate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from resnet_repro.errors import ConfigError, StoreError, plain
 from resnet_repro.spec import Run, parse_run
-from resnet_repro.store import consistency
+from resnet_repro.store.consistency import contradictions, observed_layers
 from resnet_repro.store.files import read_text
 from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
 from resnet_repro.store.models import FORMAT, Summary
@@ -52,7 +52,9 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
             if other.run is not None and other.run.network != stored.run.network:
                 copies[stored.id] = f"{FILES[name][0]} is the same as that of {other.id}"
                 copies[other.id] = f"{FILES[name][0]} is the same as that of {stored.id}"
-    return [replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs]
+    return [
+        replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs
+    ]
 
 
 class _Problem(Exception):  # noqa: N818
@@ -92,7 +94,7 @@ class _Reading:
             self.problems.append(problem)
         self._read_files(names)
         if run is not None:
-            self._check(run, summary)
+            self._check_agreement(run, summary)
         # The sums come last: what contradicts what says more than that something was changed.
         if summary is not None:
             self._check_training_sums(summary, content)
@@ -103,7 +105,7 @@ class _Reading:
             folder=self.folder,
             run=run,
             summary=summary,
-            problem=first and str(first),
+            problem=str(first) if first else None,
             repairable=bool(first) and all(problem.repairable for problem in self.problems),
             damaged=tuple(dict.fromkeys(self.damaged)),
             digests={n: sum_of(text) for n, text in self.texts.items() if n in MEASURED},
@@ -143,61 +145,24 @@ class _Reading:
                 self._damaged(name, CHANGED)
 
     def _check_measured_sums(self) -> None:
-        origins = self._read("origins") or {}
-        for name in MEASURED if origins else ():
-            for what, digest in measured_sums(name, self.texts.get(name, "")):
+        origins = self.contents["origins"]
+        if not origins or isinstance(origins, StoreError):
+            return
+        for name in (name for name in MEASURED if name in self.texts):
+            for what, digest in measured_sums(name, self.texts[name]):
                 made = origins.get(what)
-                if name in self.texts and made and made.sha256 not in (None, digest):
+                if made and made.sha256 not in (None, digest):
                     self._damaged(name, CHANGED)
 
-    def _read(self, name: str) -> Any:
-        """One of `FILES`, None where it cannot be read."""
-        found = self.contents.get(name)
-        return None if isinstance(found, StoreError) else found
-
-    def _check(self, run: Run, summary: Summary | None) -> None:
-        """Hold the files against each other."""
-        origins = self._read("origins") or {}
-        if summary is not None:
-            self._told("summary.json", consistency.summary_problems(summary, run))
-            self._told("summary.json", consistency.origin_problems(origins, summary))
-        self._check_curve(run, summary)
-        if (responses := self._read("responses")) is not None:
-            self._told("responses", consistency.response_problems(responses, run))
-        if self.outline and "gradients" in self.texts:
-            layers = len(consistency.observed_layers(run.network))
-            if not gradient_outline(self.texts["gradients"], layers):
-                self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
-        elif (gradients := self._read("gradients")) is not None:
-            self._told("gradients", consistency.gradient_problems(gradients, run, origins))
-        if (rows := self._read("evaluations")) is not None:
-            problems = consistency.evaluation_problems(rows, run, summary, origins)
-            self._told("evaluations", problems)
-
-    def _check_curve(self, run: Run, summary: Summary | None) -> None:
-        if isinstance(self.contents["curve"], StoreError):
-            return
-        rows = self._read("curve") or []
-        self._told("curve", consistency.curve_problems(rows, run, summary))
-        if summary is None:
-            return
-        if summary.state == "done" and not rows:
-            self.problems.append(_Problem("curve.csv is missing or empty", repairable=True))
-        elif summary.state == "done" and rows[-1].iteration != summary.iterations:
-            end = f"{rows[-1].iteration:,} of {summary.iterations:,}"
-            text = f"is done, but its curve ends at {end}"
-            self.problems.append(_Problem(text, repairable=True))
-        else:
-            self._told("summary.json", consistency.outcome_problems(summary, rows, run))
-
-    def _told(self, name: str, problems: Iterable[str]) -> None:
-        """Keep the first of a file's problems."""
-        for text in problems:
+    def _check_agreement(self, run: Run, summary: Summary | None) -> None:
+        for name, text in contradictions(run, summary, self.contents):
             if name in FILES:
                 self.damaged.append(name)
-            file_name = FILES[name][0] if name in FILES else name
-            self.problems.append(_Problem(f"{file_name}: {text}", repairable=True))
-            break
+            self.problems.append(_Problem(text, repairable=True))
+        layers = len(observed_layers(run.network))
+        gradients = self.texts.get("gradients")
+        if self.outline and gradients and not gradient_outline(gradients, layers):
+            self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
 
 
 def _names(folder: RunFolder) -> set[str]:
@@ -205,7 +170,7 @@ def _names(folder: RunFolder) -> set[str]:
     if folder.path.is_symlink():
         raise _Problem("its folder is a link")
     try:
-        return set(os.listdir(folder.path))
+        return set(os.listdir(folder.path))  # noqa: PTH208, names are all that is needed
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:

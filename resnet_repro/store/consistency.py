@@ -13,11 +13,11 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any
 
-from resnet_repro.errors import plain
+from resnet_repro.errors import StoreError, plain
 from resnet_repro.names import features, parameters, parse_network, response_layers
 from resnet_repro.recipe import Recipe, learning_rate, plateau_divisions
 from resnet_repro.spec import Run
-from resnet_repro.store.measurements import Gradients
+from resnet_repro.store.measurements import FILES, Gradients
 from resnet_repro.store.models import (
     CurveRow,
     EvaluationRow,
@@ -26,21 +26,56 @@ from resnet_repro.store.models import (
     Summary,
 )
 
-__all__ = [
-    "curve_problems",
-    "evaluation_problems",
-    "gradient_problems",
-    "observed_layers",
-    "origin_problems",
-    "outcome_problems",
-    "response_problems",
-    "summary_problems",
-]
+__all__ = ["contradictions", "observed_layers"]
 
 EPOCH_ROUNDING = 1e-4
 # By how much testing again may differ from the last test of a training, in percentage points and
 # in images: another processor rounds otherwise, and close decisions tip over.
 TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
+
+
+def contradictions(
+    run: Run, summary: Summary | None, contents: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong with it) of a run: the first of each file and kind.
+
+    `contents` are by the names of `measurements.FILES`, whose errors are told elsewhere.
+    """
+    found = {name: value for name, value in contents.items() if not isinstance(value, StoreError)}
+    origins = found.get("origins") or {}
+    problems: list[tuple[str, Iterator[str]]] = []
+    if summary is not None:
+        problems.append(("summary", summary_problems(summary, run)))
+        problems.append(("summary", origin_problems(origins, summary)))
+    if "curve" in found:
+        rows: Sequence[CurveRow] = found["curve"] or ()
+        problems.append(("curve", curve_problems(rows, run, summary)))
+        if summary is not None and (unfinished := _lacks_an_end(summary, rows)):
+            yield "curve", unfinished
+        elif summary is not None:
+            problems.append(("summary", outcome_problems(summary, rows, run)))
+    if found.get("responses") is not None:
+        problems.append(("responses", response_problems(found["responses"], run)))
+    if found.get("gradients") is not None:
+        problems.append(("gradients", gradient_problems(found["gradients"], run, origins)))
+    if (evaluations := found.get("evaluations")) is not None:
+        told = evaluation_problems(evaluations, run, summary, origins)
+        problems.append(("evaluations", told))
+    for name, texts in problems:
+        file_name = FILES[name][0] if name in FILES else "summary.json"
+        for text in texts:
+            yield name, f"{file_name}: {text}"
+            break
+
+
+def _lacks_an_end(summary: Summary, rows: Sequence[CurveRow]) -> str | None:
+    if summary.state != "done":
+        return None
+    if not rows:
+        return "curve.csv is missing or empty"
+    if rows[-1].iteration == summary.iteration == summary.iterations:
+        return None
+    return f"is done, but its curve ends at {rows[-1].iteration:,} of {summary.iterations:,}"
 
 
 def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
@@ -56,7 +91,7 @@ def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
             yield f"{name} is {_text(said)}, but config.yaml has {known}"
     if summary.iteration > run.recipe.iterations:
         yield f"iteration {summary.iteration:,} is after the last, {run.recipe.iterations:,}"
-    if summary.state == "done" and summary.iteration != run.recipe.iterations:
+    if summary.state == "done" and summary.iteration < run.recipe.iterations:
         yield f"is done, but only {summary.iteration:,} of {run.recipe.iterations:,} iterations"
     if not _possible_parameters(run, summary.parameters):
         yield f"{run.network} does not have {summary.parameters:,} parameters"
@@ -219,7 +254,7 @@ def gradient_problems(
         if moment > last or (moment % run.recipe.evaluate_every and moment != last):
             yield f"iteration {moment:,}, of which the recipe has no point"
     # Norms may be infinite or no numbers, but none is below zero.
-    if any(x < 0 for column in found[3:6] for x in column):  # type: ignore[operator]
+    if any(x < 0 for column in found[3:6] for x in column):
         yield "a negative number"
     for moment, measured in set(zip(found.iteration, found.measured, strict=True)):
         if measured not in ("training", "afterwards"):

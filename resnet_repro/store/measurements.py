@@ -136,11 +136,11 @@ def _gradients(text: str) -> Gradients:
     columns = Columns(text)
     iteration, layer = columns.of("iteration", int), columns.of("layer", int)
     module, measured = columns.of("module", sys.intern), columns.of("measured", sys.intern)
-    norms = [columns.of(name, float) for name in Gradients._fields[3:6]]
+    stds, norms, weights = (columns.of(name, float) for name in Gradients._fields[3:6])
     signal: list[float | None] = [None] * len(layer)
     if "signal_norm" in columns:
         signal = columns.of("signal_norm", lambda text: float(text) if text else None)
-    return Gradients(iteration, layer, module, *norms, measured, signal)
+    return Gradients(iteration, layer, module, stds, norms, weights, measured, signal)
 
 
 def gradient_outline(text: str, layers: int) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -49,7 +51,8 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
         folders = [self.runs_folder / name for name in names]
-        return without_copies([read_run(path, None, outline=outline) for path in folders])
+        with _without_collecting():
+            return without_copies([read_run(path, None, outline=outline) for path in folders])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""
@@ -136,6 +139,19 @@ class Store:
     def write_external_evaluation(self, evaluation: ExternalEvaluation) -> Path:
         """Record an evaluation of weights, in place of the one before of the same weights."""
         return _write_record(self.evaluations_folder, evaluation)
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Make many objects that stay, and spare Python's collector looking through them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if before:
+            gc.enable()
 
 
 def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:

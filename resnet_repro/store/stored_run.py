@@ -82,8 +82,10 @@ class StoredRun:
 
     def gradients(self) -> list[GradientRow]:
         """Signals and gradients by iteration and layer."""
-        found: Gradients | None = self._read("gradients")
-        return found.rows() if found else []
+        found: Gradients | list[GradientRow] | None = self._read("gradients")
+        if isinstance(found, Gradients):
+            found = self.contents["gradients"] = found.rows()  # which are asked for again
+        return found or []
 
     def evaluations(self) -> list[EvaluationRow]:
         """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
