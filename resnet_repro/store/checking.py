@@ -161,7 +161,7 @@ class _Reading:
             self.problems.append(_Problem(text, repairable=True))
         layers = len(observed_layers(run.network))
         gradients = self.texts.get("gradients")
-        if self.outline and gradients and not gradient_outline(gradients, layers):
+        if self.outline and gradients is not None and not gradient_outline(gradients, layers):
             self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
 
 

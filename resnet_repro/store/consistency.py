@@ -51,7 +51,7 @@ def contradictions(
         rows: Sequence[CurveRow] = found["curve"] or ()
         problems.append(("curve", curve_problems(rows, run, summary)))
         if summary is not None and (unfinished := _lacks_an_end(summary, rows)):
-            yield "curve", unfinished
+            problems.append(("", iter([unfinished])))
         elif summary is not None:
             problems.append(("summary", outcome_problems(summary, rows, run)))
     if found.get("responses") is not None:
@@ -62,9 +62,9 @@ def contradictions(
         told = evaluation_problems(evaluations, run, summary, origins)
         problems.append(("evaluations", told))
     for name, texts in problems:
-        file_name = FILES[name][0] if name in FILES else "summary.json"
+        file_name = f"{FILES[name][0]}: " if name in FILES else "summary.json: " if name else ""
         for text in texts:
-            yield name, f"{file_name}: {text}"
+            yield name, f"{file_name}{text}"
             break
 
 

@@ -171,7 +171,7 @@ class RunFolder:
         if others != known:
             self._write_origins(others)
         write_atomically(self.path / FILES[name][0], text)
-        values, measured = origin.model_dump(), utc_now()
+        values, measured = origin.model_dump(include=set(Origin.model_fields)), utc_now()
         made = {n: MeasurementOrigin(**values, measured=measured, sha256=sums[n]) for n in what}
         self._write_origins(others | made)
 
