@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from resnet_repro.estimate.multiply_adds import multiply_adds, usual_side
 from resnet_repro.names import parse_network
 from resnet_repro.spec import Run
 from resnet_repro.store import Store, StoredRun
+from resnet_repro.store.files import read_text
 
 __all__ = ["BENCH", "Speed", "benchmarks", "gpu_name", "input_side", "measured_runs"]
 
@@ -55,8 +57,11 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
 def benchmarks(store: Store) -> list[Speed]:
     """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
     try:
-        with store.csv_path(BENCH).open(newline="") as file:
-            return [_benchmark(row) for row in csv.DictReader(file)]
+        text = read_text(store.csv_path(BENCH))
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
+        return [_benchmark(row) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 
