@@ -104,14 +104,20 @@ def parameters(network: str, classes: int) -> int:
 
 @lru_cache(maxsize=256)
 def response_layers(network: str) -> tuple[str, ...]:
-    """The BN modules after each 3x3 convolution of a CIFAR network, in order (Fig. 7)."""
-    blocks = (parse_network(network).depth - 2) // 6
+    """The BN modules after each 3x3 convolution of a network, in order (Fig. 7).
+
+    Raises:
+        ConfigError: no such network.
+    """
+    name = parse_network(network)
+    of_cifar = name.family == "cifar"
+    stages = [(name.depth - 2) // 6] * len(CIFAR_WIDTHS) if of_cifar else BLOCKS[name.depth]
     return (
-        "bn1",
+        *(("bn1",) if of_cifar else ()),  # the first layer of the others is 7x7
         *(
             f"layer{stage}.{block}.bn{layer}"
-            for stage in range(1, len(CIFAR_WIDTHS) + 1)
+            for stage, blocks in enumerate(stages, start=1)
             for block in range(blocks)
-            for layer in (1, 2)
+            for layer in ((2,) if name.bottleneck else (1, 2))
         ),
     )

@@ -254,7 +254,9 @@ def gradient_problems(
         if moment > last or (moment % run.recipe.evaluate_every and moment != last):
             yield f"iteration {moment:,}, of which the recipe has no point"
     # Norms may be infinite or no numbers, but none is below zero.
-    if any(x < 0 for column in found[3:6] for x in column):
+    signals = [norm for norm in found.signal_norm if norm is not None]
+    columns = (found.forward_std, found.gradient_norm, found.weight_norm, signals)
+    if any(value < 0 for column in columns for value in column):
         yield "a negative number"
     for moment, measured in set(zip(found.iteration, found.measured, strict=True)):
         if measured not in ("training", "afterwards"):
@@ -278,9 +280,8 @@ def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
 
 @lru_cache(maxsize=256)
 def observed_layers(network: str) -> tuple[tuple[int, str], ...]:
-    """(layer from 1, module) of what responses and gradients are measured of: CIFAR networks."""
-    of_cifar = parse_network(network).family == "cifar"
-    return tuple(enumerate(response_layers(network) if of_cifar else (), start=1))
+    """(layer from 1, module) of what responses and gradients are measured of."""
+    return tuple(enumerate(response_layers(network), start=1))
 
 
 def evaluation_problems(

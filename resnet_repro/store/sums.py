@@ -35,7 +35,9 @@ def training_sums(curve: str | None, gradients: str | None) -> dict[str, str]:
     Those measured afterwards come later, and have a sum in `measurements.json`.
     """
     sums = {} if curve is None else {"curve.csv": sum_of(curve)}
-    lines = [line for line in (gradients or "").splitlines() if ",training" in line]
+    # An empty column at the end may be there for the sake of lines that were measured afterwards.
+    there = (gradients or "").splitlines()
+    lines = [line.rstrip(",") for line in there if ",training" in line]
     return sums | ({"gradients.csv": sum_of("\n".join(lines))} if lines else {})
 
 

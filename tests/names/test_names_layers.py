@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resnet_repro.analysis import response_layers as layers_of
-from resnet_repro.names import parameters, parse_network, response_layers
+from resnet_repro.names import parameters, response_layers
 from resnet_repro.networks import build_network
 
 NETWORKS = (
@@ -21,8 +21,7 @@ def test_parameters_and_layers_are_those_of_the_built_network(network: str) -> N
     with torch.device("meta"):
         built = build_network(network, 7)
     assert parameters(network, 7) == sum(p.numel() for p in built.parameters())
-    if parse_network(network).family == "cifar":
-        assert response_layers(network) == tuple(name for name, _ in layers_of(built))
+    assert response_layers(network) == tuple(name for name, _ in layers_of(built))
 
 
 def test_a_network_that_is_only_evaluated_has_none() -> None:

@@ -174,7 +174,7 @@ EDITS: list[tuple[str, Edit, str]] = [
     (PHOTOS, emptied(VIEWS), "evaluations.csv is torn or unreadable"),
     (PHOTOS, emptied(VIEWS, header=True), "evaluations.csv: no errors"),
     (RESNET, of_another(VIEWS, PHOTOS), "resnet-20 is not tested on photographs"),
-    (PHOTOS, of_another(RESPONSES, RESNET), "19 layers, but resnet-34-b has 0"),
+    (PHOTOS, of_another(RESPONSES, RESNET), "19 layers, but resnet-34-b has 32"),
     (RESNET, emptied("measurements.json"), "measurements.json is torn or unreadable"),
     (RESNET, emptied("summary.json"), "summary.json is torn or unreadable"),
     (RESNET, emptied("config.yaml"), "config.yaml"),
