@@ -141,7 +141,7 @@ class _Reading:
         found = training_sums(self.texts.get("curve"), self.texts.get("gradients"))
         for name in ("curve", "gradients"):
             file_name = FILES[name][0]
-            if name in self.texts and found.get(file_name) != sums.get(file_name):
+            if name in self.texts and sums.get(file_name) not in (None, found.get(file_name)):
                 self._damaged(name, CHANGED)
 
     def _check_measured_sums(self) -> None:
