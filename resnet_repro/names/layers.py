@@ -11,6 +11,7 @@ from resnet_repro.names.networks import NetworkName, parse_network
 __all__ = ["Convolution", "convolutions", "features", "parameters", "response_layers"]
 
 CIFAR_WIDTHS = (16, 32, 64)
+IMAGENET_FIRST = 64  # channels of the first, 7x7 convolution
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4  # of a bottleneck's last 1x1 convolution
 BLOCKS = {
@@ -57,7 +58,7 @@ def _of_cifar(name: NetworkName) -> Iterator[Convolution]:
 
 
 def _of_imagenet(name: NetworkName) -> Iterator[Convolution]:
-    channels = IMAGENET_WIDTHS[0]
+    channels = IMAGENET_FIRST
     yield Convolution(7, 3, channels, 1)
     before = 2  # the pooling after the first convolution halves as well
     for stage, (width, count) in enumerate(zip(IMAGENET_WIDTHS, BLOCKS[name.depth], strict=True)):
