@@ -132,11 +132,12 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
 
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
-    stored = store.all_runs()
+    stored = store.all_runs(outline=True)
     estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
-    return [_run_line(run, store.get(run), estimator) for run in runs]
+    known = {s.id: s for s in stored}
+    return [_run_line(run, known.get(run.id) or store.get(run), estimator) for run in runs]
 
 
 def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> list[RunLine]:
@@ -207,7 +208,7 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
     """Every experiment at every preset: what is done and what the rest would cost here."""
-    stored = {s.id: s for s in store.all_runs()}
+    stored = {s.id: s for s in store.all_runs(outline=True)}
     estimator = Estimator(store, runs=list(stored.values()))
     return [
         _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 from resnet_repro.errors import ConfigError, plain
 from resnet_repro.files import read_regular
@@ -18,13 +25,19 @@ __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 LARGEST_FILE = 1_000_000  # characters
 MOST_ALIASES = 50
 DEEPEST = 30
+# Characters that libyaml takes where PyYAML does not, or counts as another number of lines.
+_READ_DIFFERENTLY = re.compile("[\t\x85\u2028\u2029\ufeff]")
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader that also refuses repeated keys, deep nesting and alias bombs."""
+class _Checks(SafeConstructor, Composer, Resolver):
+    """From YAML's events to values, refusing repeated keys, deep nesting and alias bombs."""
 
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
+    check_event: Any  # a parser's
+
+    def __init__(self) -> None:
+        SafeConstructor.__init__(self)
+        Composer.__init__(self)
+        Resolver.__init__(self)
         self.aliases = 0
         self.depth = 0
 
@@ -59,6 +72,27 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None, None, "merging with << is not supported", key.start_mark
                 )
+
+
+class _Loader(_Checks, Reader, Scanner, Parser):
+    """PyYAML's safe loader with these checks."""
+
+    def __init__(self, stream: str) -> None:
+        Reader.__init__(self, stream)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        _Checks.__init__(self)
+
+
+if yaml.__with_libyaml__:
+    from yaml._yaml import CParser
+
+    class _FastLoader(_Checks, CParser):
+        """The same with libyaml's scanner and parser, where PyYAML has been built with it."""
+
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            _Checks.__init__(self)
 
 
 @dataclass(frozen=True)
@@ -100,19 +134,27 @@ def parse_yaml(text: str, name: str) -> Document:
     """
     if len(text) > LARGEST_FILE:
         raise ConfigError(f"{name}: larger than {LARGEST_FILE:,} characters")
-    try:
-        loader = _Loader(text)
+    if yaml.__with_libyaml__ and not _READ_DIFFERENTLY.search(text):
         try:
-            node = loader.get_single_node()
-            data = loader.construct_document(node) if node is not None else None
-        finally:
-            loader.dispose()
+            return _loaded(_FastLoader(text), name)
+        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+            pass  # told in PyYAML's words, below
+    try:
+        return _loaded(_Loader(text), name)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{place}: not valid YAML: {plain(problem, 200)}") from error
-    return Document(data, name, node)
+
+
+def _loaded(loader: Any, name: str) -> Document:
+    try:
+        node = loader.get_single_node()
+        data = loader.construct_document(node) if node is not None else None
+        return Document(data, name, node)
+    finally:
+        loader.dispose()
 
 
 def read_yaml(path: Path) -> Document:

@@ -95,6 +95,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    if not sys.stdout.isatty() and _is_simple(header, rows):
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            typer.echo("  ".join(cells).rstrip())
+        return
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
     for name in header:
@@ -105,6 +111,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether every character is one column wide and shown as it is, and the header is, too."""
+    return any(header) and all(
+        cell.isascii() and (cell.isprintable() or not cell)
+        for row in (header, *rows)
+        for cell in row
+    )
 
 
 def start_logging(verbose: bool, quiet: bool) -> None:

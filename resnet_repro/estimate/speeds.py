@@ -65,7 +65,10 @@ def benchmarks(store: Store) -> list[Speed]:
     """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
     try:
         text = read_text(store.csv_path(BENCH))
-        return [_benchmark(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
+        return [_benchmark(row) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 

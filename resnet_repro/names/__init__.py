@@ -10,6 +10,7 @@ from resnet_repro.names.datasets import (
     family_datasets,
     parse_dataset,
 )
+from resnet_repro.names.layers import convolutions, features, parameters, response_layers
 from resnet_repro.names.networks import IMAGENET_DEPTHS, Family, NetworkName, parse_network
 
 __all__ = [
@@ -19,10 +20,14 @@ __all__ = [
     "Family",
     "NetworkName",
     "choose_dataset",
+    "convolutions",
     "dataset_fits",
     "dataset_slug",
     "dataset_title",
     "family_datasets",
+    "features",
+    "parameters",
     "parse_dataset",
     "parse_network",
+    "response_layers",
 ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from resnet_repro.errors import ConfigError, nearest
@@ -87,6 +88,7 @@ def _default_option(family: Family, depth: int) -> Option | None:
     return None if depth in _BASIC_DEPTHS else "B"
 
 
+@lru_cache(maxsize=1024)
 def parse_network(text: str) -> NetworkName:
     """Read a network's name.
 

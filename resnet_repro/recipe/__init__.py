@@ -15,6 +15,7 @@ from resnet_repro.recipe.presets import (
     training_differences,
 )
 from resnet_repro.recipe.recipe import Recipe, changed_recipe, differences, merge, open_choices
+from resnet_repro.recipe.schedule import learning_rate, plateau_divisions
 
 __all__ = [
     "FIXED_CHOICES",
@@ -28,8 +29,10 @@ __all__ = [
     "Warmup",
     "changed_recipe",
     "differences",
+    "learning_rate",
     "merge",
     "open_choices",
+    "plateau_divisions",
     "preset_label",
     "preset_recipe",
     "training_differences",

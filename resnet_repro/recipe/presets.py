@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 from resnet_repro.errors import ConfigError
@@ -60,6 +61,7 @@ _SMALLEST: dict[str, Any] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     """The recipe of a preset for one network on one data set.
 
@@ -100,6 +102,7 @@ def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     return changed
 
 
+@lru_cache(maxsize=1024)  # a results folder has the same few recipes again and again
 def preset_label(recipe: Recipe, network: str, dataset: str) -> str:
     """The preset whose recipe this is, or `custom`. How often it was measured does not matter."""
     for preset in PRESETS:

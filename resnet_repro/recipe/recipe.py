@@ -193,11 +193,8 @@ def _sizes_for(crop: Any) -> dict[str, Any]:
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     """The top-level fields of `recipe` that are not as in `base`."""
-    return {
-        name: value
-        for name, value in recipe.model_dump(mode="json").items()
-        if getattr(recipe, name) != getattr(base, name)
-    }
+    names = [n for n in Recipe.model_fields if getattr(recipe, n) != getattr(base, n)]
+    return recipe.model_dump(mode="json", include=set(names)) if names else {}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from resnet_repro.names import Family, dataset_slug, dataset_title, parse_network
@@ -137,7 +138,7 @@ def group_of(stored: StoredRun) -> Group | None:
     run, summary = stored.run, stored.summary
     if stored.problem or run is None or summary is None:
         return None
-    base, changes = _nearest_preset(run)
+    base, changes = _nearest_preset(run.recipe, run.network, run.dataset)
     photographs = run.recipe.photographs
     return Group(
         family=parse_network(run.network).family,
@@ -178,12 +179,13 @@ def _bn_images(run: Run, summary: Summary) -> int | None:
     return None if seen == expected else seen
 
 
-def _nearest_preset(run: Run) -> tuple[Preset, tuple[str, ...]]:
+@lru_cache(maxsize=1024)  # runs of the same recipe are many
+def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
     candidates = []
     for preset in PRESETS:
-        base = preset_recipe(preset, run.network, run.dataset)
-        candidates.append((preset, _differences(run.recipe, base)))
+        base = preset_recipe(preset, network, dataset)
+        candidates.append((preset, _differences(recipe, base)))
     return min(candidates, key=lambda candidate: len(candidate[1]))
 
 

@@ -94,8 +94,9 @@ def collect(networks: Iterable[str], runs: Iterable[StoredRun]) -> list[Cell]:
 def _cell(network: str, group: Group, runs: Sequence[StoredRun]) -> Cell:
     by_seed = sorted(runs, key=lambda run: (run.summary.seed if run.summary else 0, run.id))
     done = tuple(run for run in by_seed if _has_result(run))
-    failed = tuple(r for r in by_seed if r not in done and r.state in ("failed", "done"))
-    unfinished = tuple(r for r in by_seed if r not in done and r not in failed)
+    rest = [run for run in by_seed if not _has_result(run)]
+    failed = tuple(run for run in rest if run.state in ("failed", "done"))
+    unfinished = tuple(run for run in rest if run.state not in ("failed", "done"))
     return Cell(network, group, done, failed, unfinished)
 
 

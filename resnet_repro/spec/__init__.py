@@ -17,6 +17,7 @@ from resnet_repro.spec.loading import (
     experiments_folder,
     load_experiment,
     parse_experiment,
+    parse_run,
     parse_seeds,
     shipped_experiments,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "experiments_folder",
     "load_experiment",
     "parse_experiment",
+    "parse_run",
     "parse_seeds",
     "shipped_experiments",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,11 +24,13 @@ __all__ = [
     "experiments_folder",
     "load_experiment",
     "parse_experiment",
+    "parse_run",
     "parse_seeds",
     "shipped_experiments",
 ]
 
 MOST_RUNS = 10_000
+_SEED = re.compile("^  seed: (0|[1-9][0-9]{0,9})$", re.MULTILINE)  # as `Run.to_yaml` writes it
 
 
 def experiments_folder() -> Path:
@@ -83,11 +87,7 @@ def parse_experiment(
     if not isinstance(data, dict):
         raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
     if "run" in data and "runs" not in data:
-        run = _validated(Run, data.get("run"), document, ("run",))
-        extra = set(data) - {"run", "format"}
-        if extra or data.get("format") != FORMAT:
-            raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
-        data = _experiment_of(run)
+        data = _experiment_of(_single_run(document))
         document = Document(data, document.name, None)
     fixes_iterations = _mentions_iterations(data)
     for assignment in changes:
@@ -108,6 +108,45 @@ def parse_experiment(
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
     return experiment
+
+
+def _single_run(document: Document) -> Run:
+    data = document.data
+    run: Run = _validated(Run, data.get("run"), document, ("run",))
+    extra = set(data) - {"run", "format"}
+    if extra or data.get("format") != FORMAT:
+        raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
+    return run
+
+
+def parse_run(text: str, name: str) -> Run:
+    """The one run that a file describes, quickly where one like it but for the seed was read.
+
+    Raises:
+        ConfigError: it is not valid, or describes no run or several.
+    """
+    parts = _SEED.split(text)
+    if len(parts) == 3 and int(parts[1]) <= LARGEST_SEED:
+        # Nothing else in a run's configuration can hold such a line: keys stand once, and its
+        # texts are names.
+        with contextlib.suppress(ConfigError):  # told with the file's name, below
+            return _with_any_seed(parts[0], parts[2]).model_copy(update={"seed": int(parts[1])})
+    return _parse_run(text, name)
+
+
+@lru_cache(maxsize=1024)
+def _with_any_seed(before: str, after: str) -> Run:
+    return _parse_run(f"{before}  seed: 0{after}", "config.yaml")
+
+
+def _parse_run(text: str, name: str) -> Run:
+    document = parse_yaml(text, name)
+    if isinstance(document.data, dict) and "run" in document.data and "runs" not in document.data:
+        return _single_run(document)
+    runs = parse_experiment(document).resolve()
+    if len(runs) != 1:
+        raise ConfigError(f"{name}: does not describe one run")
+    return runs[0]
 
 
 def _mentions_iterations(data: dict[str, Any]) -> bool:

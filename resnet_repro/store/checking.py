@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from resnet_repro.errors import ConfigError, StoreError
-from resnet_repro.spec import Run, parse_experiment
+from resnet_repro.errors import ConfigError, StoreError, plain
+from resnet_repro.spec import Run, parse_run
+from resnet_repro.store.consistency import contradictions, observed_layers
 from resnet_repro.store.files import read_text
+from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
 from resnet_repro.store.models import FORMAT, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.yaml_io import read_yaml
+from resnet_repro.store.sums import measured_sums, sum_of, summary_sum, training_sums
+from resnet_repro.yaml_io import parse_yaml
 
-__all__ = ["read_run"]
+__all__ = ["read_run", "without_copies"]
+
+CHANGED = "has been changed since it was written"
+MEASURED = ("responses", "gradients", "evaluations")  # each of one network alone
 
 
-def read_run(path: Path, expected: Run | None) -> StoredRun:
-    """What is stored in a run's folder, with its first problem; `expected` is what should be."""
-    folder = RunFolder(path)
-    problems: list[_Problem] = []
-    run, summary = expected, None
-    try:
-        run = _stored_run(folder) or expected
-    except _Problem as problem:
-        problems.append(problem)
-    try:
-        summary = _stored_summary(folder)
-        if not problems:
-            _check_measurements(folder, summary)
-    except _Problem as problem:
-        problems.append(problem)
-    name = path.name if path.name.isprintable() else ascii(path.name)
-    if not problems:
-        return StoredRun(name, folder, run, summary)
-    repairable = all(problem.repairable for problem in problems)
-    return StoredRun(name, folder, run, summary, str(problems[0]), repairable)
+def read_run(path: Path, expected: Run | None, *, outline: bool = False) -> StoredRun:
+    """What is stored in a run's folder, with its first problem.
+
+    Args:
+        path: the folder.
+        expected: the run that should be there.
+        outline: do not look at each number of `gradients.csv`, which may have many thousand.
+    """
+    return _Reading(RunFolder(path), outline).read(expected)
+
+
+def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """The runs, those that share a measurement with another network's run having that problem."""
+    first: dict[tuple[str, str], StoredRun] = {}
+    copies: dict[str, str] = {}
+    for stored in runs:
+        for name, digest in stored.digests.items():
+            if stored.problem or stored.run is None:
+                continue
+            other = first.setdefault((name, digest), stored)
+            if other.run is not None and other.run.network != stored.run.network:
+                copies[stored.id] = f"{FILES[name][0]} is the same as that of {other.id}"
+                copies[other.id] = f"{FILES[name][0]} is the same as that of {stored.id}"
+    return [
+        replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs
+    ]
 
 
 class _Problem(Exception):  # noqa: N818
@@ -48,40 +65,158 @@ class _Problem(Exception):  # noqa: N818
         self.repairable = repairable
 
 
-def _stored_run(folder: RunFolder) -> Run | None:
-    """The run that `config.yaml` describes, or None in a folder that holds nothing yet."""
+class _Reading:
+    """One look at a run's folder. Each file is read once, the summary before what it speaks of."""
+
+    def __init__(self, folder: RunFolder, outline: bool) -> None:
+        self.folder, self.outline = folder, outline
+        self.problems: list[_Problem] = []
+        self.damaged: list[str] = []
+        self.contents: dict[str, Any] = {}
+        self.texts: dict[str, str] = {}
+
+    def read(self, expected: Run | None) -> StoredRun:
+        """Read and check everything."""
+        run, content, summary = expected, None, None
+        try:
+            names = _names(self.folder)
+            run = _stored_run(self.folder, names) or expected
+        except _Problem as problem:
+            names = set()
+            with contextlib.suppress(_Problem):
+                names = _names(self.folder)
+            self.problems.append(problem)
+        try:
+            if self.folder.summary.name in names:
+                content = _summary_content(self.folder)
+                summary = _summary(content, self.folder)
+        except _Problem as problem:
+            self.problems.append(problem)
+        self._read_files(names)
+        if run is not None:
+            self._check_agreement(run, summary)
+        # The sums come last: what contradicts what says more than that something was changed.
+        if summary is not None:
+            self._check_training_sums(summary, content)
+        self._check_measured_sums()
+        path, first = self.folder.path, self.problems[0] if self.problems else None
+        return StoredRun(
+            id=path.name if path.name.isprintable() else ascii(path.name),
+            folder=self.folder,
+            run=run,
+            summary=summary,
+            problem=str(first) if first else None,
+            repairable=bool(first) and all(problem.repairable for problem in self.problems),
+            damaged=tuple(dict.fromkeys(self.damaged)),
+            digests={n: sum_of(text) for n, text in self.texts.items() if n in MEASURED},
+            contents=self.contents,
+        )
+
+    def _read_files(self, names: set[str]) -> None:
+        for name, (file_name, parse) in FILES.items():
+            if file_name not in names:
+                self.contents[name] = None
+                continue
+            path = self.folder.path / file_name
+            try:
+                text = read_file(path, str)
+                if text is not None:
+                    self.texts[name] = text
+                if text is None or not (self.outline and name == "gradients"):
+                    self.contents[name] = None if text is None else parsed(path, text, parse)
+            except StoreError as error:
+                self.contents[name] = error
+                self._damaged(name, "is torn or unreadable")
+
+    def _damaged(self, name: str, what: str) -> None:
+        self.damaged.append(name)
+        self.problems.append(_Problem(f"{FILES[name][0]} {what}", repairable=True))
+
+    def _check_training_sums(self, summary: Summary, content: Any) -> None:
+        sums = summary.sums
+        if not sums:
+            return
+        if sums.get(self.folder.summary.name) != summary_sum(content):
+            self.problems.append(_Problem(f"summary.json {CHANGED}", repairable=True))
+        found = training_sums(self.texts.get("curve"), self.texts.get("gradients"))
+        for name in ("curve", "gradients"):
+            file_name = FILES[name][0]
+            if name in self.texts and sums.get(file_name) not in (None, found.get(file_name)):
+                self._damaged(name, CHANGED)
+
+    def _check_measured_sums(self) -> None:
+        origins = self.contents["origins"]
+        if not origins or isinstance(origins, StoreError):
+            return
+        for name in (name for name in MEASURED if name in self.texts):
+            for what, digest in measured_sums(name, self.texts[name]):
+                made = origins.get(what)
+                if made and made.sha256 not in (None, digest):
+                    self._damaged(name, CHANGED)
+
+    def _check_agreement(self, run: Run, summary: Summary | None) -> None:
+        for name, text in contradictions(run, summary, self.contents):
+            if name in FILES:
+                self.damaged.append(name)
+            self.problems.append(_Problem(text, repairable=True))
+        layers = len(observed_layers(run.network))
+        gradients = self.texts.get("gradients")
+        if self.outline and gradients is not None and not gradient_outline(gradients, layers):
+            self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
+
+
+def _names(folder: RunFolder) -> set[str]:
+    """What is in a run's folder, nothing where there is none."""
     if folder.path.is_symlink():
         raise _Problem("its folder is a link")
     try:
-        if not folder.config.exists():
-            if folder.summary.exists():
-                raise _Problem("config.yaml is missing", repairable=True)
-            return None
-        document = read_yaml(folder.config)
+        return set(os.listdir(folder.path))  # noqa: PTH208, names are all that is needed
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
     except OSError as error:
         raise _Problem(f"cannot be read: {error.strerror}") from error
-    except ConfigError as error:
+
+
+def _stored_run(folder: RunFolder, names: set[str]) -> Run | None:
+    """The run that `config.yaml` describes, or None in a folder that holds nothing yet."""
+    name = folder.config.name
+    if name not in names:
+        if folder.summary.name in names:
+            raise _Problem("config.yaml is missing", repairable=True)
+        return None
+    try:
+        text = read_text(folder.config)
+    except OSError as error:
+        raise _Problem(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise _Problem("config.yaml is torn or unreadable", repairable=True) from error
     try:
-        runs = parse_experiment(document).resolve()
+        run = parse_run(text, name)
     except ConfigError as error:
-        reason = str(error).removeprefix(str(folder.config)).lstrip(":, ")
+        try:
+            parse_yaml(text, name)
+        except ConfigError:
+            raise _Problem("config.yaml is torn or unreadable", repairable=True) from error
+        reason = str(error).removeprefix(name).lstrip(":, ")
         raise _Problem(f"config.yaml: {reason}") from error
-    if len(runs) != 1:
-        raise _Problem("config.yaml does not describe one run")
-    if runs[0].id != folder.path.name:
-        raise _Problem(f"config.yaml is of another run ({runs[0].id})")
-    return runs[0]
+    if run.id != folder.path.name:
+        raise _Problem(f"config.yaml is of another run ({run.id})")
+    return run
 
 
-def _stored_summary(folder: RunFolder) -> Summary | None:
-    """What `summary.json` says, or None where there is none."""
+def _summary_content(folder: RunFolder) -> Any:
     try:
-        content = json.loads(read_text(folder.summary))
+        return json.loads(read_text(folder.summary))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise _Problem("summary.json is torn or unreadable", repairable=True) from error
+
+
+def _summary(content: Any, folder: RunFolder) -> Summary | None:
+    """What `summary.json` says, or None where there is none."""
+    if content is None:
+        return None
     written = content.get("format") if isinstance(content, dict) else None
     if isinstance(written, int) and written > FORMAT:
         raise _Problem("was written by a newer version of resnet-repro")
@@ -90,29 +225,5 @@ def _stored_summary(folder: RunFolder) -> Summary | None:
     except ValidationError as error:
         raise _Problem("summary.json is invalid", repairable=True) from error
     if summary.id != folder.path.name:
-        raise _Problem(f"summary.json is of another run ({summary.id[:100]!r})")
+        raise _Problem(f"summary.json is of another run ({plain(summary.id, 100)!r})")
     return summary
-
-
-def _check_measurements(folder: RunFolder, summary: Summary | None) -> None:
-    """Check that what was measured can be read and belongs to what the summary says."""
-    stored = StoredRun(folder.path.name, folder, None, summary)
-    for path, read in (
-        (folder.curve, stored.curve),
-        (folder.responses, stored.responses),
-        (folder.gradients, stored.gradients),
-        (folder.evaluations, stored.evaluations),
-        (folder.origins, stored.origins),
-    ):
-        try:
-            read()
-        except StoreError as error:
-            raise _Problem(f"{path.name} is torn or unreadable", repairable=True) from error
-    if summary is None or summary.state != "done":
-        return
-    rows = stored.curve()
-    if not rows:
-        raise _Problem("curve.csv is missing or empty", repairable=True)
-    if not rows[-1].iteration == summary.iteration == summary.iterations:
-        text = f"is done, but its curve ends at {rows[-1].iteration:,} of {summary.iterations:,}"
-        raise _Problem(text, repairable=True)

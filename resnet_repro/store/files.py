@@ -9,7 +9,7 @@ import io
 import math
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from resnet_repro.files import read_regular
 
 __all__ = [
     "DiskFullError",
-    "csv_rows",
     "csv_text",
     "exact",
     "finite",
@@ -96,13 +95,6 @@ def read_text(path: Path) -> str:
         ValueError: it is not UTF-8.
     """
     return read_regular(path, LARGEST_TEXT).decode("utf-8")
-
-
-def csv_rows(text: str) -> Iterator[dict[str, str]]:
-    """The lines of a CSV file of ours; the last one is cut off if it does not end."""
-    if text and not text.endswith("\n"):
-        raise ValueError("its last line is cut off")
-    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def finite(text: str) -> float:

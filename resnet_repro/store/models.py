@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -45,8 +45,7 @@ RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
-class CurveRow:
+class CurveRow(NamedTuple):
     """One point of a training curve; errors in percent, `seconds` of training so far."""
 
     iteration: int
@@ -59,8 +58,7 @@ class CurveRow:
     validation_error: float | None = None  # a column only where images are held out
 
 
-@dataclass(frozen=True)
-class GradientRow:
+class GradientRow(NamedTuple):
     """One 3x3 layer at one moment of a training; see `analysis.gradients`."""
 
     iteration: int
@@ -106,6 +104,7 @@ class MeasurementOrigin(Origin):
     """What measured something on a trained network, and when."""
 
     measured: Text  # UTC
+    sha256: Sha256 | None = None  # of what was written, see `sums`; earlier versions have none
 
 
 class Sitting(Origin):
@@ -168,10 +167,12 @@ class Summary(BaseModel):
     seconds: Seconds = 0.0  # of training and testing, over all sittings
     images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None  # see `pace_counts`
     provenance: Provenance
+    sums: dict[str, Sha256] | None = None  # SHA-256 by file, of what has ended; see `sums`
 
     @model_validator(mode="after")
     def _sittings_follow_each_other(self) -> Self:
-        if not follow_each_other(self.provenance.sittings, self.iteration, self.seconds):
+        sittings = (*self.provenance.earlier, self.provenance)
+        if not follow_each_other(sittings, self.iteration, self.seconds):
             raise ValueError("sittings that do not follow each other")
         return self
 
@@ -218,12 +219,18 @@ class EnsembleResult(BaseModel):
     views: Views
     top1_error: Percent
     top5_error: Percent
-    images: Count
+    images: Annotated[int, Field(ge=1, le=10**15)]
     data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
     code: Text
     dirty: bool | None = None
     command: Text
     measured: Text  # UTC
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.top5_error > self.top1_error:
+            raise ValueError("top5_error: above top1_error")
+        return self
 
     @property
     def file_name(self) -> str:
@@ -255,6 +262,15 @@ class ExternalEvaluation(BaseModel):
     @classmethod
     def _canonical(cls, network: str) -> str:
         return canonical_network(network)
+
+    @field_validator("evaluations")
+    @classmethod
+    def _possible(cls, rows: tuple[EvaluationRow, ...]) -> tuple[EvaluationRow, ...]:
+        for row in rows:
+            top5_above = row.top5_error > row.top1_error
+            if top5_above or row.top5_error < 0 or row.top1_error > 100 or row.images < 1:
+                raise ValueError("errors or images that cannot be")
+        return rows
 
     @property
     def file_name(self) -> str:

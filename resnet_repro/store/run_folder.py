@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -24,7 +24,7 @@ from resnet_repro.store.files import (
     unwritable,
     write_atomically,
 )
-from resnet_repro.store.measurements import ORIGINS, read_evaluations, read_origins
+from resnet_repro.store.measurements import FILES, ORIGINS, read_file
 from resnet_repro.store.models import (
     CurveRow,
     EvaluationRow,
@@ -34,6 +34,7 @@ from resnet_repro.store.models import (
     Origin,
     Summary,
 )
+from resnet_repro.store.sums import measured_sums, summary_sum, training_sums
 
 __all__ = ["RunFolder"]
 
@@ -41,24 +42,35 @@ HEARTBEAT_TIMEOUT = 120.0  # seconds after which a run on another host counts as
 LONGEST_SILENCE = 3600.0  # the same for a living process here, which may be testing meanwhile
 
 
+class _File:
+    """A file of a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, _type: object) -> Path:
+        return folder.path / self.name
+
+
 class RunFolder:
     """The files of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.yaml"
-        self.curve = path / "curve.csv"
-        self.summary = path / "summary.json"
-        self.responses = path / "responses.csv"
-        self.gradients = path / "gradients.csv"
-        self.evaluations = path / "evaluations.csv"
-        self.origins = path / "measurements.json"  # what made the three before
-        self.tensorboard = path / "tensorboard"  # not committed
-        self.fresh_checkpoint = path / "checkpoint.new"  # whole, but not in its place yet
-        self.checkpoint = path / "checkpoint"
-        self.previous_checkpoint = path / "checkpoint.previous"
-        self.owner = path / ".owner.json"
-        self.lock = path / ".lock"
+
+    config = _File("config.yaml")
+    curve = _File("curve.csv")
+    summary = _File("summary.json")
+    responses = _File("responses.csv")
+    gradients = _File("gradients.csv")
+    evaluations = _File("evaluations.csv")
+    origins = _File("measurements.json")  # what made the three before
+    tensorboard = _File("tensorboard")  # not committed
+    fresh_checkpoint = _File("checkpoint.new")  # whole, but not in its place yet
+    checkpoint = _File("checkpoint")
+    previous_checkpoint = _File("checkpoint.previous")
+    owner = _File(".owner.json")
+    lock = _File(".lock")
 
     def make(self) -> None:
         """Make the folder, which has to be one: what is written here stays in the store.
@@ -86,7 +98,7 @@ class RunFolder:
 
     def write_curve(self, rows: Sequence[CurveRow]) -> None:
         """Replace the curve by `rows`."""
-        names = [f.name for f in fields(CurveRow)]
+        names = list(CurveRow._fields)
         if all(row.validation_error is None for row in rows):
             names.remove("validation_error")
         write_atomically(
@@ -94,27 +106,38 @@ class RunFolder:
         )
 
     def write_summary(self, summary: Summary, *, durable: bool = True) -> None:
-        """Replace the summary; `durable=False` for the frequent ones that say how far it is."""
-        text = json.dumps(summary.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+        """Replace the summary; `durable=False` for the frequent ones that say how far it is.
+
+        Of a training that has ended it gets the sums, for which the rest has to be written.
+        """
+        content = summary.model_dump(mode="json", exclude={"sums"})
+        if summary.state in ("done", "failed"):
+            sums = training_sums(self._text(self.curve), self._text(self.gradients))
+            content["sums"] = sums | {self.summary.name: summary_sum(content)}
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
 
     def write_responses(self, rows: Sequence[tuple[int, str, float]], origin: Origin) -> None:
         """Record (layer from 1, module name, standard deviation) of each measured layer."""
         lines = [(layer, module, repr(std)) for layer, module, std in rows]
-        with self._made_by(origin, ["responses"]):
-            write_atomically(self.responses, csv_text(("layer", "module", "std"), lines))
+        text = csv_text(("layer", "module", "std"), lines)
+        self._write_measured("responses", ["responses"], text, origin)
 
     def write_gradients(self, rows: Sequence[GradientRow], origin: Origin | None = None) -> None:
         """Replace what was measured of signals and gradients by `rows`.
 
         `origin` is of what was measured after training; the rest is the training's own.
         """
-        names = [f.name for f in fields(GradientRow)]
+        names = list(GradientRow._fields)
         if all(row.signal_norm is None for row in rows):
             names.remove("signal_norm")
         lines = [[six_digits(getattr(row, name)) for name in names] for row in rows]
-        with self._made_by(origin, ["gradients"]) if origin else contextlib.nullcontext():
-            write_atomically(self.gradients, csv_text(names, lines))
+        text = csv_text(names, lines)
+        if origin:
+            self._write_measured("gradients", ["gradients"], text, origin)
+        else:
+            self._forget(["gradients"])
+            write_atomically(self.gradients, text)
 
     def write_evaluations(self, rows: Sequence[EvaluationRow], origin: Origin) -> None:
         """Record errors by kind of views; lines about other views stay.
@@ -122,17 +145,18 @@ class RunFolder:
         Raises:
             StoreError: it cannot be written, or what is there is torn.
         """
-        kept = {row.views: row for row in read_evaluations(self.evaluations)}
-        kept |= {row.views: row for row in rows}
+        there = read_file(self.evaluations, FILES["evaluations"][1]) or []
+        kept = {row.views: row for row in [*there, *rows]}
         names = [f.name for f in fields(EvaluationRow)]
         ordered = [kept[views] for views in get_args(Views) if views in kept]
         lines = [[exact(getattr(row, name)) for name in names] for row in ordered]
-        with self._made_by(origin, [row.views for row in rows]):
-            write_atomically(self.evaluations, csv_text(names, lines))
+        measured = [row.views for row in rows]
+        self._write_measured("evaluations", measured, csv_text(names, lines), origin)
 
-    @contextlib.contextmanager
-    def _made_by(self, origin: Origin, what: Sequence[Measured]) -> Iterator[None]:
-        """Put on record what made the measurements that are written meanwhile.
+    def _write_measured(
+        self, name: str, what: Sequence[Measured], text: str, origin: Origin
+    ) -> None:
+        """Write one of `FILES`, and put on record what made the measurements that are new in it.
 
         An earlier record goes first: a crash between leaves a number without an origin, and none
         with another's.
@@ -140,16 +164,47 @@ class RunFolder:
         Raises:
             StoreError: it cannot be written, or what is there is torn.
         """
-        known = read_origins(self.origins)
-        others = {name: made for name, made in known.items() if name not in what}
+        sums = dict(measured_sums(name, text))
+        known = self._origins()
+        gone = {views for views in get_args(Views) if name == "evaluations" and views not in sums}
+        others = {n: made for n, made in known.items() if n not in gone and n not in what}
         if others != known:
             self._write_origins(others)
-        yield
-        made = MeasurementOrigin(**origin.model_dump(), measured=utc_now())
-        self._write_origins(others | dict.fromkeys(what, made))
+        write_atomically(self.path / FILES[name][0], text)
+        values, measured = origin.model_dump(include=set(Origin.model_fields)), utc_now()
+        made = {n: MeasurementOrigin(**values, measured=measured, sha256=sums[n]) for n in what}
+        self._write_origins(others | made)
+
+    def _origins(self) -> dict[Measured, MeasurementOrigin]:
+        return read_file(self.origins, FILES["origins"][1]) or {}
 
     def _write_origins(self, origins: dict[Measured, MeasurementOrigin]) -> None:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
+
+    def discard(self, name: str) -> None:
+        """Remove one of `FILES` that cannot be used, and the record of what made it.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        self.remove(self.path / FILES[name][0])
+        self._forget(get_args(Views) if name == "evaluations" else [name])
+
+    def _forget(self, what: Sequence[str]) -> None:
+        """Remove the record of what made some measurements."""
+        with contextlib.suppress(StoreError):  # a torn record is discarded itself
+            known = self._origins()
+            others = {name: made for name, made in known.items() if name not in what}
+            if others != known:
+                self._write_origins(others)
+
+    def _text(self, path: Path) -> str | None:
+        """What was just written, or None where there is nothing.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return read_file(path, str)
 
     def scores(self, views: Views) -> Path:
         """Where the scores of every image go, for ensembles: float16 [N, classes]."""

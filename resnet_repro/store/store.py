@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.errors import StoreError
 from resnet_repro.files import read_regular
 from resnet_repro.spec import Run
-from resnet_repro.store.checking import read_run
+from resnet_repro.store.checking import read_run, without_copies
 from resnet_repro.store.files import read_text, write_atomically
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder
@@ -41,17 +43,18 @@ class Store:
         """What is stored of `run`."""
         return read_run(self.runs_folder / run.id, run)
 
-    def all_runs(self) -> list[StoredRun]:
-        """Every run folder, by id, unreadable ones with their problem."""
+    def all_runs(self, *, outline: bool = False) -> list[StoredRun]:
+        """Every run folder, by id, unreadable ones with their problem; `outline` as `read_run`."""
         if not self.runs_folder.is_dir():
             return []
         try:
-            paths = sorted(
-                p for p in self.runs_folder.iterdir() if p.is_dir() and not p.name.startswith(".")
-            )
+            with os.scandir(self.runs_folder) as entries:
+                names = sorted(e.name for e in entries if e.is_dir() and e.name[:1] != ".")
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
-        return [read_run(path, None) for path in paths]
+        folders = [self.runs_folder / name for name in names]
+        with _without_collecting():
+            return without_copies([read_run(path, None, outline=outline) for path in folders])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""
@@ -145,6 +148,19 @@ def _refuse_link(folder: Path) -> None:
     """What is written into a folder of the store's stays in the store."""
     if folder.is_symlink():
         raise StoreError(f"{folder} is a link; nothing is written through it")
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Make many objects that stay, and spare Python's collector looking through them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if before:
+            gc.enable()
 
 
 def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:

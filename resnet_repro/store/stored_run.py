@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from resnet_repro.errors import StoreError
 from resnet_repro.spec import Run
-from resnet_repro.store.measurements import (
-    read_curve,
-    read_evaluations,
-    read_gradients,
-    read_origins,
-    read_responses,
-)
+from resnet_repro.store.measurements import FILES, Gradients, read_file
 from resnet_repro.store.models import (
     CurveRow,
     EvaluationRow,
@@ -31,8 +27,8 @@ __all__ = ["StoredRun"]
 class StoredRun:
     """What the results folder knows of one run. `problem` says why it cannot be used, if so.
 
-    A problem is `repairable` if a good checkpoint makes up for it: a file is torn or gone, rather
-    than another run's or a newer program's.
+    A problem is `repairable` if a good checkpoint makes up for it: a file is torn or gone, or says
+    something else than the rest, rather than being another run's or a newer program's.
     """
 
     id: str
@@ -41,6 +37,10 @@ class StoredRun:
     summary: Summary | None
     problem: str | None = None
     repairable: bool = False
+    damaged: Collection[str] = ()  # of `measurements.FILES`, those that cannot be used
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of what was measured on it
+    # What was read of `measurements.FILES` so far: contents, or the error that reading gave.
+    contents: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def state(self) -> State:
@@ -70,41 +70,49 @@ class StoredRun:
         return rows[-1].iteration >= self.run.recipe.iterations
 
     # Each of these is empty where there is no such file yet, and raises a StoreError where the
-    # file is torn or not what it should be.
+    # file is torn or not what it should be. Each file is read once.
 
     def curve(self) -> list[CurveRow]:
         """The training curve."""
-        return read_curve(self.folder.curve)
+        return self._read("curve") or []
 
     def responses(self) -> list[tuple[int, str, float]]:
         """(layer, module, standard deviation) as `fig7` measured them."""
-        return read_responses(self.folder.responses)
+        return self._read("responses") or []
 
     def gradients(self) -> list[GradientRow]:
         """Signals and gradients by iteration and layer."""
-        return read_gradients(self.folder.gradients)
+        found: Gradients | list[GradientRow] | None = self._read("gradients")
+        if isinstance(found, Gradients):
+            found = self.contents["gradients"] = found.rows()  # which are asked for again
+        return found or []
 
     def evaluations(self) -> list[EvaluationRow]:
         """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
-        return read_evaluations(self.folder.evaluations)
+        return self._read("evaluations") or []
 
     def origins(self) -> dict[Measured, MeasurementOrigin]:
         """What made the measurements on the trained network, where that is on record."""
-        return read_origins(self.folder.origins)
+        return self._read("origins") or {}
+
+    def _read(self, name: str) -> Any:
+        if name not in self.contents:
+            file_name, parse = FILES[name]
+            try:
+                self.contents[name] = read_file(self.folder.path / file_name, parse)
+            except StoreError as error:
+                self.contents[name] = error
+        found = self.contents[name]
+        if isinstance(found, StoreError):
+            raise found
+        return found
 
     def discard_torn_measurements(self) -> None:
-        """Remove measurements on the trained network that cannot be read, to be made anew.
+        """Remove measurements on the trained network that cannot be used, to be made anew.
 
         Raises:
             StoreError: one cannot be removed.
         """
-        for path, read in (
-            (self.folder.responses, self.responses),
-            (self.folder.gradients, self.gradients),
-            (self.folder.evaluations, self.evaluations),
-            (self.folder.origins, self.origins),
-        ):
-            try:
-                read()
-            except StoreError:
-                self.folder.remove(path)
+        for name in self.damaged:
+            if name != "curve":  # which the training writes anew
+                self.folder.discard(name)

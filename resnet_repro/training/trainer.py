@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.errors import ReproError
+from resnet_repro.recipe import learning_rate, plateau_divisions
 from resnet_repro.spec import Run
 from resnet_repro.training.batch_norm import (
     average_over_processes,
@@ -33,7 +34,6 @@ from resnet_repro.training.feed import Batch, Feed, Part
 from resnet_repro.training.graph import GraphedStep
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
-from resnet_repro.training.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.state import read_progress
 from resnet_repro.training.subject import Subject
 from resnet_repro.training.updates import Updates

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,20 @@ from resnet_repro.recipe import preset_recipe
 from resnet_repro.spec import Run, load_experiment
 from resnet_repro.store import CurveRow, EvaluationRow, Provenance, Store, Summary
 
-CURVE = [CurveRow(6400, 16.384, 0.001, 0.5, 20.5, 18.25, 640.0)]
+CURVE = [
+    CurveRow(n, 0.00256 * n, rate, 0.5, 20.5, 18.25, n / 10)
+    for n, rate in zip(
+        range(400, 6401, 400), [0.1] * 8 + [0.1 / 10] * 4 + [0.1 / 100] * 4, strict=True
+    )
+]
+
+OUTCOME: dict[str, Any] = {
+    "final_train_loss": 0.5,
+    "final_train_error": 20.5,
+    "final_test_error": 18.25,
+    "best_test_error": 18.25,
+    "best_test_iteration": 400,
+}
 
 
 def _run(network: str = "resnet-20", seed: int = 0) -> Run:
@@ -39,8 +53,7 @@ def _summary(run: Run, state: str, iteration: int, hardware: str | None = None) 
         iteration=iteration,
         iterations=run.recipe.iterations,
         parameters=269_722,
-        final_train_error=20.5,
-        final_test_error=18.25,
+        **(OUTCOME if iteration >= CURVE[0].iteration else {}),
         failure="the loss is not finite at iteration 7" if state == "failed" else None,
         seconds=iteration / 10,
         images_per_second=1280.0,
@@ -63,7 +76,8 @@ def _summary(run: Run, state: str, iteration: int, hardware: str | None = None) 
 def _store(tmp_path: Path, run: Run, summary: Summary) -> Store:
     store = Store(tmp_path)
     store.folder(run).write_config(run)
-    store.folder(run).write_curve(CURVE if summary.state == "done" else [])
+    rows = [row for row in CURVE if row.iteration <= summary.iteration]
+    store.folder(run).write_curve(rows)
     store.folder(run).write_summary(summary)
     return store
 

@@ -27,11 +27,15 @@ import resnet_repro.runner  # noqa: F401
 from resnet_repro import cli, data
 from resnet_repro.data.dataset import Contents, Dataset, Identity
 from resnet_repro.errors import DataError
+from resnet_repro.names import layers
 from resnet_repro.networks import imagenet
 from resnet_repro.training.cifar_feed import CifarFeed
 
 REAL_LOAD = data.load
 TRACEBACK = 70
+
+
+NARROW = (8, 8, 16, 16)  # channels of the ImageNet networks' stages
 
 
 def small_dataset() -> Dataset:
@@ -100,7 +104,8 @@ def child(request: dict[str, Any]) -> int:
     if request.get("real_data"):
         data.load = REAL_LOAD
     if request.get("narrow"):
-        imagenet.WIDTHS = (8, 8, 16, 16)  # a thousandth of the weights to save and compare
+        imagenet.WIDTHS = NARROW  # a thousandth of the weights to save and compare
+        layers.IMAGENET_WIDTHS = NARROW
     os.environ.update(request.get("env", {}))
     if request.get("unreadable_at"):
         unreadable_at(request["unreadable_at"])

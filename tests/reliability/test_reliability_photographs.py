@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forking
 import numpy as np
 import pytest
 from PIL import Image
 from stoppable import Driver, assert_whole, the_run
 from test_reliability_together import assert_same_to_rounding, end, start
 from training_outcome import outcome
+
+from resnet_repro.names import layers
 
 EXPERIMENT = """\
 name: photographs
@@ -49,6 +53,18 @@ def write_photographs(folder: Path, broken: str | None = None) -> None:
                 image.save(path)
                 if f"{part}/{name}/{number}" == broken:
                     path.write_bytes(path.read_bytes()[:-2_000])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _narrow() -> Iterator[None]:
+    """What is looked at here was trained by `narrow` networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "IMAGENET_WIDTHS", forking.NARROW)
+        layers.convolutions.cache_clear()
+        layers.parameters.cache_clear()
+        yield
+    layers.convolutions.cache_clear()
+    layers.parameters.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 
 from resnet_repro.data import Dataset
 from resnet_repro.recipe import Plateau, Recipe, Warmup
+from resnet_repro.recipe.schedule import learning_rate, plateau_divisions
 from resnet_repro.training import Point, pack, unpack
-from resnet_repro.training.schedule import learning_rate, plateau_divisions
 
 
 def points(errors: list[float], every: int = 10) -> list[Point]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnet_repro.recipe import Recipe, preset_recipe
-from resnet_repro.training.schedule import learning_rate
+from resnet_repro.recipe.schedule import learning_rate
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Protocol
 
-from resnet_repro.recipe import Recipe
-from resnet_repro.training.curve import Point
+from resnet_repro.recipe.recipe import Recipe
 
 __all__ = ["learning_rate", "plateau_divisions"]
+
+
+class Point(Protocol):
+    """What is needed of a point of the curve."""
+
+    @property
+    def iteration(self) -> int: ...
+
+    @property
+    def train_error(self) -> float: ...
 
 
 def learning_rate(

@@ -1,0 +1,338 @@
+"""Whether the files of one run can be true together: each check says what contradicts what.
+
+Configuration, summary, curve and measurements say many things more than once, and much follows
+from the recipe and the network's name. So an edited, swapped or half-copied file contradicts the
+others even where nothing recorded its SHA-256.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby, pairwise
+from typing import Any
+
+from resnet_repro.errors import StoreError, plain
+from resnet_repro.names import features, parameters, parse_network, response_layers
+from resnet_repro.recipe import Recipe, learning_rate, plateau_divisions
+from resnet_repro.spec import Run
+from resnet_repro.store.measurements import FILES, Gradients
+from resnet_repro.store.models import (
+    CurveRow,
+    EvaluationRow,
+    Measured,
+    MeasurementOrigin,
+    Summary,
+)
+
+__all__ = ["contradictions", "observed_layers"]
+
+EPOCH_ROUNDING = 1e-4
+# By how much testing again may differ from the last test of a training, in percentage points and
+# in images: another processor rounds otherwise, and close decisions tip over.
+TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
+
+
+def contradictions(
+    run: Run, summary: Summary | None, contents: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong with it) of a run: the first of each file and kind.
+
+    `contents` are by the names of `measurements.FILES`, whose errors are told elsewhere.
+    """
+    found = {name: value for name, value in contents.items() if not isinstance(value, StoreError)}
+    origins = found.get("origins") or {}
+    problems: list[tuple[str, Iterator[str]]] = []
+    if summary is not None:
+        problems.append(("summary", summary_problems(summary, run)))
+        problems.append(("summary", origin_problems(origins, summary)))
+    if "curve" in found:
+        rows: Sequence[CurveRow] = found["curve"] or ()
+        problems.append(("curve", curve_problems(rows, run, summary)))
+        if summary is not None and (unfinished := _lacks_an_end(summary, rows)):
+            problems.append(("", iter([unfinished])))
+        elif summary is not None:
+            problems.append(("summary", outcome_problems(summary, rows, run)))
+    if found.get("responses") is not None:
+        problems.append(("responses", response_problems(found["responses"], run)))
+    if found.get("gradients") is not None:
+        problems.append(("gradients", gradient_problems(found["gradients"], run, origins)))
+    if (evaluations := found.get("evaluations")) is not None:
+        told = evaluation_problems(evaluations, run, summary, origins)
+        problems.append(("evaluations", told))
+    for name, texts in problems:
+        file_name = f"{FILES[name][0]}: " if name in FILES else "summary.json: " if name else ""
+        for text in texts:
+            yield name, f"{file_name}{text}"
+            break
+
+
+def _lacks_an_end(summary: Summary, rows: Sequence[CurveRow]) -> str | None:
+    if summary.state != "done":
+        return None
+    if not rows:
+        return "curve.csv is missing or empty"
+    if rows[-1].iteration == summary.iteration == summary.iterations:
+        return None
+    return f"is done, but its curve ends at {rows[-1].iteration:,} of {summary.iterations:,}"
+
+
+def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
+    """What `summary.json` says otherwise than `config.yaml`, or than can be."""
+    for name, said, known in (
+        ("network", summary.network, run.network),
+        ("dataset", summary.dataset, run.dataset),
+        ("preset", summary.preset, run.preset),
+        ("seed", summary.seed, run.seed),
+        ("iterations", summary.iterations, run.recipe.iterations),
+    ):
+        if said != known:
+            yield f"{name} is {_text(said)}, but config.yaml has {known}"
+    if summary.iteration > run.recipe.iterations:
+        yield f"iteration {summary.iteration:,} is after the last, {run.recipe.iterations:,}"
+    if summary.state == "done" and summary.iteration < run.recipe.iterations:
+        yield f"is done, but only {summary.iteration:,} of {run.recipe.iterations:,} iterations"
+    if not _possible_parameters(run, summary.parameters):
+        yield f"{run.network} does not have {summary.parameters:,} parameters"
+    warmup = run.recipe.warmup
+    if summary.warmup_end is not None and (
+        warmup is None
+        or summary.warmup_end > summary.iteration
+        or not summary.warmup_end
+        or summary.warmup_end % warmup.window
+    ):
+        yield f"the warm-up of its recipe cannot end at iteration {summary.warmup_end:,}"
+    yield from _provenance_problems(summary, run)
+
+
+def _provenance_problems(summary: Summary, run: Run) -> Iterator[str]:
+    provenance, data = summary.provenance, summary.provenance.dataset
+    if run.precision not in ("auto", provenance.precision):
+        yield f"precision is {_text(provenance.precision)}, but config.yaml has {run.precision}"
+    for sitting in provenance.earlier:
+        if sitting.precision not in ("unknown", provenance.precision):
+            yield f"precision changes from {_text(sitting.precision)} on the way"
+    if data.get("name", run.dataset) != run.dataset:
+        yield f"data of {_text(data['name'])}, but config.yaml has {run.dataset}"
+    if data.get("official") is True and (data.get("note") or run.dataset.startswith("folder:")):
+        reason = data.get("note") or "nothing official has such a folder"
+        yield f"calls its data official, but: {_text(reason)}"
+    if provenance.bn_images is not None and not 1 <= provenance.bn_images <= run.recipe.batch_size:
+        yield f"batch normalisation cannot have seen {provenance.bn_images:,} images"
+
+
+def _possible_parameters(run: Run, said: int) -> bool:
+    """Only the classifier's size is the data set's to decide; 32x32 images have ten classes."""
+    if parse_network(run.network).family == "cifar":
+        return said == parameters(run.network, 10)
+    classifier = said - parameters(run.network, 0)
+    return classifier > 0 and classifier % (features(run.network) + 1) == 0
+
+
+def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) -> Iterator[str]:
+    """What in `curve.csv` is out of range, or not as the recipe has it."""
+    recipe = run.recipe
+    for row, due in zip(rows, _points(recipe, len(rows)), strict=True):
+        if row.iteration != due:
+            yield f"a point at iteration {row.iteration:,}, where the recipe has one at {due:,}"
+            return
+    for row in rows:
+        errors = row.train_error, row.test_error, row.validation_error
+        for error in errors:
+            if error is not None and not 0 <= error <= 100:
+                yield f"an error of {error:g} percent at iteration {row.iteration:,}"
+        if row.train_loss < 0 or row.seconds < 0 or row.epoch < 0:
+            yield f"a negative number at iteration {row.iteration:,}"
+        if (row.validation_error is None) is (recipe.validation_images > 0):
+            yield f"held-out images at iteration {row.iteration:,} are not as in config.yaml"
+    if any(a.seconds > b.seconds for a, b in pairwise(rows)):
+        yield "seconds that do not increase"
+    yield from _epoch_problems(rows)
+    if summary and (summary.state in ("done", "failed") or not recipe.warmup):
+        for row, rate in zip(rows, _rates(recipe, rows, summary.warmup_end), strict=True):
+            if row.lr != rate and not math.isclose(row.lr, rate, rel_tol=1e-9):
+                yield f"learning rate {row.lr:g} at iteration {row.iteration:,}, not {rate:g}"
+
+
+def _epoch_problems(rows: Sequence[CurveRow]) -> Iterator[str]:
+    """Every iteration sees as many images as every other."""
+    if rows:
+        an_iteration = rows[-1].epoch / rows[-1].iteration
+        for row in rows:
+            if abs(row.epoch - row.iteration * an_iteration) > EPOCH_ROUNDING:
+                yield f"epoch {row.epoch:g} does not go with iteration {row.iteration:,}"
+
+
+@lru_cache(maxsize=64)
+def _points(recipe: Recipe, count: int) -> tuple[int, ...]:
+    """The iterations of a recipe's first points of the curve."""
+    every = recipe.evaluate_every
+    return tuple(min(every * n, recipe.iterations) for n in range(1, count + 1))
+
+
+def _rates(recipe: Recipe, rows: Sequence[CurveRow], warmup_end: int | None) -> Sequence[float]:
+    """The learning rate of the last iteration before each point."""
+    if recipe.plateau is None:
+        return _scheduled_rates(recipe, warmup_end, len(rows))
+    divisions = plateau_divisions(recipe, rows, warmup_end)
+    return [learning_rate(recipe, row.iteration - 1, warmup_end, divisions) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _scheduled_rates(recipe: Recipe, warmup_end: int | None, count: int) -> tuple[float, ...]:
+    points = _points(recipe, count)
+    return tuple(learning_rate(recipe, point - 1, warmup_end) for point in points)
+
+
+def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> Iterator[str]:
+    """Where `summary.json` reports other errors than `curve.csv` has.
+
+    While a run is trained the two are written one after another, so that either may be behind.
+    """
+    said = (
+        summary.final_train_loss,
+        summary.final_train_error,
+        summary.final_test_error,
+        summary.final_validation_error,
+    )
+    if summary.state in ("done", "failed"):
+        reported = len(rows)
+    elif said == (None,) * 4:
+        reported = 0
+    else:
+        found = [n for n, row in enumerate(rows, start=1) if _errors(row) == said]
+        if not found and summary.iteration // run.recipe.evaluate_every > len(rows):
+            return
+        reported = found[-1] if found else len(rows)
+    last = _errors(rows[reported - 1]) if reported else (None,) * 4
+    names = ("train_loss", "train_error", "test_error", "validation_error")
+    for name, error, known in zip(names, said, last, strict=True):
+        if error != known:
+            yield f"final_{name} is {_number(error)}, but curve.csv has {_number(known)}"
+    best = min(rows[:reported], key=lambda row: row.test_error, default=None)
+    if summary.best_test_error != (best and best.test_error):
+        known = best and best.test_error
+        yield f"best_test_error is {_number(summary.best_test_error)}, not {_number(known)}"
+    elif summary.best_test_iteration != (best and best.iteration):
+        yield "best_test_iteration is not that of the best point of curve.csv"
+    if summary.state in ("done", "failed") and rows and summary.seconds < rows[-1].seconds:
+        yield f"{summary.seconds:g} seconds, but curve.csv has {rows[-1].seconds:g}"
+    if run.recipe.plateau and summary.state == "done" and summary.lr_divisions is not None:
+        divisions = plateau_divisions(run.recipe, rows, summary.warmup_end)
+        if summary.lr_divisions != divisions:
+            yield f"lr_divisions are not those that curve.csv gives, {divisions}"
+
+
+def _errors(row: CurveRow) -> tuple[float | None, ...]:
+    return row.train_loss, row.train_error, row.test_error, row.validation_error
+
+
+def response_problems(rows: Sequence[tuple[int, str, float]], run: Run) -> Iterator[str]:
+    """Whether these are the layers of the run's network."""
+    yield from _layer_problems([(layer, module) for layer, module, _ in rows], run)
+    if any(std < 0 for _, _, std in rows):
+        yield "a negative standard deviation"
+
+
+def gradient_problems(
+    found: Gradients, run: Run, origins: Mapping[Measured, MeasurementOrigin]
+) -> Iterator[str]:
+    """Whether these are the layers of the run's network, at moments that its recipe has."""
+    last, layers = run.recipe.iterations, observed_layers(run.network)
+    moments = found.iteration[:: len(layers) or 1]
+    if not moments:
+        yield "no layers"
+    there = list(zip(found.iteration, found.layer, found.module, strict=True))
+    if there != [(moment, *layer) for moment in moments for layer in layers]:
+        for _, rows in groupby(there, key=lambda row: row[0]):
+            yield from _layer_problems([row[1:] for row in rows], run)
+        yield "not each moment once"
+    if any(a >= b for a, b in pairwise(moments)):
+        yield "iterations do not increase"
+    for moment in moments:
+        if moment > last or (moment % run.recipe.evaluate_every and moment != last):
+            yield f"iteration {moment:,}, of which the recipe has no point"
+    # Norms may be infinite or no numbers, but none is below zero.
+    signals = [norm for norm in found.signal_norm if norm is not None]
+    columns = (found.forward_std, found.gradient_norm, found.weight_norm, signals)
+    if any(value < 0 for column in columns for value in column):
+        yield "a negative number"
+    for moment, measured in set(zip(found.iteration, found.measured, strict=True)):
+        if measured not in ("training", "afterwards"):
+            yield f"measured {_text(measured)}"
+        elif measured == "afterwards" and moment not in (0, last):
+            yield f"measured afterwards at iteration {moment:,}, which nothing can be"
+    if "gradients" in origins and not {0, last} <= set(moments):
+        yield "lacks the start or the end, of which measurements.json tells"
+
+
+def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
+    known = observed_layers(run.network)
+    if tuple(rows) == known:
+        return
+    if len(rows) != len(known):
+        yield f"{len(rows)} layers, but {run.network} has {len(known)}"
+    else:
+        wrong = next(row for row, layer in zip(rows, known, strict=True) if row != layer)
+        yield f"{run.network} has no layer {wrong[0]} called {_text(wrong[1])}"
+
+
+@lru_cache(maxsize=256)
+def observed_layers(network: str) -> tuple[tuple[int, str], ...]:
+    """(layer from 1, module) of what responses and gradients are measured of."""
+    return tuple(enumerate(response_layers(network), start=1))
+
+
+def evaluation_problems(
+    rows: Sequence[EvaluationRow],
+    run: Run,
+    summary: Summary | None,
+    origins: Mapping[Measured, MeasurementOrigin],
+) -> Iterator[str]:
+    """Whether these errors can be of one network on one data set, the run's."""
+    if run.recipe.photographs is None:
+        yield f"{run.network} is not tested on photographs"
+    if not rows:
+        yield "no errors"
+    if len({(row.images, row.bn) for row in rows if row.images}) > 1:
+        yield "other images or batch normalisation from line to line"
+    for row in rows:
+        if row.images < 1:
+            yield f"{row.views}: {row.images:,} images"
+        if row.top5_error > row.top1_error:
+            yield f"{row.views}: a top-5 error above the top-1 error"
+        if row.loss < 0:
+            yield f"{row.views}: a negative loss"
+        if (row.bn == "average") is not (run.recipe.bn_average_iterations > 0):
+            yield f"{row.views}: batch normalisation is not as in config.yaml"
+        if row.views == "centre" and summary and summary.final_test_error is not None:
+            data = summary.provenance.dataset.get("sha256", row.dataset_sha256)
+            allowed = TESTED_AGAIN + 100 * TIPPED_IMAGES / max(1, row.images)
+            apart = abs(row.top1_error - summary.final_test_error)
+            if data == row.dataset_sha256 and apart > allowed:
+                ended = f"but its training ended with {summary.final_test_error:.2f}"
+                yield f"centre: a top-1 error of {row.top1_error:.2f}, {ended}"
+    there = {row.views for row in rows}
+    for views in ("centre", "10-crop", "multi-scale"):
+        if views in origins and views not in there:
+            yield f"lacks {views}, of which measurements.json tells"
+
+
+def origin_problems(
+    origins: Mapping[Measured, MeasurementOrigin], summary: Summary
+) -> Iterator[str]:
+    """A network is measured in the precision in which it was trained."""
+    for name, made in origins.items():
+        if made.precision != summary.provenance.precision:
+            trained = _text(summary.provenance.precision)
+            yield f"precision is {trained}, but {name} was measured in {_text(made.precision)}"
+            return
+
+
+def _text(value: Any) -> str:
+    return plain(str(value), 80)
+
+
+def _number(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.10g}"

@@ -1,0 +1,35 @@
+"""A results folder with many finished runs: `python tests/many_runs.py FOLDER 1000`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import count, cycle, islice
+from pathlib import Path
+
+from resnet_repro.spec import parse_run
+from resnet_repro.store import Store
+
+COMMITTED = Path(__file__).parents[1] / "results"
+
+
+def copy_runs(folder: Path, number: int) -> Store:
+    """Copies of the committed runs, with other seeds and the ids that belong to them."""
+    store = Store(folder)
+    sources = sorted((COMMITTED / "runs").iterdir())
+    for source, seed in islice(zip(cycle(sources), count(100), strict=False), number):
+        text = (source / "config.yaml").read_text(encoding="utf-8")
+        run = parse_run(text, source.name).model_copy(update={"seed": seed})
+        target = store.folder(run).path
+        target.mkdir(parents=True)
+        for path in source.iterdir():
+            (target / path.name).write_bytes(path.read_bytes())
+        store.folder(run).write_config(run)
+        summary = json.loads((source / "summary.json").read_text(encoding="utf-8"))
+        summary |= {"id": run.id, "seed": seed}
+        (target / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    return store
+
+
+if __name__ == "__main__":
+    copy_runs(Path(sys.argv[1]), int(sys.argv[2]))

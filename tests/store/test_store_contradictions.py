@@ -1,0 +1,322 @@
+"""Edited, swapped and cut files of a results folder: each is named for its run, the rest is shown.
+
+The runs are committed ones, of which no SHA-256 is on record unless a test writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_repro.overview import list_runs
+from resnet_repro.store import RunFolder, Store
+
+COMMITTED = Path(__file__).parents[2] / "results" / "runs"
+RESNET, PLAIN, OTHER_SEED = (
+    "resnet-20-cifar10-short-s0",
+    "plain-20-cifar10-short-s0",
+    "resnet-20-cifar10-short-s1",
+)
+DEEP, DEEP_PLAIN = "resnet-110-cifar10-short-s0", "plain-56-cifar10-short-s1"
+PHOTOS, OTHER_PHOTOS = "resnet-34-b-imagenette-short-s0", "resnet-18-a-imagenette-short-s0"
+RUNS = (RESNET, PLAIN, OTHER_SEED, DEEP, DEEP_PLAIN, PHOTOS, OTHER_PHOTOS)
+Edit = Callable[[RunFolder], None]
+
+
+def copy_runs(results: Path) -> dict[str, RunFolder]:
+    """The runs by the beginnings of their ids, as git has them."""
+    folders = {}
+    for name in RUNS:
+        (source,) = COMMITTED.glob(f"{name}-????????")
+        shutil.copytree(source, results / "runs" / source.name)
+        folders[name] = RunFolder(results / "runs" / source.name)
+    return folders
+
+
+def summary(**changes: Any) -> Edit:
+    """Change what the summary says; `provenance` and `data` change what stands in these."""
+
+    def edit(folder: RunFolder) -> None:
+        content = json.loads(folder.summary.read_text(encoding="utf-8"))
+        origin, data = changes.get("provenance", {}), changes.get("data", {})
+        content |= {k: v for k, v in changes.items() if k not in ("provenance", "data")}
+        content["provenance"] |= origin
+        content["provenance"]["dataset"] |= data
+        folder.summary.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+    return edit
+
+
+def cell(name: str, line: int, column: str, value: object) -> Edit:
+    """Change one value of a CSV file; -1 is the last line."""
+
+    def edit(folder: RunFolder) -> None:
+        header, *lines = (folder.path / name).read_text(encoding="utf-8").splitlines()
+        fields = lines[line].split(",")
+        fields[header.split(",").index(column)] = str(value)
+        lines[line] = ",".join(fields)
+        (folder.path / name).write_text("\n".join([header, *lines, ""]), encoding="utf-8")
+
+    return edit
+
+
+def without(name: str, *numbers: int) -> Edit:
+    """Remove lines, counted from the first after the header."""
+
+    def edit(folder: RunFolder) -> None:
+        header, *lines = (folder.path / name).read_text(encoding="utf-8").splitlines()
+        gone = {number % len(lines) for number in numbers}
+        kept = [line for number, line in enumerate(lines) if number not in gone]
+        (folder.path / name).write_text("\n".join([header, *kept, ""]), encoding="utf-8")
+
+    return edit
+
+
+def emptied(name: str, header: bool = False) -> Edit:
+    def edit(folder: RunFolder) -> None:
+        first = (folder.path / name).read_text(encoding="utf-8").partition("\n")[0]
+        (folder.path / name).write_text(f"{first}\n" if header else "", encoding="utf-8")
+
+    return edit
+
+
+def of_another(name: str, run: str) -> Edit:
+    def edit(folder: RunFolder) -> None:
+        (source,) = COMMITTED.glob(f"{run}-????????")
+        shutil.copy(source / name, folder.path / name)
+
+    return edit
+
+
+def all_of(*edits: Edit) -> Edit:
+    def edit(folder: RunFolder) -> None:
+        for each in edits:
+            each(folder)
+
+    return edit
+
+
+CURVE, RESPONSES, GRADIENTS, VIEWS = (
+    *("curve.csv", "responses.csv", "gradients.csv", "evaluations.csv"),
+)
+EDITS: list[tuple[str, Edit, str]] = [
+    # What the summary says otherwise than the curve.
+    (RESNET, summary(final_test_error=3.01), "final_test_error is 3.01, but curve.csv has 13.82"),
+    (RESNET, summary(final_test_error=None), "final_test_error is missing"),
+    (RESNET, summary(final_train_error=1.5), "final_train_error is 1.5"),
+    (RESNET, summary(final_train_loss=0.1), "final_train_loss is 0.1"),
+    (RESNET, summary(final_validation_error=3.0), "final_validation_error is 3"),
+    (RESNET, summary(best_test_error=3.01), "best_test_error is 3.01, not 13.82"),
+    (RESNET, summary(best_test_iteration=400), "best_test_iteration is not"),
+    (RESNET, summary(seconds=1.0), "1 seconds, but curve.csv has 1460"),
+    (RESNET, summary(final_test_error=150.0), "summary.json is invalid"),
+    # ... than config.yaml, or than follows from it.
+    (RESNET, summary(network="plain-20"), "network is plain-20, but config.yaml has resnet-20"),
+    (RESNET, summary(network="\x1b[31m"), "network is \\x1b[31m, but"),
+    (RESNET, summary(dataset="synthetic"), "dataset is synthetic, but config.yaml has cifar10"),
+    (RESNET, summary(preset="paper"), "preset is paper, but config.yaml has short"),
+    (RESNET, summary(seed=7), "seed is 7, but config.yaml has 0"),
+    (RESNET, summary(iterations=64000), "iterations is 64000, but config.yaml has 6400"),
+    (RESNET, summary(iteration=6401), "iteration 6,401 is after the last, 6,400"),
+    (RESNET, summary(parameters=1), "resnet-20 does not have 1 parameters"),
+    (PHOTOS, summary(parameters=21115978 + 1), "does not have"),
+    (RESNET, summary(warmup_end=100), "the warm-up of its recipe cannot end at"),
+    (DEEP, summary(warmup_end=101), "the warm-up of its recipe cannot end at iteration 101"),
+    (DEEP, summary(warmup_end=4000), "learning rate 0.1 at iteration"),
+    (RESNET, summary(data={"official": True}), "calls its data official, but: unofficial copy"),
+    (RESNET, summary(data={"name": "imagenet"}), "data of imagenet, but config.yaml has cifar10"),
+    (RESNET, summary(provenance={"precision": "fp32"}), "responses was measured in bf16"),
+    (RESNET, summary(provenance={"bn_images": 512}), "cannot have seen 512 images"),
+    (RESNET, lambda f: f.config.write_text(
+        f.config.read_text(encoding="utf-8").replace("precision: auto", "precision: fp32"),
+        encoding="utf-8",
+    ), "config.yaml is of another run"),
+    # The curve.
+    (RESNET, of_another(CURVE, PLAIN), "curve.csv has 0.40345"),
+    (RESNET, of_another(CURVE, OTHER_SEED), "curve.csv has 0.34280"),
+    (RESNET, of_another(CURVE, PHOTOS), "curve.csv: a point at iteration 150"),
+    (RESNET, cell(CURVE, 3, "test_error", 150), "curve.csv: an error of 150 percent"),
+    (RESNET, cell(CURVE, 3, "train_error", -5), "curve.csv: an error of -5 percent"),
+    (RESNET, cell(CURVE, 3, "train_loss", -0.5), "curve.csv: a negative number"),
+    (RESNET, cell(CURVE, 3, "lr", 0.05), "learning rate 0.05 at iteration 1,600, not 0.1"),
+    (RESNET, cell(CURVE, 3, "iteration", 1500), "a point at iteration 1,500, where"),
+    (RESNET, cell(CURVE, 3, "epoch", 4.9), "epoch 4.9 does not go with iteration 1,600"),
+    (RESNET, cell(CURVE, 3, "seconds", 1e6), "curve.csv: seconds that do not increase"),
+    (RESNET, without(CURVE, 0), "curve.csv: a point at iteration 800, where"),
+    (RESNET, without(CURVE, 5, 6), "curve.csv: a point at iteration 3,200, where"),
+    (RESNET, without(CURVE, -1), "is done, but its curve ends at 6,000 of 6,400"),
+    (RESNET, emptied(CURVE), "curve.csv is torn or unreadable"),
+    (RESNET, emptied(CURVE, header=True), "curve.csv is missing or empty"),
+    # What was measured on the trained network.
+    (RESNET, of_another(RESPONSES, DEEP_PLAIN), "55 layers, but resnet-20 has 19"),
+    (RESNET, without(RESPONSES, 4), "responses.csv: 18 layers, but resnet-20 has 19"),
+    (RESNET, emptied(RESPONSES), "responses.csv is torn or unreadable"),
+    (RESNET, emptied(RESPONSES, header=True), "responses.csv: 0 layers"),
+    (RESNET, cell(RESPONSES, 3, "std", -1), "responses.csv: a negative standard deviation"),
+    (RESNET, cell(RESPONSES, 3, "module", "fc"), "resnet-20 has no layer 4 called fc"),
+    (RESNET, of_another(GRADIENTS, DEEP_PLAIN), "gradients.csv"),
+    (RESNET, without(GRADIENTS, 4), "gradients.csv"),
+    (RESNET, emptied(GRADIENTS), "gradients.csv"),
+    (RESNET, emptied(GRADIENTS, header=True), "gradients.csv"),
+    (PHOTOS, of_another(VIEWS, OTHER_PHOTOS), "evaluations.csv: centre: a top-1 error of 41"),
+    (PHOTOS, cell(VIEWS, 1, "images", -3925), "evaluations.csv"),
+    (PHOTOS, cell(VIEWS, 1, "images", 50_000), "other images or batch normalisation"),
+    (PHOTOS, cell(VIEWS, 1, "top5_error", 99), "10-crop: a top-5 error above the top-1 error"),
+    (PHOTOS, cell(VIEWS, 0, "top1_error", 25.0), "evaluations.csv: centre: a top-1 error of 25"),
+    (PHOTOS, cell(VIEWS, 1, "loss", -1), "10-crop: a negative loss"),
+    (PHOTOS, cell(VIEWS, 1, "top1_error", 150), "evaluations.csv is torn or unreadable"),
+    (PHOTOS, without(VIEWS, 1), "evaluations.csv: lacks 10-crop"),
+    (PHOTOS, emptied(VIEWS), "evaluations.csv is torn or unreadable"),
+    (PHOTOS, emptied(VIEWS, header=True), "evaluations.csv: no errors"),
+    (RESNET, of_another(VIEWS, PHOTOS), "resnet-20 is not tested on photographs"),
+    (PHOTOS, of_another(RESPONSES, RESNET), "19 layers, but resnet-34-b has 32"),
+    (RESNET, emptied("measurements.json"), "measurements.json is torn or unreadable"),
+    (RESNET, emptied("summary.json"), "summary.json is torn or unreadable"),
+    (RESNET, emptied("config.yaml"), "config.yaml"),
+]  # fmt: skip
+# Only what shows a number looks at each of these.
+IN_DEPTH: list[tuple[str, Edit, str]] = [
+    (RESNET, without(GRADIENTS, *range(19)), "gradients.csv: lacks the start or the end"),
+    (RESNET, without(GRADIENTS, 0, *range(20, 38)), "gradients.csv"),
+    (RESNET, cell(GRADIENTS, 3, "gradient_norm", -1), "gradients.csv: a negative number"),
+    (RESNET, cell(GRADIENTS, 3, "iteration", 500), "gradients.csv"),
+    (RESNET, cell(GRADIENTS, 3, "gradient_norm", "much"), "gradients.csv is torn or unreadable"),
+    (RESNET, cell(GRADIENTS, 3, "measured", "never"), "gradients.csv: measured never"),
+    (DEEP_PLAIN, cell(GRADIENTS, 55, "measured", "afterwards"), "measured afterwards at iteration"),
+]
+
+
+def problems(results: Path) -> dict[str, str]:
+    """What `table`, `plot` and `report` say of runs, by id."""
+    return {run.id: run.problem for run in Store(results).all_runs() if run.problem}
+
+
+@pytest.mark.parametrize(("name", "edit", "said"), EDITS + IN_DEPTH)
+def test_each_edit_is_named_and_nothing_else(
+    tmp_path: Path, name: str, edit: Edit, said: str
+) -> None:
+    folders = copy_runs(tmp_path)
+    assert problems(tmp_path) == {}
+    edit(folders[name])
+    ((run, problem),) = problems(tmp_path).items()
+    assert run == folders[name].path.name
+    assert said in problem
+    assert problem.isprintable()
+    shown = {line.run: line.problem for line in list_runs(Store(tmp_path), None)}
+    if (name, edit, said) in EDITS:
+        assert said in str(shown.pop(run))
+        assert set(shown.values()) == {None}
+
+
+@pytest.mark.parametrize("name", [RESPONSES, GRADIENTS])
+def test_a_file_of_a_network_with_the_same_layers_is_named_for_both(
+    tmp_path: Path, name: str
+) -> None:
+    folders = copy_runs(tmp_path)
+    of_another(name, PLAIN)(folders[RESNET])
+    ids = [folders[PLAIN].path.name, folders[RESNET].path.name]
+    assert problems(tmp_path) == {
+        run: f"{name} is the same as that of {other}"
+        for run, other in zip(ids, reversed(ids), strict=True)
+    }
+    assert len([line for line in list_runs(Store(tmp_path), None) if line.problem]) == 2
+
+
+def test_commands_name_the_edited_run_and_show_the_others(
+    tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    results = tmp_path / "results"
+    edited = copy_runs(results)[RESNET]
+    summary(final_test_error=3.01, best_test_error=3.01)(edited)
+    shown = command("table", "table6", "--preset", "short", "--results", results)
+    assert (shown.code, "3.01" in shown.out, "13.79" in shown.out) == (0, False, True)
+    assert command("report", "--results", results).code == 0
+    report = (results / "report.md").read_text(encoding="utf-8")
+    assert f"`{edited.path.name}`: summary.json: final_test_error is 3.01, but" in report
+    assert "3.01, but curve.csv has 13.82" in command("status", "--results", results).out
+
+
+@pytest.fixture
+def summed(tmp_path: Path) -> dict[str, RunFolder]:
+    """Runs as this version writes them, with their sums."""
+    folders = copy_runs(tmp_path)
+    for stored in Store(tmp_path).all_runs():
+        assert stored.summary is not None
+        folder, origins = stored.folder, stored.origins()
+        folder.write_curve(stored.curve())
+        folder.write_summary(stored.summary)
+        if stored.responses():
+            folder.write_responses(stored.responses(), origins["responses"])
+        if stored.gradients():
+            folder.write_gradients(stored.gradients(), origins.get("gradients"))
+            folder.write_summary(stored.summary)
+        for row in stored.evaluations():
+            folder.write_evaluations([row], origins[row.views])
+    assert problems(tmp_path) == {}
+    return folders
+
+
+AGREED: list[tuple[str, Edit, str]] = [
+    (RESNET, all_of(
+        cell(CURVE, -1, "test_error", 3.01),
+        summary(final_test_error=3.01, best_test_error=3.01),
+    ), "summary.json"),
+    (RESNET, cell(CURVE, 3, "test_error", 30.5), CURVE),
+    (RESNET, summary(data={"official": True, "note": ""}), "summary.json"),
+    (RESNET, summary(provenance={"hardware": "another"}), "summary.json"),
+    (RESNET, cell(RESPONSES, 3, "std", 0.5), RESPONSES),
+    (RESNET, of_another(RESPONSES, PLAIN), RESPONSES),
+    (RESNET, cell(GRADIENTS, 3, "gradient_norm", 0.5), GRADIENTS),
+    (DEEP_PLAIN, cell(GRADIENTS, 3, "gradient_norm", 0.5), GRADIENTS),
+    (DEEP_PLAIN, without(GRADIENTS, *range(55, 110)), GRADIENTS),
+    (PHOTOS, cell(VIEWS, 1, "top1_error", 50.5), VIEWS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "edit", "file"), AGREED)
+def test_with_sums_edits_that_agree_with_each_other_are_named_too(
+    tmp_path: Path, summed: dict[str, RunFolder], name: str, edit: Edit, file: str
+) -> None:
+    edit(summed[name])
+    expected = {summed[name].path.name: f"{file} has been changed since it was written"}
+    assert problems(tmp_path) == expected
+    shown = [(line.run, line.problem) for line in list_runs(Store(tmp_path), None) if line.problem]
+    assert dict(shown) == expected
+
+
+def test_other_ends_of_lines_are_no_change(tmp_path: Path, summed: dict[str, RunFolder]) -> None:
+    """As git may make them on Windows."""
+    for path in tmp_path.glob("runs/*/*.*"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert problems(tmp_path) == {}
+
+
+def test_what_is_not_ended_has_no_sums(tmp_path: Path) -> None:
+    """The curve is written before the note of progress; a crash between changes nothing."""
+    stored = next(run for run in Store(COMMITTED.parent).all_runs() if run.id.startswith(RESNET))
+    assert stored.summary is not None
+    folder = RunFolder(tmp_path / "runs" / stored.id)
+    shutil.copytree(stored.folder.path, folder.path)
+    rows = stored.curve()
+    for points in range(5):
+        reported = rows[points - 1] if points else None
+        best = min(rows[:points], key=lambda row: row.test_error, default=None)
+        changes = {
+            "state": "running",
+            "iteration": 400 * points + 399,
+            "seconds": 1e4,
+            **{f"final_{n}": getattr(reported, n, None) for n in ("train_loss", "train_error")},
+            "final_test_error": getattr(reported, "test_error", None),
+            "best_test_error": best and best.test_error,
+            "best_test_iteration": best and best.iteration,
+        }
+        folder.write_summary(stored.summary.model_copy(update=changes))
+        assert "sums" not in json.loads(folder.summary.read_text(encoding="utf-8"))
+        for there in range(max(0, points - 2), points + 2):  # behind, after resuming, or ahead
+            folder.write_curve(rows[:there])
+            assert problems(tmp_path) == {}, (points, there)

@@ -1,0 +1,90 @@
+"""A lab's folder with many runs: nothing is read twice, and the work grows in proportion."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from many_runs import copy_runs
+
+from resnet_repro import yaml_io
+from resnet_repro.overview import list_runs
+from resnet_repro.report.document import write_report
+from resnet_repro.spec import load_experiment, loading, shipped_experiments
+from resnet_repro.store import Store, checking, measurements
+
+SOURCES = 23  # committed runs, of which there are copies with other seeds
+Command = Callable[[Store], object]
+
+
+def report(store: Store) -> str:
+    return write_report(store, [load_experiment(name) for name in shipped_experiments()])
+
+
+def status(store: Store) -> object:
+    return list_runs(store, None)
+
+
+@pytest.mark.parametrize("command", [status, report])
+def test_each_file_of_a_run_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    store = copy_runs(tmp_path, SOURCES)
+    reads: Counter[Path] = Counter()
+    for module in (checking, measurements):
+        read = module.read_text
+
+        def counted(path: Path, read: Callable[[Path], str] = read) -> str:
+            reads[path] += 1
+            return read(path)
+
+        monkeypatch.setattr(module, "read_text", counted)
+    command(store)
+    there = {path for path in store.runs_folder.glob("*/*") if path.is_file()}
+    assert set(reads) == there
+    assert set(reads.values()) == {1}
+
+
+def test_a_recipe_is_parsed_once_for_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copy_runs(tmp_path, 3 * SOURCES)
+    parsed: list[str] = []
+
+    def counted(text: str, name: str) -> yaml_io.Document:
+        parsed.append(text)
+        return yaml_io.parse_yaml(text, name)
+
+    monkeypatch.setattr(loading, "parse_yaml", counted)
+    loading._with_any_seed.cache_clear()
+    runs = store.all_runs()
+    assert len({run.id for run in runs}) == 3 * SOURCES
+    assert {run.problem for run in runs} == {None}
+    assert [run.run.id for run in runs if run.run] == [run.id for run in runs]
+    assert len(parsed) < SOURCES  # some of them differ in their seed alone
+
+
+@pytest.mark.parametrize("command", [status, report])
+def test_twice_as_many_runs_are_twice_as_much_work(tmp_path: Path, command: Command) -> None:
+    """Counted in calls of functions, which no other work on the machine changes."""
+
+    def calls(number: int) -> int:
+        store, count = copy_runs(tmp_path / str(number), number), 0
+
+        def counted(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            command(store)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    calls(1)  # what is made once in a process, imports and caches
+    few, more, most = (calls(n * SOURCES) for n in (1, 2, 4))
+    assert most - more < 2.2 * (more - few)
