@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from resnet_repro.estimate import training_cost
 from resnet_repro.launch.cores import allowed_threads, split_cores
 from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, read_events
 from resnet_repro.launch.pool import Pool
@@ -112,6 +113,8 @@ class SideBySide:
             jobs = picked.jobs
         if jobs == 1:
             return Runner(self.store, self.options, self.stop, self.progress).run_all(runs)
+        # The longest first: started last, it would leave the other workers idle at the end.
+        runs = sorted(runs, key=training_cost, reverse=True)
         places = Places(jobs, self.options.device)
         pool = Pool(
             self.store, self.options, self.stop, self.progress, places.start, jobs, places.device
