@@ -57,3 +57,15 @@ def test_lines_fit_the_terminal(bench: Bench) -> None:
 
 def test_without_results_nothing_is_judged(bench: Bench) -> None:
     assert lines_of(bench) == ["", f"{len(load_claims())} claims not judged yet"]
+
+
+def test_the_report_command_prints_them(command: Any, bench: Bench) -> None:
+    bench.add("plain-20", 36.0, 38.0, **DEMO)
+    bench.add("plain-56", 89.7, 90.1, **DEMO)
+    answer = command("report", "--results", bench.store.root)
+    assert answer.code == 0
+    printed = answer.out.splitlines()
+    assert [line for line in printed if DEEPER_IS_WORSE in line] == [
+        line for line in lines_of(bench) if DEEPER_IS_WORSE in line
+    ]
+    assert printed[-1].startswith("wrote ")
