@@ -70,7 +70,7 @@ def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:
     figure = figure_of(bench, "fig1")
     written = texts(figure)
     assert (
-        "REDUCED: demo preset (600 of 64,000 iterations, images of 16 instead of 32 pixels, "
+        "REDUCED: demo preset (900 of 64,000 iterations, images of 16 instead of 32 pixels, "
         "rate 0.005 instead of 0.1), synthetic images"
     ) in written.replace("\n", " ")
     assert "not run: plain-56" in written

@@ -22,7 +22,7 @@ def test_each_judged_claim_is_one_line_with_its_numbers(bench: Bench) -> None:
     bench.add("plain-20", 36.0, 38.0, **DEMO)
     bench.add("plain-56", 89.7, 90.1, **DEMO)
     lines = lines_of(bench)
-    assert lines[1].startswith("REDUCED: demo preset (600 of 64,000 iterations, images of 16 inst")
+    assert lines[1].startswith("REDUCED: demo preset (900 of 64,000 iterations, images of 16 inst")
     (line,) = [line for line in lines if DEEPER_IS_WORSE in line]
     assert line.startswith("  trend as in the paper  ")
     assert "plain-20 36.00 (1 seed), plain-56 89.70 (1 seed)" in line

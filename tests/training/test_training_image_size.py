@@ -80,4 +80,4 @@ def test_the_demo_trains_gently_on_small_images() -> None:
     for network in ("plain-56", "resnet-56", "resnet-110"):
         recipe = preset_recipe("demo", network, "synthetic")
         assert (recipe.image_size, recipe.learning_rate, recipe.warmup) == (16, 0.005, None)
-        assert recipe.iterations * recipe.batch_size <= TRAIN_IMAGES, "no image comes twice"
+        assert recipe.iterations * recipe.batch_size < 2 * TRAIN_IMAGES, "without random crops"
