@@ -226,6 +226,8 @@ def report(
 ) -> None:
     """Write the summary of everything measured, with figures and verdicts, to report.md.
 
+    Prints its first lines, and one line for each of the paper's claims that could be judged.
+
     \b
     Examples:
       resnet-repro report
@@ -233,20 +235,23 @@ def report(
       resnet-repro report --check
     """
     from resnet_repro.errors import StoreError
-    from resnet_repro.report.document import write_report
+    from resnet_repro.report.document import report_and_verdicts
+    from resnet_repro.report.findings import findings
     from resnet_repro.report.html import as_html
     from resnet_repro.spec import load_experiment, shipped_experiments
 
     chosen: Any = choice("--format", form, REPORTS)
     store = open_store(results)
     experiments = [load_experiment(name) for name in shipped_experiments()]
-    text = write_report(store, experiments)
+    text, verdicts = report_and_verdicts(store, experiments)
     content = as_html(text, store.read_figure) if chosen == "html" else text
     content = content.encode("utf-8", "replace").decode("utf-8")  # as it is written
     path = store.report_file(chosen)
     if not check:
         store.write_report(content, chosen)
         typer.echo(text.partition("\n## ")[0].rstrip())
+        for line in findings(verdicts, _terminal_width()):
+            say(line)
         say(f"\nwrote {path}")
         return
     stored = store.read_report(chosen)

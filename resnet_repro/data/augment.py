@@ -11,13 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["augment", "per_pixel_mean", "subtract_mean"]
+__all__ = ["augment", "per_pixel_mean", "shrink", "subtract_mean"]
+
+CHUNK = 10_000  # images widened at once, to keep memory small
+
+
+def shrink(images: Tensor, side: int) -> Tensor:
+    """uint8 images [N, 3, H, W] averaged over areas, and rounded: uint8 [N, 3, side, side]."""
+    chunks = images.split(CHUNK)
+    return torch.cat([F.adaptive_avg_pool2d(c.float(), side).round().byte() for c in chunks])
 
 
 def per_pixel_mean(images: Tensor) -> Tensor:
     """Mean image [3, H, W], float32, of uint8 images [N, 3, H, W], summed exactly."""
     total = torch.zeros(images.shape[1:], dtype=torch.int64)
-    for chunk in images.split(10_000):
+    for chunk in images.split(CHUNK):
         total += chunk.sum(dim=0, dtype=torch.int64)
     return (total.double() / len(images)).float()
 

@@ -12,7 +12,7 @@ from resnet_repro.names import parse_network
 from resnet_repro.spec import Measurement, Precision, Run
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "training_cost"]
 
 TEST_IMAGES = {"cifar10": 10_000, "synthetic": 2_000, "imagenet": 50_000, "imagenette": 3_925}
 UNKNOWN_TEST_IMAGES = 10_000
@@ -103,6 +103,12 @@ class Estimator:
             )  # fmt: skip
         images = crops * _test_images(run) * FORWARD_SHARE
         return images / self.images_per_second(run.network, photographs.crop, run.precision)
+
+
+def training_cost(run: Run) -> int:
+    """Multiply-adds of all forward passes of a training; what is needed to compare runs."""
+    recipe = run.recipe
+    return multiply_adds(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
 
 
 def _test_images(run: Run) -> int:

@@ -38,8 +38,9 @@ class Speed:
 
 def input_side(run: Run) -> int:
     """The side of a run's input in pixels."""
-    photographs = run.recipe.photographs
-    return photographs.crop if photographs else usual_side(run.network)
+    recipe = run.recipe
+    side = recipe.photographs.crop if recipe.photographs else recipe.image_size
+    return side or usual_side(run.network)
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from resnet_repro.estimate import training_cost
 from resnet_repro.launch.cores import allowed_threads, split_cores
 from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_events
 from resnet_repro.launch.pool import Pool
@@ -122,6 +123,8 @@ class SideBySide:
             jobs = picked.jobs
         if jobs == 1:
             return Runner(self.store, self.options, self.stop, self.progress).run_all(runs)
+        # The longest first: started last, it would leave the other workers idle at the end.
+        runs = sorted(runs, key=training_cost, reverse=True)
         places = Places(jobs, self.options.device)
         options = places.decided(self.options, runs)
         pool = Pool(

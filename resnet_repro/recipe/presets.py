@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from resnet_repro.errors import ConfigError
 from resnet_repro.names import parse_network
-from resnet_repro.recipe.parts import Photographs, Plateau, Warmup
+from resnet_repro.recipe.parts import Augmentation, Photographs, Plateau, Warmup
 from resnet_repro.recipe.recipe import Recipe, differences
 
 __all__ = ["PRESETS", "Preset", "preset_label", "preset_recipe", "training_differences"]
@@ -20,11 +20,18 @@ WARMED_UP_DEPTH = 110  # section 4.2: ResNet-110, and ResNet-1202 "trained as de
 _CIFAR: dict[Preset, dict[str, Any]] = {
     "paper": {},
     "short": {"iterations": 6_400, "milestones": (3_200, 4_800), "evaluate_every": 400},
+    # Found on images held out of the synthetic training set. At the paper's rate so few iterations
+    # show the opposite of what it found; smaller images and batches, and no random crops, since few
+    # images come twice, let residual networks learn within them. The rate is below the warm-up's.
     "demo": {
-        "iterations": 240,
-        "batch_size": 32,
-        "milestones": (120, 180),
-        "evaluate_every": 40,
+        "iterations": 900,
+        "batch_size": 16,
+        "learning_rate": 0.005,
+        "warmup": None,
+        "milestones": (720, 810),
+        "image_size": 16,
+        "augmentation": Augmentation(pad=0),
+        "evaluate_every": 90,
     },
 }
 
@@ -53,6 +60,7 @@ _SMALL: dict[str, Any] = {
 _SMALLEST: dict[str, Any] = {
     "iterations": 120,
     "batch_size": 32,
+    "learning_rate": 0.0125,  # 0.1 goes with batches of 256
     "milestones": (60, 90),
     "plateau": None,
     "photographs": Photographs.for_crop(32),

@@ -58,6 +58,14 @@ class Recipe(FrozenModel):
     augmentation: Augmentation = field(
         Augmentation(), "paper", "section 4.2; of 32x32 images in the CIFAR family"
     )
+    image_size: Count | None = field(
+        None,
+        "paper",
+        "pixels; to what side the 32x32 images of the CIFAR family are averaged down; null leaves "
+        "them as they are, section 4.2",
+        ge=8,
+        lt=32,
+    )
     photographs: Photographs | None = field(
         None, "paper", "section 3.4: sizes, crops and colours in the ImageNet family"
     )
@@ -158,6 +166,8 @@ class Recipe(FrozenModel):
             raise ValueError(
                 "augmentation: is for 32x32 images; photographs have `photographs` instead"
             )
+        if self.image_size:
+            raise ValueError("image_size: is for 32x32 images; photographs have `photographs.crop`")
         if self.validation_images:
             raise ValueError("validation_images: only with 32x32 images can some be held out")
         return self

@@ -30,7 +30,7 @@ from resnet_repro.report.tables import read_costs
 from resnet_repro.spec import CostTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
-__all__ = ["write_report"]
+__all__ = ["report_and_verdicts", "write_report"]
 
 # The order in which one reads them.
 ARGUMENT = (
@@ -47,6 +47,13 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     Raises:
         StoreError: the folder itself, or the CSV of a cost table, cannot be read.
     """
+    return report_and_verdicts(store, experiments)[0]
+
+
+def report_and_verdicts(
+    store: Store, experiments: Sequence[Experiment]
+) -> tuple[str, list[Verdict]]:
+    """The report, and one verdict per claim as it gives them; raises as `write_report`."""
     experiments = sorted(experiments, key=_reading_order)
     runs = [_checked(run) for run in store.all_runs()]
     counted = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
@@ -86,7 +93,7 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
         evaluations_section(store.external_evaluations(), store.ensembles()),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-    return _without_paths(printable_lines(text), store)
+    return _without_paths(printable_lines(text), store), main
 
 
 def _headline(told: Mapping[str, Sequence[str]]) -> str | None:

@@ -31,7 +31,7 @@ PAPER_RECIPES: dict[Family, Recipe] = {
     "cifar": preset_recipe("paper", "resnet-20", "cifar10"),
     "imagenet": preset_recipe("paper", "resnet-50", "imagenet"),
 }
-PAPER_CROP = Photographs().crop
+PAPER_SIZES: dict[Family, int] = {"cifar": 32, "imagenet": Photographs().crop}  # pixels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Group:
     base: Preset  # the preset that the recipe is closest to
     changes: tuple[str, ...]  # what differs from it: "batch_size=64"
     iterations: int
-    crop: int | None  # pixels; None where the images have one size
+    crop: int | None  # pixels, of what the network sees; None for 32x32 images as they are
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
@@ -68,7 +68,7 @@ class Group:
     @property
     def reduced(self) -> bool:
         """Whether less was spent than the paper did, or other or smaller images were used."""
-        smaller = self.crop is not None and self.crop < PAPER_CROP
+        smaller = self.crop is not None and self.crop < PAPER_SIZES[self.family]
         fewer = self.iterations < PAPER_RECIPES[self.family].iterations
         return fewer or smaller or not self.on_paper_data
 
@@ -82,16 +82,30 @@ class Group:
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
         text = f"{self.base} preset"
-        other_crop = self.crop not in (None, PAPER_CROP)
-        size = f"crops of {self.crop} instead of {PAPER_CROP} pixels" if other_crop else ""
         if self.changes:
-            text += f" changed to {', '.join(self.changes)}" + (size and f", {size}")
+            text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
         elif self.base != "paper":
-            text += f" ({self.iterations:,} of {PAPER_RECIPES[self.family].iterations:,} iterations"
-            text += (size and f", {size}") + ")"
+            length = f"{self.iterations:,} of {PAPER_RECIPES[self.family].iterations:,} iterations"
+            text += f" ({', '.join([length, *self._own_departures])})"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
         return text
+
+    @property
+    def _own_departures(self) -> list[str]:
+        """Smaller inputs and another learning rate, where they are not among the changes."""
+        texts = []
+        size = PAPER_SIZES[self.family]
+        changed = {change.partition("=")[0] for change in self.changes}
+        if self.crop not in (None, size) and "image_size" not in changed:
+            what = "crops" if self.family == "imagenet" else "images"
+            texts.append(f"{what} of {self.crop} instead of {size} pixels")
+        rate, paper = (
+            recipe.learning_rate for recipe in (self._preset_recipe, PAPER_RECIPES[self.family])
+        )
+        if rate != paper and "learning_rate" not in changed:
+            texts.append(f"rate {rate:g} instead of {paper:g}")
+        return texts
 
     @property
     def caption(self) -> str:
@@ -105,9 +119,12 @@ class Group:
     @property
     def preset_changes(self) -> tuple[str, ...]:
         """What the preset, before any changes to it, has otherwise than the paper's: all of it."""
-        paper = PAPER_RECIPES[self.family]
+        return _differences(self._preset_recipe, PAPER_RECIPES[self.family])
+
+    @property
+    def _preset_recipe(self) -> Recipe:
         network = "resnet-20" if self.family == "cifar" else "resnet-50"
-        return _differences(preset_recipe(self.base, network, self.dataset), paper)
+        return preset_recipe(self.base, network, self.dataset)
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -145,7 +162,7 @@ def group_of(stored: StoredRun) -> Group | None:
         base=base,
         changes=changes,
         iterations=run.recipe.iterations,
-        crop=photographs.crop if photographs else None,
+        crop=photographs.crop if photographs else run.recipe.image_size,
         dataset=run.dataset,
         official=summary.provenance.dataset.get("official") is True,
         sha256=_checksum(summary),

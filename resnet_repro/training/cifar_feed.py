@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.data import Dataset
-from resnet_repro.data.augment import augment, per_pixel_mean, subtract_mean
+from resnet_repro.data.augment import augment, per_pixel_mean, shrink, subtract_mean
 from resnet_repro.spec import Run
 from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
 from resnet_repro.training.order import BatchOrder, Draw, split_indices
@@ -33,19 +33,19 @@ class CifarFeed:
         recipe = run.recipe
         self.identity, self.device, self.shard = dataset.identity, device, shard
         self.augmentation = recipe.augmentation
-        images, labels = _tensor(dataset.train_images), _tensor(dataset.train_labels)
+        images, tested = _tensor(dataset.train_images), _tensor(dataset.test_images)
+        if recipe.image_size:
+            images, tested = (shrink(part, recipe.image_size) for part in (images, tested))
+        labels = _tensor(dataset.train_labels)
         kept, held_out = split_indices(len(images), recipe.validation_images)
         self._parts: dict[Part, tuple[Tensor, Tensor]] = {
-            "test": (
-                _tensor(dataset.test_images).to(device),
-                _tensor(dataset.test_labels).to(device),
-            )
+            "test": (tested.to(device), _tensor(dataset.test_labels).to(device))
         }
         if len(held_out):
             self._parts["validation"] = (images[held_out].to(device), labels[held_out].to(device))
             images, labels = images[kept], labels[kept]
         self.parts = tuple(self._parts)
-        self.mean = per_pixel_mean(images).to(device)  # float32 [3, 32, 32]
+        self.mean = per_pixel_mean(images).to(device)  # float32 [3, H, W]
         self.train_images, self.train_labels = images.to(device), labels.to(device)
         self.images, self.classes = len(images), len(dataset.classes)
         self.order = BatchOrder(

@@ -69,7 +69,10 @@ def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:
     bench.add("plain-20", 40.0, 30.0, preset="demo", dataset="synthetic")
     figure = figure_of(bench, "fig1")
     written = texts(figure)
-    assert "REDUCED: demo preset (240 of 64,000 iterations), synthetic images" in written
+    assert (
+        "REDUCED: demo preset (900 of 64,000 iterations, images of 16 instead of 32 pixels, "
+        "rate 0.005 instead of 0.1), synthetic images"
+    ) in written.replace("\n", " ")
     assert "not run: plain-56" in written
     assert "error axis extended" in written
     assert figure.axes[1].get_ylim()[1] > 40

@@ -73,7 +73,8 @@ def test_a_changed_recipe_is_custom(preset) -> None:
     assert preset_label(oftener, "resnet-20", "cifar10") == preset, "measuring is not training"
     slower = recipe.model_copy(update={"momentum": 0.8})
     assert preset_label(slower, "resnet-20", "cifar10") == "custom"
-    assert preset_label(recipe, "resnet-110", "cifar10") == "custom", "it lacks the warm-up"
+    if preset != "demo":  # whose rate is below the warm-up's
+        assert preset_label(recipe, "resnet-110", "cifar10") == "custom", "it lacks the warm-up"
 
 
 def test_shared_runs_have_one_id() -> None:

@@ -31,10 +31,9 @@ def test_the_papers_schedule(iteration: int, rate: float) -> None:
     [
         ("paper", (32_000, 48_000), 64_000),
         ("short", (3_200, 4_800), 6_400),
-        ("demo", (120, 180), 240),
     ],
 )
-def test_every_preset_drops_the_rate_at_a_half_and_at_three_quarters(
+def test_paper_and_short_drop_the_rate_at_a_half_and_at_three_quarters(
     preset: str, drops: tuple[int, int], end: int
 ) -> None:
     recipe = preset_recipe(preset, "plain-20", "cifar10")  # type: ignore[arg-type]
