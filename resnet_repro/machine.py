@@ -12,7 +12,7 @@ __all__ = ["cpu_features", "cpu_name", "process_rank", "usable_cores"]
 def _cpu_info(*keys: str) -> str:
     """The first of the kernel's lines on the processor with one of these keys; empty if none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     for line in lines:

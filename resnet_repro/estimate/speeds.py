@@ -55,7 +55,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
 def benchmarks(store: Store) -> list[Speed]:
     """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
     try:
-        with store.csv_path(BENCH).open(newline="") as file:
+        with store.csv_path(BENCH).open(newline="", encoding="utf-8") as file:
             return [_benchmark(row) for row in csv.DictReader(file)]
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
@@ -74,7 +74,7 @@ def gpu_name() -> str | None:
     """The first NVIDIA GPU's name as the driver lists it, or None."""
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         try:
-            for line in path.read_text().splitlines():
+            for line in path.read_text(encoding="utf-8").splitlines():
                 if line.startswith("Model:"):
                     return line.partition(":")[2].strip()
         except OSError:

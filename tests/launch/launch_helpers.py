@@ -39,7 +39,8 @@ def write_experiment(
     """A YAML file with a run of ResNet-8 for every seed."""
     path = folder / "tiny.yaml"
     path.write_text(
-        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure)
+        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure),
+        encoding="utf-8",
     )
     return path
 
@@ -96,20 +97,20 @@ def await_that(condition: Callable[[], bool], process: subprocess.Popen[str] | N
 def has_point(folder: RunFolder) -> bool:
     """Whether a run's curve has a point."""
     with contextlib.suppress(OSError):
-        return folder.curve.read_text().count("\n") > 1
+        return folder.curve.read_text(encoding="utf-8").count("\n") > 1
     return False
 
 
 def is_at_work(folder: RunFolder) -> bool:
     """Whether a run has begun and is not over."""
     with contextlib.suppress(OSError, ValueError):
-        return bool(json.loads(folder.summary.read_text())["state"] == "running")
+        return bool(json.loads(folder.summary.read_text(encoding="utf-8"))["state"] == "running")
     return False
 
 
 def owner_of(folder: RunFolder) -> int:
     """The number of the process that is at work on a run."""
-    return int(json.loads(folder.owner.read_text())["pid"])
+    return int(json.loads(folder.owner.read_text(encoding="utf-8"))["pid"])
 
 
 def start(*argv: object, **environment: str) -> subprocess.Popen[str]:
@@ -119,7 +120,7 @@ def start(*argv: object, **environment: str) -> subprocess.Popen[str]:
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 

@@ -71,7 +71,7 @@ def _parents() -> dict[int, int]:
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            number, _, rest = path.read_text().partition(" (")
+            number, _, rest = path.read_text(encoding="utf-8").partition(" (")
             found[int(number)] = int(rest.rpartition(") ")[2].split()[1])
     return found
 
@@ -235,5 +235,7 @@ def test_only_what_changed_is_carried(
         b"second",
         b"first",
     )
-    assert json.loads(here.summary.read_text()) == json.loads(there.summary.read_text())
+    assert json.loads(here.summary.read_text(encoding="utf-8")) == json.loads(
+        there.summary.read_text(encoding="utf-8")
+    )
     assert not (here.path.parent / "outside").exists()

@@ -35,9 +35,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs, script = tmp_path / "bin", tmp_path / "script.sh"
     programs.mkdir()
     (programs / "sbatch").write_text(
-        f'#!/bin/sh\ncp "$1" {script}\necho Submitted batch job 4711\n'
+        f'#!/bin/sh\ncp "$1" {script}\necho Submitted batch job 4711\n', encoding="utf-8"
     )
-    (programs / "srun").write_text("#!/bin/sh\n")
+    (programs / "srun").write_text("#!/bin/sh\n", encoding="utf-8")
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
@@ -54,7 +54,7 @@ def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -
     assert (code, err) == (0, "")
     assert "submitted job 4711: 3 runs" in out
     assert "without --launcher" in out
-    script = slurm.read_text()
+    script = slurm.read_text(encoding="utf-8")
     asked = {
         *("array=0-2%3", "partition=gpu", "gpus-per-node=a100:1", "cpus-per-task=8", "mem=20G"),
         *("time=2190", "signal=USR1@90", "requeue", "export=NONE", "job-name=resnet-repro"),
@@ -137,7 +137,9 @@ def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Pa
     assert code == 0, err
     assert json.loads(out)["runs"] == {first.id: "done", second.id: "done"}
     assert (tmp_path / "results" / "tiny.csv").exists()
-    logs = "".join(path.read_text() for path in (store.root / ".slurm").glob("*_log.err"))
+    logs = "".join(
+        path.read_text(encoding="utf-8") for path in (store.root / ".slurm").glob("*_log.err")
+    )
     assert f"{first.id}: stopped at iteration" in logs
     assert f"{first.id}: continues at" in logs
     alone = train_alone([first, second], tmp_path / "alone")

@@ -121,7 +121,7 @@ def main() -> None:
     torch.set_num_threads(1)
     dataset = small_dataset()
     data.load = lambda *_: dataset  # type: ignore[assignment]
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 def test_the_report_is_what_the_results_give() -> None:
     experiments = [load_experiment(name) for name in shipped_experiments()]
-    assert write_report(Store(RESULTS), experiments) == (RESULTS / "report.md").read_text()
+    assert write_report(Store(RESULTS), experiments) == (RESULTS / "report.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_every_run_is_whole_and_has_its_provenance() -> None:
@@ -39,7 +41,7 @@ def test_every_run_is_whole_and_has_its_provenance() -> None:
 def test_every_number_of_the_csvs_names_a_run_that_is_here() -> None:
     known = {path.name for path in (RESULTS / "runs").iterdir()}
     for path in RESULTS.glob("*.csv"):
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             named = {row["run"] for row in csv.DictReader(file) if "run" in row}
         assert named <= known, path.name
 
@@ -52,7 +54,7 @@ def test_every_csv_is_what_the_results_give(name: str) -> None:
     if (experiment.table and experiment.table.kind == "cost") or not path.exists():
         pytest.skip("counted from the networks themselves, or nothing was measured")
     measured = store.all_runs(), store.external_evaluations(), store.ensembles()
-    assert tidy_csv(experiment, *measured) == path.read_text()
+    assert tidy_csv(experiment, *measured) == path.read_text(encoding="utf-8")
 
 
 def test_every_figure_is_one_that_the_results_give() -> None:
@@ -70,7 +72,7 @@ def test_no_checkpoints_and_under_20_megabytes() -> None:
         ["git", "ls-files", "results"],
         cwd=RESULTS.parent,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     ).stdout.split()
     assert not [name for name in listed if "checkpoint" in name]

@@ -56,7 +56,7 @@ def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
     assert stored(folder, run).evaluations() == []
     folder.write_evaluations([ROW], ORIGIN)
     assert stored(folder, run).evaluations() == [ROW]
-    header = folder.evaluations.read_text().splitlines()[0]
+    header = folder.evaluations.read_text(encoding="utf-8").splitlines()[0]
     assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
     assert folder.evaluations.name == "evaluations.csv"
 
@@ -116,7 +116,7 @@ def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
     folder: RunFolder, run: Run, text: str
 ) -> None:
     folder.write_evaluations([ROW], ORIGIN)
-    folder.origins.write_text(text)
+    folder.origins.write_text(text, encoding="utf-8")
     assert stored(folder, run).problem == "measurements.json is torn or unreadable"
     stored(folder, run).discard_torn_measurements()
     assert stored(folder, run).problem is None
@@ -139,7 +139,9 @@ def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
     folder: RunFolder, run: Run, change: tuple[str, str]
 ) -> None:
     folder.write_evaluations([ROW], ORIGIN)
-    folder.evaluations.write_text(folder.evaluations.read_text().replace(*change, 1))
+    folder.evaluations.write_text(
+        folder.evaluations.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8"
+    )
     found = stored(folder, run)
     with pytest.raises(StoreError, match=r"evaluations\.csv"):
         found.evaluations()
@@ -237,7 +239,9 @@ def test_a_torn_record_is_told_by_name(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_newer_program_or_under_a_wrong_name_is_told(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.write_external_evaluation(external())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8"
+    )
     with pytest.raises(StoreError, match="another version"):
         store.external_evaluations()
     store.write_external_evaluation(external()).rename(path.with_name("resnet-50.json"))
