@@ -6,8 +6,10 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +17,11 @@ import ray
 
 from resnet_repro.errors import ConfigError, plain
 
-__all__ = ["Log", "connected"]
+__all__ = ["Log", "connected", "own_folder"]
 
 ANSWERING = 10.0  # seconds that a cluster gets to answer
 LOCAL_OBJECTS = 100_000_000  # bytes for the object store of a cluster started here
+LONGEST = 24  # characters of a folder in which Ray's sockets have room; their paths may have 103
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ def connected(address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     named = address or os.environ.get("RAY_ADDRESS")
+    folders = contextlib.ExitStack()
     try:
         if named not in (None, "auto", "local"):
             _check_reachable(str(named))
@@ -61,6 +65,7 @@ def connected(address: str | None) -> Iterator[None]:
                 address="local",
                 include_dashboard=False,
                 object_store_memory=LOCAL_OBJECTS,
+                _temp_dir=folders.enter_context(own_folder()),
                 **quiet,
             )
         for number, handler in before.items():
@@ -68,6 +73,18 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        folders.close()
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[str]:
+    """A folder for sockets and logs of a cluster started here; Ray's own may be another user's."""
+    place = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= LONGEST else "/tmp")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_reachable(address: str) -> None:

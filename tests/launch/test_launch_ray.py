@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,9 +49,12 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets need a short path
+    from resnet_repro.launch.ray_connection import own_folder
+
     head = {"num_cpus": 1, "object_store_memory": OBJECTS, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
+    with own_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder, "ray").mkdir()
+        patch.setenv("RAY_TMPDIR", folder)  # where it writes the cluster's address
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # 15 on its own, which others here would starve
         made = Cluster(
@@ -63,7 +64,6 @@ def cluster() -> Iterator[Any]:
         yield made
         ray.shutdown()
         made.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parents() -> dict[int, int]:

@@ -70,7 +70,9 @@ def test_json_tells_the_job_and_a_finished_run_is_not_submitted(
     command: Any, tmp_path: Path, slurm: Path
 ) -> None:
     experiment = write_experiment(tmp_path, 4, 4, 2)
-    assert command("run", experiment, "--seeds", "1", "--device", "cpu", "--data-dir", ".")[0] == 0
+    assert (
+        command("run", experiment, "--seeds", "1", "--device", "cpu", "--data-dir", "data")[0] == 0
+    )
     done, other = (run.id for run in runs_of(experiment))
     code, out, _ = command("run", experiment, "--launcher", "slurm", "--json")
     assert code == 0
@@ -113,8 +115,10 @@ def test_other_times_are_refused(written: str) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, 150, 150, 2)
+def test_a_warned_task_saves_is_requeued_and_finishes(
+    command: Any, tmp_path: Path, hold: Path
+) -> None:
+    experiment = write_experiment(tmp_path, 24, 24, 2)
     first, second = runs_of(experiment)
     store = Store(tmp_path / "results")
     warned: list[int] = []
@@ -125,13 +129,15 @@ def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Pa
         await_that(lambda: folder.checkpoint.exists() and is_at_work(folder))
         warned.append(owner_of(folder))
         os.kill(warned[0], signal.SIGUSR1)
+        await_that(lambda: store.get(first).state == "stopped")
+        hold.unlink()
 
     warner = threading.Thread(target=warn, daemon=True)
     warner.start()
     code, out, err = command(
         "run", experiment, "--results", "results", "--data-dir", "data", "--device", "cpu",
         "--launcher", "slurm-local", "--wait", "--cpus-per-run", 1, "--json",
-        "--checkpoint-every", "0.1s",
+        "--checkpoint-every", "0.01s",
     )  # fmt: skip
     warner.join(timeout=60)
     assert code == 0, err
