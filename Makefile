@@ -22,7 +22,7 @@ demo: $(STAMP)
 	@echo "The report with its figures: demo-results/report.md"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -96,7 +96,7 @@ def _cut_power(node: Any) -> None:
 def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path) -> None:
     from resnet_repro.launch.ray_cluster import RayLauncher
 
-    runs = runs_of(write_experiment(tmp_path, 60, 60, 8))
+    runs = runs_of(write_experiment(tmp_path, 100, 100, 5))
     store, progress = Store(tmp_path / "results"), Silent()
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
     interrupted: list[Run] = []

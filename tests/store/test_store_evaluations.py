@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from git_checkout import git
 from made_up_origin import ORIGIN
 
 from resnet_repro.errors import StoreError
@@ -162,11 +162,7 @@ def test_starting_over_removes_evaluations_and_scores(folder: RunFolder, run: Ru
 def test_scores_are_not_committed(folder: RunFolder, run: Run) -> None:
     repository = Path(__file__).parents[2]
     path = f"results/runs/{run.id}/{folder.scores('multi-scale').name}"
-    command = ["git", "check-ignore", path]
-    answer = subprocess.run(command, cwd=repository, capture_output=True, check=False)
-    if answer.returncode == 128:
-        pytest.skip("not a git checkout")
-    assert answer.returncode == 0
+    assert git(repository, "check-ignore", path).returncode == 0
 
 
 def ensemble(**changes: Any) -> EnsembleResult:
