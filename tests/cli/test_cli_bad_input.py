@@ -102,7 +102,9 @@ def test_verbose_shows_the_traceback(command) -> None:
 
 def test_unwritable_results_folder(command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    answer = command("run", "table1", "--results", "file/results")
+    text = "name: cost\ntitle: One network\ntable: {kind: cost, networks: [plain-20]}\n"
+    (tmp_path / "cost.yaml").write_text(text, encoding="utf-8")
+    answer = command("run", "cost.yaml", "--results", "file/results")
     assert answer.code == 1
     assert "cannot write" in answer.err
     assert len(answer.err.splitlines()) == 1

@@ -184,8 +184,10 @@ def test_environment_variables_and_their_precedence(
     command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RESNET_REPRO_RESULTS", "from-environment")
-    assert command("run", "table1").out == "wrote from-environment/table1.csv\n"
-    assert command("run", "table1", "--results", "by-flag").out == "wrote by-flag/table1.csv\n"
+    text = "name: cost\ntitle: One network\ntable: {kind: cost, networks: [plain-20]}\n"
+    (tmp_path / "cost.yaml").write_text(text, encoding="utf-8")
+    assert command("run", "cost.yaml").out == "wrote from-environment/cost.csv\n"
+    assert command("run", "cost.yaml", "--results", "by-flag").out == "wrote by-flag/cost.csv\n"
 
 
 def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path: Path) -> None:
