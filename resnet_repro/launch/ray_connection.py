@@ -22,6 +22,7 @@ __all__ = ["Log", "connected", "own_folder"]
 ANSWERING = 10.0  # seconds that a cluster gets to answer
 LOCAL_OBJECTS = 100_000_000  # bytes for the object store of a cluster started here
 LONGEST = 24  # characters of a folder in which Ray's sockets have room; their paths may have 103
+SHORT = "/tmp"  # noqa: S108 - where the system's temporary folder has a longer name
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def connected(address: str | None) -> Iterator[None]:
 def own_folder() -> Iterator[str]:
     """A folder for sockets and logs of a cluster started here; Ray's own may be another user's."""
     place = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= LONGEST else "/tmp")
+    folder = tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= LONGEST else SHORT)
     try:
         yield folder
     finally:
