@@ -20,10 +20,12 @@ OTHERS = (
     *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "MPLBACKEND", "MATPLOTLIBRC"),
 )
 
-# What the user's shell, or the cluster's job that the tests run in, says to the tool itself.
-for name in list(os.environ):
-    if (name.startswith(OURS) and "_TEST" not in name) or name in OTHERS:
-        del os.environ[name]
+# What the user's shell, or the cluster's job that the tests run in, says to the tool itself. The
+# processes of pytest-xdist have their surroundings from the one that started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for name in list(os.environ):
+        if (name.startswith(OURS) and "_TEST" not in name) or name in OTHERS:
+            del os.environ[name]
 # Before torch is loaded: tiny tensors, and threads that wait for each other on busy cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
