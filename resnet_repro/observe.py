@@ -86,7 +86,9 @@ def _measure(subject: Subject, iteration: int, measured: str) -> list[GradientRo
     recipe = subject.run.recipe
     batch = subject.feed.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
     layers = measure_gradients(subject.network, *batch, subject.backend.autocast)
-    return [GradientRow(iteration, *layer, measured) for layer in layers]
+    return [
+        GradientRow(iteration=iteration, measured=measured, **layer._asdict()) for layer in layers
+    ]
 
 
 def check_tensorboard() -> None:

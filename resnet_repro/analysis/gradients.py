@@ -2,7 +2,7 @@
 
 The paper reports that thanks to BN nothing vanishes in its plain networks, in either direction.
 What it takes to see that for oneself: how much each 3x3 layer's output varies, and how large the
-gradient is that its weights receive.
+gradient is that comes back to this output (the back-propagated signal) and to the layer's weights.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class LayerGradient(NamedTuple):
     forward_std: float  # of the response after BN, before ReLU or addition
     gradient_norm: float  # L2 norm of the loss's gradient in the convolution's weights
     weight_norm: float  # L2 norm of these weights
+    signal_norm: float  # L2 norm of the loss's gradient in the response, over the whole batch
 
 
 def measure_gradients(
@@ -52,10 +53,18 @@ def measure_gradients(
     twin.zero_grad(set_to_none=True)
     layers = response_layers(twin)
     stds: dict[str, Tensor] = {}
+    signals: dict[str, Tensor] = {}
+
+    def keep_signal(name: str) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            signals[name] = torch.linalg.vector_norm(gradient.detach().float())
+
+        return hook
 
     def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             stds[name] = output.detach().float().std(correction=0)
+            output.register_hook(keep_signal(name))
 
         return hook
 
@@ -82,6 +91,7 @@ def measure_gradients(
                 stds[name].item(),
                 torch.linalg.vector_norm(gradient.float()).item(),
                 torch.linalg.vector_norm(weight.float()).item(),
+                signals[name].item(),
             )
         )
     return rows

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 
 from resnet_repro.data import Dataset, PhotoDataset
@@ -57,6 +57,20 @@ class _PilImages(TorchDataset[tuple[Tensor, int]]):
         return self.transform(image), int(self.labels[index])
 
 
+class _Photographs(TorchDataset[tuple[Tensor, int]]):
+    """Photographs in files through the usual transforms, as torchvision's ImageFolder does."""
+
+    def __init__(self, photos: FilePhotos, transform: v2.Compose) -> None:
+        self.paths = [str(photos.root / name) for name in photos.names]
+        self.labels, self.transform = photos.labels, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(default_loader(self.paths[index])), int(self.labels[index])
+
+
 class _SlicedShortcut(nn.Module):
     """Option A as such scripts write it: a strided slice, padded."""
 
@@ -74,7 +88,9 @@ def endless(loader: DataLoader[Any]) -> Generator[Any]:
         yield from loader
 
 
-def textbook_photographs(photos: FilePhotos, sizes: Photographs) -> ImageFolder:
+def textbook_photographs(
+    photos: FilePhotos, sizes: Photographs
+) -> TorchDataset[tuple[Tensor, int]]:
     """Training photographs in files through the usual transforms: float32 [3, crop, crop]."""
     low, high = sizes.shorter_side
     transform = v2.Compose(
@@ -87,10 +103,10 @@ def textbook_photographs(photos: FilePhotos, sizes: Photographs) -> ImageFolder:
             v2.Normalize(MEAN, DEVIATION),
         ]
     )
-    return ImageFolder(str(photos.root / "train"), transform)
+    return _Photographs(photos, transform)
 
 
-def _photographs(run: Run, dataset: Dataset | PhotoDataset) -> ImageFolder:
+def _photographs(run: Run, dataset: Dataset | PhotoDataset) -> TorchDataset[tuple[Tensor, int]]:
     assert run.recipe.photographs is not None
     if not (isinstance(dataset, PhotoDataset) and isinstance(dataset.train, FilePhotos)):
         raise ConfigError(
@@ -123,7 +139,7 @@ class TextbookLoop:
             momentum=run.recipe.momentum,
             weight_decay=run.recipe.weight_decay,
         )
-        images: _PilImages | ImageFolder
+        images: TorchDataset[tuple[Tensor, int]]
         if run.recipe.photographs is None and isinstance(dataset, Dataset):
             images = _PilImages(dataset)
         else:

@@ -59,8 +59,9 @@ def data_prepare(
             "--from",
             help="A copy. CIFAR-10: the python or the binary version, a folder of images "
             "(train/<class>/*, test/<class>/*), or an archive of one. Photographs: a folder "
-            "(train/<class>/*, val/<class>/*), Imagenette's archive, or the folder with ImageNet's "
-            "three tar files.",
+            "(train/<class>/*, val/<class>/*; val alone, to test on), Imagenette's archive, "
+            "ImageNet's three tar files in a folder, or what Kaggle's or Hugging Face's archives "
+            "of it were unpacked to.",
         ),
     ] = None,
     download: Annotated[

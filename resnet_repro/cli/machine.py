@@ -72,6 +72,8 @@ def bench(
     chosen: Any = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in str(networks).split(",")]
     images = load(str(dataset), data_dir)  # prepared once, before processes of their own open it
+    if isinstance(images, PhotoDataset):
+        images.need_training("what is measured is training")
     store = open_store(results)
 
     def tell(text: str) -> None:

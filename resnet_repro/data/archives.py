@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from resnet_repro.errors import DataError, plain
 
-__all__ = ["is_archive", "unpack"]
+__all__ = ["SUFFIXES", "is_archive", "unpack"]
 
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
 MAX_BYTES = 2**30  # unpacked, unless the caller knows better; CIFAR-10 is 184 MB
 

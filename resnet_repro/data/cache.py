@@ -146,16 +146,20 @@ def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
     """Rename `staging` to `folder`, moving an earlier cache out of the way if need be."""
+    retired = folder.with_name(f"{staging.name}-old")
     for _ in range(100):  # another process may win the race for the name, but not for ever
         try:
             staging.rename(folder)
         except OSError as error:
             if error.errno not in _OCCUPIED:
+                if retired.is_dir() and not folder.exists():
+                    retired.rename(folder)  # it is better than none
                 raise
         else:
             _sync_folder(folder.parent)
+            shutil.rmtree(retired, ignore_errors=True)
             return
-        retired = folder.with_name(f"{staging.name}-old")
+        shutil.rmtree(retired, ignore_errors=True)  # another one took the name meanwhile
         try:
             if not {path.name for path in folder.iterdir()} <= _FILES:
                 raise _in_the_way(name, folder)
@@ -166,7 +170,6 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
             continue
         except NotADirectoryError:
             raise _in_the_way(name, folder) from None
-        shutil.rmtree(retired, ignore_errors=True)
     raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")
 
 

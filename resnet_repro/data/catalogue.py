@@ -20,8 +20,8 @@ from resnet_repro.data.photo_catalogue import (
     verify_photographs,
 )
 from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.data.status import DatasetStatus
-from resnet_repro.errors import ConfigError, DataError, plain
+from resnet_repro.data.status import DatasetStatus, cannot_prepare
+from resnet_repro.errors import ConfigError, DataError
 from resnet_repro.names import parse_dataset
 
 __all__ = ["DATASETS", "DatasetStatus", "describe", "load", "prepare", "verify"]
@@ -199,8 +199,8 @@ def _prepare_cifar10(
         progress(f"writing {data_dir / 'cifar10'}")
         return write_cache("cifar10", data_dir, found, replace=replace)
     except OSError as error:
-        reason = plain(str(error), 300)
-        raise DataError(f"cannot prepare cifar10 in {data_dir}: {reason}") from error
+        copy = source if replace else data_dir  # in which `load` found it
+        raise cannot_prepare("cifar10", data_dir, copy, error) from error
 
 
 def _verified(name: str, folder: Path) -> Dataset | None:

@@ -13,6 +13,7 @@ from resnet_repro.data.binary_version import ARCHIVE_MD5, read_binary_version
 from resnet_repro.data.dataset import Source, SourceFile
 from resnet_repro.data.downloads import digest, fetch
 from resnet_repro.data.image_folder import read_image_folder
+from resnet_repro.data.layout import of_system
 from resnet_repro.data.python_version import read_python_version
 from resnet_repro.errors import DataError
 
@@ -97,7 +98,7 @@ def _read_archive(archive: Path, scratch: Path, progress: Callable[[str], None])
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as name:
         folder = Path(name)
         unpack(archive, folder)
-        inside = [path for path in folder.iterdir() if path.is_dir()]
+        inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]
         found = _find_copy(folder)
         if found is None and len(inside) == 1:  # all in one folder, as archives often are
             found = _find_copy(inside[0])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnet_repro.data.batches import CLASSES
 from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
+from resnet_repro.data.layout import in_order, of_system
 from resnet_repro.errors import DataError
 
 __all__ = ["read_image_folder"]
@@ -26,10 +27,10 @@ def read_image_folder(folder: Path) -> Source:
     """Read PNG or JPEG files of 32x32 pixels, ordered by class, then by file name.
 
     Classes with the ten names or numbers of CIFAR-10 get its labels, ten others get theirs in
-    alphabetical order. Any number of images per class will do. Grey and palette images become
-    RGB; an alpha channel is dropped, not composed; of colours with 16 bits the upper 8 count.
-    Such contents have no official order or checksum, so they are always unofficial. Raises
-    DataError, naming the file, when one is not such an image.
+    alphabetical order, or that of their numbers. Any number of images per class will do. Grey and
+    palette images become RGB; an alpha channel is dropped, not composed; of colours with 16 bits
+    the upper 8 count. Such contents have no official order or checksum, so they are always
+    unofficial. Raises DataError, naming the file, when one is not such an image.
     """
     classes = _class_folders(folder / "train")
     if _class_folders(folder / "test").keys() != classes.keys():
@@ -71,7 +72,9 @@ def _class_folders(part: Path) -> dict[str, str]:
     """Class names in label order, each with the name of its folder in `part`."""
     if not part.is_dir():
         raise DataError(f"{part} is missing: images belong in train/<class>/ and test/<class>/")
-    names = sorted(path.name for path in part.iterdir() if path.is_dir() and path.name[0] != ".")
+    names = in_order(
+        path.name for path in part.iterdir() if path.is_dir() and not of_system(path.name)
+    )
     if len(names) != len(CLASSES):
         raise DataError(f"{part} has {len(names)} class folders; ten are needed")
     if set(names) == set(map(str, range(10))):
@@ -83,7 +86,7 @@ def _class_folders(part: Path) -> dict[str, str]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in folder.iterdir() if not of_system(path.name))
     for path in paths:
         if path.suffix.lower() not in _SUFFIXES or not path.is_file():
             raise DataError(f"{path} is neither a PNG nor a JPEG file")

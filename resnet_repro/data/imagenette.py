@@ -6,15 +6,17 @@ All three have the shorter side that their name says, `imagenette2` the original
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from resnet_repro.data.archives import is_archive, unpack
 from resnet_repro.data.downloads import digest, fetch
+from resnet_repro.data.layout import has_parts
 from resnet_repro.errors import ConfigError, DataError, plain
 
-__all__ = ["FOLDERS", "SIZES", "Size", "download", "find_archive", "find_folder", "place_archive"]
+__all__ = ["FOLDERS", "SIZES", "Size", "download", "find_archive", "find_folder", "unpacked"]
 
 Size = Literal["160", "320", "full"]
 SIZES: tuple[Size, ...] = ("160", "320", "full")
@@ -33,8 +35,8 @@ class _Archive(NamedTuple):
 
 def find_folder(folder: Path) -> Path | None:
     """Where in `folder` an Imagenette lies, the one with the largest photographs if several do."""
-    candidates = (folder / name for name in FOLDERS)
-    return next((path for path in candidates if (path / "train").is_dir()), None)
+    found = [path for path in (folder / name for name in FOLDERS) if has_parts(path)]
+    return next((path for path in found if (path / "train").is_dir()), found[0] if found else None)
 
 
 def find_archive(folder: Path) -> Path | None:
@@ -44,42 +46,38 @@ def find_archive(folder: Path) -> Path | None:
 
 
 def download(data_dir: Path, size: Size, progress: Callable[[str], None]) -> Path:
-    """Download the official archive of a size into `data_dir` and unpack it there.
+    """Download the official archive of a size into `data_dir`, and return where it is.
 
-    Returns the unpacked folder. Raises DataError when the network fails, what arrives is not the
-    official archive, or something is in the way.
+    Raises DataError when the network fails or what arrives is not the official archive.
     """
     archive = _archives()[size]
     path = data_dir / archive.name
     otherwise = "bring a copy with `resnet-repro data prepare imagenette --from PATH` instead"
-    data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
         fetch(archive.url, archive.md5, path, Path(scratch), progress, otherwise)
-    return place_archive(path, data_dir, progress)[0]
+    return path
 
 
-def place_archive(
+@contextmanager
+def unpacked(
     archive: Path, data_dir: Path, progress: Callable[[str], None]
-) -> tuple[Path, bool]:
-    """Unpack an archive of Imagenette into `data_dir`: (folder, whether it is an official one).
+) -> Iterator[tuple[Path, bool]]:
+    """Unpack an archive of Imagenette: (its folder, whether the archive is an official one).
 
-    Raises DataError when it is no such archive or the folder is there already.
+    The folder is in `data_dir`, under a name of its own, and removed in the end unless it has been
+    moved away. Raises DataError when it is no such archive.
     """
     if not is_archive(archive):
         raise DataError(f"{archive} is not a tar file")
-    official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
-    progress(f"unpacking {archive}")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
         scratch = Path(name)
+        official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
+        progress(f"unpacking {archive}")
         unpack(archive, scratch, MAX_BYTES)
         found = find_folder(scratch)
         if found is None:
             raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {archive}")
-        target = data_dir / found.name
-        if target.exists() or target.is_symlink():
-            raise DataError(f"{target} is in the way: move it elsewhere, or prepare without --from")
-        found.rename(target)
-    return target, official
+        yield found, official
 
 
 def _archives() -> dict[str, _Archive]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_repro.data import imagenet, imagenette, tasks
 from resnet_repro.data.holding import chunks
 from resnet_repro.data.imagenette import Size
+from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photo_index import PhotoIndex, make_index, read_index, write_index
 from resnet_repro.data.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.status import DatasetStatus
+from resnet_repro.data.status import DatasetStatus, cannot_prepare
 from resnet_repro.data.workers import Workers, pool_size
-from resnet_repro.errors import ConfigError, DataError, plain
+from resnet_repro.errors import ConfigError, DataError
 from resnet_repro.names import parse_dataset
 
 __all__ = [
@@ -60,29 +65,32 @@ def prepare_photographs(
     """Put a data set of photographs into `data_dir` and look through it.
 
     A folder that is brought is linked to, archives are unpacked. Photographs that are not too many
-    are all decoded once, so that a broken one is named now. Raises ConfigError when the options
-    make no sense, DataError when there is no usable copy.
+    are all decoded once, so that a broken one is named now; what was there before stays if there
+    is one. Raises ConfigError when the options make no sense, DataError when there is no usable
+    copy.
     """
+    if download and name != "imagenette":
+        raise ConfigError(
+            f"{name} cannot be downloaded: bring it with"
+            f" `resnet-repro data prepare {name} --from PATH`"
+        )
     try:
-        if download:
-            if name != "imagenette":
-                raise ConfigError(
-                    f"{name} cannot be downloaded: bring it with"
-                    f" `resnet-repro data prepare {name} --from PATH`"
+        with ExitStack() as scratch:
+            if source is None:
+                root, source = _found(name, data_dir, size if download else None, folders, progress)
+                copy = _Copy(root, False, lambda: root)
+            if source is not None:
+                copy = _bring(name, source, data_dir, progress, scratch)
+            index = _look_through(name, copy.root, data_dir, progress, official=copy.official)
+            if index.hashes_contents:
+                _check_images(index, progress)
+            else:
+                progress(
+                    f"`resnet-repro data verify {name}` decodes every image, to find broken ones"
                 )
-            root, official = _download_imagenette(data_dir, size, progress)
-        elif source is not None:
-            root, official = _bring(name, source, data_dir, progress)
-        else:
-            root, official = _present(name, data_dir, folders, progress)
+            index = replace(index, root=copy.place())  # only what is good replaces what was there
     except OSError as error:
-        reason = plain(str(error), 300)
-        raise DataError(f"cannot prepare {name} in {data_dir}: {reason}") from error
-    index = _look_through(name, root, data_dir, progress, official=official)
-    if index.hashes_contents:
-        _check_images(index, progress)
-    else:
-        progress(f"`resnet-repro data verify {name}` decodes every image, to find broken ones")
+        raise cannot_prepare(name, data_dir, None if download else source, error) from error
     write_index(index, data_dir)
     return index.dataset()
 
@@ -135,10 +143,7 @@ def found_folders(data_dir: Path) -> list[str]:
         return sorted(
             path.name
             for path in data_dir.iterdir()
-            if path.name not in _NOT_FOLDERS
-            and _is_name(path.name)
-            and (path / "train").is_dir()
-            and (path / "val").is_dir()
+            if path.name not in _NOT_FOLDERS and _is_name(path.name) and (path / "val").is_dir()
         )
     except OSError:
         return []
@@ -160,7 +165,6 @@ def _look_through(
         name,
         root,
         _source(name, root),
-        imagenet.ground_truth if name == "imagenet" else None,
         official=official,
         before=read_index(name, root, data_dir, outdated=True),
         progress=progress,
@@ -205,51 +209,58 @@ def _source(name: str, root: Path) -> str:
     return actual if name == "imagenette" and actual in imagenette.FOLDERS[1:] else "folder"
 
 
-def _download_imagenette(data_dir: Path, size: Size, progress: Progress) -> tuple[Path, bool]:
-    folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
-    if (folder / "train").is_dir():
-        kept = read_index("imagenette", folder, data_dir)
+class _Copy(NamedTuple):
+    """A copy that is to be looked through before it counts."""
+
+    root: Path  # with train and val
+    official: bool  # from archives whose checksums are the official ones
+    place: Callable[[], Path]  # puts it where it belongs in the data folder: its root there
+
+
+def _found(
+    name: str, data_dir: Path, download: Size | None, folders: Folders, progress: Progress
+) -> tuple[Path, Path | None]:
+    """(The folder in `data_dir`, what is to be unpacked to make it if it is not there yet)."""
+    if download is None:
+        packed = None if _find(name, data_dir, folders) else _packed(name, data_dir)
+        return (data_dir, packed) if packed else (_root(name, data_dir, folders), None)
+    folder = data_dir / f"imagenette2{'' if download == 'full' else f'-{download}'}"
+    if has_parts(folder):
         progress(f"{folder} is there already")
-        return folder, bool(kept and kept.identity.official)
-    return imagenette.download(data_dir, size, progress), True
+        return folder, None
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return folder, imagenette.download(data_dir, download, progress)
 
 
-def _bring(name: str, source: Path, data_dir: Path, progress: Progress) -> tuple[Path, bool]:
-    """Make a copy at `source` the one in `data_dir`: (its folder there, whether it is official)."""
+def _bring(
+    name: str, source: Path, data_dir: Path, progress: Progress, scratch: ExitStack
+) -> _Copy:
+    """The copy at `source`: archives are unpacked until `scratch` ends, folders stay there."""
     if not source.exists():
         raise DataError(f"{source} does not exist")
     data_dir.mkdir(parents=True, exist_ok=True)
-    if name == "imagenette" and source.is_file():
-        return imagenette.place_archive(source, data_dir, progress)
-    if name == "imagenet" and imagenet.find_tars(source):
-        target = data_dir / "imagenet"
+    target = data_dir / name.removeprefix(FOLDER)
+    root = source
+    if name == "imagenette" and source.is_dir() and not has_parts(source):
+        root = imagenette.find_folder(source) or imagenette.find_archive(source) or source
+    if name == "imagenette" and root.is_file():
+        unpacked = imagenette.unpacked(root, data_dir, progress)
+        root, official = scratch.enter_context(unpacked)
+        target = data_dir / root.name
         _refuse_occupied(target)
-        imagenet.unpack_tars(source, target, progress)
-        return target, True
+        return _Copy(root, official, lambda: _move(root, target))
+    if name == "imagenet" and imagenet.find_tars(source):
+        if target.resolve() != source.resolve() or has_parts(target):
+            _refuse_occupied(target)
+        root = scratch.enter_context(imagenet.unpacked(source, data_dir, progress))
+        return _Copy(root, True, lambda: _move(root, target))
     if not source.is_dir():
         raise DataError(f"{source} is not a folder")
-    root = source
     if name == "imagenet":
         root = imagenet.find_folder(source) or source
-    elif name == "imagenette" and not (source / "train").is_dir():
-        root = imagenette.find_folder(source) or source
-    short = name.removeprefix(FOLDER)
-    if name == "imagenet":
-        # Kaggle's ground truth lies above the folder with train and val: link to all of it.
-        _link(data_dir / short, source)
-        return imagenet.find_folder(data_dir / short) or data_dir / short, False
-    _link(data_dir / short, root)
-    return data_dir / short, False
-
-
-def _present(name: str, data_dir: Path, folders: Folders, progress: Progress) -> tuple[Path, bool]:
-    """What is in `data_dir` already, unpacked if need be: (its folder, whether just official)."""
-    if _find(name, data_dir, folders) is None and (packed := _packed(name, data_dir)):
-        if name == "imagenette":
-            return imagenette.place_archive(packed, data_dir, progress)
-        imagenet.unpack_tars(packed, data_dir / "imagenet", progress)
-        return data_dir / "imagenet", True
-    return _root(name, data_dir, folders), False
+    if not target.is_symlink() and target.resolve() != root.resolve():
+        _refuse_occupied(target)
+    return _Copy(root, False, lambda: _link(target, root))
 
 
 def _packed(name: str, data_dir: Path) -> Path | None:
@@ -260,21 +271,30 @@ def _packed(name: str, data_dir: Path) -> Path | None:
     return next((place for place in places if imagenet.find_tars(place)), None)
 
 
-def _link(link: Path, folder: Path) -> None:
-    """Make `link` lead to `folder`; an earlier link makes way, anything else stays."""
-    if link.exists() and link.resolve() == folder.resolve():
-        return
-    if link.is_symlink():
-        link.unlink()
-    _refuse_occupied(link)
-    link.symlink_to(folder.resolve(), target_is_directory=True)
+def _link(link: Path, folder: Path) -> Path:
+    """Make `link` lead to `folder`; an earlier link makes way."""
+    if not (link.exists() and link.resolve() == folder.resolve()):
+        if link.is_dir() and not link.is_symlink():
+            link.rmdir()  # it is empty
+        new = link.with_name(f".{link.name}-{secrets.token_hex(6)}")
+        new.symlink_to(folder.resolve(), target_is_directory=True)
+        new.replace(link)
+    return link
+
+
+def _move(folder: Path, target: Path) -> Path:
+    """Move what was unpacked to `target`, which may be a folder already."""
+    if target.is_dir():
+        for part in sorted(folder.iterdir()):
+            part.rename(target / part.name)
+    else:
+        folder.rename(target)
+    return target
 
 
 def _refuse_occupied(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise DataError(f"{path} is in the way: move it elsewhere, or prepare without --from")
-    if path.is_dir():
-        path.rmdir()
 
 
 def _check_images(index: PhotoIndex, progress: Progress) -> None:

@@ -6,6 +6,7 @@ come, go or are renamed. A file that is overwritten in place does not show; `dat
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from resnet_repro.data import tasks
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.holding import chunks
-from resnet_repro.data.photo_folder import GroundTruth, Part, Scan, scan_folder
+from resnet_repro.data.layout import in_order, of_system, order_in_words
+from resnet_repro.data.photo_folder import Part, Scan, scan_folder
 from resnet_repro.data.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.workers import Workers, pool_size
 
@@ -73,7 +75,6 @@ def make_index(
     name: str,
     root: Path,
     source: str,
-    ground_truth: GroundTruth | None = None,
     *,
     official: bool = False,
     before: PhotoIndex | None = None,
@@ -90,7 +91,7 @@ def make_index(
         DataError: the folder is not one of photographs, or a file cannot be read.
     """
     progress(f"looking through {root}, once")
-    scan = scan_folder(root, ground_truth)
+    scan = scan_folder(root)
     identity = Identity(name, official, _sha256(root, scan), source, "")
     index = PhotoIndex(root, identity, scan)
     if before and before.identity.sha256 == identity.sha256 and not official:
@@ -104,7 +105,8 @@ def read_index(
 ) -> PhotoIndex | None:
     """The index of `root` that `data_dir` keeps; None when there is none.
 
-    One of a folder that has changed since is left out too, unless `outdated` asks for it.
+    One of a folder that has changed since, or that would be read otherwise today, is left out too,
+    unless `outdated` asks for it.
     """
     path = _index_path(name, root, data_dir)
     try:
@@ -120,9 +122,7 @@ def read_index(
                 header["stamps"],
             )
             identity = Identity.from_dict(header["identity"])
-        if not outdated and any(
-            (root / folder).stat().st_mtime_ns != changed for folder, changed in scan.stamps.items()
-        ):
+        if not outdated and not _still_true(root, scan):
             return None
     except Exception:  # missing, damaged or written by another version: made again
         return None
@@ -155,9 +155,20 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        _log.debug("the index of %s is not kept: %s", index.root, error)
-        if path.parent.is_dir():
+        _log.info("looked through again each time, since it cannot be kept: %s", error)
+        with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _still_true(root: Path, scan: Scan) -> bool:
+    """Whether the folders looked through have not changed, and are read today as they were then."""
+    return (
+        list(scan.classes) == in_order(scan.classes)
+        and not any(of_system(name) for folder in scan.stamps for name in folder.split("/"))
+        and all(
+            (root / folder).stat().st_mtime_ns == changed for folder, changed in scan.stamps.items()
+        )
+    )
 
 
 def _index_path(name: str, root: Path, data_dir: Path) -> Path:
@@ -167,7 +178,7 @@ def _index_path(name: str, root: Path, data_dir: Path) -> Path:
 
 def _unpack(values: Any, name: str) -> Part:
     text = values[f"{name}_names"].tobytes().decode("utf-8", "surrogateescape")
-    part = Part(text.split("\0"), values[f"{name}_labels"], values[f"{name}_sizes"])
+    part = Part(text.split("\0") if text else [], values[f"{name}_labels"], values[f"{name}_sizes"])
     if not len(part.names) == len(part.labels) == len(part.sizes):
         raise ValueError("not one label and size for each name")
     return part
@@ -200,6 +211,8 @@ def _unofficial(index: PhotoIndex) -> str:
         f" of {len(scan.classes):,} classes from single files, which cannot be checked against"
         " anything official"
     )
+    if not scan.train.names:
+        note += "; with none to train on, enough to test somebody else's weights"
     if not index.hashes_contents:
         note += "; told apart from other copies by file names and sizes, not contents"
     expected = _OFFICIAL.get(name)
@@ -208,6 +221,9 @@ def _unofficial(index: PhotoIndex) -> str:
     missing = len(scan.classes) - len(np.unique(scan.val.labels))
     if missing:
         note += f"; {missing:,} classes have no validation images"
+    order = order_in_words(scan.classes)
+    if order not in ("names", "numbers"):
+        note += f"; the classes are in the order of their folders' {order}"
     if scan.left_out:
         note += f"; {scan.left_out:,} files that are not images were left out"
     return note

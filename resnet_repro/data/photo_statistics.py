@@ -87,10 +87,11 @@ def statistics(
     computes while the others wait.
 
     Raises:
-        DataError: a photograph cannot be decoded.
+        DataError: there is no training set, or a photograph cannot be decoded.
         ReproError: a worker died.
         Stopped: `should_stop` said so.
     """
+    dataset.need_training("the per-pixel mean of the training photographs is to be subtracted")
     key = (dataset.identity.sha256, photographs.crop, photographs.test_shorter_side)
     if key not in _known:
         with _alone(data_dir, key, should_stop) as path:
@@ -122,8 +123,8 @@ def _alone(
                 break
             if should_stop and should_stop():
                 raise Stopped
-    except (OSError, NotImplementedError):
-        yield None
+    except (OSError, NotImplementedError):  # what is there can be read all the same
+        yield path
         return
     try:
         yield path
@@ -168,7 +169,8 @@ def _write(path: Path | None, found: PhotoStatistics) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         _log.debug("statistics not kept: %s", error)
 
 

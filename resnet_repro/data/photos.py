@@ -17,6 +17,7 @@ from PIL import Image
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.decoding import open_photo
 from resnet_repro.data.shared_buffer import SharedBuffer
+from resnet_repro.errors import DataError
 
 __all__ = [
     "ArrayPhotos",
@@ -167,8 +168,13 @@ class PhotoDataset:
 
     identity: Identity
     classes: tuple[str, ...]
-    train: Photos
+    train: Photos  # none where val is alone
     test: Photos
+
+    def need_training(self, why: str) -> None:
+        """Raise DataError, which says `why`, where there are only photographs to test on."""
+        if not len(self.train):
+            raise DataError(f"{self.identity.name} here is val alone, without train: {why}")
 
 
 def photos_of(dataset: Dataset) -> PhotoDataset:

@@ -56,10 +56,15 @@ class Input:
         """(what is subtracted from 0 to 255, [3, crop, crop]; what divides the rest, [3] or None).
 
         Raises:
-            DataError: the paper's mean is wanted, and a training photograph cannot be decoded.
+            DataError: the paper's mean is wanted, and there is no training photograph or one cannot
+                be decoded.
             Stopped: `options.should_stop` said so meanwhile.
         """
         if self.kind == "paper" and self.mean is None:
+            dataset.need_training(
+                "--input paper subtracts the training photographs' mean; bring train as well, or"
+                " give the weights' own mean with --mean R,G,B"
+            )
             found = statistics(
                 dataset, self.sizes, options.data_dir, should_stop=options.should_stop
             )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.data import PhotoDataset
 from resnet_repro.errors import ConfigError, DataError, StoreError
 from resnet_repro.evaluation.options import Options
 from resnet_repro.evaluation.outcome import Outcome, explained, row_of
@@ -52,6 +53,8 @@ def evaluate_run(
     _check(run, options, choice)
     state = _newest_state(stored, run)
     dataset = options.load(run.dataset, choice)
+    if isinstance(dataset, PhotoDataset):
+        dataset.need_training("a run's test needs the mean of its training photographs")
     if state.get("data", dataset.identity.sha256) != dataset.identity.sha256:
         raise DataError(f"{run.id} was trained on another copy of {run.dataset} than the one here")
     precision = options.precision or state["precision"]

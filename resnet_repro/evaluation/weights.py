@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 
 from resnet_repro import provenance
 from resnet_repro.data import Dataset, PhotoDataset, photos_of
+from resnet_repro.data.layout import order_in_words
 from resnet_repro.errors import ConfigError
 from resnet_repro.evaluation.classes import chosen_outputs
 from resnet_repro.evaluation.input import Input
@@ -32,6 +34,8 @@ from resnet_repro.training import choose_backend
 from resnet_repro.training.views import scores
 
 __all__ = ["evaluate_weights", "record"]
+
+_WNID = re.compile(r"n\d{8}", re.ASCII)  # by which everybody sorts ImageNet's classes
 
 
 def evaluate_weights(
@@ -110,8 +114,11 @@ def _notes(
             f"only the {len(dataset.classes)} classes of {dataset_name} among the weights' 1,000 "
             "are compared, which is easier than ImageNet"
         )
-    elif dataset_name != "imagenet":
-        yield f"the weights' classes are taken to be {dataset_name}'s, in the order of their names"
+    elif dataset_name != "imagenet" or not all(map(_WNID.fullmatch, dataset.classes)):
+        yield (
+            f"the weights' classes are taken to be {dataset_name}'s, in the order of their "
+            f"{order_in_words(dataset.classes)}"
+        )
     if name.bottleneck and not name.stride_in_3x3 and given.kind == "torchvision":
         yield (
             f"{name} has its stride in the first 1x1, as in the paper; torchvision's weights "

@@ -13,6 +13,7 @@ __all__ = ["PRESETS", "Preset", "preset_label", "preset_recipe", "training_diffe
 
 Preset = Literal["paper", "short", "demo"]
 PRESETS: tuple[Preset, ...] = ("paper", "short", "demo")
+SHORT_WINDOW = 100  # iterations; what `short` was before the paper's preset judged whole epochs
 WARMED_UP_DEPTH = 110  # section 4.2: ResNet-110, and ResNet-1202 "trained as described above"
 
 _CIFAR: dict[Preset, dict[str, Any]] = {
@@ -75,7 +76,8 @@ def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     if name.family == "imagenet":
         return _IMAGENET.model_copy(update=_imagenet_changes(preset, dataset))
     needs_warmup = name.residual and name.depth >= WARMED_UP_DEPTH
-    paper = Recipe(warmup=Warmup() if needs_warmup else None)
+    warmup = Warmup(window=SHORT_WINDOW) if preset == "short" else Warmup()
+    paper = Recipe(warmup=warmup if needs_warmup else None)
     return paper.model_copy(update=_CIFAR[preset])
 
 

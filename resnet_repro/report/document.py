@@ -16,6 +16,7 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets
 from resnet_repro.report.missing import gaps_of, missing_section
 from resnet_repro.report.others import others_section
+from resnet_repro.report.power import power_section
 from resnet_repro.report.protocol import protocol_section
 from resnet_repro.report.provenance import (
     cost_section,
@@ -24,6 +25,7 @@ from resnet_repro.report.provenance import (
     runs_section,
 )
 from resnet_repro.report.summary import claims_section, summary_section
+from resnet_repro.report.tables import read_costs
 from resnet_repro.spec import CostTable, Experiment
 from resnet_repro.store import Store, StoredRun
 
@@ -32,7 +34,7 @@ __all__ = ["write_report"]
 # The order in which one reads them.
 ARGUMENT = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
-    *("table2", "fig4", "table3", "table4", "table5"),
+    *("table2", "fig4", "signals", "table3", "table4", "table5"),
 )
 
 
@@ -44,7 +46,9 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
     """
     experiments = sorted(experiments, key=_reading_order)
     runs = [_checked(run) for run in store.all_runs()]
-    verdicts = evaluate(load_claims(), runs)
+    counted = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
+    costs = {network: row for found in counted for network, row in found.items()}
+    verdicts = evaluate(load_claims(), runs, costs, store.ensembles())
     main = main_verdicts(verdicts)
     numbers = {group: number for number, group in enumerate(_groups(runs), start=1)}
     gaps = [gap for e in experiments for gap in gaps_of(e, store, runs, numbers)]
@@ -60,6 +64,7 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
         missing_section(gaps, main, experiments, numbers),
         _problems_section(runs),
         protocol_section(numbers),
+        power_section() if runs else [],
         provenance_section(runs),
         cost_section(runs),
         runs_section(runs, numbers),

@@ -112,6 +112,10 @@ def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         lines.append(f"- {claim.sentence} ({claim.source})")
         lines.append(f"  - rule: {rule_in_words(claim.rule)}")
+        lines += [
+            f"  - changed on {change.date} (known then: {change.known}): {change.what}"
+            for change in claim.changed
+        ]
         lines += [f"  - {_verdict(v, numbers)}" for v in verdicts if v.claim == claim]
     return lines
 
@@ -122,4 +126,5 @@ def _verdict(verdict: Verdict, numbers: Numbers) -> str:
     hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
     if len(verdict.runs) > MOST_HASHES:
         hashes = f"all {len(verdict.runs)} of these networks, [listed below](#every-run)"
-    return f"**{verdict.label}**{where}: {verdict.numbers}. Runs: {hashes}."
+    text = f"**{verdict.label}**{where}: {verdict.numbers}."
+    return f"{text} Runs: {hashes}." if hashes else text

@@ -24,26 +24,29 @@ Field = Callable[[GradientRow], float]
 
 
 def gradients_figure(experiment: Experiment, cells: Sequence[Cell], group: Group) -> Figure:
-    """Top: how much each layer's output varies. Bottom: its weights' gradient, on a log scale.
+    """Top: how much each layer's output varies. Below, on log scales: the gradients that come back.
 
-    Left to right: before training, the median of the points of the curve on the way, at the end.
+    In the layer's output, where that was measured, and in its weights. Left to right: before
+    training, the median of the points of the curve on the way, at the end.
     """
     moments = [("at initialisation", _first), ("in the end", _last)]
     if any(_between(run.gradients(), _gradient_norm) for cell in cells for run in cell.done):
         moments.insert(1, ("while training (median)", _between))
-    figure = Figure(figsize=(3.0 * len(moments) + 0.3, 4.6))
-    grid = figure.subplots(2, len(moments), sharex=True, sharey="row", squeeze=False)
+    fields = [_forward_std, _gradient_norm]
+    if any(row.signal_norm for cell in cells for run in cell.done for row in run.gradients()):
+        fields.insert(1, _signal_norm)
+    figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
+    grid = figure.subplots(len(fields), len(moments), sharex=True, sharey="row", squeeze=False)
     several = False
     for column, (title, at) in enumerate(moments):
-        top, bottom = grid[0][column], grid[1][column]
-        top.set_title(title)
+        grid[0][column].set_title(title)
         for cell in cells:
             rows = [run.gradients() for run in cell.done]
             several = several or len(rows) > 1
-            for axes, field in ((top, _forward_std), (bottom, _gradient_norm)):
+            for line, field in zip(grid, fields, strict=True):
                 seeds = [layers for layers in (at(r, field) for r in rows) if layers]
-                draw_layers(axes, cell.network, seeds)
-    _arrange(list(grid[0]), list(grid[1]))
+                draw_layers(line[column], cell.network, seeds)
+    _arrange([list(line) for line in grid], [LABELS[field] for field in fields])
     notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
     if several:
         notes.append("lines: mean, bands: lowest to highest of the seeds")
@@ -73,6 +76,17 @@ def _gradient_norm(row: GradientRow) -> float:
     return row.gradient_norm
 
 
+def _signal_norm(row: GradientRow) -> float:
+    return math.nan if row.signal_norm is None else row.signal_norm
+
+
+LABELS: dict[Field, str] = {
+    _forward_std: "std of the output",
+    _signal_norm: "norm of the output's gradient",
+    _gradient_norm: "norm of the weights' gradient",
+}
+
+
 def _first(rows: Sequence[GradientRow], field: Field) -> Layers:
     moments = list(by_iteration(rows).values())
     return [field(row) for row in moments[0]] if moments else []
@@ -89,17 +103,21 @@ def _between(rows: Sequence[GradientRow], field: Field) -> Layers:
     return [median(field(row) for row in layer) for layer in zip(*moments, strict=False)]
 
 
-def _arrange(top: Sequence[Axes], bottom: Sequence[Axes]) -> None:
-    """Axes, labels and one key; both axes of values leave room around the lines."""
-    for axes in (*top, *bottom):
-        axes.grid(axis="y", color="0.9", linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.set_xlim(0, None)
-    for axes in bottom:
-        axes.set_yscale("log")
+def _arrange(grid: Sequence[Sequence[Axes]], labels: Sequence[str]) -> None:
+    """Axes, labels and one key; the axes of values leave room around the lines."""
+    for line, label in zip(grid, labels, strict=True):
+        for axes in line:
+            axes.grid(axis="y", color="0.9", linewidth=0.5)
+            axes.set_axisbelow(True)
+            axes.set_xlim(0, None)
+            if line is not grid[0]:
+                axes.set_yscale("log")
+        line[0].set_ylabel(label)
+        low, high = line[0].get_ylim()
+        if line is grid[0]:
+            line[0].set_ylim(0, 1.1 * high)
+        else:
+            line[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
+    for axes in grid[-1]:
         axes.set_xlabel("layer index")
-    low, high = bottom[0].get_ylim()
-    top[0].set(ylabel="std of the output", ylim=(0, 1.1 * top[0].get_ylim()[1]))
-    bottom[0].set_ylabel("norm of the weights' gradient")
-    bottom[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
-    top[0].legend(loc="upper right", ncols=2, handlelength=3)
+    grid[0][0].legend(loc="upper right", ncols=2, handlelength=3)

@@ -22,7 +22,8 @@ LEGEND = (
     "*consistent*: the numbers agree, but there is one seed only, the interval is too wide, seeds "
     "failed, or the protocol is not the paper's (*trend*); *undecided*: they neither agree nor "
     "clearly disagree, or they clearly disagree with a protocol that is not the paper's (*opposite "
-    "trend*); *contradicted*: they clearly disagree. The rules were written down before the "
+    "trend*), or that protocol is unfit to judge the claim (*preset unfit*, with the reason); "
+    "*contradicted*: they clearly disagree. The rules were written down before the "
     "results (`resnet_repro/paper/claims_*.yaml`, where what was added later is marked) and stand "
     "with the numbers below."
 )
@@ -43,7 +44,7 @@ def summary_section(
     elif not any(group_of(run) in _faithful(numbers) for run in finished):
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
-            "can be held against the paper's; claims are judged as trends at most.",
+            "can be held against the paper's; claims about training are judged as trends at most.",
             "",
         ]
     texts = [_verdict_counts(verdicts), _run_counts(runs), *_spent(runs)]
@@ -80,6 +81,8 @@ def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
     notes = [f"{'all' if trends == judged else trends} on a trend only"] if trends else []
     opposed = sum(verdict.trend_only and verdict.opposed for verdict in verdicts)
     notes += [f"opposite for {opposed}"] if opposed else []
+    unfit = sum(bool(verdict.unfit) for verdict in verdicts)
+    notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
     note = f" ({', '.join(notes)})" if notes else ""
     return f"**Claims of the paper**: {judged} of {len(verdicts)} judged: {', '.join(texts)}{note}."
 

@@ -32,6 +32,7 @@ __all__ = [
     "error_table",
     "mean_and_std",
     "number_groups",
+    "read_costs",
     "title_of",
 ]
 
@@ -238,7 +239,7 @@ def cost_table(experiment: Experiment, store: Store) -> Table:
         StoreError: the CSV is not what `run` writes.
     """
     assert isinstance(experiment.table, CostTable), "only for experiments that tabulate cost"
-    measured = _read_costs(experiment, store)
+    measured = read_costs(experiment, store)
     rows: list[Row] = []
     for network in experiment.table.networks:
         result, printed = load_facts().cifar_result(network), load_facts().flops_of(network)
@@ -260,8 +261,12 @@ def cost_table(experiment: Experiment, store: Store) -> Table:
     return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
 
 
-def _read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
-    """Network -> what `run` counted; empty where it has not."""
+def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
+    """Network -> what `run` counted (`parameters`, `multiply_adds`); empty where it has not.
+
+    Raises:
+        StoreError: the CSV is not what `run` writes.
+    """
     path = store.csv_path(experiment.name)
     try:
         with path.open(newline="", encoding="utf-8") as file:

@@ -35,6 +35,7 @@ _GRADIENT = (
     "gradient_norm",
     "weight_norm",
     "measured",
+    "signal_norm",
 )
 
 

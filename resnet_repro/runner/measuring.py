@@ -226,6 +226,8 @@ class Measurer:
         weights = trained_weights(run, stored.folder, classes, self.progress.note)
         if weights is None:
             return None
+        if isinstance(dataset, PhotoDataset):
+            dataset.need_training("what is measured on a run needs its training photographs' mean")
         if dataset.identity.sha256 != origin.dataset.get("sha256"):
             raise DataError(
                 f"{run.id} was trained on another copy of {run.dataset} than the one here"

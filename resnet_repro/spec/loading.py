@@ -152,7 +152,8 @@ def _check_measurements(experiment: Experiment, network: str, document: Document
     """Refuse to measure what a network's family does not have."""
     of_cifar = parse_network(network).family == "cifar"
     for index, measurement in enumerate(experiment.measure):
-        if (measurement in get_args(Views)) == of_cifar:
+        refused = get_args(Views) if of_cifar else ("responses",)
+        if measurement in refused:
             whose = "networks on photographs" if of_cifar else "CIFAR networks"
             place = document.place(("measure", index))
             raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")

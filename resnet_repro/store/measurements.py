@@ -107,6 +107,7 @@ def _gradient_row(row: dict[str, str]) -> GradientRow:
         gradient_norm=float(row["gradient_norm"]),
         weight_norm=float(row["weight_norm"]),
         measured=row["measured"],
+        signal_norm=float(row["signal_norm"]) if row.get("signal_norm") else None,
     )
 
 

@@ -70,6 +70,7 @@ class GradientRow:
     gradient_norm: float
     weight_norm: float
     measured: str  # "training", or "afterwards" from the seed and the final weights
+    signal_norm: float | None = None  # None in files of before it was measured
 
 
 @dataclass(frozen=True)

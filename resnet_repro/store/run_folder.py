@@ -110,6 +110,8 @@ class RunFolder:
         `origin` is of what was measured after training; the rest is the training's own.
         """
         names = [f.name for f in fields(GradientRow)]
+        if all(row.signal_norm is None for row in rows):
+            names.remove("signal_norm")
         lines = [[six_digits(getattr(row, name)) for name in names] for row in rows]
         with self._made_by(origin, ["gradients"]) if origin else contextlib.nullcontext():
             write_atomically(self.gradients, csv_text(names, lines))

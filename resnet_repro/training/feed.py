@@ -84,8 +84,11 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) ->
     Raises:
         ConfigError: more images are held out, or in a batch, than there are; or the batch cannot
             be divided among the processes.
+        DataError: there are only photographs to test on.
     """
     recipe = run.recipe
+    if isinstance(dataset, PhotoDataset):
+        dataset.need_training("training needs both; `resnet-repro evaluate` can test weights on it")
     images = len(dataset.train if isinstance(dataset, PhotoDataset) else dataset.train_images)
     if recipe.validation_images >= images:
         raise ConfigError(f"recipe.validation_images: {recipe.validation_images} of {images}")

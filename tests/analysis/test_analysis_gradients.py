@@ -40,8 +40,11 @@ def small() -> Dataset:
     )
 
 
-def by_hand(model: nn.Module, x: Tensor, labels: Tensor, residual: bool) -> list[tuple[Any, Any]]:
-    """(std of the response, norm of the gradient) of an 8-layer network's layers, in float64."""
+def by_hand(model: nn.Module, x: Tensor, labels: Tensor, residual: bool) -> list[tuple[Any, ...]]:
+    """(std of the response, norms of the gradients in the weights and in the response).
+
+    Of an 8-layer network's layers, in float64.
+    """
     weights = {n: v.detach().double().requires_grad_() for n, v in model.named_parameters()}
     responses: list[Tensor] = []
     used: list[Tensor] = []
@@ -66,10 +69,11 @@ def by_hand(model: nn.Module, x: Tensor, labels: Tensor, residual: bool) -> list
         x = out.clamp(min=0)
     logits = x.mean(dim=(2, 3)) @ weights["fc.weight"].T + weights["fc.bias"]
     loss = (torch.logsumexp(logits, 1) - logits[torch.arange(len(labels)), labels]).mean()
-    gradients = torch.autograd.grad(loss, used)
+    gradients = torch.autograd.grad(loss, [*used, *responses])
+    in_weights, in_responses = gradients[: len(used)], gradients[len(used) :]
     return [
-        (response.std(correction=0).item(), gradient.norm().item())
-        for response, gradient in zip(responses, gradients, strict=True)
+        (response.std(correction=0).item(), weights.norm().item(), back.norm().item())
+        for response, weights, back in zip(responses, in_weights, in_responses, strict=True)
     ]
 
 
@@ -86,8 +90,10 @@ def test_numbers_are_those_of_an_independent_computation(network: str, small: Da
     expected = by_hand(model, inputs, labels, network == "resnet-8")
     assert [row.layer for row in rows] == [1, 2, 3, 4, 5, 6, 7]
     assert rows[1].module == "layer1.0.bn1"
-    assert [row.forward_std for row in rows] == pytest.approx([s for s, _ in expected], rel=1e-4)
-    assert [row.gradient_norm for row in rows] == pytest.approx([g for _, g in expected], rel=1e-3)
+    stds, in_weights, in_responses = zip(*expected, strict=True)
+    assert [row.forward_std for row in rows] == pytest.approx(stds, rel=1e-4)
+    assert [row.gradient_norm for row in rows] == pytest.approx(in_weights, rel=1e-3)
+    assert [row.signal_norm for row in rows] == pytest.approx(in_responses, rel=3e-3)
     assert rows[0].weight_norm == pytest.approx(model.conv1.weight.norm().item())  # type: ignore[union-attr]
 
 

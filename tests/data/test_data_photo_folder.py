@@ -134,8 +134,9 @@ def test_class_without_validation_images_is_noted(
     assert "1 classes have no validation images" in dataset.identity.note
 
 
-def no_train(folder: Path) -> None:
+def no_parts(folder: Path) -> None:
     shutil.rmtree(folder / "train")
+    shutil.rmtree(folder / "val")
 
 
 def no_val(folder: Path) -> None:
@@ -197,7 +198,7 @@ def endless_folders(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (no_train, "has no folder 'train': photographs belong in train/<class>/ and val/<class>/"),
+        (no_parts, "has no folder 'train' or 'val': photographs belong in train/<class>/ and val/"),
         (no_val, "has no folder 'val': .*there is a folder 'test': rename it"),
         (no_classes, "train has no class folders"),
         (one_class, "train has only one class, ant: two are needed"),

@@ -226,3 +226,15 @@ def test_weights_that_are_not_here(
     assert answer.code == 1
     assert "its weights are not here" in answer.err
     assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_a_run_wants_the_training_photographs_for_their_mean(
+    command, results: Path, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "val", tmp_path / "data" / "pictures" / "val")
+    answer = command("evaluate", run_named(results, "resnet-18-a").name, "--data-dir", "data")
+    assert answer.code == 3
+    assert answer.err.splitlines()[-1] == (
+        "resnet-repro: folder:pictures here is val alone, without train: a run's test needs the"
+        " mean of its training photographs"
+    )

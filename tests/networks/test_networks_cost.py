@@ -129,27 +129,31 @@ def test_table1_csv() -> None:
         ("resnet-1202", 19_400_000, 100_000),
     ],
 )
-def test_parameters_agree_within_one_unit_of_the_last_printed_digit(
+def test_parameters_agree_when_they_round_to_what_is_printed(
     monkeypatch: pytest.MonkeyPatch, network: str, printed: int, unit: int
 ) -> None:
     verdicts = {}
-    for parameters in (
-        printed,
-        printed - unit,
-        printed + unit,
-        printed - unit - 1,
-        printed + unit + 1,
-    ):
-        monkeypatch.setattr(costing, "count_cost", lambda _, p=parameters: Cost(p, 1))
-        verdicts[parameters - printed] = rows_of(cost_csv([network]))[0]["agrees"]
-    assert verdicts == {0: "yes", -unit: "yes", unit: "yes", -unit - 1: "no", unit + 1: "no"}
+    for off in (0, 1 - unit // 2, unit // 2 - 1, -unit // 2 - 1, unit // 2 + 1):
+        cost = Cost(printed + off, 1)
+        monkeypatch.setattr(costing, "count_cost", lambda _, cost=cost: cost)
+        verdicts[off] = rows_of(cost_csv([network]))[0]["agrees"]
+    assert list(verdicts.values()) == ["yes", "yes", "yes", "no", "no"]
+
+
+@pytest.mark.parametrize(("network", "option_b"), [("resnet-32", 466_906), ("resnet-56", 855_770)])
+def test_the_parameters_tell_option_a_from_option_b(
+    monkeypatch: pytest.MonkeyPatch, network: str, option_b: int
+) -> None:
+    assert rows_of(cost_csv([network]))[0]["agrees"] == "yes"
+    monkeypatch.setattr(costing, "count_cost", lambda _: Cost(option_b, 1))
+    assert rows_of(cost_csv([network]))[0]["agrees"] == "no"
 
 
 @pytest.mark.parametrize(
     ("multiply_adds", "verdict"),
-    [(3_700_000_000, "yes"), (3_900_000_000, "yes"), (3_699_999_999, "no"), (4_089_184_256, "no")],
+    [(3_750_000_001, "yes"), (3_899_999_999, "yes"), (3_749_999_999, "no"), (4_089_184_256, "no")],
 )
-def test_flops_agree_within_one_unit_of_the_last_printed_digit(
+def test_flops_agree_when_rounded_or_cut_off_to_what_is_printed(
     monkeypatch: pytest.MonkeyPatch, multiply_adds: int, verdict: str
 ) -> None:
     monkeypatch.setattr(costing, "count_cost", lambda _: Cost(1, multiply_adds))

@@ -4,7 +4,17 @@ import pytest
 
 from resnet_repro.errors import ConfigError
 from resnet_repro.names import parse_network
-from resnet_repro.paper import BandRule, Claim, CloseRule, OrderRule, load_claims, load_facts
+from resnet_repro.paper import (
+    BandRule,
+    Claim,
+    CloseRule,
+    CostRule,
+    EnsembleRule,
+    OrderRule,
+    TrendRule,
+    load_claims,
+    load_facts,
+)
 
 
 def test_every_network_of_table_6_has_a_claim_with_the_papers_number() -> None:
@@ -21,10 +31,38 @@ def test_every_network_of_tables_2_and_3_has_a_claim_with_the_papers_number() ->
     bands = {
         claim.rule.network: claim.rule.value
         for claim in load_claims()
-        if isinstance(claim.rule, BandRule) and claim.dataset == "imagenet"
+        if isinstance(claim.rule, BandRule) and claim.rule.quantity == "ten_crop_error"
     }
     printed = (*load_facts().table2, *load_facts().table3)
     assert bands == {r.network: r.top1 for r in printed if r.network and r.network != "vgg-16"}
+
+
+def test_every_network_of_table_4_and_the_ensemble_of_table_5_have_claims() -> None:
+    rules = [claim.rule for claim in load_claims()]
+    bands = {
+        rule.network: rule.value
+        for rule in rules
+        if isinstance(rule, BandRule) and rule.quantity == "multi_scale_error"
+    }
+    assert bands == {r.network: r.top1 for r in load_facts().table4 if r.network}
+    (ensemble,) = [rule for rule in rules if isinstance(rule, EnsembleRule)]
+    assert ensemble.value == load_facts().table5[-1].top5
+
+
+def test_the_other_networks_parameters_are_those_of_table_6() -> None:
+    (rule,) = [c.rule for c in load_claims() if isinstance(c.rule, CostRule)]
+    printed = {
+        f"{row.method}-{row.layers}": float(row.parameters.rstrip("M")) * 1e6
+        for row in load_facts().table6
+        if row.parameters and row.method in ("FitNet", "Highway")
+    }
+    assert rule.below == printed
+
+
+def test_what_was_changed_is_dated_and_says_what_was_known() -> None:
+    changes = [change for claim in load_claims() for change in claim.changed]
+    assert changes
+    assert all(change.what and change.known for change in changes)
 
 
 def test_order_claims_on_cifar_hold_for_the_papers_own_test_errors() -> None:
@@ -51,13 +89,19 @@ def test_claims_on_imagenet_hold_for_the_papers_own_numbers(quantity, tables, fe
                 better, worse = errors[low], errors[high]
                 assert better is not None
                 assert worse is not None
-                assert better < worse, claim.id
+                assert better + (claim.rule.at_least or 0) < worse, claim.id
+                assert worse - better <= (claim.rule.at_most or 100), claim.id
                 checked += 1
+        if isinstance(claim.rule, TrendRule) and claim.rule.quantity == quantity:
+            chain = [errors[network] for network in claim.rule.chain]
+            assert chain == sorted(chain), claim.id
+            checked += len(chain) - 1
         if isinstance(claim.rule, CloseRule) and claim.rule.quantity == quantity:
             one, other = (errors[network] for network in claim.rule.pair)
             assert one is not None
             assert other is not None
-            assert abs(one - other) <= claim.rule.band, claim.id
+            difference = other - one - claim.rule.value
+            assert abs(difference) <= (0.005 if claim.rule.value else claim.rule.band), claim.id
     assert checked >= fewest
 
 

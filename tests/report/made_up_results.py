@@ -50,6 +50,7 @@ class Bench:
         responses: list[float] | None = None,
         gradients: Mapping[int, Sequence[float]] | None = None,
         signal: float = 1.0,
+        back: Mapping[int, Sequence[float]] | None = None,
         measured: str = "training",
         points: Callable[[float], tuple[float, float]] | None = None,
         evaluations: Mapping[Views, tuple[float, float]] | None = None,
@@ -60,7 +61,8 @@ class Bench:
         """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error.
 
         `gradients` are norms by layer for some iterations, -1 being the last and BETWEEN all other
-        points of the curve; `signal` is the weakest layer's. `evaluations` are (top-1, top-5)
+        points of the curve; `back` are the outputs' gradients likewise, where they are to be known;
+        `signal` is the weakest layer's. `evaluations` are (top-1, top-5)
         errors by views.
         """
         base = preset_recipe(preset, network, dataset).model_dump(mode="json")
@@ -124,6 +126,7 @@ class Bench:
                         gradient_norm=norm,
                         weight_norm=5.0,
                         measured=measured,
+                        signal_norm=back[iteration][layer - 1] if back else None,
                     )
                     for iteration, norms in gradients.items()
                     for moment in {BETWEEN: between, -1: [last]}.get(iteration, [iteration])

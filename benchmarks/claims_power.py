@@ -1,0 +1,74 @@
+"""How often each claim's rule finds what is true, by simulation: the power of the rules.
+
+    python benchmarks/claims_power.py > resnet_repro/paper/power.csv
+
+The truth is the paper's own printed errors, where it prints those of all networks of a claim. Every
+seed of every network is drawn from a normal distribution around them with the one standard
+deviation that the paper gives (0.16, ResNet-110 in Table 6), and judged as runs of the full
+protocol are.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from resnet_repro.paper import Claim, CostRule, EnsembleRule, load_claims, load_facts
+from resnet_repro.report.conditions import conditions_of, weakest
+from resnet_repro.report.power import COLUMNS, SEEDS
+from resnet_repro.report.results import Sample
+from resnet_repro.report.rules import rule_in_words
+
+STD = 0.16  # percent, Table 6
+DRAWS = 4_000
+
+
+def truth(claim: Claim) -> dict[str, float] | None:
+    """The printed error of every network of a claim, or None where one is not printed."""
+    if isinstance(claim.rule, CostRule | EnsembleRule) or getattr(claim.rule, "changes", ()):
+        return None
+    facts = load_facts()
+    tables = {
+        "final_test_error": {r.network: r.error.comparable for r in facts.table6},
+        "ten_crop_error": {r.network: r.top1 for r in (*facts.table2, *facts.table3)},
+        "multi_scale_error": {r.network: r.top1 for r in facts.table4},
+    }
+    printed = tables.get(claim.rule.quantity, {})
+    found = {network: printed.get(network) for network in claim.networks}
+    known = {network: error for network, error in found.items() if error is not None}
+    return known if known and len(known) == len(found) else None
+
+
+def outcomes(
+    claim: Claim, means: Mapping[str, float], seeds: int, draws: int = DRAWS
+) -> Counter[str]:
+    """How often each verdict is given with so many seeds of each network."""
+    random = np.random.default_rng(seeds)
+    counts: Counter[str] = Counter()
+    for _ in range(draws):
+        samples = {n: Sample(tuple(random.normal(mean, STD, seeds))) for n, mean in means.items()}
+        conditions = conditions_of(claim.rule, samples, {})
+        counts[weakest(condition.outcome for condition in conditions)] += 1
+    return counts
+
+
+def main() -> None:
+    """Write the table to stdout."""
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(COLUMNS)
+    for claim in load_claims():
+        means = truth(claim)
+        if means is None:
+            continue
+        for seeds in SEEDS:
+            counts = outcomes(claim, means, seeds)
+            shares = [round(100 * counts[w] / DRAWS, 1) for w in COLUMNS[3:]]
+            out.writerow([claim.id, rule_in_words(claim.rule), seeds, *shares])
+
+
+if __name__ == "__main__":
+    main()
