@@ -26,6 +26,7 @@ import forked_program
 import resnet_repro
 
 HOLD, HELD_AT = "RESNET_REPRO_TEST_HOLD", 12
+IMPORTED_FROM = (Path(resnet_repro.__file__).parent.parent, Path(__file__).parents[1])
 MODULES = ("resnet_repro", "resnet_repro.launch.worker", "submitit.core._submit")
 
 
@@ -44,7 +45,7 @@ class ForkedPython:
             [sys.executable, __file__, self.program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(resnet_repro.__file__).parent.parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, IMPORTED_FROM))},
             cwd=folder,  # a socket's path has to be short
         )
         assert self._server.stdout is not None
@@ -153,14 +154,13 @@ def is_held() -> bool:
 
 def main() -> None:
     """Serve; in a forked process, be what was asked for."""
-    import torch
-    import torch._dynamo  # which the first optimizer would import, slowly, in every process
+    from warm_up import warm_up
 
     import resnet_repro.launch.work
     import resnet_repro.progress
     import resnet_repro.report.tidy  # noqa: F401
 
-    torch.set_num_threads(1)
+    warm_up(test_images=30)
     wait_where_told()
     server, program = Server(), sys.argv[1]
     os.write(1, b"ready\n")

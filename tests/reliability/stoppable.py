@@ -93,7 +93,11 @@ class Driver:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parents[1]}",
+            },
         )
 
     def ask(self, request: dict[str, Any]) -> int:
