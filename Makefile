@@ -29,7 +29,7 @@ demo: $(RUN)
 	@echo "All of it, with the figures: demo-results/report.md"
 
 test: $(DEV)
-	$(BIN)/python -m pytest
+	PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ def _git(root: Path, *arguments: str) -> str:
     result = subprocess.run(
         ["git", "--no-optional-locks", "-C", str(root), *arguments],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=20,
         check=True,
     )

@@ -1,4 +1,4 @@
-"""Calling the command line inside the test's process."""
+"""The same surroundings everywhere, and calling the command line inside the test's process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,29 @@ from typing import NamedTuple
 import pytest
 
 from resnet_repro.cli import main
+from resnet_repro.machine import usable_cores
+
+MOST_WORKERS = 8  # processes that share the tests, each of which takes half a gigabyte
+OURS = ("RESNET_REPRO_", "SLURM_", "SUBMITIT_", "RAY_", "TORCHELASTIC_", "GIT_")
+OTHERS = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "MPLBACKEND", "MATPLOTLIBRC"),
+)
+
+# What the user's shell, or the cluster's job that the tests run in, says to the tool itself. The
+# processes of pytest-xdist have their surroundings from the one that started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for name in list(os.environ):
+        if (name.startswith(OURS) and "_TEST" not in name) or name in OTHERS:
+            del os.environ[name]
+# Before torch is loaded: tiny tensors, and threads that wait for each other on busy cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """A process for every core, as far as their memory is likely to be there."""
+    return min(usable_cores(), MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -192,7 +192,7 @@ class _TimedLoop:
         if self.backend.device.type == "cuda":
             return float(torch.cuda.max_memory_allocated(self.backend.device))
         with contextlib.suppress(OSError):
-            for line in Path("/proc/self/status").read_text().splitlines():
+            for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
                 if line.startswith("VmHWM:"):
                     return float(line.split()[1]) * 1024
         return None

@@ -166,7 +166,7 @@ def _write_benchmarks(
 
     def before(name: str) -> str:
         path = store.csv_path(name)
-        return path.read_text() if path.is_file() else ""
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     written = [store.write_csv(BENCH, bench_csv(before(BENCH), measured))]
     if loader:

@@ -79,7 +79,7 @@ def local_processes() -> int:
 
 def _system_memory() -> Iterator[int]:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 yield int(line.split()[1]) * 1024
                 return
@@ -94,8 +94,10 @@ def _system_memory() -> Iterator[int]:
 def _container_memory() -> Iterator[int]:
     for folder, limit, used, cache in _CGROUPS:
         try:
-            left = int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text())
-            lines = Path(folder, "memory.stat").read_text().splitlines()
+            left = int(Path(folder, limit).read_text(encoding="utf-8")) - int(
+                Path(folder, used).read_text(encoding="utf-8")
+            )
+            lines = Path(folder, "memory.stat").read_text(encoding="utf-8").splitlines()
             yield left + sum(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))
         except (OSError, ValueError):  # "max" is no limit
             continue

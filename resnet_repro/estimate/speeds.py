@@ -87,7 +87,7 @@ def gpu_name() -> str | None:
     """The first NVIDIA GPU's name as the driver lists it, or None."""
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         try:
-            for line in path.read_text().splitlines():
+            for line in path.read_text(encoding="utf-8").splitlines():
                 if line.startswith("Model:"):
                     return line.partition(":")[2].strip()
         except OSError:

@@ -14,8 +14,8 @@ def _place(core: int) -> tuple[int, int, int]:
     """Where a core sits, so that neighbours in this order share a socket and a physical core."""
     folder = _TOPOLOGY / f"cpu{core}" / "topology"
     try:
-        package = int((folder / "physical_package_id").read_text())
-        return package, int((folder / "core_id").read_text()), core
+        package = int((folder / "physical_package_id").read_text(encoding="utf-8"))
+        return package, int((folder / "core_id").read_text(encoding="utf-8")), core
     except (OSError, ValueError):
         return 0, core, core
 

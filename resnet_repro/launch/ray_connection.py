@@ -7,8 +7,10 @@ import io
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +19,12 @@ from ray.exceptions import RayError
 
 from resnet_repro.errors import ConfigError, plain
 
-__all__ = ["Log", "connected"]
+__all__ = ["Log", "connected", "own_folder"]
 
 ANSWERING = 10.0  # seconds that a cluster gets to answer
 LOCAL_OBJECTS = 100_000_000  # bytes for the object store of a cluster started here
+LONGEST = 24  # characters of a folder in which Ray's sockets have room; their paths may have 103
+SHORT = "/tmp"  # noqa: S108 - where the system's temporary folder has a longer name
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +53,29 @@ def connected(address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     named = address or os.environ.get("RAY_ADDRESS")
+    folders = contextlib.ExitStack()
     try:
         if named not in (None, "auto", "local"):
             _check_reachable(str(named))
         if named == "local" or not _joined(named, quiet):
-            _start_here(quiet)
+            _start_here(quiet, folders.enter_context(own_folder()))
         for number, handler in before.items():
             signal.signal(number, handler)  # Ray puts its own in their place
         yield
     finally:
         ray.shutdown()
+        folders.close()
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[str]:
+    """A folder for sockets and logs of a cluster started here; Ray's own may be another user's."""
+    place = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= LONGEST else SHORT)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _joined(named: str | None, quiet: dict[str, Any]) -> bool:
@@ -82,8 +99,11 @@ def _joined(named: str | None, quiet: dict[str, Any]) -> bool:
     return True
 
 
-def _start_here(quiet: dict[str, Any]) -> None:
-    """Start a cluster that only this machine reaches, and of it only who has its token."""
+def _start_here(quiet: dict[str, Any], folder: str) -> None:
+    """Start a cluster that only this machine reaches, and of it only who has its token.
+
+    `folder` is for its sockets and logs.
+    """
     from ray._private import ray_constants
 
     # On this machine alone there is nobody to make way for.
@@ -103,6 +123,7 @@ def _start_here(quiet: dict[str, Any]) -> None:
             address="local",
             include_dashboard=False,
             object_store_memory=LOCAL_OBJECTS,
+            _temp_dir=folder,
             **quiet,
         )
     finally:

@@ -149,7 +149,7 @@ def _memory_share(device: torch.device) -> float:
 
 
 def _kilobytes(path: Path, key: str) -> float:
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith(key):
             return float(line.split()[1])
     raise ValueError(key)

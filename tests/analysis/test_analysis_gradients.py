@@ -290,7 +290,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
 def test_a_torn_file_is_noticed_and_measured_anew(bench: Bench) -> None:
     bench.train(watch=True)
     path = bench.store.folder(bench.run).gradients
-    path.write_text(path.read_text()[:-20])
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert "gradients.csv" in str(bench.store.get(bench.run).problem)
     bench.train(watch=False).measurer.gradients([bench.run])
     assert bench.store.get(bench.run).finished

@@ -43,7 +43,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     assert estimator.measured
     assert estimator.images_per_second("resnet-8") == found.images_per_second
 
-    again = bench_csv(store.csv_path(BENCH).read_text(), [found])
+    again = bench_csv(store.csv_path(BENCH).read_text(encoding="utf-8"), [found])
     assert len(list(csv.DictReader(io.StringIO(again)))) == 1, "replaced, not repeated"
     assert bench_csv("not,a\nbenchmark,file\n", [found]) == again
 

@@ -87,7 +87,7 @@ def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> 
     ],
 )
 def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, says) -> None:
-    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     answer = command("run", "mine.yaml")
     assert answer.code == 2
     assert "mine.yaml" in answer.err
@@ -101,8 +101,10 @@ def test_verbose_shows_the_traceback(command) -> None:
 
 
 def test_unwritable_results_folder(command, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    answer = command("run", "table1", "--results", "file/results")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    text = "name: cost\ntitle: One network\ntable: {kind: cost, networks: [plain-20]}\n"
+    (tmp_path / "cost.yaml").write_text(text, encoding="utf-8")
+    answer = command("run", "cost.yaml", "--results", "file/results")
     assert answer.code == 1
     assert "cannot write" in answer.err
     assert len(answer.err.splitlines()) == 1

@@ -33,7 +33,7 @@ def test_an_empty_machine_is_ready(command: Any, tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_way_is_a_problem(command: Any, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     answer = command("doctor", "--device", "cuda:99", "--results", "file", "--json")
     found = checks(answer)
     assert answer.code == 1

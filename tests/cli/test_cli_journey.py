@@ -29,7 +29,7 @@ plot:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
-    (tmp_path / "mine.yaml").write_text(TINY)
+    (tmp_path / "mine.yaml").write_text(TINY, encoding="utf-8")
     return "mine.yaml"
 
 
@@ -45,10 +45,10 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
         assert {"config.yaml", "curve.csv", "summary.json", "checkpoint", "responses.csv"} <= {
             path.name for path in folder.iterdir()
         }
-        header, *rows = (folder / "curve.csv").read_text().splitlines()
+        header, *rows = (folder / "curve.csv").read_text(encoding="utf-8").splitlines()
         assert header == "iteration,epoch,lr,train_loss,train_error,test_error,seconds"
         assert [row.split(",")[0] for row in rows] == ["6", "12"]
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         assert summary["state"] == "done"
         assert summary["final_test_error"] == float(rows[-1].split(",")[5])
         provenance = summary["provenance"]
@@ -56,7 +56,7 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
         assert provenance["dataset"]["name"] == "synthetic"
         assert provenance["precision"] in ("fp32", "bf16")
         assert "T" in provenance["started"] <= provenance["ended"]
-        made = json.loads((folder / "measurements.json").read_text())["responses"]
+        made = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))["responses"]
         assert {key: provenance[key] for key in made if key != "measured"} == {
             key: value for key, value in made.items() if key != "measured"
         }
@@ -76,10 +76,15 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
     assert "synthetic" in table.out
     plot = command("plot", mine, "--format", "svg")
     assert plot.code == 0
-    assert (tmp_path / "results" / "figures" / "mine.svg").read_text().lstrip().startswith("<?xml")
+    assert (
+        (tmp_path / "results" / "figures" / "mine.svg")
+        .read_text(encoding="utf-8")
+        .lstrip()
+        .startswith("<?xml")
+    )
     report = command("report")
     assert report.code == 0
-    assert (tmp_path / "results" / "report.md").read_text().startswith("# ")
+    assert (tmp_path / "results" / "report.md").read_text(encoding="utf-8").startswith("# ")
 
     config = _runs(tmp_path)[0] / "config.yaml"
     repeated = command("run", str(config), "--results", "elsewhere")
@@ -87,7 +92,7 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
     twin = tmp_path / "elsewhere" / "runs" / config.parent.name / "curve.csv"
 
     def without_time(path: Path) -> list[dict[str, str]]:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             return [{k: v for k, v in r.items() if k != "seconds"} for r in csv.DictReader(file)]
 
     assert without_time(twin) == without_time(config.parent / "curve.csv")
@@ -95,24 +100,26 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
 
 def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) -> None:
     other = TINY.replace("name: mine", "name: other").replace("[plain-8, resnet-8]", "[plain-8]")
-    (tmp_path / "other.yaml").write_text(other)
+    (tmp_path / "other.yaml").write_text(other, encoding="utf-8")
     assert command("run", "other.yaml", mine).code == 0
     assert len(_runs(tmp_path)) == 2
-    first = json.loads((_runs(tmp_path)[0] / "summary.json").read_text())
+    first = json.loads((_runs(tmp_path)[0] / "summary.json").read_text(encoding="utf-8"))
     assert first["provenance"]["sessions"] == 1
     assert (tmp_path / "results" / "other.csv").exists()
-    whole = (tmp_path / "results" / "mine.csv").read_text()
+    whole = (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8")
     assert command("run", mine, "--networks", "plain-8").code == 0
-    assert (tmp_path / "results" / "mine.csv").read_text() == whole, "the other network's lines"
+    assert (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8") == whole, (
+        "the other network's lines"
+    )
 
 
 def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:
     arguments = ("run", mine, "--networks", "resnet-8")
     assert command(*arguments).code == 0
     summary = _runs(tmp_path)[0] / "summary.json"
-    before = json.loads(summary.read_text())
+    before = json.loads(summary.read_text(encoding="utf-8"))
     assert command(*arguments, "--force").code == 0
-    after = json.loads(summary.read_text())
+    after = json.loads(summary.read_text(encoding="utf-8"))
     assert after["final_test_error"] == before["final_test_error"]
     assert after["seconds"] != before["seconds"]
 
@@ -128,14 +135,14 @@ def test_dry_run_prints_the_plan_and_touches_nothing(command, tmp_path: Path) ->
 
 def test_show_prints_a_file_that_run_takes(command, tmp_path: Path) -> None:
     shown = command("show", "table6", "--preset", "short", "--seeds", "0,4")
-    (tmp_path / "mine.yaml").write_text(shown.out)
+    (tmp_path / "mine.yaml").write_text(shown.out, encoding="utf-8")
     assert yaml.safe_load(shown.out)["recipe"]["iterations"] == 6400
     planned = command("run", "table6", "--preset", "short", "--seeds", "0,4", "--dry-run")
     again = command("run", "mine.yaml", "--dry-run")
     assert again.out == planned.out
     assert command("show", "mine.yaml").out == shown.out
     edited = shown.out.replace("learning_rate: 0.1", "learning_rate: 0.05")
-    (tmp_path / "mine.yaml").write_text(edited)
+    (tmp_path / "mine.yaml").write_text(edited, encoding="utf-8")
     assert "-cifar10-custom-s4-" in command("run", "mine.yaml", "--dry-run").out
     refused = command("run", "mine.yaml", "--preset", "paper", "--dry-run")
     assert refused.code == 2
@@ -151,7 +158,7 @@ def test_every_shipped_experiment_is_listed_and_shown(command) -> None:
 
 def test_table1(command, tmp_path: Path) -> None:
     assert command("run", "table1").code == 0
-    with (tmp_path / "results" / "table1.csv").open() as file:
+    with (tmp_path / "results" / "table1.csv").open(encoding="utf-8") as file:
         rows = {row["network"]: row for row in csv.DictReader(file)}
     assert list(next(iter(rows.values()))) == [
         "network",
@@ -177,8 +184,10 @@ def test_environment_variables_and_their_precedence(
     command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RESNET_REPRO_RESULTS", "from-environment")
-    assert command("run", "table1").out == "wrote from-environment/table1.csv\n"
-    assert command("run", "table1", "--results", "by-flag").out == "wrote by-flag/table1.csv\n"
+    text = "name: cost\ntitle: One network\ntable: {kind: cost, networks: [plain-20]}\n"
+    (tmp_path / "cost.yaml").write_text(text, encoding="utf-8")
+    assert command("run", "cost.yaml").out == "wrote from-environment/cost.csv\n"
+    assert command("run", "cost.yaml", "--results", "by-flag").out == "wrote by-flag/cost.csv\n"
 
 
 def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path: Path) -> None:
@@ -192,5 +201,5 @@ def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
         "run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=1000"
     )
     assert answer.code == 0
-    header = (_runs(tmp_path)[0] / "curve.csv").read_text().splitlines()[0]
+    header = (_runs(tmp_path)[0] / "curve.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header.endswith("seconds,validation_error")

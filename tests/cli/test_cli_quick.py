@@ -41,7 +41,7 @@ def test_never_imports_torch(tmp_path, arguments: list[str]) -> None:
         [sys.executable, "-c", PROBE, *arguments],
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path) -> None:
         [sys.executable, "-m", "resnet_repro", "list"],
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert "\x1b" not in done.stdout
@@ -82,7 +82,7 @@ def test_a_closed_pipe_is_no_error_worth_a_traceback(tmp_path) -> None:
         cwd=tmp_path,
         shell=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     assert "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ plot: {kind: gradients}
 
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
-    (tmp_path / "mine.yaml").write_text(TINY)
+    (tmp_path / "mine.yaml").write_text(TINY, encoding="utf-8")
     return "mine.yaml"
 
 
@@ -34,7 +34,7 @@ def _folder(tmp_path: Path) -> Path:
 
 def test_gradients_are_measured_while_a_run_trains(command, mine: str, tmp_path: Path) -> None:
     assert command("run", mine).code == 0
-    with (tmp_path / "results" / "mine.csv").open() as file:
+    with (tmp_path / "results" / "mine.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["iteration"] for row in rows[::7]] == ["0", "2", "4"]
     assert {row["measured"] for row in rows} == {"training"}
@@ -43,12 +43,14 @@ def test_gradients_are_measured_while_a_run_trains(command, mine: str, tmp_path:
 def test_gradients_of_a_trained_run_are_measured_afterwards(
     command, mine: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "other.yaml").write_text(TINY.replace("measure: [gradients]\n", ""))
+    (tmp_path / "other.yaml").write_text(
+        TINY.replace("measure: [gradients]\n", ""), encoding="utf-8"
+    )
     assert command("run", "other.yaml").code == 0
     assert not (_folder(tmp_path) / "gradients.csv").exists()
     again = command("run", mine)
     assert "starts" not in again.err, "measuring is no part of a run"
-    with (_folder(tmp_path) / "gradients.csv").open() as file:
+    with (_folder(tmp_path) / "gradients.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["iteration"] for row in rows[::7]] == ["0", "4"]
     assert {row["measured"] for row in rows} == {"afterwards"}
@@ -65,12 +67,12 @@ def test_a_report_can_be_checked(command, tmp_path: Path, form: str) -> None:
     assert command("report", "--format", form).code == 0
     assert command(*check).code == 0
     path = tmp_path / "results" / f"report.{form}"
-    path.write_text(path.read_text() + " ")
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
     stale = command(*check)
     assert stale.code == 1
     assert len(stale.err.splitlines()) == 1
     assert f"report.{form} is not what the results give" in stale.err
-    assert path.read_text().endswith(" ")
+    assert path.read_text(encoding="utf-8").endswith(" ")
 
 
 def test_an_unknown_form_of_report(command) -> None:

@@ -32,7 +32,7 @@ def test_load_gives_what_was_prepared(prepared: Path) -> None:
 
 
 def test_record_says_where_it_came_from(prepared: Path) -> None:
-    record = json.loads((prepared / "cifar10" / "record.json").read_text())
+    record = json.loads((prepared / "cifar10" / "record.json").read_text(encoding="utf-8"))
     assert record["format"] == 1
     assert record["source_files"][0]["name"] == "train/airplane"
     assert {"size", "sha256"} <= record["source_files"][0].keys()
@@ -91,12 +91,12 @@ def drop_record(folder: Path) -> None:
 
 
 def corrupt_record(folder: Path) -> None:
-    (folder / "record.json").write_text("{")
+    (folder / "record.json").write_text("{", encoding="utf-8")
 
 
 def edit_record(folder: Path, **changes: object) -> None:
-    record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(record | changes))
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    (folder / "record.json").write_text(json.dumps(record | changes), encoding="utf-8")
 
 
 def drop_array(folder: Path) -> None:

@@ -228,7 +228,7 @@ def test_archive_of_imagenette(
 
 
 def test_archive_of_something_else(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("cats and dogs")
+    (tmp_path / "thesis.txt").write_text("cats and dogs", encoding="utf-8")
     with tarfile.open(tmp_path / "thesis.tar", "w") as tar:
         tar.add(tmp_path / "thesis.txt", "thesis.txt")
     for name in ("thesis.txt", "thesis.tar"):

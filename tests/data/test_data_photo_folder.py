@@ -103,7 +103,7 @@ def test_a_folder_is_looked_through_once(
 
 
 def test_data_folder_that_cannot_be_written_to(write_photos: WritePhotos, tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file")
+    (tmp_path / "data").write_text("a file", encoding="utf-8")
     assert len(load(write_photos(), tmp_path / "data").train) == 6
 
 
@@ -271,7 +271,7 @@ def write_devkit(folder: Path, wnids: list[str]) -> Path:
     target = folder / "ILSVRC2012_devkit_t12" / "data"
     target.mkdir(parents=True)
     lines = "".join(f"{IDS[wnid]}\n" for wnid in wnids)
-    (target / "ILSVRC2012_validation_ground_truth.txt").write_text(lines)
+    (target / "ILSVRC2012_validation_ground_truth.txt").write_text(lines, encoding="utf-8")
     texts = [(name, object) for name in ("WNID", "words", "gloss")]
     kinds = [("ILSVRC2012_ID", float), *texts, ("num_children", float)]
     rows = [(number, wnid, "a word", "a gloss", 0) for wnid, number in IDS.items()]
@@ -283,7 +283,7 @@ def write_devkit(folder: Path, wnids: list[str]) -> Path:
 
 
 def write_solution(folder: Path, wnids: list[str]) -> None:
-    with (folder / "LOC_val_solution.csv").open("w", newline="") as file:
+    with (folder / "LOC_val_solution.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["ImageId", "PredictionString"])
         for number, wnid in reversed(list(enumerate(wnids, start=1))):
@@ -334,7 +334,7 @@ def test_ground_truth_that_does_not_fit(imagenet: Path) -> None:
     write_solution(folder, [*wnids[:-1], "n99999999"])
     with pytest.raises(DataError, match="val has a class that train lacks: n99999999"):
         data.load("imagenet", imagenet)
-    (folder / "LOC_val_solution.csv").write_text("a,b\n1,2\n")
+    (folder / "LOC_val_solution.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(DataError, match="is not Kaggle's"):
         data.load("imagenet", imagenet)
     devkit = write_devkit(folder, wnids[:-1])

@@ -28,7 +28,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except OSError:
         return False
 
@@ -91,7 +94,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @needs_proc
 def test_workers_end_when_the_main_process_is_killed() -> None:
-    result = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, encoding="utf-8")
     assert result.returncode == -signal.SIGKILL
     pids = [int(pid) for pid in result.stdout.split()]
     assert len(pids) == 2
@@ -118,7 +121,7 @@ def test_ctrl_c_is_for_the_main_process_alone() -> None:
         [sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
     assert process.stdout is not None
@@ -162,7 +165,7 @@ def test_workers_do_not_import_torch() -> None:
     code = "import sys, resnet_repro.data.worker, resnet_repro.data.tasks as t; "
     code += "print('torch' in sys.modules)"
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     assert answer.stdout.strip() == "False"
 
@@ -195,12 +198,14 @@ def test_shared_memory_is_shared_and_given_back() -> None:
 
 
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("5000000\n")
-    (tmp_path / "memory.current").write_text("4000000\n")
-    (tmp_path / "memory.stat").write_text("anon 3000000\ninactive_file 700000\nfile 900000\n")
+    (tmp_path / "memory.max").write_text("5000000\n", encoding="utf-8")
+    (tmp_path / "memory.current").write_text("4000000\n", encoding="utf-8")
+    (tmp_path / "memory.stat").write_text(
+        "anon 3000000\ninactive_file 700000\nfile 900000\n", encoding="utf-8"
+    )
     names = ("memory.max", "memory.current", "inactive_file")
     monkeypatch.setattr(shared_buffer, "_CGROUPS", ((str(tmp_path), *names),))
     assert available_memory() == 1_700_000
-    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     found = available_memory()
     assert found is None or found > 1_700_000

@@ -248,7 +248,7 @@ def test_mistakes_get_a_line(
 )
 def test_targets_that_are_nothing(command, tmp_path: Path, target: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "text.pth").write_text("hello", encoding="utf-8")
     torch.save({"fc.weight": torch.zeros(2, 2), "x": Harmful()}, tmp_path / "harmful.pth")
     answer = command("evaluate", target, "--network", "resnet-18-b")
     assert_one_line(answer, 2, says)

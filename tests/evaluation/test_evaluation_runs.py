@@ -48,7 +48,7 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results: one run on photographs, one on 32x32 images, one that was stopped."""
     root = tmp_path_factory.mktemp("trained")
     for experiment, more in ((PHOTOGRAPHS, []), (IMAGES, []), (STOPPED, ["--time-budget", "1s"])):
-        (root / "mine.yaml").write_text(yaml.safe_dump(experiment))
+        (root / "mine.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
         options = ["--data-dir", str(folder.parent), "--precision", "fp32", "--quiet", *more]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root)
@@ -72,13 +72,13 @@ def run_named(results: Path, start: str) -> Path:
 
 
 def summary_of(run: Path) -> dict[str, object]:
-    found = json.loads((run / "summary.json").read_text())
+    found = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
 
 
 def rows_of(run: Path) -> dict[str, dict[str, str]]:
-    with (run / "evaluations.csv").open() as file:
+    with (run / "evaluations.csv").open(encoding="utf-8") as file:
         return {row["views"]: row for row in csv.DictReader(file)}
 
 
@@ -109,7 +109,7 @@ def test_a_run_on_photographs_is_measured_and_stored(
     rows = rows_of(photographs)
     assert list(rows) == ["centre", "10-crop", "multi-scale"]
     assert rows["multi-scale"] == first["multi-scale"]
-    made = json.loads((photographs / "measurements.json").read_text())
+    made = json.loads((photographs / "measurements.json").read_text(encoding="utf-8"))
     assert "--crops 1,multi" in made["centre"]["command"]
     assert "--crops 10" in made["10-crop"]["command"]
     assert made["multi-scale"]["hardware"] == summary_of(photographs)["provenance"]["hardware"]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import FrameType
 
 import pytest
 import torch
+from forked_python import HOLD, ForkedPython
 
 from resnet_repro.spec import Run
 from resnet_repro.store import Provenance, Summary
@@ -28,14 +30,15 @@ def _left(token: str) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             pid = int(path.parent.name)
-            if f"{MARK}={token}".encode() in path.read_bytes() and pid != os.getpid():
-                found.append(pid)
+            marked = f"{MARK}={token}".encode() in path.read_bytes()
+            if marked or path.with_name("comm").read_text(encoding="utf-8").strip() == token:
+                found += [pid] if pid != os.getpid() else []
     return found
 
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    token = secrets.token_hex(8)
+    token = secrets.token_hex(7)  # what fits into the name of a forked process
     monkeypatch.setenv(MARK, token)
 
     def give_up(*_: int | FrameType | None) -> None:
@@ -57,6 +60,28 @@ def _leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert not left, "processes outlived the test"
+
+
+@pytest.fixture(scope="session")
+def forked_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedPython]:
+    made = ForkedPython(tmp_path_factory.mktemp("forked"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick_processes(forked_python: ForkedPython, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command lines and workers that the test starts need not import torch."""
+    monkeypatch.setattr(sys, "executable", str(forked_python.program))
+
+
+@pytest.fixture
+def hold(quick_processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file; while it is there, none of the processes trains more than a few iterations."""
+    path = tmp_path / "hold"
+    path.touch()
+    monkeypatch.setenv(HOLD, str(path))
+    return path
 
 
 @pytest.fixture

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from resnet_repro import data
 from resnet_repro.runner import Options, Runner
 from resnet_repro.spec import Choices, Run, load_experiment
 from resnet_repro.stop import StopFlag
@@ -21,7 +25,7 @@ PATIENCE = 240.0  # seconds; machines have other work
 EXPERIMENT = """\
 name: tiny
 title: A tiny experiment
-dataset: synthetic
+dataset: cifar10
 precision: fp32
 recipe: {{iterations: {iterations}, batch_size: 8, milestones: [], evaluate_every: {every}}}
 runs:
@@ -36,12 +40,28 @@ plot: {{kind: curves, panels: [{{networks: [resnet-8]}}]}}
 def write_experiment(
     folder: Path, iterations: int, every: int, seeds: int, measure: str = "[]"
 ) -> Path:
-    """A YAML file with a run of ResNet-8 for every seed."""
+    """A YAML file with a run of ResNet-8 for every seed; what it is trained on is in `data`."""
     path = folder / "tiny.yaml"
+    if not (folder / "data").exists():
+        _prepare_few_images(folder / "data")
     path.write_text(
-        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure)
+        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure),
+        encoding="utf-8",
     )
     return path
+
+
+def _prepare_few_images(data_dir: Path) -> None:
+    """Noise for CIFAR-10: what is trained on it is tested at once."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 10), ("test", 3)):
+        for label in range(10):
+            folder = data_dir / "images" / part / str(label)
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    data.prepare("cifar10", data_dir, data_dir / "images")
 
 
 def runs_of(experiment: Path) -> list[Run]:
@@ -79,7 +99,7 @@ def options(folder: Path, **more: Any) -> Options:
 def train_alone(runs: list[Run], folder: Path) -> Store:
     """Train runs one after another in this process, which has one thread."""
     store = Store(folder)
-    outcomes = Runner(store, options(folder), StopFlag(), Silent()).run_all(runs)
+    outcomes = Runner(store, options(folder.parent), StopFlag(), Silent()).run_all(runs)
     assert set(outcomes.values()) == {"done"}
     return store
 
@@ -96,20 +116,20 @@ def await_that(condition: Callable[[], bool], process: subprocess.Popen[str] | N
 def has_point(folder: RunFolder) -> bool:
     """Whether a run's curve has a point."""
     with contextlib.suppress(OSError):
-        return folder.curve.read_text().count("\n") > 1
+        return folder.curve.read_text(encoding="utf-8").count("\n") > 1
     return False
 
 
 def is_at_work(folder: RunFolder) -> bool:
     """Whether a run has begun and is not over."""
     with contextlib.suppress(OSError, ValueError):
-        return bool(json.loads(folder.summary.read_text())["state"] == "running")
+        return bool(json.loads(folder.summary.read_text(encoding="utf-8"))["state"] == "running")
     return False
 
 
 def owner_of(folder: RunFolder) -> int:
     """The number of the process that is at work on a run."""
-    return int(json.loads(folder.owner.read_text())["pid"])
+    return int(json.loads(folder.owner.read_text(encoding="utf-8"))["pid"])
 
 
 def start(*argv: object, **environment: str) -> subprocess.Popen[str]:
@@ -119,7 +139,7 @@ def start(*argv: object, **environment: str) -> subprocess.Popen[str]:
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 

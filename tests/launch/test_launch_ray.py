@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,9 +49,12 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # sockets need a short path
+    from resnet_repro.launch.ray_connection import own_folder
+
     head = {"num_cpus": 1, "object_store_memory": OBJECTS, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
+    with own_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder, "ray").mkdir()
+        patch.setenv("RAY_TMPDIR", folder)  # where it writes the cluster's address
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # 15 on its own, which others here would starve
         made = Cluster(
@@ -63,7 +64,6 @@ def cluster() -> Iterator[Any]:
         yield made
         ray.shutdown()
         made.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parents() -> dict[int, int]:
@@ -71,7 +71,7 @@ def _parents() -> dict[int, int]:
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            number, _, rest = path.read_text().partition(" (")
+            number, _, rest = path.read_text(encoding="utf-8").partition(" (")
             found[int(number)] = int(rest.rpartition(") ")[2].split()[1])
     return found
 
@@ -96,7 +96,7 @@ def _cut_power(node: Any) -> None:
 def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path) -> None:
     from resnet_repro.launch.ray_cluster import RayLauncher
 
-    runs = runs_of(write_experiment(tmp_path, 60, 60, 8))
+    runs = runs_of(write_experiment(tmp_path, 100, 100, 5))
     store, progress = Store(tmp_path / "results"), Silent()
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
     interrupted: list[Run] = []
@@ -235,5 +235,7 @@ def test_only_what_changed_is_carried(
         b"second",
         b"first",
     )
-    assert json.loads(here.summary.read_text()) == json.loads(there.summary.read_text())
+    assert json.loads(here.summary.read_text(encoding="utf-8")) == json.loads(
+        there.summary.read_text(encoding="utf-8")
+    )
     assert not (here.path.parent / "outside").exists()

@@ -58,12 +58,12 @@ def test_every_run_is_the_same_as_alone(command: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, 150, 150, 2)
+def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path, hold: Path) -> None:
+    experiment = write_experiment(tmp_path, 24, 24, 2)
     first, second = runs_of(experiment)
     store = Store(tmp_path / "results")
     where = ("--results", store.root, "--data-dir", tmp_path / "data", "--device", "cpu")
-    argv = ("run", experiment, *where, "--jobs", "2", "--checkpoint-every", "0.1s")
+    argv = ("run", experiment, *where, "--jobs", "2", "--checkpoint-every", "0.01s")
     folders = [store.folder(first), store.folder(second)]
 
     job = start(*argv, "--json")  # interrupted: both save and stop
@@ -85,6 +85,7 @@ def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -
     job = start(*argv, "--json")  # a worker is killed: another one continues its run
     await_that(lambda: is_at_work(folders[0]), job)
     os.kill(owner_of(folders[0]), signal.SIGKILL)
+    hold.unlink()
     code, out, err = finish(job)
     assert code == 0
     assert set(json.loads(out)["runs"].values()) == {"done"}
@@ -98,10 +99,10 @@ def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path) -
     assert stored.provenance.sessions == 4
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "quick_processes")
 def test_a_time_budget_ends_all_with_75(tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, 100_000, 50_000, 2)
-    where = ("--results", tmp_path / "results", "--data-dir", tmp_path, "--device", "cpu")
+    where = ("--results", tmp_path / "results", "--data-dir", tmp_path / "data", "--device", "cpu")
     job = start("run", experiment, *where, "--jobs", "2", "--time-budget", "3s", "--json")
     code, out, _ = finish(job)
     assert code == 75
@@ -141,7 +142,7 @@ def test_auto_takes_the_fastest_number(tmp_path: Path) -> None:
     assert picked(large)[:2] == (2, [1, 2]), "four would not fit"
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "quick_processes")
 def test_auto_measures_real_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "SECONDS", 0.2)
     run = runs_of(write_experiment(tmp_path, 40, 20, 1))[0]

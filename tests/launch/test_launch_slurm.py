@@ -35,9 +35,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs, script = tmp_path / "bin", tmp_path / "script.sh"
     programs.mkdir()
     (programs / "sbatch").write_text(
-        f'#!/bin/sh\ncp "$1" {script}\necho Submitted batch job 4711\n'
+        f'#!/bin/sh\ncp "$1" {script}\necho Submitted batch job 4711\n', encoding="utf-8"
     )
-    (programs / "srun").write_text("#!/bin/sh\n")
+    (programs / "srun").write_text("#!/bin/sh\n", encoding="utf-8")
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
@@ -54,7 +54,7 @@ def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -
     assert (code, err) == (0, "")
     assert "submitted job 4711: 3 runs" in out
     assert "without --launcher" in out
-    script = slurm.read_text()
+    script = slurm.read_text(encoding="utf-8")
     asked = {
         *("array=0-2%3", "partition=gpu", "gpus-per-node=a100:1", "cpus-per-task=8", "mem=20G"),
         *("time=2190", "signal=USR1@90", "requeue", "export=NONE", "job-name=resnet-repro"),
@@ -70,7 +70,9 @@ def test_json_tells_the_job_and_a_finished_run_is_not_submitted(
     command: Any, tmp_path: Path, slurm: Path
 ) -> None:
     experiment = write_experiment(tmp_path, 4, 4, 2)
-    assert command("run", experiment, "--seeds", "1", "--device", "cpu", "--data-dir", ".")[0] == 0
+    assert (
+        command("run", experiment, "--seeds", "1", "--device", "cpu", "--data-dir", "data")[0] == 0
+    )
     done, other = (run.id for run in runs_of(experiment))
     code, out, _ = command("run", experiment, "--launcher", "slurm", "--json")
     assert code == 0
@@ -113,8 +115,10 @@ def test_other_times_are_refused(written: str) -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, 150, 150, 2)
+def test_a_warned_task_saves_is_requeued_and_finishes(
+    command: Any, tmp_path: Path, hold: Path
+) -> None:
+    experiment = write_experiment(tmp_path, 24, 24, 2)
     first, second = runs_of(experiment)
     store = Store(tmp_path / "results")
     warned: list[int] = []
@@ -125,19 +129,23 @@ def test_a_warned_task_saves_is_requeued_and_finishes(command: Any, tmp_path: Pa
         await_that(lambda: folder.checkpoint.exists() and is_at_work(folder))
         warned.append(owner_of(folder))
         os.kill(warned[0], signal.SIGUSR1)
+        await_that(lambda: store.get(first).state == "stopped")
+        hold.unlink()
 
     warner = threading.Thread(target=warn, daemon=True)
     warner.start()
     code, out, err = command(
         "run", experiment, "--results", "results", "--data-dir", "data", "--device", "cpu",
         "--launcher", "slurm-local", "--wait", "--cpus-per-run", 1, "--json",
-        "--checkpoint-every", "0.1s",
+        "--checkpoint-every", "0.01s",
     )  # fmt: skip
     warner.join(timeout=60)
     assert code == 0, err
     assert json.loads(out)["runs"] == {first.id: "done", second.id: "done"}
     assert (tmp_path / "results" / "tiny.csv").exists()
-    logs = "".join(path.read_text() for path in (store.root / ".slurm").glob("*_log.err"))
+    logs = "".join(
+        path.read_text(encoding="utf-8") for path in (store.root / ".slurm").glob("*_log.err")
+    )
     assert f"{first.id}: stopped at iteration" in logs
     assert f"{first.id}: continues at" in logs
     alone = train_alone([first, second], tmp_path / "alone")

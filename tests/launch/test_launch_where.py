@@ -81,7 +81,7 @@ def test_the_plan_says_where(command: Any, tmp_path: Path) -> None:
     slurm = ("--launcher", "slurm", "--slurm", "partition=gpu")
     code, out, _ = command("run", experiment, "--dry-run", *slurm)
     assert (code, "one array job, by Slurm (partition=gpu)" in out) == (0, True)
-    assert list(tmp_path.iterdir()) == [experiment]
+    assert set(tmp_path.iterdir()) == {experiment, tmp_path / "data"}
 
 
 def test_cores_are_divided_without_overlap() -> None:

@@ -35,7 +35,7 @@ def table2(preset: Any = "paper", dataset: str | None = None, **more: Any) -> Ex
 def bench_file(store: Store, rows: list[dict[str, Any]]) -> None:
     """What `resnet-repro bench` writes, as far as estimates need it."""
     store.root.mkdir(parents=True, exist_ok=True)
-    with store.csv_path("bench").open("w", newline="") as file:
+    with store.csv_path("bench").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["hardware", "network", "images_per_second", "crop"])
         writer.writeheader()
         writer.writerows(rows)
@@ -127,7 +127,7 @@ def command(*words: str) -> str:
         "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision')))"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, *words], capture_output=True, encoding="utf-8", check=False
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout

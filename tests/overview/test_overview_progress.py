@@ -137,8 +137,8 @@ def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
     assert line.state == "running"
     assert line.seconds_left == pytest.approx(480)
     assert line.cells() == [run.id, "running", "1,600/6,400", "20.50", "18.25", "8m"]
-    owner = json.loads(folder.owner.read_text())
-    folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}))
+    owner = json.loads(folder.owner.read_text(encoding="utf-8"))
+    folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}), encoding="utf-8")
     assert list_runs(store, None)[0].state == "stopped", "its process is gone"
 
 

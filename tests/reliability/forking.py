@@ -17,8 +17,7 @@ import traceback
 from typing import Any
 
 import numpy as np
-import torch
-import torch._dynamo  # which the first optimizer would import, slowly, in every child
+from warm_up import warm_up
 
 import resnet_repro.progress
 import resnet_repro.report.document
@@ -123,10 +122,10 @@ def child(request: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    warm_up()
     dataset = small_dataset()
     data.load = lambda *_: dataset  # type: ignore[assignment]
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "start":

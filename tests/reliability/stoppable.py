@@ -43,11 +43,11 @@ class Job:
 
     @property
     def stdout(self) -> str:
-        return self._out.read_text()
+        return self._out.read_text(encoding="utf-8")
 
     @property
     def stderr(self) -> str:
-        return self._err.read_text()
+        return self._err.read_text(encoding="utf-8")
 
     def wait(self) -> int:
         """The exit code, negative for a signal. A traceback is never right."""
@@ -66,7 +66,9 @@ class Job:
         """Wait until the curve of the only run in `results` has a point."""
         deadline = time.monotonic() + PATIENCE
         curves = "runs/*/curve.csv"
-        while not any(path.read_text().count("\n") > 1 for path in results.glob(curves)):
+        while not any(
+            path.read_text(encoding="utf-8").count("\n") > 1 for path in results.glob(curves)
+        ):
             assert time.monotonic() < deadline, self.stderr
             time.sleep(0.002)
 
@@ -90,8 +92,12 @@ class Driver:
             [sys.executable, forking.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            encoding="utf-8",
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parents[1]}",
+            },
         )
 
     def ask(self, request: dict[str, Any]) -> int:
@@ -127,7 +133,9 @@ def write_experiment(
 ) -> Path:
     """A YAML file with one run of ResNet-8 per seed."""
     path = folder / f"tiny-{iterations}-{every}.yaml"
-    path.write_text(EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds))
+    path.write_text(
+        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds), encoding="utf-8"
+    )
     return path
 
 

@@ -213,8 +213,8 @@ def finished(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def change_summary(folder: RunFolder, **changes: Any) -> None:
-    content = json.loads(folder.summary.read_text())
-    folder.summary.write_text(json.dumps({**content, **changes}))
+    content = json.loads(folder.summary.read_text(encoding="utf-8"))
+    folder.summary.write_text(json.dumps({**content, **changes}), encoding="utf-8")
 
 
 def cut(path: Path, by: int) -> None:
@@ -222,16 +222,20 @@ def cut(path: Path, by: int) -> None:
 
 
 def other_seed(folder: RunFolder) -> None:
-    folder.config.write_text(folder.config.read_text().replace("seed: 0", "seed: 5"))
+    folder.config.write_text(
+        folder.config.read_text(encoding="utf-8").replace("seed: 0", "seed: 5"), encoding="utf-8"
+    )
 
 
 def without_seed(folder: RunFolder) -> None:
-    folder.config.write_text(folder.config.read_text().replace("  seed: 0\n", ""))
+    folder.config.write_text(
+        folder.config.read_text(encoding="utf-8").replace("  seed: 0\n", ""), encoding="utf-8"
+    )
 
 
 def last_line_lost(folder: RunFolder) -> None:
-    lines = folder.curve.read_text().splitlines(keepends=True)
-    folder.curve.write_text("".join(lines[:-1]))
+    lines = folder.curve.read_text(encoding="utf-8").splitlines(keepends=True)
+    folder.curve.write_text("".join(lines[:-1]), encoding="utf-8")
 
 
 # What is done to a run's folder, what is said of it, whether its checkpoint makes up for it.
@@ -239,22 +243,46 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
     (lambda f: cut(f.curve, 3), "curve.csv is torn or unreadable", True),
     (lambda f: f.curve.unlink(), "curve.csv is missing or empty", True),
     (last_line_lost, "its curve ends at 2 of 4", True),
-    (lambda f: f.curve.write_text("\0\0\0"), "curve.csv is torn or unreadable", True),
-    (lambda f: f.summary.write_text(""), "summary.json is torn or unreadable", True),
+    (
+        lambda f: f.curve.write_text("\0\0\0", encoding="utf-8"),
+        "curve.csv is torn or unreadable",
+        True,
+    ),
+    (
+        lambda f: f.summary.write_text("", encoding="utf-8"),
+        "summary.json is torn or unreadable",
+        True,
+    ),
     (lambda f: cut(f.summary, 40), "summary.json is torn or unreadable", True),
-    (lambda f: f.summary.write_text("[" * 100_000), "summary.json is torn or unreadable", True),
+    (
+        lambda f: f.summary.write_text("[" * 100_000, encoding="utf-8"),
+        "summary.json is torn or unreadable",
+        True,
+    ),
     (lambda f: change_summary(f, final_test_error=float("nan")), "summary.json is invalid", True),
     (lambda f: change_summary(f, iteration="many"), "summary.json is invalid", True),
     (lambda f: change_summary(f, format=2), "was written by a newer version", False),
     (lambda f: change_summary(f, id="another"), "summary.json is of another run", False),
     (other_seed, "config.yaml is of another run", False),
-    (lambda f: f.config.write_text("name: x\ntitle: y\n"), "does not describe one run", False),
+    (
+        lambda f: f.config.write_text("name: x\ntitle: y\n", encoding="utf-8"),
+        "does not describe one run",
+        False,
+    ),
     (lambda f: f.config.unlink(), "config.yaml is missing", True),
     (without_seed, "config.yaml: line 2: run.seed: Field required", False),
-    (lambda f: f.config.write_text("{"), "config.yaml is torn or unreadable", True),
-    (lambda f: f.responses.write_text("layer,std\n1,x\n"), "responses.csv is torn", True),
-    (lambda f: f.gradients.write_text("layer\n1\n"), "gradients.csv", True),
-    (lambda f: f.origins.write_text("{"), "measurements.json is torn", True),
+    (
+        lambda f: f.config.write_text("{", encoding="utf-8"),
+        "config.yaml is torn or unreadable",
+        True,
+    ),
+    (
+        lambda f: f.responses.write_text("layer,std\n1,x\n", encoding="utf-8"),
+        "responses.csv is torn",
+        True,
+    ),
+    (lambda f: f.gradients.write_text("layer\n1\n", encoding="utf-8"), "gradients.csv", True),
+    (lambda f: f.origins.write_text("{", encoding="utf-8"), "measurements.json is torn", True),
 ]
 
 
@@ -304,14 +332,14 @@ def test_the_report_names_every_damaged_run_and_shows_the_rest(
     for argv in (["report"], ["status"], ["list"], ["status", "--json"], ["table", "table6"]):
         code, job = driver.run(*argv, "--results", tmp_path / "results")
         assert (code, "\x1b" in job.stdout) == (0, False), job.stderr
-    text = (tmp_path / "results" / "report.md").read_text()
+    text = (tmp_path / "results" / "report.md").read_text(encoding="utf-8")
     assert source.name in text
     for number in range(len(TROUBLES)):
         assert f"{source.name[:-8]}{number:08x}" in text
 
 
 @pytest.mark.parametrize(
-    "trouble", [lambda f: f.summary.write_text("{"), lambda f: cut(f.curve, 3)]
+    "trouble", [lambda f: f.summary.write_text("{", encoding="utf-8"), lambda f: cut(f.curve, 3)]
 )
 def test_a_finished_result_without_checkpoints_is_not_trained_over(
     driver: Driver,

@@ -33,7 +33,7 @@ table: {kind: errors}
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     path = tmp_path / "diverging.yaml"
-    path.write_text(DIVERGING)
+    path.write_text(DIVERGING, encoding="utf-8")
     return path
 
 
@@ -54,9 +54,9 @@ def test_it_is_marked_as_failed_and_the_others_go_on(
     assert "failed: the loss" in driver.run("status", "--results", results)[1].stdout
     table = driver.run("table", experiment, "--results", results)[1].stdout
     assert "1 of 1 failed (seed 0)" in table
-    assert "failed" in (results / "diverging.csv").read_text()
+    assert "failed" in (results / "diverging.csv").read_text(encoding="utf-8")
     assert driver.run("report", "--results", results)[0] == 0
-    assert "failed" in (results / "report.md").read_text()
+    assert "failed" in (results / "report.md").read_text(encoding="utf-8")
     code, job = driver.run(*argv)  # not tried again unless asked to
     assert (code, "failed before; --force trains it again" in job.stderr) == (1, True)
     assert ": starts" not in job.stderr
@@ -74,7 +74,9 @@ def test_a_failed_seed_is_named_beside_the_mean_of_the_rest(driver: Driver, tmp_
     text = DIVERGING.replace("networks: [plain-8]", "networks: [resnet-8]")
     good, bad = text.split("  - networks")[0], tmp_path / "bad.yaml"
     results = tmp_path / "results"
-    bad.write_text(good + "  - {networks: [resnet-8], seeds: 2}\ntable: {kind: errors}\n")
+    bad.write_text(
+        good + "  - {networks: [resnet-8], seeds: 2}\ntable: {kind: errors}\n", encoding="utf-8"
+    )
     assert driver.run("run", bad, "--results", results, "--device", "cpu")[0] == 0
     stored = Store(results).all_runs()[1]
     assert stored.summary is not None

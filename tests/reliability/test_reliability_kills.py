@@ -133,7 +133,7 @@ def test_the_second_interrupt_does_not_wait_for_the_first() -> None:
         "  os.kill(os.getpid(), signal.SIGINT); print('still here')\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=30
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", cwd=ROOT, timeout=30
     )
     assert (ended.returncode, ended.stdout) == (130, "signal\nsignal\n")
 

@@ -77,7 +77,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("experiment") / "photographs.yaml"
-    path.write_text(EXPERIMENT)
+    path.write_text(EXPERIMENT, encoding="utf-8")
     return path
 
 

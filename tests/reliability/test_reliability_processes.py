@@ -45,7 +45,7 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
     first = json.loads(driver.run(*argv, "--dry-run", "--json")[1].stdout)[0]["run"]
     folder = results / "runs" / first
     folder.mkdir(parents=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, job = driver.run(*argv)
         assert (code, job.stderr.count("another process is at work on it")) == (4, 1)

@@ -16,7 +16,7 @@ from resnet_repro.training import pack, unpack
 
 
 def summary_of(folder: RunFolder) -> Summary:
-    return Summary.model_validate_json(folder.summary.read_text())
+    return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
 def stop_after_a_point(driver: Driver, results: Path, *argv: object) -> None:
@@ -129,8 +129,8 @@ def test_speed_is_that_of_the_last_sitting(driver: Driver, tmp_path: Path) -> No
 
 def test_sittings_out_of_order_are_damage(driver: Driver, tmp_path: Path) -> None:
     _, folder = begin(driver, tmp_path)
-    content = json.loads(folder.summary.read_text())
+    content = json.loads(folder.summary.read_text(encoding="utf-8"))
     content["provenance"]["first_second"] = content["seconds"] + 1
-    folder.summary.write_text(json.dumps(content))
+    folder.summary.write_text(json.dumps(content), encoding="utf-8")
     (stored,) = Store(folder.path.parent.parent).all_runs()
     assert "summary.json is invalid" in (stored.problem or "")

@@ -90,7 +90,7 @@ def alone(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def provenance(results: Path) -> dict[str, Any]:
-    return dict(json.loads(the_run(results).summary.read_text())["provenance"])
+    return dict(json.loads(the_run(results).summary.read_text(encoding="utf-8"))["provenance"])
 
 
 def test_two_processes_train_what_one_does_in_halves(
@@ -110,7 +110,7 @@ def test_two_processes_train_what_one_does_in_halves(
             [*command, *rest, *results],
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr

@@ -117,12 +117,12 @@ def test_links_in_the_results_are_not_written_through(driver: Driver, tmp_path: 
     elsewhere.mkdir()
     for number, name in enumerate(("summary.json", "curve.csv", ".lock", "checkpoint")):
         target = elsewhere / name
-        target.write_text("precious")
+        target.write_text("precious", encoding="utf-8")
         (run.path / name).unlink()
         (run.path / name).symlink_to(target)
         code, job = driver.run(*argv, "--force")
         assert code == (1 if name == ".lock" else 0), (number, job.stderr)
-        assert target.read_text() == "precious"
+        assert target.read_text(encoding="utf-8") == "precious"
         if name == ".lock":
             (run.path / name).unlink()
     for path in sorted(elsewhere.iterdir()):
@@ -141,8 +141,8 @@ def test_a_name_from_yaml_cannot_leave_the_results(
     driver: Driver, tmp_path: Path, name: str
 ) -> None:
     experiment = write_experiment(tmp_path, 4, 2)
-    text = experiment.read_text().replace("name: tiny", f"name: {name!r}")
-    experiment.write_text(text)
+    text = experiment.read_text(encoding="utf-8").replace("name: tiny", f"name: {name!r}")
+    experiment.write_text(text, encoding="utf-8")
     code, job = driver.run("run", experiment, "--results", tmp_path / "in" / "results")
     assert (code, "line 1: name: " in job.stderr, len(job.stderr) < 400) == (2, True, True)
     assert [path.name for path in tmp_path.iterdir()] == [experiment.name]
@@ -152,7 +152,7 @@ def test_merged_mappings_cannot_fill_the_memory(driver: Driver, tmp_path: Path) 
     lines = ["a0: &a0 {k: 1}"]
     lines += [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 25)]
     path = tmp_path / "bomb.yaml"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     begun = time.monotonic()
     code, job = driver.run("run", path, "--results", tmp_path / "results")
     assert (code, "<< is not supported" in job.stderr) == (2, True)
@@ -169,5 +169,5 @@ def test_an_owner_file_cannot_make_a_dead_run_live(driver: Driver, tmp_path: Pat
     job.kill()
     job.wait()
     for owner in ("{}", "[]", '{"host": 1, "pid": "x", "time": null}', '{"pid": 1e400}', "\0"):
-        stored.folder.owner.write_text(owner)
+        stored.folder.owner.write_text(owner, encoding="utf-8")
         assert Store(results).all_runs()[0].state == "stopped"

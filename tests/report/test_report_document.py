@@ -137,8 +137,8 @@ def test_figures_are_linked_only_where_they_are(bench: Bench) -> None:
 
 def test_problems_and_failures_are_told(bench: Bench) -> None:
     bench.add("plain-20", state="failed")
-    bench.add("plain-32").summary.write_text("{")
-    bench.add("plain-44").curve.write_text("iteration\nx\n")
+    bench.add("plain-32").summary.write_text("{", encoding="utf-8")
+    bench.add("plain-44").curve.write_text("iteration\nx\n", encoding="utf-8")
     bench.add("plain-56", seed=3, state="stopped")
     text = report(bench)
     problems = text.partition("## Problems")[2]
@@ -271,13 +271,13 @@ def test_processes_weights_and_ensembles_have_their_provenance(bench: Bench) -> 
 
 def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
     folder = bench.add("resnet-20", 8.75)
-    content = json.loads(folder.summary.read_text())
+    content = json.loads(folder.summary.read_text(encoding="utf-8"))
     origin = content["provenance"]
     laptop = {"hardware": "A laptop", "device": "cpu", "threads": 1, "dirty": True}
     shared = ("code", "command", "precision", "versions")
     origin["earlier"] = [{key: origin[key] for key in shared} | laptop]
     origin |= {"first_iteration": 100, "first_second": 450.0, "sessions": 2}
-    folder.summary.write_text(json.dumps(content))
+    folder.summary.write_text(json.dumps(content), encoding="utf-8")
     text = report(bench)
     assert "Hardware: A laptop, cpu, fp32, 1 thread (1 run)" in text
     assert "Hardware: NVIDIA H100, cuda, fp32, 4 threads (1 run)" in text
@@ -330,5 +330,5 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
 
 def test_torn_evaluations_set_a_run_aside(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
-    folder.evaluations.write_text("views,top1_error\nten,x\n")
+    folder.evaluations.write_text("views,top1_error\nten,x\n", encoding="utf-8")
     assert "evaluations.csv is torn or unreadable; left out" in report(bench)

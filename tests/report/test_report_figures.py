@@ -190,8 +190,8 @@ def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) ->
 def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) -> None:
     bench.add("plain-20", 10.0)
     folder = bench.add("plain-20", 12.0, seed=1)
-    lines = folder.curve.read_text().splitlines()
-    folder.curve.write_text("\n".join([lines[0], lines[-1]]) + "\n")
+    lines = folder.curve.read_text(encoding="utf-8").splitlines()
+    folder.curve.write_text("\n".join([lines[0], lines[-1]]) + "\n", encoding="utf-8")
     line = figure_of(bench, "fig1").axes[1].get_lines()[0]
     assert list(line.get_ydata()) == [11.0]  # type: ignore[arg-type]
 

@@ -86,7 +86,7 @@ def test_runs_are_told_apart_by_how_they_ended(bench: Bench) -> None:
 
 def test_unreadable_runs_and_empty_folders_are_left_out(bench: Bench, tmp_path: Path) -> None:
     folder = bench.add("resnet-20")
-    folder.summary.write_text("{")
+    folder.summary.write_text("{", encoding="utf-8")
     (bench.store.runs_folder / "empty").mkdir()
     assert collect(["resnet-20"], bench.store.all_runs()) == []
 

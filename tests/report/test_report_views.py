@@ -107,8 +107,8 @@ def test_what_is_trained_but_not_measured_is_named_with_the_command(bench: Bench
 
 def test_an_evaluation_on_other_data_than_the_runs_own_does_not_count(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **SHORT)
-    text = folder.evaluations.read_text()
-    folder.evaluations.write_text(text.replace("0" * 64, "e" * 64))
+    text = folder.evaluations.read_text(encoding="utf-8")
+    folder.evaluations.write_text(text.replace("0" * 64, "e" * 64), encoding="utf-8")
     assert rows_of(table_of(bench, "table2"), "plain-18")[0]["reduced_top1"] is None
 
 

@@ -27,7 +27,7 @@ def compare() -> Any:
     [(MEASURED / "fp32", MEASURED / "bf16"), (MEASURED / "fp32", ROOT / "results")],
 )
 def test_the_page_has_the_tables_of_the_runs(compare: Any, first: Path, second: Path) -> None:
-    page = (ROOT / "docs" / "performance.md").read_text()
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     tables = compare((first, second), ("fp32", "bf16")).split("\n\n")
     assert all(table in page for table in tables), "\n\n".join(tables)
 

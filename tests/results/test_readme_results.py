@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 def section(title: str) -> list[str]:
     """The README's lines under a heading."""
-    _, _, rest = README.read_text().partition(f"\n## {title}\n")
+    _, _, rest = README.read_text(encoding="utf-8").partition(f"\n## {title}\n")
     return rest.partition("\n## ")[0].splitlines()
 
 
@@ -67,7 +67,7 @@ def test_errors_at_several_scales_are_those_of_the_results() -> None:
     ["table table6 --preset short", "status table2 --preset short --dataset imagenette"],
 )
 def test_what_a_command_prints_is_what_it_prints(command: Any, line: str) -> None:
-    lines = README.read_text().splitlines()
+    lines = README.read_text(encoding="utf-8").splitlines()
     start = lines.index(f"    $ resnet-repro {line}") + 1
     block = lines[start : lines.index("", start)]
     assert all(text.startswith("    ") for text in block)

@@ -109,7 +109,7 @@ def test_resolved_yaml_is_the_same_experiment(name, preset) -> None:
 def test_a_runs_configuration_is_an_experiment_of_one_run(tmp_path: Path) -> None:
     run = load_experiment("fig1", choices=Choices(preset="short")).resolve()[1]
     path = tmp_path / "config.yaml"
-    path.write_text(run.to_yaml())
+    path.write_text(run.to_yaml(), encoding="utf-8")
     assert load_experiment(str(path)).resolve() == (run,)
 
 
@@ -117,7 +117,11 @@ def test_shipped_experiments_say_command_cost_and_section() -> None:
     from resnet_repro.spec import experiments_folder
 
     for name in shipped_experiments():
-        header = (experiments_folder() / f"{name}.yaml").read_text().partition("\nname:")[0]
+        header = (
+            (experiments_folder() / f"{name}.yaml")
+            .read_text(encoding="utf-8")
+            .partition("\nname:")[0]
+        )
         assert f"resnet-repro run {name}" in header
         assert "section" in header.lower()
         assert any(word in header.lower() for word in ("cost", "takes", "shares"))

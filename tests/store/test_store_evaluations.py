@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from git_checkout import git
 from made_up_origin import ORIGIN
 
 from resnet_repro.errors import StoreError
@@ -56,7 +56,7 @@ def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
     assert stored(folder, run).evaluations() == []
     folder.write_evaluations([ROW], ORIGIN)
     assert stored(folder, run).evaluations() == [ROW]
-    header = folder.evaluations.read_text().splitlines()[0]
+    header = folder.evaluations.read_text(encoding="utf-8").splitlines()[0]
     assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
     assert folder.evaluations.name == "evaluations.csv"
 
@@ -116,7 +116,7 @@ def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
     folder: RunFolder, run: Run, text: str
 ) -> None:
     folder.write_evaluations([ROW], ORIGIN)
-    folder.origins.write_text(text)
+    folder.origins.write_text(text, encoding="utf-8")
     assert stored(folder, run).problem == "measurements.json is torn or unreadable"
     stored(folder, run).discard_torn_measurements()
     assert stored(folder, run).problem is None
@@ -139,7 +139,9 @@ def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
     folder: RunFolder, run: Run, change: tuple[str, str]
 ) -> None:
     folder.write_evaluations([ROW], ORIGIN)
-    folder.evaluations.write_text(folder.evaluations.read_text().replace(*change, 1))
+    folder.evaluations.write_text(
+        folder.evaluations.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8"
+    )
     found = stored(folder, run)
     with pytest.raises(StoreError, match=r"evaluations\.csv"):
         found.evaluations()
@@ -160,11 +162,7 @@ def test_starting_over_removes_evaluations_and_scores(folder: RunFolder, run: Ru
 def test_scores_are_not_committed(folder: RunFolder, run: Run) -> None:
     repository = Path(__file__).parents[2]
     path = f"results/runs/{run.id}/{folder.scores('multi-scale').name}"
-    command = ["git", "check-ignore", path]
-    answer = subprocess.run(command, cwd=repository, capture_output=True, check=False)
-    if answer.returncode == 128:
-        pytest.skip("not a git checkout")
-    assert answer.returncode == 0
+    assert git(repository, "check-ignore", path).returncode == 0
 
 
 def ensemble(**changes: Any) -> EnsembleResult:
@@ -237,7 +235,9 @@ def test_a_torn_record_is_told_by_name(tmp_path: Path, text: str) -> None:
 def test_a_record_of_a_newer_program_or_under_a_wrong_name_is_told(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.write_external_evaluation(external())
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8"
+    )
     with pytest.raises(StoreError, match="another version"):
         store.external_evaluations()
     store.write_external_evaluation(external()).rename(path.with_name("resnet-50.json"))
