@@ -32,7 +32,7 @@ def complete(folder: Path, *words: str) -> list[str]:
         cwd=folder,
         env={**os.environ, **told},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

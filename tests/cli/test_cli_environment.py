@@ -263,7 +263,7 @@ def test_batch_norm_over_one_value_is_refused_before_anything_begins(
 
 
 def test_a_file_where_a_folder_is_needed(command, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "link").symlink_to("nowhere")
     for arguments in (
         ["status", "--results"],

@@ -31,7 +31,7 @@ def picture(folder: Path, **settings: str) -> str:
         cwd=folder,
         env={**known, **settings},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
