@@ -20,9 +20,10 @@ WARMED_UP_DEPTH = 110  # section 4.2: ResNet-110, and ResNet-1202 "trained as de
 _CIFAR: dict[Preset, dict[str, Any]] = {
     "paper": {},
     "short": {"iterations": 6_400, "milestones": (3_200, 4_800), "evaluate_every": 400},
-    # Found on images held out of the synthetic training set. At the paper's rate so few iterations
-    # show the opposite of what it found; smaller images and batches, and no random crops, since few
-    # images come twice, let residual networks learn within them. The rate is below the warm-up's.
+    # Found by trial on the synthetic data set, all but the length on held-out training images. At
+    # the paper's rate so few iterations show the opposite of what it found; smaller images and
+    # batches, and no random crops, since few images come twice, let residual networks learn within
+    # them. The rate is below the warm-up's.
     "demo": {
         "iterations": 900,
         "batch_size": 16,
