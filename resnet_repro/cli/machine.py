@@ -10,6 +10,8 @@ from resnet_repro.cli.common import choice, open_store, print_json, print_table,
 from resnet_repro.cli.options import (
     DATA,
     RESULTS,
+    AnyDataDirOption,
+    AnyResultsOption,
     DataDirOption,
     DatasetOption,
     DeviceOption,
@@ -186,8 +188,8 @@ def _print_projection(store: Store) -> None:
 
 def doctor(
     device: DeviceOption = "auto",
-    data_dir: DataDirOption = DATA,
-    results: ResultsOption = RESULTS,
+    data_dir: AnyDataDirOption = DATA,
+    results: AnyResultsOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
     """Is this machine ready? Device, precision, data, disk, versions.

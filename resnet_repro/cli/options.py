@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +14,13 @@ from resnet_repro.cli.completing import (
     complete_networks,
     one_of,
 )
-from resnet_repro.paths import user_folder
+from resnet_repro.paths import user_folder, user_path
 
 __all__ = [
     "DATA",
     "RESULTS",
+    "AnyDataDirOption",
+    "AnyResultsOption",
     "DataDirOption",
     "DatasetOption",
     "DeviceOption",
@@ -85,21 +88,28 @@ PrecisionOption = Annotated[
         autocompletion=one_of("auto", "fp32", "bf16"),
     ),
 ]
-ResultsOption = Annotated[
-    Path,
-    typer.Option(
+
+
+def _results(callback: Callable[[Path], Path]) -> Any:
+    return typer.Option(
         "--results",
         help="The results folder.",
         envvar="RESNET_REPRO_RESULTS",
-        callback=user_folder,
-    ),
-]
-DataDirOption = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=user_folder
-    ),
-]
+        callback=callback,
+    )
+
+
+def _data_dir(callback: Callable[[Path], Path]) -> Any:
+    return typer.Option(
+        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=callback
+    )
+
+
+ResultsOption = Annotated[Path, _results(user_folder)]
+DataDirOption = Annotated[Path, _data_dir(user_folder)]
+# Of `doctor`, which says itself what is wrong with them.
+AnyResultsOption = Annotated[Path, _results(user_path)]
+AnyDataDirOption = Annotated[Path, _data_dir(user_path)]
 DeviceOption = Annotated[
     str,
     typer.Option(

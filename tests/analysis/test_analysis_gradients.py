@@ -261,7 +261,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
     assert runner.measurer.gradients([bench.run]) == []
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
-    assert [dataclasses.replace(row, measured="training") for row in rows] == [
+    assert [row._replace(measured="training") for row in rows] == [
         row for row in watched if row.iteration in (0, 8)
     ]
     path = bench.store.folder(bench.run).gradients

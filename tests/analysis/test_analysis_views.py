@@ -13,6 +13,7 @@ import torch
 
 from resnet_repro.data import Dataset
 from resnet_repro.data.synthetic import generate
+from resnet_repro.names import layers
 from resnet_repro.networks import imagenet
 from resnet_repro.recipe import Photographs
 from resnet_repro.runner import Options, Runner
@@ -70,6 +71,7 @@ def small() -> Dataset:
 def narrow() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(imagenet, "WIDTHS", (8, 8, 16, 16))
+        patch.setattr(layers, "IMAGENET_WIDTHS", (8, 8, 16, 16))
         yield
 
 

@@ -24,7 +24,7 @@ print(hashlib.sha256(picture).hexdigest())
 
 def picture(folder: Path, **settings: str) -> str:
     """The checksum of Fig. 1, drawn in a folder by a process with these settings."""
-    names = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
+    names = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "PYTHONWARNDEFAULTENCODING")
     known = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(RESULTS)],
