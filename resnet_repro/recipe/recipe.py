@@ -80,7 +80,10 @@ class Recipe(FrozenModel):
         "the paper cites He et al. 2015, which allows either; fan-in is its forward case",
     )
     classifier_init: Literal["he-fan-in", "uniform"] = field(
-        "he-fan-in", "assumption", "the paper does not single out the classifier"
+        "he-fan-in",
+        "assumption",
+        "the paper does not single out the classifier; the first loss then grows with depth (3.8, "
+        "6.9 and 8.3 for ResNet-20, 56 and 110; uniform: 2.6, 3.1 and 4.2; chance is 2.3)",
     )
     zero_channels: Literal["end", "both-sides"] = field(
         "end", "assumption", "where option A puts the zero channels"
