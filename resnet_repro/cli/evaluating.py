@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 INTERRUPTED = 130
-KINDS = ("torchvision", "paper", "cifar", "kuangliu", "paper-0-1")
+KINDS = ("torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1")
 PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
 # The networks that people bring weights of.
@@ -88,8 +88,9 @@ def evaluate(
             "--input",
             help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
             "deviations; the default), paper (0 to 255, per-pixel mean of the training set), "
-            "paper-0-1 (the same of 0 to 1), cifar (CIFAR-10's means and deviations) or kuangliu "
-            "(deviations 0.2023, 0.1994, 0.201). A CIFAR network's is tried on training images.",
+            "paper-0-1 (the same of 0 to 1), cifar (CIFAR-10's means and deviations), kuangliu "
+            "(deviations 0.2023, 0.1994, 0.201), half (minus 0.5, divided by 0.5) or 0-1 (as it "
+            "is). A CIFAR network's is tried on training images.",
             autocompletion=one_of(*KINDS),
         ),
     ] = None,

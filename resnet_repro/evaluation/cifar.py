@@ -34,7 +34,7 @@ from resnet_repro.training.views import losses, topk_errors
 
 __all__ = ["evaluate_on_images"]
 
-TRIED = (2_000, 10_000)  # training images; the second number for combinations that come close
+TRIED = (1_000, 10_000)  # training images; the second number for combinations that come close
 LOW_ERROR = 10.0  # percent on training images: more is not what somebody publishes
 STANDARD_ERRORS = 4.0  # by which the mean losses of two combinations have to differ
 _SHOWN = 3  # trials in a message
@@ -166,16 +166,18 @@ def _chosen(tester: _Tester, known: Sequence[_Way], stated: Stated) -> tuple[_Wa
     every = [*allowed, *(way for way in known if way not in allowed)]
     trials = sorted(tester.tried(every, TRIED[0]), key=lambda trial: trial.loss)
     ours = [trial for trial in trials if trial.way in allowed]
-    best, clear = ours[0], len(ours) == 1
+    best, clear, again = ours[0], len(ours) == 1, ""
     if not clear and best.error <= LOW_ERROR:
-        best, clear = _clearly_best(tester, ours)
+        last = _contest(tester, ours)
+        best, clear = last[0], all(last[0].clearly_better(other) for other in last[1:])
+        if len(best.losses) > len(ours[0].losses):
+            again = f"; on {len(best.losses):,}: {_listed(last)}"
     if not clear:
         raise ConfigError(_cannot_tell(tester.file, trials, ours, stated))
-    images = f"{len(trials[0].losses):,} training images"
     chosen = "stated" if len(ours) == 1 else "clearly the best on training images"
     notes = [
-        f"{best.way.options}: {chosen}. Errors on {images} in percent: "
-        + ", ".join(map(str, trials))
+        f"{best.way.options}: {chosen}. Errors in percent on {len(ours[0].losses):,} training "
+        f"images: {_listed(trials)}{again}"
     ]
     first = next(trial for trial in trials if trial.way == best.way)
     if trials[0].clearly_better(first):
@@ -191,15 +193,19 @@ def _chosen(tester: _Tester, known: Sequence[_Way], stated: Stated) -> tuple[_Wa
     return best.way, notes
 
 
-def _clearly_best(tester: _Tester, trials: Sequence[_Trial]) -> tuple[_Trial, bool]:
-    """The best of sorted trials and whether it clearly is; those close to it are tried again."""
+def _contest(tester: _Tester, trials: Sequence[_Trial]) -> Sequence[_Trial]:
+    """Sorted trials, the best first; where some come close to it, of those alone, on more images."""
     for count in TRIED[1:]:
         close = [trial for trial in trials if not trials[0].clearly_better(trial)]
         if len(close) == 1:
             break
         again = tester.tried([trial.way for trial in close], count)
         trials = sorted(again, key=lambda trial: trial.loss)
-    return trials[0], all(trials[0].clearly_better(other) for other in trials[1:])
+    return trials
+
+
+def _listed(trials: Sequence[_Trial]) -> str:
+    return ", ".join(map(str, trials))
 
 
 def _cannot_tell(
@@ -214,7 +220,7 @@ def _cannot_tell(
     shown = [*ours[:_SHOWN], *([] if best in ours else [best])]
     return (
         f"{file}: no combination of input and padding is clearly right on training images "
-        f"(errors in percent: {', '.join(map(str, shown))}); say it with {' and '.join(options)}"
+        f"(errors in percent: {_listed(shown)}); say it with {' and '.join(options)}"
     )
 
 

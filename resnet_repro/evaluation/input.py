@@ -18,7 +18,7 @@ from resnet_repro.recipe import Photographs
 __all__ = ["KINDS", "PADDINGS", "Input", "Kind", "Padding", "Stated", "parse_mean"]
 
 RGB = tuple[float, float, float]
-Kind = Literal["torchvision", "paper", "cifar", "kuangliu", "paper-0-1"]
+Kind = Literal["torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1"]
 Padding = Literal["end", "both"]  # where option A's zero channels are
 
 
@@ -73,6 +73,11 @@ KINDS: dict[Kind, _Arithmetic] = {
         "the channel means of CIFAR-10",
     ),
     "paper-0-1": _Arithmetic(None, _of_255(1, 1, 1), "0 to 1, minus the {}", _PER_PIXEL),
+    # of many tutorials
+    "half": _Arithmetic(
+        _of_255(0.5, 0.5, 0.5), _of_255(0.5, 0.5, 0.5), "0 to 1, minus {}, divided by 0.5", "0.5"
+    ),
+    "0-1": _Arithmetic(_of_255(0, 0, 0), _of_255(1, 1, 1), "0 to 1, minus {}", "nothing"),
 }
 
 
