@@ -194,7 +194,7 @@ def _chosen(tester: _Tester, known: Sequence[_Way], stated: Stated) -> tuple[_Wa
 
 
 def _contest(tester: _Tester, trials: Sequence[_Trial]) -> Sequence[_Trial]:
-    """Sorted trials, the best first; where some come close to it, of those alone, on more images."""
+    """Sorted trials, the best first; those that come close to it are tried on more images."""
     for count in TRIED[1:]:
         close = [trial for trial in trials if not trials[0].clearly_better(trial)]
         if len(close) == 1:

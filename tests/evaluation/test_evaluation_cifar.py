@@ -122,7 +122,9 @@ def test_what_is_stated_is_used_and_a_wrong_statement_warned_of(make: Make, meas
     given = make("torchvision", "both")
     right = measure("--input", "torchvision", "--padding", "both")
     assert right["error"] == pytest.approx(given.error)
-    assert right["notes"][0].startswith("--input torchvision --padding both: stated. Errors in percent")
+    assert right["notes"][0].startswith(
+        "--input torchvision --padding both: stated. Errors in percent"
+    )
     assert not right["warnings"]
     assert measure("--padding", "both")["error"] == right["error"], "the input is found"
     assert measure("--input", "torchvision")["error"] == right["error"], "the padding is found"
