@@ -34,7 +34,7 @@ from resnet_repro.training.views import losses, topk_errors
 
 __all__ = ["evaluate_on_images"]
 
-TRIED = (1_000, 10_000)  # training images; the second number for combinations that come close
+TRIED = (1_000, 10_000, 50_000)  # training images; more for combinations that come close
 LOW_ERROR = 10.0  # percent on training images: more is not what somebody publishes
 STANDARD_ERRORS = 4.0  # by which the mean losses of two combinations have to differ
 _SHOWN = 3  # trials in a message
