@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,20 +25,21 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from resnet_repro.evaluation import Input, Options, Outcome
+    from resnet_repro.evaluation import Options, Outcome, Stated
     from resnet_repro.names import DatasetChoice
     from resnet_repro.store import Store, StoredRun
 
 __all__ = ["evaluate"]
 
 INTERRUPTED = 130
-KINDS = ("torchvision", "paper")
+KINDS = ("torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1")
+PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
-PAPER_CROP = 224
-# The ImageNet networks that people bring weights of.
+# The networks that people bring weights of.
 TESTED = (
     *("vgg-16", "resnet-18-b", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
+    *(f"resnet-{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
 )
 
 
@@ -72,8 +73,9 @@ def evaluate(
         str | None,
         typer.Option(
             "--dataset",
-            help="What to test a FILE on: imagenet (the default), imagenette, folder:PATH or "
-            "synthetic. For a RUN on folder:NAME: where that is.",
+            help="What to test a FILE on: imagenet (the default), imagenette or folder:PATH; "
+            "cifar10 (the default) for a CIFAR network; synthetic. For a RUN on folder:NAME: "
+            "where that is.",
             autocompletion=complete_datasets,
         ),
     ] = None,
@@ -85,8 +87,20 @@ def evaluate(
         typer.Option(
             "--input",
             help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
-            "deviations; the default) or paper (0 to 255, per-pixel mean of the training set).",
+            "deviations; the default), paper (0 to 255, per-pixel mean of the training set), "
+            "paper-0-1 (the same of 0 to 1), cifar (CIFAR-10's means and deviations), kuangliu "
+            "(deviations 0.2023, 0.1994, 0.201), half (minus 0.5, divided by 0.5) or 0-1 (as it "
+            "is). A CIFAR network's is tried on training images.",
             autocompletion=one_of(*KINDS),
+        ),
+    ] = None,
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            "--padding",
+            help="Where a FILE's option A has its zero channels: end (the default) or both sides. "
+            "A CIFAR network's is tried on training images.",
+            autocompletion=one_of(*PADDINGS),
         ),
     ] = None,
     mean: Annotated[
@@ -119,6 +133,7 @@ def evaluate(
       resnet-repro evaluate resnet50.pth --network resnet-50-v1.5 --crops 10
       resnet-repro evaluate vgg16.pth --network vgg-16 --crops multi --record
       resnet-repro evaluate resnet18.pth --network resnet-18-b --dataset imagenette
+      resnet-repro evaluate resnet56.th --network resnet-56 --dataset cifar10
     """
     from typing import get_args
 
@@ -129,6 +144,7 @@ def evaluate(
     views = [CROPS[one] for one in dict.fromkeys(wanted)]
     choice("--precision", precision, get_args(Precision))
     choice("--input", given, KINDS)
+    choice("--padding", padding, PADDINGS)
     chosen = choose_dataset(dataset) if dataset is not None else None
     store = open_store(results)
     start_logging(verbose, quiet)
@@ -137,11 +153,12 @@ def evaluate(
 
         found = find_target(target, store)
         if isinstance(found, Path):
-            expected = _input(given, mean, crop)
+            stated = _stated(given, mean, crop, padding)
             where = store if record else None
-            outcome = _evaluate_file(found, network, chosen, expected, options, where)
+            outcome = _evaluate_file(found, network, chosen, stated, options, where)
         else:
-            _check_run(found, network, {"--input": given, "--mean": mean, "--crop": crop})
+            for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
+            _check_run(found, network, for_files)
             outcome = evaluate_run(found, options, chosen)
     if as_json:
         print_json(outcome.to_dict())
@@ -181,37 +198,37 @@ def _options(
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _input(given: str | None, mean: str | None, crop: int | None) -> Input:
-    from resnet_repro.evaluation import Input, parse_mean
+def _stated(given: Any, mean: str | None, crop: int | None, padding: Any) -> Stated:
+    from resnet_repro.evaluation import Stated, parse_mean
 
-    kind: Any = given or KINDS[0]
-    return Input(kind, parse_mean(mean) if mean is not None else None, crop or PAPER_CROP)
+    return Stated(given, parse_mean(mean) if mean is not None else None, crop, padding)
 
 
 def _evaluate_file(
     path: Path,
     network: str | None,
     chosen: DatasetChoice | None,
-    expected: Input,
+    stated: Stated,
     options: Options,
     record_in: Store | None,
 ) -> Outcome:
     from resnet_repro.errors import ConfigError
     from resnet_repro.evaluation import evaluate_weights, record
-    from resnet_repro.names import choose_dataset
+    from resnet_repro.names import choose_dataset, parse_network
     from resnet_repro.networks.weights_file import read_weights
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
     weights = read_weights(path)
-    chosen = chosen or choose_dataset("imagenet")
-    outcome = evaluate_weights(weights, network, chosen, expected, options)
+    family = parse_network(network).family
+    chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")
+    outcome = evaluate_weights(weights, network, chosen, stated, options)
     if record_in is None:
         return outcome
     return record(record_in, outcome, weights, chosen.name, options.command)
 
 
-def _check_run(found: StoredRun, network: str | None, for_files: dict[str, object]) -> None:
+def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:
     """Refuse what only makes sense for a file of weights."""
     from resnet_repro.errors import ConfigError
     from resnet_repro.names import parse_network
@@ -239,6 +256,6 @@ def _print(outcome: Outcome) -> None:
     )
     say(f"input: {outcome.input}")
     for note in outcome.notes:
-        say(f"note: {note}")
+        say(note if note.startswith("warning: ") else f"note: {note}")
     if outcome.stored:
         say(f"wrote {outcome.stored}")

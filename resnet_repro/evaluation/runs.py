@@ -26,7 +26,7 @@ from resnet_repro.training import (
     unpack,
 )
 from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT
-from resnet_repro.training.evaluate import EvaluationStopped
+from resnet_repro.training.evaluate import image_scores
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.views import scores
 
@@ -156,7 +156,7 @@ def _scores(
 ) -> tuple[Tensor, Tensor]:
     """(scores [N, classes], labels [N]) of the test part, on the CPU."""
     if not isinstance(feed, PhotoFeed):
-        return _scores_of_images(network, feed, backend, options)
+        return image_scores(network, feed.part("test"), backend, options.should_stop)
     found = scores(
         network,
         feed.dataset.test,
@@ -168,19 +168,3 @@ def _scores(
         on_progress=options.progress_of(views),
     )
     return found, torch.from_numpy(feed.dataset.test.labels)
-
-
-def _scores_of_images(
-    network: nn.Module, feed: Feed, backend: Backend, options: Options
-) -> tuple[Tensor, Tensor]:
-    """The same for 32x32 images, each as it is (section 4.2)."""
-    found, labels = [], []
-    with torch.inference_mode():
-        for inputs, targets in feed.part("test"):
-            if options.should_stop():
-                raise EvaluationStopped
-            with backend.autocast():
-                logits = network(inputs)
-            found.append(logits.float().softmax(1).cpu())
-            labels.append(targets.cpu())
-    return torch.cat(found), torch.cat(labels)

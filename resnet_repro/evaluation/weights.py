@@ -1,4 +1,4 @@
-"""Testing somebody else's weights on photographs."""
+"""Testing somebody else's weights: of the ImageNet networks, on photographs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from resnet_repro import provenance
 from resnet_repro.data import Dataset, PhotoDataset, photos_of
 from resnet_repro.data.layout import order_in_words
 from resnet_repro.errors import ConfigError
+from resnet_repro.evaluation.cifar import evaluate_on_images
 from resnet_repro.evaluation.classes import chosen_outputs
-from resnet_repro.evaluation.input import Input
+from resnet_repro.evaluation.input import PADDINGS, Input, Padding, Stated
 from resnet_repro.evaluation.options import Options
 from resnet_repro.evaluation.outcome import Outcome, explained, row_of
 from resnet_repro.names import (
@@ -35,29 +36,38 @@ from resnet_repro.training.views import scores
 
 __all__ = ["evaluate_weights", "record"]
 
+PAPER_CROP = 224
 _WNID = re.compile(r"n\d{8}", re.ASCII)  # by which everybody sorts ImageNet's classes
 
 
 def evaluate_weights(
-    weights: Weights, network: str, choice: DatasetChoice, given: Input, options: Options
+    weights: Weights, network: str, choice: DatasetChoice, stated: Stated, options: Options
 ) -> Outcome:
     """Measure the errors of weights that were not trained here.
 
     Args:
         weights: as `networks.weights_file.read_weights` has read them.
-        network: which one they are of; one of the ImageNet family.
+        network: which one they are of.
         choice: what to test on.
-        given: what the weights expect.
+        stated: what the weights expect. Unless it says something else, that is torchvision's input
+            and padding at the end; for a CIFAR network it is found on training images.
         options: which views, and how.
 
     Raises:
-        ConfigError: weights of another network, or of other classes than the data set's.
+        ConfigError: weights of another network, or of other classes than the data set's; options
+            that do not concern the network; for a CIFAR network, input that cannot be told.
         DataError: the data set is missing or unusable.
         EvaluationStopped: `options.should_stop` said so.
     """
     name = _checked_name(network, choice)
+    if stated.padding and name.option != "A":
+        raise ConfigError(f"--padding is for option A's zero channels; {name} has none")
     fitted = fit(str(name), weights)
-    model = network_of(fitted)
+    if name.family == "cifar":
+        return evaluate_on_images(name, fitted, choice, stated, options)
+    given = Input(stated.kind or "torchvision", stated.mean, stated.crop or PAPER_CROP)
+    padding = stated.padding or "end"
+    model = network_of(fitted, PADDINGS[padding].zero_channels)
     loaded = options.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
     outputs = fitted.classes or 0
@@ -90,16 +100,15 @@ def evaluate_weights(
         identity=dataset.identity,
         precision=backend.precision,
         input=given.text,
-        notes=(*fitted.notes, *_notes(name, given, dataset, choice.name, kept is not None)),
+        notes=(
+            *fitted.notes,
+            *_notes(name, given, padding, dataset, choice.name, kept is not None),
+        ),
     )
 
 
 def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
     name = parse_network(network)
-    if name.family != "imagenet":
-        raise ConfigError(
-            f"{name} is a CIFAR network; a file of weights has to be of the ImageNet family"
-        )
     if not dataset_fits(choice.name, name.family):
         known = ", ".join(family_datasets(name.family))
         raise ConfigError(f"{name} does not go with {choice.name} but with {known}")
@@ -107,7 +116,12 @@ def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
 
 
 def _notes(
-    name: NetworkName, given: Input, dataset: PhotoDataset, dataset_name: str, singled_out: bool
+    name: NetworkName,
+    given: Input,
+    padding: Padding,
+    dataset: PhotoDataset,
+    dataset_name: str,
+    singled_out: bool,
 ) -> Iterator[str]:
     """What somebody who reads the errors should know."""
     if singled_out:
@@ -126,7 +140,7 @@ def _notes(
             f"want --network {name}-v1.5"
         )
     if name.option == "A":
-        yield "option A's zero channels are put after the others"
+        yield f"option A's zero channels are put {PADDINGS[padding].where}"
     if dataset.identity.note:
         yield dataset.identity.note
 

@@ -3,7 +3,7 @@
 Names are torchvision's (`fc.weight`, `layer1.0.conv1.weight` ...), perhaps behind a prefix that a
 wrapper left (`module.`), perhaps inside and beside other things (`{"state_dict": ...}`). Every
 tensor is known by its place in the file, `state_dict.module.fc.weight`; a network's are those
-behind one prefix.
+behind one prefix. Some CIFAR networks have other names (`linear`, `shortcut`), see `_RENAMED`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.errors import ConfigError, plain
+from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
 
@@ -24,6 +25,11 @@ __all__ = ["Fitted", "fit", "keep_classes", "network_of"]
 
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight")  # [classes, features], of ResNet and of VGG
 _FIRST = ("conv1.weight", "features.0.weight")
+# Names that other CIFAR networks have for torchvision's.
+_RENAMED = (
+    (re.compile(r"^linear\."), "fc."),
+    (re.compile(r"^(layer[1-4]\.\d+)\.shortcut\."), r"\1.downsample."),
+)
 _INSIDE = re.compile(r"(?:^|\.)(?:layer[1-4]|features|classifier)\.\d+\.")  # of a network
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|av(?:era)?g|teacher|momentum|encoder_k)", re.I)
 _OF_TRAINING = re.compile(
@@ -36,6 +42,8 @@ _KNOWN = (
     *(f"resnet-{depth}-{option}" for depth in (18, 34) for option in "abc"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
     *(f"resnet-{depth}-{option}" for depth in (50, 101, 152) for option in "ac"),
+    *(f"resnet-{depth}{option}" for depth in (20, 32, 44, 56, 110) for option in ("", "-b", "-c")),
+    *(f"plain-{depth}" for depth in (20, 32, 44, 56, 110)),
 )
 
 # Modules of ResNet and of VGG that have weights.
@@ -72,15 +80,17 @@ def fit(network: str, weights: Weights) -> Fitted:
     return Fitted(weights, network, part.own, part.classes, tuple(_notes(weights, part, others)))
 
 
-def network_of(fitted: Fitted) -> nn.Module:
+def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module:
     """The network that holds the weights found, in evaluation mode, on the CPU.
+
+    The weights do not tell where option A's zero channels are.
 
     Raises:
         ConfigError: they are not ordinary numbers.
     """
     name = fitted.weights.name
     with torch.device("meta"):
-        model = build_network(fitted.network, fitted.classes)
+        model = build_network(fitted.network, fitted.classes, zero_channels=zero_channels)
     model.to_empty(device="cpu")  # every weight comes from the file
     counters = {k: torch.tensor(0) for k in model.state_dict() if _is_counter(k)}
     try:
@@ -128,14 +138,20 @@ def _part(weights: Weights, prefix: str) -> _Part:
     own: dict[str, Tensor] = {}
     beside = []
     for place, tensor in weights.tensors.items():
-        name = place.removeprefix(prefix)
-        if place.startswith(prefix) and name.partition(".")[0] in _MODULES:
+        name = _our_name(place.removeprefix(prefix))
+        if place.startswith(prefix) and name not in own and name.partition(".")[0] in _MODULES:
             own[name] = tensor
         else:
             beside.append(place)
     shapes = (own[name].shape for name in _CLASSIFIERS if name in own)
     classes = next((shape[0] for shape in shapes if len(shape) == 2), None)
     return _Part(prefix, own, beside, classes)
+
+
+def _our_name(name: str) -> str:
+    for theirs, ours in _RENAMED:
+        name = theirs.sub(ours, name)
+    return name
 
 
 def _notes(weights: Weights, part: _Part, others: Sequence[_Part]) -> Iterator[str]:
@@ -147,8 +163,8 @@ def _notes(weights: Weights, part: _Part, others: Sequence[_Part]) -> Iterator[s
             f"tested is what stands under {_shown(part.prefix)}; the file has such weights under "
             f"{some} as well: to test those, save them in a file of their own"
         )
-    elsewhere = {other.prefix + name for other in others for name in other.own}
-    rest = [p for p in part.beside if p not in elsewhere and not _OF_TRAINING.match(p)]
+    nowhere = set(part.beside).intersection(*(other.beside for other in others))
+    rest = [p for p in part.beside if p in nowhere and not _OF_TRAINING.match(p)]
     rest = [p for p in rest if not p.endswith("n_averaged")]  # a counter, of averaged weights
     if rest:
         yield f"left aside in the file: {len(rest)} other tensors ({some_of(rest)})"

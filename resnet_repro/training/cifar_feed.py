@@ -16,7 +16,7 @@ from resnet_repro.spec import Run
 from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
 from resnet_repro.training.order import BatchOrder, Draw, split_indices
 
-__all__ = ["TEST_BATCH", "CifarFeed"]
+__all__ = ["GPU_TEST_BATCH", "TEST_BATCH", "CifarFeed", "as_tensor"]
 
 # Images; a matter of speed only, BN uses its running statistics. What suits a processor's caches
 # leaves a GPU waiting for launches.
@@ -33,13 +33,13 @@ class CifarFeed:
         recipe = run.recipe
         self.identity, self.device, self.shard = dataset.identity, device, shard
         self.augmentation = recipe.augmentation
-        images, tested = _tensor(dataset.train_images), _tensor(dataset.test_images)
+        images, tested = as_tensor(dataset.train_images), as_tensor(dataset.test_images)
         if recipe.image_size:
             images, tested = (shrink(part, recipe.image_size) for part in (images, tested))
-        labels = _tensor(dataset.train_labels)
+        labels = as_tensor(dataset.train_labels)
         kept, held_out = split_indices(len(images), recipe.validation_images)
         self._parts: dict[Part, tuple[Tensor, Tensor]] = {
-            "test": (tested.to(device), _tensor(dataset.test_labels).to(device))
+            "test": (tested.to(device), as_tensor(dataset.test_labels).to(device))
         }
         if len(held_out):
             self._parts["validation"] = (images[held_out].to(device), labels[held_out].to(device))
@@ -115,6 +115,6 @@ class CifarFeed:
         """Nothing works in the background."""
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """An array as a tensor, in the same memory unless that is read-only."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())

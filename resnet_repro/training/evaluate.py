@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Batch
 from resnet_repro.training.processes import ALONE, Processes
 
-__all__ = ["EvaluationStopped", "evaluate"]
+__all__ = ["EvaluationStopped", "evaluate", "image_scores"]
 
 
 class EvaluationStopped(Exception):  # noqa: N818
@@ -55,3 +55,28 @@ def evaluate(
         network.train(was_training)
     counts = processes.sum_(torch.stack((wrong, wrong.new_tensor(images)))).tolist()
     return processes.sum_(loss).item() / counts[1], 100.0 * counts[0] / counts[1]
+
+
+def image_scores(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    backend: Backend,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[Tensor, Tensor]:
+    """(softmax scores float32 [N, classes], labels [N]) of all batches, on the CPU.
+
+    The network is in evaluation mode; everything lies on the backend's device.
+
+    Raises:
+        EvaluationStopped: `should_stop`, asked before every batch, said so.
+    """
+    found, labels = [], []
+    with torch.inference_mode():
+        for inputs, targets in batches:
+            if should_stop():
+                raise EvaluationStopped
+            with backend.autocast():
+                logits = network(inputs)
+            found.append(logits.float().softmax(1).cpu())
+            labels.append(targets.cpu())
+    return torch.cat(found), torch.cat(labels)

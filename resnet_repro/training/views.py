@@ -25,7 +25,7 @@ from resnet_repro.spec import Views
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import EvaluationStopped
 
-__all__ = ["mean_loss", "scores", "topk_errors"]
+__all__ = ["losses", "mean_loss", "scores", "topk_errors"]
 
 PIXELS = 64 * 224 * 224  # in one forward pass: speed and memory only, BN uses stored statistics
 _SMALLEST_SCORE = torch.finfo(torch.float32).tiny
@@ -182,5 +182,10 @@ def topk_errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:
 
 def mean_loss(scores: Tensor, labels: Tensor) -> float:
     """Mean cross-entropy of averaged softmax scores [N, classes]; not finite if a score is not."""
-    right = scores.gather(1, labels[:, None]).double()
-    return -right.clamp_min(_SMALLEST_SCORE).log().mean().item()
+    return losses(scores, labels).mean().item()
+
+
+def losses(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each image, float64 [N], of softmax scores [N, classes]."""
+    right = scores.gather(1, labels[:, None])[:, 0].double()
+    return -right.clamp_min(_SMALLEST_SCORE).log()

@@ -210,7 +210,7 @@ class Harmful:
         ([], 2, "--network resnet-34-b"),
         (["--network", "resnet-17"], 2, "nearest: 14, 20"),
         (["--network", "resnet-34-b"], 2, "it fits --network resnet-18-b"),
-        (["--network", "resnet-20"], 2, "CIFAR network"),
+        (["--network", "resnet-20"], 2, "does not fit resnet-20"),
         (["--network", "resnet-18-b", "--dataset", "cifar10"], 2, "does not go with cifar10"),
         (["--network", "resnet-18-b", "--dataset", "synthetic"], 2, "3 classes apart, synthetic"),
         (["--network", "resnet-18-b", "--data-dir", "nowhere"], 3, "imagenet"),
