@@ -93,6 +93,7 @@ VALUES: dict[str, Show] = {
     "--crops": _LIST,
     "--crop": _NUMBER,
     "--input": _WORD,
+    "--padding": _WORD,
     "--mean": _matching(r"[0-9.,]{1,40}"),
 }
 HIDDEN = ("--data-dir", "--results")  # their values are places on a machine

@@ -18,7 +18,7 @@ from resnet_repro.data import Dataset, Identity, synthetic
 from resnet_repro.evaluation import input as input_
 from resnet_repro.store import Store
 
-TRAIN, TEST = 600, 500
+TRAIN, TEST = 300, 250
 
 
 @dataclass
@@ -182,7 +182,7 @@ def test_combinations_that_come_close_are_tried_on_more_images(
     monkeypatch.setattr("resnet_repro.evaluation.cifar.TRIED", (60, TRAIN))
     found = measure()
     assert found["error"] == pytest.approx(given.error)
-    first, _, again = found["notes"][0].partition("; on 600: ")
+    first, _, again = found["notes"][0].partition(f"; on {TRAIN}: ")
     assert "on 60 training images" in first
     assert again.startswith("cifar/end ")
     assert "both" not in again
@@ -192,7 +192,7 @@ def test_recorded_and_reported(command, make: Make) -> None:
     given = make("torchvision", "both")
     answer = command("evaluate", "r8.th", "--network", "resnet-8", "--record")
     assert answer.code == 0, answer.err
-    assert "trying 14 combinations on 600 training images" in answer.err
+    assert f"trying 14 combinations on {TRAIN} training images" in answer.err
     assert "note: --input torchvision --padding both: clearly the best" in answer.out
     (stored,) = Store(Path("results")).external_evaluations()
     assert stored.evaluations[0].top1_error == pytest.approx(given.error)
