@@ -152,13 +152,12 @@ def _refuse_link(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Make many objects that stay, and spare Python's collector looking through them."""
+    """Make many objects that stay, and spare Python's collector looking through them meanwhile."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if before:
             gc.enable()
 
