@@ -14,7 +14,7 @@ CIFAR_WIDTHS = (16, 32, 64)
 IMAGENET_FIRST = 64  # channels of the first, 7x7 convolution
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4  # of a bottleneck's last 1x1 convolution
-BLOCKS = {
+BLOCKS = {  # a stage, of the ImageNet networks (Table 1)
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),

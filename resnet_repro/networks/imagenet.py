@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.names import NetworkName
+from resnet_repro.names.layers import BLOCKS
 from resnet_repro.networks.blocks import (
     BasicBlock,
     BatchNormSettings,
@@ -15,16 +16,9 @@ from resnet_repro.networks.blocks import (
     pool_and_flatten,
 )
 
-__all__ = ["BLOCKS_PER_STAGE", "ImageNetNetwork"]
+__all__ = ["ImageNetNetwork"]
 
 WIDTHS = (64, 128, 256, 512)
-BLOCKS_PER_STAGE = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
 
 
 class ImageNetNetwork(nn.Module):
@@ -47,9 +41,7 @@ class ImageNetNetwork(nn.Module):
         expansion = Bottleneck.expansion if name.bottleneck else BasicBlock.expansion
         channels = 64
         stages: list[nn.Sequential] = []
-        for stage, (width, count) in enumerate(
-            zip(WIDTHS, BLOCKS_PER_STAGE[name.depth], strict=True)
-        ):
+        for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name.depth], strict=True)):
             blocks: list[nn.Module] = []
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
