@@ -30,13 +30,13 @@ from resnet_repro.networks.weights import (
     network_of,
 )
 from resnet_repro.networks.weights_file import Weights
+from resnet_repro.recipe import Photographs
 from resnet_repro.store import EvaluationRow, ExternalEvaluation, Store
 from resnet_repro.training import choose_backend
 from resnet_repro.training.views import scores
 
 __all__ = ["evaluate_weights", "record"]
 
-PAPER_CROP = 224
 _WNID = re.compile(r"n\d{8}", re.ASCII)  # by which everybody sorts ImageNet's classes
 
 
@@ -65,7 +65,7 @@ def evaluate_weights(
     fitted = fit(str(name), weights)
     if name.family == "cifar":
         return evaluate_on_images(name, fitted, choice, stated, options)
-    given = Input(stated.kind or "torchvision", stated.mean, stated.crop or PAPER_CROP)
+    given = Input(stated.kind or "torchvision", stated.mean, stated.crop or Photographs().crop)
     padding = stated.padding or "end"
     model = network_of(fitted, PADDINGS[padding].zero_channels)
     loaded = options.load(choice.name, choice)
