@@ -17,11 +17,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_repro.paper import Claim, CostRule, EnsembleRule, load_claims, load_facts
-from resnet_repro.report.conditions import conditions_of, weakest
-from resnet_repro.report.power import COLUMNS, SEEDS
+from resnet_repro.paper.claims import Claim, CostRule, EnsembleRule, load_claims
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.report.claims.conditions import conditions_of, weakest
+from resnet_repro.report.claims.rules import rule_in_words
+from resnet_repro.report.document.power import COLUMNS, SEEDS
 from resnet_repro.report.results import Sample
-from resnet_repro.report.rules import rule_in_words
 
 STD = 0.16  # percent, Table 6
 DRAWS = 4_000

@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resnet_repro import data
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.spec import Run
-from resnet_repro.training import Trainer, choose_backend, make_feed
+from resnet_repro.data import datasets
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import Trainer
 
 
 class Stopwatch(TorchDispatchMode):
@@ -51,7 +53,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10)
     chosen = parser.parse_args()
 
-    dataset = data.load("synthetic", Path("data"))
+    dataset = datasets.load("synthetic", Path("data"))
     recipe = preset_recipe("paper", chosen.network, "synthetic")
     run = Run(network=chosen.network, dataset="synthetic", recipe=recipe, seed=0)
     backend = choose_backend("cpu", chosen.precision)

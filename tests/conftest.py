@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from resnet_repro.base.machine import usable_cores
 from resnet_repro.cli import main
-from resnet_repro.machine import usable_cores
 
 MOST_WORKERS = 8  # processes that share the tests, each of which takes half a gigabyte
 OURS = ("RESNET_REPRO_", "SLURM_", "SUBMITIT_", "RAY_", "TORCHELASTIC_", "GIT_")

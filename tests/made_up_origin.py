@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_repro.store import Origin
+from resnet_repro.store.models import Origin
 
 ORIGIN = Origin(
     code="0.1.0",

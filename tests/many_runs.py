@@ -7,8 +7,8 @@ import sys
 from itertools import count, cycle, islice
 from pathlib import Path
 
-from resnet_repro.spec import parse_run
-from resnet_repro.store import Store
+from resnet_repro.spec.loading import parse_run
+from resnet_repro.store.store import Store
 
 COMMITTED = Path(__file__).parents[1] / "results"
 

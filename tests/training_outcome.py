@@ -6,8 +6,8 @@ import csv
 import json
 from typing import Any
 
-from resnet_repro.store import RunFolder
-from resnet_repro.training import unpack
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.training.checkpoint import unpack
 
 
 def outcome(folder: RunFolder) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import ValidationError
 
-from resnet_repro.errors import ConfigError, ReproError
-from resnet_repro.names import parse_network
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.spec import Precision, Run
+from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Precision, Run
 
 __all__ = ["Contender", "LoopChoice", "bench_run"]
 
@@ -150,11 +150,14 @@ class _TimedLoop:
     def __init__(self, choice: LoopChoice) -> None:
         import torch
 
-        from resnet_repro import data
         from resnet_repro.bench.textbook import TextbookLoop
-        from resnet_repro.training import Backend, Trainer, choose_backend, make_feed
+        from resnet_repro.data import datasets
+        from resnet_repro.training.backend import Backend
+        from resnet_repro.training.device import choose_backend
+        from resnet_repro.training.feeds import make_feed
+        from resnet_repro.training.trainer import Trainer
 
-        dataset = data.load(choice.dataset, choice.data_dir)
+        dataset = datasets.load(choice.dataset, choice.data_dir)
         run = bench_run(choice.network, choice.dataset)
         self.batch_size = run.recipe.batch_size
         self.close: Callable[[], None] = lambda: None

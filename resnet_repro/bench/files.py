@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet_repro.bench.loader import LoaderMeasurement
 from resnet_repro.bench.measure import Measurement
-from resnet_repro.store import csv_text
+from resnet_repro.store.files import csv_text
 
 __all__ = ["LOADER", "bench_csv", "loader_csv"]
 

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from resnet_repro.training import Backend
+from resnet_repro.training.backend import Backend
 
 __all__ = ["MatrixProduct", "memory_bandwidth"]
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch.utils.data import DataLoader
 
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.machine import cpu_name
 from resnet_repro.bench.textbook import endless, textbook_photographs
 from resnet_repro.data.holding import hold
-from resnet_repro.data.photo_augment import finish
-from resnet_repro.data.photo_loader import TrainingCrops
-from resnet_repro.data.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
-from resnet_repro.data.workers import default_workers
-from resnet_repro.errors import ConfigError
-from resnet_repro.machine import cpu_name
+from resnet_repro.data.photos.augment import finish
+from resnet_repro.data.photos.loader import TrainingCrops
+from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
+from resnet_repro.data.photos.workers import default_workers
 
 if TYPE_CHECKING:
-    from resnet_repro.recipe import Photographs
+    from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = ["LoaderMeasurement", "measure_loader"]
 

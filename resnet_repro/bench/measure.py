@@ -17,9 +17,9 @@ import torch
 
 from resnet_repro.bench.contender import Contender, LoopChoice, bench_run
 from resnet_repro.bench.limits import MatrixProduct, memory_bandwidth
-from resnet_repro.estimate import multiply_adds
-from resnet_repro.spec import Precision
-from resnet_repro.training import choose_backend, hardware_name
+from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.spec.run import Precision
+from resnet_repro.training.device import choose_backend, hardware_name
 
 __all__ = ["Measurement", "measure_network"]
 

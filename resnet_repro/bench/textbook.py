@@ -18,14 +18,15 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 
-from resnet_repro.data import Dataset, PhotoDataset
-from resnet_repro.data.photos import FilePhotos
-from resnet_repro.errors import ConfigError
-from resnet_repro.machine import usable_cores
-from resnet_repro.networks import build_network, initialise
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.machine import usable_cores
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.networks.blocks import ZeroPadShortcut
-from resnet_repro.recipe import Photographs
-from resnet_repro.spec import Run
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.initialise import initialise
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.run import Run
 
 __all__ = ["TextbookLoop", "endless", "textbook_photographs"]
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from resnet_repro import __version__
+from resnet_repro.base.errors import ReproError
+from resnet_repro.base.machine import process_rank
+from resnet_repro.base.plain_text import printable, printable_lines
 from resnet_repro.cli import evaluating, machine, reading, running
 from resnet_repro.cli.data import data_app
 from resnet_repro.cli.outputs import prepare_outputs
 from resnet_repro.cli.running import INTERRUPTED
-from resnet_repro.errors import ReproError
-from resnet_repro.machine import process_rank
-from resnet_repro.plain_text import printable, printable_lines
 
 __all__ = ["app", "main"]
 

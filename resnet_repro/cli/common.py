@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from resnet_repro.plain_text import printable, printable_lines
+from resnet_repro.base.plain_text import printable, printable_lines
 
 if TYPE_CHECKING:
-    from resnet_repro.spec import Experiment, Run
-    from resnet_repro.store import Store
+    from resnet_repro.spec.experiment import Experiment
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.store import Store
 
 __all__ = [
     "choice",
@@ -34,7 +35,7 @@ def choice(option: str, value: str | None, known: Sequence[str]) -> Any:
     Raises:
         ConfigError: it is not.
     """
-    from resnet_repro.errors import ConfigError, nearest
+    from resnet_repro.base.errors import ConfigError, nearest
 
     if value is not None and value not in known:
         raise ConfigError(f"{option} {value[:60]!r}: {nearest(value, list(known))}")
@@ -53,9 +54,11 @@ def chosen_experiment(
     """Load an experiment and lay the command line's choices over it."""
     from typing import get_args
 
-    from resnet_repro.names import choose_dataset
-    from resnet_repro.recipe import PRESETS
-    from resnet_repro.spec import Choices, Precision, load_experiment, parse_seeds
+    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.experiment import Choices
+    from resnet_repro.spec.loading import load_experiment, parse_seeds
+    from resnet_repro.spec.presets import PRESETS
+    from resnet_repro.spec.run import Precision
 
     choices = Choices(
         preset=choice("--preset", preset, PRESETS),
@@ -74,7 +77,7 @@ def distinct_runs(experiments: Sequence[Experiment]) -> list[Run]:
 
 def open_store(results: Path) -> Store:
     """The results folder, which need not exist yet."""
-    from resnet_repro.store import Store
+    from resnet_repro.store.store import Store
 
     return Store(results)
 

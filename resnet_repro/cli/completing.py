@@ -50,7 +50,7 @@ def _last_beginning(known: Iterable[str], incomplete: str) -> Iterator[str]:
 
 def complete_experiments(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The shipped experiments but for those that are there already; the shell adds files."""
-    from resnet_repro.spec import shipped_experiments
+    from resnet_repro.spec.loading import shipped_experiments
 
     given = context.params.get("names") or ()
     return _beginning((n for n in shipped_experiments() if n not in given), incomplete)
@@ -58,9 +58,9 @@ def complete_experiments(context: typer.Context, incomplete: str) -> Iterator[st
 
 def complete_networks(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The networks of the experiments that are named, or all of the paper's."""
-    from resnet_repro.errors import ReproError
-    from resnet_repro.names.networks import THE_PAPERS
-    from resnet_repro.spec import load_experiment
+    from resnet_repro.base.errors import ReproError
+    from resnet_repro.spec.loading import load_experiment
+    from resnet_repro.spec.network_names import THE_PAPERS
 
     params = context.params
     names = [*(params.get("names") or ()), params.get("name"), *context.args]  # args: not parsed
@@ -73,14 +73,14 @@ def complete_networks(context: typer.Context, incomplete: str) -> Iterator[str]:
 
 def complete_datasets(incomplete: str) -> Iterator[str]:
     """The data sets that have names; what follows `folder:` is the user's."""
-    from resnet_repro.names import DATASETS
+    from resnet_repro.spec.dataset_names import DATASETS
 
     return _beginning((*DATASETS, "folder:"), incomplete)
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The runs in the results folder."""
-    from resnet_repro.paths import user_path
+    from resnet_repro.base.paths import user_path
 
     folder = user_path(context.params.get("results") or "results") / "runs"
     try:

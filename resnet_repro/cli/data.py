@@ -13,7 +13,8 @@ from resnet_repro.cli.completing import complete_datasets
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
 if TYPE_CHECKING:
-    from resnet_repro.data import Dataset, PhotoDataset
+    from resnet_repro.data.dataset import Dataset
+    from resnet_repro.data.photos.photos import PhotoDataset
 
 __all__ = ["data_app"]
 
@@ -40,7 +41,7 @@ def data_list(data_dir: DataDirOption = DATA, as_json: JsonOption = False) -> No
     Example:
       resnet-repro data list
     """
-    from resnet_repro.data import describe
+    from resnet_repro.data.datasets import describe
 
     statuses = describe(data_dir)
     if as_json:
@@ -91,10 +92,10 @@ def data_prepare(
       resnet-repro data prepare imagenette --download --size 320
       resnet-repro data prepare imagenet --from /data/imagenet
     """
-    from resnet_repro.data import prepare
-    from resnet_repro.data.imagenette import SIZES
-    from resnet_repro.names import choose_dataset
-    from resnet_repro.paths import user_path
+    from resnet_repro.base.paths import user_path
+    from resnet_repro.data.datasets import prepare
+    from resnet_repro.data.photos.imagenette import SIZES
+    from resnet_repro.spec.dataset_names import choose_dataset
 
     start_logging(verbose, quiet)
     chosen = choose_dataset(dataset)
@@ -124,8 +125,8 @@ def data_verify(
       resnet-repro data verify cifar10
       resnet-repro data verify folder:/data/birds
     """
-    from resnet_repro.data import verify
-    from resnet_repro.names import choose_dataset
+    from resnet_repro.data.datasets import verify
+    from resnet_repro.spec.dataset_names import choose_dataset
 
     start_logging(verbose, quiet)
     chosen = choose_dataset(dataset)
@@ -143,7 +144,7 @@ def _teller(quiet: bool) -> Callable[[str], None]:
 
 
 def _print_identity(dataset: Dataset | PhotoDataset) -> None:
-    from resnet_repro.data import PhotoDataset
+    from resnet_repro.data.photos.photos import PhotoDataset
 
     identity = dataset.identity
     kind = "official" if identity.official else "unofficial"

@@ -25,9 +25,12 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from resnet_repro.evaluation import Options, Outcome, Stated
-    from resnet_repro.names import DatasetChoice
-    from resnet_repro.store import Store, StoredRun
+    from resnet_repro.measure.evaluate.input import Stated
+    from resnet_repro.measure.evaluate.options import Options
+    from resnet_repro.measure.evaluate.outcome import Outcome
+    from resnet_repro.spec.dataset_names import DatasetChoice
+    from resnet_repro.store.store import Store
+    from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["evaluate"]
 
@@ -137,8 +140,8 @@ def evaluate(
     """
     from typing import get_args
 
-    from resnet_repro.names import choose_dataset
-    from resnet_repro.spec import Precision
+    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.run import Precision
 
     wanted = [choice("--crops", one.strip(), list(CROPS)) for one in crops.split(",")]
     views = [CROPS[one] for one in dict.fromkeys(wanted)]
@@ -149,7 +152,8 @@ def evaluate(
     store = open_store(results)
     start_logging(verbose, quiet)
     with _options(data_dir, views, device, precision, quiet) as options:
-        from resnet_repro.evaluation import evaluate_run, find_target
+        from resnet_repro.measure.evaluate.stored_run import evaluate_run
+        from resnet_repro.measure.evaluate.target import find_target
 
         found = find_target(target, store)
         if isinstance(found, Path):
@@ -171,15 +175,15 @@ def _options(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Options]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
-    from resnet_repro.recorded_command import command_line
-    from resnet_repro.stop import StopFlag
+    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.spec.recorded_command import command_line
 
     def tell(text: str) -> None:
         if not quiet:
             say(text, err=True)
 
     with StopFlag() as stop:
-        from resnet_repro.evaluation import Options
+        from resnet_repro.measure.evaluate.options import Options
         from resnet_repro.training.evaluate import EvaluationStopped
 
         asked: Any = views
@@ -199,7 +203,7 @@ def _options(
 
 
 def _stated(given: Any, mean: str | None, crop: int | None, padding: Any) -> Stated:
-    from resnet_repro.evaluation import Stated, parse_mean
+    from resnet_repro.measure.evaluate.input import Stated, parse_mean
 
     return Stated(given, parse_mean(mean) if mean is not None else None, crop, padding)
 
@@ -212,10 +216,11 @@ def _evaluate_file(
     options: Options,
     record_in: Store | None,
 ) -> Outcome:
-    from resnet_repro.errors import ConfigError
-    from resnet_repro.evaluation import evaluate_weights, record
-    from resnet_repro.names import choose_dataset, parse_network
+    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.measure.evaluate.photo_weights import evaluate_weights, record
     from resnet_repro.networks.weights_file import read_weights
+    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.network_names import parse_network
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
@@ -230,8 +235,8 @@ def _evaluate_file(
 
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:
     """Refuse what only makes sense for a file of weights."""
-    from resnet_repro.errors import ConfigError
-    from resnet_repro.names import parse_network
+    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.spec.network_names import parse_network
 
     own = found.run.network if found.run else None
     if network is not None and str(parse_network(network)) != own:

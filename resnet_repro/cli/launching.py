@@ -11,10 +11,10 @@ from resnet_repro.cli.common import print_json
 from resnet_repro.cli.completing import one_of
 
 if TYPE_CHECKING:
-    from resnet_repro.launch import Where
-    from resnet_repro.runner import Options
-    from resnet_repro.spec import Run
-    from resnet_repro.store import Store
+    from resnet_repro.launch.where import Where
+    from resnet_repro.runner.options import Options
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.store import Store
 
 __all__ = [
     "CpusOption",

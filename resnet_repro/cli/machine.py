@@ -21,15 +21,16 @@ from resnet_repro.cli.options import (
     QuietOption,
     ResultsOption,
 )
-from resnet_repro.names import parse_network
+from resnet_repro.spec.network_names import parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from resnet_repro.bench import LoaderMeasurement, Measurement
-    from resnet_repro.data import PhotoDataset
-    from resnet_repro.store import Store
+    from resnet_repro.bench.loader import LoaderMeasurement
+    from resnet_repro.bench.measure import Measurement
+    from resnet_repro.data.photos.photos import PhotoDataset
+    from resnet_repro.store.store import Store
 
 __all__ = ["bench", "doctor"]
 
@@ -66,11 +67,12 @@ def bench(
     """
     from typing import get_args
 
-    from resnet_repro.bench import measure_network
-    from resnet_repro.data import PhotoDataset, load
-    from resnet_repro.names import parse_dataset
-    from resnet_repro.spec import Precision
-    from resnet_repro.training import auto_precision, choose_backend
+    from resnet_repro.bench.measure import measure_network
+    from resnet_repro.data.datasets import load
+    from resnet_repro.data.photos.photos import PhotoDataset
+    from resnet_repro.spec.dataset_names import parse_dataset
+    from resnet_repro.spec.run import Precision
+    from resnet_repro.training.device import auto_precision, choose_backend
 
     parse_dataset(str(dataset))
     chosen: Any = choice("--precision", precision, get_args(Precision))
@@ -144,8 +146,8 @@ def _measure_loader(
     tell: Callable[[str], None],
 ) -> LoaderMeasurement:
     """How fast the photographs that a network trains on can be had."""
-    from resnet_repro.bench import measure_loader
     from resnet_repro.bench.contender import bench_run
+    from resnet_repro.bench.loader import measure_loader
 
     recipe = bench_run(network, dataset).recipe
     assert recipe.photographs is not None, "photographs are for networks that take them"
@@ -163,8 +165,8 @@ def _write_benchmarks(
     store: Store, measured: Sequence[Measurement], loader: LoaderMeasurement | None
 ) -> list[Path]:
     """Update the benchmark's files."""
-    from resnet_repro.bench import LOADER, bench_csv, loader_csv
-    from resnet_repro.estimate import BENCH
+    from resnet_repro.bench.files import LOADER, bench_csv, loader_csv
+    from resnet_repro.plan.speeds import BENCH
 
     def before(name: str) -> str:
         path = store.csv_path(name)
@@ -178,8 +180,8 @@ def _write_benchmarks(
 
 def _print_projection(store: Store) -> None:
     """What every experiment costs here at every preset, from nothing."""
-    from resnet_repro.overview import project_experiments
-    from resnet_repro.spec import load_experiment, shipped_experiments
+    from resnet_repro.plan.overview import project_experiments
+    from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     typer.echo("\nevery experiment on this machine, from nothing:")
@@ -198,7 +200,7 @@ def doctor(
     Example:
       resnet-repro doctor
     """
-    from resnet_repro.doctor import examine
+    from resnet_repro.bench.doctor import examine
 
     checks = examine(open_store(results), data_dir, device)
     if as_json:

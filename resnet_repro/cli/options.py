@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from resnet_repro.base.paths import user_folder, user_path
 from resnet_repro.cli.completing import (
     complete_datasets,
     complete_experiments,
     complete_networks,
     one_of,
 )
-from resnet_repro.paths import user_folder, user_path
 
 __all__ = [
     "DATA",

@@ -31,7 +31,8 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from resnet_repro.store import Store, StoredRun
+    from resnet_repro.store.store import Store
+    from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
@@ -47,8 +48,8 @@ def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) 
     Example:
       resnet-repro list
     """
-    from resnet_repro.overview import list_experiments
-    from resnet_repro.spec import load_experiment, shipped_experiments
+    from resnet_repro.plan.overview import list_experiments
+    from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     lines = list_experiments(open_store(results), experiments)
@@ -107,7 +108,7 @@ def status(
       resnet-repro status fig1 --preset short
       resnet-repro status table2 --preset short --dataset imagenette
     """
-    from resnet_repro.overview import list_runs, run_table
+    from resnet_repro.plan.overview import list_runs, run_table
 
     runs = None
     if name is not None:
@@ -123,7 +124,7 @@ def status(
 
 def _selected(store: Store, preset: str | None, dataset: str | None) -> list[StoredRun]:
     """The store's runs, only those of one preset or data set if asked for."""
-    from resnet_repro.names import choose_dataset
+    from resnet_repro.spec.dataset_names import choose_dataset
 
     dataset = choose_dataset(dataset).name if dataset else None
     return [
@@ -157,10 +158,10 @@ def table(
       resnet-repro table table6 --preset short --format latex
       resnet-repro table table2 --dataset imagenette
     """
-    from resnet_repro.errors import ConfigError
-    from resnet_repro.report.making import make_table
+    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.report.document.making import make_table
+    from resnet_repro.report.figures.rendering import render_table
     from resnet_repro.report.others import others_table
-    from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import networks_of
 
     choice("--format", form, TABLES)
@@ -200,8 +201,8 @@ def plot(
       resnet-repro plot fig1
       resnet-repro plot fig6 --preset short --format pdf
     """
-    from resnet_repro.errors import ConfigError
-    from resnet_repro.report.figures import draw
+    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.report.figures.figures import draw
 
     choice("--format", form, FIGURES)
     store = open_store(results)
@@ -234,11 +235,11 @@ def report(
       resnet-repro report --format html
       resnet-repro report --check
     """
-    from resnet_repro.errors import StoreError
-    from resnet_repro.report.document import report_and_verdicts
-    from resnet_repro.report.findings import findings
-    from resnet_repro.report.html import as_html
-    from resnet_repro.spec import load_experiment, shipped_experiments
+    from resnet_repro.base.errors import StoreError
+    from resnet_repro.report.document.document import report_and_verdicts
+    from resnet_repro.report.document.findings import findings
+    from resnet_repro.report.document.html import as_html
+    from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
     chosen: Any = choice("--format", form, REPORTS)
     store = open_store(results)

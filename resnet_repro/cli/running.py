@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnet_repro.base.machine import process_rank
 from resnet_repro.cli.common import (
     chosen_experiment,
     distinct_runs,
@@ -45,15 +46,16 @@ from resnet_repro.cli.options import (
     SetOption,
     VerboseOption,
 )
-from resnet_repro.machine import process_rank
 
 if TYPE_CHECKING:
-    from resnet_repro.launch import Launcher, Where
-    from resnet_repro.runner import Options, Outcome
-    from resnet_repro.spec import Experiment, Run
-    from resnet_repro.stop import StopFlag
-    from resnet_repro.store import Store
-    from resnet_repro.training import Processes
+    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.launch.launcher import Launcher
+    from resnet_repro.launch.where import Where
+    from resnet_repro.runner.options import Options, Outcome
+    from resnet_repro.spec.experiment import Experiment
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.store import Store
+    from resnet_repro.training.processes import Processes
 
 __all__ = ["run"]
 
@@ -105,9 +107,9 @@ def run(
       resnet-repro run fig6 --preset short --jobs auto
       resnet-repro run table6 --launcher slurm --slurm partition=gpu --slurm gpus-per-node=1
     """
-    from resnet_repro.durations import parse_duration
-    from resnet_repro.launch import parse_where
-    from resnet_repro.names import choose_dataset
+    from resnet_repro.base.durations import parse_duration
+    from resnet_repro.launch.where import parse_where
+    from resnet_repro.spec.dataset_names import choose_dataset
 
     experiments = [
         chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
@@ -128,7 +130,7 @@ def run(
         _print_plan(store, experiments, runs, device, force, as_json, plan_line(where))
         return
     if tensorboard:
-        from resnet_repro.observe import check_tensorboard
+        from resnet_repro.measure.observe import check_tensorboard
 
         check_tensorboard()
     start_logging(verbose, quiet)
@@ -151,8 +153,8 @@ def _print_plan(
     place: str | None,
 ) -> None:
     """What `run` would do and how long it would take; touches nothing."""
-    from resnet_repro.durations import format_duration
-    from resnet_repro.overview import plan_runs, plan_testing, run_table
+    from resnet_repro.base.durations import format_duration
+    from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
 
     lines = plan_runs(store, runs, device, force)
     if as_json:
@@ -187,14 +189,15 @@ def _run(
     **options: Any,
 ) -> int:
     """Train, measure, write the CSVs of the whole experiments; returns the exit code."""
-    from resnet_repro.recorded_command import command_line
-    from resnet_repro.stop import StopFlag
+    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.spec.recorded_command import command_line
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
-        from resnet_repro.runner import Options, follow
-        from resnet_repro.training import process_group
+        from resnet_repro.runner.following import follow
+        from resnet_repro.runner.options import Options
+        from resnet_repro.training.processes import process_group
 
         command = command_line(sys.argv[1:])
         watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
@@ -222,9 +225,9 @@ def _train(
     quiet: bool,
 ) -> dict[str, Outcome]:
     """Train what is missing wherever it is to be trained; measure here what is asked of it."""
-    from resnet_repro.launch import make_launcher
-    from resnet_repro.progress import make_progress
-    from resnet_repro.runner import Runner
+    from resnet_repro.launch.launcher import make_launcher
+    from resnet_repro.plan.progress import make_progress
+    from resnet_repro.runner.runner import Runner
 
     with make_progress(quiet) as progress:
         runner = Runner(store, options, stop, progress, processes)
@@ -275,7 +278,7 @@ def _write_csv(store: Store, experiment: Experiment) -> Path:
     Of all its networks, not only of those that were asked for now: the file would lose the others.
     """
     if experiment.table and experiment.table.kind == "cost":
-        from resnet_repro.costing import cost_csv
+        from resnet_repro.measure.costs import cost_csv
 
         return store.write_csv(experiment.name, cost_csv(experiment.table.networks))
     from resnet_repro.report.tidy import tidy_csv

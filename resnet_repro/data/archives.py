@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from resnet_repro.errors import DataError, plain
-from resnet_repro.files import open_regular
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import open_regular
 
 __all__ = ["SUFFIXES", "is_archive", "read_members", "unpack"]
 

@@ -26,9 +26,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from resnet_repro.base.errors import DataError
+from resnet_repro.base.files import open_regular, read_regular
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source, SourceFile
-from resnet_repro.errors import DataError
-from resnet_repro.files import open_regular, read_regular
 
 __all__ = ["CacheRecord", "read_cache", "read_record", "write_cache"]
 

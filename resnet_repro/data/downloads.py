@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
 
 __all__ = ["digest", "fetch"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from resnet_repro.data import tasks
-from resnet_repro.data.decoding import read_size
-from resnet_repro.data.photos import FilePhotos, HeldPhotos, Photos
-from resnet_repro.data.shared_buffer import available_memory, local_processes
-from resnet_repro.data.workers import Workers, pool_size
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data.photos import tasks
+from resnet_repro.data.photos.decoding import read_size
+from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, Photos
+from resnet_repro.data.photos.shared_buffer import available_memory, local_processes
+from resnet_repro.data.photos.workers import Workers, pool_size
 
 __all__ = ["chunks", "hold"]
 

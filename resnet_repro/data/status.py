@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_repro.errors import DataError, plain
+from resnet_repro.base.errors import DataError, plain
 
 __all__ = ["DatasetStatus", "cannot_prepare"]
 

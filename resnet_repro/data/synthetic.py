@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.errors import DataError
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
-from resnet_repro.errors import DataError
 
 __all__ = ["CLASSES", "TEST_IMAGES", "TRAIN_IMAGES", "generate", "verify_synthetic"]
 

@@ -4,8 +4,3 @@
 the same results: side by side in worker processes of this machine, on a Ray cluster, or as a Slurm
 array job. Light to import: torch, ray and submitit are loaded when a launcher is made.
 """
-
-from resnet_repro.launch.launcher import Launcher, make_launcher
-from resnet_repro.launch.where import Where, parse_where
-
-__all__ = ["Launcher", "Where", "make_launcher", "parse_where"]

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.messages import Event, SpeedOrder
 from resnet_repro.launch.pool import ERRORS
 from resnet_repro.launch.side_by_side import LocalSlot, Places
-from resnet_repro.machine import usable_cores
-from resnet_repro.runner import Options
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
+from resnet_repro.runner.options import Options
+from resnet_repro.spec.run import Run
 
 __all__ = ["Picked", "Speed", "measure_speed", "pick_jobs"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from resnet_repro.base.stop import StopFlag
     from resnet_repro.launch.where import Where
-    from resnet_repro.runner import Options, Outcome, Progress
-    from resnet_repro.spec import Run
-    from resnet_repro.stop import StopFlag
-    from resnet_repro.store import Store
+    from resnet_repro.runner.options import Options, Outcome, Progress
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.store import Store
 
 __all__ = ["Launcher", "make_launcher"]
 

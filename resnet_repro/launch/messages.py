@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from resnet_repro.runner import Options, Outcome
-from resnet_repro.spec import Run
-from resnet_repro.store import Summary
+from resnet_repro.runner.options import Options, Outcome
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Summary
 
 __all__ = [
     "Event",

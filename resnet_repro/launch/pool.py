@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from resnet_repro.errors import ConfigError, DataError, ReproError, StoreError
+from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
+from resnet_repro.base.provenance import utc_now
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.messages import Event, TrainOrder
-from resnet_repro.provenance import utc_now
-from resnet_repro.runner import Options, Outcome, Progress
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 __all__ = ["Pool", "Slot"]
 

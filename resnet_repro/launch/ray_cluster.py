@@ -10,16 +10,16 @@ from typing import Any
 
 import ray
 
-from resnet_repro.errors import ConfigError, StoreError
+from resnet_repro.base.errors import ConfigError, StoreError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.messages import options_elsewhere
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.ray_connection import Log, connected
 from resnet_repro.launch.ray_slot import RaySlot, Share
 from resnet_repro.launch.where import Where
-from resnet_repro.runner import Options, Outcome, Progress
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 __all__ = ["RayLauncher", "share_of"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from resnet_repro.errors import ConfigError, plain
+from resnet_repro.base.errors import ConfigError, plain
 
 __all__ = ["Log", "connected", "own_folder"]
 

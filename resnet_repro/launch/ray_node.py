@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnet_repro import provenance
+from resnet_repro.base import provenance
 from resnet_repro.launch.copying import Changes, changed_files, put_files
 from resnet_repro.launch.process import WorkerProcess
-from resnet_repro.store import RunFolder
+from resnet_repro.store.run_folder import RunFolder
 
 __all__ = ["NodeFacts", "NodeWorker", "Report"]
 

@@ -11,13 +11,14 @@ import filelock
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 
-from resnet_repro import provenance
-from resnet_repro.errors import ConfigError, StoreError
+from resnet_repro.base import provenance
+from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.launch.copying import changed_files, put_files
 from resnet_repro.launch.messages import Event, TrainOrder, as_line, read_events
 from resnet_repro.launch.ray_node import NodeFacts, NodeWorker, Report
 from resnet_repro.launch.work import is_forced
-from resnet_repro.store import RunFolder, Store
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
 
 __all__ = ["RaySlot", "Share"]
 

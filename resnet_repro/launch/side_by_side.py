@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from resnet_repro.estimate import training_cost
+from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.cores import allowed_threads, split_cores
 from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_events
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.process import WorkerProcess
 from resnet_repro.launch.worker import GO
-from resnet_repro.machine import usable_cores
-from resnet_repro.runner import Options, Outcome, Progress, Runner
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
-from resnet_repro.training import choose_backend
+from resnet_repro.plan.estimator import training_cost
+from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.training.device import choose_backend
 
 __all__ = ["LocalSlot", "Places", "SideBySide"]
 

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_repro.durations import parse_duration
-from resnet_repro.errors import ConfigError
+from resnet_repro.base.durations import parse_duration
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.provenance import utc_now
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.messages import TrainOrder, as_line, options_elsewhere
 from resnet_repro.launch.slurm_task import SIGNAL, SlurmTask
 from resnet_repro.launch.where import Where
-from resnet_repro.machine import usable_cores
-from resnet_repro.provenance import utc_now
-from resnet_repro.runner import Options, Outcome, Progress
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store, Summary
+from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.spec.run import Run
 from resnet_repro.store.files import unwritable, write_atomically
+from resnet_repro.store.models import Summary
+from resnet_repro.store.store import Store
 
 if TYPE_CHECKING:
     from submitit import Executor, Job

@@ -6,14 +6,14 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from resnet_repro.errors import ReproError
+from resnet_repro.base.errors import ReproError
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
+    from resnet_repro.base.stop import StopFlag
     from resnet_repro.launch.messages import TrainOrder
-    from resnet_repro.runner import Outcome, Progress
-    from resnet_repro.stop import StopFlag
+    from resnet_repro.runner.options import Outcome, Progress
 
 __all__ = ["SIGNAL", "SlurmTask"]
 
@@ -41,10 +41,10 @@ class SlurmTask:
         Raises:
             ReproError: nothing got done in several sittings, or as `Runner.run_all`.
         """
+        from resnet_repro.base.stop import StopFlag
         from resnet_repro.launch.messages import TrainOrder, read_order
-        from resnet_repro.progress import make_progress
-        from resnet_repro.stop import StopFlag
-        from resnet_repro.store import Store
+        from resnet_repro.plan.progress import make_progress
+        from resnet_repro.store.store import Store
 
         order = read_order(self.order)
         assert isinstance(order, TrainOrder), "a task trains"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from resnet_repro.errors import ConfigError, nearest, plain
+from resnet_repro.base.errors import ConfigError, nearest, plain
 
 __all__ = ["Kind", "Where", "parse_where"]
 

@@ -12,13 +12,15 @@ from typing import TextIO
 
 import torch
 
-from resnet_repro.errors import ReproError
+from resnet_repro.base.errors import ReproError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_order
-from resnet_repro.runner import Outcome, Progress, Runner
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store, Summary
-from resnet_repro.training import Trainer
+from resnet_repro.runner.options import Outcome, Progress
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Summary
+from resnet_repro.store.store import Store
+from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Telling", "Work", "is_forced", "train"]
 

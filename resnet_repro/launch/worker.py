@@ -12,7 +12,7 @@ import queue
 import threading
 from typing import TextIO
 
-from resnet_repro.stop import StopFlag
+from resnet_repro.base.stop import StopFlag
 
 __all__ = ["main"]
 

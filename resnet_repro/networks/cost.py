@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_repro.names import parse_network
 from resnet_repro.networks.factory import build_network
+from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["Cost", "count_cost"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from resnet_repro.names import parse_network
 from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
 from resnet_repro.networks.cifar import CifarNetwork
 from resnet_repro.networks.imagenet import ImageNetNetwork
 from resnet_repro.networks.vgg import make_vgg16
+from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["build_network"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.names import NetworkName
-from resnet_repro.names.layers import BLOCKS
 from resnet_repro.networks.blocks import (
     BasicBlock,
     BatchNormSettings,
@@ -15,6 +13,8 @@ from resnet_repro.networks.blocks import (
     make_shortcut,
     pool_and_flatten,
 )
+from resnet_repro.networks.layers import BLOCKS
+from resnet_repro.spec.network_names import NetworkName
 
 __all__ = ["ImageNetNetwork"]
 

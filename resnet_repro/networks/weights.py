@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.errors import ConfigError, plain
+from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.weights_file import Weights, some_of

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_repro.errors import ConfigError, plain
-from resnet_repro.files import open_regular
+from resnet_repro.base.errors import ConfigError, plain
+from resnet_repro.base.files import open_regular
 from resnet_repro.networks.inert import InertError, Machine, Record, leaves
 
 __all__ = ["Weights", "read_weights", "some_of"]

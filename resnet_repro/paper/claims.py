@@ -38,9 +38,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from resnet_repro.names import parse_network
 from resnet_repro.paper.reading import Frozen, read_package_file
-from resnet_repro.recipe import Preset
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import Preset
 
 __all__ = [
     "MEASURED_BY",

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.yaml_io import read_yaml
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.yaml_io import read_yaml
 
 __all__ = ["Frozen", "read_package_file"]
 

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from resnet_repro.names import Family, dataset_slug, dataset_title, parse_network
-from resnet_repro.recipe import (
-    PRESETS,
-    Photographs,
-    Preset,
-    Recipe,
-    preset_recipe,
-    training_differences,
-)
-from resnet_repro.spec import DatasetName, Run
-from resnet_repro.store import StoredRun, Summary
+from resnet_repro.spec.dataset_names import dataset_slug, dataset_title
+from resnet_repro.spec.network_names import Family, parse_network
+from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.run import DatasetName, Run
+from resnet_repro.store.models import Summary
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "group_of", "slugs"]
 

@@ -7,10 +7,11 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from resnet_repro.names import parse_network
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.spec import Experiment
-from resnet_repro.store import Measured, StoredRun, Summary
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.store.models import Measured, Summary
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "MEASUREMENT_TITLES",

@@ -8,22 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_repro.errors import StoreError
-from resnet_repro.names import parse_network
-from resnet_repro.paper import CifarResult, load_facts, reported_range
-from resnet_repro.report.commands import run_command
+from resnet_repro.base.errors import StoreError
+from resnet_repro.paper.facts import CifarResult, load_facts
+from resnet_repro.paper.others import reported_range
+from resnet_repro.report.document.commands import run_command
+from resnet_repro.report.document.notes import table_notes, troubles
 from resnet_repro.report.groups import Group
-from resnet_repro.report.notes import table_notes, troubles
-from resnet_repro.report.results import (
-    Cell,
-    collect,
-    groups_in,
-    network_title,
-    networks_of,
-)
-from resnet_repro.spec import CostTable, ErrorTable, Experiment
-from resnet_repro.store import Store, StoredRun
+from resnet_repro.report.results import Cell, collect, groups_in, network_title, networks_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.shows import CostTable, ErrorTable
 from resnet_repro.store.files import read_text
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "Column",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from resnet_repro.paper import load_facts
+from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.results import Cell, collect, networks_of
 from resnet_repro.report.tidy_views import (
     RUN_COLUMNS,
@@ -14,8 +14,10 @@ from resnet_repro.report.tidy_views import (
     tidy_text,
     views_csv,
 )
-from resnet_repro.spec import EnsembleTable, Experiment, ViewsTable
-from resnet_repro.store import EnsembleResult, ExternalEvaluation, StoredRun
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.shows import EnsembleTable, ViewsTable
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["tidy_csv"]
 

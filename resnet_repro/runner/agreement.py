@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from resnet_repro.data.workers import Stopped
-from resnet_repro.errors import ReproError
-from resnet_repro.stop import StopFlag
-from resnet_repro.training import Processes
+from resnet_repro.base.errors import ReproError
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.training.processes import Processes
 
 __all__ = ["Agreement", "ready"]
 

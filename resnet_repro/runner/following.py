@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.runner.agreement import Agreement, ready
 from resnet_repro.runner.memory import enough_memory
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.scores import ScoreTask, score_along
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.training import DivergenceError, Processes, Resolved, Trainer, unpack
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Resolved
+from resnet_repro.training.checkpoint import unpack
+from resnet_repro.training.processes import Processes
+from resnet_repro.training.trainer import DivergenceError, Trainer
 
 __all__ = ["Task", "follow"]
 

@@ -8,21 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_repro import provenance
-from resnet_repro.analysis import measure_responses
-from resnet_repro.data import Dataset, PhotoDataset
-from resnet_repro.data.workers import Stopped
-from resnet_repro.errors import DataError
-from resnet_repro.observe import has_events, measure_afterwards, write_events
-from resnet_repro.origin import origin_here
+from resnet_repro.base import provenance
+from resnet_repro.base.errors import DataError
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.measure.observe import has_events, measure_afterwards, write_events
+from resnet_repro.measure.origin import origin_here
+from resnet_repro.measure.responses import measure_responses
+from resnet_repro.measure.views import mean_loss, topk_errors
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.resuming import trained_weights
 from resnet_repro.runner.scores import load_subject, read_scores, score_together, write_scores
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Experiment, Run, Views
-from resnet_repro.store import EnsembleResult, EvaluationRow, Origin, Store, StoredRun
-from resnet_repro.training import Subject
-from resnet_repro.training.views import mean_loss, topk_errors
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import EnsembleResult, EvaluationRow, Origin
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.subject import Subject
 
 __all__ = ["Measurer"]
 

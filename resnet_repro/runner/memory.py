@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from resnet_repro.errors import ReproError
-from resnet_repro.training import Trainer
+from resnet_repro.base.errors import ReproError
+from resnet_repro.training.trainer import Trainer
 
 __all__ = ["enough_memory"]
 

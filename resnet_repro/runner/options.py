@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from resnet_repro.spec import Run
-from resnet_repro.store import Summary
-from resnet_repro.training import Resolved
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Summary
+from resnet_repro.training.backend import Resolved
 
 __all__ = ["Options", "Outcome", "Progress"]
 

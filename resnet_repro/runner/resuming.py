@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from resnet_repro.errors import DataError, StoreError
-from resnet_repro.files import read_regular
+from resnet_repro.base.errors import DataError, StoreError
+from resnet_repro.base.files import read_regular
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Run
-from resnet_repro.store import RunFolder, Sitting, follow_each_other
-from resnet_repro.training import CheckpointError, Trainer, build_for, unpack
-from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Sitting, follow_each_other
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.training.building import build_for
+from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT, CheckpointError, unpack
+from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Resumed", "resume", "trained_weights"]
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import filelock
 
-from resnet_repro.data.workers import Stopped
-from resnet_repro.errors import StoreError
-from resnet_repro.observe import EventFiles, GradientRecord, Observer
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.measure.observe import EventFiles, GradientRecord, Observer
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.following import Task
 from resnet_repro.runner.measuring import Measurer
@@ -19,10 +20,15 @@ from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import resume
 from resnet_repro.runner.session import Session, origin_of
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import DiskFullError, RunFolder, Sitting, Store, StoredRun
-from resnet_repro.training import ALONE, DivergenceError, Processes, Trainer, check_fits
+from resnet_repro.spec.run import Run
+from resnet_repro.store.files import DiskFullError
+from resnet_repro.store.models import Sitting
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.feed import check_fits
+from resnet_repro.training.processes import ALONE, Processes
+from resnet_repro.training.trainer import DivergenceError, Trainer
 
 __all__ = ["Runner"]
 

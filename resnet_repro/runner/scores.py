@@ -12,23 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_repro.data.npz import read_npz
-from resnet_repro.data.some_photos import some_of
-from resnet_repro.data.workers import Stopped
+from resnet_repro.data.cifar.npz import read_npz
+from resnet_repro.data.photos.subset import some_of
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.measure.views import scores
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Run, Views
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import Views
 from resnet_repro.store.files import write_atomically
-from resnet_repro.training import (
-    Backend,
-    EvaluationStopped,
-    Processes,
-    Resolved,
-    Subject,
-    build_for,
-)
+from resnet_repro.training.backend import Backend, Resolved
+from resnet_repro.training.building import build_for
+from resnet_repro.training.evaluate import EvaluationStopped
 from resnet_repro.training.photo_feed import PhotoFeed
-from resnet_repro.training.views import scores
+from resnet_repro.training.processes import Processes
+from resnet_repro.training.subject import Subject
 
 __all__ = [
     "ScoreTask",

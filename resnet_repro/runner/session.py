@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from resnet_repro import provenance
-from resnet_repro.observe import Observer
-from resnet_repro.origin import origin_here
+from resnet_repro.base import provenance
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.measure.observe import Observer
+from resnet_repro.measure.origin import origin_here
 from resnet_repro.runner.agreement import Agreement
 from resnet_repro.runner.options import Options, Progress
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import CurveRow, Provenance, RunFolder, Sitting, Summary
-from resnet_repro.training import Trainer, pack
+from resnet_repro.store.models import CurveRow, Provenance, Sitting, Summary
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.training.checkpoint import pack
+from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Session", "origin_of"]
 

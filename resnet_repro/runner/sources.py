@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from resnet_repro import data
-from resnet_repro.data import Dataset, PhotoDataset
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.data import datasets
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.runner.options import Options
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.training import (
-    ALONE,
-    Backend,
-    Feed,
-    Processes,
-    choose_backend,
-    make_feed,
-)
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feed import Feed
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.processes import ALONE, Processes
 
 __all__ = ["Sources"]
 
@@ -34,7 +32,7 @@ class Sources:
         """
         if name not in self.datasets:
             options = self.options
-            self.datasets[name] = data.load(name, options.data_dir, options.folders)
+            self.datasets[name] = datasets.load(name, options.data_dir, options.folders)
         return self.datasets[name]
 
     def backend(self, precision: str) -> Backend:

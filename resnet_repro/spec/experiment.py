@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from resnet_repro.errors import ConfigError, nearest
-from resnet_repro.names import dataset_fits, family_datasets, parse_network
-from resnet_repro.recipe import Preset, Recipe, changed_recipe, preset_recipe
+from resnet_repro.base.errors import ConfigError, nearest
+from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import Preset, preset_recipe
+from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import (
     DatasetName,
     Frozen,
@@ -31,7 +33,7 @@ from resnet_repro.spec.shows import (
     Views,
     ViewsTable,
 )
-from resnet_repro.yaml_io import write_yaml
+from resnet_repro.spec.yaml_io import write_yaml
 
 __all__ = [
     "MOST_SEEDS",

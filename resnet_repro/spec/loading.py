@@ -11,14 +11,14 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from resnet_repro.errors import ConfigError, nearest, plain
-from resnet_repro.names import parse_network
-from resnet_repro.paths import user_path
-from resnet_repro.recipe import PRESETS
+from resnet_repro.base.errors import ConfigError, nearest, plain
+from resnet_repro.base.paths import user_path
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.yaml_io import Document, parse_yaml, read_yaml
+from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 
 __all__ = [
     "experiments_folder",

@@ -16,16 +16,17 @@ from pydantic import (
     model_validator,
 )
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.names import (
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.dataset_names import (
     dataset_fits,
     dataset_slug,
     family_datasets,
     parse_dataset,
-    parse_network,
 )
-from resnet_repro.recipe import Recipe, differences, preset_label
-from resnet_repro.yaml_io import write_yaml
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import preset_label
+from resnet_repro.spec.recipe import Recipe, differences
+from resnet_repro.spec.yaml_io import write_yaml
 
 __all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Frozen", "Precision", "Run", "Seed"]
 

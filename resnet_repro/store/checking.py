@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from resnet_repro.errors import ConfigError, StoreError, plain
-from resnet_repro.spec import Run, parse_run
+from resnet_repro.base.errors import ConfigError, StoreError, plain
+from resnet_repro.spec.loading import parse_run
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions, observed_layers
 from resnet_repro.store.files import read_text
 from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
@@ -21,7 +23,6 @@ from resnet_repro.store.models import FORMAT, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.store.sums import measured_sums, sum_of, summary_sum, training_sums
-from resnet_repro.yaml_io import parse_yaml
 
 __all__ = ["read_run", "without_copies"]
 

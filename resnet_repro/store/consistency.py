@@ -13,18 +13,14 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any
 
-from resnet_repro.errors import StoreError, plain
-from resnet_repro.names import features, parameters, parse_network, response_layers
-from resnet_repro.recipe import Recipe, learning_rate, plateau_divisions
-from resnet_repro.spec import Run
+from resnet_repro.base.errors import StoreError, plain
+from resnet_repro.networks.layers import features, parameters, response_layers
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.store.measurements import FILES, Gradients
-from resnet_repro.store.models import (
-    CurveRow,
-    EvaluationRow,
-    Measured,
-    MeasurementOrigin,
-    Summary,
-)
+from resnet_repro.store.models import CurveRow, EvaluationRow, Measured, MeasurementOrigin, Summary
 
 __all__ = ["contradictions", "observed_layers"]
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_repro.errors import StoreError
-from resnet_repro.files import read_regular
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import read_regular
 
 __all__ = [
     "DiskFullError",

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import TypeAdapter
 
-from resnet_repro.errors import StoreError
-from resnet_repro.spec import Views
+from resnet_repro.base.errors import StoreError
+from resnet_repro.spec.shows import Views
 from resnet_repro.store.files import finite, read_text
 from resnet_repro.store.models import (
     BatchNorm,

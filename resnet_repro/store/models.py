@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from resnet_repro.names import dataset_slug
-from resnet_repro.spec import DatasetName, Views, canonical_network
+from resnet_repro.spec.dataset_names import dataset_slug
+from resnet_repro.spec.run import DatasetName, canonical_network
+from resnet_repro.spec.shows import Views
 
 __all__ = [
     "FORMAT",

@@ -12,9 +12,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from resnet_repro.errors import StoreError
-from resnet_repro.provenance import utc_now
-from resnet_repro.spec import Run, Views
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.provenance import utc_now
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import Views
 from resnet_repro.store.files import (
     csv_text,
     exact,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from resnet_repro.errors import StoreError
-from resnet_repro.files import read_regular
-from resnet_repro.spec import Run
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import read_regular
+from resnet_repro.spec.run import Run
 from resnet_repro.store.checking import read_run, without_copies
 from resnet_repro.store.files import read_text, write_atomically
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation

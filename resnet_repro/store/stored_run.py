@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from resnet_repro.errors import StoreError
-from resnet_repro.spec import Run
+from resnet_repro.base.errors import StoreError
+from resnet_repro.spec.run import Run
 from resnet_repro.store.measurements import FILES, Gradients, read_file
 from resnet_repro.store.models import (
     CurveRow,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args
 
-from resnet_repro.spec import Views
+from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import Measured
 
 __all__ = ["measured_sums", "sum_of", "summary_sum", "training_sums"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from resnet_repro.networks import BatchNormSettings, build_network, initialise
-from resnet_repro.spec import Run
+from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.initialise import initialise
+from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend
 
 __all__ = ["build_for", "initial_network"]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.machine import BF16_FEATURES, cpu_features, cpu_name
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name
 from resnet_repro.training.backend import Backend, Resolved
 from resnet_repro.training.memory import keep_freed_memory
 from resnet_repro.training.rates import Rates, rates_here

@@ -8,11 +8,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from resnet_repro.data import Dataset
-from resnet_repro.data.dataset import Identity
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.errors import ConfigError
-from resnet_repro.spec import Run
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.spec.run import Run
 
 __all__ = ["WHOLE", "Batch", "Feed", "Part", "Shard", "check_fits", "evenly_spaced"]
 

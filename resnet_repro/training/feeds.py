@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from resnet_repro.data import Dataset
-from resnet_repro.data.photo_statistics import statistics
-from resnet_repro.data.photos import PhotoDataset, photos_of
-from resnet_repro.spec import Run
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset, photos_of
+from resnet_repro.data.photos.statistics import statistics
+from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Feed, check_fits

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from resnet_repro.data.holding import hold
-from resnet_repro.data.photo_augment import finish
-from resnet_repro.data.photo_loader import TestViews, TrainingCrops
-from resnet_repro.data.photo_statistics import PhotoStatistics
-from resnet_repro.data.photos import (
-    PhotoDataset,
-    Photos,
-)
-from resnet_repro.data.some_photos import some_of
-from resnet_repro.spec import Run
+from resnet_repro.data.photos.augment import finish
+from resnet_repro.data.photos.loader import TestViews, TrainingCrops
+from resnet_repro.data.photos.photos import PhotoDataset, Photos
+from resnet_repro.data.photos.statistics import PhotoStatistics
+from resnet_repro.data.photos.subset import some_of
+from resnet_repro.spec.run import Run
 from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
 from resnet_repro.training.order import BatchOrder
 

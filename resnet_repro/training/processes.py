@@ -23,7 +23,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from resnet_repro.errors import ConfigError, ReproError
+from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.training.feed import WHOLE, Shard
 
 __all__ = ["ALONE", "Processes", "in_parallel", "process_group"]

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resnet_repro.machine import cpu_features, processor_name
-from resnet_repro.networks import build_network
+from resnet_repro.base.machine import cpu_features, processor_name
+from resnet_repro.networks.factory import build_network
 from resnet_repro.training.backend import Backend, Resolved
 
 __all__ = ["Rates", "cache_folder", "measure_rates", "rates_here"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_repro.recipe import Recipe
+from resnet_repro.spec.recipe import Recipe
 from resnet_repro.training.curve import Point, point_from, whole_number
 
 __all__ = ["Progress", "read_progress"]

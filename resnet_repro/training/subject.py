@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from resnet_repro.spec import Run
+from resnet_repro.spec.run import Run
 from resnet_repro.training.building import initial_network
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Feed

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from resnet_repro.errors import ReproError
-from resnet_repro.recipe import learning_rate, plateau_divisions
-from resnet_repro.spec import Run
+from resnet_repro.base.errors import ReproError
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
     average_over_processes,
     part_momentum,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.recipe import Recipe
+from resnet_repro.spec.recipe import Recipe
 
 __all__ = ["Updates"]
 

@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_repro.bench import bench_csv, measure_network
+from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.bench.contender import Contender, LoopChoice
+from resnet_repro.bench.files import bench_csv
+from resnet_repro.bench.measure import measure_network
 from resnet_repro.bench.textbook import TextbookLoop
-from resnet_repro.data import load
-from resnet_repro.errors import DataError, ReproError
-from resnet_repro.estimate import BENCH, Estimator
-from resnet_repro.networks import build_network
+from resnet_repro.data.datasets import load
 from resnet_repro.networks.blocks import ZeroPadShortcut
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.spec import Run
-from resnet_repro.store import Store
+from resnet_repro.networks.factory import build_network
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.speeds import BENCH
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 
 def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_repro import data
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.bench.loader import measure_loader
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.errors import ConfigError
-from resnet_repro.recipe import Photographs
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.photos import PhotoDataset, photos_of
+from resnet_repro.spec.recipe_parts import Photographs
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> PhotoDataset:
             for number in range(6):
                 pixels = random.integers(0, 256, (50, 60, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{number}.jpg")
-    dataset = data.load("folder:photos", tmp_path)
+    dataset = datasets.load("folder:photos", tmp_path)
     assert isinstance(dataset, PhotoDataset)
     return dataset
 
@@ -48,6 +48,6 @@ def test_measure_loader(photos: PhotoDataset) -> None:
 
 
 def test_only_files_can_be_compared(tmp_path: Path) -> None:
-    dataset = data.photos_of(data.load("synthetic", tmp_path))  # type: ignore[arg-type]
+    dataset = photos_of(datasets.load("synthetic", tmp_path))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="photographs in files"):
         measure_loader(dataset, Photographs.for_crop(32))

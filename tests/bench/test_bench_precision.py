@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resnet_repro.bench import measure as measure_module
-from resnet_repro.bench import measure_network
+from resnet_repro.bench.measure import measure_network
 from resnet_repro.training import device as device_module
 from resnet_repro.training import rates
 

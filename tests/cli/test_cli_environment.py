@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.machine import process_rank
-from resnet_repro.spec import Choices, load_experiment
+from resnet_repro.base.machine import process_rank
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
 
 RESULTS = Path(__file__).parents[2] / "results"
 CODE = Path(__file__).parents[2]
@@ -135,7 +136,7 @@ def test_a_results_folder_whose_name_is_not_utf_8(command, tmp_path: Path) -> No
 
 def test_a_worker_is_told_of_a_folder_whose_name_is_not_utf_8() -> None:
     from resnet_repro.launch.messages import TrainOrder, as_line, read_order
-    from resnet_repro.runner import Options
+    from resnet_repro.runner.options import Options
 
     (run,) = load_experiment("fig1", (), Choices(networks=["plain-20"])).resolve()
     folder = Path(os.fsdecode(b"caf\xe9"))

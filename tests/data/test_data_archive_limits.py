@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from made_up_photos import WritePhotos
 
-from resnet_repro import data
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
 from resnet_repro.data.archives import MAX_BYTES, is_archive, read_members, unpack
-from resnet_repro.errors import DataError
 
 SOON = 10.0  # seconds; refusing takes far less than one, machines have other work
 
@@ -30,7 +30,7 @@ def soon() -> Iterator[None]:
 def refused(archive: Path, why: str) -> None:
     folder = archive.parent / "data"
     with pytest.raises(DataError, match=why) as caught:
-        data.prepare("cifar10", folder, archive)
+        datasets.prepare("cifar10", folder, archive)
     assert caught.value.exit_code == 3
     assert not list(folder.iterdir())
 
@@ -100,7 +100,7 @@ def test_an_archive_whose_file_is_huge(tmp_path: Path) -> None:
         file.truncate(2**40)
     for name in ("cifar10", "imagenette"):
         with pytest.raises(DataError, match=r"larger than [\d,]+ bytes"):
-            data.prepare(name, tmp_path / "data", archive)
+            datasets.prepare(name, tmp_path / "data", archive)
 
 
 def test_a_strange_block_is_not_the_end(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_names_are_shown_without_their_control_characters(tmp_path: Path) -> Non
     for name in ("../\x1b[31m\nred\u202e", "train/\x1b[31m\nred\u202e"):
         archive.write_bytes(header(name, 0) + bytes(10_240))
         with pytest.raises(DataError, match=r"/\\x1b\[31m\\nred\\u202e' (leads|has c)") as caught:
-            data.prepare("cifar10", tmp_path / "data", archive)
+            datasets.prepare("cifar10", tmp_path / "data", archive)
         assert str(caught.value).isprintable()
 
 
@@ -149,4 +149,4 @@ def test_a_development_kit_without_end(write_photos: WritePhotos, tmp_path: Path
     with gzip.open(kit, "wb", 1) as file:
         file.write(header("ILSVRC2012_devkit_t12/x", 400_000_000))
     with pytest.raises(DataError, match="unpacks to more than 268,435,456 bytes"):
-        data.prepare("imagenet", tmp_path / "data", folder)
+        datasets.prepare("imagenet", tmp_path / "data", folder)

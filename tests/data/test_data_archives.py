@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro import data
-from resnet_repro.data.cifar10 import read_source
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.cifar.cifar10 import read_source
 
 WriteImages = Callable[..., Path]
 
@@ -27,7 +27,7 @@ def pack(folder: Path, archive: Path, mode: str = "w", name: str | None = None) 
 @pytest.mark.parametrize("name", ["images", "."])
 def test_archive_of_images(write_images: WriteImages, tmp_path: Path, name: str) -> None:
     archive = pack(write_images(), tmp_path / "images.tar.gz", "w:gz", name)
-    dataset = data.prepare("cifar10", tmp_path / "data", archive)
+    dataset = datasets.prepare("cifar10", tmp_path / "data", archive)
     assert len(dataset.train_images) == 20
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
 
@@ -41,7 +41,7 @@ def test_binary_archive_is_official_with_the_published_checksum(
     assert found.note.startswith("unofficial copy")
     assert [file.name for file in found.files] == ["cifar-10-binary.tar"]
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr("resnet_repro.data.cifar10.ARCHIVE_MD5", md5)
+    monkeypatch.setattr("resnet_repro.data.cifar.cifar10.ARCHIVE_MD5", md5)
     found = read_source(archive, tmp_path, print)
     assert found.official
     assert found.note == ""
@@ -58,7 +58,7 @@ def archive_with(tmp_path: Path, member: tarfile.TarInfo) -> Path:
 def test_member_outside_is_refused(tmp_path: Path, name: str) -> None:
     archive = archive_with(tmp_path, tarfile.TarInfo(name))
     with pytest.raises(DataError, match=rf"bad\.tar: member '{name}' leads out"):
-        data.prepare("cifar10", tmp_path / "data", archive)
+        datasets.prepare("cifar10", tmp_path / "data", archive)
     assert not list(tmp_path.rglob("escaped"))
 
 
@@ -67,7 +67,7 @@ def test_member_that_is_no_file_is_refused(tmp_path: Path, kind: bytes) -> None:
     member = tarfile.TarInfo("train/odd")
     member.type, member.linkname = kind, "elsewhere"
     with pytest.raises(DataError, match=r"bad\.tar: member 'train/odd' is"):
-        data.prepare("cifar10", tmp_path / "data", archive_with(tmp_path, member))
+        datasets.prepare("cifar10", tmp_path / "data", archive_with(tmp_path, member))
 
 
 def test_archive_is_bounded(
@@ -76,10 +76,10 @@ def test_archive_is_bounded(
     archive = pack(write_images(), tmp_path / "images.tar")
     monkeypatch.setattr("resnet_repro.data.archives.MAX_BYTES", 1_000)
     with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
-        data.prepare("cifar10", tmp_path / "data", archive)
+        datasets.prepare("cifar10", tmp_path / "data", archive)
     monkeypatch.setattr("resnet_repro.data.archives.MAX_MEMBERS", 3)
     with pytest.raises(DataError, match="more than 3 members"):
-        data.prepare("cifar10", tmp_path / "data", archive)
+        datasets.prepare("cifar10", tmp_path / "data", archive)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
@@ -90,7 +90,7 @@ def test_damaged_archive(write_images: WriteImages, tmp_path: Path, mode: str) -
     with pytest.raises(
         DataError, match=r"images\.tar is damaged|train and test|has no images|class"
     ):
-        data.prepare("cifar10", tmp_path / "data", archive)
+        datasets.prepare("cifar10", tmp_path / "data", archive)
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -99,9 +99,9 @@ def test_unrecognised_sources(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(b"12345")
     for name in ("empty", "file.bin"):
         with pytest.raises(DataError, match=f"no CIFAR-10 recognised in .*{name}"):
-            data.prepare("cifar10", tmp_path / "data", tmp_path / name)
+            datasets.prepare("cifar10", tmp_path / "data", tmp_path / name)
     with pytest.raises(DataError, match="nowhere does not exist"):
-        data.prepare("cifar10", tmp_path / "data", tmp_path / "nowhere")
+        datasets.prepare("cifar10", tmp_path / "data", tmp_path / "nowhere")
 
 
 def test_download(
@@ -112,14 +112,16 @@ def test_download(
     archive = pack(write_images(), tmp_path / "served.tar.gz", "w:gz")
     monkeypatch.setattr(CIFAR10, "url", archive.as_uri())
     with pytest.raises(DataError, match="not the official archive"):
-        data.prepare("cifar10", tmp_path / "data", download=True)
+        datasets.prepare("cifar10", tmp_path / "data", download=True)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
     messages: list[str] = []
-    dataset = data.prepare("cifar10", tmp_path / "data", download=True, progress=messages.append)
+    dataset = datasets.prepare(
+        "cifar10", tmp_path / "data", download=True, progress=messages.append
+    )
     assert dataset.identity.source == "download"
     assert any(message.startswith("downloaded ") for message in messages)
     archive.unlink()  # what was downloaded is kept and not asked for again
-    data.prepare("cifar10", tmp_path / "data", download=True)
+    datasets.prepare("cifar10", tmp_path / "data", download=True)
 
 
 def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,4 +132,4 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{unused.getsockname()[1]}/x.tar.gz")
         monkeypatch.setenv("no_proxy", "*")
         with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH"):
-            data.prepare("cifar10", tmp_path / "data", download=True)
+            datasets.prepare("cifar10", tmp_path / "data", download=True)

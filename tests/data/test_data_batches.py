@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_repro import data
-from resnet_repro.data.cifar10 import read_source
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.cifar.cifar10 import read_source
+from resnet_repro.data.dataset import Dataset
 
 
 def replace(path: Path, contents: bytes | bytearray) -> None:
@@ -24,10 +25,10 @@ def test_load_prepares_a_copy_that_lies_there_once(
     binary_copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data_dir = binary_copy.parent
-    assert "will be prepared from" in data.describe(data_dir)[0].note
+    assert "will be prepared from" in datasets.describe(data_dir)[0].note
     with caplog.at_level(logging.INFO, logger="resnet_repro"):
-        dataset = data.load("cifar10", data_dir)
-        assert data.load("cifar10", data_dir).identity == dataset.identity
+        dataset = datasets.load("cifar10", data_dir)
+        assert datasets.load("cifar10", data_dir).identity == dataset.identity
     assert len(caplog.records) == 1
     check_official_order(dataset, binary_copy)
     assert not dataset.identity.official
@@ -36,7 +37,7 @@ def test_load_prepares_a_copy_that_lies_there_once(
     assert str(data_dir) not in str(dataset.identity)
 
 
-def check_official_order(dataset: data.Dataset, binary_copy: Path) -> None:
+def check_official_order(dataset: Dataset, binary_copy: Path) -> None:
     assert dataset.train_images.shape == (50_000, 3, 32, 32)
     assert dataset.test_images.shape == (10_000, 3, 32, 32)
     assert dataset.train_images.dtype == np.uint8
@@ -74,7 +75,7 @@ def test_python_version_is_official_only_with_the_listed_checksums(
         md5s = [hashlib.md5((python_copy / name).read_bytes()).hexdigest() for name in names]
         pairs = [list(pair) for pair in zip(names, md5s, strict=True)]
         monkeypatch.setattr(CIFAR10, listing, pairs)
-    dataset = data.prepare("cifar10", tmp_path / "data", python_copy)
+    dataset = datasets.prepare("cifar10", tmp_path / "data", python_copy)
     assert dataset.identity.official
     assert dataset.identity.note == ""
     assert dataset.identity.sha256 == found.contents.sha256()
@@ -83,14 +84,14 @@ def test_python_version_is_official_only_with_the_listed_checksums(
 def test_missing_batch(binary_copy: Path, tmp_path: Path) -> None:
     (binary_copy / "data_batch_2.bin").unlink()
     with pytest.raises(DataError, match=r"data_batch_2\.bin is missing"):
-        data.prepare("cifar10", tmp_path / "data", binary_copy)
+        datasets.prepare("cifar10", tmp_path / "data", binary_copy)
 
 
 @pytest.mark.parametrize(("size", "word"), [(30_729_999, "truncated"), (30_730_001, "too long")])
 def test_wrong_size(binary_copy: Path, tmp_path: Path, size: int, word: str) -> None:
     replace(binary_copy / "data_batch_1.bin", bytes(size))
     with pytest.raises(DataError, match=rf"data_batch_1\.bin is {word}.*30,730,000"):
-        data.prepare("cifar10", tmp_path / "data", binary_copy)
+        datasets.prepare("cifar10", tmp_path / "data", binary_copy)
 
 
 def test_label_out_of_range(binary_copy: Path, tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_label_out_of_range(binary_copy: Path, tmp_path: Path) -> None:
     contents[3073 * 7] = 10
     replace(binary_copy / "test_batch.bin", contents)
     with pytest.raises(DataError, match=r"test_batch\.bin: record 7 has label 10"):
-        data.prepare("cifar10", tmp_path / "data", binary_copy)
+        datasets.prepare("cifar10", tmp_path / "data", binary_copy)
 
 
 def test_wrong_class_counts(binary_copy: Path, tmp_path: Path) -> None:
@@ -106,13 +107,13 @@ def test_wrong_class_counts(binary_copy: Path, tmp_path: Path) -> None:
     contents[0] = (contents[0] + 1) % 10
     replace(binary_copy / "test_batch.bin", contents)
     with pytest.raises(DataError, match=r"test_batch\.bin: .*(999|1,001) test images of class"):
-        data.prepare("cifar10", tmp_path / "data", binary_copy)
+        datasets.prepare("cifar10", tmp_path / "data", binary_copy)
 
 
 def test_the_same_batch_twice(binary_copy: Path, tmp_path: Path) -> None:
     replace(binary_copy / "data_batch_4.bin", (binary_copy / "data_batch_1.bin").read_bytes())
     with pytest.raises(DataError, match=r"data_batch_4\.bin has the same contents as data_batch_1"):
-        data.prepare("cifar10", tmp_path / "data", binary_copy)
+        datasets.prepare("cifar10", tmp_path / "data", binary_copy)
 
 
 class Malice:
@@ -129,7 +130,7 @@ def test_malicious_pickle_is_not_executed(python_copy: Path, tmp_path: Path) -> 
     victim = tmp_path / "victim"
     replace(python_copy / "data_batch_1", pickle.dumps({b"data": Malice(victim)}))
     with pytest.raises(DataError, match="data_batch_1: refusing a pickle that asks for"):
-        data.prepare("cifar10", tmp_path / "data", python_copy)
+        datasets.prepare("cifar10", tmp_path / "data", python_copy)
     assert not victim.exists()
 
 
@@ -137,7 +138,7 @@ def test_malicious_pickle_is_not_executed(python_copy: Path, tmp_path: Path) -> 
 def test_pickle_may_only_ask_for_arrays(python_copy: Path, tmp_path: Path, call: str) -> None:
     replace(python_copy / "data_batch_1", f"{call}(S'1'\ntR.".encode())
     with pytest.raises(DataError, match="refusing a pickle"):
-        data.prepare("cifar10", tmp_path / "data", python_copy)
+        datasets.prepare("cifar10", tmp_path / "data", python_copy)
 
 
 RECORDS = [0] * 10_000
@@ -168,4 +169,4 @@ def test_pickle_that_is_no_batch(
 ) -> None:
     replace(python_copy / "data_batch_1", contents)
     with pytest.raises(DataError, match=f"^data_batch_1.*{message}"):
-        data.prepare("cifar10", tmp_path / "data", python_copy)
+        datasets.prepare("cifar10", tmp_path / "data", python_copy)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_repro import data
-from resnet_repro.errors import ConfigError, DataError
+from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.dataset import Identity
 
 WriteImages = Callable[..., Path]
 
@@ -19,16 +20,16 @@ WriteImages = Callable[..., Path]
 @pytest.fixture
 def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
     """A data folder with a small prepared cifar10."""
-    data.prepare("cifar10", tmp_path / "data", write_images())
+    datasets.prepare("cifar10", tmp_path / "data", write_images())
     return tmp_path / "data"
 
 
 def test_load_gives_what_was_prepared(prepared: Path) -> None:
-    dataset = data.load("cifar10", prepared)
+    dataset = datasets.load("cifar10", prepared)
     assert not isinstance(dataset.train_images, np.memmap)  # nobody changes it afterwards
     assert dataset.train_labels.dtype == np.int64
-    assert dataset.identity == data.verify("cifar10", prepared).identity
-    assert data.Identity.from_dict(dataset.identity.to_dict()) == dataset.identity
+    assert dataset.identity == datasets.verify("cifar10", prepared).identity
+    assert Identity.from_dict(dataset.identity.to_dict()) == dataset.identity
 
 
 def test_record_says_where_it_came_from(prepared: Path) -> None:
@@ -40,7 +41,7 @@ def test_record_says_where_it_came_from(prepared: Path) -> None:
 
 
 def test_missing_data_offers_two_ways_out(tmp_path: Path) -> None:
-    for use in (data.load, data.prepare, data.verify):
+    for use in (datasets.load, datasets.prepare, datasets.verify):
         with pytest.raises(DataError) as caught:
             use("cifar10", tmp_path)
         lines = str(caught.value).splitlines()
@@ -52,28 +53,28 @@ def test_missing_data_offers_two_ways_out(tmp_path: Path) -> None:
 
 
 def test_unknown_name(tmp_path: Path) -> None:
-    for use in (data.load, data.prepare, data.verify):
+    for use in (datasets.load, datasets.prepare, datasets.verify):
         with pytest.raises(ConfigError, match=r"cifar11.*did you mean cifar10"):
             use("cifar11", tmp_path)
 
 
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not both"):
-        data.prepare("cifar10", tmp_path, tmp_path, download=True)
+        datasets.prepare("cifar10", tmp_path, tmp_path, download=True)
     with pytest.raises(ConfigError, match="synthetic is generated"):
-        data.prepare("synthetic", tmp_path, download=True)
+        datasets.prepare("synthetic", tmp_path, download=True)
 
 
 def test_prepare_keeps_a_sound_cache_and_mends_a_broken_one(prepared: Path) -> None:
     record = prepared / "cifar10" / "record.json"
     before = record.stat()
-    data.prepare("cifar10", prepared)
+    datasets.prepare("cifar10", prepared)
     assert record.stat().st_ino == before.st_ino
     (prepared / "cifar10" / "test_labels.npy").unlink()
     with pytest.raises(DataError, match="no CIFAR-10"):
-        data.prepare("cifar10", prepared)
-    data.prepare("cifar10", prepared, prepared.parent / "images")
-    data.verify("cifar10", prepared)
+        datasets.prepare("cifar10", prepared)
+    datasets.prepare("cifar10", prepared, prepared.parent / "images")
+    datasets.verify("cifar10", prepared)
 
 
 def test_a_flipped_byte_is_detected(prepared: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_flipped_byte_is_detected(prepared: Path) -> None:
     contents = bytearray(path.read_bytes())
     contents[-1] ^= 1
     path.write_bytes(contents)
-    for use in (data.load, data.verify):
+    for use in (datasets.load, datasets.verify):
         with pytest.raises(DataError, match=r"test_images\.npy differs.*\n.*data prepare cifar10"):
             use("cifar10", prepared)
 
@@ -130,10 +131,10 @@ def reshape_array(folder: Path) -> None:
 )
 def test_damaged_cache(prepared: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(prepared / "cifar10")
-    for use in (data.load, data.verify):
+    for use in (datasets.load, datasets.verify):
         with pytest.raises(DataError, match=f"{message}.*\n.*resnet-repro data prepare cifar10"):
             use("cifar10", prepared)
-    assert [status.name for status in data.describe(prepared)] == list(data.DATASETS)
+    assert [status.name for status in datasets.describe(prepared)] == list(datasets.DATASETS)
 
 
 def test_interrupted_preparation_leaves_nothing_behind(
@@ -144,7 +145,7 @@ def test_interrupted_preparation_leaves_nothing_behind(
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(DataError, match=r"cannot prepare cifar10.*No space left"):
-        data.prepare("cifar10", tmp_path / "data", write_images())
+        datasets.prepare("cifar10", tmp_path / "data", write_images())
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -154,10 +155,10 @@ def test_leftover_of_a_killed_process_is_ignored(
     (prepared / "cifar10").rename(prepared / ".cifar10-0123456789ab")
     (prepared / ".cifar10-0123456789ab" / "test_labels.npy").unlink()
     with pytest.raises(DataError, match="no CIFAR-10"):
-        data.load("cifar10", prepared)
-    assert not data.describe(prepared)[0].prepared
-    data.prepare("cifar10", prepared, tmp_path / "images")
-    data.verify("cifar10", prepared)
+        datasets.load("cifar10", prepared)
+    assert not datasets.describe(prepared)[0].prepared
+    datasets.prepare("cifar10", prepared, tmp_path / "images")
+    datasets.verify("cifar10", prepared)
 
 
 def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path) -> None:
@@ -165,13 +166,13 @@ def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path
     precious.parent.mkdir(parents=True)
     precious.touch()
     with pytest.raises(DataError, match="in the way"):
-        data.prepare("cifar10", tmp_path / "data", write_images())
+        datasets.prepare("cifar10", tmp_path / "data", write_images())
     assert precious.exists()
     precious.unlink()
     precious.parent.rmdir()
     precious.parent.touch()  # nor is a file of that name
     with pytest.raises(DataError, match="in the way"):
-        data.prepare("cifar10", tmp_path / "data", tmp_path / "images")
+        datasets.prepare("cifar10", tmp_path / "data", tmp_path / "images")
     assert precious.parent.is_file()
 
 
@@ -181,7 +182,7 @@ def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) ->
     def work() -> None:
         try:
             for _ in range(5):
-                found.append(data.prepare("cifar10", tmp_path / "data", images).identity)
+                found.append(datasets.prepare("cifar10", tmp_path / "data", images).identity)
         except Exception as error:
             problems.append(error)
 
@@ -193,17 +194,19 @@ def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) ->
     assert not problems
     assert len(found) == 20
     assert len(set(found)) == 1
-    assert data.verify("cifar10", tmp_path / "data").identity == found[0]
+    assert datasets.verify("cifar10", tmp_path / "data").identity == found[0]
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
 
 
 def test_describe(prepared: Path, tmp_path: Path) -> None:
-    assert [status.name for status in data.describe(tmp_path / "nowhere")] == list(data.DATASETS)
-    cifar10, *_, synthetic = data.describe(prepared)
+    assert [status.name for status in datasets.describe(tmp_path / "nowhere")] == list(
+        datasets.DATASETS
+    )
+    cifar10, *_, synthetic = datasets.describe(prepared)
     assert (cifar10.prepared, cifar10.official, cifar10.images) == (True, False, 30)
     assert cifar10.source == "image folder"
     assert (synthetic.prepared, synthetic.official, synthetic.images) == (True, True, 12_000)
-    absent = data.describe(tmp_path / "images")[0]
+    absent = datasets.describe(tmp_path / "images")[0]
     assert (absent.prepared, absent.official, absent.images) == (False, False, 0)
 
 
@@ -212,6 +215,6 @@ def test_folder_of_images_is_only_taken_when_named(
 ) -> None:
     folder = write_images()
     with pytest.raises(DataError, match="no CIFAR-10 in"):
-        data.load("cifar10", folder)
-    data.prepare("cifar10", folder, folder)
-    assert len(data.load("cifar10", folder).test_images) == 10
+        datasets.load("cifar10", folder)
+    datasets.prepare("cifar10", folder, folder)
+    assert len(datasets.load("cifar10", folder).test_images) == 10

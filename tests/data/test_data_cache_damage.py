@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_repro import data
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents
-from resnet_repro.errors import DataError
 
 WriteImages = Callable[..., Path]
 ARRAYS = [f"{field}.npy" for field in Contents._fields]
@@ -23,12 +23,12 @@ WHAT_TO_DO = r"\nprepare it again with `resnet-repro data prepare cifar10 --from
 @pytest.fixture
 def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
     """A data folder with a small prepared cifar10."""
-    data.prepare("cifar10", tmp_path / "data", write_images())
+    datasets.prepare("cifar10", tmp_path / "data", write_images())
     return tmp_path / "data"
 
 
 def refused(prepared: Path, why: str) -> None:
-    for use in (data.load, data.verify):
+    for use in (datasets.load, datasets.verify):
         with pytest.raises(DataError, match=why + ".*" + WHAT_TO_DO) as caught:
             use("cifar10", prepared)
         assert caught.value.exit_code == 3
@@ -56,14 +56,14 @@ def test_bytes_too_many_or_missing_are_noticed(
 def test_no_flipped_bit_of_a_header_ends_otherwise(prepared: Path) -> None:
     """Whatever a header says then: an error in plain words, or the same arrays."""
     path = prepared / "cifar10" / "train_labels.npy"
-    content, expected = path.read_bytes(), data.load("cifar10", prepared).train_labels
+    content, expected = path.read_bytes(), datasets.load("cifar10", prepared).train_labels
     ended = {"refused": 0, "same": 0}
     for bit in range(8 * 128):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
-            found = data.load("cifar10", prepared).train_labels
+            found = datasets.load("cifar10", prepared).train_labels
         except DataError:
             ended["refused"] += 1
         else:
@@ -92,7 +92,7 @@ def test_a_header_that_is_none_is_refused(prepared: Path, header: bytes) -> None
 def test_arrays_swapped_between_parts_are_noticed(
     write_images: WriteImages, tmp_path: Path
 ) -> None:
-    data.prepare("cifar10", tmp_path / "data", write_images(train=1, test=1))
+    datasets.prepare("cifar10", tmp_path / "data", write_images(train=1, test=1))
     folder = tmp_path / "data" / "cifar10"
     for kind in ("images", "labels"):
         (folder / f"train_{kind}.npy").rename(folder / "aside")
@@ -112,11 +112,11 @@ def test_an_edited_record_is_noticed(prepared: Path) -> None:
 def test_a_cache_of_an_earlier_version_is_checked_as_well(prepared: Path) -> None:
     """Its record has no checksum of itself, but it has those of the arrays and the identity."""
     folder = prepared / "cifar10"
-    expected = data.load("cifar10", prepared).identity
+    expected = datasets.load("cifar10", prepared).identity
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     del record["record_sha256"]
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    assert data.load("cifar10", prepared).identity == expected
+    assert datasets.load("cifar10", prepared).identity == expected
     record["identity"]["sha256"] = "0" * 64
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     refused(prepared, "contents differ from the recorded identity")
@@ -134,7 +134,7 @@ def test_what_is_no_file_is_refused_at_once(
 
 
 def test_what_happens_to_the_files_afterwards_changes_nothing(prepared: Path) -> None:
-    dataset = data.load("cifar10", prepared)
+    dataset = datasets.load("cifar10", prepared)
     before = dataset.train_images.copy()
     for name in ARRAYS:
         (prepared / "cifar10" / name).write_bytes(b"")

@@ -8,7 +8,7 @@ from made_up_photos import nearly, photo
 from PIL import Image
 from torchvision.transforms import functional as reference
 
-from resnet_repro.data.crops import (
+from resnet_repro.data.photos.crops import (
     centre_corner,
     crops_of,
     drawn_corner,

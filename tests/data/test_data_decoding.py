@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_repro.data.decoding import open_photo, read_size
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data.photos.decoding import open_photo, read_size
 
 ORIENTATION = 0x0112
 # Four colours in the corners of an upright image, which is wider than high.

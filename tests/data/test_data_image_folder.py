@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_repro import data
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.dataset import Dataset
 
 WriteImages = Callable[..., Path]
 
 
-def colour(dataset: data.Dataset, index: int) -> list[int]:
+def colour(dataset: Dataset, index: int) -> list[int]:
     image = dataset.train_images[index]
     assert (image == image[:, :1, :1]).all()
     return [int(value) for value in image[:, 0, 0]]
 
 
 def test_official_names_get_official_labels(write_images: WriteImages, tmp_path: Path) -> None:
-    dataset = data.prepare("cifar10", tmp_path / "data", write_images(train=3, test=2))
+    dataset = datasets.prepare("cifar10", tmp_path / "data", write_images(train=3, test=2))
     assert dataset.train_labels.tolist() == [label for label in range(10) for _ in range(3)]
     assert dataset.test_labels.tolist() == [label for label in range(10) for _ in range(2)]
     assert dataset.classes[3] == "cat"
@@ -36,20 +37,20 @@ def test_official_names_get_official_labels(write_images: WriteImages, tmp_path:
 
 
 def test_digits_are_official_labels(write_images: WriteImages, tmp_path: Path) -> None:
-    dataset = data.prepare("cifar10", tmp_path / "data", write_images(list("0123456789")))
+    dataset = datasets.prepare("cifar10", tmp_path / "data", write_images(list("0123456789")))
     assert dataset.classes[3] == "cat"
     assert colour(dataset, 2 * 9) == [180, 0, 100]
 
 
 def test_other_classes_are_sorted(write_images: WriteImages, tmp_path: Path) -> None:
-    dataset = data.prepare("cifar10", tmp_path / "data", write_images(list("jihgfedcba")))
+    dataset = datasets.prepare("cifar10", tmp_path / "data", write_images(list("jihgfedcba")))
     assert dataset.classes == tuple("abcdefghij")
     assert "not those of CIFAR-10" in dataset.identity.note
     assert colour(dataset, 0) == [180, 0, 100]
 
 
 def test_jpeg(write_images: WriteImages, tmp_path: Path) -> None:
-    dataset = data.prepare("cifar10", tmp_path / "data", write_images(suffix="jpg"))
+    dataset = datasets.prepare("cifar10", tmp_path / "data", write_images(suffix="jpg"))
     assert np.abs(np.array(colour(dataset, 3)) - [20, 10, 100]).max() <= 3
 
 
@@ -60,7 +61,7 @@ def test_every_mode_becomes_rgb(write_images: WriteImages, tmp_path: Path, mode:
     if "A" in mode:
         white.putalpha(0)  # dropped, so that the image stays white
     white.save(folder / "train" / "airplane" / "000.png")
-    assert colour(data.prepare("cifar10", tmp_path / "data", folder), 0) == [255, 255, 255]
+    assert colour(datasets.prepare("cifar10", tmp_path / "data", folder), 0) == [255, 255, 255]
 
 
 def png_bomb() -> bytes:
@@ -94,17 +95,17 @@ def test_bad_image_is_named(
     folder = write_images()
     (folder / "test" / "cat" / "000.png").write_bytes(contents)
     with pytest.raises(DataError, match=rf"test/cat/000\.png .*{message}") as caught:
-        data.prepare("cifar10", tmp_path / "data", folder)
+        datasets.prepare("cifar10", tmp_path / "data", folder)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_other_files(write_images: WriteImages, tmp_path: Path) -> None:
     folder = write_images()
     (folder / "train" / "cat" / ".DS_Store").touch()  # hidden files are nobody's business
-    data.prepare("cifar10", tmp_path / "data", folder)
+    datasets.prepare("cifar10", tmp_path / "data", folder)
     (folder / "train" / "cat" / "notes.txt").touch()
     with pytest.raises(DataError, match=r"notes\.txt is neither a PNG nor a JPEG"):
-        data.prepare("cifar10", tmp_path / "data", folder)
+        datasets.prepare("cifar10", tmp_path / "data", folder)
 
 
 def test_class_folders(write_images: WriteImages, tmp_path: Path) -> None:
@@ -112,18 +113,18 @@ def test_class_folders(write_images: WriteImages, tmp_path: Path) -> None:
     (folder / "train" / "cat" / "000.png").unlink()
     (folder / "train" / "cat" / "001.png").unlink()
     with pytest.raises(DataError, match="train/cat has no images"):
-        data.prepare("cifar10", tmp_path / "data", folder)
+        datasets.prepare("cifar10", tmp_path / "data", folder)
     (folder / "train" / "cat").rename(folder / "train" / "dachshund")
     with pytest.raises(DataError, match="do not have the same classes"):
-        data.prepare("cifar10", tmp_path / "data", folder)
+        datasets.prepare("cifar10", tmp_path / "data", folder)
     (folder / "train" / "dachshund").rmdir()
     with pytest.raises(DataError, match="train has 9 class folders"):
-        data.prepare("cifar10", tmp_path / "data", folder)
+        datasets.prepare("cifar10", tmp_path / "data", folder)
 
 
 def test_too_many_images(
     write_images: WriteImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnet_repro.data.image_folder.MAX_IMAGES", 19)
+    monkeypatch.setattr("resnet_repro.data.cifar.image_folder.MAX_IMAGES", 19)
     with pytest.raises(DataError, match="more than 19 images"):
-        data.prepare("cifar10", tmp_path / "data", write_images())
+        datasets.prepare("cifar10", tmp_path / "data", write_images())

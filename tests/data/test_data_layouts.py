@@ -12,10 +12,11 @@ import pytest
 from made_up_photos import photo
 from test_data_photo_folder import write_devkit
 
-from resnet_repro import data
-from resnet_repro.data.layout import of_system, order_in_words
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.cifar.layout import of_system, order_in_words
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset
 
 WNIDS = ("n01440764", "n02102040", "n03888257")
 KAGGLE = "imagenet-object-localization-challenge"
@@ -44,9 +45,9 @@ def put(tmp_path: Path, image: Path) -> Callable[..., Path]:
 
 def load(folder: Path, name: str = "folder:photos") -> PhotoDataset:
     if name == "imagenet":
-        found = data.prepare(name, folder.parent / "data", folder)
+        found = datasets.prepare(name, folder.parent / "data", folder)
     else:
-        found = data.load(name, folder.parent / "data", {"photos": folder})
+        found = datasets.load(name, folder.parent / "data", {"photos": folder})
     assert isinstance(found, PhotoDataset)
     return found
 
@@ -121,7 +122,7 @@ def test_an_index_made_before_systems_folders_were_known_is_made_again(
     folder = put("train/ant/a.jpg", "train/bee/b.jpg", "val/ant/a.jpg", "val/bee/b.jpg")
     put("train/ant/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg")
     with monkeypatch.context() as patch:
-        patch.setattr("resnet_repro.data.photo_folder.of_system", lambda name: False)
+        patch.setattr("resnet_repro.data.photos.folder.of_system", lambda name: False)
         assert sizes(load(folder)) == (3, 2, 2)
     assert sizes(load(folder)) == (2, 2, 2)
 
@@ -197,7 +198,7 @@ def test_where_the_order_is_the_same_nothing_changes(
     folder = twelve(put, list(names))
     kept = load(folder).identity
     shutil.rmtree(folder.parent / "data")
-    monkeypatch.setattr("resnet_repro.data.photo_folder.in_order", sorted)
+    monkeypatch.setattr("resnet_repro.data.photos.folder.in_order", sorted)
     assert load(folder).identity == kept
 
 
@@ -205,8 +206,8 @@ def test_small_images_go_by_numbers_as_well(
     write_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = write_images([str(number) for number in range(1, 11)], train=1)
-    found = data.prepare("cifar10", tmp_path / "data", folder)
-    assert isinstance(found, data.Dataset)
+    found = datasets.prepare("cifar10", tmp_path / "data", folder)
+    assert isinstance(found, Dataset)
     assert found.classes == tuple(str(number) for number in range(1, 11))
     assert found.train_images[:, 0, 0, 0].tolist() == [20 * index for index in range(10)]
 
@@ -215,17 +216,17 @@ def test_small_images_beside_what_systems_leave(
     write_images: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = write_images()
-    clean = data.prepare("cifar10", tmp_path / "clean", folder)
+    clean = datasets.prepare("cifar10", tmp_path / "clean", folder)
     for name in ("train/__MACOSX/cat/._000.png", "test/lost+found/a", "train/cat/Thumbs.db"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    found = data.prepare("cifar10", tmp_path / "data", folder)
+    found = datasets.prepare("cifar10", tmp_path / "data", folder)
     assert found.identity == clean.identity
     (tmp_path / "__MACOSX").mkdir()
     with tarfile.open(tmp_path / "images.tar", "w") as tar:
         tar.add(folder, "images")
         tar.add(tmp_path / "__MACOSX", "__MACOSX")
-    packed = data.prepare("cifar10", tmp_path / "data2", tmp_path / "images.tar")
+    packed = datasets.prepare("cifar10", tmp_path / "data2", tmp_path / "images.tar")
     assert packed.identity.sha256 == clean.identity.sha256
 
 
@@ -307,17 +308,17 @@ def assert_is_imagenet(found: PhotoDataset) -> None:
 )
 def test_kaggles_archive_named_at_any_folder(put: Callable[..., Path], named: str) -> None:
     folder = write_kaggle(put)
-    found = data.prepare("imagenet", folder.parent / "data", folder / named)
+    found = datasets.prepare("imagenet", folder.parent / "data", folder / named)
     assert isinstance(found, PhotoDataset)
     assert_is_imagenet(found)
-    assert data.load("imagenet", folder.parent / "data").identity == found.identity
+    assert datasets.load("imagenet", folder.parent / "data").identity == found.identity
 
 
 @pytest.mark.parametrize("below", ["", KAGGLE])
 def test_kaggles_archive_unpacked_in_the_data_folder(put: Callable[..., Path], below: str) -> None:
     folder = write_kaggle(put)
     (folder / below).rename(folder.parent / "imagenet")
-    found = data.load("imagenet", folder.parent)
+    found = datasets.load("imagenet", folder.parent)
     assert isinstance(found, PhotoDataset)
     assert_is_imagenet(found)
 

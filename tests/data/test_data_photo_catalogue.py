@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from made_up_photos import WritePhotos
 
-from resnet_repro import data
+from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.cli import main
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.errors import ConfigError, DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.photos import PhotoDataset
 
 Command = Callable[..., tuple[int, str, str]]
 CLASSES = ("n01440764", "n02102040")
@@ -76,7 +76,7 @@ def test_imagenette_in_the_data_folder(
     status = listed(command)["imagenette"]
     assert (status["prepared"], status["official"], status["images"]) == (True, False, 10)
     write_photos(CLASSES, name="data/imagenette2", train=4)  # of several, the best is taken
-    assert len(data.load("imagenette", tmp_path / "data").train) == 8  # type: ignore[union-attr]
+    assert len(datasets.load("imagenette", tmp_path / "data").train) == 8  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("name", ["imagenette", "imagenet", "folder:birds"])
@@ -144,7 +144,7 @@ def test_verify_notices_changes(
     assert command("prepare", "folder:birds")[0] == 0
     target = folder / "train" / CLASSES[0] / f"train-{CLASSES[0]}-0.png"
     shutil.copy(folder / "train" / CLASSES[1] / f"train-{CLASSES[1]}-0.png", target)
-    assert len(data.load("folder:birds", tmp_path / "data").train) == 6  # type: ignore[union-attr]
+    assert len(datasets.load("folder:birds", tmp_path / "data").train) == 6  # type: ignore[union-attr]
     code, _, err = command("verify", "folder:birds")
     assert code == 3
     assert "has changed since it was first used" in err
@@ -187,7 +187,7 @@ def test_download(
         assert command("verify", "imagenette")[1].startswith("imagenette: official")
         assert command("prepare", "imagenette", "--download", "--size", "320px")[0] == 0
     (tmp_path / "data" / "imagenette2-320" / "val" / CLASSES[0] / "new.png").touch()
-    identity = data.load("imagenette", tmp_path / "data").identity
+    identity = datasets.load("imagenette", tmp_path / "data").identity
     assert not identity.official
     assert "unofficial" in identity.note
 
@@ -285,7 +285,7 @@ def test_official_tars_of_imagenet(
     assert code == 0
     assert "checking and unpacking ILSVRC2012_img_train.tar" in err
     assert out.startswith("imagenet: official, 6 training and 4 validation images")
-    dataset = data.load("imagenet", tmp_path / "data")
+    dataset = datasets.load("imagenet", tmp_path / "data")
     assert isinstance(dataset, PhotoDataset)
     assert dataset.classes == CLASSES
     assert dataset.test.labels.tolist() == [0, 0, 1, 1]
@@ -318,7 +318,7 @@ def test_options_that_make_no_sense(command: Command, tmp_path: Path) -> None:
     assert command("prepare", "imagenette", "--download", "--from", "x")[0] == 2
     assert command("prepare", "imagenette", "--from", "nowhere")[0] == 3
     with pytest.raises(ConfigError, match="letters, digits"):
-        data.load("folder:no/path", tmp_path)
+        datasets.load("folder:no/path", tmp_path)
 
 
 def test_folders_in_the_data_folder_are_listed(
@@ -345,8 +345,8 @@ def test_leftover_of_a_killed_unpacking_makes_way(
     leftover = tmp_path / "data" / ".imagenet-unpacking" / "train" / "n01440764"
     leftover.mkdir(parents=True)
     (leftover / "half.JPEG").touch()
-    dataset = data.prepare("imagenet", tmp_path / "data")
+    dataset = datasets.prepare("imagenet", tmp_path / "data")
     assert isinstance(dataset, PhotoDataset)
     assert len(dataset.train) == 6
     with pytest.raises(DataError, match="in the way"):
-        data.prepare("imagenet", tmp_path / "data", tmp_path / "data")
+        datasets.prepare("imagenet", tmp_path / "data", tmp_path / "data")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from made_up_photos import WritePhotos
 
-from resnet_repro import data
-from resnet_repro.data import PhotoDataset, photo_index
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.holding import hold
-from resnet_repro.data.npz import read_npz
-from resnet_repro.data.photos import FilePhotos
-from resnet_repro.data.some_photos import some_of
-from resnet_repro.errors import DataError
+from resnet_repro.data.photos import index
+from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
+from resnet_repro.data.photos.subset import some_of
 
 TRAIN, VAL = "train/bee/train-bee-1.bmp", "val/ant/val-ant-0.bmp"
 CHANGED = r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed .*\n.*data prepare"
@@ -29,13 +29,13 @@ def folder(write_photos: WritePhotos) -> Path:
 
 
 def load(folder: Path) -> PhotoDataset:
-    found = data.load("folder:photos", folder.parent, {"photos": folder})
+    found = datasets.load("folder:photos", folder.parent, {"photos": folder})
     assert isinstance(found, PhotoDataset)
     return found
 
 
 def index_of(folder: Path) -> Path:
-    (path,) = (folder.parent / photo_index.FOLDER).glob("*.npz")
+    (path,) = (folder.parent / index.FOLDER).glob("*.npz")
     return path
 
 
@@ -66,12 +66,12 @@ def test_a_file_that_changes_in_place_is_noticed(
         use()
     with pytest.raises(DataError, match=CHANGED):
         some_of(part, np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
-    data.prepare("folder:photos", folder.parent, folders={"photos": folder})
+    datasets.prepare("folder:photos", folder.parent, folders={"photos": folder})
     assert hold(load(folder).train, 0) is not None  # as it is now
 
 
 def test_of_huge_data_sets_the_sizes_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_index, "CONTENTS_LIMIT", 0)
+    monkeypatch.setattr(index, "CONTENTS_LIMIT", 0)
     load(folder)
     append(folder / TRAIN)
     with pytest.raises(DataError, match=CHANGED):

@@ -14,13 +14,13 @@ import pytest
 from made_up_photos import WritePhotos
 from scipy.io import savemat
 
-from resnet_repro import data
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.photos import PhotoDataset
 
 
 def load(folder: Path, data_dir: Path) -> PhotoDataset:
-    dataset = data.load("folder:photos", data_dir, {"photos": folder})
+    dataset = datasets.load("folder:photos", data_dir, {"photos": folder})
     assert isinstance(dataset, PhotoDataset)
     return dataset
 
@@ -70,7 +70,7 @@ def test_identity_is_of_names_and_contents(write_photos: WritePhotos, tmp_path: 
 def test_of_huge_data_sets_names_and_sizes_count(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnet_repro.data.photo_index.CONTENTS_LIMIT", 1000)
+    monkeypatch.setattr("resnet_repro.data.photos.index.CONTENTS_LIMIT", 1000)
     folder = write_photos()
     first = load(folder, tmp_path / "data").identity
     assert "not contents" in first.note
@@ -87,7 +87,7 @@ def test_a_folder_is_looked_through_once(
     folder, data_dir = write_photos(), tmp_path / "data"
     first = load(folder, data_dir)
     with monkeypatch.context() as patch:
-        patch.setattr("resnet_repro.data.photo_index.scan_folder", None)
+        patch.setattr("resnet_repro.data.photos.index.scan_folder", None)
         again = load(folder, data_dir)
     assert again.identity == first.identity
     assert again.classes == first.classes
@@ -292,7 +292,7 @@ def write_solution(folder: Path, wnids: list[str]) -> None:
 
 @pytest.mark.parametrize("layout", ["devkit", "packed devkit", "solution", "kaggle"])
 def test_flat_val_is_the_same_data_set(imagenet: Path, layout: str) -> None:
-    sorted_val = data.load("imagenet", imagenet)
+    sorted_val = datasets.load("imagenet", imagenet)
     assert isinstance(sorted_val, PhotoDataset)
     pixels = [sorted_val.test.pixels(index) for index in range(6)]
     wnids, folder = flatten(imagenet), imagenet / "imagenet"
@@ -310,7 +310,7 @@ def test_flat_val_is_the_same_data_set(imagenet: Path, layout: str) -> None:
             shutil.rmtree(devkit)
     else:
         write_solution(folder, wnids)
-    flat = data.load("imagenet", imagenet)
+    flat = datasets.load("imagenet", imagenet)
     assert isinstance(flat, PhotoDataset)
     assert flat.identity.sha256 == sorted_val.identity.sha256
     assert flat.test.labels.tolist() == sorted_val.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -322,7 +322,7 @@ def test_flat_val_is_the_same_data_set(imagenet: Path, layout: str) -> None:
 def test_flat_val_without_ground_truth(imagenet: Path) -> None:
     flatten(imagenet)
     with pytest.raises(DataError, match="there is no ground truth: put ILSVRC2012_devkit_t12") as c:
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     assert len(str(c.value).splitlines()) == 1
 
 
@@ -330,20 +330,20 @@ def test_ground_truth_that_does_not_fit(imagenet: Path) -> None:
     wnids, folder = flatten(imagenet), imagenet / "imagenet"
     write_solution(folder, wnids[:-1])
     with pytest.raises(DataError, match=r"does not say the class of val/ILSVRC2012_val_00000006"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     write_solution(folder, [*wnids[:-1], "n99999999"])
     with pytest.raises(DataError, match="val has a class that train lacks: n99999999"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     (folder / "LOC_val_solution.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(DataError, match="is not Kaggle's"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     devkit = write_devkit(folder, wnids[:-1])
     with pytest.raises(DataError, match=r"does not say the class of val/ILSVRC2012_val_00000006"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     (devkit / "data" / "meta.mat").write_bytes(b"MATLAB 5.0 MAT-file, they say")
     with pytest.raises(DataError, match="the ground truth in ILSVRC2012_devkit_t12 is damaged"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)
     shutil.rmtree(devkit)
     (folder / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(io.BytesIO(b"no tar").getvalue())
     with pytest.raises(DataError, match=r"ILSVRC2012_devkit_t12\.tar\.gz is damaged"):
-        data.load("imagenet", imagenet)
+        datasets.load("imagenet", imagenet)

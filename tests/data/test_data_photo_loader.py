@@ -11,16 +11,21 @@ from made_up_photos import WritePhotos, nearly
 from PIL import Image
 from torchvision.transforms import functional as reference
 
-from resnet_repro import data
-from resnet_repro.data import holding
-from resnet_repro.data.crop_draws import draw_crops
-from resnet_repro.data.dataset import Contents
-from resnet_repro.data.photo_loader import CropBatch, TestViews, TrainingCrops
-from resnet_repro.data.photos import ArrayPhotos, FilePhotos, HeldPhotos, PhotoDataset
-from resnet_repro.data.some_photos import some_of
-from resnet_repro.data.workers import Stopped
-from resnet_repro.errors import DataError
-from resnet_repro.recipe import Photographs
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets, holding
+from resnet_repro.data.dataset import Contents, Dataset, Identity
+from resnet_repro.data.photos.crop_draws import draw_crops
+from resnet_repro.data.photos.loader import CropBatch, TestViews, TrainingCrops
+from resnet_repro.data.photos.photos import (
+    ArrayPhotos,
+    FilePhotos,
+    HeldPhotos,
+    PhotoDataset,
+    photos_of,
+)
+from resnet_repro.data.photos.subset import some_of
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.spec.recipe_parts import Photographs
 
 SIZES = Photographs(
     crop=32, shorter_side=(37, 69), test_shorter_side=37, multi_scale=(32, 37), colour_std=0.1
@@ -46,7 +51,7 @@ def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
 
 
 def load(folder: Path, tmp_path: Path) -> PhotoDataset:
-    dataset = data.load("folder:photos", tmp_path / "data", {"photos": folder})
+    dataset = datasets.load("folder:photos", tmp_path / "data", {"photos": folder})
     assert isinstance(dataset, PhotoDataset)
     return dataset
 
@@ -134,8 +139,8 @@ def test_a_batch_is_not_overwritten_by_later_ones(photos: PhotoDataset) -> None:
 def test_small_arrays_are_photographs_too() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32), dtype=np.uint8)
     contents = Contents(*(2 * (images, np.zeros(16, np.uint8))))
-    identity = data.Identity("synthetic", True, "", "", "")
-    dataset = data.photos_of(data.Dataset.of(identity, ("a", "b"), contents))
+    identity = Identity("synthetic", True, "", "", "")
+    dataset = photos_of(Dataset.of(identity, ("a", "b"), contents))
     with TrainingCrops(dataset.train, Order(16), SIZES) as crops:
         assert len(crops._pool) == 0  # not worth a process
         here = crops.batch(1)

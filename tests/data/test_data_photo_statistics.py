@@ -14,13 +14,13 @@ from made_up_photos import WritePhotos
 from PIL import Image
 from torchvision.transforms import functional as reference
 
-from resnet_repro import data
-from resnet_repro.data import photo_statistics
-from resnet_repro.data.photo_augment import finish
-from resnet_repro.data.photo_statistics import PhotoStatistics, statistics
-from resnet_repro.data.photos import PhotoDataset
-from resnet_repro.data.workers import Stopped
-from resnet_repro.recipe import Photographs
+from resnet_repro.data import datasets
+from resnet_repro.data.photos import statistics as photo_statistics
+from resnet_repro.data.photos.augment import finish
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.data.photos.statistics import PhotoStatistics, statistics
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.spec.recipe_parts import Photographs
 
 SIZES = Photographs(crop=32, shorter_side=(37, 69), test_shorter_side=37, multi_scale=(32, 37))
 
@@ -34,7 +34,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
     folder = write_photos(train=40)
-    dataset = data.load("folder:photos", tmp_path / "data", {"photos": folder})
+    dataset = datasets.load("folder:photos", tmp_path / "data", {"photos": folder})
     assert isinstance(dataset, PhotoDataset)
     return dataset
 

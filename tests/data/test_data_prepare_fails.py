@@ -12,8 +12,10 @@ import pytest
 from made_up_photos import WritePhotos
 from test_data_photo_catalogue import pack_imagenet, serve_imagenette
 
-from resnet_repro import data
-from resnet_repro.errors import DataError
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset
 
 WriteImages = Callable[..., Path]
 CLASSES = ("n01440764", "n02102040")
@@ -50,38 +52,38 @@ def empty(folder: Path) -> None:
 def test_a_link_stays(
     write_photos: WritePhotos, tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
-    good = data.prepare(name, tmp_path / "data", write_photos(CLASSES, name="good"))
+    good = datasets.prepare(name, tmp_path / "data", write_photos(CLASSES, name="good"))
     before = dict(everything(tmp_path / "data"))
     damage(wrong := write_photos(CLASSES, name="wrong"))
     with pytest.raises(DataError):
-        data.prepare(name, tmp_path / "data", wrong)
+        datasets.prepare(name, tmp_path / "data", wrong)
     assert dict(everything(tmp_path / "data")) == before
-    assert data.verify(name, tmp_path / "data").identity == good.identity
+    assert datasets.verify(name, tmp_path / "data").identity == good.identity
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_stays(write_photos: WritePhotos, tmp_path: Path, name: str) -> None:
     write_photos(CLASSES, name=f"data/{name.removeprefix('folder:')}")
-    good = data.prepare(name, tmp_path / "data")
+    good = datasets.prepare(name, tmp_path / "data")
     before = dict(everything(tmp_path / "data"))
     for damage in (broken, lambda folder: None):
         damage(wrong := write_photos(CLASSES, name=f"wrong-{damage.__name__}".strip("<>")))
         with pytest.raises(DataError):
-            data.prepare(name, tmp_path / "data", wrong)
+            datasets.prepare(name, tmp_path / "data", wrong)
         assert dict(everything(tmp_path / "data")) == before
-    assert data.verify(name, tmp_path / "data").identity == good.identity
+    assert datasets.verify(name, tmp_path / "data").identity == good.identity
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_link_is_replaced_by_what_is_good_and_never_missing(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    data.prepare(name, tmp_path / "data", write_photos(CLASSES, name="good"))
+    datasets.prepare(name, tmp_path / "data", write_photos(CLASSES, name="good"))
     other = write_photos(CLASSES, name="other", train=4)
     for call in ("unlink", "rmdir"):
         monkeypatch.setattr(Path, call, None)
-    found = data.prepare(name, tmp_path / "data", other)
-    assert data.load(name, tmp_path / "data").identity == found.identity
+    found = datasets.prepare(name, tmp_path / "data", other)
+    assert datasets.load(name, tmp_path / "data").identity == found.identity
     assert (tmp_path / "data" / name.removeprefix("folder:")).resolve() == other.resolve()
 
 
@@ -97,37 +99,37 @@ def test_a_bad_archive_of_imagenette_leaves_nothing(
 ) -> None:
     """It would be the one of the largest photographs, which is taken of several."""
     write_photos(CLASSES, name="data/imagenette2-160")
-    good = data.prepare("imagenette", tmp_path / "data")
+    good = datasets.prepare("imagenette", tmp_path / "data")
     before = dict(everything(tmp_path / "data"))
     damage(wrong := write_photos(CLASSES, name="wrong"))
     with pytest.raises(DataError):
-        data.prepare("imagenette", tmp_path / "data", pack(wrong, tmp_path / "imagenette2.tgz"))
+        datasets.prepare("imagenette", tmp_path / "data", pack(wrong, tmp_path / "imagenette2.tgz"))
     assert dict(everything(tmp_path / "data")) == before
-    assert data.load("imagenette", tmp_path / "data").identity == good.identity
+    assert datasets.load("imagenette", tmp_path / "data").identity == good.identity
 
 
 def test_a_download_that_is_not_good_leaves_the_folder(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_photos(CLASSES, name="data/imagenette2-160")
-    good = data.prepare("imagenette", tmp_path / "data")
+    good = datasets.prepare("imagenette", tmp_path / "data")
     broken(wrong := write_photos(CLASSES, name="wrong"))
     serve_imagenette(wrong, monkeypatch)
     with pytest.raises(DataError, match="broken"):
-        data.prepare("imagenette", tmp_path / "data", download=True, size="320")
+        datasets.prepare("imagenette", tmp_path / "data", download=True, size="320")
     assert not (tmp_path / "data" / "imagenette2-320").exists()
-    assert data.load("imagenette", tmp_path / "data").identity == good.identity
+    assert datasets.load("imagenette", tmp_path / "data").identity == good.identity
 
 
 def test_bad_tars_of_imagenet_leave_the_link(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = data.prepare("imagenet", tmp_path / "data", write_photos(CLASSES, name="good"))
+    good = datasets.prepare("imagenet", tmp_path / "data", write_photos(CLASSES, name="good"))
     small = write_photos(CLASSES, suffix="JPEG", name="small")
     pack_imagenet(small, tmp_path / "tars", monkeypatch)
     with pytest.raises(DataError, match="in the way"):
-        data.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
-    assert data.verify("imagenet", tmp_path / "data").identity == good.identity
+        datasets.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
+    assert datasets.verify("imagenet", tmp_path / "data").identity == good.identity
 
 
 def test_tars_with_a_broken_photograph_leave_no_half_of_it(
@@ -139,7 +141,7 @@ def test_tars_with_a_broken_photograph_leave_no_half_of_it(
     before = dict(everything(tmp_path / "data"))
     for _ in range(2):
         with pytest.raises(DataError, match="broken"):
-            data.prepare("imagenet", tmp_path / "data")
+            datasets.prepare("imagenet", tmp_path / "data")
         assert dict(everything(tmp_path / "data")) | {".imagenet-unpacking.lock": None} == (
             before | {".imagenet-unpacking.lock": None}
         )
@@ -151,45 +153,45 @@ def test_validation_tar_and_devkit_are_enough_to_test_on(
     small = write_photos(CLASSES, suffix="JPEG", name="small")
     pack_imagenet(small, tmp_path / "tars", monkeypatch)
     (tmp_path / "tars" / "ILSVRC2012_img_train.tar").unlink()
-    found = data.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
-    assert isinstance(found, data.PhotoDataset)
+    found = datasets.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
+    assert isinstance(found, PhotoDataset)
     assert (len(found.train), len(found.test), found.classes) == (0, 4, CLASSES)
     assert found.identity.official
     (tmp_path / "tars" / "ILSVRC2012_devkit_t12.tar.gz").unlink()
     (tmp_path / "data").rename(tmp_path / "data before")
     with pytest.raises(DataError, match=r"but not ILSVRC2012_devkit_t12\.tar\.gz: .* tells the"):
-        data.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
+        datasets.prepare("imagenet", tmp_path / "data", tmp_path / "tars")
 
 
 @pytest.fixture
-def cifar10(write_images: WriteImages, tmp_path: Path) -> data.Dataset:
+def cifar10(write_images: WriteImages, tmp_path: Path) -> Dataset:
     """A prepared CIFAR-10, of which the source is gone."""
-    made = data.prepare("cifar10", tmp_path / "data", images := write_images())
+    made = datasets.prepare("cifar10", tmp_path / "data", images := write_images())
     shutil.rmtree(images)
-    assert isinstance(made, data.Dataset)
+    assert isinstance(made, Dataset)
     return made
 
 
-def assert_still_there(cifar10: data.Dataset, tmp_path: Path) -> None:
-    assert data.verify("cifar10", tmp_path / "data").identity == cifar10.identity
+def assert_still_there(cifar10: Dataset, tmp_path: Path) -> None:
+    assert datasets.verify("cifar10", tmp_path / "data").identity == cifar10.identity
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
 
 
 def test_cifar10_stays_when_another_copy_is_bad(
-    cifar10: data.Dataset, write_images: WriteImages, tmp_path: Path
+    cifar10: Dataset, write_images: WriteImages, tmp_path: Path
 ) -> None:
     images = write_images()
     (images / "test" / "cat" / "000.png").write_bytes(b"oh no")
     (tmp_path / "a.tar").write_bytes(b"oh no")
     for source in (images, tmp_path / "a.tar", tmp_path / "nowhere"):
         with pytest.raises(DataError):
-            data.prepare("cifar10", tmp_path / "data", source)
+            datasets.prepare("cifar10", tmp_path / "data", source)
         assert_still_there(cifar10, tmp_path)
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_cifar10_stays_when_the_disk_fails(
-    cifar10: data.Dataset,
+    cifar10: Dataset,
     write_images: WriteImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,5 +209,5 @@ def test_cifar10_stays_when_the_disk_fails(
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(DataError, match="Input/output error"):
-        data.prepare("cifar10", tmp_path / "data", write_images(train=3))
+        datasets.prepare("cifar10", tmp_path / "data", write_images(train=3))
     assert_still_there(cifar10, tmp_path)

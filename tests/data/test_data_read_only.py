@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from made_up_photos import WritePhotos
 
-from resnet_repro import data
-from resnet_repro.data import photo_statistics
-from resnet_repro.recipe import Photographs
+from resnet_repro.data import datasets
+from resnet_repro.data.photos import statistics as photo_statistics
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.spec.recipe_parts import Photographs
 
 WriteImages = Callable[..., Path]
 CLASSES = ("n01440764", "n02102040")
@@ -83,7 +84,7 @@ def test_the_way_out_is_named_and_works(
     wanted = f"resnet-repro data prepare {name} --from '{source}' --data-dir A_FOLDER_OF_YOURS"
     assert (code, f"`{wanted}`" in told) == (3, True), err
     assert "Traceback" not in err
-    assert data.prepare(name, tmp_path / "mine", source).identity.name == name
+    assert datasets.prepare(name, tmp_path / "mine", source).identity.name == name
 
 
 @needs_a_folder_to_be_read_only
@@ -111,7 +112,7 @@ def test_photographs_in_a_read_only_folder_work(
     folder = write_photos(CLASSES)
     shutil.move(folder, shared / "imagenette2-160")
     if prepared:
-        data.prepare("imagenette", shared)
+        datasets.prepare("imagenette", shared)
     lock(shared)
     for verb in ("verify", "prepare"):
         code, out, err = run("data", verb, "imagenette", "--data-dir", shared)
@@ -122,7 +123,7 @@ def test_photographs_in_a_read_only_folder_work(
 def test_a_prepared_cifar10_in_a_read_only_folder_works(
     shared: Path, write_images: WriteImages
 ) -> None:
-    data.prepare("cifar10", shared, write_images())
+    datasets.prepare("cifar10", shared, write_images())
     lock(shared)
     for verb in ("verify", "prepare"):
         code, _, err = run("data", verb, "cifar10", "--data-dir", shared)
@@ -132,8 +133,8 @@ def test_a_prepared_cifar10_in_a_read_only_folder_works(
 def test_kept_statistics_need_no_lock(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = data.load("folder:photos", tmp_path, {"photos": write_photos()})
-    assert isinstance(found, data.PhotoDataset)
+    found = datasets.load("folder:photos", tmp_path, {"photos": write_photos()})
+    assert isinstance(found, PhotoDataset)
     sizes = Photographs.for_crop(32)
     kept = photo_statistics.statistics(found, sizes, tmp_path, 0)
     monkeypatch.setattr(photo_statistics, "_known", {})

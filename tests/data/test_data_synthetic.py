@@ -9,27 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet_repro import data
+from resnet_repro.data import datasets
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
 
 
 @pytest.fixture(scope="module")
-def synthetic() -> data.Dataset:
-    return data.load("synthetic", Path("nowhere"))
+def synthetic() -> Dataset:
+    return datasets.load("synthetic", Path("nowhere"))
 
 
-def test_contents_are_what_they_have_always_been(synthetic: data.Dataset) -> None:
+def test_contents_are_what_they_have_always_been(synthetic: Dataset) -> None:
     assert synthetic.identity.sha256.startswith("0614661ffb11")
     assert synthetic.identity.official
     assert synthetic.identity.source == "generated from seed 0"
-    assert data.verify("synthetic", Path("nowhere")).identity == synthetic.identity
+    assert datasets.verify("synthetic", Path("nowhere")).identity == synthetic.identity
 
 
-def test_another_seed_is_another_set(synthetic: data.Dataset) -> None:
+def test_another_seed_is_another_set(synthetic: Dataset) -> None:
     assert generate(seed=1).identity.sha256 != synthetic.identity.sha256
 
 
-def test_shapes_and_balance(synthetic: data.Dataset) -> None:
+def test_shapes_and_balance(synthetic: Dataset) -> None:
     assert synthetic.train_images.shape == (10_000, 3, 32, 32)
     assert synthetic.test_images.shape == (2_000, 3, 32, 32)
     assert synthetic.train_images.dtype == np.uint8
@@ -39,7 +40,7 @@ def test_shapes_and_balance(synthetic: data.Dataset) -> None:
     assert np.bincount(synthetic.train_labels[:500]).max() < 100  # in random order
 
 
-def test_a_linear_classifier_does_not_get_far(synthetic: data.Dataset) -> None:
+def test_a_linear_classifier_does_not_get_far(synthetic: Dataset) -> None:
     def features(images: np.ndarray) -> np.ndarray:
         pixels = images.reshape(len(images), -1).astype(np.float32) / 255
         return np.hstack([pixels - 0.5, np.ones((len(images), 1), np.float32)])

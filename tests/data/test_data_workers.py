@@ -15,13 +15,13 @@ import pytest
 import torch
 from made_up_photos import photo
 
-from resnet_repro.data import shared_buffer, workers
-from resnet_repro.data.photo_loader import TrainingCrops
-from resnet_repro.data.photos import ArrayPhotos
-from resnet_repro.data.shared_buffer import SharedBuffer, available_memory
-from resnet_repro.data.workers import Stopped, Workers, default_workers
-from resnet_repro.errors import ConfigError, ReproError
-from resnet_repro.recipe import Photographs
+from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.data.photos import shared_buffer, workers
+from resnet_repro.data.photos.loader import TrainingCrops
+from resnet_repro.data.photos.photos import ArrayPhotos
+from resnet_repro.data.photos.shared_buffer import SharedBuffer, available_memory
+from resnet_repro.data.photos.workers import Stopped, Workers, default_workers
+from resnet_repro.spec.recipe_parts import Photographs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
 
@@ -84,7 +84,7 @@ def test_a_worker_that_dies_ends_it_with_one_error() -> None:
 
 KILLED = """
 import os, signal
-from resnet_repro.data.workers import Workers
+from resnet_repro.data.photos.workers import Workers
 pool = Workers(2)
 pool.collect([pool.submit(len) for _ in range(4)])
 print(*(worker.process.pid for worker in pool._workers), flush=True)
@@ -107,7 +107,7 @@ def test_workers_end_when_the_main_process_is_killed() -> None:
 
 INTERRUPTED = """
 import signal, time
-from resnet_repro.data.workers import Workers
+from resnet_repro.data.photos.workers import Workers
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 with Workers(2) as pool:
     pool.collect([pool.submit(len) for _ in range(4)])
@@ -162,7 +162,7 @@ def test_large_tasks_and_results_do_not_block_each_other() -> None:
 
 
 def test_workers_do_not_import_torch() -> None:
-    code = "import sys, resnet_repro.data.worker, resnet_repro.data.tasks as t; "
+    code = "import sys, resnet_repro.data.photos.worker, resnet_repro.data.photos.tasks as t; "
     code += "print('torch' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True

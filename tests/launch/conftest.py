@@ -16,8 +16,8 @@ import pytest
 import torch
 from forked_python import HOLD, ForkedPython
 
-from resnet_repro.spec import Run
-from resnet_repro.store import Provenance, Summary
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Provenance, Summary
 
 LONGEST = 400  # seconds for a test
 GRACE = 30.0  # seconds for what it started to end

@@ -129,7 +129,7 @@ def wait_where_told() -> None:
 
     They wait as long as the file that `HOLD` names exists, or until told to stop.
     """
-    from resnet_repro.training import Trainer
+    from resnet_repro.training.trainer import Trainer
 
     train = Trainer.train
 
@@ -157,7 +157,7 @@ def main() -> None:
     from warm_up import warm_up
 
     import resnet_repro.launch.work
-    import resnet_repro.progress
+    import resnet_repro.plan.progress
     import resnet_repro.report.tidy  # noqa: F401
 
     warm_up(test_images=30)

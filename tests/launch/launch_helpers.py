@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnet_repro import data
-from resnet_repro.runner import Options, Runner
-from resnet_repro.spec import Choices, Run, load_experiment
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import RunFolder, Store
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.data import datasets
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.run import Run
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
 
 PATIENCE = 240.0  # seconds; machines have other work
 EXPERIMENT = """\
@@ -61,7 +65,7 @@ def _prepare_few_images(data_dir: Path) -> None:
             for number in range(count):
                 pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
-    data.prepare("cifar10", data_dir, data_dir / "images")
+    datasets.prepare("cifar10", data_dir, data_dir / "images")
 
 
 def runs_of(experiment: Path) -> list[Run]:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from launch_helpers import Silent, options
 
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import side_by_side
-from resnet_repro.runner import Outcome
-from resnet_repro.spec import Choices, Run, load_experiment
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.runner.options import Outcome
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 
 def test_the_longest_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

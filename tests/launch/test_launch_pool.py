@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from launch_helpers import Silent, options, runs_of, write_experiment
 
-from resnet_repro.errors import DataError, ReproError
+from resnet_repro.base.errors import DataError, ReproError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import pool as pool_module
 from resnet_repro.launch.messages import Event, TrainOrder
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.work import is_forced
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 DONE = [Event(kind="started"), Event(kind="result", outcome="done")]
 FAILED = [Event(kind="result", outcome="failed")]

@@ -11,9 +11,9 @@ import pytest
 from launch_helpers import runs_of, write_experiment
 from rich.console import Console
 
-from resnet_repro import progress as progress_module
-from resnet_repro.progress import LiveProgress, PlainProgress
-from resnet_repro.spec import Run
+from resnet_repro.plan import progress as progress_module
+from resnet_repro.plan.progress import LiveProgress, PlainProgress
+from resnet_repro.spec.run import Run
 
 MakeSummary = Callable[[Run, str], Any]
 STARTED = "2026-01-01T00:00:00Z"

@@ -24,12 +24,12 @@ from launch_helpers import (
 )
 from training_outcome import outcome
 
-from resnet_repro.errors import ConfigError
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.copying import changed_files, put_files
 from resnet_repro.launch.where import Where, parse_where
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 pytest.importorskip("ray")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.errors import ConfigError
+from resnet_repro.base.errors import ConfigError
 
 pytest.importorskip("ray")
 

@@ -23,11 +23,11 @@ from launch_helpers import (
 )
 from training_outcome import outcome
 
+from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import auto
 from resnet_repro.launch.auto import Speed, measure_speed, pick_jobs
-from resnet_repro.machine import usable_cores
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.store.store import Store
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -21,10 +21,10 @@ from launch_helpers import (
 )
 from training_outcome import outcome
 
-from resnet_repro.errors import ConfigError, ReproError
-from resnet_repro.launch import parse_where
+from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.launch.messages import TrainOrder
-from resnet_repro.store import Store
+from resnet_repro.launch.where import parse_where
+from resnet_repro.store.store import Store
 
 pytest.importorskip("submitit")
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from launch_helpers import write_experiment
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.launch import parse_where
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.launch.cores import allowed_threads, split_cores
+from resnet_repro.launch.where import parse_where
 
 
 def test_one_run_after_another_is_the_default() -> None:

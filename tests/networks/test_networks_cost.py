@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from resnet_repro import costing
-from resnet_repro.costing import cost_csv
-from resnet_repro.estimate import multiply_adds
-from resnet_repro.networks import Cost, count_cost
+from resnet_repro.measure import costs
+from resnet_repro.measure.costs import cost_csv
+from resnet_repro.networks.cost import Cost, count_cost
+from resnet_repro.networks.multiply_adds import multiply_adds
 
 # Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.
 IMAGENET_COSTS = {
@@ -135,7 +135,7 @@ def test_parameters_agree_when_they_round_to_what_is_printed(
     verdicts = {}
     for off in (0, 1 - unit // 2, unit // 2 - 1, -unit // 2 - 1, unit // 2 + 1):
         cost = Cost(printed + off, 1)
-        monkeypatch.setattr(costing, "count_cost", lambda _, cost=cost: cost)
+        monkeypatch.setattr(costs, "count_cost", lambda _, cost=cost: cost)
         verdicts[off] = rows_of(cost_csv([network]))[0]["agrees"]
     assert list(verdicts.values()) == ["yes", "yes", "yes", "no", "no"]
 
@@ -145,7 +145,7 @@ def test_the_parameters_tell_option_a_from_option_b(
     monkeypatch: pytest.MonkeyPatch, network: str, option_b: int
 ) -> None:
     assert rows_of(cost_csv([network]))[0]["agrees"] == "yes"
-    monkeypatch.setattr(costing, "count_cost", lambda _: Cost(option_b, 1))
+    monkeypatch.setattr(costs, "count_cost", lambda _: Cost(option_b, 1))
     assert rows_of(cost_csv([network]))[0]["agrees"] == "no"
 
 
@@ -156,6 +156,6 @@ def test_the_parameters_tell_option_a_from_option_b(
 def test_flops_agree_when_rounded_or_cut_off_to_what_is_printed(
     monkeypatch: pytest.MonkeyPatch, multiply_adds: int, verdict: str
 ) -> None:
-    monkeypatch.setattr(costing, "count_cost", lambda _: Cost(1, multiply_adds))
+    monkeypatch.setattr(costs, "count_cost", lambda _: Cost(1, multiply_adds))
     rows = rows_of(cost_csv(["resnet-50", "resnet-34-b"]))
     assert [row["agrees"] for row in rows] == [verdict, ""]  # 34-b: the paper prints nothing

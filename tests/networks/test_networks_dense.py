@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.networks import build_network, dense_logits, final_map_side, initialise
+from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.initialise import initialise
 
 CLASSES = 7
 

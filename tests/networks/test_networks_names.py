@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.names import IMAGENET_DEPTHS, NetworkName, parse_network
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.network_names import IMAGENET_DEPTHS, NetworkName, parse_network
 
 OPTIONS = ("A", "B", "C")
 

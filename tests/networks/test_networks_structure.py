@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.networks import BatchNormSettings, build_network, initialise
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.initialise import initialise
 
 
 def convolutions(network: nn.Module, image: Tensor) -> list[tuple[str, nn.Conv2d, tuple[int, ...]]]:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.networks import build_network
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights, read_weights
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from resnet_repro.errors import ConfigError
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks import inert
 from resnet_repro.networks.inert import Inert, Machine
 from resnet_repro.networks.weights import Fitted, fit

@@ -2,9 +2,8 @@
 
 import pytest
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.names import parse_network
-from resnet_repro.paper import (
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.paper.claims import (
     BandRule,
     Claim,
     CloseRule,
@@ -13,8 +12,9 @@ from resnet_repro.paper import (
     OrderRule,
     TrendRule,
     load_claims,
-    load_facts,
 )
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.spec.network_names import parse_network
 
 
 def test_every_network_of_table_6_has_a_claim_with_the_papers_number() -> None:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.paper import load_facts
-from resnet_repro.paper.facts import Facts
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.paper.facts import Facts, load_facts
 from resnet_repro.paper.reading import read_package_file
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from stoppable import Driver
 
-from resnet_repro.data import Dataset
+from resnet_repro.data.dataset import Dataset
 
 
 @pytest.fixture(scope="session")

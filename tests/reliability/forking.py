@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 from warm_up import warm_up
 
-import resnet_repro.progress
+import resnet_repro.plan.progress
 import resnet_repro.report.document
 import resnet_repro.report.tidy
 import resnet_repro.runner  # noqa: F401
-from resnet_repro import cli, data
+from resnet_repro import cli
+from resnet_repro.base.errors import DataError
+from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
-from resnet_repro.errors import DataError
-from resnet_repro.names import layers
-from resnet_repro.networks import imagenet
+from resnet_repro.networks import imagenet, layers
 from resnet_repro.training.cifar_feed import CifarFeed
 
-REAL_LOAD = data.load
+REAL_LOAD = datasets.load
 TRACEBACK = 70
 
 
@@ -101,7 +101,7 @@ def child(request: dict[str, Any]) -> int:
     if request.get("die_at"):
         die_at(request["die_at"])
     if request.get("real_data"):
-        data.load = REAL_LOAD
+        datasets.load = REAL_LOAD
     if request.get("narrow"):
         imagenet.WIDTHS = NARROW  # a thousandth of the weights to save and compare
         layers.IMAGENET_WIDTHS = NARROW
@@ -124,7 +124,7 @@ def child(request: dict[str, Any]) -> int:
 def main() -> None:
     warm_up()
     dataset = small_dataset()
-    data.load = lambda *_: dataset  # type: ignore[assignment]
+    datasets.load = lambda *_: dataset  # type: ignore[assignment]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         request = json.loads(line)

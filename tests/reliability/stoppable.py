@@ -16,8 +16,9 @@ from typing import Any
 import forking
 
 import resnet_repro
-from resnet_repro.store import RunFolder, Store
-from resnet_repro.training import unpack
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.training.checkpoint import unpack
 
 ROOT = Path(resnet_repro.__file__).parent.parent
 PATIENCE = 300.0  # seconds; machines have other work

@@ -18,11 +18,14 @@ import torch
 from stoppable import Driver, the_run, write_experiment
 from training_outcome import outcome
 
-from resnet_repro.data import Dataset
-from resnet_repro.spec import Run
-from resnet_repro.store import RunFolder, Store
-from resnet_repro.training import CheckpointError, Trainer, choose_backend, make_feed, pack, unpack
-from resnet_repro.training.checkpoint import MAGIC
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.spec.run import Run
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.training.checkpoint import MAGIC, CheckpointError, pack, unpack
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import Trainer
 
 Damage = Callable[[Path], object]
 HEADER = len(MAGIC) + 32

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro import data
-from resnet_repro.errors import DataError
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.runner import Options, Runner
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
+from resnet_repro.base.errors import DataError
+from resnet_repro.base.stop import StopFlag
+from resnet_repro.data import datasets
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 
 
 class _Silent:
@@ -42,9 +43,9 @@ def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     outcome = Runner(store, options, _AfterTwoIterations(), _Silent()).run_all([run])
     assert outcome[run.id] == "stopped"
 
-    here = data.load("synthetic", tmp_path)
+    here = datasets.load("synthetic", tmp_path)
     other = replace(here, identity=replace(here.identity, sha256="0" * 64))
-    monkeypatch.setattr(data, "load", lambda *_: other)
+    monkeypatch.setattr(datasets, "load", lambda *_: other)
     with pytest.raises(DataError, match="another copy"):
         Runner(store, options, StopFlag(), _Silent()).run_all([run])
     again = Runner(store, replace(options, force=True), StopFlag(), _Silent()).run_all([run])

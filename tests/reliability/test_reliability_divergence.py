@@ -9,10 +9,12 @@ import pytest
 import torch
 from stoppable import Driver
 
-from resnet_repro.data import Dataset
-from resnet_repro.spec import Run
-from resnet_repro.store import Store
-from resnet_repro.training import DivergenceError, Trainer, choose_backend, make_feed
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import DivergenceError, Trainer
 
 # Weight decay of 1 at a rate of 100 multiplies the weights by -99 in every iteration.
 DIVERGING = """\

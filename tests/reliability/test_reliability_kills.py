@@ -16,19 +16,16 @@ from stoppable import ROOT, Driver, assert_whole, the_run, write_experiment
 from torch import nn
 from training_outcome import outcome
 
-from resnet_repro.data import Dataset
-from resnet_repro.networks import build_network
-from resnet_repro.recipe import Photographs
-from resnet_repro.spec import Run
-from resnet_repro.training import (
-    Backend,
-    Trainer,
-    building,
-    choose_backend,
-    make_feed,
-    pack,
-    unpack,
-)
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.networks.factory import build_network
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.run import Run
+from resnet_repro.training import building
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import Trainer
 
 KILLS = 20
 SAVING = ("--device", "cpu", "--checkpoint-every", "0.02s")
@@ -126,7 +123,7 @@ def test_more_interrupts_end_it_at_once_and_tear_nothing(
 
 def test_the_second_interrupt_does_not_wait_for_the_first() -> None:
     script = (
-        "import os, signal; from resnet_repro.stop import StopFlag\n"
+        "import os, signal; from resnet_repro.base.stop import StopFlag\n"
         "with StopFlag() as stop:\n"
         "  os.kill(os.getpid(), signal.SIGINT); print(stop.reason, flush=True)\n"
         "  os.kill(os.getpid(), signal.SIGTERM); print(stop.reason, flush=True)\n"

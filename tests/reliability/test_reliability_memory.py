@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_repro.data import Dataset
-from resnet_repro.errors import ReproError
-from resnet_repro.runner import Options, Runner
-from resnet_repro.spec import Run
-from resnet_repro.store import Store
+from resnet_repro.base.errors import ReproError
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 from resnet_repro.training.cifar_feed import CifarFeed
 
 

@@ -17,7 +17,7 @@ from stoppable import Driver, assert_whole, the_run
 from test_reliability_together import assert_same_to_rounding, end, start
 from training_outcome import outcome
 
-from resnet_repro.names import layers
+from resnet_repro.networks import layers
 
 EXPERIMENT = """\
 name: photographs

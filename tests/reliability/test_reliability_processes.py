@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from stoppable import Driver, write_experiment
 
-from resnet_repro.store import Store
+from resnet_repro.store.store import Store
 
 ARGV = ("--device", "cpu", "--checkpoint-every", "0.02s")
 

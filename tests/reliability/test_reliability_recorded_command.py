@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_repro.cli import app
-from resnet_repro.recorded_command import FLAGS, HIDDEN, VALUES, command_line, recorded_again
+from resnet_repro.spec.recorded_command import FLAGS, HIDDEN, VALUES, command_line, recorded_again
 
 SECRETS = (
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
@@ -108,7 +108,7 @@ def test_what_is_handed_to_slurm_stays_private(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     from resnet_repro.launch.slurm import _executor
     from resnet_repro.launch.where import Where
-    from resnet_repro.store import Store
+    from resnet_repro.store.store import Store
 
     _executor(Where("slurm-local"), Store(tmp_path), 1)
     folder = tmp_path / ".slurm"

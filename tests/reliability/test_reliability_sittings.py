@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from stoppable import Driver, the_run, write_experiment
 
-from resnet_repro.report.document import write_report
-from resnet_repro.store import RunFolder, Store, Summary
-from resnet_repro.training import pack, unpack
+from resnet_repro.report.document.document import write_report
+from resnet_repro.store.models import Summary
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.training.checkpoint import pack, unpack
 
 
 def summary_of(folder: RunFolder) -> Summary:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from stoppable import Driver, the_run, write_experiment
 
-from resnet_repro.files import open_regular, read_regular
+from resnet_repro.base.files import open_regular, read_regular
 
 Put = Callable[[Path], object]
 Command = Callable[..., Any]

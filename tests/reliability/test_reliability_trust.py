@@ -16,7 +16,7 @@ import torch
 from stoppable import Driver, the_run, write_experiment
 from training_outcome import outcome
 
-from resnet_repro.store import Store
+from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import MAGIC
 
 BATCHES = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]

@@ -11,9 +11,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.spec import Experiment, load_experiment, parse_experiment, shipped_experiments
-from resnet_repro.yaml_io import parse_yaml
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.loading import load_experiment, parse_experiment, shipped_experiments
+from resnet_repro.spec.yaml_io import parse_yaml
 
 FUZZ = settings(
     max_examples=100,

@@ -6,19 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_repro.recipe import Preset, merge, preset_recipe
-from resnet_repro.spec import Choices, Experiment, Run, Views, load_experiment
-from resnet_repro.store import (
+from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import Preset, preset_recipe
+from resnet_repro.spec.recipe import merge
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import (
     CurveRow,
     EnsembleResult,
     EvaluationRow,
     ExternalEvaluation,
     GradientRow,
     Provenance,
-    RunFolder,
-    Store,
     Summary,
 )
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
 
 POINTS = 12  # of a made-up curve
 BETWEEN = -2  # all of them but the last

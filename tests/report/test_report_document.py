@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from made_up_results import BETWEEN, Bench
 
-from resnet_repro.paper import load_claims
-from resnet_repro.report.document import write_report
-from resnet_repro.report.figures import draw
-from resnet_repro.spec import Experiment, load_experiment, shipped_experiments
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.figures.figures import draw
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 LOSSES = {
     "plain-20": (9.4, 5.5),

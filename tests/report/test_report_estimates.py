@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from resnet_repro.report.estimates import contrast
+from resnet_repro.report.document.estimates import contrast
 from resnet_repro.report.results import Sample
 
 A, B = (8.6, 8.8, 8.75, 8.9), (9.4, 9.9, 9.1)

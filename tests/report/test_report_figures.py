@@ -7,11 +7,11 @@ import pytest
 from made_up_results import Bench
 from matplotlib.figure import Figure
 
-from resnet_repro.errors import ConfigError, ReproError
-from resnet_repro.recipe import PRESETS
-from resnet_repro.report.curves import _spread
-from resnet_repro.report.figures import build, draw, drawable_cells
+from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.report.figures.curves import _spread
+from resnet_repro.report.figures.figures import build, draw, drawable_cells
 from resnet_repro.report.results import main_group
+from resnet_repro.spec.presets import PRESETS
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from made_up_results import Bench
 
-from resnet_repro.paper import load_claims
-from resnet_repro.report.claims import evaluate, main_verdicts
-from resnet_repro.report.findings import findings
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.claims.judging import evaluate, main_verdicts
+from resnet_repro.report.document.findings import findings
 
 DEMO: Any = {"preset": "demo", "dataset": "synthetic"}
 DEEPER_IS_WORSE = "The 56-layer plain network ends with a higher test error than the 20-layer one."

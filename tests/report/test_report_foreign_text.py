@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from made_up_results import Bench
 from markdown_it import MarkdownIt
 
-from resnet_repro.plain_text import printable, printable_lines, spreadsheet_safe
-from resnet_repro.report.document import write_report
-from resnet_repro.report.figures import draw
-from resnet_repro.report.html import as_html
+from resnet_repro.base.plain_text import printable, printable_lines, spreadsheet_safe
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.html import as_html
+from resnet_repro.report.document.markdown import bullets, code, literal, table
+from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.latex import escaped, latex_table
-from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.tables import Column, Table
-from resnet_repro.spec import load_experiment, shipped_experiments
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 NASTY = (
     "\x1b[31mred\x1b[0m\x07 \x9b5n",
@@ -236,7 +236,7 @@ def test_messages_and_the_log_are_plain(command: Any, capsys: pytest.CaptureFixt
     assert not hidden_in(err)
     from rich.console import Console
 
-    from resnet_repro.progress import PlainProgress
+    from resnet_repro.plan.progress import PlainProgress
 
     PlainProgress(Console(stderr=True)).note("[red]x[/red] :smile: \x1b[31m\u202e")
     assert capsys.readouterr().err == "[red]x[/red] :smile: \\x1b[31m\\u202e\n"

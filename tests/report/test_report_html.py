@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 from made_up_results import Bench
 
-from resnet_repro.report.document import write_report
-from resnet_repro.report.html import as_html
-from resnet_repro.spec import load_experiment, shipped_experiments
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.html import as_html
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 
 class Page(HTMLParser):

@@ -7,9 +7,9 @@ import re
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.report.document import write_report
-from resnet_repro.report.html import STYLE, as_html
-from resnet_repro.spec import load_experiment, shipped_experiments
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.html import STYLE, as_html
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 MARKS = {
     "confirmed": "✓✓",

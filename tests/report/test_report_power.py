@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from resnet_repro.paper import load_claims
-from resnet_repro.report.power import SEEDS, power_section, read_power
-from resnet_repro.report.rules import rule_in_words
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.claims.rules import rule_in_words
+from resnet_repro.report.document.power import SEEDS, power_section, read_power
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "claims_power.py"
 

@@ -13,9 +13,9 @@ STYLE = "axes.facecolor: red\nlines.linewidth: 9\nfont.size: 40\nsavefig.bbox: t
 RESULTS = Path(__file__).parents[2] / "results"
 PROBE = """
 import hashlib, sys
-from resnet_repro.report.figures import draw
-from resnet_repro.spec import load_experiment
-from resnet_repro.store import Store
+from resnet_repro.report.figures.figures import draw
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store.store import Store
 runs = Store(__import__("pathlib").Path(sys.argv[1])).all_runs()
 picture = draw(load_experiment("fig1"), runs)[0].content
 print(hashlib.sha256(picture).hexdigest())

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from made_up_results import BETWEEN, Bench
 
-from resnet_repro.paper import Claim, load_claims
-from resnet_repro.recipe import Preset
-from resnet_repro.report.claims import Verdict, evaluate, main_verdicts
-from resnet_repro.report.document import write_report
-from resnet_repro.store import CurveRow
+from resnet_repro.paper.claims import Claim, load_claims
+from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
+from resnet_repro.report.document.document import write_report
+from resnet_repro.spec.presets import Preset
+from resnet_repro.store.models import CurveRow
 
 
 def claim(name: str) -> Claim:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from git_checkout import git
 
-from resnet_repro.report.document import write_report
-from resnet_repro.report.figures import drawable_cells, figure_names
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.figures.figures import drawable_cells, figure_names
 from resnet_repro.report.tidy import tidy_csv
-from resnet_repro.spec import load_experiment, shipped_experiments
-from resnet_repro.store import Store
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
+from resnet_repro.store.store import Store
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.store import Store
+from resnet_repro.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "benchmarks" / "precision"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.report.making import make_table
+from resnet_repro.report.document.making import make_table
 from resnet_repro.report.tables import Row
-from resnet_repro.spec import load_experiment
-from resnet_repro.store import Store
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 README, RESULTS = ROOT / "README.md", ROOT / "results"

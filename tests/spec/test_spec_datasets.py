@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.names import choose_dataset, dataset_slug, parse_dataset
-from resnet_repro.spec import Choices, load_experiment, parse_experiment
-from resnet_repro.yaml_io import parse_yaml
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.dataset_names import choose_dataset, dataset_slug, parse_dataset
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment, parse_experiment
+from resnet_repro.spec.yaml_io import parse_yaml
 
 
 def test_a_folder_on_the_command_line_is_a_name_and_a_path(tmp_path: Path) -> None:

@@ -6,17 +6,13 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.paper import load_facts
-from resnet_repro.recipe import PRESETS, Preset
-from resnet_repro.spec import (
-    Choices,
-    Experiment,
-    ViewsTable,
-    load_experiment,
-    parse_experiment,
-)
-from resnet_repro.yaml_io import parse_yaml, write_yaml
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.loading import load_experiment, parse_experiment
+from resnet_repro.spec.presets import PRESETS, Preset
+from resnet_repro.spec.shows import ViewsTable
+from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
 
 
 def chosen(name: str, preset: Preset = "paper", **choices: Any) -> Experiment:

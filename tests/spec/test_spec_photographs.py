@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.recipe import (
-    Photographs,
-    Plateau,
-    Recipe,
-    changed_recipe,
-    open_choices,
-    preset_label,
-    preset_recipe,
-)
-from resnet_repro.spec import Choices, Run, load_experiment
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import preset_label, preset_recipe
+from resnet_repro.spec.recipe import Recipe, changed_recipe, open_choices
+from resnet_repro.spec.recipe_parts import Photographs, Plateau
+from resnet_repro.spec.run import Run
 
 REDUCED = ("imagenette", "folder:birds", "synthetic")
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.recipe import PRESETS, Recipe, open_choices, preset_label, preset_recipe
-from resnet_repro.spec import (
-    Choices,
-    Run,
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import (
     load_experiment,
     parse_experiment,
     parse_seeds,
     shipped_experiments,
 )
-from resnet_repro.yaml_io import parse_yaml
+from resnet_repro.spec.presets import PRESETS, preset_label, preset_recipe
+from resnet_repro.spec.recipe import Recipe, open_choices
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.yaml_io import parse_yaml
 
 
 def test_ids_of_committed_results_never_change() -> None:
@@ -114,7 +115,7 @@ def test_a_runs_configuration_is_an_experiment_of_one_run(tmp_path: Path) -> Non
 
 
 def test_shipped_experiments_say_command_cost_and_section() -> None:
-    from resnet_repro.spec import experiments_folder
+    from resnet_repro.spec.loading import experiments_folder
 
     for name in shipped_experiments():
         header = (

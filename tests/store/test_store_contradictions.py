@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.overview import list_runs
-from resnet_repro.store import RunFolder, Store
+from resnet_repro.plan.overview import list_runs
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
 
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
 RESNET, PLAIN, OTHER_SEED = (

@@ -11,20 +11,20 @@ import pytest
 from git_checkout import git
 from made_up_origin import ORIGIN
 
-from resnet_repro.errors import StoreError
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.spec import Run
-from resnet_repro.store import (
+from resnet_repro.base.errors import StoreError
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.files import write_atomically
+from resnet_repro.store.models import (
     EnsembleResult,
     EvaluationRow,
     ExternalEvaluation,
     Provenance,
-    RunFolder,
-    Store,
-    StoredRun,
     Summary,
 )
-from resnet_repro.store.files import write_atomically
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
 
 ROW = EvaluationRow("10-crop", 25.1, 7.5, 1.0 / 3.0, 50_000, "average", "a" * 64)
 MEASURED: dict[str, Any] = {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro.errors import StoreError
-from resnet_repro.store import DiskFullError, Store
+from resnet_repro.base.errors import StoreError
+from resnet_repro.store.files import DiskFullError
+from resnet_repro.store.store import Store
 
 
 @pytest.fixture(autouse=True)

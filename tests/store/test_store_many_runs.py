@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from many_runs import copy_runs
 
-from resnet_repro import yaml_io
-from resnet_repro.overview import list_runs
-from resnet_repro.report.document import write_report
-from resnet_repro.spec import load_experiment, loading, shipped_experiments
-from resnet_repro.store import Store, checking, measurements
+from resnet_repro.plan.overview import list_runs
+from resnet_repro.report.document.document import write_report
+from resnet_repro.spec import loading, yaml_io
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
+from resnet_repro.store import checking, measurements
+from resnet_repro.store.store import Store
 
 SOURCES = 23  # committed runs, of which there are copies with other seeds
 Command = Callable[[Store], object]

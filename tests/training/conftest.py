@@ -8,11 +8,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from resnet_repro.data import Dataset
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
-from resnet_repro.recipe import Recipe
-from resnet_repro.spec import Run
-from resnet_repro.training import Backend, Trainer, make_feed
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import Trainer
 
 Prepare = Callable[..., Trainer]
 

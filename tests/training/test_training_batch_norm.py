@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.data import Dataset
-from resnet_repro.training import Trainer, pack, unpack
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.batch_norm import part_momentum
+from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(("momentum", "parts"), [(0.1, 1), (0.1, 4), (1.0, 3), (0.9, 8)])

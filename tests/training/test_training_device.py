@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.training import Backend, choose_backend, rates
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.training import device as device_module
+from resnet_repro.training import rates
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import choose_backend
 
 CPU = torch.device("cpu")
 

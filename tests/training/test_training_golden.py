@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.data import Dataset
+from resnet_repro.data.dataset import Dataset
 
 GOLDEN = {
     "resnet-8": [2.68038, 2.35765, 2.32394, 2.42316, 2.39904, 2.67597, 2.72348, 3.05779],

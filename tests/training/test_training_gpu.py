@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_repro.data import Dataset
-from resnet_repro.training import choose_backend
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.training.device import choose_backend
 
 pytestmark = [
     pytest.mark.gpu,

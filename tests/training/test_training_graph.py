@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_repro.data import Dataset, load
-from resnet_repro.recipe import Recipe
-from resnet_repro.spec import Run
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.datasets import load
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.graph import DrawQueue
 

@@ -9,15 +9,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from resnet_repro.data import Dataset
-from resnet_repro.data.augment import shrink
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.cifar.augment import shrink
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import TRAIN_IMAGES
-from resnet_repro.errors import ConfigError
-from resnet_repro.estimate import Estimator, multiply_adds, training_cost
-from resnet_repro.recipe import preset_recipe
-from resnet_repro.spec import Run, load_experiment
-from resnet_repro.store import Store
-from resnet_repro.training import Trainer
+from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.plan.estimator import Estimator, training_cost
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.training.trainer import Trainer
 
 
 def averaged(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

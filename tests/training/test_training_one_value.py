@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_repro.errors import ConfigError
-from resnet_repro.networks import build_network
-from resnet_repro.spec import Choices, Run, load_experiment
-from resnet_repro.training import check_fits
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.factory import build_network
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.run import Run
+from resnet_repro.training.feed import check_fits
 
 
 def tiny_run(batch_size: int, crop: int) -> Run:

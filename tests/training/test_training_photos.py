@@ -11,13 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from resnet_repro.data import Dataset, PhotoDataset
-from resnet_repro.data.dataset import Identity
-from resnet_repro.data.photos import Photos, photos_of
-from resnet_repro.recipe import Photographs, Recipe
-from resnet_repro.spec import Run
-from resnet_repro.training import Backend, evaluate, make_feed
+from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.photos.photos import PhotoDataset, Photos, photos_of
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch, Shard
+from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.photo_feed import TEST_BATCH, PhotoFeed
 from resnet_repro.training.processes import Processes
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.data import Dataset
-from resnet_repro.recipe import Plateau, Recipe, Warmup
-from resnet_repro.recipe.schedule import learning_rate, plateau_divisions
-from resnet_repro.training import Point, pack, unpack
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe_parts import Plateau, Warmup
+from resnet_repro.spec.schedule import learning_rate, plateau_divisions
+from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.curve import Point
 
 
 def points(errors: list[float], every: int = 10) -> list[Point]:

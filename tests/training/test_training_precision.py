@@ -13,17 +13,21 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import auto as auto_module
 from resnet_repro.launch import side_by_side
 from resnet_repro.launch.messages import TrainOrder, read_order
 from resnet_repro.launch.side_by_side import SideBySide
-from resnet_repro.runner import Options, Runner, following
+from resnet_repro.runner import following
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec import Run
-from resnet_repro.stop import StopFlag
-from resnet_repro.store import Store
-from resnet_repro.training import Resolved, auto_precision, choose_backend, rates
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
 from resnet_repro.training import device as device_module
+from resnet_repro.training import rates
+from resnet_repro.training.backend import Resolved
+from resnet_repro.training.device import auto_precision, choose_backend
 
 CPU = torch.device("cpu")
 INTEL = {"fp32": 575.0, "bf16": 362.0}  # as ResNet-20 was measured on two processors

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resnet_repro.data import Dataset
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.order import BatchOrder
 
 Weights = dict[str, Tensor]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_repro.recipe import Recipe, preset_recipe
-from resnet_repro.recipe.schedule import learning_rate
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.schedule import learning_rate
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.data import Dataset
-from resnet_repro.errors import ConfigError
-from resnet_repro.recipe import Recipe
-from resnet_repro.spec import Run
-from resnet_repro.training import (
-    Backend,
-    CheckpointError,
-    DivergenceError,
-    Trainer,
-    build_for,
-    evaluate,
-    make_feed,
-    pack,
-    unpack,
-)
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.building import build_for
+from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed
+from resnet_repro.training.evaluate import evaluate
+from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.order import split_indices
+from resnet_repro.training.trainer import DivergenceError, Trainer
 
 FP32 = Backend(torch.device("cpu"), "fp32")
 

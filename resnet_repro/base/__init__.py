@@ -1,0 +1,1 @@
+"""What everything uses: errors, safe files, the stop flag, machine, provenance, durations."""

@@ -1,0 +1,52 @@
+"""Where a result comes from: code, versions. No names or paths of the machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from resnet_repro import __version__
+
+__all__ = ["code_version", "utc_now", "versions"]
+
+
+def utc_now() -> str:
+    """The time in UTC to the second, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def code_version() -> tuple[str, bool | None]:
+    """The version with the commit, where this is a checkout, and whether files differ from it."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return __version__, None
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
+        changed = _git(root, "status", "--porcelain", "--", "resnet_repro", "experiments")
+    except (OSError, subprocess.SubprocessError):
+        return __version__, None
+    return f"{__version__}+g{commit}", bool(changed.strip())
+
+
+def _git(root: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=True,
+    )
+    return result.stdout
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide a result."""
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for package in ("torch", "torchvision", "numpy"):
+        module = sys.modules.get(package)
+        found[package] = getattr(module, "__version__", None) or metadata.version(package)
+    return found

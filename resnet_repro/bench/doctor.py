@@ -1,0 +1,102 @@
+"""Is this machine ready? Device, precision, data, disk, versions."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resnet_repro import __version__
+from resnet_repro.base import provenance
+from resnet_repro.base.errors import ReproError
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.shared_buffer import available_memory
+from resnet_repro.data.photos.workers import Workers, default_workers
+from resnet_repro.store.store import Store
+from resnet_repro.training.device import auto_precision, choose_backend, hardware_name
+
+__all__ = ["Check", "examine"]
+
+LEAST_DISK = 1 << 30  # bytes; a checkpoint of ResNet-1202 and its predecessor take 0.4 GB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Literal["ok", "note", "problem"]
+    text: str
+
+
+def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
+    """Look at everything that a run needs.
+
+    Nothing is left behind but the speeds of both precisions in the user's cache, where they were
+    not known yet.
+    """
+    checks = [_python()]
+    try:
+        backend = choose_backend(device, "auto")
+        checks.append(
+            Check(
+                "device",
+                "ok",
+                f"{backend.device} ({hardware_name(backend.device)}), "
+                f"{backend.precision} arithmetic, {torch.get_num_threads()} threads",
+            )
+        )
+        checks.append(Check("precision", "ok", str(auto_precision(backend.device))))
+        if backend.device.type == "cpu" and torch.backends.mps.is_available():
+            text = "an Apple GPU, which auto does not choose; use it with --device mps"
+            checks.append(Check("device", "note", text))
+    except ReproError as error:
+        checks.append(Check("device", "problem", str(error)))
+    versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())
+    checks.append(Check("versions", "ok", f"resnet-repro {__version__}, {versions}"))
+    for dataset in datasets.describe(data_dir):
+        if dataset.prepared and dataset.official:
+            checks.append(Check(dataset.name, "ok", f"{dataset.images:,} images"))
+        elif dataset.prepared:
+            checks.append(Check(dataset.name, "note", dataset.note))
+        else:
+            bring = "--from PATH" if dataset.name == "imagenet" else "--download"
+            how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
+            checks.append(Check(dataset.name, "note", how))
+    return [*checks, _workers(), *_results(store)]
+
+
+def _workers() -> Check:
+    """Whether worker processes start, and how much memory decoded photographs could take."""
+    memory = available_memory()
+    known = "" if memory is None else f", {memory / 1e9:.1f} GB of memory available"
+    try:
+        count = default_workers()
+        with Workers(min(count, 1)) as pool:
+            pool.result(pool.submit(len))
+    except ReproError as error:
+        return Check("workers", "problem", str(error))
+    return Check("workers", "ok", f"{count} to decode photographs{known}")
+
+
+def _python() -> Check:
+    text = sys.version.split()[0]
+    return Check("python", "ok" if sys.version_info >= (3, 11) else "problem", text)
+
+
+def _results(store: Store) -> list[Check]:
+    try:
+        made = not store.root.exists()
+        store.check_writable()
+        if made:
+            store.root.rmdir()
+    except (ReproError, OSError) as error:
+        return [Check("results", "problem", str(error))]
+    folder = store.root if store.root.exists() else Path.cwd()
+    free = shutil.disk_usage(folder).free
+    verdict: Literal["ok", "problem"] = "ok" if free >= LEAST_DISK else "problem"
+    return [Check("results", verdict, f"{store.root}: writable, {free / 1e9:.1f} GB free")]

@@ -1,0 +1,1 @@
+"""Photographs of any size: ImageNet, Imagenette, folders; decoded, cropped, served in batches."""

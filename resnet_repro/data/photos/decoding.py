@@ -1,0 +1,169 @@
+"""One image file as upright 8-bit RGB, or one line that says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import warnings
+from io import BufferedReader, BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import open_regular, read_regular
+
+__all__ = ["SUFFIXES", "check_shape", "open_photo", "read_size"]
+
+FORMATS = tuple(
+    plugin.format
+    for plugin in (  # naming them loads them, as Image.open does not when told what to expect
+        JpegImagePlugin.JpegImageFile,  # which opens MPO as well
+        PngImagePlugin.PngImageFile,
+        PpmImagePlugin.PpmImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+    )
+    if plugin.format in Image.OPEN
+)
+SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in ["jpeg", "jpg", "png", "ppm", "pgm", "bmp", "tif", "tiff", "webp", "gif"]
+)
+LARGEST = 2**29  # bytes of a file; as many as the most pixels that Pillow takes
+NARROWEST = 100  # longer side to shorter; beyond it enlarging would fill the memory
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNS = {  # its values, and what undoes them; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPING = (5, 6, 7, 8)  # those that swap width and height
+_BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError)
+
+
+def open_photo(
+    path: str | Path, name: str, size: int | None = None, sha256: bytes | None = None
+) -> Image.Image:
+    """Decode the file at `path`; `name` is for messages.
+
+    Grey, palette, CMYK and other colours become RGB, an alpha channel is dropped (not composed),
+    of 16 bits the upper 8 count, EXIF's orientation is undone, of several frames the first counts.
+    JPEG's quicker draft decoding is not used: it would change the pixels.
+
+    Raises:
+        DataError: the file is missing, unreadable, damaged, far too large or far too narrow, or
+            has not the size in bytes or the SHA-256 that are given.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is doubtful about a file that can be read
+        try:
+            with (
+                _opened(path, name, size, sha256) as file,
+                Image.open(file, formats=FORMATS) as image,
+            ):
+                check_shape(image.size, name)
+                image.load()
+                return _upright(_rgb(image, name), _orientation(image))
+        except Image.DecompressionBombError:
+            raise DataError(f"{name}: far too many pixels for a photograph") from None
+        except MemoryError:
+            raise DataError(f"{name}: not enough memory to decode it") from None
+        except _BROKEN as error:
+            raise DataError(f"{name}: {_reason(error)}") from error
+
+
+def read_size(path: str | Path, name: str) -> tuple[int, int]:
+    """(width, height) of the upright image, from the file's header alone.
+
+    Raises DataError like `open_photo`, as far as the header tells.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with open_regular(path, LARGEST) as file, Image.open(file, formats=FORMATS) as image:
+                check_shape(image.size, name)
+                width, height = image.size
+                return (height, width) if _orientation(image) in _SWAPPING else (width, height)
+        except Image.DecompressionBombError:
+            raise DataError(f"{name}: far too many pixels for a photograph") from None
+        except _BROKEN as error:
+            raise DataError(f"{name}: {_reason(error)}") from error
+
+
+def check_shape(size: tuple[int, int], name: str) -> None:
+    """Raise DataError when an image of (width, height) is too narrow to be resized sensibly."""
+    if max(size) > NARROWEST * min(size):
+        raise DataError(
+            f"{name}: {size[0]}x{size[1]} pixels are too narrow for a photograph"
+            f" (sides may differ {NARROWEST}-fold)"
+        )
+
+
+def _opened(
+    path: str | Path, name: str, size: int | None, sha256: bytes | None
+) -> BufferedReader | BytesIO:
+    """The file, or its contents where they are to be checked first."""
+    if size is None and sha256 is None:
+        return open_regular(path, LARGEST)
+    data = read_regular(path, LARGEST)
+    known = sha256 is None or hashlib.sha256(data).digest() == sha256
+    if size not in (None, len(data)) or not known:
+        raise DataError(
+            f"{name}: damaged, or changed since its folder was looked through\n"
+            "if that is meant, `resnet-repro data prepare` takes the data set as it is now"
+        )
+    return BytesIO(data)
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        # Pillow's own conversion clips these at 255 instead of scaling them.
+        upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return Image.fromarray(upper).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DataError(f"{name}: 32 bits a pixel; convert it to 8 bits")
+    return image.convert("RGB")
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 (upright) where there is none or EXIF is damaged."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF blocks are damaged in many ways, and not worth losing an image for
+        return 1
+    return value if value in _TURNS else 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read: {error.strerror}"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "not an image, or damaged"
+    return f"damaged: {plain(str(error), 100) or type(error).__name__}"

@@ -1,0 +1,231 @@
+"""Looking through a folder of photographs: train/<class>/* and val/<class>/*, or flat parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.data.archives import SUFFIXES as PACKED
+from resnet_repro.data.cifar.layout import has_parts, in_order, of_system
+from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
+from resnet_repro.data.photos.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
+
+__all__ = ["Part", "Scan", "scan_folder"]
+
+MAX_DEPTH = 8  # folders below a class folder
+_SHOWN = 3  # names in a message
+_MEANT = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
+_LOOKED_AT = 1000  # entries of a folder that may explain what is missing
+_NEITHER = "train' or 'val"
+
+File = tuple[str, int]  # name relative to the data set's folder, bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The image files of train or val, ordered by class, then by name."""
+
+    names: list[str]  # where they are, relative to the data set's folder
+    labels: NDArray[np.int64]  # [N]
+    sizes: NDArray[np.int64]  # [N], bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a folder of photographs holds."""
+
+    classes: tuple[str, ...]  # names of train's folders (of val's if it is alone), in order
+    train: Part
+    val: Part
+    left_out: int  # files that are not images, by their suffix
+    stamps: dict[str, int] = field(repr=False)  # folders looked through -> when they last changed
+
+    def canonical_names(self) -> Iterator[str]:
+        """`part/class/file` of every file in order, wherever it lies: a flat val has no folders."""
+        for part, files in (("train", self.train), ("val", self.val)):
+            for name, label in zip(files.names, files.labels.tolist(), strict=True):
+                prefix = f"{part}/{self.classes[label]}/"
+                yield name if name.startswith(prefix) else prefix + name.partition("/")[2]
+
+
+def scan_folder(root: Path) -> Scan:
+    """List the photographs in `root`; none of them is opened.
+
+    Classes are train's folders, or val's where it is alone, in the order of `layout.in_order`.
+    The photographs of a part without class folders get theirs from `ground_truth.classes_of`.
+
+    Raises:
+        DataError: there is neither train nor val, or no val; a folder is unreadable, there are
+            fewer than two classes, a class or a part has no images, val has a class that train
+            lacks, or nothing tells the classes of a part without class folders.
+    """
+    walk = _Walk(root)
+    parts = {part: walk.layout(part) for part in walk.parts()}
+    first = next(iter(parts))
+    classes = in_order(parts[first].classes)
+    if len(classes) == 1:
+        raise DataError(f"{root / first} has only one class, {_shown(classes)}: two are needed")
+    strange = set(parts["val"].flat or parts["val"].classes) - set(classes)
+    if strange:
+        some = "a class" if len(strange) == 1 else f"{len(strange)} classes"
+        raise DataError(f"{root / 'val'} has {some} that train lacks: {_shown(sorted(strange))}")
+    files = {part: found.flat or walk.class_images(part, found) for part, found in parts.items()}
+    empty = [name for name, some in files[first].items() if not some]
+    if empty:
+        raise DataError(f"{root / first} has no images in {_shown(empty)}")
+    if not any(files["val"].values()):
+        raise DataError(f"{root / 'val'} has no images")
+    train, val = (
+        _part([files.get(part, {}).get(name, []) for name in classes]) for part in ("train", "val")
+    )
+    return Scan(tuple(classes), train, val, walk.left_out, walk.stamps)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a part's photographs are sorted: into class folders, or flat."""
+
+    classes: list[str]  # of a flat part all that its ground truth knows
+    flat: dict[str, list[File]]  # a flat part's files by class, else empty
+
+
+@dataclass
+class _Walk:
+    """Reads folders, and remembers when they last changed."""
+
+    root: Path
+    left_out: int = 0
+    stamps: dict[str, int] = field(default_factory=dict)
+
+    def parts(self) -> list[str]:
+        """Which there are: train and val, or val alone."""
+        entries = {entry.name: entry for entry in self._entries("")}
+        found: list[str] = [
+            part for part in ("train", "val") if part in entries and _is_dir(entries[part])
+        ]
+        if "val" not in found or ("train" in entries and "train" not in found):
+            missing = "train" if "val" in found else "val" if found else _NEITHER
+            raise DataError(
+                f"{self.root} has no folder '{missing}': photographs belong in train/<class>/ and"
+                f" val/<class>/{_hint(self.root, missing)}"
+            )
+        if "train" in found:
+            del self.stamps[""]  # it matters only as long as train may come
+        return found
+
+    def layout(self, part: str) -> _Layout:
+        """How the photographs of train or val are sorted; flat ones are listed."""
+        folders = sorted(entry.name for entry in self._entries(part) if _is_dir(entry))
+        tiny = folders == ["images"] and (self.root / part / ANNOTATIONS).is_file()
+        if folders and not tiny:
+            return _Layout(folders, {})
+        files = self.images(part)
+        if not files:
+            raise DataError(
+                f"{self.root / part} has no class folders and no images: photographs belong in"
+                f" {part}/<class>/{_hint(self.root / part, '')}"
+            )
+        told = classes_of(self.root, part, [name for name, _ in files])
+        if told is None:
+            how = f"they belong in {part}/<class>/"
+            if part == "val":
+                how = f"put {DEVKIT} (or its .tar.gz) or {SOLUTION} into {self.root}, or {how}"
+            raise DataError(
+                f"{self.root / part} has images but no class folders, and there is no ground truth:"
+                f" {how}"
+            )
+        flat: dict[str, list[File]] = {}
+        for file, name in zip(files, told[0], strict=True):
+            flat.setdefault(name, []).append(file)
+        return _Layout(sorted(told[1]), flat)
+
+    def class_images(self, part: str, layout: _Layout) -> dict[str, list[File]]:
+        """The files in a part's class folders."""
+        return {name: self.images(f"{part}/{name}") for name in layout.classes}
+
+    def images(self, folder: str, depth: int = 0) -> list[File]:
+        """The images in a folder and below it, sorted."""
+        found: list[File] = []
+        for entry in self._entries(folder):
+            name = f"{folder}/{entry.name}"
+            if _is_dir(entry):
+                if depth == MAX_DEPTH:
+                    raise DataError(f"{self.root / name}: too many folders in folders")
+                found += self.images(name, depth + 1)
+            elif os.path.splitext(entry.name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+                self.left_out += 1
+            else:
+                found.append((name, self._size(entry, name)))
+        return sorted(found) if depth == 0 else found
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        path = self.root / folder
+        try:
+            self.stamps[folder] = path.stat().st_mtime_ns
+            with os.scandir(path) as entries:
+                return [entry for entry in entries if not of_system(entry.name)]
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+    def _size(self, entry: os.DirEntry[str], name: str) -> int:
+        try:
+            if not entry.is_file():
+                raise DataError(f"{self.root / name} is not a file, or a link that leads nowhere")
+            size = entry.stat().st_size
+        except OSError as error:
+            raise DataError(f"cannot read {self.root / name}: {error.strerror}") from error
+        if size > LARGEST:
+            raise DataError(f"{self.root / name} is too large for a photograph: {size:,} bytes")
+        return size
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _hint(root: Path, missing: str) -> str:
+    """What may help where a part, or all class folders, are missing."""
+    try:
+        entries = [
+            entry for entry in sorted(root.iterdir())[:_LOOKED_AT] if not of_system(entry.name)
+        ]
+    except OSError:
+        return ""
+    meant = [name for part, names in _MEANT.items() if part in missing for name in names]
+    for entry in entries:
+        if entry.name.lower() in meant and entry.is_dir():
+            return f"; there is a folder '{entry.name}': rename it"
+        if entry.name in meant and entry.is_symlink():
+            return f"; {entry.name} is a link that leads nowhere"
+        if entry.name.endswith(PACKED):
+            return f"; {plain(entry.name, 60)} is still packed: unpack it"
+        if missing and has_parts(entry):
+            return f"; {entry} has them"
+    if root.name in _MEANT and missing:
+        return f"; name the folder above it, {root.parent}"
+    if missing == _NEITHER and any(entry.is_dir() for entry in entries):
+        return "; to test on the class folders in it, move them into a folder 'val'"
+    return ""
+
+
+def _part(by_class: list[list[File]]) -> Part:
+    files = [file for some in by_class for file in some]
+    return Part(
+        [name for name, _ in files],
+        np.repeat(np.arange(len(by_class), dtype=np.int64), [len(some) for some in by_class]),
+        np.array([size for _, size in files], np.int64),
+    )
+
+
+def _shown(names: list[str]) -> str:
+    text = ", ".join(plain(name, 40) for name in names[:_SHOWN])
+    return text + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,127 @@
+"""The classes of photographs that lie in no class folders, as their data set tells them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import read_regular
+from resnet_repro.data.archives import read_members
+
+__all__ = ["ANNOTATIONS", "DEVKIT", "SOLUTION", "classes_of"]
+
+DEVKIT = "ILSVRC2012_devkit_t12"  # the official development kit
+SOLUTION = "LOC_val_solution.csv"  # Kaggle's
+ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's
+_LABELS = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")  # in the development kit
+_MAX_TEXT = 2**26  # bytes of one of these files; the largest has 2 MB
+_MAX_DEVKIT = 2**28  # bytes of its archive, unpacked; it has 6 MB
+# n01440764_10026 as in ImageNet's archives, or with the class at the end as in Hugging Face's
+_NAMED = re.compile(r"(?:.*_)?(n\d{8})(?:_\d+)?", re.ASCII)
+
+Truth = dict[str, str]  # file name without suffix, in lower case -> class
+
+
+def classes_of(root: Path, part: str, files: list[str]) -> tuple[list[str], set[str]] | None:
+    """The class of each of a part's files and all classes that are known; None if none is.
+
+    They stand in the files' names, or for val in Tiny ImageNet's val/val_annotations.txt, in the
+    development kit (or its .tar.gz) or in Kaggle's LOC_val_solution.csv, which may lie in `root`
+    or in a folder above it.
+
+    Raises:
+        DataError: such a file is damaged, or silent about one of `files`.
+    """
+    stems = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
+    named = [match[1] for match in map(_NAMED.fullmatch, stems) if match]
+    if len(named) == len(files):
+        return named, set(named)
+    if part != "val":
+        return None
+    places = dict.fromkeys([root, root.parent, *root.resolve().parents[:3]])
+    for place in places:
+        for read, name in _READERS.items():
+            truth = read(place / name)
+            if truth is None:
+                continue
+            for stem, file in zip(stems, files, strict=True):
+                if stem.lower() not in truth:
+                    raise DataError(f"{name} does not say the class of {plain(file, 80)}")
+            return [truth[stem.lower()] for stem in stems], set(truth.values())
+    return None
+
+
+def _from_annotations(path: Path) -> Truth | None:
+    if not path.is_file():
+        return None
+    try:
+        lines = _bounded(path).decode("utf-8-sig").splitlines()
+        rows = [line.split("\t") for line in lines if line.strip()]
+        return {row[0].rpartition(".")[0].lower(): row[1].strip() for row in rows}
+    except (UnicodeDecodeError, IndexError):
+        raise DataError(f"{path} is damaged: expected a file's name, a tab and a class") from None
+
+
+def _from_devkit(path: Path) -> Truth | None:
+    folder = path / "data"
+    return _numbered(*(_bounded(folder / name) for name in _LABELS)) if folder.is_dir() else None
+
+
+def _from_packed_devkit(path: Path) -> Truth | None:
+    if not path.is_file():
+        return None
+    names = [f"{DEVKIT}/data/{name}" for name in _LABELS]
+    try:
+        contents = read_members(path, names, _MAX_DEVKIT)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if missing := [name for name in names if name not in contents]:
+        raise DataError(f"{path} is damaged: it has no {missing[0]}")
+    return _numbered(*(contents[name] for name in names))
+
+
+def _from_solution(path: Path) -> Truth | None:
+    if not path.is_file():
+        return None
+    try:
+        rows = csv.DictReader(io.StringIO(_bounded(path).decode("utf-8-sig")))
+        return {row["ImageId"].lower(): row["PredictionString"].split()[0] for row in rows}
+    except (UnicodeDecodeError, csv.Error, KeyError, IndexError, AttributeError):
+        raise DataError(
+            f"{path} is not Kaggle's: expected columns ImageId and PredictionString"
+        ) from None
+
+
+_READERS = {
+    _from_annotations: f"val/{ANNOTATIONS}",
+    _from_devkit: DEVKIT,
+    _from_packed_devkit: f"{DEVKIT}.tar.gz",
+    _from_solution: SOLUTION,
+}
+
+
+def _bounded(path: Path) -> bytes:
+    try:
+        return read_regular(path, _MAX_TEXT)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _numbered(lines: bytes, meta: bytes) -> Truth:
+    """The wnid of each validation image, from the development kit's two files."""
+    from scipy.io import loadmat  # slow to import, so only when needed
+
+    try:
+        synsets: Any = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+        return {
+            f"ilsvrc2012_val_{number:08d}": wnid_of[int(line)]
+            for number, line in enumerate(lines.split(), start=1)
+        }
+    except Exception as error:  # a damaged .mat file can raise nearly anything
+        reason = plain(str(error), 100) or type(error).__name__
+        raise DataError(f"the ground truth in {DEVKIT} is damaged: {reason}") from error

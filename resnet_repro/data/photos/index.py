@@ -1,0 +1,249 @@
+"""What a folder of photographs holds, kept in the data folder so that opening it is quick.
+
+The index of a folder is good as long as the folders in it have not changed, which shows when files
+come, go or are renamed. A file that is overwritten in place or damaged shows when it is decoded:
+each is held against its size, and against the SHA-256 of its contents where the identity covers it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.data.cifar.layout import in_order, of_system, order_in_words
+from resnet_repro.data.cifar.npz import read_npz
+from resnet_repro.data.dataset import Identity
+from resnet_repro.data.holding import chunks
+from resnet_repro.data.photos import tasks
+from resnet_repro.data.photos.folder import Part, Scan, scan_folder
+from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
+from resnet_repro.data.photos.workers import Workers, pool_size
+
+__all__ = ["CONTENTS_LIMIT", "PhotoIndex", "make_index", "read_index", "write_index"]
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+FOLDER = ".photographs"  # in the data folder
+CONTENTS_LIMIT = 2**33  # bytes; of larger data sets only names and sizes are hashed
+_CHUNK = 256  # files in a task
+_OFFICIAL = {  # classes, training and validation images
+    "imagenet": (1_000, 1_281_167, 50_000),
+    "imagenette": (10, 9_469, 3_925),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoIndex:
+    """A folder of photographs that has been looked through."""
+
+    root: Path
+    identity: Identity
+    scan: Scan
+    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of val
+
+    @property
+    def images(self) -> int:
+        """How many photographs there are, train and val together."""
+        return len(self.scan.train.names) + len(self.scan.val.names)
+
+    @property
+    def hashes_contents(self) -> bool:
+        """Whether the identity's sha256 covers the files' contents, not only names and sizes."""
+        return _total_bytes(self.scan) <= CONTENTS_LIMIT
+
+    def dataset(self) -> PhotoDataset:
+        """The photographs, still in their files."""
+        return PhotoDataset(
+            self.identity,
+            self.scan.classes,
+            self._photos(self.scan.train, 0),
+            self._photos(self.scan.val, len(self.scan.train.names)),
+        )
+
+    def _photos(self, part: Part, first: int) -> FilePhotos:
+        contents = self.contents
+        if contents is not None:
+            contents = contents[first : first + len(part.names)]
+        return FilePhotos(self.root, part.names, part.labels, part.sizes, contents)
+
+
+def make_index(
+    name: str,
+    root: Path,
+    source: str,
+    *,
+    official: bool = False,
+    before: PhotoIndex | None = None,
+    progress: Callable[[str], None] = _log.info,
+) -> PhotoIndex:
+    """Look through the folder `root` of the data set `name` and say what it is.
+
+    The identity's sha256 is of the names `part/class/file` and the sizes of all files in order,
+    and of their contents unless they exceed `CONTENTS_LIMIT`. `source` becomes the identity's;
+    `official` is for whoever unpacked the folder from an archive with the official checksum; a
+    folder with the same hash as `before`, an earlier index, is what that says it is.
+
+    Raises:
+        DataError: the folder is not one of photographs, or a file cannot be read.
+    """
+    progress(f"looking through {root}, once")
+    scan = scan_folder(root)
+    contents = _contents(root, scan)
+    identity = Identity(name, official, _sha256(scan, contents), source, "")
+    index = PhotoIndex(root, identity, scan, contents)
+    if before and before.identity.sha256 == identity.sha256 and not official:
+        return replace(index, identity=before.identity)
+    note = "" if official else _unofficial(index)
+    return replace(index, identity=replace(identity, note=note))
+
+
+def read_index(
+    name: str, root: Path, data_dir: Path, *, outdated: bool = False
+) -> PhotoIndex | None:
+    """The index of `root` that `data_dir` keeps; None when there is none.
+
+    One of a folder that has changed since, or that would be read otherwise today, is left out too,
+    unless `outdated` asks for it.
+    """
+    values = read_npz(_index_path(name, root, data_dir)) or {}
+    try:
+        header = json.loads(values["header"].tobytes())
+        if header["format"] != FORMAT:
+            return None
+        scan = Scan(
+            tuple(header["classes"]),
+            _unpack(values, "train"),
+            _unpack(values, "val"),
+            header["left_out"],
+            header["stamps"],
+        )
+        identity = Identity.from_dict(header["identity"])
+        contents = values.get("contents")
+        index = PhotoIndex(root, identity, scan, contents)
+        if contents is not None and contents.shape != (index.images, 32):
+            return None
+        if not outdated and not _still_true(root, scan):
+            return None
+    except Exception:  # missing, damaged or written by another version: made again
+        return None
+    return index
+
+
+def write_index(index: PhotoIndex, data_dir: Path) -> None:
+    """Keep `index` in `data_dir`, if that can be written to."""
+    path = _index_path(index.identity.name, index.root, data_dir)
+    header = {
+        "format": FORMAT,
+        "identity": asdict(index.identity),
+        "classes": index.scan.classes,
+        "left_out": index.scan.left_out,
+        "stamps": index.scan.stamps,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8)
+    }
+    for name, part in (("train", index.scan.train), ("val", index.scan.val)):
+        text = "\0".join(part.names).encode("utf-8", "surrogateescape")
+        arrays[f"{name}_names"] = np.frombuffer(text, np.uint8)
+        arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
+    if index.contents is not None:
+        arrays["contents"] = index.contents
+    partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        _log.info("looked through again each time, since it cannot be kept: %s", error)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _still_true(root: Path, scan: Scan) -> bool:
+    """Whether the folders looked through have not changed, and are read today as they were then."""
+    return (
+        list(scan.classes) == in_order(scan.classes)
+        and not any(of_system(name) for folder in scan.stamps for name in folder.split("/"))
+        and all(
+            (root / folder).stat().st_mtime_ns == changed for folder, changed in scan.stamps.items()
+        )
+    )
+
+
+def _index_path(name: str, root: Path, data_dir: Path) -> Path:
+    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
+    return data_dir / FOLDER / f"{name.replace(':', '-')}-{place}.npz"
+
+
+def _unpack(values: Any, name: str) -> Part:
+    text = values[f"{name}_names"].tobytes().decode("utf-8", "surrogateescape")
+    part = Part(text.split("\0") if text else [], values[f"{name}_labels"], values[f"{name}_sizes"])
+    if not len(part.names) == len(part.labels) == len(part.sizes):
+        raise ValueError("not one label and size for each name")
+    return part
+
+
+def _total_bytes(scan: Scan) -> int:
+    return int(scan.train.sizes.sum() + scan.val.sizes.sum())
+
+
+def _contents(root: Path, scan: Scan) -> NDArray[np.uint8] | None:
+    """SHA-256 [N, 32] of the contents of every file, unless they are too many."""
+    if _total_bytes(scan) > CONTENTS_LIMIT:
+        return None
+    names = [*scan.train.names, *scan.val.names]
+    jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
+    with Workers(pool_size(len(jobs))) as pool:
+        hashes = b"".join(one for some in pool.map(tasks.content_hashes, jobs) for one in some)
+    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+
+
+def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
+    sizes: NDArray[np.int64] = np.concatenate([scan.train.sizes, scan.val.sizes])
+    digest = hashlib.sha256()
+    for number, (name, size) in enumerate(zip(scan.canonical_names(), sizes.tolist(), strict=True)):
+        content = b"" if contents is None else contents[number].tobytes()
+        digest.update(os.fsencode(name) + f"\0{size}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _unofficial(index: PhotoIndex) -> str:
+    """What to say beside results on photographs that nobody can vouch for."""
+    scan, name = index.scan, index.identity.name
+    what = "the user's own photographs" if name.startswith("folder:") else "unofficial copy"
+    note = (
+        f"{what}: {len(scan.train.names):,} training and {len(scan.val.names):,} validation images"
+        f" of {len(scan.classes):,} classes from single files, which cannot be checked against"
+        " anything official"
+    )
+    if not scan.train.names:
+        note += "; with none to train on, enough to test somebody else's weights"
+    if not index.hashes_contents:
+        note += "; told apart from other copies by file names and sizes, not contents"
+    expected = _OFFICIAL.get(name)
+    if expected and expected != (len(scan.classes), len(scan.train.names), len(scan.val.names)):
+        note += f"; the official one has {expected[1]:,} and {expected[2]:,} of {expected[0]:,}"
+    missing = len(scan.classes) - len(np.unique(scan.val.labels))
+    if missing:
+        note += f"; {missing:,} classes have no validation images"
+    order = order_in_words(scan.classes)
+    if order not in ("names", "numbers"):
+        note += f"; the classes are in the order of their folders' {order}"
+    if scan.left_out:
+        note += f"; {scan.left_out:,} files that are not images were left out"
+    return note

@@ -1,0 +1,220 @@
+"""The training set's per-pixel mean and principal colours (section 3.4), computed once.
+
+AlexNet, whose colour augmentation the paper uses, adds [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T to each
+pixel, where p and l are the eigenvectors and *eigenvalues* (not their roots) of the covariance of
+RGB values and each a is drawn per image from N(0, 0.1). The formula depends on the scale of the
+values, which the text does not give. Assumption: 0 to 1, as in the known reimplementations, whose
+constants for ImageNet (0.2175, 0.0188, 0.0045) are the eigenvalues on that scale; a shift is then
+a few levels of 255. On a scale of 0 to 255 the same formula would shift colours by hundreds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.data.cifar.npz import read_npz
+from resnet_repro.data.holding import chunks, hold
+from resnet_repro.data.photos import tasks
+from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset
+from resnet_repro.data.photos.workers import Stopped, Workers, pool_size
+
+if TYPE_CHECKING:
+    from resnet_repro.spec.recipe_parts import Photographs
+
+__all__ = ["PhotoStatistics", "statistics"]
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+FOLDER = ".statistics"  # in the data folder
+_CHUNK = 64  # images in a task
+_NEWS = 10.0  # seconds between two notes of progress
+_PATIENCE = 0.5  # seconds between two looks at whether to stop
+_known: dict[tuple[str, int, int], PhotoStatistics] = {}  # what this process has seen
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoStatistics:
+    """Over the centre crops of the training set at `test_shorter_side`."""
+
+    images: int
+    mean: NDArray[np.float32]  # [3, crop, crop], of 0 to 255
+    eigenvalues: NDArray[np.float64]  # [3], of the covariance of RGB on 0 to 1, largest first
+    eigenvectors: NDArray[np.float64]  # [3, 3], a column for each; its largest entry is positive
+
+    def colour_shift(self, alphas: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What to add to each image's pixels [b, 3], of 0 to 255, for draws `alphas` [b, 3]."""
+        shift = (alphas * self.eigenvalues) @ self.eigenvectors.T * 255.0
+        return shift.astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is recorded with results: plain values for JSON."""
+        mean = np.ascontiguousarray(self.mean, dtype="<f4")
+        return {
+            "images": self.images,
+            "mean_sha256": hashlib.sha256(mean.tobytes()).hexdigest(),
+            "channel_means": [round(float(v), 6) for v in self.mean.mean((1, 2), np.float64)],
+            "eigenvalues": [round(float(v), 9) for v in self.eigenvalues],
+            "eigenvectors": [[round(float(v), 9) for v in row] for row in self.eigenvectors],
+        }
+
+
+def statistics(
+    dataset: PhotoDataset,
+    photographs: Photographs,
+    data_dir: Path | None,
+    workers: int | None = None,
+    *,
+    progress: Callable[[str], None] = _log.info,
+    should_stop: Callable[[], bool] | None = None,
+) -> PhotoStatistics:
+    """The statistics of a data set for these sizes: read, if `data_dir` has them, or computed.
+
+    With None for `data_dir`, or where there is no such folder, they are not kept.
+    Sums are exact, so the result depends on neither workers nor machine. Of several processes one
+    computes while the others wait.
+
+    Raises:
+        DataError: there is no training set, or a photograph cannot be decoded.
+        ReproError: a worker died.
+        Stopped: `should_stop` said so.
+    """
+    dataset.need_training("the per-pixel mean of the training photographs is to be subtracted")
+    key = (dataset.identity.sha256, photographs.crop, photographs.test_shorter_side)
+    if key not in _known:
+        with _alone(data_dir, key, should_stop) as path:
+            found = _read(path, photographs.crop)
+            if found is None:
+                found = _compute(dataset, photographs, workers, progress, should_stop)
+                _write(path, found)
+        _known[key] = found
+    return _known[key]
+
+
+@contextlib.contextmanager
+def _alone(
+    data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
+) -> Any:
+    """The file for `key`, locked; None where nothing can be kept."""
+    if data_dir is None:
+        yield None
+        return
+    path = data_dir / FOLDER / f"{key[0][:16]}-{key[1]}-{key[2]}.npz"
+    lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_PATIENCE)
+    try:
+        if not data_dir.is_dir():
+            raise FileNotFoundError  # do not make a data folder for a generated data set
+        path.parent.mkdir(exist_ok=True)
+        while True:
+            with contextlib.suppress(filelock.Timeout):
+                lock.acquire()
+                break
+            if should_stop and should_stop():
+                raise Stopped
+    except (OSError, NotImplementedError):  # what is there can be read all the same
+        yield path
+        return
+    try:
+        yield path
+    finally:
+        lock.release()
+
+
+def _read(path: Path | None, crop: int) -> PhotoStatistics | None:
+    if path is None:
+        return None
+    values = read_npz(path) or {}  # missing or damaged: computed again
+    try:
+        if int(values["format"]) != FORMAT:
+            return None
+        found = PhotoStatistics(
+            int(values["images"]),
+            values["mean"],
+            values["eigenvalues"],
+            values["eigenvectors"],
+        )
+    except (KeyError, TypeError, ValueError):  # another file
+        return None
+    shapes = (found.mean.shape, found.eigenvalues.shape, found.eigenvectors.shape)
+    return found if shapes == ((3, crop, crop), (3,), (3, 3)) else None
+
+
+def _write(path: Path | None, found: PhotoStatistics) -> None:
+    if path is None:
+        return
+    partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
+    try:
+        with partial.open("wb") as file:
+            np.savez(
+                file,
+                format=FORMAT,
+                images=found.images,
+                mean=found.mean,
+                eigenvalues=found.eigenvalues,
+                eigenvectors=found.eigenvectors,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        _log.debug("statistics not kept: %s", error)
+
+
+def _compute(
+    dataset: PhotoDataset,
+    photographs: Photographs,
+    workers: int | None,
+    progress: Callable[[str], None],
+    should_stop: Callable[[], bool] | None,
+) -> PhotoStatistics:
+    side, crop = photographs.test_shorter_side, photographs.crop
+    photos = hold(dataset.train, workers, progress, should_stop)
+    total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
+    parts = list(chunks(len(photos), _CHUNK))
+    small = isinstance(photos, ArrayPhotos) and workers is None
+    count = 0 if small else pool_size(len(parts), workers)
+    progress(f"mean image and principal colours of {len(photos):,} photographs")
+    told = time.monotonic()
+    with Workers(count, photos.shared) as pool:
+        jobs = ((photos.select(part), side, crop) for part in parts)
+        results = pool.map(tasks.colour_sums, jobs, should_stop)
+        for part, (some_total, some_products) in zip(parts, results, strict=True):
+            total += some_total
+            products += some_products
+            if time.monotonic() - told > _NEWS:
+                told = time.monotonic()
+                progress(f"looked at {part.stop:,} of {len(photos):,} photographs")
+    return from_sums(len(photos), total, products)
+
+
+def from_sums(
+    images: int, total: NDArray[np.int64], products: NDArray[np.int64]
+) -> PhotoStatistics:
+    """Statistics from sums over images: of pixels [c, c, 3], of products of colours [3, 3]."""
+    pixels = images * total.shape[0] * total.shape[1]
+    colours = total.sum(axis=(0, 1)) / pixels / 255.0
+    covariance = products / pixels / 255.0**2 - np.outer(colours, colours)
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    largest = vectors[np.abs(vectors).argmax(axis=0), range(3)]
+    return PhotoStatistics(
+        images=images,
+        mean=(total / images).astype(np.float32).transpose(2, 0, 1).copy(),
+        eigenvalues=values,
+        eigenvectors=vectors * np.sign(largest),
+    )

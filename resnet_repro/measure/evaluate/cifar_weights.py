@@ -1,0 +1,278 @@
+"""Testing somebody else's weights of a CIFAR network.
+
+A file of weights tells neither what was subtracted from the images nor where option A's zero
+channels are, and a wrong guess costs up to 80 points. What the user does not state is found by
+trying every combination on training images; the test set has no part in it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.cifar.augment import per_pixel_mean, subtract_mean
+from resnet_repro.data.dataset import Dataset, Images
+from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Padding, Stated
+from resnet_repro.measure.evaluate.options import Options
+from resnet_repro.measure.evaluate.outcome import Outcome, explained, row_of
+from resnet_repro.measure.views import losses, topk_errors
+from resnet_repro.networks.weights import Fitted, network_of
+from resnet_repro.spec.dataset_names import DatasetChoice
+from resnet_repro.spec.network_names import NetworkName
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.evaluate import image_scores
+from resnet_repro.training.feed import Batch, evenly_spaced
+
+__all__ = ["evaluate_on_images"]
+
+TRIED = (1_000, 10_000, 50_000)  # training images; more for combinations that come close
+LOW_ERROR = 10.0  # percent on training images: more is not what somebody publishes
+STANDARD_ERRORS = 4.0  # by which the mean losses of two combinations have to differ
+_SHOWN = 3  # trials in a message
+
+
+class _Way(NamedTuple):
+    """One way to use the weights."""
+
+    input: Input
+    padding: Padding | None  # None where no channels are padded
+
+    @property
+    def options(self) -> str:
+        """As the command line states it."""
+        mean = self.input.mean
+        return (
+            f"--input {self.input.kind}"
+            + (f" --mean {','.join(f'{value:g}' for value in mean)}" if mean else "")
+            + (f" --padding {self.padding}" if self.padding else "")
+        )
+
+    @property
+    def text(self) -> str:
+        """In words, to be printed and recorded."""
+        if self.padding is None:
+            return self.input.text
+        return f"{self.input.text}; option A's zero channels {PADDINGS[self.padding].where}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """What a way gives on training images."""
+
+    way: _Way
+    losses: Tensor  # float64 [n], cross-entropy of each image
+    error: float  # percent
+
+    @property
+    def loss(self) -> float:
+        """The mean."""
+        return self.losses.mean().item()
+
+    def clearly_better(self, other: _Trial) -> bool:
+        """Whether the losses, image by image, are smaller and the error is not larger."""
+        gain = other.losses - self.losses
+        distance = STANDARD_ERRORS * gain.std().item() / len(gain) ** 0.5
+        return self.error <= other.error and gain.mean().item() > distance
+
+    def __str__(self) -> str:
+        own = "with --mean " if self.way.input.mean else ""
+        padding = f"/{self.way.padding}" if self.way.padding else ""
+        return f"{own}{self.way.input.kind}{padding} {self.error:.2f}"
+
+
+def evaluate_on_images(
+    name: NetworkName, fitted: Fitted, choice: DatasetChoice, stated: Stated, options: Options
+) -> Outcome:
+    """Measure the error of weights on the original images (section 4.2).
+
+    Args:
+        name: a CIFAR network.
+        fitted: its weights.
+        choice: what to test on, a data set of 32x32 images.
+        stated: what the user says the weights expect; the rest is found on training images.
+        options: how.
+
+    Raises:
+        ConfigError: views or options that 32x32 images do not have, weights of another number of
+            classes, or no combination that is clearly right.
+        DataError: the data set is missing or unusable.
+        EvaluationStopped: `options.should_stop` said so.
+    """
+    _check(name, stated, options)
+    dataset = options.load(choice.name, choice)
+    assert isinstance(dataset, Dataset)
+    if fitted.classes != len(dataset.classes):
+        raise ConfigError(
+            f"the weights tell {fitted.classes or 0:,} classes apart, {dataset.identity.name} has "
+            f"{len(dataset.classes)}"
+        )
+    backend = choose_backend(options.device, options.precision or "fp32")
+    tester = _Tester(fitted, dataset, backend, options)
+    with explained(str(backend.device)):
+        way, notes = _chosen(tester, _ways(name), stated)
+        found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)
+        row = row_of("centre", found, labels, "running", dataset.identity)
+    return Outcome(
+        network=str(name),
+        what=fitted.weights.name,
+        rows=(row,),
+        identity=dataset.identity,
+        precision=backend.precision,
+        input=way.text,
+        notes=tuple(filter(None, (*fitted.notes, *notes, dataset.identity.note))),
+    )
+
+
+def _check(name: NetworkName, stated: Stated, options: Options) -> None:
+    if set(options.views) != {"centre"}:
+        raise ConfigError(
+            f"{name} is for 32x32 images, which are tested on the single original view: --crops 1"
+        )
+    if stated.crop is not None:
+        raise ConfigError(f"--crop is for photographs; {name} takes 32x32 images as they are")
+
+
+def _ways(name: NetworkName) -> list[_Way]:
+    """All that are known."""
+    paddings: Sequence[Padding | None] = tuple(PADDINGS) if name.option == "A" else (None,)
+    return [_Way(Input(kind, crop=None), padding) for padding in paddings for kind in KINDS]
+
+
+def _stated_ways(ways: Sequence[_Way], stated: Stated) -> list[_Way]:
+    """Those that agree with what the user says."""
+    return [
+        _Way(Input(way.input.kind, stated.mean, None), way.padding)
+        for way in ways
+        if stated.kind in (None, way.input.kind) and stated.padding in (None, way.padding)
+    ]
+
+
+def _chosen(tester: _Tester, known: Sequence[_Way], stated: Stated) -> tuple[_Way, list[str]]:
+    """The way to use the weights, and what somebody who reads the errors should know of it.
+
+    Raises:
+        ConfigError: what is not stated cannot be told.
+    """
+    allowed = _stated_ways(known, stated)
+    every = [*allowed, *(way for way in known if way not in allowed)]
+    trials = sorted(tester.tried(every, TRIED[0]), key=lambda trial: trial.loss)
+    ours = [trial for trial in trials if trial.way in allowed]
+    best, clear, again = ours[0], len(ours) == 1, ""
+    if not clear and best.error <= LOW_ERROR:
+        last = _contest(tester, ours)
+        best, clear = last[0], all(last[0].clearly_better(other) for other in last[1:])
+        if len(best.losses) > len(ours[0].losses):
+            again = f"; on {len(best.losses):,}: {_listed(last)}"
+    if not clear:
+        raise ConfigError(_cannot_tell(tester.file, trials, ours, stated))
+    chosen = "stated" if len(ours) == 1 else "clearly the best on training images"
+    notes = [
+        f"{best.way.options}: {chosen}. Errors in percent on {len(ours[0].losses):,} training "
+        f"images: {_listed(trials)}{again}"
+    ]
+    first = next(trial for trial in trials if trial.way == best.way)
+    if trials[0].clearly_better(first):
+        notes.append(
+            f"warning: {trials[0].way.options} is clearly better on training images than what is "
+            f"stated ({trials[0].error:.2f} instead of {first.error:.2f} % errors)"
+        )
+    elif first.error > LOW_ERROR:
+        notes.append(
+            f"warning: {first.error:.2f} % errors on training images are many; "
+            "the weights may expect something else than what is stated"
+        )
+    return best.way, notes
+
+
+def _contest(tester: _Tester, trials: Sequence[_Trial]) -> Sequence[_Trial]:
+    """Sorted trials, the best first; those that come close to it are tried on more images."""
+    for count in TRIED[1:]:
+        close = [trial for trial in trials if not trials[0].clearly_better(trial)]
+        if len(close) == 1:
+            break
+        again = tester.tried([trial.way for trial in close], count)
+        trials = sorted(again, key=lambda trial: trial.loss)
+    return trials
+
+
+def _listed(trials: Sequence[_Trial]) -> str:
+    return ", ".join(map(str, trials))
+
+
+def _cannot_tell(
+    file: str, trials: Sequence[_Trial], ours: Sequence[_Trial], stated: Stated
+) -> str:
+    """Why nothing was chosen, and what to say."""
+    options = [
+        *(["--input (perhaps with --mean R,G,B)"] if stated.kind is None else []),
+        *(["--padding"] if stated.padding is None and ours[0].way.padding else []),
+    ]
+    best = trials[0]
+    shown = [*ours[:_SHOWN], *([] if best in ours else [best])]
+    return (
+        f"{file}: no combination of input and padding is clearly right on training images "
+        f"(errors in percent: {_listed(shown)}); say it with {' and '.join(options)}"
+    )
+
+
+class _Tester:
+    """Weights and images."""
+
+    def __init__(
+        self, fitted: Fitted, dataset: Dataset, backend: Backend, options: Options
+    ) -> None:
+        self.file, self.backend, self.options = fitted.weights.name, backend, options
+        self.dataset, self.fitted = dataset, fitted
+        self._networks: dict[Padding | None, nn.Module] = {}
+        self._size = TEST_BATCH if backend.device.type == "cpu" else GPU_TEST_BATCH
+
+    def tried(self, ways: Sequence[_Way], count: int) -> list[_Trial]:
+        """Each of some ways on that many training images."""
+        which = evenly_spaced(len(self.dataset.train_images), count).numpy()
+        images, labels = self.dataset.train_images[which], self.dataset.train_labels[which]
+        self.options.tell(f"trying {len(ways)} combinations on {len(which):,} training images")
+        trials = []
+        for way in ways:
+            scores, targets = self.scores(way, images, labels)
+            error, _ = topk_errors(scores, targets)
+            trials.append(_Trial(way, losses(scores.nan_to_num(0), targets), error))
+        return trials
+
+    def scores(self, way: _Way, images: Images, labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """(softmax scores [N, classes], labels [N]) of images [N, 3, 32, 32]."""
+        return image_scores(
+            self._network(way.padding),
+            self._batches(way.input, as_tensor(images), as_tensor(labels)),
+            self.backend,
+            self.options.should_stop,
+        )
+
+    def _network(self, padding: Padding | None) -> nn.Module:
+        if padding not in self._networks:
+            network = network_of(self.fitted, PADDINGS[padding or "end"].zero_channels)
+            network.to(self.backend.device).to(memory_format=torch.channels_last)
+            self._networks[padding] = network
+        return self._networks[padding]
+
+    def _batches(self, given: Input, images: Tensor, labels: Tensor) -> Iterator[Batch]:
+        device, means, deviation = self.backend.device, given.channel_means, given.deviation
+        mean = (self._per_pixel_mean if means is None else means).to(device)
+        divisor = 1.0 if deviation is None else deviation.to(device)[:, None, None]
+        for start in range(0, len(images), self._size):
+            some = slice(start, start + self._size)
+            inputs = subtract_mean(images[some].to(device), mean) / divisor
+            yield Batch(inputs, labels[some].to(device))
+
+    @functools.cached_property
+    def _per_pixel_mean(self) -> Tensor:
+        return per_pixel_mean(as_tensor(self.dataset.train_images))

@@ -1,0 +1,191 @@
+"""Testing on photographs: one centre crop, 10 crops, or fully convolutional at several scales.
+
+The softmax scores of all views of a photograph are averaged (section 3.4; that it is the softmax
+which is averaged is in the notes on the authors' released models).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_repro.data.photos.augment import finish
+from resnet_repro.data.photos.loader import TestChunk, TestViews
+from resnet_repro.data.photos.photos import Photos
+from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.shows import Views
+from resnet_repro.training.device import Backend
+from resnet_repro.training.evaluate import EvaluationStopped
+
+__all__ = ["losses", "mean_loss", "scores", "topk_errors"]
+
+PIXELS = 64 * 224 * 224  # in one forward pass: speed and memory only, BN uses stored statistics
+_SMALLEST_SCORE = torch.finfo(torch.float32).tiny
+
+Reading = Literal["centre", "five", "whole"]  # what a `TestViews` is asked for
+
+
+def scores(
+    network: nn.Module,
+    photos: Photos,
+    views: Views,
+    photographs: Photographs,
+    mean: Tensor,
+    backend: Backend,
+    should_stop: Callable[[], bool] = lambda: False,
+    workers: int | None = None,
+    *,
+    deviation: Tensor | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """Softmax scores float32 [N, classes], on the CPU, averaged over the views of each photograph.
+
+    `centre`: the centre crop. `10-crop`: four corners, the centre, and the mirror images of these
+    crops; both of the photograph with `test_shorter_side`. `multi-scale`: the fully convolutional
+    form on the whole photograph and its mirror image at every shorter side of `multi_scale`. There
+    the scores are averaged over places first, so that every scale counts the same.
+
+    Args:
+        network: of the ImageNet family, on the backend's device; left in the mode it was in.
+        photos: the photographs, decoded by worker processes.
+        views: which views of each photograph.
+        photographs: the sizes.
+        mean: float32 [3, crop, crop], subtracted from values of 0 to 255; for views of another
+            size than the crop it is resized (bilinear), an assumption: the paper does not say.
+        backend: device and precision.
+        should_stop: asked before every batch.
+        workers: how many processes; by default this process's share of the cores.
+        deviation: float32 [3] by which the difference is divided, for others' weights.
+        on_progress: told how many views (a photograph at one shorter side) of how many are done.
+
+    Raises:
+        EvaluationStopped: `should_stop` said so.
+        DataError: a photograph cannot be decoded.
+    """
+    several = views == "multi-scale"
+    sides = photographs.multi_scale if several else (photographs.test_shorter_side,)
+    tester = _Tester(network, mean, deviation, backend, photographs.crop, views != "centre")
+    reading: Reading = "whole" if several else "centre" if views == "centre" else "five"
+    sums: Tensor | None = None
+    done = 0
+    was_training = network.training
+    network.eval()
+    try:
+        for side in sides:
+            with TestViews(
+                photos, photographs, reading, side=side, workers=workers, should_stop=should_stop
+            ) as chunks:
+                for which, images in _batches(chunks):
+                    if should_stop():
+                        raise EvaluationStopped
+                    found = tester(images)
+                    if sums is None:
+                        sums = found.new_zeros(len(photos), found.shape[1])
+                    sums[which] += found
+                    done += len(which)
+                    on_progress(done, len(sides) * len(photos))
+    except Stopped:
+        raise EvaluationStopped from None
+    finally:
+        network.train(was_training)
+    if sums is None:
+        raise ValueError("there are no photographs")
+    return (sums / len(sides)).cpu()
+
+
+class _Tester:
+    """A network and what it needs to be tested on views."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Tensor,
+        deviation: Tensor | None,
+        backend: Backend,
+        crop: int,
+        mirrors: bool,
+    ) -> None:
+        self.network, self.backend, self.mirrors = network, backend, mirrors
+        self.window = final_map_side(network, crop)
+        self.mean = mean.to(backend.device)
+        self.deviation = None if deviation is None else deviation.to(backend.device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Softmax scores [n, classes] averaged over views, uint8 [n, v, H, W, 3]."""
+        with torch.no_grad():
+            flat = images.to(self.backend.device).flatten(0, 1)
+            found = self._scores(flat)
+            if self.mirrors:
+                found = (found + self._scores(flat.flip(2))) / 2
+            return found.unflatten(0, images.shape[:2]).mean(1)
+
+    def _scores(self, images: Tensor) -> Tensor:
+        """Softmax scores [B, classes] averaged over places, of images [B, H, W, 3]."""
+        x = _input(images, self.mean, self.deviation)
+        with self.backend.autocast():
+            logits = dense_logits(self.network, x, self.window)
+        return logits.float().softmax(1).mean(dim=(2, 3))
+
+
+def _input(images: Tensor, mean: Tensor, deviation: Tensor | None) -> Tensor:
+    """The network's input for uint8 images [B, H, W, 3] on the device."""
+    size = images.shape[1:3]
+    if mean.shape[1:] != size:
+        mean = F.interpolate(mean[None], tuple(size), mode="bilinear", align_corners=False)[0]
+    x = finish(images, mean)
+    return x if deviation is None else x / deviation[:, None, None]
+
+
+def _batches(chunks: TestViews) -> Iterator[tuple[Tensor, Tensor]]:
+    """(photographs int64 [n], views of them uint8 [n, v, H, W, 3]), small enough to be forwarded.
+
+    Each photograph comes once; of whole images those of one size come together, not in order.
+    """
+    for chunk in chunks:
+        for which, images in _same_size(chunk):
+            at_once = max(1, PIXELS // images[0, ..., 0].numel())
+            yield from zip(which.split(at_once), images.split(at_once), strict=True)
+
+
+def _same_size(chunk: TestChunk) -> Iterator[tuple[Tensor, Tensor]]:
+    """A chunk's photographs as in `_batches`, whatever the number of pixels."""
+    if chunk.crops is not None:
+        yield torch.arange(chunk.first, chunk.first + len(chunk.crops)), chunk.crops
+        return
+    assert chunk.images is not None
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, image in enumerate(chunk.images):
+        groups[image.shape].append(index)
+    for members in groups.values():
+        images = np.stack([chunk.images[index] for index in members])
+        yield chunk.first + torch.tensor(members), torch.from_numpy(images)[:, None]
+
+
+def topk_errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:
+    """(top-1, top-5) errors in percent of scores [N, classes] and labels [N].
+
+    Of fewer than five classes all are looked at, which leaves no top-5 error.
+    """
+    best = scores.topk(min(5, scores.shape[1]), dim=1).indices
+    right = best == labels[:, None]
+    top1, top5 = ((~right[:, :k].any(dim=1)).double().mean().item() for k in (1, 5))
+    return 100.0 * top1, 100.0 * top5
+
+
+def mean_loss(scores: Tensor, labels: Tensor) -> float:
+    """Mean cross-entropy of averaged softmax scores [N, classes]; not finite if a score is not."""
+    return losses(scores, labels).mean().item()
+
+
+def losses(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each image, float64 [N], of softmax scores [N, classes]."""
+    right = scores.gather(1, labels[:, None])[:, 0].double()
+    return -right.clamp_min(_SMALLEST_SCORE).log()

@@ -1,0 +1,125 @@
+"""How long training and testing take on this machine's device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
+from resnet_repro.networks.multiply_adds import multiply_adds, usual_side
+from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
+from resnet_repro.spec.experiment import Measurement
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.run import Precision, Run
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["Estimator", "training_cost"]
+
+TEST_IMAGES = {"cifar10": 10_000, "synthetic": 2_000, "imagenet": 50_000, "imagenette": 3_925}
+UNKNOWN_TEST_IMAGES = 10_000
+FORWARD_SHARE = 1 / 3  # of the cost of training on an image
+LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
+# Multiply-adds per second of a forward pass in training (which costs three), for one core, when
+# nothing has been measured. Deliberately low; anything computed from it is marked with "~".
+# Processors with instructions for bf16 are newer ones, faster in whichever precision they train.
+GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
+GUESSED_GPU_RATE = 2e12
+
+
+class Estimator:
+    """Estimates from speeds that were measured on this machine's device."""
+
+    def __init__(
+        self, store: Store, device: str = "auto", runs: list[StoredRun] | None = None
+    ) -> None:
+        """`runs` are the store's where they have been read already."""
+        gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
+        self.hardware = gpu or cpu_name()
+        # A benchmark has the machine to itself, so it goes before runs of the same network.
+        bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
+        known = {(s.network, s.side, s.precision) for s in bench}
+        self._speeds = bench + [
+            s
+            for s in measured_runs(store.all_runs() if runs is None else runs)
+            if s.hardware == self.hardware and (s.network, s.side, s.precision) not in known
+        ]
+        if gpu:
+            self._guess = GUESSED_GPU_RATE
+        else:
+            newer = cpu_features() & BF16_FEATURES
+            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * usable_cores()
+
+    @property
+    def measured(self) -> bool:
+        """Whether estimates come from measurements on this machine."""
+        return bool(self._speeds)
+
+    def kind(self, run: Run) -> Literal["measured", "guessed"]:
+        """Whether an estimate comes from networks of a run's family, or from nothing alike."""
+        return "measured" if self._relatives(run.network) else "guessed"
+
+    def _relatives(self, network: str) -> list[Speed]:
+        family = parse_network(network).family
+        return [s for s in self._speeds if parse_network(s.network).family == family]
+
+    def images_per_second(
+        self, network: str, side: int | None = None, precision: Precision = "auto"
+    ) -> float:
+        """Training speed: as measured for the network, or scaled by cost from others'.
+
+        Networks of the same family go before others, whose layers are of quite another shape, and
+        speeds in the precision that is asked for before those in another one.
+        """
+        side = side or usual_side(network)
+        speeds = self._relatives(network) or self._speeds
+        speeds = [s for s in speeds if s.precision == precision] or speeds
+        same = [s for s in speeds if (s.network, s.side) == (network, side)]
+        if same:
+            return _faster((s.precision, s.images_per_second) for s in same)
+        rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
+        return rate / multiply_adds(network, side)
+
+    def seconds(self, run: Run, iterations_done: int = 0) -> float:
+        """Seconds that the rest of a run takes, evaluation included."""
+        recipe = run.recipe
+        left = max(0, recipe.iterations - iterations_done)
+        tests = left / recipe.evaluate_every
+        tested = _test_images(run) + recipe.validation_images
+        averaged = recipe.bn_average_iterations * recipe.batch_size if left else 0
+        images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
+        return images / self.images_per_second(run.network, input_side(run), run.precision)
+
+    def measuring_seconds(self, run: Run, measurements: Sequence[Measurement]) -> float:
+        """Seconds that testing the trained network from several views takes; others take none."""
+        photographs = run.recipe.photographs
+        if photographs is None:
+            return 0.0
+        crops = 0.0  # what an image costs, in forward passes of one crop
+        if "10-crop" in measurements:
+            crops += 10
+        if "multi-scale" in measurements:
+            one = multiply_adds(run.network, photographs.crop)
+            crops += 2 * LANDSCAPE * sum(  # the image and its mirror
+                multiply_adds(run.network, side) / one for side in photographs.multi_scale
+            )  # fmt: skip
+        images = crops * _test_images(run) * FORWARD_SHARE
+        return images / self.images_per_second(run.network, photographs.crop, run.precision)
+
+
+def training_cost(run: Run) -> int:
+    """Multiply-adds of all forward passes of a training; what is needed to compare runs."""
+    recipe = run.recipe
+    return multiply_adds(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
+
+
+def _test_images(run: Run) -> int:
+    return TEST_IMAGES.get(run.dataset, UNKNOWN_TEST_IMAGES)
+
+
+def _faster(values: Iterable[tuple[str, float]]) -> float:
+    """The mean of the values of a precision, of the faster one: `auto` trains in that."""
+    by_precision: dict[str, list[float]] = {}
+    for precision, value in values:
+        by_precision.setdefault(precision, []).append(value)
+    return max(sum(numbers) / len(numbers) for numbers in by_precision.values())

@@ -1,0 +1,248 @@
+"""What there is and how far it is: the texts of `list`, `status` and `run --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from resnet_repro.base.durations import format_duration
+from resnet_repro.base.errors import StoreError
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.spec.experiment import Choices, Experiment, Measurement
+from resnet_repro.spec.presets import PRESETS
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = [
+    "ExperimentLine",
+    "RunLine",
+    "TestingLine",
+    "list_experiments",
+    "list_runs",
+    "plan_runs",
+    "plan_testing",
+    "project_experiments",
+    "run_table",
+]
+
+
+@dataclass(frozen=True)
+class ExperimentLine:
+    """One experiment at one preset: runs done and needed, seconds left here."""
+
+    experiment: str
+    reference: str
+    title: str
+    preset: str
+    dataset: str
+    runs_done: int
+    runs_needed: int
+    seconds_left: float
+    estimate: str  # "measured" here, or "guessed"
+
+    @property
+    def cost(self) -> str:
+        """`3/9, 2h10m left`; `~` marks a guess."""
+        if not self.runs_needed:
+            return "seconds"
+        if self.runs_done == self.runs_needed and not self.seconds_left:
+            return f"{self.runs_done}/{self.runs_needed} done"
+        about = "" if self.estimate == "measured" else "~"
+        return f"{self.runs_done}/{self.runs_needed}, {about}{format_duration(self.seconds_left)}"
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run: how far it is, its errors so far in percent, seconds left."""
+
+    run: str
+    state: str
+    iteration: int
+    iterations: int
+    train_error: float | None
+    test_error: float | None
+    seconds_left: float | None
+    estimate: str
+    problem: str | None = None
+    views: tuple[str, ...] = ()  # of each photograph, from which it was tested
+
+    def cells(self) -> list[str]:
+        """What a table shows of it; its views, if there are any, have a column of their own."""
+        about = "" if self.estimate == "measured" else "~"
+        left = ""
+        if self.seconds_left is not None and self.state not in ("done", "failed"):
+            left = about + format_duration(self.seconds_left)
+        return [
+            self.run,
+            self.problem or self.state,
+            f"{self.iteration:,}/{self.iterations:,}",
+            "" if self.train_error is None else f"{self.train_error:.2f}",
+            "" if self.test_error is None else f"{self.test_error:.2f}",
+            left,
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; tested views only where some run has any."""
+    header = ["run", "state", "iteration", "train %", "test %", "left"]
+    if not any(line.views for line in lines):
+        return header, [line.cells() for line in lines]
+    return [*header, "views"], [[*line.cells(), ", ".join(line.views)] for line in lines]
+
+
+@dataclass(frozen=True)
+class TestingLine:
+    """Testing one trained network from several views of each photograph: what is still to do."""
+
+    run: str
+    views: tuple[str, ...]
+    seconds: float
+    estimate: str  # "measured" here, or "guessed"
+
+
+def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLine:
+    summary, state = stored.summary, stored.state
+    done = summary.iteration if summary else 0
+    left, estimate = None, "guessed"
+    if run is not None and state != "done":
+        left = estimator.seconds(run, done)
+        estimate = estimator.kind(run)
+        if summary and summary.seconds_left is not None and state in ("running", "stopped"):
+            left, estimate = summary.seconds_left, "measured"
+    problem = stored.problem
+    if state == "failed" and summary and summary.failure:
+        problem = problem or f"failed: {summary.failure}"
+    return RunLine(
+        run=stored.id,
+        state=state,
+        iteration=done,
+        iterations=run.recipe.iterations if run else summary.iterations if summary else 0,
+        train_error=summary.final_train_error if summary else None,
+        test_error=summary.final_test_error if summary else None,
+        seconds_left=left,
+        estimate=estimate,
+        problem=problem,
+        views=tuple(_measured_views(stored)),
+    )
+
+
+def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
+    """The state of the given runs, or of every run folder."""
+    stored = store.all_runs(outline=True)
+    estimator = Estimator(store, runs=stored)
+    if runs is None:
+        return [_run_line(s.run, s, estimator) for s in stored]
+    known = {s.id: s for s in stored}
+    return [_run_line(run, known.get(run.id) or store.get(run), estimator) for run in runs]
+
+
+def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> list[RunLine]:
+    """What `run` would do, with the time that each run still needs; touches nothing."""
+    estimator = Estimator(store, device)
+    lines = []
+    for run in runs:
+        line = _run_line(run, store.get(run), estimator)
+        if force:
+            seconds = estimator.seconds(run)
+            line = RunLine(
+                run.id, "again", 0, run.recipe.iterations, None, None, seconds, estimator.kind(run)
+            )
+        lines.append(line)
+    return lines
+
+
+def plan_testing(
+    store: Store, experiments: Sequence[Experiment], device: str, force: bool
+) -> list[TestingLine]:
+    """What `run` would measure on the trained networks, from views that are not measured yet."""
+    estimator = Estimator(store, device)
+    wanted: dict[str, tuple[Run, list[Measurement]]] = {}
+    for experiment in experiments:
+        for run in experiment.resolve():
+            views = wanted.setdefault(run.id, (run, []))[1]
+            views += [view for view in experiment.measure if view not in views]
+    lines = []
+    for run, measurements in wanted.values():
+        missing = measurements if force else _unmeasured(store.get(run), measurements)
+        seconds = estimator.measuring_seconds(run, missing)
+        if seconds:
+            lines.append(TestingLine(run.id, tuple(missing), seconds, estimator.kind(run)))
+    return lines
+
+
+def _unmeasured(stored: StoredRun, measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Those of the measurements that are kinds of views and that a run lacks."""
+    known = _measured_views(stored)
+    return [m for m in measurements if m not in known]
+
+
+def _measured_views(stored: StoredRun) -> list[str]:
+    """The views from which a run was tested; none where that cannot be read."""
+    try:
+        return [row.views for row in stored.evaluations()]
+    except StoreError:
+        return []
+
+
+def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
+    """(experiment, time at each preset) from nothing, on this machine."""
+    estimator = Estimator(store)
+    rows = []
+    for experiment in experiments:
+        row = [experiment.name]
+        for preset in PRESETS:
+            runs = experiment.choose(Choices(preset=preset)).resolve()
+            seconds = sum(
+                estimator.seconds(run) + estimator.measuring_seconds(run, experiment.measure)
+                for run in runs
+            )
+            about = "~" if any(estimator.kind(run) == "guessed" for run in runs) else ""
+            row.append(about + format_duration(seconds) if runs else "seconds")
+        rows.append(row)
+    return rows
+
+
+def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
+    """Every experiment at every preset: what is done and what the rest would cost here."""
+    stored = {s.id: s for s in store.all_runs(outline=True)}
+    estimator = Estimator(store, runs=list(stored.values()))
+    return [
+        _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)
+        for experiment in experiments
+        for preset in PRESETS
+    ]
+
+
+def _experiment_line(
+    chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
+) -> ExperimentLine:
+    """One experiment at its preset, whose runs may be among those `stored` by their ids."""
+    runs, done, seconds = chosen.resolve(), 0, 0.0
+    guessed = any(estimator.kind(run) == "guessed" for run in runs)
+    for run in runs:
+        found = stored.get(run.id)
+        if found and found.finished:
+            done += 1
+            left = _unmeasured(found, chosen.measure)
+        else:
+            begun = found.summary.iteration if found and found.summary else 0
+            seconds += estimator.seconds(run, begun)
+            left = list(chosen.measure)
+        seconds += estimator.measuring_seconds(run, left)
+    return ExperimentLine(
+        experiment=chosen.name,
+        reference=chosen.reference,
+        title=chosen.title,
+        preset=chosen.preset,
+        dataset=chosen.dataset,
+        runs_done=done,
+        runs_needed=len(runs),
+        seconds_left=seconds,
+        estimate="guessed" if guessed else "measured",
+    )

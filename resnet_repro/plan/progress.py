@@ -1,0 +1,230 @@
+"""Progress on stderr: a live view on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from resnet_repro.base.durations import format_duration
+from resnet_repro.base.plain_text import printable, printable_lines
+
+__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
+
+PLAIN_EVERY = 30.0  # seconds between two lines of one run
+PLAIN_RUNS = 4  # of more runs at a time, each has a line less often
+FEWEST_SHOWN = 6  # runs, however low the terminal
+NARROW = 110  # columns, below which a run takes two lines
+
+
+class _Run(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class _Summary(Protocol):
+    """What is shown of a run's state; `store.Summary` has it."""
+
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def final_train_error(self) -> float | None: ...
+    @property
+    def final_test_error(self) -> float | None: ...
+    @property
+    def images_per_second(self) -> float | None: ...
+    @property
+    def failure(self) -> str | None: ...
+
+
+def _errors(summary: _Summary) -> str:
+    if summary.final_test_error is None or summary.final_train_error is None:
+        return ""
+    return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
+
+
+def _facts(summary: _Summary, rate: float, seconds_left: float) -> list[str]:
+    """How far a run is: iteration, learning rate, errors, speed, time left."""
+    speed = summary.images_per_second
+    facts = [
+        f"{summary.iteration:,}/{summary.iterations:,}",
+        f"lr {rate:g}",
+        _errors(summary),
+        f"{speed:,.0f} images/s" if speed else "",
+        f"{format_duration(seconds_left)} left",
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _ending(outcome: str, summary: _Summary | None) -> str:
+    if outcome == "failed":
+        return f"failed: {printable(summary.failure)}" if summary and summary.failure else "failed"
+    if outcome == "locked":
+        return "another process is at work on it"
+    if outcome == "stopped" and summary:
+        return f"stopped at iteration {summary.iteration:,}, saved"
+    return f"done, {_errors(summary)}" if summary else outcome
+
+
+class QuietProgress:
+    """Says only what went wrong."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def line(self, text: str) -> None:
+        """Print one line to stderr, as it is."""
+        plain = Text(printable_lines(text))
+        self.console.print(plain, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self.line(text)
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """A run starts."""
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """A run has got further."""
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """A run ended."""
+        if outcome == "failed":
+            self.line(f"{run.id}: {_ending(outcome, summary)}")
+
+
+class PlainProgress(QuietProgress):
+    """One line now and then, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last: dict[str, float] = {}  # when each of the running runs had its last line
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """Say what starts, and from where."""
+        self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
+        self._last[run.id] = time.monotonic()
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """A line when some time has passed."""
+        now = time.monotonic()
+        every = PLAIN_EVERY * max(1.0, len(self._last) / PLAIN_RUNS)
+        if now - self._last.setdefault(run.id, now) < every:
+            return
+        self._last[run.id] = now
+        self.line(f"{run.id}: {', '.join(_facts(summary, rate, seconds_left))}")
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """Say how it ended."""
+        self._last.pop(run.id, None)
+        self.line(f"{run.id}: {_ending(outcome, summary)}")
+
+
+class LiveProgress(QuietProgress):
+    """A table of runs that redraws itself: bar, iteration, rate, errors, speed, time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rows: dict[str, tuple[str, _Summary | None, float, float]] = {}
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def started(self, run: _Run, iteration: int) -> None:
+        """Add the run to the view."""
+        self._show(run, "running", None, 0.0, 0.0)
+
+    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+        """Move its bar."""
+        self._show(run, "running", summary, rate, seconds_left)
+
+    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+        """Leave its result standing."""
+        self._show(run, outcome, summary, 0.0, 0.0)
+
+    def _show(
+        self, run: _Run, state: str, summary: _Summary | None, rate: float, left: float
+    ) -> None:
+        if state != "running":
+            self._rows.pop(run.id, None)  # what ended last stands last of what has ended
+        self._rows[run.id] = (state, summary, rate, left)
+        self._live.update(self._view())
+
+    def _view(self) -> Group:
+        """What has ended, then what is running, in the order in which it began.
+
+        A run takes one line, or two where the terminal is narrow.
+        """
+        narrow = self.console.width < NARROW
+        rows = sorted(self._rows.items(), key=lambda item: item[1][0] == "running")
+        room = (self.console.height - 3) // (2 if narrow else 1)
+        hidden = max(0, len(rows) - max(FEWEST_SHOWN, room))
+        lines: list[RenderableType] = [f"... {hidden} more above"] if hidden else []
+        for run_id, row in rows[hidden:]:
+            lines += self._lines(run_id, *row, narrow=narrow)
+        running = [s for state, s, _, _ in self._rows.values() if state == "running"]
+        if len(running) > 1:
+            total = sum(s.images_per_second or 0.0 for s in running if s)
+            ended = len(rows) - len(running)
+            lines.append(f"{len(running)} running, {ended} ended, {total:,.0f} images/s in total")
+        return Group(*lines)
+
+    def _lines(
+        self,
+        run_id: str,
+        state: str,
+        summary: _Summary | None,
+        rate: float,
+        left: float,
+        *,
+        narrow: bool,
+    ) -> list[RenderableType]:
+        """One run: how it ended, or its bar and how far it is."""
+        if state != "running" or summary is None:
+            ending = "starting" if state == "running" else _ending(state, summary)
+            return [Text(f"{run_id}  {ending}", overflow="fold")]
+        facts = "  ".join(_facts(summary, rate, left))
+        bar = ProgressBar(summary.iterations, summary.iteration, width=16)
+        line = Table.grid(padding=(0, 1))
+        if not narrow:
+            line.add_row(run_id, bar, facts)
+            return [line]
+        line.add_row("", bar, Text(facts, overflow="fold"))
+        return [Text(run_id, overflow="fold"), line]
+
+
+def make_progress(quiet: bool = False) -> QuietProgress:
+    """The view that fits: nothing, plain lines, or a live table on a terminal."""
+    console = Console(stderr=True)
+    if quiet:
+        return QuietProgress(console)
+    return LiveProgress(console) if console.is_terminal else PlainProgress(console)

@@ -1,0 +1,1 @@
+"""The report: its sections, in Markdown and HTML."""

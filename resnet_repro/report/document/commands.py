@@ -1,0 +1,67 @@
+"""The commands that a reader is told to type."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import cache
+
+from resnet_repro.report.groups import PAPER_DATASETS, Group
+from resnet_repro.spec.experiment import Choices, Experiment, Source
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
+from resnet_repro.spec.network_names import Family, parse_network
+
+__all__ = ["at_group", "family_of", "run_command"]
+
+
+def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
+    """The command that trains what an experiment still lacks: `resnet-repro run fig1`."""
+    source = _source_of(experiment)
+    words = ["resnet-repro", "run", shlex.quote(source.text)]
+    if experiment.preset != source.preset:
+        words += ["--preset", experiment.preset]
+    demo = experiment.preset == "demo" and source.preset != "demo"
+    if experiment.dataset != ("synthetic" if demo else source.dataset):
+        words += ["--dataset", experiment.dataset]
+    if experiment.precision != source.precision:
+        words += ["--precision", experiment.precision]
+    if networks:
+        words += ["--networks", ",".join(networks)]
+    return " ".join(words)
+
+
+def _source_of(experiment: Experiment) -> Source:
+    """What an experiment was loaded from; of one made otherwise, what its name stands for."""
+    if experiment.source is not None:
+        return experiment.source
+    if experiment.name in shipped_experiments():
+        return _shipped_source(experiment.name)
+    dataset = PAPER_DATASETS[family_of(experiment)]
+    return Source(f"{experiment.name}.yaml", False, "paper", dataset, "auto")
+
+
+@cache
+def _shipped_source(name: str) -> Source:
+    source = load_experiment(name).source
+    assert source is not None, "it was loaded"
+    return source
+
+
+def family_of(experiment: Experiment) -> Family:
+    """The family of an experiment's networks; ImageNet's only if all are."""
+    families = {parse_network(network).family for network in experiment.networks}
+    return "imagenet" if families == {"imagenet"} else "cifar"
+
+
+def at_group(experiment: Experiment, group: Group) -> Experiment | None:
+    """The experiment at a group's preset and data set, or None where the group is of no preset.
+
+    None as well where the group is about the other family of networks.
+    """
+    if group.changes or group.family != family_of(experiment):
+        return None
+    choices = Choices(preset=group.base, dataset=group.dataset)
+    source = _source_of(experiment)
+    if source.shipped:  # its file knows what a preset leaves out
+        return load_experiment(source.text, choices=choices)
+    return experiment.choose(choices)

@@ -1,0 +1,134 @@
+"""An experiment's section of the report: its table, its figures, its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from resnet_repro.paper.claims import MEASURED_BY, Claim
+from resnet_repro.report.claims.judging import Verdict
+from resnet_repro.report.claims.rules import rule_in_words
+from resnet_repro.report.document.making import make_table
+from resnet_repro.report.document.markdown import literal
+from resnet_repro.report.figures.figures import drawable_cells, figure_names
+from resnet_repro.report.figures.rendering import render_table
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import collect, networks_of
+from resnet_repro.report.tables import title_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["covers", "evidence", "experiment_section"]
+
+SUFFIXES = ("png", "svg")  # what a page can show
+MOST_HASHES = 6  # runs behind a verdict that are named one by one
+TOLD_ELSEWHERE = 4  # what a column is worth that the method or Table 1 tells as well
+Numbers = Mapping[Group, int]
+
+
+def covers(experiment: Experiment, claim: Claim) -> bool:
+    """Whether an experiment trains, and measures, all that a claim needs."""
+    if claim.command or not experiment.runs:
+        return False
+    needed = MEASURED_BY.get(claim.rule.quantity)
+    measured = needed is None or needed in experiment.measure
+    return measured and set(claim.networks) <= set(experiment.networks)
+
+
+def experiment_section(
+    experiment: Experiment,
+    store: Store,
+    runs: Sequence[StoredRun],
+    verdicts: Sequence[Verdict],
+    numbers: Numbers,
+) -> list[str]:
+    """The section as lines, none if nothing was run; `verdicts` are those to be told here.
+
+    `numbers` are the groups as the whole report counts them.
+    """
+    parts = [_table(experiment, store, runs, numbers), _figures(experiment, store, runs)]
+    judged = [verdict for verdict in verdicts if verdict.word != "not run"]
+    if judged:
+        parts.append(["What the runs say of the paper's claims:", "", *evidence(judged, numbers)])
+    lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
+    if experiment.table is None:
+        lines += ["", f"**{literal(experiment.title)}**"]
+    for part in parts:
+        if part:
+            lines += ["", *part]
+    return lines if any(parts) else []
+
+
+def _table(
+    experiment: Experiment, store: Store, runs: Sequence[StoredRun], numbers: Numbers
+) -> list[str]:
+    """The table, without the rows of networks that were not run unless it is one of the paper's."""
+    if experiment.table is None or not _has_something(experiment, store, runs):
+        return []
+    made = make_table(experiment, store, runs, others=True, numbers=numbers)
+    if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
+        run = {cell.network for cell in collect(networks_of(experiment), runs)}
+        made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
+    if not isinstance(experiment.table, CostTable):
+        columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
+        made = replace(made, columns=columns)
+    return render_table(made, "md").strip().splitlines()
+
+
+def _has_something(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> bool:
+    """Whether anything of the table was measured, or its runs have at least begun."""
+    if isinstance(experiment.table, CostTable):
+        return store.csv_path(experiment.name).is_file()
+    if isinstance(experiment.table, EnsembleTable):
+        return any(e.experiment == experiment.name for e in store.ensembles())
+    if collect(networks_of(experiment), runs):
+        return True
+    if not isinstance(experiment.table, ViewsTable):
+        return False
+    made = make_table(experiment, store, ())
+    return any(row.get("weights_top1") is not None for row in made.rows)
+
+
+def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> list[str]:
+    """The figures there are, the main one first, or the command that draws them."""
+    if experiment.plot is None:
+        return []
+    names = figure_names(experiment, drawable_cells(experiment, runs))
+    shown: dict[Group, str] = {}
+    for name, group in names.items():
+        suffix = next((s for s in SUFFIXES if store.figure_path(name, s).is_file()), None)
+        if suffix and group not in shown:
+            shown[group] = f"figures/{name}.{suffix}"
+    if names and not shown:
+        return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
+    pictures = [
+        f"![{literal(title_of(experiment))}. {literal(group.caption)}]({path})"
+        for group, path in shown.items()
+    ]
+    return "\n\n".join(pictures).splitlines()
+
+
+def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
+    """Each claim once with its rule, and under it what each group of runs says."""
+    lines = []
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+        lines.append(f"- {claim.sentence} ({claim.source})")
+        lines.append(f"  - rule: {rule_in_words(claim.rule)}")
+        lines += [
+            f"  - changed on {change.date} (known then: {change.known}): {change.what}"
+            for change in claim.changed
+        ]
+        lines += [f"  - {_verdict(v, numbers)}" for v in verdicts if v.claim == claim]
+    return lines
+
+
+def _verdict(verdict: Verdict, numbers: Numbers) -> str:
+    """`**consistent** on [2]: numbers. Runs 3f9c2a71, 0d920dd4.`, by the hash in their ids."""
+    where = f" on [{numbers[verdict.group]}]" if verdict.group else ""
+    hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)
+    if len(verdict.runs) > MOST_HASHES:
+        hashes = f"all {len(verdict.runs)} of these networks, [listed below](#every-run)"
+    text = f"**{verdict.mark} {verdict.label}**{where}: {verdict.numbers}."
+    return f"{text} Runs: {hashes}." if hashes else text

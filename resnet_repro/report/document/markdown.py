@@ -1,0 +1,62 @@
+"""Small pieces of Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from resnet_repro.base.plain_text import printable
+
+__all__ = ["bullets", "cell", "code", "literal", "plural", "table"]
+
+# Our own marks `[1]` stay as they are, and `_` within a word, which means nothing.
+_MARKUP = re.compile(
+    r"(?P<ours>\[\d+\](?![(\[:]))|(?P<html><(?=\S)|&(?=[#\w]))|[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])"
+)
+
+
+def literal(text: str) -> str:
+    """Foreign text, from files, names or settings, so that it is shown as it stands.
+
+    Nothing in it is markup, HTML or a control character any more.
+    """
+    return _MARKUP.sub(_escaped, printable(" ".join(text.split())))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    if match["ours"]:
+        return match["ours"]
+    return {"<": "&lt;", "&": "&amp;"}.get(match[0]) or f"\\{match[0]}"
+
+
+def code(text: str) -> str:
+    """Foreign text in the type of code, which it cannot end."""
+    return f"`{printable(' '.join(text.split())).replace('`', chr(39)) or ' '}`"
+
+
+def cell(text: str) -> str:
+    """Text that stays within one table cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
+) -> list[str]:
+    """A table as lines; the columns counted in `numbers` (from 0) are aligned right."""
+    right = set(numbers)
+    rule = "|".join("--:" if index in right else ":--" for index in range(len(header)))
+    return [_row(header), f"|{rule}|", *(_row(row) for row in rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell(text) for text in cells)} |"
+
+
+def bullets(texts: Iterable[str]) -> list[str]:
+    """A list as lines."""
+    return [f"- {' '.join(text.split())}" for text in texts]
+
+
+def plural(count: int, word: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,161 @@
+"""What the results folder lacks, and the commands that fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_repro.base.errors import StoreError
+from resnet_repro.report.claims.judging import Verdict
+from resnet_repro.report.document.commands import at_group, family_of, run_command
+from resnet_repro.report.document.markdown import table
+from resnet_repro.report.groups import PAPER_DATASETS, Group
+from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
+from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.experiment import Experiment, Measurement
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import CostTable
+from resnet_repro.store.models import EnsembleResult
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["Gap", "gaps_of", "missing_section"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that an experiment lacks at one preset."""
+
+    experiment: str
+    where: str  # preset and data set
+    what: str
+    command: str
+
+
+def gaps_of(
+    experiment: Experiment, store: Store, runs: Sequence[StoredRun], groups: Iterable[Group]
+) -> list[Gap]:
+    """What an experiment lacks at the presets that are used in this folder.
+
+    In a folder without runs, that is the experiment's own preset. Runs that experiments share are
+    missing in each. Of a family of networks of which nothing was run, `missing_section` tells.
+    """
+    if isinstance(experiment.table, CostTable):
+        if store.csv_path(experiment.name).is_file():
+            return []
+        return [Gap(experiment.name, "", "the counts (seconds)", run_command(experiment))]
+    groups = list(groups)
+    if groups and family_of(experiment) not in {group.family for group in groups}:
+        return []
+    finished = {run.id: run for run in runs if run.finished}
+    ensembles = store.ensembles() if experiment.ensemble else []
+    return [
+        gap
+        for variant in _variants(experiment, groups)
+        for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, ensembles)
+    ]
+
+
+def _variants(experiment: Experiment, groups: Iterable[Group]) -> list[Experiment]:
+    """The experiment at each preset and data set in use, or at its own if there is none."""
+    variants: dict[tuple[str, str], Experiment] = {}
+    for group in groups:
+        variant = at_group(experiment, group)
+        if variant is not None:
+            variants.setdefault((variant.preset, variant.dataset), variant)
+    return list(variants.values()) or [experiment]
+
+
+def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> list[Gap]:
+    needed = experiment.resolve()
+    lacking = [run for run in needed if run.id not in finished]
+    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
+    if lacking:
+        what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
+        networks = list(dict.fromkeys(run.network for run in lacking))
+        everything = len(networks) == len(experiment.networks)
+        command = run_command(experiment, () if everything else networks)
+        return [Gap(experiment.name, where, what, command)]
+    gaps = []
+    for measurement in experiment.measure:
+        without = [run for run in needed if not _measured(finished[run.id], measurement)]
+        if without:
+            text = f"{MEASUREMENT_TITLES[measurement]} of {_by_network(without)}"
+            gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
+    return gaps
+
+
+def _missing_ensemble(experiment: Experiment, known: Sequence[EnsembleResult]) -> list[Gap]:
+    """The ensemble of an experiment all of whose members are measured, unless it is there."""
+    members = {run.id for run in experiment.ensemble_members}
+    if not members or any(members == set(result.members) for result in known):
+        return []
+    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
+    return [Gap(experiment.name, where, "the ensemble", run_command(experiment))]
+
+
+def _measured(run: StoredRun, measurement: Measurement) -> bool:
+    if measurement in ("responses", "gradients"):
+        path: Path = getattr(run.folder, measurement)
+        return path.exists()
+    try:
+        return any(row.views == measurement for row in run.evaluations())
+    except StoreError:
+        return False
+
+
+def _by_network(runs: Sequence[Run]) -> str:
+    """`ResNet-20, ResNet-110 (seeds 1, 2)`."""
+    seeds: dict[str, list[int]] = {}
+    for run in runs:
+        seeds.setdefault(run.network, []).append(run.seed)
+    texts = []
+    for network, numbers in seeds.items():
+        listed = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        texts.append(network_title(network) + ("" if numbers == [0] else f" ({listed})"))
+    return ", ".join(texts)
+
+
+def missing_section(
+    gaps: Sequence[Gap],
+    verdicts: Sequence[Verdict],
+    experiments: Sequence[Experiment],
+    groups: Iterable[Group],
+) -> list[str]:
+    """The gaps with the commands that fill them, and the claims that could not be judged."""
+    unjudged = [verdict for verdict in verdicts if verdict.word == "not run"]
+    lines = ["## What is missing"]
+    if gaps:
+        rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
+        lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
+        lines += ["", "Runs that experiments share are trained once; `--dry-run` tells the cost."]
+    lines += _untouched(experiments, list(groups))
+    if unjudged:
+        rows = [[verdict.claim.sentence, _why_not(verdict)] for verdict in unjudged]
+        lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
+    return lines if lines[1:] else []
+
+
+def _untouched(experiments: Sequence[Experiment], groups: Sequence[Group]) -> list[str]:
+    """What was not begun at all, or not at the paper preset, of each family of networks."""
+    lines: list[str] = []
+    for family, dataset in PAPER_DATASETS.items():
+        names = " ".join(e.name for e in experiments if e.runs and family_of(e) == family)
+        presets = {group.preset for group in groups if group.family == family}
+        command = f"`resnet-repro run {names}`"
+        if not groups or not names or "paper" in presets:
+            continue
+        if presets:
+            text = f"At the paper preset nothing was run on {dataset_title(dataset)}: {command}"
+        else:
+            text = f"Of the experiments on {dataset_title(dataset)} nothing was run: {command}"
+        if family == "imagenet" and not presets:
+            text += "; at reduced scale with `--preset short --dataset imagenette`"
+        lines += ["", text]
+    return lines
+
+
+def _why_not(verdict: Verdict) -> str:
+    command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
+    return f"{verdict.numbers}{command}"

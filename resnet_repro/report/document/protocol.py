@@ -1,0 +1,85 @@
+"""The report's section on the protocol: what the paper leaves open, and what differs from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from resnet_repro.report.document.markdown import bullets, table
+from resnet_repro.report.groups import PAPER_DATASETS, PAPER_RECIPES, Group
+from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.fixed_choices import FIXED_CHOICES
+from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.recipe import Recipe, open_choices
+
+__all__ = ["as_text", "protocol_section"]
+
+PAPERS: dict[Family, str] = {
+    "cifar": "section 4.2 on CIFAR-10",
+    "imagenet": "section 3.4 on ImageNet",
+}
+
+
+def protocol_section(groups: Mapping[Group, int]) -> list[str]:
+    """The recipe's assumptions and deviations, and how each group differs from the paper.
+
+    Only those that affect results here; all of them where there are none.
+    """
+    families = {group.family for group in groups} or set(PAPERS)
+    only = next(iter(families)) if len(families) == 1 else None
+    rows = [
+        [f"`{field}`", kind, _paper_values(field, value, families), reason]
+        for field, kind, value, reason in open_choices(only)
+    ]
+    papers = " and ".join(text for family, text in PAPERS.items() if family in families)
+    sizes = " and, off ImageNet, the size of the photographs" if "imagenet" in families else ""
+    lines = [
+        "## Protocol, assumptions and deviations",
+        "",
+        f"The `paper` preset is {papers}; the other presets change its length{sizes}. What the "
+        "paper leaves open (assumption) or has otherwise (deviation) affects every result here.",
+        "",
+        *table(["field", "kind", "paper preset", "why"], rows),
+    ]
+    fixed = [[choice.what, choice.how] for choice in FIXED_CHOICES if choice.family in families]
+    if fixed:
+        lines += ["", *table(["assumption without a field", "what is done"], fixed)]
+    differing = [
+        f"[{number}] {group.caption}{_preset(group)}"
+        for group, number in groups.items()
+        if not group.faithful or not group.official or group.resolved != "fp32"
+    ]
+    if differing:
+        lines += ["", "Results here that differ further from the paper:", "", *bullets(differing)]
+    return lines
+
+
+def _paper_values(field: str, default: Any, families: Collection[Family]) -> str:
+    """A field's value at the paper preset, for each family where they differ."""
+    values = {family: _value(PAPER_RECIPES[family], field, default) for family in families}
+    texts = {family: f"`{as_text(value)}`" for family, value in values.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return ", ".join(f"{texts[f]} on {dataset_title(PAPER_DATASETS[f])}" for f in sorted(texts))
+
+
+def _value(recipe: Recipe, field: str, default: Any) -> Any:
+    """`plateau.patience` of a recipe; the default where the recipe has no such part."""
+    value: Any = recipe
+    for name in field.split("."):
+        value = getattr(value, name, None)
+        if value is None and "." in field:
+            return default
+    return value
+
+
+def _preset(group: Group) -> str:
+    """What a reduced preset changes, field by field."""
+    changes = group.preset_changes
+    return f" (the {group.base} preset has {', '.join(changes)})" if changes else ""
+
+
+def as_text(value: Any) -> str:
+    """A value as a reader of JSON knows it, texts without quotes."""
+    return json.dumps(value) if not isinstance(value, str) else value

@@ -1,0 +1,235 @@
+"""The report's closing sections: where the numbers come from, cost, every run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from resnet_repro.report.claims.quantities import evaluation
+from resnet_repro.report.document.markdown import bullets, code, literal, plural, table
+from resnet_repro.report.document.protocol import as_text
+from resnet_repro.report.figures.views import weights_caption
+from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
+from resnet_repro.spec.recorded_command import recorded_again
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import (
+    EnsembleResult,
+    ExternalEvaluation,
+    Measured,
+    Origin,
+    Provenance,
+    Summary,
+)
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = [
+    "cost_section",
+    "evaluations_section",
+    "provenance_section",
+    "runs_section",
+]
+
+MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
+
+
+def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Code, machines, versions and data behind the results, each with its number of runs.
+
+    A run that several sittings trained, perhaps on several machines, counts with each of them.
+    """
+    summaries = [run.summary for run in runs if run.summary and not run.problem]
+    if not summaries:
+        return []
+    origins = [s.provenance for s in summaries]
+    trained = [p.sittings for p in origins]
+    starts = sorted(p.started for p in origins)
+    ends = sorted(p.ended for p in origins if p.ended)
+    lines = ["## Provenance", ""]
+    lines += bullets(
+        [
+            f"Trained between {literal(starts[0])} and "
+            f"{literal(ends[-1]) if ends else '(not ended)'} (UTC).",
+            *_counted("Command", ({_command(s) for s in run} for run in trained)),
+            *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
+            *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
+            *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
+            *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
+            *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
+            *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
+            *_counted("Measured after training", (_measured(run) for run in runs)),
+        ]
+    )
+    return lines
+
+
+def _measured(run: StoredRun) -> set[str]:
+    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread, ...` for each measurement."""
+    if run.problem:
+        return set()
+    origins = run.origins()
+    there: list[Measured] = [row.views for row in run.evaluations()]
+    there += ["responses"] if run.responses() else []
+    there += ["gradients"] if any(r.measured == "afterwards" for r in run.gradients()) else []
+    return {
+        f"{MEASUREMENT_TITLES[what]} by "
+        + (_made_by(origins[what]) if what in origins else "unrecorded code")
+        for what in there
+    }
+
+
+def _made_by(origin: Origin) -> str:
+    made = _code(origin.code, origin.dirty)
+    return f"{made}, {_hardware(origin)}, {_command(origin)}"
+
+
+def _command(origin: Origin) -> str:
+    return code(recorded_again(origin.command))
+
+
+def _hardware(origin: Origin) -> str:
+    """`AMD EPYC, cpu, bf16, 1 thread`."""
+    threads = plural(origin.threads, "thread")
+    return literal(", ".join([origin.hardware, origin.device, origin.precision, threads]))
+
+
+def _processes(origin: Provenance) -> str:
+    """`8 together, batch normalisation over 32 images each`; nothing where it was one as usual."""
+    parts = [f"{origin.processes} together"] if origin.processes > 1 else []
+    if origin.bn_images is not None:
+        parts.append(f"batch normalisation over {origin.bn_images} images each")
+    return ", ".join(parts)
+
+
+def _counted(title: str, runs: Iterable[Iterable[str]]) -> list[str]:
+    """`Code: 0.1.0 (12 runs)` for each different text of the runs, in alphabetical order."""
+    counts = Counter(text for texts in runs for text in texts)
+    return [f"{title}: {text} ({plural(n, 'run')})" for text, n in sorted(counts.items())]
+
+
+def _code(version: str, dirty: bool | None) -> str:
+    states = {True: ", with uncommitted changes", False: "", None: ", commit unknown"}
+    return literal(version) + states[dirty]
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return literal(", ".join(f"{key} {as_text(value)}" for key, value in sorted(values.items())))
+
+
+def _dataset(identity: dict[str, Any]) -> str:
+    """`cifar10, official copy, python version, SHA-256 3f9c...`."""
+    word = "official copy" if identity.get("official") is True else "unofficial copy"
+    if identity.get("name") == "synthetic":
+        word = ""
+    name, source, note = (literal(str(identity.get(k) or "")) for k in ("name", "source", "note"))
+    checksum = f"SHA-256 {code(str(identity.get('sha256', 'unknown')))}"
+    return ", ".join(part for part in (name, word, source, checksum, note) if part)
+
+
+def _normalisation(values: dict[str, Any]) -> str:
+    """`per-pixel mean of ..., channel averages 125.3 123.0 113.9, SHA-256 ...`.
+
+    The colours' eigenvectors, where there are any, only stand in the runs' summaries.
+    """
+    parts = [literal(str(values.get("kind", "unknown")))]
+    for key in ("channel_averages", "eigenvalues"):
+        if key in values:
+            parts.append(f"{key.replace('_', ' ')} {_numbers(values[key])}")
+    if "eigenvectors" in values:
+        parts.append("eigenvectors in `summary.json`")
+    if "sha256" in values:
+        parts.append(f"SHA-256 {code(str(values['sha256']))}")
+    return ", ".join(parts)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def cost_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Training hours by hardware; runs shared by experiments count once."""
+    hours: dict[str, float] = {}
+    for run in runs:
+        if run.summary and not run.problem:
+            for hardware, seconds in run.summary.seconds_by_hardware().items():
+                hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
+    if not hours:
+        return []
+    rows = [[literal(hardware), f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]
+    total = [["all", f"{sum(hours.values()):,.2f}"]] if len(rows) > 1 else []
+    return ["## Cost", "", *table(["hardware", "training hours"], rows + total, [1])]
+
+
+def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> list[str]:
+    """Every run with its numbers, and how to repeat it."""
+    summaries = [(run, run.summary) for run in runs if run.summary and not run.problem]
+    if not summaries:
+        return []
+    header = ["run", "on", "state", "test error", "train error", "best on test"]
+    several: list[Views] = [v for v in MANY_VIEWS if any(evaluation(r, v) for r, _ in summaries)]
+    header += [*several, "hours", "ended"]
+    rows = [_run_row(run, summary, numbers, several) for run, summary in summaries]
+    return [
+        "## Every run",
+        "",
+        "Errors in percent, of the final iterate; *best on test* is chosen with the test set and "
+        "only there for comparison. Each can be repeated with "
+        "`resnet-repro run results/runs/<run>/config.yaml --results elsewhere`.",
+        "",
+        *table(header, rows, range(3, len(header) - 1)),
+    ]
+
+
+def _run_row(
+    run: StoredRun, summary: Summary, numbers: Mapping[Group, int], views: Sequence[Views]
+) -> list[str]:
+    group = group_of(run)
+    state = {"done": "done", "failed": "failed"}.get(run.state, "unfinished")
+    return [
+        code(run.id),
+        f"[{numbers[group]}]" if group else "",
+        state,
+        _error(summary.final_test_error),
+        _error(summary.final_train_error),
+        _error(summary.best_test_error),
+        *(_error(row.top1_error if (row := evaluation(run, v)) else None) for v in views),
+        f"{summary.seconds / 3600:.2f}",
+        literal(summary.provenance.ended or ""),
+    ]
+
+
+def evaluations_section(
+    externals: Sequence[ExternalEvaluation], ensembles: Sequence[EnsembleResult]
+) -> list[str]:
+    """What was measured besides runs: others' weights, and ensembles of runs."""
+    lines: list[str] = []
+    for external in externals:
+        errors = "; ".join(
+            f"{row.views} top-1 {row.top1_error:.2f}, top-5 {row.top5_error:.2f}"
+            for row in external.evaluations
+        )
+        origin = _measured_by(external.code, external.dirty, external.command, external.measured)
+        title = network_title(external.network)
+        lines.append(
+            f"{title}, {literal(weights_caption(external))}, not trained here, weights SHA-256 "
+            f"`{external.weights_sha256}`: {errors}. Data: {_dataset(external.data)}. {origin}"
+        )
+    for ensemble in ensembles:
+        members = ", ".join(f"`{member}`" for member in ensemble.members)
+        origin = _measured_by(ensemble.code, ensemble.dirty, ensemble.command, ensemble.measured)
+        lines.append(
+            f"Ensemble of `{ensemble.experiment}`, {ensemble.views}: top-1 "
+            f"{ensemble.top1_error:.2f}, top-5 {ensemble.top5_error:.2f} over {ensemble.images:,} "
+            f"images; members {members}. Data: {_dataset(ensemble.data)}. {origin}"
+        )
+    return ["## Other weights and ensembles", "", *bullets(lines)] if lines else []
+
+
+def _measured_by(version: str, dirty: bool | None, command: str, measured: str) -> str:
+    made = _code(version, dirty)
+    return f"Measured {literal(measured)} by {made}: {code(recorded_again(command))}."
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,226 @@
+"""Errors against iterations as in Fig. 1, 4 and 6: training error dashed or thin, test bold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Literal
+
+from resnet_repro.report.figures.captions import add_caption
+from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
+from resnet_repro.report.figures.style import colour_of, label, marker_of
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell, network_title, networks_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.shows import CurvePanel, CurvesPlot
+
+__all__ = ["curves_figure"]
+
+Part = Literal["train", "test"]
+LineStyle = dict[str, Any]
+TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
+    "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
+    "thin": {"linestyle": "-", "linewidth": 0.7},
+}
+TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
+PART_TITLES: dict[Family, dict[Part, str]] = {
+    "cifar": {"train": "training error", "test": "test error"},
+    "imagenet": {"train": "training error", "test": "validation error, centre crop"},
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An error in percent over iterations: mean, lowest and highest of the seeds."""
+
+    network: str
+    part: Part
+    iterations: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+
+
+def curves_figure(
+    experiment: Experiment, plot: CurvesPlot, cells: Sequence[Cell], group: Group
+) -> Figure:
+    """The panels of `plot` for one group's cells."""
+    wanted = networks_of(experiment)
+    panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
+    curves = [_panel_curves(panel, cells) for panel in panels]
+    lines: dict[Part, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
+    drawn_curves = [curve for drawn in curves for curve in drawn]
+    axis = _error_axis(plot.error_axis, drawn_curves, group.reduced)
+    unit, unit_label = _iteration_unit(group.iterations)
+    figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
+        _draw_panel(axes, drawn, lines, unit)
+        axes.set(title=label(panel.title), xlim=(0, group.iterations / unit), ylim=axis)
+        axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        _mark_rate_changes(axes, panel, cells, unit)
+        _label_ends(axes, drawn, unit)
+    if any(len(panel.curves) > 1 for panel in panels):
+        _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
+    notes = []
+    if axis != plot.error_axis:
+        notes.append(_axis_note(plot.error_axis))
+    if any(curve.seeds > 1 for curve in drawn_curves):
+        notes.append("lines: mean, bands: lowest to highest of the seeds")
+    shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
+    add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
+    return figure
+
+
+def _panel_curves(panel: CurvePanel, cells: Sequence[Cell]) -> list[Curve]:
+    by_network = {cell.network: cell for cell in cells if cell.done}
+    found = [by_network[network] for network in panel.networks if network in by_network]
+    curves = [_average(cell, part) for cell in found for part in panel.curves]
+    return [curve for curve in curves if curve.iterations]
+
+
+def _average(cell: Cell, part: Part) -> Curve:
+    """The seeds' curves at the iterations that all of them measured."""
+    points = [
+        {r.iteration: r.train_error if part == "train" else r.test_error for r in run.curve()}
+        for run in cell.done
+    ]
+    points = [p for p in points if p]
+    shared = sorted(set.intersection(*(set(p) for p in points))) if points else []
+    columns = [[p[iteration] for p in points] for iteration in shared]
+    return Curve(
+        cell.network,
+        part,
+        tuple(shared),
+        tuple(fmean(c) for c in columns),
+        tuple(min(c) for c in columns),
+        tuple(max(c) for c in columns),
+        len(points),
+    )
+
+
+def _error_axis(
+    paper: tuple[float, float], curves: Sequence[Curve], reduced: bool
+) -> tuple[float, float]:
+    """The paper's range if the later half of each curve mostly lies within it, else a wider one.
+
+    Reduced runs may lie anywhere, so a range that does not start at 0 is moved to where they are,
+    from the end of their first quarter on.
+    """
+    typical = [median(curve.mean[len(curve.mean) // 2 :]) for curve in curves]
+    if paper[0] and reduced and curves:
+        low = min(min(curve.mean) for curve in curves)
+        high = max(curve.mean[len(curve.mean) // 4] for curve in curves)
+        return (float(10 * math.floor(0.95 * low / 10)), _rounded_up(high))
+    highest = max(typical, default=0.0)
+    return paper if highest <= paper[1] else (paper[0], _rounded_up(1.15 * highest))
+
+
+def _rounded_up(error: float) -> float:
+    return float(min(100, 10 * math.ceil(error / 10)))
+
+
+def _axis_note(paper: tuple[float, float]) -> str:
+    if not paper[0]:
+        return f"error axis extended, the paper's ends at {paper[1]:g}"
+    return f"error axis fitted, the paper's is {paper[0]:g} to {paper[1]:g}"
+
+
+def _iteration_unit(iterations: int) -> tuple[int, str]:
+    """The paper's unit is 1e4; short runs' few iterations are just counted."""
+    return (10_000, " (1e4)") if iterations >= 5_000 else (1, "")
+
+
+def _draw_panel(
+    axes: Axes, curves: Sequence[Curve], lines: Mapping[Part, LineStyle], unit: int
+) -> None:
+    for index, curve in enumerate(curves):
+        colour = colour_of(curve.network)
+        x = [iteration / unit for iteration in curve.iterations]
+        axes.plot(
+            x,
+            curve.mean,
+            color=colour,
+            marker=marker_of(curve.network) if curve.part == "test" else None,
+            markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
+            markersize=3,
+            label=f"{network_title(curve.network)} {curve.part}",
+            **lines[curve.part],
+        )
+        if curve.seeds > 1:
+            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
+    axes.set_axisbelow(True)
+    if not curves:
+        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="0.4")
+
+
+def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:
+    """A key to the two kinds of line, where the paper has it; curves leave that corner free."""
+    keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
+    axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
+
+
+def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], unit: int) -> None:
+    """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
+    style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
+    done = [run for cell in cells for run in cell.done]
+    for milestone in sorted({m for run in done if run.run for m in run.run.recipe.milestones}):
+        axes.axvline(milestone / unit, color="0.8", **style)
+    for cell in cells:
+        divisions = [d for run in cell.done if run.summary for d in run.summary.lr_divisions or ()]
+        for division in divisions if cell.network in panel.networks else ():
+            axes.axvline(division / unit, color=colour_of(cell.network), alpha=0.6, **style)
+
+
+def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
+    """The networks' names at the right, each level with its curve's end unless they would touch."""
+    bottom, top = axes.get_ylim()
+    spacing = 0.062 * (top - bottom)
+    ends: dict[str, float] = {}
+    for curve in curves:  # test after train: the label belongs to the bold line where there is one
+        ends[curve.network] = curve.mean[-1]
+    names = sorted(ends, key=lambda network: ends[network])
+    heights = _spread([min(max(ends[n], bottom), top) for n in names], spacing, bottom, top)
+    right = axes.get_xlim()[1]
+    for network, height in zip(names, heights, strict=True):
+        axes.annotate(
+            network_title(network),
+            xy=(right, min(ends[network], top)),
+            xytext=(right * 1.045, height),
+            va="center",
+            fontsize=7.5,
+            color=colour_of(network),
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour_of(network),
+                "linewidth": 0.5,
+                "relpos": (0, 0.5),  # from the name's left edge, not across it
+                "shrinkA": 0,
+                "shrinkB": 1,
+            },
+        )
+
+
+def _spread(heights: Sequence[float], spacing: float, bottom: float, top: float) -> list[float]:
+    """Ascending heights, those that are nearer to each other than `spacing` moved apart."""
+    placed = list(heights)
+    for _ in range(200):
+        moved = False
+        for i in range(len(placed) - 1):
+            overlap = spacing - (placed[i + 1] - placed[i])
+            if overlap > 1e-9:
+                placed[i] -= overlap / 2
+                placed[i + 1] += overlap / 2
+                moved = True
+        lift = max(0.0, bottom - placed[0]) if placed else 0.0
+        placed = [height + lift for height in placed]
+        if not moved:
+            break
+    return [min(height, top) for height in placed]

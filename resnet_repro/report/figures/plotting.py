@@ -1,0 +1,58 @@
+"""What is used of matplotlib, imported so that no setting of the user's has a say in it.
+
+A kernel of Jupyter sets MPLBACKEND to a module that need not be here, and a `matplotlibrc` or a
+style may be unreadable. The figures here are files in a style of their own (`report.style`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from resnet_repro.base.paths import user_path
+from resnet_repro.spec.loading import experiments_folder
+
+__all__ = ["Axes", "Figure", "Line2D", "MaxNLocator", "mpl"]
+
+_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where its fonts' index is kept
+
+
+@contextlib.contextmanager
+def _without_settings() -> Iterator[None]:
+    """Where matplotlib finds no settings but its own, and does not complain of where it is."""
+    before = {name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    for name in _FOLDERS:
+        if os.environ.get(name):
+            os.environ[name] = str(user_path(os.environ[name]).absolute())
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with _elsewhere():  # a matplotlibrc in the working directory comes before all others
+            yield
+    finally:
+        log.setLevel(level)
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _elsewhere() -> contextlib.AbstractContextManager[None]:
+    try:
+        Path.cwd()
+    except OSError:  # it has been removed
+        return contextlib.nullcontext()
+    return contextlib.chdir(experiments_folder())  # where nothing can be taken for a module
+
+
+with _without_settings():
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator

@@ -1,0 +1,115 @@
+"""How data sets are named, and which networks they go with.
+
+`cifar10`, `imagenet`, `imagenette`     those of the paper, and a small ImageNet
+`synthetic`                             generated, needs no download
+`folder:NAME`                           photographs of the user's own, in `train/<class>/` and
+                                        `val/<class>/`; on the command line `folder:PATH`, whose
+                                        last component is the name; the path is never stored
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_repro.base.errors import ConfigError, nearest, plain
+from resnet_repro.base.paths import user_path
+from resnet_repro.spec.network_names import Family
+
+__all__ = [
+    "DATASETS",
+    "DatasetChoice",
+    "choose_dataset",
+    "dataset_fits",
+    "dataset_slug",
+    "dataset_title",
+    "family_datasets",
+    "parse_dataset",
+]
+
+DATASETS = ("cifar10", "imagenet", "imagenette", "synthetic")
+_FOLDER = "folder:"
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_TITLES = {
+    "cifar10": "CIFAR-10",
+    "imagenet": "ImageNet",
+    "imagenette": "Imagenette",
+    "synthetic": "synthetic images",
+}
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A data set as the command line named it; `path` is where the user's own folder lies."""
+
+    name: str
+    path: Path | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """NAME -> PATH for `data.load`, empty where the folder is to be looked for."""
+        return {} if self.path is None else {self.name.removeprefix(_FOLDER): self.path}
+
+
+def parse_dataset(text: str) -> str:
+    """A data set's name as it is stored: one of `DATASETS` or `folder:NAME`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text in DATASETS:
+        return text
+    if text.startswith(_FOLDER):
+        name = text.removeprefix(_FOLDER)
+        if not _FOLDER_NAME.fullmatch(name):
+            raise ConfigError(
+                f"data set {plain(text, 80)!r}: a folder's name has up to 64 letters, digits, "
+                "dots, dashes and underscores; rename the folder"
+            )
+        return text
+    raise ConfigError(
+        f"unknown data set {plain(text, 60)!r}: {nearest(text[:60], [*DATASETS, 'folder:PATH'])}"
+    )
+
+
+def choose_dataset(text: str) -> DatasetChoice:
+    """Read `--dataset`, where `folder:` is followed by a path.
+
+    A bare name that is no folder here is looked for among the data, as in an experiment's file.
+
+    Raises:
+        ConfigError: no such data set, or a folder whose name cannot be stored.
+    """
+    if not text.startswith(_FOLDER):
+        return DatasetChoice(parse_dataset(text))
+    given = text.removeprefix(_FOLDER)
+    if not given.strip() or "\0" in given:
+        raise ConfigError("--dataset folder: needs a path, as in folder:PATH")
+    path = user_path(given)
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    elsewhere = Path(given).name == given and not path.exists()
+    return DatasetChoice(parse_dataset(f"{_FOLDER}{name}"), None if elsewhere else path)
+
+
+def dataset_slug(dataset: str) -> str:
+    """The data set in a run's id and in file names: `folder:birds` is `folder-birds`."""
+    return dataset.replace(":", "-")
+
+
+def dataset_title(dataset: str) -> str:
+    """The data set in a caption: `CIFAR-10`, `folder birds`."""
+    return _TITLES.get(dataset, dataset.replace(":", " "))
+
+
+def family_datasets(family: Family) -> tuple[str, ...]:
+    """The data sets that go with a family of networks; `folder:PATH` stands for any folder."""
+    if family == "cifar":
+        return ("cifar10", "synthetic")
+    return ("imagenet", "imagenette", f"{_FOLDER}PATH", "synthetic")
+
+
+def dataset_fits(dataset: str, family: Family) -> bool:
+    """Whether networks of a family can be trained on a data set."""
+    known = family_datasets(family)
+    return dataset in known or (dataset.startswith(_FOLDER) and f"{_FOLDER}PATH" in known)

@@ -1,0 +1,66 @@
+"""Choices that the paper leaves open and that no field of a recipe changes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from resnet_repro.spec.network_names import Family
+
+__all__ = ["FIXED_CHOICES", "FixedChoice"]
+
+
+class FixedChoice(NamedTuple):
+    """Something that is always done in one way here."""
+
+    what: str
+    how: str
+    family: Family  # of the networks whose results it affects
+
+
+FIXED_CHOICES = (
+    FixedChoice(
+        "resizing",
+        "bilinear with antialiasing, rounded to whole pixel values; the paper says only to which "
+        "shorter side",
+        "imagenet",
+    ),
+    FixedChoice(
+        "mean and colours",
+        "computed over the centre crops of the training photographs at `test_shorter_side`; the "
+        "paper subtracts the per-pixel mean without saying of which crops",
+        "imagenet",
+    ),
+    FixedChoice(
+        "colour augmentation",
+        "AlexNet's formula with values of 0 to 1, a scale that neither paper states: the known "
+        "reimplementations' constants for ImageNet are the eigenvalues on that scale",
+        "imagenet",
+    ),
+    FixedChoice(
+        "plateau",
+        "judged by the running training error of the curve's points, never by the test set",
+        "imagenet",
+    ),
+    FixedChoice(
+        "mean at other sizes",
+        "for inputs of another size than the crop the mean image is resized, bilinear",
+        "imagenet",
+    ),
+    FixedChoice(
+        "multi-scale scores",
+        "softmax at every place, averaged over places, then over the mirror image and over the "
+        "shorter sides, each of which counts the same",
+        "imagenet",
+    ),
+    FixedChoice(
+        "ensembles",
+        "the members' averaged scores are averaged again, each counting the same; measured on the "
+        "validation set, as the test set's labels are not public",
+        "imagenet",
+    ),
+    FixedChoice(
+        "top-5 of few classes",
+        "of fewer than six classes, an error counts as in the top as many as there are",
+        "imagenet",
+    ),
+)

@@ -1,0 +1,129 @@
+"""How networks are named.
+
+`plain-20`, `resnet-110`        CIFAR family, 6n+2 layers, option A unless said otherwise
+`resnet-56-b`                   CIFAR family with shortcut option B
+`resnet-50-cifar`               CIFAR family at a depth that Table 1 uses as well (50, 152)
+`plain-34`, `resnet-34-a`       ImageNet family (Table 1)
+`resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
+`resnet-50-v1.5`                the same with the stride in the 3x3 instead of the first 1x1
+`vgg-16`                        ImageNet family; Table 3 compares with it, it is only evaluated here
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from resnet_repro.base.errors import ConfigError, nearest
+
+__all__ = ["IMAGENET_DEPTHS", "THE_PAPERS", "Family", "NetworkName", "parse_network"]
+
+Kind = Literal["plain", "resnet", "vgg"]
+Family = Literal["cifar", "imagenet"]
+Option = Literal["A", "B", "C"]
+
+IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
+_BASIC_DEPTHS = (18, 34)
+_DEEPEST = 10_000
+_OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
+_VGG = "vgg-16"
+THE_PAPERS = (
+    *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
+    *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
+    *("resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50", "resnet-101", "resnet-152", _VGG),
+)
+_PATTERN = re.compile(
+    r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
+    r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """A network of the paper, told apart by everything that its name says."""
+
+    kind: Kind
+    depth: int
+    family: Family
+    option: Option | None = None  # None where there are no shortcuts
+    stride_in_3x3: bool = False
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has shortcuts."""
+        return self.kind == "resnet"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the paper trains it; the others are only evaluated."""
+        return self.kind != "vgg"
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more)."""
+        known = self.kind != "vgg" and self.family == "imagenet"
+        return known and self.depth not in _BASIC_DEPTHS
+
+    @property
+    def plain_twin(self) -> str:
+        """The name of the plain network of the same depth."""
+        return str(NetworkName("plain", self.depth, self.family, None, self.stride_in_3x3))
+
+    def __str__(self) -> str:
+        text = f"{self.kind}-{self.depth}"
+        if self.family == "cifar" and self.depth in IMAGENET_DEPTHS:
+            text += "-cifar"
+        if self.option and self.option != _default_option(self.family, self.depth):
+            text += f"-{self.option.lower()}"
+        return text + ("-v1.5" if self.stride_in_3x3 else "")
+
+
+def _default_option(family: Family, depth: int) -> Option | None:
+    """The option that a name may leave out: A on CIFAR, B from 50 layers, none for 18 and 34."""
+    if family == "cifar":
+        return "A"
+    return None if depth in _BASIC_DEPTHS else "B"
+
+
+@lru_cache(maxsize=1024)
+def parse_network(text: str) -> NetworkName:
+    """Read a network's name.
+
+    Raises:
+        ConfigError: the name is not one of this project's, or the depth is not one of the family's.
+    """
+    written = text.strip().lower()
+    if written == _VGG:
+        return NetworkName("vgg", 16, "imagenet")
+    match = _PATTERN.fullmatch(written)
+    if not match:
+        raise ConfigError(
+            f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(THE_PAPERS))}"
+        )
+    depth = int(match["depth"])
+    kind: Kind = "resnet" if match["kind"] == "resnet" else "plain"
+    family: Family = "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
+    if family == "cifar" and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
+        below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
+        near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
+        raise ConfigError(
+            f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
+            f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
+        )
+    option: Option | None = None
+    if kind == "resnet":
+        option = _OPTIONS.get(match["option"]) or _default_option(family, depth)
+        if option is None:
+            raise ConfigError(
+                f"network {text!r} needs its shortcut option: "
+                f"{', '.join(f'resnet-{depth}-{o}' for o in 'abc')}"
+            )
+    elif match["option"]:
+        raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
+    name = NetworkName(kind, depth, family, option, bool(match["v15"]))
+    if name.stride_in_3x3 and not name.bottleneck:
+        raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
+    return name

@@ -1,0 +1,252 @@
+"""The recipe of one training, and how two recipes differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.recipe_fields import Count, FrozenModel, Real, field
+from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Plateau, Warmup
+
+__all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
+
+MOST_ITERATIONS = 10_000_000
+SMALLEST_MAP = 32  # pixels of a photograph that are one place of the last feature map (Table 1)
+
+
+class Recipe(FrozenModel):
+    """Everything that decides how a network is trained; the defaults are section 4.2."""
+
+    iterations: Count = field(64_000, "paper", "section 4.2", ge=1, le=MOST_ITERATIONS)
+    batch_size: Count = field(128, "paper", "section 4.2", ge=1, le=65_536)
+    micro_batch_size: Count | None = field(
+        None,
+        "deviation",
+        "images per forward pass, which is what batch normalisation sees; the paper's two GPUs saw "
+        "64 each on CIFAR-10, the authors' eight 32 each on ImageNet; one device sees the whole "
+        "batch unless this says otherwise",
+        ge=1,
+        le=65_536,
+    )
+    learning_rate: Real = field(0.1, "paper", "sections 3.4 and 4.2", gt=0, le=100)
+    milestones: tuple[Annotated[Count, Field(le=MOST_ITERATIONS)], ...] = field(
+        (32_000, 48_000), "paper", "iterations at which the rate is divided; section 4.2"
+    )
+    learning_rate_divisor: Real = field(10.0, "paper", "sections 3.4 and 4.2", gt=1, le=1e6)
+    plateau: Plateau | None = field(
+        None, "paper", "section 3.4: the rate is divided when the error plateaus, on ImageNet"
+    )
+    warmup: Warmup | None = field(
+        None, "paper", "section 4.2: only ResNet-110 and 1202 need it, and only they have it"
+    )
+    momentum: Real = field(0.9, "paper", "sections 3.4 and 4.2", ge=0, lt=1)
+    momentum_form: Literal["caffe", "torch"] = field(
+        "caffe",
+        "assumption",
+        "caffe: v = m v + lr g, as the authors' framework has it; torch: v = m v + g, p -= lr v. "
+        "They differ for a short while after each change of the learning rate",
+    )
+    weight_decay: Real = field(1e-4, "paper", "sections 3.4 and 4.2", ge=0, le=1)
+    weight_decay_scope: Literal["all", "weights"] = field(
+        "all",
+        "assumption",
+        "all parameters, or only the weights of convolutions and classifier (not BN, not biases)",
+    )
+    augmentation: Augmentation = field(
+        Augmentation(), "paper", "section 4.2; of 32x32 images in the CIFAR family"
+    )
+    image_size: Count | None = field(
+        None,
+        "paper",
+        "pixels; to what side the 32x32 images of the CIFAR family are averaged down; null leaves "
+        "them as they are, section 4.2",
+        ge=8,
+        lt=32,
+    )
+    photographs: Photographs | None = field(
+        None, "paper", "section 3.4: sizes, crops and colours in the ImageNet family"
+    )
+    partial_batch: Literal["wrap", "drop"] = field(
+        "wrap",
+        "assumption",
+        "an epoch's last partial batch is filled from the next epoch's permutation, or dropped",
+    )
+    convolution_init: Literal["he-fan-in", "he-fan-out"] = field(
+        "he-fan-in",
+        "assumption",
+        "the paper cites He et al. 2015, which allows either; fan-in is its forward case",
+    )
+    classifier_init: Literal["he-fan-in", "uniform"] = field(
+        "he-fan-in",
+        "assumption",
+        "the paper does not single out the classifier; the first loss then grows with depth (3.8, "
+        "6.9 and 8.3 for ResNet-20, 56 and 110; uniform: 2.6, 3.1 and 4.2; chance is 2.3)",
+    )
+    zero_channels: Literal["end", "both-sides"] = field(
+        "end", "assumption", "where option A puts the zero channels"
+    )
+    bn_epsilon: Real = field(1e-5, "assumption", "not stated", gt=0, le=1)
+    bn_momentum: Real = field(
+        0.1, "assumption", "weight of the newest batch in BN's running statistics", gt=0, le=1
+    )
+    bn_average_iterations: Count = field(
+        0,
+        "assumption",
+        "training batches over which BN's statistics are averaged anew after the last iteration, "
+        "as the notes to the authors' released ImageNet models say without a number; 0 keeps the "
+        "running ones",
+        ge=0,
+        le=1_000_000,
+    )
+    validation_images: Count = field(
+        0,
+        "assumption",
+        "training images held out; 5000 is the 45k/5k split on which the paper chose the schedule. "
+        "Whether its test errors come from 45k or 50k images is not stated; we train on all 50k",
+        ge=0,
+        le=10_000_000,
+    )
+    evaluate_every: Count = field(
+        500,
+        "assumption",
+        "iterations between two points of the curve: training error is the running error over the "
+        "augmented minibatches since the last point, test error is of the whole test set",
+        ge=1,
+        le=MOST_ITERATIONS,
+    )
+
+    @model_validator(mode="after")
+    def _schedule_is_one(self) -> Self:
+        if any(m < 1 for m in self.milestones) or list(self.milestones) != sorted(
+            set(self.milestones)
+        ):
+            raise ValueError("milestones: should be positive and increasing")
+        if self.milestones and self.milestones[-1] >= self.iterations:
+            raise ValueError(
+                f"milestones: {self.milestones[-1]} is not before the end "
+                f"(iterations: {self.iterations})"
+            )
+        if self.milestones and self.plateau:
+            raise ValueError(
+                "milestones: with a plateau rule there are none ([]); "
+                "for fixed ones turn the rule off (plateau: null)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} does not divide "
+                f"batch_size ({self.batch_size})"
+            )
+        name = "micro_batch_size" if self.micro_batch_size else "batch_size"
+        if reason := self.too_few_for_norm(self.micro_batch_size or self.batch_size):
+            raise ValueError(f"{name}: {reason}")
+        return self
+
+    def too_few_for_norm(self, images: int) -> str | None:
+        """Why so many images in one forward pass are too few for batch normalisation, or None.
+
+        It divides by the deviation of a channel's values: of one value there is none.
+        """
+        if images > 1 or self.photographs is None or self.photographs.crop > SMALLEST_MAP:
+            return None
+        return (
+            f"one image of {self.photographs.crop} pixels has a last feature map of 1x1, and batch "
+            "normalisation needs more than one value; take more images at a time, or a crop of "
+            f"more than {SMALLEST_MAP} pixels"
+        )
+
+    @model_validator(mode="after")
+    def _photographs_are_their_own_kind(self) -> Self:
+        if self.photographs is None:
+            return self
+        if self.augmentation != Augmentation():
+            raise ValueError(
+                "augmentation: is for 32x32 images; photographs have `photographs` instead"
+            )
+        if self.image_size:
+            raise ValueError("image_size: is for 32x32 images; photographs have `photographs.crop`")
+        if self.validation_images:
+            raise ValueError("validation_images: only with 32x32 images can some be held out")
+        return self
+
+
+def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
+    """`base` with mappings of changes laid over it, one after another, and validated.
+
+    A crop of another size takes the other sizes of `photographs` with it, in proportion.
+
+    Raises:
+        pydantic.ValidationError: the outcome is impossible.
+    """
+    values = base.model_dump(mode="json")
+    for change in changes:
+        photographs = change.get("photographs")
+        if isinstance(photographs, dict) and "crop" in photographs:
+            values = merge(values, {"photographs": _sizes_for(photographs["crop"])})
+        values = merge(values, dict(change))
+    return Recipe.model_validate(values)
+
+
+def _sizes_for(crop: Any) -> dict[str, Any]:
+    """The sizes that go with a crop; none for a crop that validation is about to refuse."""
+    try:
+        sizes = Photographs.for_crop(crop)
+    except (ValidationError, TypeError):
+        return {}
+    return sizes.model_dump(
+        mode="json", include={"crop", "shorter_side", "test_shorter_side", "multi_scale"}
+    )
+
+
+def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
+    """The top-level fields of `recipe` that are not as in `base`."""
+    names = [n for n in Recipe.model_fields if getattr(recipe, n) != getattr(base, n)]
+    return recipe.model_dump(mode="json", include=set(names)) if names else {}
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, nested mappings field by field."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = (
+            merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+_OF_FAMILY: dict[Family, tuple[str, ...]] = {
+    "cifar": ("augmentation.", "warmup.", "validation_images"),
+    "imagenet": ("photographs.", "plateau.", "bn_average_iterations"),
+}
+
+
+def open_choices(family: Family | None = None) -> list[tuple[str, str, Any, str]]:
+    """(field, kind, default, reason) of every field that is an assumption or a deviation.
+
+    Of a family of networks, those that only affect the other one are left out.
+    """
+    elsewhere = [fields for of, fields in _OF_FAMILY.items() if family not in (None, of)]
+    others = tuple(name for fields in elsewhere for name in fields)
+    rows = []
+    parts = (
+        ("", Recipe),
+        ("augmentation.", Augmentation),
+        ("warmup.", Warmup),
+        ("photographs.", Photographs),
+        ("plateau.", Plateau),
+    )
+    for prefix, model in parts:
+        for name, info in model.model_fields.items():
+            extra = info.json_schema_extra
+            kind = extra.get("kind") if isinstance(extra, dict) else None
+            known = kind in ("assumption", "deviation")
+            if known and not (prefix + name).startswith(others):
+                rows.append((prefix + name, str(kind), info.default, info.description or ""))
+    return rows

@@ -1,0 +1,134 @@
+"""The parts of a recipe that stand together or not at all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from resnet_repro.spec.recipe_fields import Count, FrozenModel, Real, field
+
+__all__ = ["Augmentation", "Photographs", "Plateau", "Warmup"]
+
+PAPER_CROP = 224  # pixels; section 3.4
+LARGEST_SIDE = 4_096  # pixels
+
+Side = Annotated[Count, Field(ge=16, le=LARGEST_SIDE)]
+
+
+class Warmup(FrozenModel):
+    """A lower learning rate until the network starts to converge (ResNet-110 and 1202)."""
+
+    learning_rate: Real = field(0.01, "paper", "section 4.2", gt=0, le=100)
+    until_train_error: Real = field(80.0, "paper", "percent; section 4.2", gt=0, lt=100)
+    window: Count = field(
+        391,
+        "assumption",
+        "iterations over which the running training error is judged; the paper says that it took "
+        "about 400 iterations, which fits the running error over an epoch (391 batches of 128); "
+        "over 100 iterations ResNet-110's warm-up ended here after the first 100",
+        ge=1,
+        le=100_000,
+    )
+
+
+class Plateau(FrozenModel):
+    """When the error counts as having reached a plateau, so that the rate is divided (3.4).
+
+    Judged on the running training error of the curve's points, never on the test set.
+    """
+
+    patience: Count = field(
+        6,
+        "assumption",
+        "points of the curve without progress after which the learning rate is divided; the paper "
+        "says only `when the error plateaus`",
+        ge=1,
+        le=1_000,
+    )
+    threshold: Real = field(
+        0.2,
+        "assumption",
+        "percentage points by which the best running training error must fall to count as progress",
+        ge=0,
+        lt=100,
+    )
+    divisions: Count = field(
+        3, "assumption", "the learning rate is divided at most so many times", ge=1, le=20
+    )
+
+
+class Augmentation(FrozenModel):
+    """Random crop of the padded image or of its mirror (section 4.2)."""
+
+    pad: Count = field(4, "paper", "pixels on each side; section 4.2", ge=0, le=32)
+    mirror: bool = field(True, "paper", "half of the time; section 4.2")
+    fill: Literal["mean", "black"] = field(
+        "mean",
+        "assumption",
+        "zeros are padded after the mean is subtracted: padding is the mean; `black` pads first",
+    )
+
+
+class Photographs(FrozenModel):
+    """How photographs of any size become a network's input (section 3.4). Sizes are pixels."""
+
+    crop: Side = field(PAPER_CROP, "paper", "side of the network's input; section 3.4")
+    shorter_side: tuple[Side, Side] = field(
+        (256, 480), "paper", "drawn uniformly from these, both included, in training; section 3.4"
+    )
+    test_shorter_side: Side = field(
+        256, "paper", "of the centre crop and of 10-crop testing; the authors' released models"
+    )
+    mirror: bool = field(True, "paper", "half of the time; section 3.4")
+    colour_std: Real = field(
+        0.1,
+        "paper",
+        "colour augmentation along the principal components of the training set's colours, as in "
+        "AlexNet; 0 turns it off; section 3.4",
+        ge=0,
+        le=10,
+    )
+    multi_scale: tuple[Side, ...] = field(
+        (224, 256, 384, 480, 640),
+        "paper",
+        "shorter sides over which multi-scale testing averages; section 3.4",
+        min_length=1,
+        max_length=20,
+    )
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        low, high = self.shorter_side
+        if low > high:
+            raise ValueError("shorter_side: should be the smallest and the largest side")
+        for name, side in (
+            ("shorter_side", low),
+            ("test_shorter_side", self.test_shorter_side),
+            ("multi_scale", min(self.multi_scale)),
+        ):
+            if side < self.crop:
+                raise ValueError(f"{name}: {side} is smaller than the crop ({self.crop})")
+        if list(self.multi_scale) != sorted(set(self.multi_scale)):
+            raise ValueError("multi_scale: should be different sides in increasing order")
+        return self
+
+    @classmethod
+    def for_crop(cls, crop: int) -> Photographs:
+        """The paper's sizes in proportion to a crop of another size, rounded to the nearest.
+
+        Raises:
+            pydantic.ValidationError: the crop is too small or too large.
+        """
+
+        def scaled(side: int) -> int:
+            return max(crop, (side * crop + PAPER_CROP // 2) // PAPER_CROP)
+
+        paper = cls()
+        low, high = paper.shorter_side
+        return cls(
+            crop=crop,
+            shorter_side=(scaled(low), scaled(high)),
+            test_shorter_side=scaled(paper.test_shorter_side),
+            multi_scale=tuple(scaled(side) for side in paper.multi_scale),
+        )

@@ -1,0 +1,150 @@
+"""The command line as results record it: what decided them, and nothing about who ran it where.
+
+A results folder is published. So only values that are known to be harmless are written down:
+names of experiments, networks and presets, numbers, yes and no. Of everything else (addresses,
+accounts, mail, tokens, `setup` commands, folders) the option's name stays, its value is `...`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["FLAGS", "HIDDEN", "VALUES", "command_line", "recorded_again"]
+
+Show = Callable[[str], str]
+PROGRAM = "resnet-repro"
+_NOT_SHOWN = "..."
+_COMMANDS = ("run", "evaluate")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+# An option of sbatch that is about size only; a partition or an account names a cluster's people.
+_SLURM = re.compile(
+    r"(time|mem|mem-per-(cpu|gpu)|cpus-per-task|cpus-per-gpu|gpus-per-node|gres|array-parallelism"
+    r"|signal-delay-s)=([0-9][0-9:.-]{0,15}[A-Za-z]{0,2}|gpu:[0-9]{1,3})",
+    re.ASCII,
+)
+_FIELD = (
+    r"((recipe|runs|presets|ensemble)\.[a-z0-9_.]{1,80}|preset|precision|measure)"
+    r"=[A-Za-z0-9_.,+\-\[\]{}: ]{0,60}"
+)
+
+
+def _matching(pattern: str) -> Show:
+    """Shows a value if all of it has the pattern."""
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: value if compiled.fullmatch(value) else _NOT_SHOWN
+
+
+def _dataset(value: str) -> str:
+    """Of `folder:PATH` the name that the results have as well, the last component."""
+    kind, colon, path = value.partition(":")
+    name = path.rstrip("/").rpartition("/")[2]
+    if kind == "folder" and colon:
+        return f"folder:{name}" if _NAME.fullmatch(name) else f"folder:{_NOT_SHOWN}"
+    return value if re.fullmatch(r"[a-z0-9]{1,20}", value) else _NOT_SHOWN
+
+
+def _launcher(value: str) -> str:
+    kind, colon, _ = value.partition(":")
+    known = kind if kind in ("ray", "slurm", "slurm-local") else _NOT_SHOWN
+    return f"{known}:{_NOT_SHOWN}" if colon else known
+
+
+def _target(value: str) -> str:
+    """An experiment, a run, or a file's name without its folders; no other word.
+
+    Of the configuration that repeats a run, the run as well: `RUN/config.yaml`.
+    """
+    from resnet_repro.spec.loading import shipped_experiments
+
+    folders, _, name = value.rstrip("/").rpartition("/")
+    run = folders.rpartition("/")[2]
+    if name == "config.yaml" and _RUN.fullmatch(run):
+        return f"{run}/{name}"
+    known = name in shipped_experiments() or _RUN.fullmatch(name) or _FILE.fullmatch(name)
+    return name if known else _NOT_SHOWN
+
+
+_RUN = re.compile(r"(plain|resnet|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII)  # or how its id begins
+_FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
+_NUMBER = _matching(r"[0-9.]{1,12}")
+_LIST = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops
+_DURATION = _matching(r"[0-9.]{1,12}[0-9hmsd.]{0,12}")
+_WORD = _matching(r"[a-z0-9]{1,12}(:[0-9]{1,3})?")
+
+VALUES: dict[str, Show] = {
+    "--preset": _WORD,
+    "--dataset": _dataset,
+    "--networks": _LIST,
+    "--network": _LIST,
+    "--seeds": _LIST,
+    "--precision": _WORD,
+    "--set": _matching(_FIELD),
+    "--device": _WORD,
+    "--time-budget": _DURATION,
+    "--checkpoint-every": _DURATION,
+    "--jobs": _WORD,
+    "-j": _WORD,
+    "--launcher": _launcher,
+    "--cpus-per-run": _NUMBER,
+    "--gpus-per-run": _NUMBER,
+    "--slurm": lambda value: value if _SLURM.fullmatch(value) else _slurm_name(value) + _NOT_SHOWN,
+    "--crops": _LIST,
+    "--crop": _NUMBER,
+    "--input": _WORD,
+    "--padding": _WORD,
+    "--mean": _matching(r"[0-9.,]{1,40}"),
+}
+HIDDEN = ("--data-dir", "--results")  # their values are places on a machine
+FLAGS = (
+    *("--dry-run", "--force", "--fail-fast", "--tensorboard", "--wait", "--json", "--record"),
+    *("--quiet", "-q", "--verbose", "-v"),
+)
+
+
+def _slurm_name(value: str) -> str:
+    name, sign, _ = value.partition("=")
+    return name + sign if sign and re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name, re.ASCII) else ""
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as typed, with `...` for every value that is not known to be harmless.
+
+    Args:
+        arguments: those behind the program's name.
+    """
+    return " ".join([PROGRAM, *map(_quoted, _shown(list(arguments)))])
+
+
+def recorded_again(command: str) -> str:
+    """A command that an earlier version recorded, or anybody else, as we would record it today."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without its twin
+        words = command.split()
+    return command_line(words[1:] if words[:1] == [PROGRAM] else words)
+
+
+def _quoted(word: str) -> str:
+    return word if _NOT_SHOWN in word else shlex.quote(word)
+
+
+def _shown(arguments: list[str]) -> Iterator[str]:
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, sign, value = argument.partition("=")
+        if not argument.startswith("-"):
+            yield argument if argument in _COMMANDS else _target(argument)
+        elif argument in FLAGS or re.fullmatch("-[qv]{1,4}", argument):
+            yield argument
+        elif argument in VALUES or argument in HIDDEN:
+            yield argument
+            value = next(waiting, "")
+            yield VALUES[argument](value) if argument in VALUES else _NOT_SHOWN
+        elif sign and (option in VALUES or option in HIDDEN):
+            yield f"{option}={VALUES[option](value) if option in VALUES else _NOT_SHOWN}"
+        elif argument.startswith("-j"):
+            yield f"-j{_WORD(argument[2:].removeprefix('='))}"
+        else:
+            yield _NOT_SHOWN

@@ -1,0 +1,202 @@
+"""Testing finished runs on more views of each photograph, and their ensembles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.synthetic import generate
+from resnet_repro.networks import imagenet, layers
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.store.models import EvaluationRow
+from resnet_repro.store.store import Store
+
+EXPERIMENT = {
+    "name": "tiny",
+    "title": "Two tiny networks",
+    "dataset": "synthetic",
+    "precision": "fp32",
+    "recipe": {
+        "iterations": 4,
+        "batch_size": 4,
+        "milestones": [],
+        "plateau": None,
+        "evaluate_every": 2,
+        "learning_rate": 0.001,
+        "bn_average_iterations": 3,
+        "photographs": Photographs.for_crop(16).model_dump(mode="json"),
+    },
+    "runs": [{"networks": ["plain-18", "plain-34"]}],
+    "measure": ["10-crop"],
+    "ensemble": {"networks": ["plain-18", "plain-34"], "views": "10-crop"},
+}
+
+
+class Quiet:
+    """Progress that nobody follows, and a flag that says when to stop."""
+
+    reason: str | None = None
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    started = advanced = ended = lambda *_: None
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    whole = generate()
+    return dataclasses.replace(
+        whole,
+        train_images=whole.train_images[:40],
+        train_labels=whole.train_labels[:40],
+        test_images=whole.test_images[:25],
+        test_labels=whole.test_labels[:25],
+    )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def narrow() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imagenet, "WIDTHS", (8, 8, 16, 16))
+        patch.setattr(layers, "IMAGENET_WIDTHS", (8, 8, 16, 16))
+        yield
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return Experiment.model_validate(EXPERIMENT)
+
+
+def runner_of(store: Store, small: Dataset) -> tuple[Runner, Quiet]:
+    quiet: Any = Quiet()
+    runner = Runner(store, Options(data_dir=Path("nowhere"), device="cpu"), quiet, quiet)
+    runner.sources.datasets["synthetic"] = small
+    return runner, quiet
+
+
+@pytest.fixture(scope="module")
+def store(
+    tmp_path_factory: pytest.TempPathFactory, small: Dataset, experiment: Experiment
+) -> Store:
+    """Both networks trained and measured."""
+    store = Store(tmp_path_factory.mktemp("views"))
+    runner, _ = runner_of(store, small)
+    assert set(runner.run_all(experiment.resolve()).values()) == {"done"}
+    assert runner.measurer.measure([experiment]) == []
+    return store
+
+
+def rows(store: Store, experiment: Experiment) -> list[dict[str, EvaluationRow]]:
+    return [{r.views: r for r in store.get(run).evaluations()} for run in experiment.resolve()]
+
+
+def test_the_centre_is_measured_as_well_and_is_what_training_ended_with(
+    store: Store, small: Dataset, experiment: Experiment
+) -> None:
+    for run, measured in zip(experiment.resolve(), rows(store, experiment), strict=True):
+        assert set(measured) == {"centre", "10-crop"}
+        summary = store.get(run).summary
+        assert summary is not None
+        assert measured["centre"].top1_error == summary.final_test_error
+        for row in measured.values():
+            assert (row.images, row.bn) == (25, "average")
+            assert row.dataset_sha256 == small.identity.sha256
+            assert 0 < row.top5_error <= row.top1_error <= 100
+
+
+def test_an_ensemble_averages_the_scores_of_its_members(
+    store: Store, small: Dataset, experiment: Experiment
+) -> None:
+    scores = [np.load(store.folder(r).scores("10-crop"))["scores"] for r in experiment.resolve()]
+    assert [s.dtype for s in scores] == [np.float16, np.float16]
+    average = np.mean([s.astype(np.float64) for s in scores], axis=0)
+    assert average.sum(axis=1) == pytest.approx(1, abs=1e-2)
+    best = np.argsort(-average, axis=1, kind="stable")
+    hits = best == small.test_labels[:, None]
+    (result,) = store.ensembles()
+    assert result.top1_error == pytest.approx(100 * (1 - hits[:, 0].mean()))
+    assert result.top5_error == pytest.approx(100 * (1 - hits[:, :5].any(axis=1).mean()))
+    assert result.members == tuple(run.id for run in experiment.resolve())
+    assert (result.images, result.views, result.preset) == (25, "10-crop", "custom")
+
+
+def test_what_is_measured_is_not_measured_again(
+    store: Store, small: Dataset, experiment: Experiment
+) -> None:
+    files = [path for path in store.root.rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    runner, quiet = runner_of(store, small)
+    assert runner.measurer.measure([experiment]) == []
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert quiet.notes == []
+
+
+def test_scores_that_are_gone_are_made_anew(
+    store: Store, small: Dataset, experiment: Experiment
+) -> None:
+    """If an ensemble still needs them; they are not among what is published."""
+    path = store.folder(experiment.resolve()[0]).scores("10-crop")
+    before, scores = rows(store, experiment), np.load(path)["scores"]
+    path.unlink()
+    runner, _ = runner_of(store, small)
+    assert runner.measurer.measure([experiment]) == []
+    assert not path.exists()
+    (ensemble,) = store.root.rglob("tiny-custom-synthetic.json")
+    ensemble.unlink()
+    assert runner.measurer.measure([experiment]) == []
+    assert ensemble.exists()
+    assert rows(store, experiment) == before
+    assert np.array_equal(np.load(path)["scores"], scores)
+
+
+def test_an_ensemble_waits_for_all_of_its_members(
+    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+) -> None:
+    other = Store(tmp_path)
+    runner, quiet = runner_of(other, small)
+    first, second = experiment.resolve()
+    runner.run_all([first])
+    checkpoint = other.folder(first).checkpoint
+    kept = checkpoint.read_bytes()
+    checkpoint.unlink()
+    assert runner.measurer.measure([experiment]) == [first.id]  # no weights to measure
+    checkpoint.write_bytes(kept)
+    assert runner.measurer.measure([experiment]) == []
+    assert quiet.notes[-1] == f"tiny: no ensemble yet, {second.id} lacks 10-crop"
+    assert other.ensembles() == []
+    quiet.reason = "signal"
+    quiet.notes.clear()
+    other.folder(first).evaluations.unlink()
+    assert runner.measurer.measure([experiment]) == []
+    assert (quiet.notes, other.folder(first).evaluations.exists()) == ([], False)
+
+
+def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
+    from resnet_repro.runner.scores import read_scores, write_scores
+
+    path, scores = tmp_path / "scores.npz", torch.rand(5, 3)
+    write_scores(path, scores, "a" * 64)
+    read = read_scores(path, 5, "a" * 64)
+    assert read is not None
+    assert torch.allclose(read, scores, atol=1e-3)
+    assert read_scores(path, 6, "a" * 64) is None
+    assert read_scores(path, 5, "b" * 64) is None
+    assert read_scores(tmp_path / "none.npz", 5, "a" * 64) is None
+    path.write_bytes(path.read_bytes()[:-30])
+    assert read_scores(path, 5, "a" * 64) is None
+    np.savez(path, scores=np.array([{}], dtype=object), dataset=np.array("a" * 64))
+    assert read_scores(path, 5, "a" * 64) is None

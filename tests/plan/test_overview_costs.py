@@ -1,0 +1,162 @@
+"""What the ImageNet family costs, by arithmetic: `list`, `run --dry-run` and their parts."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_up_origin import ORIGIN
+from torch.utils.flop_counter import FlopCounterMode
+
+from resnet_repro.base.machine import cpu_name
+from resnet_repro.networks.cost import count_cost
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
+from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import EvaluationRow
+from resnet_repro.store.store import Store
+
+NETWORKS = (
+    *("plain-18", "plain-34", "resnet-18-a", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
+    *("resnet-50", "resnet-50-a", "resnet-50-c", "resnet-50-v1.5", "resnet-101", "resnet-152"),
+    *("plain-20", "resnet-32", "resnet-32-b", "resnet-32-c", "resnet-110"),
+)
+
+
+def table2(preset: Any = "paper", dataset: str | None = None, **more: Any) -> Experiment:
+    choices = Choices(preset=preset, dataset=dataset, **more)
+    return load_experiment("table2", choices=choices)
+
+
+def bench_file(store: Store, rows: list[dict[str, Any]]) -> None:
+    """What `resnet-repro bench` writes, as far as estimates need it."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    with store.csv_path("bench").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["hardware", "network", "images_per_second", "crop"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_multiply_adds_by_arithmetic_are_those_that_torch_counts(network: str) -> None:
+    assert multiply_adds(network) == count_cost(network).multiply_adds
+
+
+@pytest.mark.parametrize("side", [32, 64, 73, 99])
+@pytest.mark.parametrize("network", ["resnet-34-b", "resnet-50", "resnet-50-v1.5"])
+def test_multiply_adds_at_other_crops(network: str, side: int) -> None:
+    with torch.device("meta"):
+        model, image = build_network(network).eval(), torch.empty(1, 3, side, side)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image)
+    assert multiply_adds(network, side) == counter.get_total_flops() // 2
+
+
+def test_training_an_imagenet_network_scales_with_the_crop(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [{"hardware": cpu_name(), "network": "plain-18", "images_per_second": 50, "crop": 64}]
+    bench_file(store, rows)
+    estimator = Estimator(store, "cpu")
+    (small, *_) = table2("short", "imagenette").resolve()
+    tested = 10 * 3_925 + 100 * 64  # points of the curve, and averaging BN's statistics
+    assert estimator.seconds(small) == pytest.approx((1_500 * 64 + tested / 3) / 50)
+    larger = multiply_adds("plain-18", 224) / multiply_adds("plain-18", 64)
+    assert estimator.images_per_second("plain-18") == pytest.approx(50 / larger)
+
+
+def test_networks_of_the_family_go_before_others(tmp_path: Path) -> None:
+    rows = [
+        {"hardware": cpu_name(), "network": network, "images_per_second": speed, "crop": ""}
+        for network, speed in (("resnet-20", 1_000.0), ("plain-18", 10.0))
+    ]
+    store = Store(tmp_path)
+    bench_file(store, rows)
+    estimator = Estimator(store, "cpu")
+    ratio = multiply_adds("plain-18") / multiply_adds("resnet-50")
+    assert estimator.images_per_second("resnet-50") == pytest.approx(10 * ratio)
+    bench_file(store, rows[:1])
+    kinds = {line.experiment: line.estimate for line in list_experiments(store, [table2()])}
+    assert kinds == {"table2": "guessed"}, "CIFAR networks say little of ImageNet's"
+
+
+def test_testing_from_many_views_is_part_of_the_cost(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [{"hardware": cpu_name(), "network": "resnet-34-b", "images_per_second": 9, "crop": 64}]
+    bench_file(store, rows)
+    estimator = Estimator(store, "cpu")
+    choices = Choices(preset="short", dataset="imagenette", networks=["resnet-34-b"])
+    (run,) = load_experiment("table4", choices=choices).resolve()
+    assert estimator.measuring_seconds(run, ["10-crop"]) == pytest.approx(10 * 3_925 / 3 / 9)
+    several = estimator.measuring_seconds(run, ["multi-scale"])
+    areas = sum((side / 64) ** 2 for side in (64, 73, 110, 137, 183))
+    assert several == pytest.approx(2 * 4 / 3 * areas * 3_925 / 3 / 9, rel=0.12)
+    assert estimator.measuring_seconds(run, ["responses"]) == 0
+
+
+def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> None:
+    store, experiment = Store(tmp_path), table2("short", "imagenette")
+    runs = experiment.resolve()
+    lines = plan_testing(store, [experiment, experiment], "cpu", force=False)
+    assert [line.run for line in lines] == [run.id for run in runs], "shared runs once"
+    assert {line.views for line in lines} == {("10-crop",)}
+    row = EvaluationRow("10-crop", 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
+    store.folder(runs[0]).write_evaluations([row], ORIGIN)
+    assert len(plan_testing(store, [experiment], "cpu", force=False)) == 3
+    assert len(plan_testing(store, [experiment], "cpu", force=True)) == 4
+    assert plan_testing(store, [load_experiment("fig1")], "cpu", force=False) == []
+
+
+def test_a_run_is_planned_with_its_cost(tmp_path: Path) -> None:
+    runs: tuple[Run, ...] = table2().resolve()
+    lines = plan_runs(Store(tmp_path), runs, "cpu", force=False)
+    assert [line.iterations for line in lines] == [600_000] * 4
+    eighteen, _, thirty_four, _ = (line.seconds_left for line in lines)
+    assert eighteen is not None
+    assert thirty_four is not None
+    assert thirty_four / eighteen == pytest.approx(3.644 / 1.795, rel=1e-3)
+
+
+def command(*words: str) -> str:
+    """What the command prints, without torch having been imported on the way."""
+    program = (
+        "import sys; from resnet_repro.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision')))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, encoding="utf-8", check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_the_full_plan_on_imagenet_needs_neither_photographs_nor_torch(tmp_path: Path) -> None:
+    out = command(
+        *("run", "table2", "--dry-run", "--preset", "paper", "--dataset", "imagenet"),
+        *("--results", str(tmp_path), "--device", "cpu"),
+    )
+    for network in ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a"):
+        assert f"{network}-imagenet-paper-s0-" in out
+    assert out.count("0/600,000") == 4
+    assert "4 of 4 runs to train, about " in out
+    assert "then test 4 trained networks by 10-crop, about " in out
+    assert "table2.csv" in out
+    assert not any(tmp_path.iterdir())
+
+
+def test_reading_commands_know_the_new_experiments_without_torch(tmp_path: Path) -> None:
+    listed = command("list", "--results", str(tmp_path))
+    for name in ("table2", "table3", "table4", "table5", "fig4"):
+        assert f"\n{name} " in listed
+    out = command("status", "table5", "--preset", "short", "--results", str(tmp_path))
+    assert "resnet-34-b-imagenet-short-s0-" in out
+    assert "photographs:" in command("show", "table3", "--preset", "demo")
+    assert "28.07" in command("table", "table3", "--results", str(tmp_path))

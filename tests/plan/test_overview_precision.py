@@ -1,0 +1,51 @@
+"""Estimates where the same network was measured in both precisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnet_repro.base.machine import cpu_name
+from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store.store import Store
+
+SPEEDS = {("resnet-20", "fp32"): 575, ("resnet-20", "bf16"): 362, ("resnet-56", "bf16"): 96}
+
+
+@pytest.fixture
+def estimator(tmp_path: Path) -> Estimator:
+    """One that knows of a machine on which fp32 is faster."""
+    lines = ["hardware,device,precision,network,crop,images_per_second"]
+    lines += [f"{cpu_name()},cpu,{p},{n},,{speed}" for (n, p), speed in SPEEDS.items()]
+    store = Store(tmp_path)
+    store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Estimator(store, "cpu")
+
+
+def test_auto_is_estimated_at_the_faster_one(estimator: Estimator) -> None:
+    assert estimator.images_per_second("resnet-20") == 575
+    assert estimator.images_per_second("resnet-20", precision="fp32") == 575
+    assert estimator.images_per_second("resnet-20", precision="bf16") == 362
+
+
+def test_another_network_is_estimated_from_speeds_in_its_precision(estimator: Estimator) -> None:
+    ratio = multiply_adds("resnet-20") / multiply_adds("resnet-56")
+    assert estimator.images_per_second("resnet-56") == 96, "measured itself"
+    found = estimator.images_per_second("resnet-56", precision="fp32")
+    assert found == pytest.approx(575 * ratio)
+    to_32 = multiply_adds("resnet-20") / multiply_adds("resnet-32")
+    assert estimator.images_per_second("resnet-32") == pytest.approx(575 * to_32)
+
+
+def test_a_run_is_estimated_in_the_precision_that_it_asks_for(estimator: Estimator) -> None:
+    def seconds(precision: str | None) -> float:
+        choices = Choices(networks=["resnet-20"], precision=precision)  # type: ignore[arg-type]
+        (run, *_) = load_experiment("fig6", choices=choices).resolve()
+        return estimator.seconds(run)
+
+    assert seconds(None) == seconds("fp32")
+    assert seconds("bf16") / seconds("fp32") == pytest.approx(575 / 362)

@@ -1,0 +1,248 @@
+"""What a user sees while runs are trained, and what the rest will cost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from resnet_repro.base.durations import format_duration, parse_duration
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.machine import cpu_name
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.overview import list_experiments, list_runs, plan_runs, run_table
+from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import CurveRow, EvaluationRow, Provenance, Summary
+from resnet_repro.store.store import Store
+
+CURVE = [
+    CurveRow(n, 0.00256 * n, rate, 0.5, 20.5, 18.25, n / 10)
+    for n, rate in zip(
+        range(400, 6401, 400), [0.1] * 8 + [0.1 / 10] * 4 + [0.1 / 100] * 4, strict=True
+    )
+]
+
+OUTCOME: dict[str, Any] = {
+    "final_train_loss": 0.5,
+    "final_train_error": 20.5,
+    "final_test_error": 18.25,
+    "best_test_error": 18.25,
+    "best_test_iteration": 400,
+}
+
+
+def _run(network: str = "resnet-20", seed: int = 0) -> Run:
+    recipe = preset_recipe("short", network, "cifar10")
+    return Run(network=network, dataset="cifar10", recipe=recipe, seed=seed)
+
+
+def _summary(run: Run, state: str, iteration: int, hardware: str | None = None) -> Summary:
+    return Summary(
+        id=run.id,
+        network=run.network,
+        dataset=run.dataset,
+        preset=run.preset,
+        seed=run.seed,
+        state=state,
+        iteration=iteration,
+        iterations=run.recipe.iterations,
+        parameters=269_722,
+        **(OUTCOME if iteration >= CURVE[0].iteration else {}),
+        failure="the loss is not finite at iteration 7" if state == "failed" else None,
+        seconds=iteration / 10,
+        images_per_second=1280.0,
+        provenance=Provenance(
+            code="0.1.0",
+            dirty=None,
+            command="resnet-repro run",
+            device="cpu",
+            hardware=hardware or cpu_name(),
+            precision="fp32",
+            threads=2,
+            versions={},
+            dataset={},
+            normalisation={},
+            started="2026-01-01T00:00:00Z",
+        ),
+    )
+
+
+def _store(tmp_path: Path, run: Run, summary: Summary) -> Store:
+    store = Store(tmp_path)
+    store.folder(run).write_config(run)
+    rows = [row for row in CURVE if row.iteration <= summary.iteration]
+    store.folder(run).write_curve(rows)
+    store.folder(run).write_summary(summary)
+    return store
+
+
+def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
+    run = _run()
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    estimator = Estimator(store, "cpu")
+    assert estimator.measured
+    training = 6400 * 128 / 1280
+    assert estimator.seconds(run) == pytest.approx(training + 16 * 10_000 / 3 / 1280)
+    assert estimator.seconds(run, 3200) == pytest.approx(estimator.seconds(run) / 2)
+    deeper = estimator.seconds(_run("resnet-56")) / estimator.seconds(run)
+    assert deeper == pytest.approx(125_485_696 / 40_551_040, rel=1e-3), "scaled by multiply-adds"
+    elsewhere = _store(tmp_path / "b", run, _summary(run, "done", 6400, "another machine"))
+    assert not Estimator(elsewhere, "cpu").measured
+
+
+def _continued(summary: Summary, at: int, second: float) -> Summary:
+    """The summary of a run that was begun on another machine and goes on here from `at`."""
+    here = summary.provenance
+    there = here.model_copy(update={"hardware": "another machine"}).sittings
+    origin = here.model_copy(
+        update={"earlier": there, "first_iteration": at, "first_second": second, "sessions": 2}
+    )
+    return summary.model_copy(update={"provenance": origin})
+
+
+def test_time_left_is_told_at_the_pace_of_the_last_sitting() -> None:
+    run = _run()
+    summary = _continued(_summary(run, "running", 1600), 1500, 60.0)  # 100 s for the other 100
+    assert summary.seconds_left == pytest.approx(4800)
+    few = summary.model_copy(update={"iteration": 1510})  # too few to tell
+    assert few.seconds_left == pytest.approx(4890 * 160 / 1510)
+    assert summary.model_copy(update={"iteration": 0}).seconds_left is None
+    assert summary.seconds_by_hardware() == {
+        "another machine": pytest.approx(60),
+        cpu_name(): pytest.approx(100),
+    }
+
+
+def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> None:
+    run = _run()
+    for at, measured in ((6380, False), (100, True)):
+        summary = _continued(_summary(run, "done", 6400), at, 10.0)
+        store = _store(tmp_path / str(at), run, summary)
+        assert Estimator(store, "cpu").measured is measured
+
+
+def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
+    run = _run()
+    store = _store(tmp_path, run, _summary(run, "running", 1600))
+    folder = store.folder(run)
+    assert list_runs(store, None)[0].state == "stopped", "nobody is at work on it"
+    folder.claim()
+    line = list_runs(store, None)[0]
+    assert line.state == "running"
+    assert line.seconds_left == pytest.approx(480)
+    assert line.cells() == [run.id, "running", "1,600/6,400", "20.50", "18.25", "8m"]
+    owner = json.loads(folder.owner.read_text(encoding="utf-8"))
+    folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}), encoding="utf-8")
+    assert list_runs(store, None)[0].state == "stopped", "its process is gone"
+
+
+def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:
+    run, other = _run(), _run(seed=1)
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    _store(tmp_path, other, _summary(other, "done", 6400))
+    header, rows = run_table(list_runs(store, None))
+    assert "views" not in header
+    assert len(rows[0]) == len(header)
+    store.folder(run).write_evaluations(
+        [
+            EvaluationRow(views, 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
+            for views in ("centre", "10-crop")
+        ],
+        _summary(run, "done", 6400).provenance,
+    )
+    header, rows = run_table(list_runs(store, None))
+    assert header[-1] == "views"
+    assert [row[-1] for row in rows] == ["centre, 10-crop", ""]
+
+
+def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
+    run = _run()
+    store = _store(tmp_path, run, _summary(run, "failed", 7))
+    line = list_runs(store, [run])[0]
+    assert "not finite at iteration 7" in line.cells()[1]
+    assert line.cells()[-1] == ""
+
+
+def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
+    run, other = _run(), _run(seed=1)
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    done, missing = plan_runs(store, [run, other], "cpu", force=False)
+    assert (done.state, done.seconds_left) == ("done", None)
+    assert (missing.state, missing.estimate) == ("missing", "measured")
+    again = plan_runs(store, [run], "cpu", force=True)[0]
+    assert again.state == "again"
+    assert again.seconds_left is not None
+
+
+def test_list_shows_done_and_needed(tmp_path: Path) -> None:
+    run = _run("plain-20")
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    lines = {x.preset: x for x in list_experiments(store, [load_experiment("fig1")])}
+    assert (lines["short"].runs_done, lines["short"].runs_needed) == (1, 2)
+    assert lines["short"].cost.startswith("1/2, ")
+    assert (lines["paper"].runs_done, lines["paper"].dataset) == (0, "cifar10")
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_live_view_fits_any_terminal(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, color_system=None)
+    run = _run()
+    with LiveProgress(console) as progress:
+        progress.started(run, 0)
+        progress.advanced(run, _summary(run, "running", 1600), 0.1, 480.0)
+    shown = out.getvalue()
+    for part in ("1,600/6,400", "8m left", "18.25%"):
+        assert part in " ".join(shown.split()), part
+
+
+def test_plain_lines_say_start_and_end() -> None:
+    out = io.StringIO()
+    run = _run()
+    with PlainProgress(Console(file=out, width=500)) as progress:
+        progress.started(run, 400)
+        progress.advanced(run, _summary(run, "running", 500), 0.1, 60.0)  # too soon for a line
+        progress.ended(run, "done", _summary(run, "done", 6400))
+        progress.ended(run, "stopped", _summary(run, "stopped", 640))
+        progress.ended(run, "locked", None)
+    assert out.getvalue().splitlines() == [
+        f"{run.id}: continues at 400",
+        f"{run.id}: done, train 20.50%, test 18.25%",
+        f"{run.id}: stopped at iteration 640, saved",
+        f"{run.id}: another process is at work on it",
+    ]
+
+
+def test_quiet_says_only_what_went_wrong() -> None:
+    out = io.StringIO()
+    run = _run()
+    with QuietProgress(Console(file=out, width=500)) as progress:
+        progress.started(run, 0)
+        progress.ended(run, "done", _summary(run, "done", 6400))
+        progress.ended(run, "failed", _summary(run, "failed", 7))
+    assert out.getvalue() == f"{run.id}: failed: the loss is not finite at iteration 7\n"
+
+
+def test_durations() -> None:
+    assert parse_duration("25m") == 1500
+    assert parse_duration("1h30m") == 5400
+    assert parse_duration("90") == parse_duration("90s") == 90
+    assert parse_duration("0.5s") == 0.5
+    for wrong in ("", "0", "-1", "soon", "1x", "9" * 40, "1h30", "٣s", "400d"):
+        with pytest.raises(ConfigError):
+            parse_duration(wrong)
+    shown = [format_duration(s) for s in (0.2, 42, 700, 11_100, 187_200)]
+    assert shown == ["0s", "42s", "12m", "3h05m", "2d04h"]
+
+
+def test_this_machine_has_a_name() -> None:
+    assert cpu_name().endswith(("core)", "cores)"))
+    assert os.sep not in cpu_name()
