@@ -1,0 +1,81 @@
+"""What the pilots decide by the rules of README.md, from the runs that are finished.
+
+python benchmarks/pilots/decide.py benchmarks/pilots/results
+
+Reads held-out errors (CIFAR-10) and running training errors (photographs), never a test error.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from resnet_repro.store.store import Store
+
+EARNED = 0.3  # percentage points by which a first epoch at 0.01 has to be better
+
+
+def finished(folder: Path) -> pd.DataFrame:
+    """One row a finished run: what varied, and its last measured errors in percent."""
+    rows = []
+    for stored in Store(folder).all_runs():
+        run, summary = stored.run, stored.summary
+        if run is None or summary is None or summary.state != "done":
+            continue
+        rows.append(
+            {
+                "network": run.network,
+                "dataset": run.dataset,
+                "start": "0.01 first" if run.recipe.warmup else "as the paper",
+                "classifier": run.recipe.classifier_init,
+                "iterations": run.recipe.iterations,
+                "seed": run.seed,
+                "train": summary.final_train_error,
+                "held out": summary.final_validation_error,
+            }
+        )
+    if not rows:
+        raise SystemExit(f"{folder}: no finished run")
+    return pd.DataFrame(rows)
+
+
+def decide_start(runs: pd.DataFrame) -> str:
+    """How the preset starts on CIFAR-10."""
+    means = runs.pivot_table(index="start", columns="network", values="held out")
+    seeds = runs.groupby(["start", "network"]).size()
+    if len(seeds) < 4 or seeds.min() < 2:
+        return "undecided: both networks are needed both ways, with two seeds each"
+    shows = means["resnet-56"] < means["resnet-20"]
+    if not shows.any():
+        return "neither shows depth: 16,000 iterations are too few"
+    if not shows.all():
+        return str(shows.idxmax())
+    gain = means.loc["as the paper", "resnet-56"] - means.loc["0.01 first", "resnet-56"]
+    return "0.01 first" if gain > EARNED else "as the paper"
+
+
+def decide_length(runs: pd.DataFrame) -> str:
+    """How many iterations the preset trains on photographs."""
+    errors = runs.pivot_table(index="iterations", columns="network", values="train").dropna()
+    if errors.empty or len(errors.columns) < 2:
+        return "undecided: both networks are needed"
+    passed = errors.index[errors["resnet-34-a"] < errors["resnet-18-a"]]
+    return f"{passed[0]:,} iterations" if len(passed) else "at none of these lengths"
+
+
+def main(folder: Path) -> None:
+    """Print the means and what they decide."""
+    runs = finished(folder)
+    cifar = runs[runs["dataset"] == "cifar10"]
+    photographs = runs[runs["dataset"] != "cifar10"]
+    by = ["dataset", "network", "start", "classifier", "iterations"]
+    print(runs.groupby(by)[["train", "held out"]].agg(["mean", "std", "count"]).round(2))
+    own = cifar[cifar["classifier"] == "he-fan-in"]
+    print("start:", decide_start(own) if len(own) else "no run yet")
+    print("length:", decide_length(photographs) if len(photographs) else "no run yet")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

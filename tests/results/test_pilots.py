@@ -1,0 +1,58 @@
+"""The pilots of the reduced preset: their experiments load, and their rules decide as written."""
+
+from __future__ import annotations
+
+import importlib.util
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from resnet_repro.spec.loading import load_experiment
+
+PILOTS = Path(__file__).parents[2] / "benchmarks" / "pilots"
+_spec = importlib.util.spec_from_file_location("decide", PILOTS / "decide.py")
+assert _spec is not None
+assert _spec.loader is not None
+decide = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(decide)
+
+
+@pytest.mark.parametrize(("name", "runs"), [("cifar", 8), ("classifier", 4), ("imagenette", 6)])
+def test_the_experiments_load(name: str, runs: int) -> None:
+    resolved = load_experiment(str(PILOTS / f"{name}.yaml")).resolve()
+    assert len({run.id for run in resolved}) == runs
+
+
+@pytest.mark.parametrize(
+    ("own", "slow", "start"),
+    [
+        ((9.0, 8.5), (9.0, 8.4), "as the paper"),  # both show depth, too small a gain
+        ((9.0, 8.5), (9.0, 8.1), "0.01 first"),
+        ((9.0, 9.1), (9.5, 9.4), "0.01 first"),  # only one shows depth
+        ((9.0, 8.9), (9.0, 9.1), "as the paper"),
+        ((9.0, 9.1), (9.0, 9.1), "neither shows depth: 16,000 iterations are too few"),
+    ],
+)
+def test_the_start_is_decided_by_depth(
+    own: tuple[float, float], slow: tuple[float, float], start: str
+) -> None:
+    rows = [
+        {"start": name, "network": network, "held out": error + seed * 0.1}
+        for (name, errors), seed in product((("as the paper", own), ("0.01 first", slow)), (-1, 1))
+        for network, error in zip(("resnet-20", "resnet-56"), errors, strict=True)
+    ]
+    assert decide.decide_start(pd.DataFrame(rows)) == start
+    assert decide.decide_start(pd.DataFrame(rows[:-1])).startswith("undecided")
+
+
+def test_the_shortest_length_at_which_depth_pays() -> None:
+    rows = [
+        {"iterations": length, "network": network, "train": error}
+        for length, errors in ((3000, (30, 31)), (6000, (20, 19)), (12000, (9, 5)))
+        for network, error in zip(("resnet-18-a", "resnet-34-a"), errors, strict=True)
+    ]
+    assert decide.decide_length(pd.DataFrame(rows)) == "6,000 iterations"
+    assert decide.decide_length(pd.DataFrame(rows[:2])) == "at none of these lengths"
+    assert decide.decide_length(pd.DataFrame(rows[:1])).startswith("undecided")
