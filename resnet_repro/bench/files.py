@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from resnet_repro.base.files import csv_text
 from resnet_repro.bench.loader import LoaderMeasurement
 from resnet_repro.bench.measure import Measurement
-from resnet_repro.store.files import csv_text
 
 __all__ = ["LOADER", "bench_csv", "loader_csv"]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from resnet_repro.store.files import write_atomically
+from resnet_repro.base.files import write_atomically
 from resnet_repro.store.run_folder import RunFolder
 
 __all__ = ["Changes", "changed_files", "put_files"]

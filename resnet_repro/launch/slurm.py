@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_repro.base.durations import parse_duration
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.files import unwritable, write_atomically
 from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.base.stop import StopFlag
@@ -22,7 +23,6 @@ from resnet_repro.launch.slurm_task import SIGNAL, SlurmTask
 from resnet_repro.launch.where import Where
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.spec.run import Run
-from resnet_repro.store.files import unwritable, write_atomically
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 

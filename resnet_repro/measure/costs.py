@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 
+from resnet_repro.base.files import csv_text
 from resnet_repro.networks.cost import count_cost
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.store.files import csv_text
 
 __all__ = ["COLUMNS", "cost_csv"]
 

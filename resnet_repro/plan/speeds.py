@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.files import read_text
 from resnet_repro.networks.multiply_adds import multiply_adds, usual_side
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
-from resnet_repro.store.files import read_text
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 

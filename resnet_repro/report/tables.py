@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import read_text
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
 from resnet_repro.report.document.commands import run_command
@@ -18,7 +19,6 @@ from resnet_repro.report.results import Cell, collect, groups_in, network_title,
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.shows import CostTable, ErrorTable
-from resnet_repro.store.files import read_text
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 

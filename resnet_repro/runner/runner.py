@@ -9,6 +9,7 @@ from typing import Literal
 import filelock
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.measure.observe import EventFiles, GradientRecord, Observer
@@ -21,7 +22,6 @@ from resnet_repro.runner.resuming import resume
 from resnet_repro.runner.session import Session, origin_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
-from resnet_repro.store.files import DiskFullError
 from resnet_repro.store.models import Sitting
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resnet_repro.base.files import write_atomically
 from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.photos.subset import some_of
 from resnet_repro.data.photos.workers import Stopped
@@ -20,7 +21,6 @@ from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.files import write_atomically
 from resnet_repro.training.backend import Backend, Resolved
 from resnet_repro.training.building import build_for
 from resnet_repro.training.evaluate import EvaluationStopped

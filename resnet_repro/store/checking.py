@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, StoreError, plain
+from resnet_repro.base.files import read_text
 from resnet_repro.spec.loading import parse_run
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions, observed_layers
-from resnet_repro.store.files import read_text
 from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
 from resnet_repro.store.models import FORMAT, Summary
 from resnet_repro.store.run_folder import RunFolder

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import TypeAdapter
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import read_text
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.files import finite, read_text
 from resnet_repro.store.models import (
     BatchNorm,
     CurveRow,
@@ -56,6 +56,14 @@ def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
         return parse(text)
     except (ValueError, KeyError, TypeError, csv.Error) as error:  # or a ValidationError
         raise StoreError(f"{path}: torn or unreadable") from error
+
+
+def finite(text: str) -> float:
+    """A number; ValueError if it is infinite or none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
 
 
 class Columns:

@@ -10,21 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import csv_text, flush_folder, read_text, unwritable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.files import (
-    csv_text,
-    exact,
-    flush_folder,
-    read_text,
-    six_digits,
-    unwritable,
-    write_atomically,
-)
 from resnet_repro.store.measurements import FILES, ORIGINS, read_file
 from resnet_repro.store.models import (
     CurveRow,
@@ -274,3 +266,13 @@ class RunFolder:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot remove {path}: {error.strerror}") from error
+
+
+def exact(value: Any) -> Any:
+    """A float as the shortest text that reads back as the same one; anything else as it is."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def six_digits(value: Any) -> Any:
+    """A float with six significant digits; anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import read_regular
+from resnet_repro.base.files import read_regular, read_text, write_atomically
 from resnet_repro.spec.run import Run
 from resnet_repro.store.checking import read_run, without_copies
-from resnet_repro.store.files import read_text, write_atomically
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from resnet_repro.base.files import replacing
 from resnet_repro.base.machine import cpu_features, processor_name
 from resnet_repro.networks.factory import build_network
 from resnet_repro.training.backend import Backend, Resolved
@@ -219,13 +219,9 @@ def _measure_and_keep(path: Path | None, here: _Place) -> Rates | None:
 
 def _keep(path: Path, rates: Rates) -> None:
     """Write the answer whole or not at all; where nothing can be written it is not kept."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(rates.model_dump_json(indent=1), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path, durable=False) as file:
+            file.write(rates.model_dump_json(indent=1).encode())
     except OSError as error:
         _log.debug("the precision is not kept: %s", error)

@@ -12,9 +12,9 @@ from git_checkout import git
 from made_up_origin import ORIGIN
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import write_atomically
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.files import write_atomically
 from resnet_repro.store.models import (
     EnsembleResult,
     EvaluationRow,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.store.files import DiskFullError
+from resnet_repro.base.files import DiskFullError
 from resnet_repro.store.store import Store
 
 

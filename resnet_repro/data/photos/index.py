@@ -7,12 +7,10 @@ each is held against its size, and against the SHA-256 of its contents where the
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.files import replacing
 from resnet_repro.data.cifar.layout import in_order, of_system, order_in_words
 from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.dataset import Identity
@@ -160,18 +159,12 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
         arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
     if index.contents is not None:
         arrays["contents"] = index.contents
-    partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         _log.info("looked through again each time, since it cannot be kept: %s", error)
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _still_true(root: Path, scan: Scan) -> bool:

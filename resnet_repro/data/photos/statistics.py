@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.files import replacing
 from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.holding import chunks, hold
 from resnet_repro.data.photos import tasks
@@ -155,9 +154,8 @@ def _read(path: Path | None, crop: int) -> PhotoStatistics | None:
 def _write(path: Path | None, found: PhotoStatistics) -> None:
     if path is None:
         return
-    partial = path.with_name(f".{path.stem}-{secrets.token_hex(6)}")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             np.savez(
                 file,
                 format=FORMAT,
@@ -166,12 +164,7 @@ def _write(path: Path | None, found: PhotoStatistics) -> None:
                 eigenvalues=found.eigenvalues,
                 eigenvectors=found.eigenvectors,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         _log.debug("statistics not kept: %s", error)
 
 
