@@ -10,7 +10,11 @@ import time
 from types import FrameType
 from typing import Literal
 
-__all__ = ["StopFlag"]
+__all__ = ["StopFlag", "Stopped"]
+
+
+class Stopped(Exception):  # noqa: N818
+    """Work was given up because a signal came, or the time budget is used up."""
 
 
 class StopFlag:

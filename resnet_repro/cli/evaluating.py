@@ -175,7 +175,7 @@ def _options(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Options]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
-    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.base.stop import StopFlag, Stopped
     from resnet_repro.spec.recorded_command import command_line
 
     def tell(text: str) -> None:
@@ -184,7 +184,6 @@ def _options(
 
     with StopFlag() as stop:
         from resnet_repro.measure.evaluate.options import Options
-        from resnet_repro.training.evaluate import EvaluationStopped
 
         asked: Any = views
         try:
@@ -197,7 +196,7 @@ def _options(
                 should_stop=lambda: stop.reason is not None,
                 tell=tell,
             )
-        except EvaluationStopped:
+        except Stopped:
             typer.echo("resnet-repro: interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
 

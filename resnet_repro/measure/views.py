@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.augment import finish
 from resnet_repro.data.photos.loader import TestChunk, TestViews
 from resnet_repro.data.photos.photos import Photos
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.device import Backend
-from resnet_repro.training.evaluate import EvaluationStopped
 
 __all__ = ["losses", "mean_loss", "scores", "topk_errors"]
 
@@ -67,7 +66,7 @@ def scores(
         on_progress: told how many views (a photograph at one shorter side) of how many are done.
 
     Raises:
-        EvaluationStopped: `should_stop` said so.
+        Stopped: `should_stop` said so.
         DataError: a photograph cannot be decoded.
     """
     several = views == "multi-scale"
@@ -85,15 +84,13 @@ def scores(
             ) as chunks:
                 for which, images in _batches(chunks):
                     if should_stop():
-                        raise EvaluationStopped
+                        raise Stopped
                     found = tester(images)
                     if sums is None:
                         sums = found.new_zeros(len(photos), found.shape[1])
                     sums[which] += found
                     done += len(which)
                     on_progress(done, len(sides) * len(photos))
-    except Stopped:
-        raise EvaluationStopped from None
     finally:
         network.train(was_training)
     if sums is None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.stop import StopFlag
-from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.training.processes import Processes
 
 __all__ = ["Agreement", "ready"]

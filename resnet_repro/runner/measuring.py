@@ -10,9 +10,9 @@ from torch import Tensor
 
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import DataError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.measure.observe import has_events, measure_afterwards, write_events
 from resnet_repro.measure.origin import origin_here
 from resnet_repro.measure.responses import measure_responses

@@ -10,8 +10,7 @@ import filelock
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import DiskFullError
-from resnet_repro.base.stop import StopFlag
-from resnet_repro.data.photos.workers import Stopped
+from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.observe import EventFiles, GradientRecord, Observer
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.following import Task

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.files import write_atomically
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.photos.subset import some_of
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.measure.views import scores
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.sources import Sources
@@ -23,7 +23,6 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.backend import Backend, Resolved
 from resnet_repro.training.building import build_for
-from resnet_repro.training.evaluate import EvaluationStopped
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.subject import Subject
@@ -100,11 +99,7 @@ def _score(
     mine: list[Tensor] = []
 
     def compute() -> None:
-        looked_at = subject()
-        try:
-            mine.append(_own_share(looked_at, views, sources, note))
-        except EvaluationStopped:
-            raise Stopped from None
+        mine.append(_own_share(subject(), views, sources, note))
 
     if not ready(sources.processes, compute):
         return None

@@ -8,15 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Batch
 from resnet_repro.training.processes import ALONE, Processes
 
-__all__ = ["EvaluationStopped", "evaluate", "image_scores"]
-
-
-class EvaluationStopped(Exception):  # noqa: N818
-    """A test was given up because its caller wants to stop."""
+__all__ = ["evaluate", "image_scores"]
 
 
 def evaluate(
@@ -32,7 +29,7 @@ def evaluate(
     The network is left in the mode it was in.
 
     Raises:
-        EvaluationStopped: `should_stop`, asked before every batch, said so.
+        Stopped: `should_stop`, asked before every batch, said so.
     """
     was_training = network.training
     network.eval()
@@ -43,7 +40,7 @@ def evaluate(
         with torch.inference_mode():
             for inputs, targets in batches:
                 if should_stop():
-                    raise EvaluationStopped
+                    raise Stopped
                 if not len(targets):
                     continue
                 with backend.autocast():
@@ -68,13 +65,13 @@ def image_scores(
     The network is in evaluation mode; everything lies on the backend's device.
 
     Raises:
-        EvaluationStopped: `should_stop`, asked before every batch, said so.
+        Stopped: `should_stop`, asked before every batch, said so.
     """
     found, labels = [], []
     with torch.inference_mode():
         for inputs, targets in batches:
             if should_stop():
-                raise EvaluationStopped
+                raise Stopped
             with backend.autocast():
                 logits = network(inputs)
             found.append(logits.float().softmax(1).cpu())

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
@@ -29,7 +30,7 @@ from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.curve import Point
 from resnet_repro.training.device import Backend
-from resnet_repro.training.evaluate import EvaluationStopped, evaluate
+from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch, Feed, Part
 from resnet_repro.training.graph import GraphedStep
 from resnet_repro.training.metrics import RunningMetrics
@@ -139,7 +140,7 @@ class Trainer:
             if self._point_is_due:
                 try:
                     self._measure(clock, hooks.should_stop)
-                except EvaluationStopped:
+                except Stopped:
                     return False
                 hooks.on_point(self)
             else:
@@ -272,12 +273,12 @@ class Trainer:
         In parts as in training. A stop in between starts over with the same batches next time.
 
         Raises:
-            EvaluationStopped: `should_stop`, asked before every batch, said so.
+            Stopped: `should_stop`, asked before every batch, said so.
         """
         recipe = self.run.recipe
         for iteration in range(recipe.bn_average_iterations):
             if should_stop():
-                raise EvaluationStopped
+                raise Stopped
             inputs, _ = self.feed.batch(recipe.iterations + iteration)
             yield from inputs.split(self.bn_images)
 

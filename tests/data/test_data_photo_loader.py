@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms import functional as reference
 
 from resnet_repro.base.errors import DataError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data import datasets, holding
 from resnet_repro.data.dataset import Contents, Dataset, Identity
 from resnet_repro.data.photos.crop_draws import draw_crops
@@ -24,7 +25,6 @@ from resnet_repro.data.photos.photos import (
     photos_of,
 )
 from resnet_repro.data.photos.subset import some_of
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.spec.recipe_parts import Photographs
 
 SIZES = Photographs(

@@ -14,12 +14,12 @@ from made_up_photos import WritePhotos
 from PIL import Image
 from torchvision.transforms import functional as reference
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data import datasets
 from resnet_repro.data.photos import statistics as photo_statistics
 from resnet_repro.data.photos.augment import finish
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import PhotoStatistics, statistics
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.spec.recipe_parts import Photographs
 
 SIZES = Photographs(crop=32, shorter_side=(37, 69), test_shorter_side=37, multi_scale=(32, 37))

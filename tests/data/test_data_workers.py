@@ -16,11 +16,12 @@ import torch
 from made_up_photos import photo
 
 from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos import shared_buffer, workers
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import ArrayPhotos
 from resnet_repro.data.photos.shared_buffer import SharedBuffer, available_memory
-from resnet_repro.data.photos.workers import Stopped, Workers, default_workers
+from resnet_repro.data.photos.workers import Workers, default_workers
 from resnet_repro.spec.recipe_parts import Photographs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
@@ -84,6 +85,7 @@ def test_a_worker_that_dies_ends_it_with_one_error() -> None:
 
 KILLED = """
 import os, signal
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.workers import Workers
 pool = Workers(2)
 pool.collect([pool.submit(len) for _ in range(4)])
@@ -107,6 +109,7 @@ def test_workers_end_when_the_main_process_is_killed() -> None:
 
 INTERRUPTED = """
 import signal, time
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.workers import Workers
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 with Workers(2) as pool:

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.files import replacing
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.cifar.npz import read_npz
 from resnet_repro.data.holding import chunks, hold
 from resnet_repro.data.photos import tasks
 from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset
-from resnet_repro.data.photos.workers import Stopped, Workers, pool_size
+from resnet_repro.data.photos.workers import Workers, pool_size
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs

@@ -25,9 +25,10 @@ from typing import Any
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
 from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.shared_buffer import SharedBuffer, local_processes
 
-__all__ = ["Stopped", "Workers", "default_workers", "pool_size"]
+__all__ = ["Workers", "default_workers", "pool_size"]
 
 MOST_WORKERS = 16
 VARIABLE = "RESNET_REPRO_WORKERS"
@@ -40,10 +41,6 @@ _INBOX_BYTES = 2**15  # of tasks that may wait there; see `Workers.submit`
 _ENDED = "the worker processes that read photographs have been ended"
 
 Task = Callable[..., Any]
-
-
-class Stopped(Exception):  # noqa: N818
-    """Work on photographs was given up because `should_stop` said so."""
 
 
 def default_workers() -> int:

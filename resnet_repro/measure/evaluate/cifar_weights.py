@@ -106,7 +106,7 @@ def evaluate_on_images(
         ConfigError: views or options that 32x32 images do not have, weights of another number of
             classes, or no combination that is clearly right.
         DataError: the data set is missing or unusable.
-        EvaluationStopped: `options.should_stop` said so.
+        Stopped: `options.should_stop` said so.
     """
     _check(name, stated, options)
     dataset = options.load(choice.name, choice)

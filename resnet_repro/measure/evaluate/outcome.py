@@ -14,11 +14,9 @@ from torch import Tensor
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.photos.workers import Stopped
 from resnet_repro.measure.views import mean_loss, topk_errors
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import BatchNorm, EvaluationRow
-from resnet_repro.training.evaluate import EvaluationStopped
 
 __all__ = ["Outcome", "explained", "row_of"]
 
@@ -67,11 +65,9 @@ def row_of(
 
 @contextmanager
 def explained(device: str) -> Iterator[None]:
-    """Make one kind of all stops, and a plain line of a lack of memory."""
+    """Say in a plain line that memory is lacking."""
     try:
         yield
-    except Stopped:
-        raise EvaluationStopped from None
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ReproError(
             f"not enough memory on {device}; --precision bf16 needs less, --device cpu has more"

@@ -50,7 +50,7 @@ def evaluate_weights(
         ConfigError: weights of another network, or of other classes than the data set's; options
             that do not concern the network; for a CIFAR network, input that cannot be told.
         DataError: the data set is missing or unusable.
-        EvaluationStopped: `options.should_stop` said so.
+        Stopped: `options.should_stop` said so.
     """
     name = _checked_name(network, choice)
     if stated.padding and name.option != "A":

@@ -45,7 +45,7 @@ def evaluate_run(
         ConfigError: views that the run's images do not have, or another data set than the run's.
         StoreError: the weights are not here, or the results cannot be written.
         DataError: the data set is missing, or is not the copy that the run was trained on.
-        EvaluationStopped: `options.should_stop` said so; what was measured before is stored.
+        Stopped: `options.should_stop` said so; what was measured before is stored.
     """
     run = stored.run
     if run is None:

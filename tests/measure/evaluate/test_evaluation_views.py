@@ -15,12 +15,12 @@ from evaluation_reference import reference
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import DataError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.photos import FilePhotos, Photos
 from resnet_repro.measure.views import mean_loss, scores, topk_errors
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.device import Backend, choose_backend
-from resnet_repro.training.evaluate import EvaluationStopped
 
 VIEWS: tuple[Views, ...] = ("centre", "10-crop", "multi-scale")
 PHOTOS = "RESNET_REPRO_TEST_PHOTOS"
@@ -164,7 +164,7 @@ def test_it_asks_before_every_batch_whether_to_stop(
     model = copy.deepcopy(network).train()
     model.conv1.register_forward_hook(lambda *_: forwarded.append(None))
     passes = 1 if views == "centre" else 2  # a batch and its mirror image
-    with pytest.raises(EvaluationStopped):
+    with pytest.raises(Stopped):
         scores(
             model, photos_at(paths), views, SMALL, mean, CPU,
             lambda: len(forwarded) >= passes * batches, 0,
