@@ -88,8 +88,6 @@ class Event(BaseModel):
     ]
     iteration: int = 0
     summary: Summary | None = None
-    rate: float = 0.0
-    seconds_left: float = 0.0
     outcome: Outcome | None = None
     text: str = ""
     error: str = ""  # name of the exception's class

@@ -188,7 +188,7 @@ class Pool:
         if event.kind == "started":
             self.progress.started(run, event.iteration)
         elif event.kind == "advanced" and event.summary is not None:
-            self.progress.advanced(run, event.summary, event.rate, event.seconds_left)
+            self.progress.advanced(run, event.summary)
         elif event.kind == "note":
             self.progress.note(event.text)
         elif event.kind == "ended" and event.outcome is not None:

@@ -240,11 +240,8 @@ class _Watch:
             return
         if before is None or before.provenance.sessions != summary.provenance.sessions:
             self._progress.started(run, summary.iteration)
-        left = summary.seconds_left
-        if left is not None:
-            points = self._store.get(run).curve()
-            rate = points[-1].lr if points else run.recipe.learning_rate
-            self._progress.advanced(run, summary, rate, left)
+        if summary.iteration:
+            self._progress.advanced(run, summary)
         self._shown[run.id] = summary
 
     def _result(self, run: Run, job: Job[str]) -> Outcome:

@@ -40,9 +40,9 @@ class Telling:
         """Tell that a run starts, or continues."""
         self._tell(Event(kind="started", iteration=iteration))
 
-    def advanced(self, run: Run, summary: Summary, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Summary) -> None:
         """Tell how far it is."""
-        self._tell(Event(kind="advanced", summary=summary, rate=rate, seconds_left=seconds_left))
+        self._tell(Event(kind="advanced", summary=summary))
 
     def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
         """Tell how it ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +14,11 @@ from rich.text import Text
 
 from resnet_repro.base.durations import format_duration
 from resnet_repro.base.plain_text import printable, printable_lines
+from resnet_repro.spec.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.models import Summary
 
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 
@@ -23,48 +28,29 @@ FEWEST_SHOWN = 6  # runs, however low the terminal
 NARROW = 110  # columns, below which a run takes two lines
 
 
-class _Run(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-class _Summary(Protocol):
-    """What is shown of a run's state; `store.Summary` has it."""
-
-    @property
-    def iteration(self) -> int: ...
-    @property
-    def iterations(self) -> int: ...
-    @property
-    def final_train_error(self) -> float | None: ...
-    @property
-    def final_test_error(self) -> float | None: ...
-    @property
-    def images_per_second(self) -> float | None: ...
-    @property
-    def failure(self) -> str | None: ...
-
-
-def _errors(summary: _Summary) -> str:
+def _errors(summary: Summary) -> str:
     if summary.final_test_error is None or summary.final_train_error is None:
         return ""
     return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
 
 
-def _facts(summary: _Summary, rate: float, seconds_left: float) -> list[str]:
+def _facts(run: Run, summary: Summary) -> list[str]:
     """How far a run is: iteration, learning rate, errors, speed, time left."""
+    divisions = summary.lr_divisions or ()
+    last = max(0, summary.iteration - 1)
+    rate = learning_rate(run.recipe, last, summary.warmup_end, divisions)
     speed = summary.images_per_second
     facts = [
         f"{summary.iteration:,}/{summary.iterations:,}",
         f"lr {rate:g}",
         _errors(summary),
         f"{speed:,.0f} images/s" if speed else "",
-        f"{format_duration(seconds_left)} left",
+        f"{format_duration(summary.seconds_left or 0.0)} left",
     ]
     return [fact for fact in facts if fact]
 
 
-def _ending(outcome: str, summary: _Summary | None) -> str:
+def _ending(outcome: str, summary: Summary | None) -> str:
     if outcome == "failed":
         return f"failed: {printable(summary.failure)}" if summary and summary.failure else "failed"
     if outcome == "locked":
@@ -100,13 +86,13 @@ class QuietProgress:
         """Something the user should know."""
         self.line(text)
 
-    def started(self, run: _Run, iteration: int) -> None:
+    def started(self, run: Run, iteration: int) -> None:
         """A run starts."""
 
-    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Summary) -> None:
         """A run has got further."""
 
-    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+    def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
         """A run ended."""
         if outcome == "failed":
             self.line(f"{run.id}: {_ending(outcome, summary)}")
@@ -119,21 +105,21 @@ class PlainProgress(QuietProgress):
         super().__init__(console)
         self._last: dict[str, float] = {}  # when each of the running runs had its last line
 
-    def started(self, run: _Run, iteration: int) -> None:
+    def started(self, run: Run, iteration: int) -> None:
         """Say what starts, and from where."""
         self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
         self._last[run.id] = time.monotonic()
 
-    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Summary) -> None:
         """A line when some time has passed."""
         now = time.monotonic()
         every = PLAIN_EVERY * max(1.0, len(self._last) / PLAIN_RUNS)
         if now - self._last.setdefault(run.id, now) < every:
             return
         self._last[run.id] = now
-        self.line(f"{run.id}: {', '.join(_facts(summary, rate, seconds_left))}")
+        self.line(f"{run.id}: {', '.join(_facts(run, summary))}")
 
-    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+    def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
         """Say how it ended."""
         self._last.pop(run.id, None)
         self.line(f"{run.id}: {_ending(outcome, summary)}")
@@ -144,7 +130,7 @@ class LiveProgress(QuietProgress):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._rows: dict[str, tuple[str, _Summary | None, float, float]] = {}
+        self._rows: dict[str, tuple[Run, str, Summary | None]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> Self:
@@ -159,24 +145,22 @@ class LiveProgress(QuietProgress):
     ) -> None:
         self._live.__exit__(kind, error, traceback)
 
-    def started(self, run: _Run, iteration: int) -> None:
+    def started(self, run: Run, iteration: int) -> None:
         """Add the run to the view."""
-        self._show(run, "running", None, 0.0, 0.0)
+        self._show(run, "running", None)
 
-    def advanced(self, run: _Run, summary: _Summary, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Summary) -> None:
         """Move its bar."""
-        self._show(run, "running", summary, rate, seconds_left)
+        self._show(run, "running", summary)
 
-    def ended(self, run: _Run, outcome: str, summary: _Summary | None) -> None:
+    def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
         """Leave its result standing."""
-        self._show(run, outcome, summary, 0.0, 0.0)
+        self._show(run, outcome, summary)
 
-    def _show(
-        self, run: _Run, state: str, summary: _Summary | None, rate: float, left: float
-    ) -> None:
+    def _show(self, run: Run, state: str, summary: Summary | None) -> None:
         if state != "running":
             self._rows.pop(run.id, None)  # what ended last stands last of what has ended
-        self._rows[run.id] = (state, summary, rate, left)
+        self._rows[run.id] = (run, state, summary)
         self._live.update(self._view())
 
     def _view(self) -> Group:
@@ -185,13 +169,13 @@ class LiveProgress(QuietProgress):
         A run takes one line, or two where the terminal is narrow.
         """
         narrow = self.console.width < NARROW
-        rows = sorted(self._rows.items(), key=lambda item: item[1][0] == "running")
+        rows = sorted(self._rows.values(), key=lambda row: row[1] == "running")
         room = (self.console.height - 3) // (2 if narrow else 1)
         hidden = max(0, len(rows) - max(FEWEST_SHOWN, room))
         lines: list[RenderableType] = [f"... {hidden} more above"] if hidden else []
-        for run_id, row in rows[hidden:]:
-            lines += self._lines(run_id, *row, narrow=narrow)
-        running = [s for state, s, _, _ in self._rows.values() if state == "running"]
+        for row in rows[hidden:]:
+            lines += self._lines(*row, narrow=narrow)
+        running = [summary for _, state, summary in rows if state == "running"]
         if len(running) > 1:
             total = sum(s.images_per_second or 0.0 for s in running if s)
             ended = len(rows) - len(running)
@@ -199,27 +183,20 @@ class LiveProgress(QuietProgress):
         return Group(*lines)
 
     def _lines(
-        self,
-        run_id: str,
-        state: str,
-        summary: _Summary | None,
-        rate: float,
-        left: float,
-        *,
-        narrow: bool,
+        self, run: Run, state: str, summary: Summary | None, *, narrow: bool
     ) -> list[RenderableType]:
         """One run: how it ended, or its bar and how far it is."""
         if state != "running" or summary is None:
             ending = "starting" if state == "running" else _ending(state, summary)
-            return [Text(f"{run_id}  {ending}", overflow="fold")]
-        facts = "  ".join(_facts(summary, rate, left))
+            return [Text(f"{run.id}  {ending}", overflow="fold")]
+        facts = "  ".join(_facts(run, summary))
         bar = ProgressBar(summary.iterations, summary.iteration, width=16)
         line = Table.grid(padding=(0, 1))
         if not narrow:
-            line.add_row(run_id, bar, facts)
+            line.add_row(run.id, bar, facts)
             return [line]
         line.add_row("", bar, Text(facts, overflow="fold"))
-        return [Text(run_id, overflow="fold"), line]
+        return [Text(run.id, overflow="fold"), line]
 
 
 def make_progress(quiet: bool = False) -> QuietProgress:

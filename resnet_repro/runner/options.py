@@ -38,7 +38,7 @@ class Progress(Protocol):
     def started(self, run: Run, iteration: int) -> None:
         """A run starts, or continues after `iteration`."""
 
-    def advanced(self, run: Run, summary: Summary, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Summary) -> None:
         """A run has got further; told a few times a second at most."""
 
     def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:

@@ -76,14 +76,14 @@ class Session:
         if self.agreement.save_is_due:
             self._save()
         if time.monotonic() - self.last_note >= HEARTBEAT:
-            self._tell(rate)
+            self._tell()
 
     def on_point(self, trainer: Trainer) -> None:
         """Store the curve with its new point."""
         self._write_curve()
         for observer in self.observers:
             observer.on_point(trainer)
-        self._tell(trainer.points[-1].lr)
+        self._tell()
 
     def _save(self) -> None:
         sittings = [sitting.model_dump() for sitting in self.provenance.sittings]
@@ -93,12 +93,12 @@ class Session:
     def _write_curve(self) -> None:
         self.folder.write_curve([CurveRow(**asdict(point)) for point in self.trainer.points])
 
-    def _tell(self, rate: float) -> None:
+    def _tell(self) -> None:
         self.summary = self._summarize("running")
         self.folder.write_summary(self.summary, durable=False)
         self.folder.claim()
         self.last_note = time.monotonic()
-        self.progress.advanced(self.run, self.summary, rate, self.summary.seconds_left or 0.0)
+        self.progress.advanced(self.run, self.summary)
 
     def _summarize(
         self, state: Literal["running", "stopped", "done", "failed"], failure: str | None = None

@@ -85,7 +85,7 @@ class Silent:
     def started(self, run: Run, iteration: int) -> None:
         self.starts.append((run.id, iteration))
 
-    def advanced(self, run: Run, summary: Any, rate: float, seconds_left: float) -> None:
+    def advanced(self, run: Run, summary: Any) -> None:
         self.advances.append(run.id)
 
     def ended(self, run: Run, outcome: str, summary: Any) -> None:

@@ -39,7 +39,7 @@ def test_running_runs_keep_their_places_below_what_has_ended(
     for run in (first, second, third):
         progress.started(run, 0)
     for run in (third, first):
-        progress.advanced(run, made_up_summary(run, STARTED), 0.1, 60.0)
+        progress.advanced(run, made_up_summary(run, STARTED))
     shown = _last_view(progress, 140)
     assert [line.split()[0] for line in shown[:3]] == [first.id, second.id, third.id]
     assert shown[3] == "3 running, 0 ended, 200 images/s in total"
@@ -57,7 +57,7 @@ def test_the_view_fits_the_terminal(
     progress = LiveProgress(console)
     for run in runs:
         progress.started(run, 0)
-        progress.advanced(run, made_up_summary(run, STARTED), 0.1, 60.0)
+        progress.advanced(run, made_up_summary(run, STARTED))
     shown = _last_view(progress, width)
     assert "more above" in shown[0]
     assert shown[-1].startswith("30 running")
@@ -77,7 +77,7 @@ def test_plain_lines_come_for_every_run_but_not_too_often(
         for _ in range(seconds):
             clock[0] += 1.0
             for run in chosen:
-                progress.advanced(run, made_up_summary(run, STARTED), 0.1, 60.0)
+                progress.advanced(run, made_up_summary(run, STARTED))
         return out.getvalue().count("\n") - before
 
     for run in runs[:2]:

@@ -156,7 +156,7 @@ def test_files_are_carried_where_no_folder_is_shared(
         return dict(launcher.run_all([run]))
 
     class Interrupting(Silent):
-        def advanced(self, run: Run, summary: Any, rate: float, seconds_left: float) -> None:
+        def advanced(self, run: Run, summary: Any) -> None:
             stop.signalled = "SIGINT"
 
     first = Interrupting()

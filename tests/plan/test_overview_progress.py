@@ -198,9 +198,9 @@ def test_live_view_fits_any_terminal(width: int) -> None:
     run = _run()
     with LiveProgress(console) as progress:
         progress.started(run, 0)
-        progress.advanced(run, _summary(run, "running", 1600), 0.1, 480.0)
+        progress.advanced(run, _summary(run, "running", 1600))
     shown = out.getvalue()
-    for part in ("1,600/6,400", "8m left", "18.25%"):
+    for part in ("1,600/6,400", "lr 0.1", "8m left", "18.25%"):
         assert part in " ".join(shown.split()), part
 
 
@@ -209,7 +209,7 @@ def test_plain_lines_say_start_and_end() -> None:
     run = _run()
     with PlainProgress(Console(file=out, width=500)) as progress:
         progress.started(run, 400)
-        progress.advanced(run, _summary(run, "running", 500), 0.1, 60.0)  # too soon for a line
+        progress.advanced(run, _summary(run, "running", 500))  # too soon for a line
         progress.ended(run, "done", _summary(run, "done", 6400))
         progress.ended(run, "stopped", _summary(run, "stopped", 640))
         progress.ended(run, "locked", None)
