@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import Measured, Summary
 from resnet_repro.store.stored_run import StoredRun
 
@@ -130,15 +130,3 @@ def main_group(cells: Sequence[Cell]) -> Group | None:
             counts[cell.group] = counts.get(cell.group, 0) + 1
     full_enough = [g for g, count in counts.items() if 2 * count >= max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)
-
-
-def network_title(network: str) -> str:
-    """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`."""
-    name = parse_network(network)
-    if name.kind == "vgg":
-        return network.upper()
-    short = str(name).removeprefix("resnet-")
-    if not name.residual:
-        return network
-    number, _, rest = short.partition("-")
-    return f"ResNet-{number}" + (f" {rest.upper() if len(rest) == 1 else rest}" if rest else "")

@@ -18,7 +18,14 @@ from typing import Literal
 
 from resnet_repro.base.errors import ConfigError, nearest
 
-__all__ = ["IMAGENET_DEPTHS", "THE_PAPERS", "Family", "NetworkName", "parse_network"]
+__all__ = [
+    "IMAGENET_DEPTHS",
+    "THE_PAPERS",
+    "Family",
+    "NetworkName",
+    "network_title",
+    "parse_network",
+]
 
 Kind = Literal["plain", "resnet", "vgg"]
 Family = Literal["cifar", "imagenet"]
@@ -127,3 +134,15 @@ def parse_network(text: str) -> NetworkName:
     if name.stride_in_3x3 and not name.bottleneck:
         raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
     return name
+
+
+def network_title(network: str) -> str:
+    """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`."""
+    name = parse_network(network)
+    if name.kind == "vgg":
+        return network.upper()
+    short = str(name).removeprefix("resnet-")
+    if not name.residual:
+        return network
+    number, _, rest = short.partition("-")
+    return f"ResNet-{number}" + (f" {rest.upper() if len(rest) == 1 else rest}" if rest else "")
