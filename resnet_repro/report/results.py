@@ -1,21 +1,36 @@
-"""What is stored for an experiment: one cell per network and group, with its seeds."""
+"""One view of all results: the results folder as data frames, and its runs by network and group."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
-from resnet_repro.store.models import Measured, Summary
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import (
+    CurveRow,
+    EnsembleResult,
+    EvaluationRow,
+    ExternalEvaluation,
+    GradientRow,
+    Measured,
+    Summary,
+)
+from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "MEASUREMENT_TITLES",
     "Cell",
+    "Results",
     "Sample",
     "collect",
     "groups_in",
@@ -72,9 +87,123 @@ class Cell:
         values = [quantity(run) for run in self.done]
         return Sample(tuple(v for v in values if v is not None and math.isfinite(v)))
 
+    def over_seeds(self, values: pd.Series[float]) -> Sample:
+        """A quantity of the finished runs, by run id; those that are not there or NaN left out."""
+        found = (values.get(run.id) for run in self.done)
+        return Sample(tuple(float(v) for v in found if v is not None and math.isfinite(v)))
+
     def errors(self, field: str) -> Sample:
         """A field of the summaries, such as `final_test_error`."""
         return self.sample(lambda run: getattr(run.summary, field))
+
+
+class Results:
+    """What a results folder holds, each part of it read once.
+
+    The frames speak of the runs that have begun and can be read, `stored` of every run folder. In
+    each frame, `run` is the run's id: the index of `runs`, and a column of the others.
+    """
+
+    def __init__(self, store: Store, stored: Sequence[StoredRun] | None = None) -> None:
+        """Of all the store's runs, or of those that are given."""
+        self.store = store
+        self.stored = store.all_runs() if stored is None else list(stored)
+        networks = dict.fromkeys(run.run.network for run in self.stored if run.run)
+        self._cells = collect(networks, self.stored)
+        # Every group with its number, from 1, the most faithful first.
+        self.numbers = {group: n for n, group in enumerate(groups_in(self._cells), start=1)}
+
+    def cells(self, networks: Iterable[str]) -> list[Cell]:
+        """The runs of these networks, by network in the order given, then group."""
+        order = {network: index for index, network in enumerate(networks)}
+        found = [cell for cell in self._cells if cell.network in order]
+        return sorted(found, key=lambda cell: order[cell.network])
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A line per run, by cell and seed: network, group, state and what its summary says.
+
+        `state` is done (with errors that are numbers), failed or unfinished; errors in percent.
+        """
+        lines = [
+            {
+                "run": run.id,
+                "network": cell.network,
+                "group": cell.group,
+                "state": state,
+                "seed": summary.seed,
+                "iterations": summary.iterations,
+                "parameters": summary.parameters,
+                "final_train_error": summary.final_train_error,
+                "final_test_error": summary.final_test_error,
+                "best_test_error": summary.best_test_error,
+                "best_test_iteration": summary.best_test_iteration,
+                "bn_images": summary.provenance.bn_images,
+                "processes": summary.provenance.processes,
+            }
+            for cell in self._cells
+            for state in ("done", "failed", "unfinished")
+            for run in getattr(cell, state)
+            if (summary := run.summary)
+        ]
+        columns = lines[0] if lines else ["run", "network", "group", "state", "seed"]
+        return pd.DataFrame(lines, columns=list(columns)).set_index("run")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """`run` and the columns of `curve.csv`: errors in percent, `seconds` of training so far."""
+        frame = self._measured(CurveRow._fields, StoredRun.curve)
+        return frame.astype({"validation_error": float})
+
+    @cached_property
+    def responses(self) -> pd.DataFrame:
+        """`run`, `layer`, `module`, `std` of each 3x3 layer's responses (Fig. 7)."""
+        return self._measured(("layer", "module", "std"), StoredRun.responses)
+
+    @cached_property
+    def gradients(self) -> pd.DataFrame:
+        """`run` and the columns of `gradients.csv`: a line per moment and 3x3 layer.
+
+        Norms may be infinite or NaN; `has_signal` says whether `signal_norm` was measured.
+        """
+
+        def rows(run: StoredRun) -> Iterator[Sequence[Any]]:
+            return ((*row, row.signal_norm is not None) for row in run.gradients())
+
+        frame = self._measured((*GradientRow._fields, "has_signal"), rows)
+        return frame.astype({"signal_norm": float, "has_signal": bool})
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """`run` and the columns of `evaluations.csv`, of the data that the run was trained on."""
+
+        def rows(run: StoredRun) -> Iterator[Sequence[Any]]:
+            trained_on = run.summary.provenance.dataset.get("sha256") if run.summary else None
+            return (astuple(r) for r in run.evaluations() if r.dataset_sha256 == trained_on)
+
+        return self._measured([field.name for field in fields(EvaluationRow)], rows)
+
+    def evaluated(self, views: Views) -> pd.DataFrame:
+        """Run id -> what was measured from such views: `top1_error`, `top5_error`, ..."""
+        return self.evaluations[self.evaluations.views == views].set_index("run")
+
+    @cached_property
+    def ensembles(self) -> list[EnsembleResult]:
+        """Every ensemble that was measured; raises StoreError where one cannot be read."""
+        return self.store.ensembles()
+
+    @cached_property
+    def externals(self) -> list[ExternalEvaluation]:
+        """What was recorded of others' weights; raises StoreError where it cannot be read."""
+        return self.store.external_evaluations()
+
+    def _measured(
+        self, columns: Sequence[str], rows: Callable[[StoredRun], Iterable[Sequence[Any]]]
+    ) -> pd.DataFrame:
+        """A frame of what was measured on the runs that are done."""
+        done = (run for cell in self._cells for run in cell.done)
+        lines = [(run.id, *row) for run in done for row in rows(run)]
+        return pd.DataFrame(lines, columns=["run", *columns])
 
 
 def collect(networks: Iterable[str], runs: Iterable[StoredRun]) -> list[Cell]:

@@ -1,0 +1,48 @@
+"""The results folder as data frames."""
+
+from made_up_results import POINTS, Bench
+
+from resnet_repro.report.results import Results
+
+
+def test_a_line_per_run_with_its_state(bench: Bench) -> None:
+    bench.add("resnet-20", 9.0)
+    bench.add("resnet-20", seed=1, state="failed")
+    bench.add("resnet-20", seed=2, test=None)  # done without a number
+    bench.add("plain-20", seed=3, state="stopped")
+    runs = Results(bench.store).runs
+    assert list(runs.state) == ["unfinished", "done", "failed", "failed"]
+    assert list(runs.seed) == [3, 0, 1, 2]
+    assert runs.final_test_error.max() == 9.0
+
+
+def test_measurements_are_those_of_finished_runs_by_run(bench: Bench) -> None:
+    views = {"centre": (31.0, 5.0), "10-crop": (30.0, 4.0)}
+    bench.add("plain-20", responses=[0.5, 2.0], gradients={0: [1.0, 2.0], -1: [3.0, float("inf")]})
+    folder = bench.add("plain-34", preset="short", dataset="imagenette", evaluations=views)
+    bench.add("plain-20", seed=1, state="failed")
+    results = Results(bench.store)
+    assert results.curves.groupby("run").size().tolist() == [POINTS, POINTS]
+    assert list(results.responses["std"]) == [0.5, 2.0]
+    assert list(results.gradients.gradient_norm) == [1.0, 2.0, 3.0, float("inf")]
+    assert not results.gradients.has_signal.any()
+    assert results.evaluated("10-crop").top1_error[folder.path.name] == 30.0
+
+
+def test_a_mean_over_seeds_leaves_out_what_is_not_a_number(bench: Bench) -> None:
+    for seed, error in enumerate((9.0, 10.0, 11.0)):
+        bench.add("plain-20", error, seed=seed)
+    results = Results(bench.store)
+    (cell,) = results.cells(["plain-20"])
+    errors = results.runs.final_test_error
+    assert cell.over_seeds(errors).mean == 10.0
+    assert cell.over_seeds(errors.where(errors < 11)).values == (9.0, 10.0)
+    assert cell.over_seeds(errors[:0]).mean is None
+
+
+def test_an_empty_folder_has_empty_frames(bench: Bench) -> None:
+    results = Results(bench.store)
+    frames = (results.runs, results.curves, results.responses, results.gradients)
+    assert all(frame.empty for frame in frames)
+    assert results.evaluated("centre").empty
+    assert results.cells(["plain-20"]) == []
