@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_repro.report.document.markdown import table
+from resnet_repro.report.markdown import table
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import CurveRow
 from resnet_repro.store.store import Store

@@ -159,9 +159,9 @@ def table(
       resnet-repro table table2 --dataset imagenette
     """
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.report.document.making import make_table
-    from resnet_repro.report.figures.rendering import render_table
+    from resnet_repro.report.making import make_table
     from resnet_repro.report.others import others_table
+    from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import networks_of
 
     choice("--format", form, TABLES)

@@ -7,12 +7,12 @@ from statistics import fmean
 
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.claims.quantities import evaluation
-from resnet_repro.report.document.commands import run_command
-from resnet_repro.report.document.markdown import plural
-from resnet_repro.report.figures.views import REDUCED_NOTE, VIEWS_NOTES
+from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group, group_of
+from resnet_repro.report.markdown import plural
 from resnet_repro.report.results import network_title
 from resnet_repro.report.tables import Column, Row, Table, number_groups, title_of
+from resnet_repro.report.views import REDUCED_NOTE, VIEWS_NOTES
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.store.models import EnsembleResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_repro.paper.others import load_others
-from resnet_repro.report.document.markdown import table
+from resnet_repro.report.markdown import table
 from resnet_repro.report.results import network_title
 from resnet_repro.report.tables import Column, Row, Table
 

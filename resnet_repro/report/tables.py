@@ -12,9 +12,9 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import read_text
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
-from resnet_repro.report.document.commands import run_command
-from resnet_repro.report.document.notes import table_notes, troubles
+from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group
+from resnet_repro.report.notes import table_notes, troubles
 from resnet_repro.report.results import Cell, collect, groups_in, network_title, networks_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network

@@ -9,8 +9,8 @@ from resnet_repro.base.files import csv_text
 from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.claims.quantities import evaluation
-from resnet_repro.report.figures.views import of_network, weights_caption
 from resnet_repro.report.results import Cell
+from resnet_repro.report.views import of_network, weights_caption
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import Views, ViewsTable
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation

@@ -8,8 +8,8 @@ import io
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.report.document.making import make_table
-from resnet_repro.report.figures.rendering import render_table
+from resnet_repro.report.making import make_table
+from resnet_repro.report.rendering import render_table
 from resnet_repro.report.tables import Row, Table
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.store.run_folder import RunFolder

@@ -22,9 +22,9 @@ from markdown_it import MarkdownIt
 from resnet_repro.base.plain_text import printable, printable_lines, spreadsheet_safe
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.document.html import as_html
-from resnet_repro.report.document.markdown import bullets, code, literal, table
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.latex import escaped, latex_table
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.tables import Column, Table
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 

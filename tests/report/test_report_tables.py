@@ -8,9 +8,9 @@ import pytest
 from made_up_results import Bench
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.report.document.notes import DIFFERENCE_NOTE
-from resnet_repro.report.figures.rendering import render_table
+from resnet_repro.report.notes import DIFFERENCE_NOTE
 from resnet_repro.report.others import others_table
+from resnet_repro.report.rendering import render_table
 from resnet_repro.report.tables import Column, Row, Table, cost_table, error_table
 
 

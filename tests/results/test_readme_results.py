@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.report.document.making import make_table
+from resnet_repro.report.making import make_table
 from resnet_repro.report.tables import Row
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store

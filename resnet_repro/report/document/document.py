@@ -13,7 +13,6 @@ from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
 from resnet_repro.report.document.experiments import covers, evidence, experiment_section
-from resnet_repro.report.document.markdown import bullets, code, literal
 from resnet_repro.report.document.missing import gaps_of, missing_section
 from resnet_repro.report.document.power import power_section
 from resnet_repro.report.document.protocol import protocol_section
@@ -30,6 +29,7 @@ from resnet_repro.report.document.summary import (
     summary_section,
 )
 from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.others import others_section
 from resnet_repro.report.tables import read_costs
 from resnet_repro.spec.experiment import Experiment

@@ -8,11 +8,11 @@ from dataclasses import replace
 from resnet_repro.paper.claims import MEASURED_BY, Claim
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.claims.rules import rule_in_words
-from resnet_repro.report.document.making import make_table
-from resnet_repro.report.document.markdown import literal
 from resnet_repro.report.figures.figures import drawable_cells, figure_names
-from resnet_repro.report.figures.rendering import render_table
 from resnet_repro.report.groups import Group
+from resnet_repro.report.making import make_table
+from resnet_repro.report.markdown import literal
+from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import collect, networks_of
 from resnet_repro.report.tables import title_of
 from resnet_repro.spec.experiment import Experiment

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable
 
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.document.markdown import plural
 from resnet_repro.report.groups import Group
+from resnet_repro.report.markdown import plural
 
 __all__ = ["findings"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.document.commands import at_group, family_of, run_command
-from resnet_repro.report.document.markdown import table
+from resnet_repro.report.commands import at_group, family_of, run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group
+from resnet_repro.report.markdown import table
 from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment, Measurement

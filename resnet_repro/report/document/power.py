@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 
 from resnet_repro.paper.claims import BandRule, load_claims
-from resnet_repro.report.document.markdown import table
+from resnet_repro.report.markdown import table
 
 __all__ = ["COLUMNS", "SEEDS", "power_section", "read_power"]
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from resnet_repro.report.document.markdown import bullets, table
 from resnet_repro.report.groups import PAPER_DATASETS, PAPER_RECIPES, Group
+from resnet_repro.report.markdown import bullets, table
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.fixed_choices import FIXED_CHOICES
 from resnet_repro.spec.network_names import Family

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from resnet_repro.report.claims.quantities import evaluation
-from resnet_repro.report.document.markdown import bullets, code, literal, plural, table
 from resnet_repro.report.document.protocol import as_text
-from resnet_repro.report.figures.views import weights_caption
 from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.markdown import bullets, code, literal, plural, table
 from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
+from resnet_repro.report.views import weights_caption
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
-from resnet_repro.report.document.commands import run_command
+from resnet_repro.report.commands import run_command
 from resnet_repro.report.figures.curves import curves_figure
 from resnet_repro.report.figures.gradients import gradients_figure
 from resnet_repro.report.figures.plotting import Figure

@@ -12,9 +12,9 @@ from dataclasses import replace
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.claims.quantities import evaluation
-from resnet_repro.report.document.commands import at_group, run_command
-from resnet_repro.report.document.notes import troubles
+from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
+from resnet_repro.report.notes import troubles
 from resnet_repro.report.results import Cell, Sample, collect, groups_in, main_group, network_title
 from resnet_repro.report.tables import Column, Row, Table, mean_and_std, number_groups, title_of
 from resnet_repro.spec.dataset_names import dataset_title

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.report.ensembles import ensemble_table
-from resnet_repro.report.figures.views import views_table
 from resnet_repro.report.groups import Group
 from resnet_repro.report.tables import Table, cost_table, error_table
+from resnet_repro.report.views import views_table
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable, EnsembleTable, ViewsTable
 from resnet_repro.store.store import Store

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from resnet_repro.base.files import csv_text
 from resnet_repro.base.plain_text import printable, spreadsheet_safe
-from resnet_repro.report.document import markdown
+from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
 from resnet_repro.report.tables import Column, Table, Value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from resnet_repro.report.document.commands import at_group, run_command
+from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, main_group, network_title, networks_of
 from resnet_repro.spec.experiment import Experiment
