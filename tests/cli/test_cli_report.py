@@ -84,7 +84,7 @@ def test_an_unknown_form_of_report(command) -> None:
 def test_table_with_others(command) -> None:
     answer = command("table", "table6", "--others")
     assert answer.code == 0
-    assert "7.84 to 8.74 (6)" in answer.out
+    assert "7.84 to 8.74 (7)" in answer.out
     assert "https://github.com/akamaster/pytorch_resnet_cifar10" in answer.out
     assert "akamaster" not in command("table", "table6").out
     rows = list(
