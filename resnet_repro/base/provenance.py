@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +15,9 @@ from resnet_repro import __version__
 
 __all__ = ["code_version", "utc_now", "versions"]
 
+# The commit of a copy without `.git`: 12 digits or more, `+changed` behind if files differ from it.
+COMMIT = "RESNET_REPRO_COMMIT"
+
 
 def utc_now() -> str:
     """The time in UTC to the second, ISO 8601."""
@@ -20,10 +25,14 @@ def utc_now() -> str:
 
 
 def code_version() -> tuple[str, bool | None]:
-    """The version with the commit, where this is a checkout, and whether files differ from it."""
+    """The version with the commit, where it is known, and whether files differ from it.
+
+    A checkout knows; of a copy without `.git`, whoever copied it can say so in `COMMIT`.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return __version__, None
+        said = re.fullmatch(r"([0-9a-f]{12})[0-9a-f]*(\+changed)?", os.environ.get(COMMIT, ""))
+        return (f"{__version__}+g{said[1]}", bool(said[2])) if said else (__version__, None)
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
         changed = _git(root, "status", "--porcelain", "--", "resnet_repro", "experiments")

@@ -6,22 +6,30 @@ hundreds of kernels from Python takes. Captured once, they are launched as one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from resnet_repro.base.errors import ReproError, plain
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.feed import Batch
 from resnet_repro.training.order import Draw
 
-__all__ = ["DrawQueue", "GraphedStep", "Update"]
+__all__ = ["DrawQueue", "GraphedStep", "Update", "graph_wanted"]
 
 Update = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to a changed network; returns the loss and the number of errors, on the device."""
 
 EAGER_ITERATIONS = 3  # before the capture: libraries settle, and the momentum comes to be
 QUEUED = 512  # iterations whose draws are copied to the device at once
+SWITCH = "RESNET_REPRO_GRAPH"  # 0 in the environment: no graph, every iteration from Python
+
+
+def graph_wanted() -> bool:
+    """Whether the user lets iterations be captured; `RESNET_REPRO_GRAPH=0` turns that off."""
+    return os.environ.get(SWITCH) != "0"
 
 
 class DrawQueue:
@@ -86,9 +94,19 @@ class GraphedStep:
             return self._make_eagerly()
         if self._graph is None or self._result is None:
             # Capturing runs nothing, so the queue's place and the network are as they were.
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):
-                self._result = self.update(self.queue.take())
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, stream=self._stream):
+                    self._result = self.update(self.queue.take())
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                why = plain(str(error).partition("\n")[0], 200)
+                raise ReproError(
+                    f"an iteration cannot be captured as a CUDA graph ({why}); "
+                    f"{SWITCH}=0 in the environment trains without one, more slowly"
+                ) from error
+            self._graph = graph
         self._graph.replay()
         return self._result
 

@@ -32,7 +32,7 @@ from resnet_repro.training.curve import Point
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch, Feed, Part
-from resnet_repro.training.graph import GraphedStep
+from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
 from resnet_repro.training.state import read_progress
@@ -172,8 +172,8 @@ class Trainer:
 
     def _update(self) -> tuple[Tensor, Tensor]:
         """Learn from the iteration's batch; returns the loss and the errors made in the share."""
-        on_gpu = self.backend.device.type == "cuda"
-        if on_gpu and isinstance(self.feed, CifarFeed) and self.processes.count == 1:
+        graphed = self.backend.device.type == "cuda" and graph_wanted()
+        if graphed and isinstance(self.feed, CifarFeed) and self.processes.count == 1:
             if self._graphed is None:
                 self._graphed = GraphedStep(self.feed, self._learn)
             return self._graphed(self.iteration)

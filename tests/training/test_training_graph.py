@@ -1,18 +1,23 @@
-"""The draws of a graphed iteration are those of an ordinary one, whatever is prepared when."""
+"""What of a graphed iteration can be tested without a GPU: its draws, its switch, its error."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.datasets import load
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
 from resnet_repro.training.cifar_feed import CifarFeed
-from resnet_repro.training.graph import DrawQueue
+from resnet_repro.training.graph import DrawQueue, GraphedStep
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +37,34 @@ def test_the_queue_gives_every_iteration_its_batch(feed: CifarFeed, queued: int)
         taken, expected = queue.take(), feed.batch(iteration)
         assert torch.equal(taken.inputs, expected.inputs)
         assert torch.equal(taken.targets, expected.targets)
+
+
+@pytest.mark.parametrize(("said", "graphed"), [(None, True), ("1", True), ("0", False)])
+def test_the_environment_turns_the_graph_off(
+    prepare: Any, small: Dataset, monkeypatch: pytest.MonkeyPatch, said: str | None, graphed: bool
+) -> None:
+    trainer = prepare(small)
+    trainer.backend = Backend(torch.device("cuda"), "fp32")
+    monkeypatch.setattr(trainer, "_learn", lambda batch: "from Python")
+    captured = lambda feed, update: lambda iteration: "captured"  # noqa: E731
+    monkeypatch.setattr("resnet_repro.training.trainer.GraphedStep", captured)
+    if said is not None:
+        monkeypatch.setenv("RESNET_REPRO_GRAPH", said)
+    assert trainer._update() == ("captured" if graphed else "from Python")
+
+
+def test_a_capture_that_fails_names_the_switch(
+    feed: CifarFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def failing(*_: object, **__: object) -> Iterator[None]:
+        yield
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 0)
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: None)
+    monkeypatch.setattr("torch.cuda.CUDAGraph", lambda: None)
+    monkeypatch.setattr("torch.cuda.graph", failing)
+    step = GraphedStep(feed, lambda batch: (batch.inputs, batch.targets))
+    with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
+        step(0)

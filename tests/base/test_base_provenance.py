@@ -1,0 +1,48 @@
+"""Which commit made a number: what a copy without `.git` is told, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import resnet_repro
+
+ASKED = "from resnet_repro.base.provenance import code_version; print(*code_version())"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's lowest floor in a folder that no repository is around."""
+    package = Path(resnet_repro.__file__).parent
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(package / "base", folder / package.name / "base")
+    shutil.copyfile(package / "__init__.py", folder / package.name / "__init__.py")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("commit", "version"),
+    [
+        (None, "0.1.0 None"),
+        ("0123456789ab", "0.1.0+g0123456789ab False"),
+        ("0123456789abcdef0123456789abcdef01234567", "0.1.0+g0123456789ab False"),
+        ("0123456789ab+changed", "0.1.0+g0123456789ab True"),
+        ("/home/somebody/resnet", "0.1.0 None"),
+        ("0123", "0.1.0 None"),
+    ],
+)
+def test_a_copy_without_git_is_told_its_commit(
+    copy: Path, commit: str | None, version: str
+) -> None:
+    environment = dict(os.environ, PYTHONPATH=str(copy))
+    environment |= {"RESNET_REPRO_COMMIT": commit} if commit is not None else {}
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=copy, env=environment,
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert answer.stdout.strip() == version.replace("0.1.0", resnet_repro.__version__)
