@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.measure.gradients import measure_gradients
-from resnet_repro.store.models import CurveRow, GradientRow
+from resnet_repro.spec.measurements import GradientRow
+from resnet_repro.store.models import CurveRow
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.curve import Point
@@ -62,13 +63,13 @@ class GradientRecord:
         self.rows = [row for row in rows if row.iteration <= trainer.iteration]
         if not any(row.iteration == 0 for row in self.rows):
             self.rows = _measure(trainer.subject.untrained(), 0, "training") + self.rows
-            self.folder.write_gradients(self.rows)
+            self.folder.write_measured("gradients", self.rows)
 
     def on_point(self, trainer: Trainer) -> None:
         """Measure the network as it is."""
         self.rows = [row for row in self.rows if row.iteration < trainer.iteration]
         self.rows += _measure(trainer.subject, trainer.iteration, "training")
-        self.folder.write_gradients(self.rows)
+        self.folder.write_measured("gradients", self.rows)
 
     def end(self) -> None:
         """Everything is stored already."""

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.spec.measurements import ResponseRow
+
 __all__ = ["measure_responses", "response_layers"]
 
 
@@ -27,8 +29,8 @@ def measure_responses(
     network: nn.Module,
     batches: Iterable[Tensor],
     autocast: Callable[[], AbstractContextManager[object]],
-) -> list[tuple[int, str, float]]:
-    """(layer from 1, module name, standard deviation) of every 3x3 layer's response.
+) -> list[ResponseRow]:
+    """The standard deviation of every 3x3 layer's response.
 
     The response is the output of BN, before ReLU or addition. The deviation is over all images,
     channels and positions, in evaluation mode, accumulated in float64.
@@ -68,5 +70,6 @@ def measure_responses(
     rows = []
     for index, (name, _) in enumerate(layers, start=1):
         average, square = (sums[name] / counts[name]).tolist()
-        rows.append((index, name, math.sqrt(max(0.0, square - average * average))))
+        std = math.sqrt(max(0.0, square - average * average))
+        rows.append(ResponseRow(index, name, std))
     return rows

@@ -8,7 +8,6 @@ from typing import Literal
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.multiply_adds import multiply_adds, usual_side
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
-from resnet_repro.spec.experiment import Measurement
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run
 from resnet_repro.store.store import Store
@@ -90,7 +89,7 @@ class Estimator:
         images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
         return images / self.images_per_second(run.network, input_side(run), run.precision)
 
-    def measuring_seconds(self, run: Run, measurements: Sequence[Measurement]) -> float:
+    def measuring_seconds(self, run: Run, measurements: Sequence[str]) -> float:
         """Seconds that testing the trained network from several views takes; others take none."""
         photographs = run.recipe.photographs
         if photographs is None:

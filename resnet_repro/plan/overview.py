@@ -9,7 +9,7 @@ from typing import Any
 from resnet_repro.base.durations import format_duration
 from resnet_repro.base.errors import StoreError
 from resnet_repro.plan.estimator import Estimator
-from resnet_repro.spec.experiment import Choices, Experiment, Measurement
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -162,7 +162,7 @@ def plan_testing(
 ) -> list[TestingLine]:
     """What `run` would measure on the trained networks, from views that are not measured yet."""
     estimator = Estimator(store, device)
-    wanted: dict[str, tuple[Run, list[Measurement]]] = {}
+    wanted: dict[str, tuple[Run, list[str]]] = {}
     for experiment in experiments:
         for run in experiment.resolve():
             views = wanted.setdefault(run.id, (run, []))[1]
@@ -176,7 +176,7 @@ def plan_testing(
     return lines
 
 
-def _unmeasured(stored: StoredRun, measurements: Sequence[Measurement]) -> list[Measurement]:
+def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
     """Those of the measurements that are kinds of views and that a run lacks."""
     known = _measured_views(stored)
     return [m for m in measurements if m not in known]

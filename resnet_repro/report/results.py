@@ -13,22 +13,14 @@ import pandas as pd
 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.measurements import EvaluationRow, GradientRow
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import (
-    CurveRow,
-    EnsembleResult,
-    EvaluationRow,
-    ExternalEvaluation,
-    GradientRow,
-    Measured,
-    Summary,
-)
+from resnet_repro.store.models import CurveRow, EnsembleResult, ExternalEvaluation, Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
-    "MEASUREMENT_TITLES",
     "Cell",
     "Results",
     "Sample",
@@ -38,14 +30,6 @@ __all__ = [
     "network_title",
     "networks_of",
 ]
-
-MEASUREMENT_TITLES: dict[Measured, str] = {
-    "responses": "layer responses",
-    "gradients": "signals and gradients",
-    "centre": "centre-crop errors",
-    "10-crop": "10-crop errors",
-    "multi-scale": "multi-scale errors",
-}
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from resnet_repro.runner.resuming import trained_weights
 from resnet_repro.runner.scores import load_subject, read_scores, score_together, write_scores
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import EnsembleResult, EvaluationRow, Origin
+from resnet_repro.store.models import EnsembleResult, Origin
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.subject import Subject
@@ -74,7 +75,7 @@ class Measurer:
             rows = measure_responses(
                 subject.network, self._test_inputs(subject), subject.backend.autocast
             )
-            stored.folder.write_responses(rows, self._origin(subject))
+            stored.folder.write_measured("responses", rows, self._origin(subject))
             return f"responses of {len(rows)} layers measured"
 
         return self._each(runs, lacking, measure)
@@ -89,7 +90,7 @@ class Measurer:
 
         def measure(subject: Subject, stored: StoredRun) -> str:
             rows = measure_afterwards(subject, stored.gradients())
-            stored.folder.write_gradients(rows, self._origin(subject))
+            stored.folder.write_measured("gradients", rows, self._origin(subject))
             return "signals and gradients measured at the start and end"
 
         return self._each(runs, lacking, measure)
@@ -123,7 +124,7 @@ class Measurer:
             )
             write_scores(stored.folder.scores(views), found, identity.sha256)
             together = self.sources.processes.count
-            stored.folder.write_evaluations([row], self._origin(subject, together))
+            stored.folder.write_measured("evaluations", [row], self._origin(subject, together))
             return f"{views}: top-1 error {top1:.2f}%, top-5 error {top5:.2f}%"
 
         return self._each(runs, lacking, measure)

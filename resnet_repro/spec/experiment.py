@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
+from resnet_repro.spec.measurements import MeasurementName
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe
@@ -40,14 +41,12 @@ __all__ = [
     "Choices",
     "Ensemble",
     "Experiment",
-    "Measurement",
     "RunGroup",
     "Selection",
 ]
 
 MOST_SEEDS = 1_000
 
-Measurement = Literal["responses", "gradients", "10-crop", "multi-scale"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
 
@@ -132,7 +131,7 @@ class Experiment(Frozen):
     recipe: dict[str, Any] = Field({})
     runs: tuple[RunGroup, ...] = Field((), max_length=200)
     presets: dict[Preset, Selection] = Field({})
-    measure: tuple[Measurement, ...] = ()
+    measure: tuple[MeasurementName, ...] = ()
     ensemble: Ensemble | None = None
     table: (
         Annotated[ErrorTable | ViewsTable | EnsembleTable | CostTable, Field(discriminator="kind")]

@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.paths import user_path
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
-from resnet_repro.spec.shows import Views
 from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 
 __all__ = [
@@ -198,11 +198,10 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:
     """Refuse to measure what a network's family does not have."""
-    of_cifar = parse_network(network).family == "cifar"
+    family = parse_network(network).family
     for index, measurement in enumerate(experiment.measure):
-        refused = get_args(Views) if of_cifar else ("responses",)
-        if measurement in refused:
-            whose = "networks on photographs" if of_cifar else "CIFAR networks"
+        if family not in MEASUREMENTS[measurement].families:
+            whose = "networks on photographs" if family == "cifar" else "CIFAR networks"
             place = document.place(("measure", index))
             raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")
 

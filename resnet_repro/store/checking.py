@@ -18,7 +18,7 @@ from resnet_repro.spec.loading import parse_run
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions, observed_layers
-from resnet_repro.store.measurements import FILES, gradient_outline, parsed, read_file
+from resnet_repro.store.measurements import FILES, TABLES, has_layers_lines, parsed, read_file
 from resnet_repro.store.models import FORMAT, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
@@ -27,7 +27,7 @@ from resnet_repro.store.sums import measured_sums, sum_of, summary_sum, training
 __all__ = ["read_run", "without_copies"]
 
 CHANGED = "has been changed since it was written"
-MEASURED = ("responses", "gradients", "evaluations")  # each of one network alone
+MEASURED = tuple(name for name in TABLES if name != "curve")  # each of one network alone
 
 
 def read_run(path: Path, expected: Run | None, *, outline: bool = False) -> StoredRun:
@@ -160,9 +160,8 @@ class _Reading:
             if name in FILES:
                 self.damaged.append(name)
             self.problems.append(_Problem(text, repairable=True))
-        layers = len(observed_layers(run.network))
-        gradients = self.texts.get("gradients")
-        if self.outline and gradients is not None and not gradient_outline(gradients, layers):
+        layers, there = len(observed_layers(run.network)), self.texts.get("gradients")
+        if self.outline and there is not None and not has_layers_lines("gradients", there, layers):
             self._damaged("gradients", f"is torn, or not of the {layers} layers of {run.network}")
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
 from resnet_repro.networks.layers import features, parameters, response_layers
+from resnet_repro.spec.measurements import EvaluationRow, ResponseRow
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
-from resnet_repro.store.measurements import FILES, Gradients
-from resnet_repro.store.models import CurveRow, EvaluationRow, Measured, MeasurementOrigin, Summary
+from resnet_repro.store.measurements import FILES, Table
+from resnet_repro.store.models import CurveRow, MeasurementOrigin, Summary
 
 __all__ = ["contradictions", "observed_layers"]
 
@@ -44,18 +45,18 @@ def contradictions(
         problems.append(("summary", summary_problems(summary, run)))
         problems.append(("summary", origin_problems(origins, summary)))
     if "curve" in found:
-        rows: Sequence[CurveRow] = found["curve"] or ()
+        rows: Sequence[CurveRow] = found["curve"].rows if found["curve"] else ()
         problems.append(("curve", curve_problems(rows, run, summary)))
         if summary is not None and (unfinished := _lacks_an_end(summary, rows)):
             problems.append(("", iter([unfinished])))
         elif summary is not None:
             problems.append(("summary", outcome_problems(summary, rows, run)))
     if found.get("responses") is not None:
-        problems.append(("responses", response_problems(found["responses"], run)))
+        problems.append(("responses", response_problems(found["responses"].rows, run)))
     if found.get("gradients") is not None:
         problems.append(("gradients", gradient_problems(found["gradients"], run, origins)))
     if (evaluations := found.get("evaluations")) is not None:
-        told = evaluation_problems(evaluations, run, summary, origins)
+        told = evaluation_problems(evaluations.rows, run, summary, origins)
         problems.append(("evaluations", told))
     for name, texts in problems:
         file_name = f"{FILES[name][0]}: " if name in FILES else "summary.json: " if name else ""
@@ -224,7 +225,7 @@ def _errors(row: CurveRow) -> tuple[float | None, ...]:
     return row.train_loss, row.train_error, row.test_error, row.validation_error
 
 
-def response_problems(rows: Sequence[tuple[int, str, float]], run: Run) -> Iterator[str]:
+def response_problems(rows: Sequence[ResponseRow], run: Run) -> Iterator[str]:
     """Whether these are the layers of the run's network."""
     yield from _layer_problems([(layer, module) for layer, module, _ in rows], run)
     if any(std < 0 for _, _, std in rows):
@@ -232,16 +233,17 @@ def response_problems(rows: Sequence[tuple[int, str, float]], run: Run) -> Itera
 
 
 def gradient_problems(
-    found: Gradients, run: Run, origins: Mapping[Measured, MeasurementOrigin]
+    found: Table, run: Run, origins: Mapping[str, MeasurementOrigin]
 ) -> Iterator[str]:
     """Whether these are the layers of the run's network, at moments that its recipe has."""
     last, layers = run.recipe.iterations, observed_layers(run.network)
-    moments = found.iteration[:: len(layers) or 1]
+    there = found.columns
+    moments = there["iteration"][:: len(layers) or 1]
     if not moments:
         yield "no layers"
-    there = list(zip(found.iteration, found.layer, found.module, strict=True))
-    if there != [(moment, *layer) for moment in moments for layer in layers]:
-        for _, rows in groupby(there, key=lambda row: row[0]):
+    lines = list(zip(there["iteration"], there["layer"], there["module"], strict=True))
+    if lines != [(moment, *layer) for moment in moments for layer in layers]:
+        for _, rows in groupby(lines, key=lambda row: row[0]):
             yield from _layer_problems([row[1:] for row in rows], run)
         yield "not each moment once"
     if any(a >= b for a, b in pairwise(moments)):
@@ -250,11 +252,10 @@ def gradient_problems(
         if moment > last or (moment % run.recipe.evaluate_every and moment != last):
             yield f"iteration {moment:,}, of which the recipe has no point"
     # Norms may be infinite or no numbers, but none is below zero.
-    signals = [norm for norm in found.signal_norm if norm is not None]
-    columns = (found.forward_std, found.gradient_norm, found.weight_norm, signals)
-    if any(value < 0 for column in columns for value in column):
+    numbers = ("forward_std", "gradient_norm", "weight_norm", "signal_norm")
+    if any(value is not None and value < 0 for name in numbers for value in there[name]):
         yield "a negative number"
-    for moment, measured in set(zip(found.iteration, found.measured, strict=True)):
+    for moment, measured in set(zip(there["iteration"], there["measured"], strict=True)):
         if measured not in ("training", "afterwards"):
             yield f"measured {_text(measured)}"
         elif measured == "afterwards" and moment not in (0, last):
@@ -284,7 +285,7 @@ def evaluation_problems(
     rows: Sequence[EvaluationRow],
     run: Run,
     summary: Summary | None,
-    origins: Mapping[Measured, MeasurementOrigin],
+    origins: Mapping[str, MeasurementOrigin],
 ) -> Iterator[str]:
     """Whether these errors can be of one network on one data set, the run's."""
     if run.recipe.photographs is None:
@@ -315,9 +316,7 @@ def evaluation_problems(
             yield f"lacks {views}, of which measurements.json tells"
 
 
-def origin_problems(
-    origins: Mapping[Measured, MeasurementOrigin], summary: Summary
-) -> Iterator[str]:
+def origin_problems(origins: Mapping[str, MeasurementOrigin], summary: Summary) -> Iterator[str]:
     """A network is measured in the precision in which it was trained."""
     for name, made in origins.items():
         if made.precision != summary.provenance.precision:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from resnet_repro.spec.dataset_names import dataset_slug
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import DatasetName, canonical_network
 from resnet_repro.spec.shows import Views
 
 __all__ = [
     "FORMAT",
-    "BatchNorm",
     "CurveRow",
     "EnsembleResult",
-    "EvaluationRow",
     "ExternalEvaluation",
-    "GradientRow",
-    "Measured",
     "MeasurementOrigin",
     "Origin",
     "Provenance",
@@ -34,8 +30,6 @@ FEWEST_FOR_PACE = 20  # iterations of a sitting before its speed says something
 FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
-BatchNorm = Literal["running", "average"]
-Measured = Literal["responses", "gradients", "centre", "10-crop", "multi-scale"]
 
 _CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -50,39 +44,13 @@ class CurveRow(NamedTuple):
     """One point of a training curve; errors in percent, `seconds` of training so far."""
 
     iteration: int
-    epoch: float
-    lr: float
-    train_loss: float
-    train_error: float
-    test_error: float
-    seconds: float
-    validation_error: float | None = None  # a column only where images are held out
-
-
-class GradientRow(NamedTuple):
-    """One 3x3 layer at one moment of a training; see `analysis.gradients`."""
-
-    iteration: int
-    layer: int
-    module: str
-    forward_std: float
-    gradient_norm: float
-    weight_norm: float
-    measured: str  # "training", or "afterwards" from the seed and the final weights
-    signal_norm: float | None = None  # None in files of before it was measured
-
-
-@dataclass(frozen=True)
-class EvaluationRow:
-    """The errors of one network over a data set's val part, from one or many views per image."""
-
-    views: Views
-    top1_error: float
-    top5_error: float  # with fewer than six classes, over as many as there are
-    loss: float  # cross-entropy of the averaged softmax
-    images: int
-    bn: BatchNorm  # which statistics batch normalisation used
-    dataset_sha256: str  # of the data set that was evaluated
+    epoch: FiniteFloat
+    lr: FiniteFloat
+    train_loss: FiniteFloat
+    train_error: FiniteFloat
+    test_error: FiniteFloat
+    seconds: FiniteFloat
+    validation_error: FiniteFloat | None = None  # a column only where images are held out
 
 
 class Origin(BaseModel):

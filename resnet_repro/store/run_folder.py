@@ -8,25 +8,23 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import csv_text, flush_folder, read_text, unwritable, write_atomically
+from resnet_repro.base.files import flush_folder, read_text, unwritable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.measurements import FILES, ORIGINS, read_file
-from resnet_repro.store.models import (
-    CurveRow,
-    EvaluationRow,
-    GradientRow,
-    Measured,
-    MeasurementOrigin,
-    Origin,
-    Summary,
+from resnet_repro.store.measurements import (
+    FILES,
+    ORIGINS,
+    measurement_of,
+    measurements_in,
+    read_file,
+    table_text,
 )
+from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
 from resnet_repro.store.sums import measured_sums, summary_sum, training_sums
 
 __all__ = ["RunFolder"]
@@ -91,12 +89,7 @@ class RunFolder:
 
     def write_curve(self, rows: Sequence[CurveRow]) -> None:
         """Replace the curve by `rows`."""
-        names = list(CurveRow._fields)
-        if all(row.validation_error is None for row in rows):
-            names.remove("validation_error")
-        write_atomically(
-            self.curve, csv_text(names, [[exact(getattr(r, n)) for n in names] for r in rows])
-        )
+        write_atomically(self.curve, table_text("curve", rows))
 
     def write_summary(self, summary: Summary, *, durable: bool = True) -> None:
         """Replace the summary; `durable=False` for the frequent ones that say how far it is.
@@ -110,68 +103,41 @@ class RunFolder:
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
 
-    def write_responses(self, rows: Sequence[tuple[int, str, float]], origin: Origin) -> None:
-        """Record (layer from 1, module name, standard deviation) of each measured layer."""
-        lines = [(layer, module, repr(std)) for layer, module, std in rows]
-        text = csv_text(("layer", "module", "std"), lines)
-        self._write_measured("responses", ["responses"], text, origin)
+    def write_measured(self, name: str, rows: Sequence[Any], origin: Origin | None = None) -> None:
+        """Write what was measured into one of `TABLES`, and what made it into `measurements.json`.
 
-    def write_gradients(self, rows: Sequence[GradientRow], origin: Origin | None = None) -> None:
-        """Replace what was measured of signals and gradients by `rows`.
-
-        `origin` is of what was measured after training; the rest is the training's own.
-        """
-        names = list(GradientRow._fields)
-        if all(row.signal_norm is None for row in rows):
-            names.remove("signal_norm")
-        lines = [[six_digits(getattr(row, name)) for name in names] for row in rows]
-        text = csv_text(names, lines)
-        if origin:
-            self._write_measured("gradients", ["gradients"], text, origin)
-        else:
-            self._forget(["gradients"])
-            write_atomically(self.gradients, text)
-
-    def write_evaluations(self, rows: Sequence[EvaluationRow], origin: Origin) -> None:
-        """Record errors by kind of views; lines about other views stay.
+        Of a table that holds several measurements, the others' lines stay. Without an `origin` the
+        training itself has measured it. An earlier record goes first: a crash between leaves a
+        number without an origin, and none with another's.
 
         Raises:
             StoreError: it cannot be written, or what is there is torn.
         """
-        there = read_file(self.evaluations, FILES["evaluations"][1]) or []
-        kept = {row.views: row for row in [*there, *rows]}
-        names = [f.name for f in fields(EvaluationRow)]
-        ordered = [kept[views] for views in get_args(Views) if views in kept]
-        lines = [[exact(getattr(row, name)) for name in names] for row in ordered]
-        measured = [row.views for row in rows]
-        self._write_measured("evaluations", measured, csv_text(names, lines), origin)
-
-    def _write_measured(
-        self, name: str, what: Sequence[Measured], text: str, origin: Origin
-    ) -> None:
-        """Write one of `FILES`, and put on record what made the measurements that are new in it.
-
-        An earlier record goes first: a crash between leaves a number without an origin, and none
-        with another's.
-
-        Raises:
-            StoreError: it cannot be written, or what is there is torn.
-        """
-        sums = dict(measured_sums(name, text))
-        known = self._origins()
-        gone = {views for views in get_args(Views) if name == "evaluations" and views not in sums}
-        others = {n: made for n, made in known.items() if n not in gone and n not in what}
+        path, kinds = self.path / FILES[name][0], measurements_in(name)
+        new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
+        if len(kinds) > 1:
+            there = read_file(path, FILES[name][1])
+            kept = {measurement_of(name, r): r for r in [*(there.rows if there else ()), *rows]}
+            rows = [kept[kind] for kind in kinds if kind in kept]
+        text = table_text(name, rows)
+        if origin is None:
+            self._forget(kinds)
+            write_atomically(path, text)
+            return
+        sums, known = dict(measured_sums(name, text)), self._origins()
+        gone = {kind for kind in kinds if kind in new or kind not in sums}
+        others = {kind: made for kind, made in known.items() if kind not in gone}
         if others != known:
             self._write_origins(others)
-        write_atomically(self.path / FILES[name][0], text)
-        values, measured = origin.model_dump(include=set(Origin.model_fields)), utc_now()
-        made = {n: MeasurementOrigin(**values, measured=measured, sha256=sums[n]) for n in what}
-        self._write_origins(others | made)
+        write_atomically(path, text)
+        made = origin.model_dump(include=set(Origin.model_fields)) | {"measured": utc_now()}
+        mine = {kind: MeasurementOrigin(**made, sha256=sums[kind]) for kind in new}
+        self._write_origins(others | mine)
 
-    def _origins(self) -> dict[Measured, MeasurementOrigin]:
+    def _origins(self) -> dict[str, MeasurementOrigin]:
         return read_file(self.origins, FILES["origins"][1]) or {}
 
-    def _write_origins(self, origins: dict[Measured, MeasurementOrigin]) -> None:
+    def _write_origins(self, origins: dict[str, MeasurementOrigin]) -> None:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
 
     def discard(self, name: str) -> None:
@@ -181,7 +147,7 @@ class RunFolder:
             StoreError: it cannot be removed.
         """
         self.remove(self.path / FILES[name][0])
-        self._forget(get_args(Views) if name == "evaluations" else [name])
+        self._forget(measurements_in(name))
 
     def _forget(self, what: Sequence[str]) -> None:
         """Remove the record of what made some measurements."""
@@ -251,11 +217,7 @@ class RunFolder:
         for path in (
             *self.path.glob("checkpoint*"),
             self.summary,
-            self.curve,
-            self.responses,
-            self.gradients,
-            self.evaluations,
-            self.origins,
+            *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
         ):
             self.remove(path)
@@ -266,13 +228,3 @@ class RunFolder:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot remove {path}: {error.strerror}") from error
-
-
-def exact(value: Any) -> Any:
-    """A float as the shortest text that reads back as the same one; anything else as it is."""
-    return repr(value) if isinstance(value, float) else value
-
-
-def six_digits(value: Any) -> Any:
-    """A float with six significant digits; anything else as it is."""
-    return f"{value:.6g}" if isinstance(value, float) else value

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resnet_repro.base.errors import StoreError
+from resnet_repro.spec.measurements import EvaluationRow, GradientRow, ResponseRow
 from resnet_repro.spec.run import Run
-from resnet_repro.store.measurements import FILES, Gradients, read_file
+from resnet_repro.store.measurements import FILES, Table, read_file
 from resnet_repro.store.models import (
     CurveRow,
-    EvaluationRow,
-    GradientRow,
-    Measured,
     MeasurementOrigin,
     State,
     Summary,
@@ -74,24 +72,26 @@ class StoredRun:
 
     def curve(self) -> list[CurveRow]:
         """The training curve."""
-        return self._read("curve") or []
+        return self.rows("curve")
 
-    def responses(self) -> list[tuple[int, str, float]]:
-        """(layer, module, standard deviation) as `fig7` measured them."""
-        return self._read("responses") or []
+    def responses(self) -> list[ResponseRow]:
+        """Standard deviations of layer responses, as `fig7` measured them."""
+        return self.rows("responses")
 
     def gradients(self) -> list[GradientRow]:
         """Signals and gradients by iteration and layer."""
-        found: Gradients | list[GradientRow] | None = self._read("gradients")
-        if isinstance(found, Gradients):
-            found = self.contents["gradients"] = found.rows()  # which are asked for again
-        return found or []
+        return self.rows("gradients")
 
     def evaluations(self) -> list[EvaluationRow]:
         """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
-        return self._read("evaluations") or []
+        return self.rows("evaluations")
 
-    def origins(self) -> dict[Measured, MeasurementOrigin]:
+    def rows(self, name: str) -> list[Any]:
+        """The rows of one of `measurements.TABLES`."""
+        table: Table | None = self._read(name)
+        return table.rows if table else []
+
+    def origins(self) -> dict[str, MeasurementOrigin]:
         """What made the measurements on the trained network, where that is on record."""
         return self._read("origins") or {}
 

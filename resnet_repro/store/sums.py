@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, cast, get_args
+from typing import Any
 
-from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import Measured
+from resnet_repro.store.measurements import measurements_in
 
 __all__ = ["measured_sums", "sum_of", "summary_sum", "training_sums"]
 
@@ -41,12 +40,13 @@ def training_sums(curve: str | None, gradients: str | None) -> dict[str, str]:
     return sums | ({"gradients.csv": sum_of("\n".join(lines))} if lines else {})
 
 
-def measured_sums(name: str, text: str) -> Iterator[tuple[Measured, str]]:
-    """Sums of what was measured on the trained network; of views, each line has its own."""
-    if name != "evaluations":
-        yield cast(Measured, name), sum_of(text)
+def measured_sums(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """Sums of the measurements in a table; where it holds several, each line has its own."""
+    kinds = measurements_in(name)
+    if len(kinds) == 1:
+        yield name, sum_of(text)
         return
     for line in text.splitlines():
-        views = line.partition(",")[0]
-        if views in get_args(Views):
-            yield cast(Measured, views), sum_of(line)
+        kind = line.partition(",")[0]
+        if kind in kinds:
+            yield kind, sum_of(line)

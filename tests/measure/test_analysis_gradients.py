@@ -21,9 +21,9 @@ from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import GradientRow
 from resnet_repro.store.store import Store
 from resnet_repro.training.backend import Backend
 from resnet_repro.training.feeds import make_feed

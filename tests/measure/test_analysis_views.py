@@ -17,8 +17,8 @@ from resnet_repro.networks import imagenet, layers
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.store.models import EvaluationRow
 from resnet_repro.store.store import Store
 
 EXPERIMENT = {

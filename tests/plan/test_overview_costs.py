@@ -21,8 +21,8 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import EvaluationRow
 from resnet_repro.store.store import Store
 
 NETWORKS = (
@@ -109,7 +109,7 @@ def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> Non
     assert [line.run for line in lines] == [run.id for run in runs], "shared runs once"
     assert {line.views for line in lines} == {("10-crop",)}
     row = EvaluationRow("10-crop", 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
-    store.folder(runs[0]).write_evaluations([row], ORIGIN)
+    store.folder(runs[0]).write_measured("evaluations", [row], ORIGIN)
     assert len(plan_testing(store, [experiment], "cpu", force=False)) == 3
     assert len(plan_testing(store, [experiment], "cpu", force=True)) == 4
     assert plan_testing(store, [load_experiment("fig1")], "cpu", force=False) == []

@@ -18,9 +18,10 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, list_runs, plan_runs, run_table
 from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import CurveRow, EvaluationRow, Provenance, Summary
+from resnet_repro.store.models import CurveRow, Provenance, Summary
 from resnet_repro.store.store import Store
 
 CURVE = [
@@ -151,7 +152,8 @@ def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:
     header, rows = run_table(list_runs(store, None))
     assert "views" not in header
     assert len(rows[0]) == len(header)
-    store.folder(run).write_evaluations(
+    store.folder(run).write_measured(
+        "evaluations",
         [
             EvaluationRow(views, 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
             for views in ("centre", "10-crop")

@@ -8,6 +8,7 @@ from typing import Any
 
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import EvaluationRow, GradientRow, ResponseRow
 from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import merge
 from resnet_repro.spec.run import Run
@@ -15,9 +16,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import (
     CurveRow,
     EnsembleResult,
-    EvaluationRow,
     ExternalEvaluation,
-    GradientRow,
     Provenance,
     Summary,
 )
@@ -107,7 +106,8 @@ class Bench:
             folder.write_curve(_curve(run, train or 0, test or 0, points))
         if evaluations:
             sha256 = summary.provenance.dataset["sha256"]
-            folder.write_evaluations(
+            folder.write_measured(
+                "evaluations",
                 [
                     EvaluationRow(views, top1, top5, 1.0, 50_000, "average", sha256)
                     for views, (top1, top5) in evaluations.items()
@@ -115,12 +115,15 @@ class Bench:
                 summary.provenance,
             )
         if responses:
-            folder.write_responses(
-                [(i, f"m{i}", s) for i, s in enumerate(responses, start=1)], summary.provenance
+            folder.write_measured(
+                "responses",
+                [ResponseRow(i, f"m{i}", s) for i, s in enumerate(responses, start=1)],
+                summary.provenance,
             )
         if gradients:
             *between, last = _points(run)
-            folder.write_gradients(
+            folder.write_measured(
+                "gradients",
                 [
                     GradientRow(
                         iteration=moment,

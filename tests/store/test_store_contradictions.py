@@ -252,12 +252,12 @@ def summed(tmp_path: Path) -> dict[str, RunFolder]:
         folder.write_curve(stored.curve())
         folder.write_summary(stored.summary)
         if stored.responses():
-            folder.write_responses(stored.responses(), origins["responses"])
+            folder.write_measured("responses", stored.responses(), origins["responses"])
         if stored.gradients():
-            folder.write_gradients(stored.gradients(), origins.get("gradients"))
+            folder.write_measured("gradients", stored.gradients(), origins.get("gradients"))
             folder.write_summary(stored.summary)
         for row in stored.evaluations():
-            folder.write_evaluations([row], origins[row.views])
+            folder.write_measured("evaluations", [row], origins[row.views])
     assert problems(tmp_path) == {}
     return folders
 

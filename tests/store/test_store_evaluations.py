@@ -13,15 +13,10 @@ from made_up_origin import ORIGIN
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import write_atomically
+from resnet_repro.spec.measurements import EvaluationRow, ResponseRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import (
-    EnsembleResult,
-    EvaluationRow,
-    ExternalEvaluation,
-    Provenance,
-    Summary,
-)
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation, Provenance, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -54,7 +49,7 @@ def stored(folder: RunFolder, run: Run) -> StoredRun:
 
 def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
     assert stored(folder, run).evaluations() == []
-    folder.write_evaluations([ROW], ORIGIN)
+    folder.write_measured("evaluations", [ROW], ORIGIN)
     assert stored(folder, run).evaluations() == [ROW]
     header = folder.evaluations.read_text(encoding="utf-8").splitlines()[0]
     assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
@@ -64,8 +59,10 @@ def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
 def test_measuring_again_replaces_these_views_and_keeps_the_others(
     folder: RunFolder, run: Run
 ) -> None:
-    folder.write_evaluations([replace(ROW, views="multi-scale"), ROW], ORIGIN)
-    folder.write_evaluations([replace(ROW, top1_error=24.0), replace(ROW, views="centre")], ORIGIN)
+    folder.write_measured("evaluations", [replace(ROW, views="multi-scale"), ROW], ORIGIN)
+    folder.write_measured(
+        "evaluations", [replace(ROW, top1_error=24.0), replace(ROW, views="centre")], ORIGIN
+    )
     found = stored(folder, run).evaluations()
     assert [(row.views, row.top1_error) for row in found] == [
         ("centre", 25.1),
@@ -75,11 +72,13 @@ def test_measuring_again_replaces_these_views_and_keeps_the_others(
 
 
 def test_each_measurement_has_on_record_what_made_it(folder: RunFolder, run: Run) -> None:
-    folder.write_evaluations([ROW, replace(ROW, views="centre")], ORIGIN)
-    folder.write_responses([(1, "conv1", 0.5)], ORIGIN.model_copy(update={"processes": 4}))
-    folder.write_gradients([])  # by the training itself, which has its own record
+    folder.write_measured("evaluations", [ROW, replace(ROW, views="centre")], ORIGIN)
+    folder.write_measured(
+        "responses", [ResponseRow(1, "conv1", 0.5)], ORIGIN.model_copy(update={"processes": 4})
+    )
+    folder.write_measured("gradients", [])  # by the training itself, which has its own record
     later = ORIGIN.model_copy(update={"code": "0.2.0", "dirty": True})
-    folder.write_evaluations([ROW], later)
+    folder.write_measured("evaluations", [ROW], later)
     found = stored(folder, run).origins()
     assert {what: (made.code, made.processes) for what, made in found.items()} == {
         "centre": ("0.1.0", 1),
@@ -94,7 +93,7 @@ def test_each_measurement_has_on_record_what_made_it(folder: RunFolder, run: Run
 def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
     folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.write_evaluations([ROW, replace(ROW, views="centre")], ORIGIN)
+    folder.write_measured("evaluations", [ROW, replace(ROW, views="centre")], ORIGIN)
     written: list[str] = []
 
     def write_once(path: Path, text: str | bytes) -> None:
@@ -105,7 +104,7 @@ def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
 
     monkeypatch.setattr("resnet_repro.store.run_folder.write_atomically", write_once)
     with pytest.raises(KeyboardInterrupt):
-        folder.write_evaluations([replace(ROW, top1_error=24.0)], ORIGIN)
+        folder.write_measured("evaluations", [replace(ROW, top1_error=24.0)], ORIGIN)
     found = stored(folder, run)
     assert {row.views: row.top1_error for row in found.evaluations()}["10-crop"] == 24.0
     assert list(found.origins()) == ["centre"]
@@ -115,7 +114,7 @@ def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
 def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
     folder: RunFolder, run: Run, text: str
 ) -> None:
-    folder.write_evaluations([ROW], ORIGIN)
+    folder.write_measured("evaluations", [ROW], ORIGIN)
     folder.origins.write_text(text, encoding="utf-8")
     assert stored(folder, run).problem == "measurements.json is torn or unreadable"
     stored(folder, run).discard_torn_measurements()
@@ -138,7 +137,7 @@ def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
 def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
     folder: RunFolder, run: Run, change: tuple[str, str]
 ) -> None:
-    folder.write_evaluations([ROW], ORIGIN)
+    folder.write_measured("evaluations", [ROW], ORIGIN)
     folder.evaluations.write_text(
         folder.evaluations.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8"
     )
@@ -152,7 +151,7 @@ def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
 
 
 def test_starting_over_removes_evaluations_and_scores(folder: RunFolder, run: Run) -> None:
-    folder.write_evaluations([ROW], ORIGIN)
+    folder.write_measured("evaluations", [ROW], ORIGIN)
     assert folder.scores("10-crop").name == "scores-10-crop.npz"
     folder.scores("multi-scale").write_bytes(b"scores")
     folder.clear()

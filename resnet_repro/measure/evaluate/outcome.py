@@ -15,8 +15,8 @@ from torch import Tensor
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Identity
 from resnet_repro.measure.views import mean_loss, topk_errors
+from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import BatchNorm, EvaluationRow
 
 __all__ = ["Outcome", "explained", "row_of"]
 

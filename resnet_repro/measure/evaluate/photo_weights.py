@@ -22,9 +22,10 @@ from resnet_repro.measure.views import scores
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.store.models import EvaluationRow, ExternalEvaluation
+from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend
 

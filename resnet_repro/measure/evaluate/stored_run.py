@@ -15,9 +15,9 @@ from resnet_repro.measure.evaluate.outcome import Outcome, explained, row_of
 from resnet_repro.measure.origin import origin_here
 from resnet_repro.measure.views import scores
 from resnet_repro.spec.dataset_names import DatasetChoice
+from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import BatchNorm, EvaluationRow
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.backend import Backend
 from resnet_repro.training.building import build_for
@@ -72,7 +72,9 @@ def evaluate_run(
             bn: BatchNorm = "average" if averaged else "running"
             rows.append(row_of(views, found, labels, bn, dataset.identity))
             if not unstored:
-                stored.folder.write_evaluations(rows[-1:], origin_here(backend, options.command))
+                stored.folder.write_measured(
+                    "evaluations", rows[-1:], origin_here(backend, options.command)
+                )
     return Outcome(
         network=run.network,
         what=run.id,

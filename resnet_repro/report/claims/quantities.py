@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 
 from resnet_repro.paper.claims import Quantity
+from resnet_repro.spec.measurements import EvaluationRow, GradientRow
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import EvaluationRow, GradientRow
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["UNITS", "by_iteration", "evaluation", "measure", "share_above"]

@@ -11,9 +11,10 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
-from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
+from resnet_repro.report.results import network_title
 from resnet_repro.spec.dataset_names import dataset_title
-from resnet_repro.spec.experiment import Experiment, Measurement
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.models import EnsembleResult
@@ -81,7 +82,7 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
     for measurement in experiment.measure:
         without = [run for run in needed if not _measured(finished[run.id], measurement)]
         if without:
-            text = f"{MEASUREMENT_TITLES[measurement]} of {_by_network(without)}"
+            text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
             gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
     return gaps
 
@@ -95,7 +96,7 @@ def _missing_ensemble(experiment: Experiment, known: Sequence[EnsembleResult]) -
     return [Gap(experiment.name, where, "the ensemble", run_command(experiment))]
 
 
-def _measured(run: StoredRun, measurement: Measurement) -> bool:
+def _measured(run: StoredRun, measurement: str) -> bool:
     if measurement in ("responses", "gradients"):
         path: Path = getattr(run.folder, measurement)
         return path.exists()

@@ -10,14 +10,14 @@ from resnet_repro.report.claims.quantities import evaluation
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, code, literal, plural, table
-from resnet_repro.report.results import MEASUREMENT_TITLES, network_title
+from resnet_repro.report.results import network_title
 from resnet_repro.report.views import weights_caption
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import (
     EnsembleResult,
     ExternalEvaluation,
-    Measured,
     Origin,
     Provenance,
     Summary,
@@ -69,11 +69,11 @@ def _measured(run: StoredRun) -> set[str]:
     if run.problem:
         return set()
     origins = run.origins()
-    there: list[Measured] = [row.views for row in run.evaluations()]
+    there: list[str] = [row.views for row in run.evaluations()]
     there += ["responses"] if run.responses() else []
     there += ["gradients"] if any(r.measured == "afterwards" for r in run.gradients()) else []
     return {
-        f"{MEASUREMENT_TITLES[what]} by "
+        f"{MEASUREMENTS[what].title} by "
         + (_made_by(origins[what]) if what in origins else "unrecorded code")
         for what in there
     }

@@ -13,7 +13,7 @@ from resnet_repro.report.figures.responses import draw_layers
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.store.models import GradientRow
+from resnet_repro.spec.measurements import GradientRow
 
 __all__ = ["gradients_figure", "measured_afterwards"]
 

@@ -1,0 +1,94 @@
+"""What can be measured on a run's network beyond its training curve, as data.
+
+A new measurement needs a line in `MEASUREMENTS`, with what a row of its file says, and a module in
+`measure/` that `runner.measuring` calls. Storing, checking and removing it go over this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator, FiniteFloat
+
+from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.shows import Percent, Views
+
+__all__ = [
+    "MEASUREMENTS",
+    "BatchNorm",
+    "EvaluationRow",
+    "GradientRow",
+    "Measurement",
+    "MeasurementName",
+    "ResponseRow",
+]
+
+BatchNorm = Literal["running", "average"]
+
+
+class ResponseRow(NamedTuple):
+    """The standard deviation of one 3x3 layer's response (Fig. 7)."""
+
+    layer: int  # from 1
+    module: str  # the BN module after the convolution
+    std: FiniteFloat
+
+
+class GradientRow(NamedTuple):
+    """One 3x3 layer at one moment of a training (section 4.1). Infinite norms are a finding."""
+
+    iteration: int
+    layer: int  # from 1
+    module: str  # the BN module after the convolution, as in Fig. 7
+    forward_std: float  # of the response after BN, before ReLU or addition
+    gradient_norm: float  # L2 norm of the loss's gradient in the convolution's weights
+    weight_norm: float  # L2 norm of these weights
+    measured: str  # "training", or "afterwards" from the seed and the final weights
+    # L2 norm of the loss's gradient in the response, over the whole batch; earlier files lack it
+    signal_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """The errors of one network over a data set's val part, from one or many views per image."""
+
+    views: Views
+    top1_error: Percent
+    top5_error: Percent  # with fewer than six classes, over as many as there are
+    loss: FiniteFloat  # cross-entropy of the averaged softmax
+    images: int
+    bn: BatchNorm  # which statistics batch normalisation used
+    dataset_sha256: str  # of the data set that was evaluated
+
+
+class Measurement(NamedTuple):
+    """What is measured on a network and where its numbers are kept."""
+
+    title: str  # in a report
+    file: str  # in the run's folder; of measurements that share one, lines begin with their names
+    row: type  # whose fields are the columns
+    families: tuple[Family, ...]  # of the networks that it fits
+    digits: int | None = None  # significant digits of stored numbers; None for all
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "responses": Measurement("layer responses", "responses.csv", ResponseRow, ("cifar",)),
+    "gradients": Measurement(
+        "signals and gradients", "gradients.csv", GradientRow, ("cifar", "imagenet"), digits=6
+    ),
+    "centre": Measurement("centre-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
+    "10-crop": Measurement("10-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
+    "multi-scale": Measurement(
+        "multi-scale errors", "evaluations.csv", EvaluationRow, ("imagenet",)
+    ),
+}
+
+
+def _known(name: str) -> str:
+    if name not in MEASUREMENTS:
+        raise ValueError(f"should be one of {', '.join(MEASUREMENTS)}")
+    return name
+
+
+MeasurementName = Annotated[str, AfterValidator(_known)]
