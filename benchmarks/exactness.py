@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.data.synthetic import generate
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 NETWORKS = ("plain-20", "resnet-20", "plain-56", "resnet-56")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch._dynamo
 
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 
 
 def warm_up(batch_size: int = 8, test_images: int = 60) -> None:

@@ -23,8 +23,8 @@ from resnet_repro.base.machine import usable_cores
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.networks.blocks import ZeroPadShortcut
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.networks.network import Network
 from resnet_repro.spec.measurements import ResponseRow
 
 __all__ = ["measure_responses", "response_layers"]
@@ -16,13 +17,8 @@ __all__ = ["measure_responses", "response_layers"]
 
 def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """(name, BN module) after each 3x3 convolution, in order; projections (1x1) are left out."""
-    modules = dict(network.named_modules())
-    found = []
-    for name, module in modules.items():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            following = name.replace("conv", "bn")
-            found.append((following, modules[following]))
-    return found
+    assert isinstance(network, Network)
+    return [(name, network.get_submodule(name)) for name in network.architecture.observed]
 
 
 def measure_responses(

@@ -1,4 +1,4 @@
-"""The fully convolutional form of the ImageNet networks (section 3.4): logits at every place.
+"""The fully convolutional form of the networks (section 3.4): logits at every place.
 
 The final pooling becomes an average over windows, the classifier a convolution. Where there is
 room for one window only, this is the ordinary network.
@@ -11,24 +11,18 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.networks.imagenet import ImageNetNetwork
+from resnet_repro.networks.network import Network
 
 __all__ = ["dense_logits", "final_map_side"]
 
-_STRIDE = 32  # pixels from one place of the final map to the next
+_VGG_HALVINGS = 5
 
 
 def final_map_side(network: nn.Module, side: int) -> int:
-    """Height (or width) of the final map of an image so many pixels high: 7 at 224.
-
-    Raises:
-        TypeError: the network is not of the ImageNet family.
-    """
-    if isinstance(network, ImageNetNetwork):
-        return -(-side // _STRIDE)  # its strides round up
-    if _is_vgg(network):
-        return side // _STRIDE  # its pooling rounds down
-    raise _no_dense_form(network)
+    """Height (or width) of the final map of an image so many pixels high: 7 at 224."""
+    if isinstance(network, Network):
+        return -(-side >> network.architecture.halvings)  # its strides round up
+    return side >> _VGG_HALVINGS  # VGG's pooling rounds down
 
 
 def dense_logits(network: nn.Module, x: Tensor, window: int) -> Tensor:
@@ -37,17 +31,12 @@ def dense_logits(network: nn.Module, x: Tensor, window: int) -> Tensor:
     `x` is [N, 3, H, W], the mean subtracted; the network should be in evaluation mode. With
     `window` = `final_map_side(network, crop)`, an image of the crop's size gives the one place of
     the ordinary forward pass. A map lower or narrower than the window is taken whole.
-
-    Raises:
-        TypeError: the network is not of the ImageNet family.
     """
-    if isinstance(network, ImageNetNetwork):
-        maps = network.features(x)
-        pooled = F.avg_pool2d(maps, _fitting(window, maps), stride=1)
-        return F.conv2d(pooled, network.fc.weight[:, :, None, None], network.fc.bias)
-    if _is_vgg(network):
+    if not isinstance(network, Network):
         return _dense_vgg(network, x, window)
-    raise _no_dense_form(network)
+    maps = network.features(x)
+    pooled = F.avg_pool2d(maps, _fitting(window, maps), stride=1)
+    return F.conv2d(pooled, network.fc.weight[:, :, None, None], network.fc.bias)
 
 
 def _dense_vgg(network: Any, x: Tensor, window: int) -> Tensor:
@@ -66,13 +55,3 @@ def _dense_vgg(network: Any, x: Tensor, window: int) -> Tensor:
 def _fitting(window: int, maps: Tensor) -> tuple[int, int]:
     height, width = maps.shape[2:]
     return min(window, height), min(window, width)
-
-
-def _is_vgg(network: nn.Module) -> bool:
-    from torchvision.models import VGG
-
-    return isinstance(network, VGG)
-
-
-def _no_dense_form(network: nn.Module) -> TypeError:
-    return TypeError(f"a {type(network).__name__} has no fully convolutional form")

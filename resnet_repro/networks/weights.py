@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.networks.blocks import ZeroChannels
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
 
 __all__ = ["Fitted", "fit", "keep_classes", "network_of"]

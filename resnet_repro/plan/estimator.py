@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
-from resnet_repro.networks.multiply_adds import multiply_adds, usual_side
+from resnet_repro.networks.architecture import architecture, multiply_adds
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run
@@ -70,7 +70,7 @@ class Estimator:
         Networks of the same family go before others, whose layers are of quite another shape, and
         speeds in the precision that is asked for before those in another one.
         """
-        side = side or usual_side(network)
+        side = side or architecture(network).side
         speeds = self._relatives(network) or self._speeds
         speeds = [s for s in speeds if s.precision == precision] or speeds
         same = [s for s in speeds if (s.network, s.side) == (network, side)]

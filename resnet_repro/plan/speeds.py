@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
-from resnet_repro.networks.multiply_adds import multiply_adds, usual_side
+from resnet_repro.networks.architecture import architecture, multiply_adds
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -41,7 +41,7 @@ def input_side(run: Run) -> int:
     """The side of a run's input in pixels."""
     recipe = run.recipe
     side = recipe.photographs.crop if recipe.photographs else recipe.image_size
-    return side or usual_side(run.network)
+    return side or architecture(run.network).side
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
@@ -77,7 +77,7 @@ def benchmarks(store: Store) -> list[Speed]:
 
 def _benchmark(row: dict[str, str]) -> Speed:
     name = parse_network(row["network"])
-    side = row.get("crop") or usual_side(str(name))
+    side = row.get("crop") or architecture(str(name)).side
     speed = float(row["images_per_second"])
     if not name.trainable or not 0 < speed < 1e12 or not 0 < int(side) < 100_000:
         raise ValueError("a speed that cannot be")

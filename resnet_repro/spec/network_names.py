@@ -74,11 +74,6 @@ class NetworkName:
         known = self.kind != "vgg" and self.family == "imagenet"
         return known and self.depth not in _BASIC_DEPTHS
 
-    @property
-    def plain_twin(self) -> str:
-        """The name of the plain network of the same depth."""
-        return str(NetworkName("plain", self.depth, self.family, None, self.stride_in_3x3))
-
     def __str__(self) -> str:
         text = f"{self.kind}-{self.depth}"
         if self.family == "cifar" and self.depth in IMAGENET_DEPTHS:

@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
-from resnet_repro.networks.layers import features, parameters, response_layers
+from resnet_repro.networks.architecture import architecture, parameters
 from resnet_repro.spec.measurements import EvaluationRow, ResponseRow
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.recipe import Recipe
@@ -124,7 +124,7 @@ def _possible_parameters(run: Run, said: int) -> bool:
     if parse_network(run.network).family == "cifar":
         return said == parameters(run.network, 10)
     classifier = said - parameters(run.network, 0)
-    return classifier > 0 and classifier % (features(run.network) + 1) == 0
+    return classifier > 0 and classifier % (architecture(run.network).features + 1) == 0
 
 
 def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) -> Iterator[str]:
@@ -278,7 +278,7 @@ def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
 @lru_cache(maxsize=256)
 def observed_layers(network: str) -> tuple[tuple[int, str], ...]:
     """(layer from 1, module) of what responses and gradients are measured of."""
-    return tuple(enumerate(response_layers(network), start=1))
+    return tuple(enumerate(architecture(network).observed, start=1))
 
 
 def evaluation_problems(

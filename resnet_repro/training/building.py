@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from resnet_repro.networks.blocks import BatchNormSettings
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from resnet_repro.base.files import replacing
 from resnet_repro.base.machine import cpu_features, processor_name
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 from resnet_repro.training.backend import Backend, Resolved
 
 __all__ = ["Rates", "cache_folder", "measure_rates", "rates_here"]

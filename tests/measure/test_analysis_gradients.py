@@ -17,8 +17,8 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
 from resnet_repro.measure.gradients import measure_gradients
 from resnet_repro.measure.observe import GradientRecord
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.measurements import GradientRow

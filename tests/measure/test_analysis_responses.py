@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resnet_repro.measure.responses import measure_responses, response_layers
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 Floats = NDArray[np.float64]
 IMAGES = 260  # more than one batch, and a partial one

@@ -9,9 +9,8 @@ from itertools import pairwise
 import pytest
 
 from resnet_repro.measure import costs
-from resnet_repro.measure.costs import cost_csv
-from resnet_repro.networks.cost import Cost, count_cost
-from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.measure.costs import Cost, cost_csv, count_cost
+from resnet_repro.networks.architecture import multiply_adds
 
 # Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.
 IMAGENET_COSTS = {

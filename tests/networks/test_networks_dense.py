@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.networks.dense import dense_logits, final_map_side
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 CLASSES = 7
 
@@ -122,18 +122,12 @@ def test_vggs_fully_connected_layers_are_convolutions(vgg: nn.Module) -> None:
         assert_close(dense_logits(vgg, x, 7), expected)
 
 
-@pytest.mark.parametrize("network", ["plain-18", "resnet-50", "resnet-50-v1.5", "vgg-16"])
+@pytest.mark.parametrize(
+    "network", ["resnet-8", "plain-18", "resnet-50", "resnet-50-v1.5", "vgg-16"]
+)
 def test_the_final_maps_side_is_known_beforehand(network: str) -> None:
     with torch.device("meta"):
         model = build_network(network).eval()
         for side in (32, 33, 64, 73, 110, 183, 224, 256, 480, 640):
             maps = model.features(torch.empty(1, 3, side, 64))
             assert maps.shape[2] == final_map_side(model, side)
-
-
-def test_a_cifar_network_has_none() -> None:
-    model = build_network("resnet-8")
-    with pytest.raises(TypeError, match="CifarNetwork"):
-        dense_logits(model, images(1, 32, 32), 8)
-    with pytest.raises(TypeError, match="CifarNetwork"):
-        final_map_side(model, 32)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 
 def weights_of(network: str, seed: int = 0, **options: str) -> dict[str, Tensor]:

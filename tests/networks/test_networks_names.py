@@ -75,7 +75,6 @@ def test_depths_that_both_families_have_mean_imagenet_unless_they_say_cifar(dept
     assert (cifar.family, cifar.option, cifar.bottleneck) == ("cifar", "A", False)
     assert str(parse_network(f"resnet-{depth}-cifar-c")) == f"resnet-{depth}-cifar-c"
     assert str(parse_network(f"plain-{depth}-cifar")) == f"plain-{depth}-cifar"
-    assert cifar.plain_twin == f"plain-{depth}-cifar"
 
 
 def test_the_cifar_suffix_is_dropped_where_nothing_is_ambiguous() -> None:
@@ -89,12 +88,6 @@ def test_v1_5_is_another_network_of_the_bottleneck_depths(depth: int) -> None:
     assert later.stride_in_3x3
     assert later.option == "B"
     assert str(parse_network(f"resnet-{depth}-a-v1.5")) == f"resnet-{depth}-a-v1.5"
-
-
-def test_the_plain_twin_has_the_same_depth_and_family() -> None:
-    assert parse_network("resnet-56-b").plain_twin == "plain-56"
-    assert parse_network("resnet-34-c").plain_twin == "plain-34"
-    assert parse_network("plain-20").plain_twin == "plain-20"
 
 
 @settings(deadline=None, database=None)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.blocks import BatchNormSettings
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 
 def convolutions(network: nn.Module, image: Tensor) -> list[tuple[str, nn.Conv2d, tuple[int, ...]]]:

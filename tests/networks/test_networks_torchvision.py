@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 
 TWINS = {
     "resnet-18-b": models.resnet18,

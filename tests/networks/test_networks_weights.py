@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights, read_weights
 

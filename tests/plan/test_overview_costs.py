@@ -14,9 +14,9 @@ from made_up_origin import ORIGIN
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.networks.cost import count_cost
-from resnet_repro.networks.factory import build_network
-from resnet_repro.networks.multiply_adds import multiply_adds
+from resnet_repro.measure.costs import count_cost
+from resnet_repro.networks.architecture import multiply_adds
+from resnet_repro.networks.network import build_network
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec.experiment import Choices, Experiment

@@ -17,7 +17,7 @@ from torch import nn
 from training_outcome import outcome
 
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
 from resnet_repro.training import building

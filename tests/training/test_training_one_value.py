@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.run import Run

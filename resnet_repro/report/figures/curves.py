@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Literal
 
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.captions import add_caption
 from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
-from resnet_repro.report.figures.style import colour_of, label, marker_of
+from resnet_repro.report.figures.style import label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.spec.experiment import Experiment
@@ -140,13 +141,13 @@ def _draw_panel(
     axes: Axes, curves: Sequence[Curve], lines: Mapping[Part, LineStyle], unit: int
 ) -> None:
     for index, curve in enumerate(curves):
-        colour = colour_of(curve.network)
+        colour = architecture(curve.network).style.colour
         x = [iteration / unit for iteration in curve.iterations]
         axes.plot(
             x,
             curve.mean,
             color=colour,
-            marker=marker_of(curve.network) if curve.part == "test" else None,
+            marker=architecture(curve.network).style.marker if curve.part == "test" else None,
             markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
             markersize=3,
             label=f"{network_title(curve.network)} {curve.part}",
@@ -175,7 +176,9 @@ def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], uni
     for cell in cells:
         divisions = [d for run in cell.done if run.summary for d in run.summary.lr_divisions or ()]
         for division in divisions if cell.network in panel.networks else ():
-            axes.axvline(division / unit, color=colour_of(cell.network), alpha=0.6, **style)
+            axes.axvline(
+                division / unit, color=architecture(cell.network).style.colour, alpha=0.6, **style
+            )
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
@@ -195,11 +198,11 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
             xytext=(right * 1.045, height),
             va="center",
             fontsize=7.5,
-            color=colour_of(network),
+            color=architecture(network).style.colour,
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": colour_of(network),
+                "color": architecture(network).style.colour,
                 "linewidth": 0.5,
                 "relpos": (0, 0.5),  # from the name's left edge, not across it
                 "shrinkA": 0,

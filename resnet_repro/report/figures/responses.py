@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.captions import add_caption
 from resnet_repro.report.figures.plotting import Axes, Figure
-from resnet_repro.report.figures.style import colour_of
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, network_title, networks_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["draw_layers", "responses_figure"]
 
@@ -54,15 +53,15 @@ def draw_layers(axes: Axes, network: str, seeds: Sequence[Sequence[float]]) -> N
     """One network's values over its layers: the mean of its seeds, with a band if several."""
     if not seeds:
         return
-    residual = parse_network(network).residual
+    style = architecture(network).style
     columns = list(zip(*seeds, strict=False))
     layers = range(1, len(columns) + 1)
     axes.plot(
         layers,
         [fmean(column) for column in columns],
-        color=colour_of(network),
-        linestyle="-" if residual else (0, (3.5, 1.5)),
-        linewidth=1.6 if residual else 1.0,
+        color=style.colour,
+        linestyle=(0, (3.5, 1.5)) if style.dashed else "-",
+        linewidth=1.0 if style.dashed else 1.6,
         label=network_title(network),
     )
     if len(seeds) > 1:
@@ -70,7 +69,7 @@ def draw_layers(axes: Axes, network: str, seeds: Sequence[Sequence[float]]) -> N
             layers,
             [min(column) for column in columns],
             [max(column) for column in columns],
-            color=colour_of(network),
+            color=style.colour,
             alpha=0.2,
             linewidth=0,
         )

@@ -1,7 +1,7 @@
 """How the figures look, and how they become the same bytes each time.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; line style, width and the
-labels at the curves' ends carry the same information for readers of black and white prints.
+A network's colour is `architecture(network).style`'s; line style, width and the labels at the
+curves' ends carry the same information for readers of black and white prints.
 """
 
 from __future__ import annotations
@@ -14,27 +14,11 @@ from typing import Any, Literal
 
 from resnet_repro.base.plain_text import printable
 from resnet_repro.report.figures.plotting import Figure, mpl
-from resnet_repro.spec.network_names import parse_network
 
-__all__ = ["FigureFormat", "colour_of", "label", "marker_of", "save", "styled"]
+__all__ = ["FigureFormat", "label", "save", "styled"]
 
 FigureFormat = Literal["png", "svg", "pdf"]
 
-_COLOURS = {
-    20: "#E69F00",  # orange
-    32: "#56B4E9",  # sky blue
-    44: "#009E73",  # bluish green
-    56: "#D55E00",  # vermillion
-    110: "#000000",
-    1202: "#0072B2",  # blue
-    18: "#0072B2",
-    34: "#D55E00",
-    50: "#009E73",
-    101: "#CC79A7",  # reddish purple
-    152: "#000000",
-}
-_OTHER_COLOURS = ("#CC79A7", "#7F7F7F", "#0072B2", "#009E73", "#E69F00", "#D55E00")
-_MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P", 18: "o", 34: "s"}
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -75,17 +59,6 @@ def styled() -> Iterator[None]:
 def label(text: str) -> str:
     """Text for a figure as it stands: a dollar sign begins no formula."""
     return printable(text).replace("$", r"\$")
-
-
-def colour_of(network: str) -> str:
-    """The colour of a depth, the same in every figure."""
-    depth = parse_network(network).depth
-    return _COLOURS.get(depth, _OTHER_COLOURS[(depth // 6) % len(_OTHER_COLOURS)])
-
-
-def marker_of(network: str) -> str:
-    """The marker of a depth, for black and white prints."""
-    return _MARKERS.get(parse_network(network).depth, "X")
 
 
 def save(figure: Figure, form: FigureFormat) -> bytes:

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import nn
 
 from resnet_repro.networks.blocks import BatchNormSettings
-from resnet_repro.networks.factory import build_network
 from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 
 # (width, height, file type): higher, wider, square, two of a size, one smaller than any crop.
 SIZES = (

@@ -1,13 +1,13 @@
-"""What is computed of a network from its name alone is what the built network has."""
+"""What follows from a network's name alone is what the built network has."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from resnet_repro.measure.responses import response_layers as layers_of
-from resnet_repro.networks.factory import build_network
-from resnet_repro.networks.layers import parameters, response_layers
+from resnet_repro.networks.architecture import architecture, parameters
+from resnet_repro.networks.network import build_network
 
 NETWORKS = (
     *("plain-8", "resnet-20", "resnet-20-b", "resnet-14-c", "resnet-56", "resnet-50-cifar"),
@@ -21,7 +21,13 @@ def test_parameters_and_layers_are_those_of_the_built_network(network: str) -> N
     with torch.device("meta"):
         built = build_network(network, 7)
     assert parameters(network, 7) == sum(p.numel() for p in built.parameters())
-    assert response_layers(network) == tuple(name for name, _ in layers_of(built))
+    convolutions = {n: m for n, m in built.named_modules() if isinstance(m, nn.Conv2d)}
+    found = architecture(network)
+    assert [(c.kernel, c.inputs, c.outputs) for c in found.convolutions] == [
+        (m.kernel_size[0], m.in_channels, m.out_channels) for m in convolutions.values()
+    ]
+    wide = [name for name, module in convolutions.items() if module.kernel_size == (3, 3)]
+    assert found.observed == tuple(name.replace("conv", "bn") for name in wide)
 
 
 def test_a_network_that_is_only_evaluated_has_none() -> None:

@@ -1,0 +1,220 @@
+"""What a network is, as data, from which it is built, counted, estimated and drawn.
+
+A new family of networks begins here: its blocks per stage, widths and stem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal, NamedTuple
+
+from resnet_repro.spec.network_names import Family, NetworkName, Option, parse_network
+
+__all__ = ["Architecture", "architecture", "multiply_adds", "parameters"]
+
+
+class Stem(NamedTuple):
+    """The first convolution, and whether 3x3 maximum pooling with stride 2 follows it."""
+
+    kernel: int  # its side
+    channels: int
+    stride: int
+    pooled: bool
+
+
+class Style(NamedTuple):
+    """How a network's lines look in every figure."""
+
+    colour: str  # of its depth
+    marker: str  # of its depth, for black and white prints
+    dashed: bool  # plain networks
+
+
+class Convolution(NamedTuple):
+    """One convolution, which batch normalisation follows; it has no bias."""
+
+    kernel: int  # its side
+    inputs: int  # channels
+    outputs: int
+    halvings: int  # of the image's side on the way to its output; each rounds up
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network of section 4.2 or of Table 1, or VGG-16, whose layers are torchvision's to say.
+
+    Every stage but the first begins with a stride of 2.
+    """
+
+    side: int  # pixels of the paper's input
+    classes: int  # of the paper's data set
+    style: Style
+    stem: Stem
+    widths: tuple[int, ...]  # of the 3x3 convolutions, by stage
+    blocks: tuple[int, ...]  # by stage; empty for VGG-16
+    block: Literal["basic", "bottleneck"] = "basic"
+    option: Option | None = None  # of the shortcuts; None where there are none
+    stride_in_3x3: bool = False  # of a bottleneck, instead of in its first 1x1
+
+    @property
+    def expansion(self) -> int:
+        """How many times as wide as its 3x3 convolution a block is at its end."""
+        return 4 if self.block == "bottleneck" else 1
+
+    @property
+    def features(self) -> int:
+        """Inputs of the classifier."""
+        return self.widths[-1] * self.expansion
+
+    @property
+    def halvings(self) -> int:
+        """How many times the image's side is halved on the way to the last map."""
+        return self._stem_halvings + len(self.blocks) - 1
+
+    @property
+    def _stem_halvings(self) -> int:
+        return (self.stem.stride == 2) + self.stem.pooled
+
+    @cached_property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """Every convolution, in order.
+
+        Raises:
+            ValueError: of VGG-16.
+        """
+        if not self.blocks:
+            raise ValueError("a network that is never trained: its layers are not known here")
+        channels, before = self.stem.channels, self._stem_halvings
+        found = [Convolution(self.stem.kernel, 3, channels, int(self.stem.stride == 2))]
+        for stage, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True)):
+            after, out = self._stem_halvings + stage, width * self.expansion
+            for _ in range(count):
+                if self.block == "bottleneck":
+                    first = before if self.stride_in_3x3 else after
+                    found.append(Convolution(1, channels, width, first))
+                    found.append(Convolution(3, width, width, after))
+                    found.append(Convolution(1, width, out, after))
+                else:
+                    found.append(Convolution(3, channels, width, after))
+                    found.append(Convolution(3, width, out, after))
+                changes = channels != out or before != after
+                if self.option == "C" or (self.option == "B" and changes):
+                    found.append(Convolution(1, channels, out, after))
+                channels, before = out, after
+        return tuple(found)
+
+    @cached_property
+    def observed(self) -> tuple[str, ...]:
+        """The BN modules after each 3x3 convolution, in order (Fig. 7): `layer1.0.bn2`."""
+        layers = (2,) if self.block == "bottleneck" else (1, 2)
+        return (
+            *(("bn1",) if self.stem.kernel == 3 else ()),
+            *(
+                f"layer{stage}.{block}.bn{layer}"
+                for stage, count in enumerate(self.blocks, start=1)
+                for block in range(count)
+                for layer in layers
+            ),
+        )
+
+
+@lru_cache(maxsize=1024)
+def architecture(network: str) -> Architecture:
+    """What a network of some name is.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
+    name = parse_network(network)
+    return _cifar(name) if name.family == "cifar" else _imagenet(name)
+
+
+@lru_cache(maxsize=256)
+def parameters(network: str, classes: int) -> int:
+    """Trainable parameters of a network: convolutions, two a channel for BN, and the classifier.
+
+    Raises:
+        ConfigError: there is no such network.
+        ValueError: it is VGG-16.
+    """
+    built = architecture(network)
+    layers = sum(c.kernel**2 * c.inputs * c.outputs + 2 * c.outputs for c in built.convolutions)
+    return layers + (built.features + 1) * classes
+
+
+@lru_cache(maxsize=1024)
+def multiply_adds(network: str, side: int | None = None) -> int:
+    """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
+
+    Raises:
+        ConfigError, ValueError: as for `parameters`.
+    """
+    built = architecture(network)
+    side = side or built.side
+    layers = sum(
+        # Halving rounds up, so that halving n times is dividing by 2**n and rounding up once.
+        (-(-side >> c.halvings)) ** 2 * c.kernel**2 * c.inputs * c.outputs
+        for c in built.convolutions
+    )
+    return layers + built.features * built.classes
+
+
+def _cifar(name: NetworkName) -> Architecture:
+    """Section 4.2: 6n+2 layers, of which each of three stages has n blocks."""
+    return Architecture(
+        side=_SIDES["cifar"],
+        classes=10,
+        style=_style(name),
+        stem=Stem(kernel=3, channels=16, stride=1, pooled=False),
+        widths=(16, 32, 64),
+        blocks=((name.depth - 2) // 6,) * 3,
+        option=name.option,
+    )
+
+
+def _imagenet(name: NetworkName) -> Architecture:
+    """Table 1."""
+    return Architecture(
+        side=_SIDES["imagenet"],
+        classes=1000,
+        style=_style(name),
+        stem=Stem(kernel=7, channels=64, stride=2, pooled=True),
+        widths=(64, 128, 256, 512),
+        blocks=_TABLE_1.get(name.depth, ()),
+        block="bottleneck" if name.bottleneck else "basic",
+        option=name.option,
+        stride_in_3x3=name.stride_in_3x3,
+    )
+
+
+_SIDES: dict[Family, int] = {"cifar": 32, "imagenet": 224}
+_TABLE_1 = {  # blocks of a stage by depth
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+_COLOURS = {
+    20: "#E69F00",  # orange
+    32: "#56B4E9",  # sky blue
+    44: "#009E73",  # bluish green
+    56: "#D55E00",  # vermillion
+    110: "#000000",
+    1202: "#0072B2",  # blue
+    18: "#0072B2",
+    34: "#D55E00",
+    50: "#009E73",
+    101: "#CC79A7",  # reddish purple
+    152: "#000000",
+}
+_OTHER_COLOURS = ("#CC79A7", "#7F7F7F", "#0072B2", "#009E73", "#E69F00", "#D55E00")
+_MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P", 18: "o", 34: "s"}
+
+
+def _style(name: NetworkName) -> Style:
+    """Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
+    other = _OTHER_COLOURS[(name.depth // 6) % len(_OTHER_COLOURS)]
+    colour, marker = _COLOURS.get(name.depth, other), _MARKERS.get(name.depth, "X")
+    return Style(colour, marker, dashed=not name.residual)
