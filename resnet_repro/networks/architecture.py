@@ -180,7 +180,7 @@ def _imagenet(name: NetworkName) -> Architecture:
         classes=1000,
         style=_style(name),
         stem=Stem(kernel=7, channels=64, stride=2, pooled=True),
-        widths=(64, 128, 256, 512),
+        widths=IMAGENET_WIDTHS,
         blocks=_TABLE_1.get(name.depth, ()),
         block="bottleneck" if name.bottleneck else "basic",
         option=name.option,
@@ -188,6 +188,7 @@ def _imagenet(name: NetworkName) -> Architecture:
     )
 
 
+IMAGENET_WIDTHS: tuple[int, ...] = (64, 128, 256, 512)
 _SIDES: dict[Family, int] = {"cifar": 32, "imagenet": 224}
 _TABLE_1 = {  # blocks of a stage by depth
     18: (2, 2, 2, 2),

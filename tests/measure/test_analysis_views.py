@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from narrow_networks import narrow_networks
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
-from resnet_repro.networks import imagenet, layers
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
@@ -70,9 +70,7 @@ def small() -> Dataset:
 
 @pytest.fixture(autouse=True, scope="module")
 def narrow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imagenet, "WIDTHS", (8, 8, 16, 16))
-        patch.setattr(layers, "IMAGENET_WIDTHS", (8, 8, 16, 16))
+    with narrow_networks():
         yield
 
 

@@ -17,6 +17,7 @@ import traceback
 from typing import Any
 
 import numpy as np
+from narrow_networks import NARROW, set_widths
 from warm_up import warm_up
 
 import resnet_repro.plan.progress
@@ -27,14 +28,10 @@ from resnet_repro import cli
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
-from resnet_repro.networks import imagenet, layers
 from resnet_repro.training.cifar_feed import CifarFeed
 
 REAL_LOAD = datasets.load
 TRACEBACK = 70
-
-
-NARROW = (8, 8, 16, 16)  # channels of the ImageNet networks' stages
 
 
 def small_dataset() -> Dataset:
@@ -103,8 +100,7 @@ def child(request: dict[str, Any]) -> int:
     if request.get("real_data"):
         datasets.load = REAL_LOAD
     if request.get("narrow"):
-        imagenet.WIDTHS = NARROW  # a thousandth of the weights to save and compare
-        layers.IMAGENET_WIDTHS = NARROW
+        set_widths(NARROW)
     os.environ.update(request.get("env", {}))
     if request.get("unreadable_at"):
         unreadable_at(request["unreadable_at"])

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import forking
 import numpy as np
 import pytest
+from narrow_networks import narrow_networks
 from PIL import Image
 from stoppable import Driver, assert_whole, the_run
 from test_reliability_together import assert_same_to_rounding, end, start
 from training_outcome import outcome
-
-from resnet_repro.networks import layers
 
 EXPERIMENT = """\
 name: photographs
@@ -58,13 +56,8 @@ def write_photographs(folder: Path, broken: str | None = None) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def _narrow() -> Iterator[None]:
     """What is looked at here was trained by `narrow` networks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "IMAGENET_WIDTHS", forking.NARROW)
-        layers.convolutions.cache_clear()
-        layers.parameters.cache_clear()
+    with narrow_networks():
         yield
-    layers.convolutions.cache_clear()
-    layers.parameters.cache_clear()
 
 
 @pytest.fixture(scope="module")
