@@ -17,12 +17,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_repro.paper.claims import Claim, CostRule, EnsembleRule, load_claims
+from resnet_repro.paper.claims import Claim, load_claims
+from resnet_repro.paper.estimates import weakest
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.claims.conditions import conditions_of, weakest
-from resnet_repro.report.claims.rules import rule_in_words
+from resnet_repro.paper.rules import RunRule, Subject
 from resnet_repro.report.document.power import COLUMNS, SEEDS
-from resnet_repro.report.results import Sample
 
 STD = 0.16  # percent, Table 6
 DRAWS = 4_000
@@ -30,7 +29,8 @@ DRAWS = 4_000
 
 def truth(claim: Claim) -> dict[str, float] | None:
     """The printed error of every network of a claim, or None where one is not printed."""
-    if isinstance(claim.rule, CostRule | EnsembleRule) or getattr(claim.rule, "changes", ()):
+    rule = claim.rule
+    if not isinstance(rule, RunRule) or any(subject.changes for subject in rule.subjects):
         return None
     facts = load_facts()
     tables = {
@@ -38,7 +38,7 @@ def truth(claim: Claim) -> dict[str, float] | None:
         "ten_crop_error": {r.network: r.top1 for r in (*facts.table2, *facts.table3)},
         "multi_scale_error": {r.network: r.top1 for r in facts.table4},
     }
-    printed = tables.get(claim.rule.quantity, {})
+    printed = tables.get(rule.quantity, {})
     found = {network: printed.get(network) for network in claim.networks}
     known = {network: error for network, error in found.items() if error is not None}
     return known if known and len(known) == len(found) else None
@@ -51,9 +51,11 @@ def outcomes(
     random = np.random.default_rng(seeds)
     counts: Counter[str] = Counter()
     for _ in range(draws):
-        samples = {n: Sample(tuple(random.normal(mean, STD, seeds))) for n, mean in means.items()}
-        conditions = conditions_of(claim.rule, samples, {})
-        counts[weakest(condition.outcome for condition in conditions)] += 1
+        samples = {
+            Subject(network): tuple(random.normal(mean, STD, seeds))
+            for network, mean in means.items()
+        }
+        counts[weakest(claim.rule.conditions(samples))] += 1
     return counts
 
 
@@ -68,7 +70,7 @@ def main() -> None:
         for seeds in SEEDS:
             counts = outcomes(claim, means, seeds)
             shares = [round(100 * counts[w] / DRAWS, 1) for w in COLUMNS[3:]]
-            out.writerow([claim.id, rule_in_words(claim.rule), seeds, *shares])
+            out.writerow([claim.id, claim.rule.words(), seeds, *shares])
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 import pytest
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.paper.claims import (
+from resnet_repro.paper.claims import Claim, load_claims
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.paper.rules import (
     BandRule,
-    Claim,
     CloseRule,
     CostRule,
     EnsembleRule,
     OrderRule,
     TrendRule,
-    load_claims,
 )
-from resnet_repro.paper.facts import load_facts
 from resnet_repro.spec.network_names import parse_network
 
 

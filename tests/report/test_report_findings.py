@@ -9,13 +9,14 @@ from made_up_results import Bench
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import evaluate, main_verdicts
 from resnet_repro.report.document.findings import findings
+from resnet_repro.report.results import Results
 
 DEMO: Any = {"preset": "demo", "dataset": "synthetic"}
 DEEPER_IS_WORSE = "The 56-layer plain network ends with a higher test error than the 20-layer one."
 
 
 def lines_of(bench: Bench, width: int | None = None) -> list[str]:
-    return findings(main_verdicts(evaluate(load_claims(), bench.store.all_runs())), width)
+    return findings(main_verdicts(evaluate(load_claims(), Results(bench.store))), width)
 
 
 def test_each_judged_claim_is_one_line_with_its_numbers(bench: Bench) -> None:

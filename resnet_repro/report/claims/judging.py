@@ -17,38 +17,24 @@ to the protocol count the same. What a network costs is exact and needs no run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Literal
 
-from resnet_repro.paper.claims import (
-    Claim,
-    CostRule,
-    EnsembleRule,
-    LimitRule,
-    SameRule,
-    ThroughoutRule,
-)
-from resnet_repro.report.claims.conditions import (
-    Condition,
-    Outcome,
-    conditions_of,
-    signed,
-    weakest,
-    within,
-)
-from resnet_repro.report.claims.quantities import measure, share_above
-from resnet_repro.report.document.estimates import contrast
+from resnet_repro.paper.claims import Claim
+from resnet_repro.paper.estimates import Outcome, weakest
+from resnet_repro.paper.rules import CostRule, EnsembleRule, RunRule, Subject, ThroughoutRule
+from resnet_repro.report.claims.quantities import measured, shares_above
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Sample, collect, groups_in, network_title
+from resnet_repro.report.results import Cell, Results
 from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult
-from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "judge", "main_verdicts"]
+__all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "main_verdicts"]
 
 VerdictWord = Literal["confirmed", "consistent", "contradicted", "undecided", "not run"]
-Cells = Mapping[str, Cell]
 Costs = Mapping[str, Mapping[str, Any]]  # network -> parameters, multiply_adds
 
 # Before the words, so that they are told apart at a glance, without colours as well.
@@ -68,18 +54,13 @@ class Verdict:
 
     claim: Claim
     word: VerdictWord
-    group: Group | None  # None if no group has the runs
     numbers: str  # the evidence, or why there is none
+    group: Group | None = None  # None where it is not about runs
     runs: tuple[str, ...] = ()  # ids of the runs behind it
     missing: tuple[str, ...] = ()  # networks that would have to be run
+    trend_only: bool = False  # whether it is about a trend at another protocol than the paper's
     opposed: bool = False  # whether a condition of the rule is clearly missed
-    unfit: str = ""  # why this preset cannot judge it, whatever the numbers
-
-    @property
-    def trend_only(self) -> bool:
-        """Whether it speaks of a trend at another protocol than the paper's."""
-        judged = self.word != "not run" and not self.unfit
-        return judged and self.group is not None and not self.group.faithful
+    unfit: bool = False  # whether this preset cannot judge it, whatever the numbers
 
     @property
     def mark(self) -> str:
@@ -97,34 +78,30 @@ class Verdict:
 
 
 def evaluate(
-    claims: Iterable[Claim],
-    runs: Sequence[StoredRun],
-    costs: Costs | None = None,
-    ensembles: Sequence[EnsembleResult] = (),
+    claims: Iterable[Claim], results: Results, costs: Costs | None = None
 ) -> list[Verdict]:
     """A verdict per claim and group that has the runs, or one `not run` where none has.
 
     Args:
         claims: to be judged.
-        runs: every run of the results folder.
+        results: everything that was measured.
         costs: network -> what `table1` counted of it, where that was run.
-        ensembles: every ensemble that was measured.
 
     Raises:
         StoreError: a run's curve or what was measured on it cannot be read.
     """
     claims = tuple(claims)
-    networks = dict.fromkeys(network for claim in claims for network in claim.networks)
-    cells = collect(networks, runs)
+    cells = results.cells(dict.fromkeys(n for claim in claims for n in claim.networks))
+    judge = _Judge(results, cells)
     verdicts: list[Verdict] = []
     for claim in claims:
         match claim.rule:
             case CostRule():
                 verdicts.append(_judge_cost(claim, claim.rule, costs or {}))
             case EnsembleRule():
-                verdicts.append(_judge_ensemble(claim, claim.rule, cells, ensembles))
+                verdicts.append(_judge_ensemble(claim, claim.rule, results.ensembles, cells))
             case _:
-                verdicts += judge(claim, cells)
+                verdicts += judge.verdicts(claim, claim.rule)
     return verdicts
 
 
@@ -136,143 +113,143 @@ def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(first.values())
 
 
-def judge(claim: Claim, cells: Sequence[Cell]) -> list[Verdict]:
-    """The verdicts on one claim, the most faithful group first."""
-    wanted = [cell for cell in cells if cell.network in claim.networks]
-    verdicts: list[Verdict] = []
-    partial: list[Verdict] = []
-    for group in groups_in(wanted):
-        verdict = _judge_group(claim, group, wanted)
-        (verdicts if verdict.word != "not run" else partial).append(verdict)
-    if verdicts:
-        return verdicts
-    nearest = min(partial, key=lambda verdict: len(verdict.missing), default=None)
-    if nearest is not None:
-        return [nearest]
-    needed = ", ".join(network_title(network) for network in claim.networks)
-    return [Verdict(claim, "not run", None, f"needs {needed}", missing=claim.networks)]
-
-
-def _judge_group(claim: Claim, group: Group, cells: Sequence[Cell]) -> Verdict:
-    if not group.faithful and claim.reduced == "not judged":
-        data = dataset_title(claim.dataset)
-        reason = f"a number of the paper: only the paper preset on {data} can be held against it"
-        return Verdict(claim, "not run", group, reason, missing=claim.networks)
-    members = {cell.network: cell for cell in cells if cell.group == group}
-    changed: Cells = {}
-    rule = claim.rule
-    changes = rule.changes if isinstance(rule, SameRule | LimitRule) else ()
-    if changes:
-        other = replace(group, changes=tuple(sorted((*group.changes, *changes))))
-        changed = {cell.network: cell for cell in cells if cell.group == other}
-    samples, changed_samples = _samples(claim, members), _samples(claim, changed)
-    if isinstance(rule, LimitRule) and changes:
-        samples = changed_samples
-    missing = [network for network in claim.networks if network not in samples]
-    if missing and not changes:
-        reason = f"lacks {', '.join(_lacking(network, members) for network in missing)}"
-        return Verdict(claim, "not run", group, reason, missing=tuple(missing))
-    if missing or (changes and not set(claim.networks) <= changed_samples.keys()):
-        titles = ", ".join(map(network_title, claim.networks))
-        reason = f"needs {titles} with {', '.join(changes)}"
-        return Verdict(claim, "not run", group, reason, missing=claim.networks)
-    used = (
-        [*changed.values()]
-        if samples is changed_samples
-        else [*members.values(), *changed.values()]
-    )
-    conditions = conditions_of(rule, samples, changed_samples)
-    unfit = "" if group.faithful else claim.unfit.get(group.base, "")
-    word = _word(conditions, group, any(cell.failed for cell in used))
-    behind = [run for cell in used for run in cell.done]
-    ids = tuple(run.id for run in behind if _counts(claim, run))
-    opposed = any(condition.outcome == "contradicted" for condition in conditions)
-    texts = [c.text for c in conditions if c.text]
-    numbers = "; ".join([*texts, *_left_out(used, ids), *([unfit] if unfit else [])])
-    if unfit:
-        return Verdict(claim, "undecided", group, numbers, ids, unfit=unfit)
-    return Verdict(claim, word, group, numbers, ids, opposed=opposed)
-
-
 def _judge_cost(claim: Claim, rule: CostRule, costs: Costs) -> Verdict:
-    """What a network costs is exact: it is below the others, or it is not."""
     if rule.network not in costs:
         reason = "needs the counts of every network: `resnet-repro run table1`"
-        return Verdict(claim, "not run", None, reason, missing=claim.networks)
-    count = costs[rule.network][rule.quantity]
-    texts = [
-        f"{'below' if count < other else 'not below'} {name}'s {other:,.0f}"
-        for name, other in rule.below.items()
-    ]
-    holds = all(count < other for other in rule.below.values())
-    numbers = f"{network_title(rule.network)} {count:,}: {', '.join(texts)}"
-    return Verdict(claim, "confirmed" if holds else "contradicted", None, numbers)
+        return Verdict(claim, "not run", reason, missing=claim.networks)
+    found = rule.condition(costs[rule.network][rule.quantity])
+    return Verdict(claim, found.outcome, found.text)
 
 
 def _judge_ensemble(
-    claim: Claim, rule: EnsembleRule, cells: Sequence[Cell], ensembles: Sequence[EnsembleResult]
+    claim: Claim, rule: EnsembleRule, ensembles: Iterable[EnsembleResult], cells: Iterable[Cell]
 ) -> Verdict:
-    """An ensemble of runs of the full protocol, held against the paper's number."""
+    """By the first ensemble all of whose members are runs of the full protocol."""
     done = {run.id: cell.group for cell in cells for run in cell.done}
-    for result in ensembles:
-        groups = {done.get(member) for member in result.members}
-        group = next(iter(groups))
-        if result.experiment == rule.experiment and group and len(groups) == 1 and group.faithful:
-            difference = contrast([(1, Sample((result.top5_error,)))], offset=-rule.value)
-            numbers = (
-                f"{len(result.members)} networks {result.top5_error:.2f}, paper {rule.value:.2f}: "
-                f"difference {signed(difference)}, band ±{rule.band:g}"
-            )
-            word = within(difference, rule.band, rule.margin)
-            return Verdict(claim, word, group, numbers, result.members)
+    for ensemble in ensembles:
+        (group, *others) = {done.get(member) for member in ensemble.members}
+        if ensemble.experiment == rule.experiment and not others and group and group.faithful:
+            found = rule.condition(len(ensemble.members), ensemble.top5_error)
+            return Verdict(claim, found.outcome, found.text, group, ensemble.members)
     reason = "needs an ensemble of runs of the full protocol"
-    return Verdict(claim, "not run", None, reason, missing=claim.networks)
+    return Verdict(claim, "not run", reason, missing=claim.networks)
 
 
-def _samples(claim: Claim, cells: Cells) -> dict[str, Sample]:
-    """Network -> the quantity over its seeds, where there is any."""
-    if isinstance(claim.rule, ThroughoutRule):
-        low, high = claim.rule.pair
-        if low not in cells or high not in cells:
-            return {}
-        shares = Sample(tuple(share_above(cells[low].done, cells[high].done).values()))
-        return {low: shares, high: shares} if shares.count else {}
-    quantity = claim.rule.quantity
-    samples = {n: cell.sample(lambda run: measure(quantity, run)) for n, cell in cells.items()}
-    return {network: sample for network, sample in samples.items() if sample.count}
+class _Judge:
+    """Judges claims about runs."""
+
+    def __init__(self, results: Results, cells: Sequence[Cell]) -> None:
+        self.results = results
+        self.cells = cells  # of all networks that claims speak of
+        self.measured = cache(partial(measured, results))
+
+    def verdicts(self, claim: Claim, rule: RunRule) -> list[Verdict]:
+        """On one claim, the most faithful group first."""
+        changes = {change for subject in rule.subjects for change in subject.changes}
+        cells = [cell for cell in self.cells if cell.network in claim.networks]
+        protocols = {_without(cell.group, changes) for cell in cells}
+        found = [self._at(p, claim, rule) for p in sorted(protocols, key=lambda p: p.order)]
+        if judged := [verdict for verdict in found if verdict.word != "not run"]:
+            return judged
+        if found:
+            return [min(found, key=lambda verdict: len(verdict.missing))]
+        needed = ", ".join(map(network_title, claim.networks))
+        return [Verdict(claim, "not run", f"needs {needed}", missing=claim.networks)]
+
+    def _at(self, protocol: Group, claim: Claim, rule: RunRule) -> Verdict:
+        """By the runs that follow a protocol, but for changes that the rule itself speaks of."""
+        if not protocol.faithful and claim.reduced == "not judged":
+            data = dataset_title(claim.dataset)
+            reason = (
+                f"a number of the paper: only the paper preset on {data} can be held against it"
+            )
+            return Verdict(claim, "not run", reason, missing=claim.networks)
+        subjects = {(s.network, _with(protocol, s.changes)): s for s in rule.subjects}
+        there = ((subjects.get((cell.network, cell.group)), cell) for cell in self.cells)
+        cells = {subject: cell for subject, cell in there if subject}
+        samples = self._samples(rule, cells)
+        missing = [subject for subject in rule.subjects if subject not in samples]
+        if missing:
+            networks = tuple(dict.fromkeys(subject.network for subject in missing))
+            return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)
+        conditions = rule.conditions(samples)
+        runs = [
+            run.id for cell in cells.values() for run in cell.done if self._counts(rule, run.id)
+        ]
+        unfit = "" if protocol.faithful else claim.unfit.get(protocol.base, "")
+        texts = [condition.text for condition in conditions] + _left_out(cells, runs) + [unfit]
+        return Verdict(
+            claim,
+            "undecided" if unfit else _word(weakest(conditions), protocol, cells.values()),
+            "; ".join(filter(None, texts)),
+            protocol if protocol in self.results.numbers else cells[rule.subjects[0]].group,
+            tuple(runs),
+            trend_only=not protocol.faithful and not unfit,
+            opposed=not unfit and any(c.outcome == "contradicted" for c in conditions),
+            unfit=bool(unfit),
+        )
+
+    def _samples(self, rule: RunRule, cells: Mapping[Subject, Cell]) -> dict[Subject, list[float]]:
+        """The rule's quantity over the seeds of each cell, where there is any."""
+        if isinstance(rule, ThroughoutRule):
+            pair = [cells[subject] for subject in rule.subjects if subject in cells]
+            shares = shares_above(self.results, *pair) if len(pair) == 2 else []
+            return dict.fromkeys(rule.subjects, shares) if shares else {}
+        numbers = self.measured(rule.quantity)
+        samples = {
+            subject: [numbers[run.id] for run in cell.done if run.id in numbers]
+            for subject, cell in cells.items()
+        }
+        return {subject: sample for subject, sample in samples.items() if sample}
+
+    def _counts(self, rule: RunRule, run: str) -> bool:
+        """Whether a finished run is behind the rule's numbers."""
+        return isinstance(rule, ThroughoutRule) or run in self.measured(rule.quantity)
 
 
-def _counts(claim: Claim, run: StoredRun) -> bool:
-    """Whether a finished run is behind the numbers of a claim."""
-    return isinstance(claim.rule, ThroughoutRule) or measure(claim.rule.quantity, run) is not None
+def _word(word: Outcome, protocol: Group, cells: Iterable[Cell]) -> Outcome:
+    """An outcome, less sure where seeds failed or the protocol is not the paper's."""
+    if not protocol.faithful:
+        return "consistent" if word in ("confirmed", "consistent") else "undecided"
+    failed = any(cell.failed for cell in cells)
+    return "consistent" if word == "confirmed" and failed else word
 
 
-def _word(conditions: Sequence[Condition], group: Group, failures: bool) -> Outcome:
-    word = weakest([condition.outcome for condition in conditions])
-    if word == "confirmed" and failures:
-        word = "consistent"
-    if not group.faithful:
-        word = "consistent" if word in ("confirmed", "consistent") else "undecided"
-    return word
+def _lacking(missing: Sequence[Subject], cells: Mapping[Subject, Cell]) -> str:
+    """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
+    if changed := [subject for subject in missing if subject.changes]:
+        titles = ", ".join(subject.title for subject in changed)
+        return f"needs {titles} with {', '.join(changed[0].changes)}"
+    texts = []
+    for subject in missing:
+        cell, states = cells.get(subject), []
+        if cell and cell.done:
+            states.append(f"{len(cell.done)} trained, without this measurement")
+        if cell and cell.failed:
+            states.append(f"{len(cell.failed)} failed")
+        texts.append(subject.title + (f" ({', '.join(states)})" if states else ""))
+    return f"lacks {', '.join(texts)}"
 
 
-def _lacking(network: str, members: Cells) -> str:
-    """`plain-32`, `ResNet-56 (2 failed)` or `ResNet-20 (3 trained, without this measurement)`."""
-    cell = members.get(network)
-    states = []
-    if cell and cell.done:
-        states.append(f"{len(cell.done)} trained, without this measurement")
-    if cell and cell.failed:
-        states.append(f"{len(cell.failed)} failed")
-    return network_title(network) + (f" ({', '.join(states)})" if states else "")
-
-
-def _left_out(used: Sequence[Cell], ids: Collection[str]) -> Iterator[str]:
+def _left_out(cells: Mapping[Subject, Cell], runs: Collection[str]) -> list[str]:
     """Which seeds are not among those behind the numbers, and why."""
-    failed = [len(cell.failed) for cell in used]
-    lacking = [sum(run.id not in ids for run in cell.done) for cell in used]
-    reasons = {"failed seeds left out": failed, "seeds without this measurement": lacking}
-    for reason, counts in reasons.items():
-        pairs = zip(used, counts, strict=True)
-        if texts := [f"{network_title(cell.network)} ({n})" for cell, n in pairs if n]:
-            yield f"{reason}: {', '.join(texts)}"
+    reasons = {
+        "failed seeds left out": {s: len(cell.failed) for s, cell in cells.items()},
+        "seeds without this measurement": {
+            s: sum(run.id not in runs for run in cell.done) for s, cell in cells.items()
+        },
+    }
+    texts = {
+        reason: ", ".join(f"{subject.title} ({n})" for subject, n in counts.items() if n)
+        for reason, counts in reasons.items()
+    }
+    return [f"{reason}: {text}" for reason, text in texts.items() if text]
+
+
+def _without(group: Group, changes: Collection[str]) -> Group:
+    """The protocol that a group follows but for these changes to the recipe."""
+    return replace(group, changes=tuple(c for c in group.changes if c not in changes))
+
+
+def _with(group: Group, changes: Collection[str]) -> Group:
+    return replace(group, changes=tuple(sorted((*group.changes, *changes))))

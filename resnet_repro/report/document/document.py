@@ -28,9 +28,10 @@ from resnet_repro.report.document.summary import (
     groups_section,
     summary_section,
 )
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.others import others_section
+from resnet_repro.report.results import Results
 from resnet_repro.report.tables import read_costs
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable
@@ -65,9 +66,10 @@ def report_and_verdicts(
     runs = [_checked(run) for run in store.all_runs()]
     counted = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
     costs = {network: row for found in counted for network, row in found.items()}
-    verdicts = evaluate(load_claims(), runs, costs, store.ensembles())
+    results = Results(store, runs)
+    verdicts = evaluate(load_claims(), results, costs)
     main = main_verdicts(verdicts)
-    numbers = {group: number for number, group in enumerate(_groups(runs), start=1)}
+    numbers = results.numbers
     gaps = [gap for e in experiments for gap in gaps_of(e, store, runs, numbers)]
     owner = _owners(experiments)
     told: dict[str, list[str]] = {}
@@ -147,11 +149,6 @@ def _checked(run: StoredRun) -> StoredRun:
         except StoreError:
             return replace(run, problem=f"{name} is torn or unreadable")
     return run
-
-
-def _groups(runs: Sequence[StoredRun]) -> list[Group]:
-    groups = {group for run in runs if (group := group_of(run)) is not None}
-    return sorted(groups, key=lambda group: group.order)
 
 
 def _problems_section(runs: Sequence[StoredRun]) -> list[str]:

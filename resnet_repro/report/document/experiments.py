@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from resnet_repro.paper.claims import MEASURED_BY, Claim
+from resnet_repro.paper.claims import Claim
+from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.claims.rules import rule_in_words
 from resnet_repro.report.figures.figures import drawable_cells, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.making import make_table
@@ -32,7 +32,7 @@ def covers(experiment: Experiment, claim: Claim) -> bool:
     """Whether an experiment trains, and measures, all that a claim needs."""
     if claim.command or not experiment.runs:
         return False
-    needed = MEASURED_BY.get(claim.rule.quantity)
+    needed = QUANTITIES[claim.rule.quantity].measured
     measured = needed is None or needed in experiment.measure
     return measured and set(claim.networks) <= set(experiment.networks)
 
@@ -115,7 +115,7 @@ def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
     lines = []
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         lines.append(f"- {claim.sentence} ({claim.source})")
-        lines.append(f"  - rule: {rule_in_words(claim.rule)}")
+        lines.append(f"  - rule: {claim.rule.words()}")
         lines += [
             f"  - changed on {change.date} (known then: {change.known}): {change.what}"
             for change in claim.changed

@@ -9,7 +9,8 @@ import csv
 from functools import cache
 from importlib.resources import files
 
-from resnet_repro.paper.claims import BandRule, load_claims
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.paper.rules import BandRule
 from resnet_repro.report.markdown import table
 
 __all__ = ["COLUMNS", "SEEDS", "power_section", "read_power"]

@@ -1,0 +1,79 @@
+"""The quantities that claims speak of: each one number per run, averaged over seeds by the rules.
+
+Errors are percent. A *signal* is the gradient in a layer's output, a *gradient* that in its
+weights; *layers* are the 3x3 ones. "Vanishing" and "spread" compare the layers' norms at one moment
+in powers of ten, and only of runs that were measured at every point of their curve; what is said of
+the initialisation needs no more than its measurement.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
+
+__all__ = ["QUANTITIES", "Quantity", "QuantityName"]
+
+
+class Quantity(NamedTuple):
+    """How a quantity is called, its unit, and what an experiment must `measure` to know it."""
+
+    title: str
+    measured: str | None = None  # None: every training gives it
+    unit: str = ""
+
+
+DECADES = " powers of ten"
+QUANTITIES = {
+    "final_test_error": Quantity("final test error"),
+    "final_train_error": Quantity("final training error"),
+    # Of the running training errors at the points of the curve.
+    "early_error": Quantity("mean training error in the first quarter of the iterations"),
+    # The first point of the curve that is; infinite if none is.
+    "epochs_to_start": Quantity("epochs until the training error is below 90%", unit=" epochs"),
+    # Only a `ThroughoutRule` speaks of it.
+    "train_error_along": Quantity("training error along the way, seed by seed"),
+    # Top-1, over the data set's val part.
+    "ten_crop_error": Quantity("top-1 error, 10-crop", "10-crop"),
+    "multi_scale_error": Quantity("top-1 error, multi-scale", "multi-scale"),
+    "mean_response": Quantity("mean std of the 3x3 layers' responses", "responses"),  # Fig. 7
+    # From initialisation to the end.
+    "weakest_signal": Quantity("smallest std of any layer's output, at any moment", "gradients"),
+    "gradient_vanishing": Quantity(
+        "last layer's gradient norm over the smallest, at the worst moment", "gradients", DECADES
+    ),
+    # The median of all moments after the first iteration.
+    "gradient_spread": Quantity(
+        "largest gradient norm over the smallest, median while training", "gradients", DECADES
+    ),
+    "initial_gradient_spread": Quantity(
+        "largest gradient norm over the smallest, at initialisation", "gradients", DECADES
+    ),
+    "signal_vanishing": Quantity(
+        "last layer's output-gradient norm over the smallest, at the worst moment",
+        "gradients",
+        DECADES,
+    ),
+    "signal_spread": Quantity(
+        "largest output-gradient norm over the smallest, median while training",
+        "gradients",
+        DECADES,
+    ),
+    "initial_signal_spread": Quantity(
+        "largest output-gradient norm over the smallest, at initialisation", "gradients", DECADES
+    ),
+    # Of the network as built; only a `CostRule` speaks of them.
+    "parameters": Quantity("parameters"),
+    "multiply_adds": Quantity("multiply-adds"),
+    # Only an `EnsembleRule` speaks of it.
+    "ensemble_top5_error": Quantity("top-5 error of the ensemble"),
+}
+
+
+def _known(name: str) -> str:
+    if name not in QUANTITIES:
+        raise ValueError(f"no such quantity: {name}")
+    return name
+
+
+QuantityName = Annotated[str, AfterValidator(_known)]

@@ -1,0 +1,433 @@
+"""The rules by which claims are judged: what each demands of the numbers, and how it reads.
+
+A rule speaks of one quantity, of some networks, as a mean over seeds. It turns numbers into
+conditions, all of which must hold, and itself into words. It knows neither files nor runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
+from resnet_repro.paper.quantities import QUANTITIES, QuantityName
+from resnet_repro.paper.reading import Frozen
+from resnet_repro.spec.network_names import network_title
+
+__all__ = [
+    "BandRule",
+    "CloseRule",
+    "CostRule",
+    "EnsembleRule",
+    "GapRule",
+    "LimitRule",
+    "OrderRule",
+    "Rule",
+    "RunRule",
+    "SameRule",
+    "Samples",
+    "Subject",
+    "ThroughoutRule",
+    "TrendRule",
+]
+
+
+class Subject(NamedTuple):
+    """Runs that a rule speaks of: of a network, perhaps with changes to the recipe."""
+
+    network: str
+    changes: tuple[str, ...] = ()  # "warmup=null"
+
+    @property
+    def title(self) -> str:
+        return network_title(self.network)
+
+
+# The rule's quantity for each seed. For a `ThroughoutRule`, the share of the second network.
+Samples = Mapping[Subject, Sequence[float]]
+
+
+class _Rule(Frozen):
+    quantity: QuantityName
+    # What the noise of single seeds can explain, in the quantity's unit. Where no interval decides,
+    # a difference supports the claim only when it is larger than this, and a single seed
+    # contradicts it only when it is missed by more than this.
+    margin: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that the rule speaks of, once."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """`final test error: plain-20 < plain-56 (margin 0.3)`."""
+        title = QUANTITIES[self.quantity].title
+        return f"{title}: {self._prediction()} (margin {self.margin:g})"
+
+    def _prediction(self) -> str:
+        raise NotImplementedError
+
+
+class RunRule(_Rule):
+    """A rule about runs."""
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The runs that it needs."""
+        return tuple(map(Subject, self.networks))
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        """What becomes of the prediction, given values for each of the `subjects`."""
+        raise NotImplementedError
+
+
+class OrderRule(RunRule):
+    """The quantity rises along each chain of networks, at every step.
+
+    Each step may have to be at least or at most so large: "considerably", "marginally".
+    """
+
+    kind: Literal["order"]
+    chains: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    at_least: float | None = Field(None, gt=0)
+    at_most: float | None = Field(None, gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(network for chain in self.chains for network in chain))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(lower, higher) for each step of each chain."""
+        return tuple(pair for chain in self.chains for pair in pairwise(chain))
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        found = []
+        for pair in self.pairs:
+            step = _difference(samples, pair)
+            text = f"{_second(pair, 'minus')} {step}"
+            found.append(Condition(step.positive(self.margin), text))
+            if self.at_least is not None:
+                more = _difference(samples, pair, -self.at_least)
+                found.append(Condition(more.positive(self.margin)))
+            if self.at_most is not None:
+                less = _difference(samples, pair[::-1], self.at_most)
+                found.append(Condition(less.positive(self.margin)))
+        found[0] = replace(found[0], text=f"{_means(samples, self.subjects)}: {found[0].text}")
+        return found
+
+    def _prediction(self) -> str:
+        text = "; ".join(" < ".join(map(network_title, chain)) for chain in self.chains)
+        if self.at_least is not None:
+            text += f", by at least {self.at_least:g}"
+        if self.at_most is not None:
+            text += f", each step at most {self.at_most:g}"
+        return text
+
+
+class TrendRule(RunRule):
+    """The quantity rises along a chain of networks, taken as a whole.
+
+    Judged by the linear contrast of the means over the ranks in the chain: the slope of the line
+    of least squares, in the quantity's unit per step. A claim that depth helps is about the whole
+    range; to demand every neighbouring step would refuse it by chance where steps are small.
+    """
+
+    kind: Literal["trend"]
+    chain: tuple[str, ...] = Field(min_length=3)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.chain
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        ranks = [rank - (len(self.chain) - 1) / 2 for rank in range(len(self.chain))]
+        squares = sum(rank**2 for rank in ranks)
+        weights = [rank / squares for rank in ranks]
+        values = [samples[subject] for subject in self.subjects]
+        slope = contrast(zip(weights, values, strict=True))
+        steps = [f"{_difference(samples, pair).value:+.2f}" for pair in pairwise(self.chain)]
+        means = _means(samples, self.subjects)
+        text = f"{means}: {slope} a step; the steps {', '.join(steps)}"
+        return [Condition(slope.positive(self.margin), text)]
+
+    def _prediction(self) -> str:
+        return f"rises along {', '.join(map(network_title, self.chain))}, as a linear trend"
+
+
+class ThroughoutRule(RunRule):
+    """The second network's curve lies above the first's at nearly every point.
+
+    Judged by the share of the points, in percent, seed by seed; the first 5% of the iterations,
+    where both networks are near chance, are left out.
+    """
+
+    kind: Literal["throughout"]
+    quantity: Literal["train_error_along"]
+    pair: tuple[str, str]
+    share: float = Field(gt=50, le=100)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.pair
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        values = samples[Subject(self.pair[1])]
+        share = contrast([(1, values)], offset=-self.share)
+        text = (
+            f"{_second(self.pair, 'above')} at {in_words(values)} percent of the points, "
+            f"predicted at least {self.share:g}"
+        )
+        return [Condition(share.positive(self.margin), text)]
+
+    def _prediction(self) -> str:
+        return (
+            f"{_second(self.pair, 'above')} at {self.share:g} percent of the curve's points or "
+            "more, the first 5 percent of the iterations left out"
+        )
+
+
+class GapRule(RunRule):
+    """The second of the first pair exceeds its first by more than in the second pair.
+
+    And by the margin at least: two networks that learned nothing have no gap that could grow.
+    """
+
+    kind: Literal["gap"]
+    wider: tuple[str, str]
+    narrower: tuple[str, str]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.wider + self.narrower
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        wide, beyond = (
+            _difference(samples, self.wider),
+            _difference(samples, self.wider, -self.margin),
+        )
+        narrow = _difference(samples, self.narrower)
+        values = [samples[subject] for subject in self.subjects]
+        growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
+        text = (
+            f"{_second(self.wider, 'minus')} {wide.value:+.2f}, "
+            f"{_second(self.narrower, 'minus')} {narrow.value:+.2f}: growth {growth}"
+        )
+        least = f"more than {self.margin:g} predicted of the former"
+        judged = beyond if beyond.several_seeds else wide
+        return [
+            Condition(growth.positive(self.margin), text),
+            Condition(judged.positive(self.margin), least),
+        ]
+
+    def _prediction(self) -> str:
+        wider, narrower = _second(self.wider, "minus"), _second(self.narrower, "minus")
+        return f"({wider}) > ({narrower}), and more than {self.margin:g}"
+
+
+class LimitRule(RunRule):
+    """The quantity of each network lies below or above a limit."""
+
+    kind: Literal["limit"]
+    each: tuple[str, ...] = Field(min_length=1)
+    side: Literal["below", "above"]
+    limit: float
+    changes: tuple[str, ...] = ()  # of runs with these changes to their recipe: "warmup=null"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.each
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return tuple(Subject(network, self.changes) for network in self.each)
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        sign = 1 if self.side == "above" else -1
+        side = "at least" if self.side == "above" else "at most"
+        found = []
+        for subject in self.subjects:
+            distance = contrast([(sign, samples[subject])], offset=-sign * self.limit)
+            text = f"{_means(samples, [subject])}, predicted {side} {self._limit}"
+            found.append(Condition(distance.positive(self.margin), text))
+        return found
+
+    def _prediction(self) -> str:
+        text = f"{' and '.join(map(network_title, self.each))} {self.side} {self._limit}"
+        return f"{text} with {', '.join(self.changes)}" if self.changes else text
+
+    @property
+    def _limit(self) -> str:
+        return f"{self.limit:g}{QUANTITIES[self.quantity].unit}"
+
+
+class BandRule(RunRule):
+    """The quantity of one network lies within `band` of the paper's number."""
+
+    kind: Literal["band"]
+    network: str
+    value: float
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        difference = contrast([(1, samples[Subject(self.network)])], offset=-self.value)
+        text = (
+            f"{_means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}, "
+            f"band ±{self.band:g}"
+        )
+        return [Condition(difference.within(self.band, self.margin), text)]
+
+    def _prediction(self) -> str:
+        return f"{network_title(self.network)} within {self.band:g} of {self.value:g}"
+
+
+class CloseRule(RunRule):
+    """The second of two networks minus the first is within `band` of the paper's difference."""
+
+    kind: Literal["close"]
+    pair: tuple[str, str]
+    value: float = 0.0
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.pair
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        found, missed = (
+            _difference(samples, self.pair),
+            _difference(samples, self.pair, -self.value),
+        )
+        paper = f", paper {self.value:+.2f}" if self.value else ""
+        text = f"{_means(samples, self.subjects)}: difference {found}{paper}, band ±{self.band:g}"
+        return [Condition(missed.within(self.band, self.margin), text)]
+
+    def _prediction(self) -> str:
+        if self.value:
+            return f"({_second(self.pair, 'minus')}) within {self.band:g} of {self.value:g}"
+        return f"{' and '.join(map(network_title, self.pair))} within {self.band:g}"
+
+
+class SameRule(RunRule):
+    """With the given changes to its recipe, the network ends within `band` of itself without."""
+
+    kind: Literal["same"]
+    network: str
+    changes: tuple[str, ...] = Field(min_length=1)  # "warmup=null"
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return (Subject(self.network), Subject(self.network, self.changes))
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        plain, changed = self.subjects
+        difference = contrast([(1, samples[changed]), (-1, samples[plain])])
+        text = (
+            f"{_means(samples, [plain])}, with {', '.join(self.changes)} "
+            f"{in_words(samples[changed])}: difference {difference}, band ±{self.band:g}"
+        )
+        return [Condition(difference.within(self.band, self.margin), text)]
+
+    def _prediction(self) -> str:
+        title, changes = network_title(self.network), ", ".join(self.changes)
+        return f"{title} with {changes} within {self.band:g} of {title} without"
+
+
+class CostRule(_Rule):
+    """A network as built is smaller than each of these; exact, so that no run is needed."""
+
+    kind: Literal["cost"]
+    quantity: Literal["parameters", "multiply_adds"]
+    network: str
+    below: dict[str, float] = Field(min_length=1)  # name -> its count, as printed
+    margin: float = Field(0.0, ge=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network,)
+
+    def condition(self, count: int) -> Condition:
+        """What the network's own count makes of it."""
+        texts = [
+            f"{'below' if count < other else 'not below'} {name}'s {other:,.0f}"
+            for name, other in self.below.items()
+        ]
+        holds = all(count < other for other in self.below.values())
+        text = f"{network_title(self.network)} {count:,}: {', '.join(texts)}"
+        return Condition("confirmed" if holds else "contradicted", text)
+
+    def words(self) -> str:
+        others = ", ".join(f"{name} ({count:g})" for name, count in self.below.items())
+        title = QUANTITIES[self.quantity].title
+        return f"{title}: {network_title(self.network)} below {others}"
+
+
+class EnsembleRule(_Rule):
+    """An experiment's ensemble is within `band` of the paper's number."""
+
+    kind: Literal["ensemble"]
+    quantity: Literal["ensemble_top5_error"]
+    experiment: str
+    members: tuple[str, ...] = Field(min_length=2)
+    value: float
+    band: float = Field(gt=0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.members
+
+    def condition(self, members: int, error: float) -> Condition:
+        """What the error of an ensemble of so many networks makes of it."""
+        difference = Estimate(error - self.value)
+        text = (
+            f"{members} networks {error:.2f}, paper {self.value:.2f}: difference {difference}, "
+            f"band ±{self.band:g}"
+        )
+        return Condition(difference.within(self.band, self.margin), text)
+
+    def _prediction(self) -> str:
+        return f"within {self.band:g} of {self.value:g}"
+
+
+Rule = Annotated[
+    OrderRule
+    | TrendRule
+    | ThroughoutRule
+    | GapRule
+    | LimitRule
+    | BandRule
+    | CloseRule
+    | SameRule
+    | CostRule
+    | EnsembleRule,
+    Field(discriminator="kind"),
+]
+
+
+def _difference(samples: Samples, pair: Sequence[str], offset: float = 0.0) -> Estimate:
+    """The second network's mean minus the first's, plus `offset`."""
+    low, high = pair
+    return contrast([(1, samples[Subject(high)]), (-1, samples[Subject(low)])], offset)
+
+
+def _means(samples: Samples, subjects: Sequence[Subject]) -> str:
+    """`plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed)`."""
+    return ", ".join(f"{subject.title} {in_words(samples[subject])}" for subject in subjects)
+
+
+def _second(pair: Sequence[str], word: str) -> str:
+    """What is said of the second network with respect to the first: `plain-56 minus plain-20`."""
+    return f"{network_title(pair[1])} {word} {network_title(pair[0])}"
