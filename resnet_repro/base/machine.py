@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
     "BF16_FEATURES",
+    "available_memory",
     "cpu_features",
     "cpu_name",
+    "local_processes",
     "process_rank",
     "processor_name",
     "usable_cores",
@@ -17,6 +20,15 @@ __all__ = [
 
 # Instructions that multiply bf16, as the kernel names them: AVX-512's, Intel's AMX, Arm's.
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_CGROUPS = (  # folder, limit, used, and which line of memory.stat is cache that can go
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
 
 
 def _cpu_info(*keys: str) -> str:
@@ -63,3 +75,41 @@ def cpu_name() -> str:
     """The processor's name with its number of usable cores: `AMD EPYC (2 cores)`."""
     cores = usable_cores()
     return f"{processor_name()} ({cores} core{'s' if cores > 1 else ''})"
+
+
+def available_memory() -> int | None:
+    """Bytes that can be used without swapping, within the container's limit; None if unknown."""
+    known = [*_system_memory(), *_container_memory()]
+    return max(0, min(known)) if known else None
+
+
+def local_processes() -> int:
+    """Training processes on this machine, as torchrun tells; 1 without it."""
+    count = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(count)) if count.isdecimal() else 1
+
+
+def _system_memory() -> Iterator[int]:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+                return
+    except (OSError, ValueError):
+        pass
+    try:
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def _container_memory() -> Iterator[int]:
+    for folder, limit, used, cache in _CGROUPS:
+        try:
+            left = int(Path(folder, limit).read_text(encoding="utf-8")) - int(
+                Path(folder, used).read_text(encoding="utf-8")
+            )
+            lines = Path(folder, "memory.stat").read_text(encoding="utf-8").splitlines()
+            yield left + sum(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))
+        except (OSError, ValueError):  # "max" is no limit
+            continue

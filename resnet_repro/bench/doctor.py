@@ -13,9 +13,9 @@ import torch
 from resnet_repro import __version__
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ReproError
+from resnet_repro.base.machine import available_memory
 from resnet_repro.data import datasets
-from resnet_repro.data.photos.shared_buffer import available_memory
-from resnet_repro.data.photos.workers import Workers, default_workers
+from resnet_repro.data.photos.workers import default_workers, parallel_map
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import auto_precision, choose_backend, hardware_name
 
@@ -76,8 +76,7 @@ def _workers() -> Check:
     known = "" if memory is None else f", {memory / 1e9:.1f} GB of memory available"
     try:
         count = default_workers()
-        with Workers(min(count, 1)) as pool:
-            pool.result(pool.submit(len))
+        list(parallel_map(abs, [0], min(count, 1)))
     except ReproError as error:
         return Check("workers", "problem", str(error))
     return Check("workers", "ok", f"{count} to decode photographs{known}")

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.bench.textbook import endless, textbook_photographs
-from resnet_repro.data.holding import hold
-from resnet_repro.data.photos.augment import finish
+from resnet_repro.data.augment import finish
+from resnet_repro.data.photos.holding import hold
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
 from resnet_repro.data.photos.workers import default_workers

@@ -7,8 +7,8 @@ which is averaged is in the notes on the authors' released models).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.photos.augment import finish
-from resnet_repro.data.photos.loader import TestChunk, TestViews
+from resnet_repro.data.augment import finish
+from resnet_repro.data.photos.loader import View, ViewChunk, photo_views
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.spec.recipe_parts import Photographs
@@ -28,8 +28,6 @@ __all__ = ["losses", "mean_loss", "scores", "topk_errors"]
 
 PIXELS = 64 * 224 * 224  # in one forward pass: speed and memory only, BN uses stored statistics
 _SMALLEST_SCORE = torch.finfo(torch.float32).tiny
-
-Reading = Literal["centre", "five", "whole"]  # what a `TestViews` is asked for
 
 
 def scores(
@@ -72,15 +70,22 @@ def scores(
     several = views == "multi-scale"
     sides = photographs.multi_scale if several else (photographs.test_shorter_side,)
     tester = _Tester(network, mean, deviation, backend, photographs.crop, views != "centre")
-    reading: Reading = "whole" if several else "centre" if views == "centre" else "five"
+    reading: View = "whole" if several else "centre" if views == "centre" else "five"
     sums: Tensor | None = None
     done = 0
     was_training = network.training
     network.eval()
     try:
         for side in sides:
-            with TestViews(
-                photos, photographs, reading, side=side, workers=workers, should_stop=should_stop
+            with closing(
+                photo_views(
+                    photos,
+                    photographs,
+                    reading,
+                    side=side,
+                    workers=workers,
+                    should_stop=should_stop,
+                )
             ) as chunks:
                 for which, images in _batches(chunks):
                     if should_stop():
@@ -141,7 +146,7 @@ def _input(images: Tensor, mean: Tensor, deviation: Tensor | None) -> Tensor:
     return x if deviation is None else x / deviation[:, None, None]
 
 
-def _batches(chunks: TestViews) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(chunks: Iterable[ViewChunk]) -> Iterator[tuple[Tensor, Tensor]]:
     """(photographs int64 [n], views of them uint8 [n, v, H, W, 3]), small enough to be forwarded.
 
     Each photograph comes once; of whole images those of one size come together, not in order.
@@ -152,7 +157,7 @@ def _batches(chunks: TestViews) -> Iterator[tuple[Tensor, Tensor]]:
             yield from zip(which.split(at_once), images.split(at_once), strict=True)
 
 
-def _same_size(chunk: TestChunk) -> Iterator[tuple[Tensor, Tensor]]:
+def _same_size(chunk: ViewChunk) -> Iterator[tuple[Tensor, Tensor]]:
     """A chunk's photographs as in `_batches`, whatever the number of pixels."""
     if chunk.crops is not None:
         yield torch.arange(chunk.first, chunk.first + len(chunk.crops)), chunk.crops

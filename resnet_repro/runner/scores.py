@@ -14,8 +14,7 @@ from torch import Tensor
 
 from resnet_repro.base.files import write_atomically
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.cifar.npz import read_npz
-from resnet_repro.data.photos.subset import some_of
+from resnet_repro.data.npz import read_npz
 from resnet_repro.measure.views import scores
 from resnet_repro.runner.agreement import ready
 from resnet_repro.runner.sources import Sources
@@ -113,7 +112,7 @@ def _own_share(
     assert isinstance(feed, PhotoFeed), "views are of photographs"
     photos = feed.dataset.test
     if processes.count > 1:
-        photos = some_of(photos, _consecutive(len(photos), processes))
+        photos = photos.some(_consecutive(len(photos), processes))
     if not len(photos):
         return torch.empty(0, feed.classes)
     told = time.monotonic()

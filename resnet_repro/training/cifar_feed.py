@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_repro.data.cifar.augment import augment, per_pixel_mean, shrink, subtract_mean
+from resnet_repro.data.augment import augment, per_pixel_mean, shrink, subtract_mean
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.spec.run import Run
 from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced

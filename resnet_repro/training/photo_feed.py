@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_repro.data.holding import hold
-from resnet_repro.data.photos.augment import finish
-from resnet_repro.data.photos.loader import TestViews, TrainingCrops
+from resnet_repro.data.augment import finish
+from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.loader import TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.statistics import PhotoStatistics
-from resnet_repro.data.photos.subset import some_of
 from resnet_repro.spec.run import Run
 from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
 from resnet_repro.training.order import BatchOrder
@@ -70,7 +69,7 @@ class PhotoFeed:
         return self.order.epoch(iterations)
 
     def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Start the workers, after decoding what fits in memory, which may take minutes.
+        """Decode what fits in memory, which may take minutes.
 
         Raises:
             DataError: a photograph cannot be decoded.
@@ -118,7 +117,7 @@ class PhotoFeed:
 
     def fixed_batch(self, size: int) -> Batch:
         """Centre crops of training photographs, evenly spaced over the data set."""
-        some = some_of(self.dataset.train, evenly_spaced(self.images, size).numpy())
+        some = self.dataset.train.some(evenly_spaced(self.images, size).numpy())
         batches = list(self._centre_crops(some))
         return Batch(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
 
@@ -135,19 +134,15 @@ class PhotoFeed:
         if self._test is None:
             indices = np.arange(len(self.dataset.test))
             mine = indices // TEST_BATCH % self.shard.world == self.shard.rank
-            self._test = some_of(self.dataset.test, indices[mine])
+            self._test = self.dataset.test.some(indices[mine])
         return self._test
 
     def _centre_crops(self, photos: Photos) -> Iterator[Batch]:
         if not len(photos):
             return
-        views = TestViews(
+        for chunk in photo_views(
             photos, self.photographs, "centre", chunk=TEST_BATCH, workers=self.workers
-        )
-        try:
-            for chunk in views:
-                assert chunk.crops is not None, "crops were asked for"
-                images: Tensor = chunk.crops[:, 0].to(self.device)
-                yield Batch(finish(images, self.mean), chunk.labels.to(self.device))
-        finally:
-            views.close()
+        ):
+            assert chunk.crops is not None, "crops were asked for"
+            images: Tensor = chunk.crops[:, 0].to(self.device)
+            yield Batch(finish(images, self.mean), chunk.labels.to(self.device))

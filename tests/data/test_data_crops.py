@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import functional as reference
 
 from resnet_repro.data.photos.crops import (
-    centre_corner,
+    centre_corners,
     crops_of,
     drawn_corner,
     five_corners,
@@ -59,7 +59,7 @@ def test_places_of_testing_are_torchvisions(size: tuple[int, int]) -> None:
         centre = np.asarray(reference.center_crop(Image.fromarray(values.astype(np.int32)), 64))[
             0, 0
         ]
-        assert centre_corner(size, 73, 64)[axis] == centre
+        assert centre_corners(size, 73, 64)[0][axis] == centre
 
 
 def test_a_drawn_corner_can_be_any_that_fits() -> None:

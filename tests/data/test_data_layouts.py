@@ -14,8 +14,8 @@ from test_data_photo_folder import write_devkit
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.cifar.layout import of_system, order_in_words
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.layout import of_system, order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset
 
 WNIDS = ("n01440764", "n02102040", "n03888257")

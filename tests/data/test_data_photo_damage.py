@@ -12,11 +12,10 @@ from made_up_photos import WritePhotos
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.cifar.npz import read_npz
-from resnet_repro.data.holding import hold
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos import index
+from resnet_repro.data.photos.holding import hold
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.photos.subset import some_of
 
 TRAIN, VAL = "train/bee/train-bee-1.bmp", "val/ant/val-ant-0.bmp"
 CHANGED = r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed .*\n.*data prepare"
@@ -65,7 +64,7 @@ def test_a_file_that_changes_in_place_is_noticed(
     with pytest.raises(DataError, match=CHANGED):
         use()
     with pytest.raises(DataError, match=CHANGED):
-        some_of(part, np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
+        part.some(np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
     datasets.prepare("folder:photos", folder.parent, folders={"photos": folder})
     assert hold(load(folder).train, 0) is not None  # as it is now
 

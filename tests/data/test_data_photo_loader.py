@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from torchvision.transforms import functional as reference
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data import datasets, holding
+from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
-from resnet_repro.data.photos.crop_draws import draw_crops
-from resnet_repro.data.photos.loader import CropBatch, TestViews, TrainingCrops
+from resnet_repro.data.photos import holding
+from resnet_repro.data.photos.crops import draw_crops
+from resnet_repro.data.photos.loader import CropBatch, TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import (
     ArrayPhotos,
     FilePhotos,
@@ -24,7 +26,6 @@ from resnet_repro.data.photos.photos import (
     PhotoDataset,
     photos_of,
 )
-from resnet_repro.data.photos.subset import some_of
 from resnet_repro.spec.recipe_parts import Photographs
 
 SIZES = Photographs(
@@ -57,11 +58,11 @@ def load(folder: Path, tmp_path: Path) -> PhotoDataset:
 
 
 def same(one: CropBatch, other: CropBatch) -> bool:
-    return all(torch.equal(getattr(one, f), getattr(other, f)) for f in vars(one))
+    return all(map(torch.equal, one, other))
 
 
 def joined(parts: list[CropBatch]) -> CropBatch:
-    return CropBatch(*(torch.cat([getattr(p, f) for p in parts]) for f in vars(parts[0])))
+    return CropBatch(*map(torch.cat, zip(*parts, strict=True)))
 
 
 @pytest.fixture
@@ -70,8 +71,7 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_is_what_it_says(photos: PhotoDataset) -> None:
-    with TrainingCrops(photos.train, Order(16), SIZES, workers=0) as crops:
-        batch = crops.batch(2)
+    batch = TrainingCrops(photos.train, Order(16), SIZES, workers=0).batch(2)
     assert batch.images.shape == (12, 32, 32, 3)
     assert batch.images.dtype == torch.uint8
     draw = draw_crops(3, 2, 12, SIZES)
@@ -112,28 +112,30 @@ def test_switching_one_thing_off_leaves_the_others_as_they_were() -> None:
 def test_workers_memory_and_slices_do_not_show(
     photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TrainingCrops(photos.train, Order(16), SIZES, workers=0) as crops:
+    crops = TrainingCrops(photos.train, Order(16), SIZES, workers=0)
+    assert isinstance(crops.photos, HeldPhotos)
+    expected = [crops.batch(iteration) for iteration in range(4)]
+    asked = (0, 1, 2, 3, 1, 3, 2)  # in order, then as after a resumption
+    with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=2)) as crops:
         assert isinstance(crops.photos, HeldPhotos)
-        expected = [crops.batch(iteration) for iteration in range(4)]
+        assert all(same(crops.batch(iteration), expected[iteration]) for iteration in asked)
     monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+    assert isinstance(photos.train, FilePhotos)
     photos.train.held = None
-    with TrainingCrops(photos.train, Order(16), SIZES, workers=2) as crops:
+    with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=2)) as crops:
         assert isinstance(crops.photos, FilePhotos)
-        for iteration in (0, 1, 2, 3, 1, 3, 2):  # in order, then as after a resumption
-            assert same(crops.batch(iteration), expected[iteration])
+        assert all(same(crops.batch(iteration), expected[iteration]) for iteration in asked)
     slices = [TrainingCrops(photos.train, Order(16), SIZES, 0, (r, 3)) for r in range(3)]
     assert same(joined([part.batch(1) for part in slices]), expected[1])
     with pytest.raises(ValueError, match="slice 0 of 5"):
         TrainingCrops(photos.train, Order(16), SIZES, 0, (0, 5))
 
 
-def test_a_batch_is_not_overwritten_by_later_ones(photos: PhotoDataset) -> None:
-    with TrainingCrops(photos.train, Order(16), SIZES, workers=1) as crops:
-        first = crops.batch(0)
-        before = first.images.clone()
-        for iteration in range(1, 12):
-            crops.batch(iteration)
-        assert torch.equal(first.images, before)
+def test_loading_leaves_the_random_numbers_of_a_training_alone(photos: PhotoDataset) -> None:
+    before = torch.get_rng_state()
+    with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=2)) as crops:
+        crops.batch(0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_small_arrays_are_photographs_too() -> None:
@@ -141,11 +143,10 @@ def test_small_arrays_are_photographs_too() -> None:
     contents = Contents(*(2 * (images, np.zeros(16, np.uint8))))
     identity = Identity("synthetic", True, "", "", "")
     dataset = photos_of(Dataset.of(identity, ("a", "b"), contents))
-    with TrainingCrops(dataset.train, Order(16), SIZES) as crops:
-        assert len(crops._pool) == 0  # not worth a process
-        here = crops.batch(1)
-    with TrainingCrops(dataset.train, Order(16), SIZES, workers=1) as crops:
-        assert same(crops.batch(1), here)
+    crops = TrainingCrops(dataset.train, Order(16), SIZES)
+    assert crops.workers == 0  # not worth a process
+    with closing(TrainingCrops(dataset.train, Order(16), SIZES, workers=1)) as others:
+        assert same(others.batch(1), crops.batch(1))
     assert (dataset.train.pixels(5) == images[5].transpose(1, 2, 0)).all()
 
 
@@ -155,9 +156,9 @@ def test_some_of_many(photos: PhotoDataset, kind: str) -> None:
     if kind == "held":
         holding.hold(many, 0)
     if kind == "arrays":
-        images = np.random.default_rng(0).integers(0, 256, (16, 3, 9, 9), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (16, 9, 9, 3), dtype=np.uint8)
         many = ArrayPhotos(images, many.labels, many.names)
-    some = some_of(many, np.array([12, 3]))
+    some = many.some(np.array([12, 3]))
     assert list(some.names) == [many.names[12], many.names[3]]
     assert some.labels.tolist() == [1, 0]
     for position, index in enumerate((12, 3)):
@@ -173,7 +174,7 @@ def break_photo(photos: PhotoDataset, index: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_photo_is_named(photos: PhotoDataset, no_memory: None, workers: int) -> None:
     break_photo(photos, 13)
-    with TrainingCrops(photos.train, Order(16), SIZES, workers=workers) as crops:
+    with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=workers)) as crops:
         crops.batch(0)
         with pytest.raises(DataError, match=r"^train/bee/train-bee-5\.png: damaged"):
             crops.batch(1)
@@ -241,33 +242,23 @@ def test_views_are_torchvisions(
         "five": [reference.five_crop(image, 32) for image in resized],
     }
     for name, crops in expected.items():
-        with TestViews(photos.test, SIZES, name, chunk=3, workers=workers) as views:  # type: ignore[arg-type]
-            for _ in range(2):  # as often as one likes
-                chunks = list(views)
-                assert [chunk.first for chunk in chunks] == [0, 3]
-                labels = torch.cat([chunk.labels for chunk in chunks])
-                assert labels.tolist() == photos.test.labels.tolist()
-                pixels = torch.cat([c.crops for c in chunks if c.crops is not None])
-                wanted = np.array([[np.asarray(crop) for crop in some] for some in crops])
-                assert (pixels.numpy() == wanted).all()
-    with TestViews(photos.test, SIZES, "whole", side=50, workers=workers) as views:
-        whole = [image for chunk in views for image in chunk.images or []]
+        chunks = list(photo_views(photos.test, SIZES, name, chunk=3, workers=workers))  # type: ignore[arg-type]
+        assert [chunk.first for chunk in chunks] == [0, 3]
+        labels = torch.cat([chunk.labels for chunk in chunks])
+        assert labels.tolist() == photos.test.labels.tolist()
+        pixels = torch.cat([c.crops for c in chunks if c.crops is not None])
+        wanted = np.array([[np.asarray(crop) for crop in some] for some in crops])
+        assert (pixels.numpy() == wanted).all()
+    found = photo_views(photos.test, SIZES, "whole", side=50, chunk=1, workers=workers)
+    whole = [image for chunk in found for image in chunk.images or []]
     for image, pixels in zip(images, whole, strict=True):
         assert (pixels == np.asarray(reference.resize(image, [50]))).all()
 
 
-def test_views_can_be_left_early_and_stopped(photos: PhotoDataset) -> None:
+def test_views_can_be_stopped(photos: PhotoDataset) -> None:
     stop = False
-    with TestViews(
-        photos.test, SIZES, "centre", chunk=1, workers=1, should_stop=lambda: stop
-    ) as views:
-        first = next(iter(views))
-        again = next(iter(views))
-        assert first.crops is not None
-        assert again.crops is not None
-        assert torch.equal(first.crops, again.crops)
-        chunks = iter(views)
-        next(chunks)
-        stop = True
-        with pytest.raises(Stopped):
-            list(chunks)
+    chunks = photo_views(photos.test, SIZES, "centre", chunk=1, workers=1, should_stop=lambda: stop)
+    next(chunks)
+    stop = True
+    with pytest.raises(Stopped):
+        list(chunks)

@@ -16,8 +16,8 @@ from torchvision.transforms import functional as reference
 
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data import datasets
+from resnet_repro.data.augment import finish
 from resnet_repro.data.photos import statistics as photo_statistics
-from resnet_repro.data.photos.augment import finish
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import PhotoStatistics, statistics
 from resnet_repro.spec.recipe_parts import Photographs
@@ -61,8 +61,8 @@ def test_neither_workers_nor_memory_show(
     one = statistics(photos, SIZES, tmp_path / "nowhere", workers=0)
     monkeypatch.setattr(photo_statistics, "_known", {})
     monkeypatch.setattr(photo_statistics, "_CHUNK", 7)
-    monkeypatch.setattr("resnet_repro.data.holding.available_memory", lambda: 1000)
-    photos.train.held = None
+    monkeypatch.setattr("resnet_repro.data.photos.holding.available_memory", lambda: 1000)
+    photos.train.held = None  # type: ignore[attr-defined]
     other = statistics(photos, SIZES, tmp_path / "nowhere", workers=2)
     assert one.to_dict() == other.to_dict()
     assert (one.mean == other.mean).all()

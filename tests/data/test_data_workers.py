@@ -1,13 +1,16 @@
-"""Worker processes: they end when they should, and say what went wrong; memory that they share."""
+"""Worker processes: they end when they should, and say what went wrong."""
 
 from __future__ import annotations
 
-import operator
+import fcntl
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +18,14 @@ import pytest
 import torch
 from made_up_photos import photo
 
-from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base import machine
+from resnet_repro.base.errors import ConfigError, DataError, ReproError
+from resnet_repro.base.machine import available_memory
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.photos import shared_buffer, workers
+from resnet_repro.data.photos import workers
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import ArrayPhotos
-from resnet_repro.data.photos.shared_buffer import SharedBuffer, available_memory
-from resnet_repro.data.photos.workers import Workers, default_workers
+from resnet_repro.data.photos.workers import default_workers, parallel_map, worker_count
 from resnet_repro.spec.recipe_parts import Photographs
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
@@ -29,12 +33,17 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 def alive(pid: int) -> bool:
     try:
-        return (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-            != "Z"
-        )
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def await_that(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Order:
@@ -46,76 +55,81 @@ class Order:
         return self
 
 
-def loader(count: int) -> TrainingCrops:
-    images = np.stack([np.asarray(photo(n, 40, 40)).transpose(2, 0, 1) for n in range(8)])
+@pytest.fixture
+def crops() -> Iterator[TrainingCrops]:
+    """A loader at work, with two workers."""
+    images = [np.asarray(photo(n, 40, 40)) for n in range(8)]
     photos = ArrayPhotos(images, np.arange(8), [str(n) for n in range(8)])
-    return TrainingCrops(photos, Order(), Photographs.for_crop(32), workers=count)
+    loader = TrainingCrops(photos, Order(), Photographs.for_crop(32), workers=2)
+    loader.batch(0)
+    yield loader
+    loader.close()
 
 
-@needs_proc
-def test_no_worker_outlives_its_loader() -> None:
-    crops = loader(2)
-    crops.batch(0)
-    pids = [worker.process.pid for worker in crops._pool._workers]
-    assert all(map(alive, pids))
+def pids() -> list[int]:
+    return [child.pid or 0 for child in multiprocessing.active_children()]
+
+
+def test_no_worker_outlives_its_loader(crops: TrainingCrops) -> None:
+    assert len(pids()) == 2
     crops.close()
-    assert not any(map(alive, pids))
+    assert not pids()
     crops.close()  # twice does no harm
-    with pytest.raises(ReproError, match="have been ended"):
-        crops.batch(1)
+    crops.batch(5)  # and others start where they are needed
+    assert len(pids()) == 2
+    crops.batch(3)  # a jump needs others as well
+    assert len(pids()) == 2
 
 
-@needs_proc
-def test_no_worker_outlives_a_loader_that_was_forgotten() -> None:
-    pids = [worker.process.pid for worker in loader(1)._pool._workers]
-    assert not any(map(alive, pids))
-
-
-def test_a_worker_that_dies_ends_it_with_one_error() -> None:
-    with loader(2) as crops:
-        crops.batch(0)
-        os.kill(crops._pool._workers[0].process.pid, signal.SIGKILL)
-        start = time.monotonic()
-        with pytest.raises(ReproError, match=r"worker process .*died \(SIGKILL") as caught:
-            [crops.batch(iteration) for iteration in range(1, 50)]
-        assert time.monotonic() - start < 10
-        assert len(str(caught.value).splitlines()) <= 2
-        assert not crops._pool._workers
+def test_a_worker_that_dies_ends_it_with_one_error(crops: TrainingCrops) -> None:
+    handler = signal.getsignal(signal.SIGCHLD)
+    os.kill(pids()[0], signal.SIGKILL)
+    time.sleep(0.2)  # nothing is raised in the middle of other things
+    with pytest.raises(ReproError, match="worker process that reads photographs died") as caught:
+        [crops.batch(iteration) for iteration in range(1, 50)]
+    assert len(str(caught.value).splitlines()) == 2
+    assert not pids()
+    assert signal.getsignal(signal.SIGCHLD) is handler
 
 
 KILLED = """
-import os, signal
-from resnet_repro.base.stop import Stopped
-from resnet_repro.data.photos.workers import Workers
-pool = Workers(2)
-pool.collect([pool.submit(len) for _ in range(4)])
-print(*(worker.process.pid for worker in pool._workers), flush=True)
+import fcntl, multiprocessing, os, signal, sys
+from resnet_repro.data.photos.workers import parallel_map
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)  # as a run is locked
+results = parallel_map(bytes, [2**24] * 50, 2)  # more than fits into a pipe
+next(results)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @needs_proc
-def test_workers_end_when_the_main_process_is_killed() -> None:
-    result = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, encoding="utf-8")
+def test_workers_end_when_the_main_process_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    result = subprocess.run(
+        [sys.executable, "-c", KILLED, lock], capture_output=True, encoding="utf-8"
+    )
     assert result.returncode == -signal.SIGKILL
-    pids = [int(pid) for pid in result.stdout.split()]
-    assert len(pids) == 2
-    deadline = time.monotonic() + 10
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    found = [int(pid) for pid in result.stdout.split()]
+    assert len(found) == 2
+    await_that(lambda: not any(map(alive, found)))
     assert result.stderr == ""
+    with lock.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 INTERRUPTED = """
 import signal, time
-from resnet_repro.base.stop import Stopped
-from resnet_repro.data.photos.workers import Workers
+from resnet_repro.data.photos.workers import parallel_map
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-with Workers(2) as pool:
-    pool.collect([pool.submit(len) for _ in range(4)])
-    print("ready", flush=True)
+results = parallel_map(abs, range(50), 2)
+next(results)
+print("ready", flush=True)
+try:
     time.sleep(60)
+except KeyboardInterrupt:
+    print(len(list(results)))
 """
 
 
@@ -130,47 +144,42 @@ def test_ctrl_c_is_for_the_main_process_alone() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
-    _, errors = process.communicate(timeout=20)  # which waits for the workers' stderr too
-    assert process.returncode == -signal.SIGINT
-    assert errors.count("Traceback") == 1
+    output, errors = process.communicate(timeout=20)  # which waits for the workers' stderr too
+    assert (process.returncode, output, errors) == (0, "49\n", "")
 
 
-def test_a_bug_in_a_worker_shows_its_traceback() -> None:
-    with Workers(1) as pool:
-        ticket = pool.submit(divmod, 0)  # of a list: a TypeError
-        with pytest.raises(RuntimeError, match=r"(?s)in a worker process.*TypeError"):
-            pool.result(ticket)
-        assert pool.result(pool.submit(len)) == 0  # and it goes on
+def fail(number: int) -> int:
+    if number == 3:
+        raise DataError("three is broken")
+    return number
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_map_keeps_the_order_and_can_be_stopped(count: int) -> None:
-    with Workers(count) as pool:
-        arguments = [([number],) for number in range(50)]
-        # A task gets the list of buffers first; here it is empty.
-        assert list(pool.map(operator.add, arguments)) == [[number] for number in range(50)]
-        stop = False
-        results = pool.map(operator.add, arguments, lambda: stop)
+def test_an_error_in_the_data_is_raised_as_it_is(count: int) -> None:
+    results = parallel_map(fail, range(9), count)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match=r"^three is broken$"):
         next(results)
-        stop = True
-        with pytest.raises(Stopped):
-            next(results)
+    assert not pids()
 
 
-def test_large_tasks_and_results_do_not_block_each_other() -> None:
-    load = [bytes(2**20)]
-    with Workers(1) as pool:
-        tickets = [pool.submit(operator.add, load) for _ in range(8)]
-        assert all(found == load for found in pool.collect(tickets))
+def test_a_bug_in_a_worker_shows_its_traceback() -> None:
+    with pytest.raises(TypeError, match=r"(?s)worker process.*Traceback.*len\(\)"):
+        list(parallel_map(len, [[], 7], 1))  # type: ignore[list-item]
+    gc.collect()  # the traceback, which holds the loader
+    assert not pids()
 
 
-def test_workers_do_not_import_torch() -> None:
-    code = "import sys, resnet_repro.data.photos.worker, resnet_repro.data.photos.tasks as t; "
-    code += "print('torch' in sys.modules)"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
-    )
-    assert answer.stdout.strip() == "False"
+@pytest.mark.parametrize("count", [0, 2])
+def test_the_order_is_kept_and_it_can_be_stopped(count: int) -> None:
+    assert list(parallel_map(abs, range(-50, 0), count)) == list(range(50, 0, -1))
+    stop = False
+    results = parallel_map(abs, range(50), count, lambda: stop)
+    next(results)
+    stop = True
+    with pytest.raises(Stopped):
+        next(results)
+    assert not pids()
 
 
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +187,7 @@ def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.setattr(workers, "usable_cores", lambda: 12)
     assert default_workers() == 12
+    assert [worker_count(range(n)) for n in (2, 5, 50)] == [0, 5, 12]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert default_workers() == 1
     monkeypatch.setenv("RESNET_REPRO_WORKERS", "5")
@@ -187,19 +197,6 @@ def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
         default_workers()
 
 
-def test_shared_memory_is_shared_and_given_back() -> None:
-    buffer = SharedBuffer(1000)
-    other = shared_buffer.map_bytes(buffer.descriptor, 1000)
-    buffer.bytes[7] = 42
-    assert other[7] == 42
-    descriptor = buffer.descriptor
-    buffer.close()
-    with pytest.raises(OSError, match="descriptor"):
-        os.fstat(descriptor)
-    assert other[7] == 42  # as long as somebody looks at it
-    assert len(SharedBuffer(0).bytes) == 0
-
-
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "memory.max").write_text("5000000\n", encoding="utf-8")
     (tmp_path / "memory.current").write_text("4000000\n", encoding="utf-8")
@@ -207,7 +204,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "anon 3000000\ninactive_file 700000\nfile 900000\n", encoding="utf-8"
     )
     names = ("memory.max", "memory.current", "inactive_file")
-    monkeypatch.setattr(shared_buffer, "_CGROUPS", ((str(tmp_path), *names),))
+    monkeypatch.setattr(machine, "_CGROUPS", ((str(tmp_path), *names),))
     assert available_memory() == 1_700_000
     (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     found = available_memory()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resnet_repro.data.cifar.augment import augment, per_pixel_mean, subtract_mean
+from resnet_repro.data.augment import augment, per_pixel_mean, subtract_mean
 
 Fill = Literal["mean", "black"]
 Floats = NDArray[np.float32]

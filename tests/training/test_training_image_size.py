@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.data.cifar.augment import shrink
+from resnet_repro.data.augment import shrink
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import TRAIN_IMAGES
 from resnet_repro.networks.architecture import multiply_adds

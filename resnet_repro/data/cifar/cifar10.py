@@ -12,10 +12,10 @@ from resnet_repro.data.archives import is_archive, unpack
 from resnet_repro.data.cifar.batches import TEST_BATCHES, TRAIN_BATCHES
 from resnet_repro.data.cifar.binary_version import ARCHIVE_MD5, read_binary_version
 from resnet_repro.data.cifar.image_folder import read_image_folder
-from resnet_repro.data.cifar.layout import of_system
 from resnet_repro.data.cifar.python_version import read_python_version
 from resnet_repro.data.dataset import Source, SourceFile
 from resnet_repro.data.downloads import digest, fetch
+from resnet_repro.data.layout import of_system
 
 __all__ = ["find_source", "read_download", "read_source"]
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.cifar.batches import CLASSES
-from resnet_repro.data.cifar.layout import in_order, of_system
 from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
+from resnet_repro.data.layout import in_order, of_system
 
 __all__ = ["read_image_folder"]
 

@@ -7,17 +7,18 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.cifar.layout import has_parts
-from resnet_repro.data.holding import chunks
-from resnet_repro.data.photos import imagenet, imagenette, tasks
+from resnet_repro.data.layout import has_parts
+from resnet_repro.data.photos import imagenet, imagenette
+from resnet_repro.data.photos.holding import chunks
 from resnet_repro.data.photos.imagenette import Size
 from resnet_repro.data.photos.index import PhotoIndex, make_index, read_index, write_index
-from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.photos.workers import Workers, pool_size
+from resnet_repro.data.photos.photos import PhotoDataset, Photos
+from resnet_repro.data.photos.workers import parallel_map, worker_count
 from resnet_repro.data.status import DatasetStatus, cannot_prepare
 from resnet_repro.spec.dataset_names import parse_dataset
 
@@ -309,13 +310,22 @@ def _check_images(index: PhotoIndex, progress: Progress) -> None:
     dataset, broken = index.dataset(), []
     progress(f"decoding {index.images:,} images to find broken ones")
     for photos in (dataset.train, dataset.test):
-        assert isinstance(photos, FilePhotos)
-        jobs = [(photos.select(part),) for part in chunks(len(photos), _CHUNK)]
-        with Workers(pool_size(len(jobs))) as pool:
-            for lines in pool.map(tasks.find_broken, jobs):
-                broken += lines
+        parts = list(chunks(len(photos), _CHUNK))
+        for lines in parallel_map(partial(_find_broken, photos), parts, worker_count(parts)):
+            broken += lines
     for line in broken[1:]:
         progress(f"broken: {line}")
     if broken:
         which = "an image is" if len(broken) == 1 else f"{len(broken):,} images are"
         raise DataError(f"{which} broken in {index.root}: {broken[0]}")
+
+
+def _find_broken(photos: Photos, part: range) -> list[str]:
+    """One line for each photograph that cannot be decoded."""
+    broken = []
+    for index in part:
+        try:
+            photos.image(index)
+        except DataError as error:
+            broken.append(str(error))
+    return broken

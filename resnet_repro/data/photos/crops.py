@@ -1,4 +1,4 @@
-"""Resizing by the shorter side and cropping, with Pillow: what training and testing look at.
+"""Which crops training draws, and resizing and cropping them with Pillow (section 3.4).
 
 Resizing is Pillow's bilinear filter, which is antialiased when it makes an image smaller. For
 testing, the whole image is resized and then cropped. For training, a crop is computed without the
@@ -9,15 +9,25 @@ hardly any by two.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_repro.data.photos.photos import Pixels
 
+if TYPE_CHECKING:
+    from resnet_repro.spec.recipe_parts import Photographs
+
 __all__ = [
     "FIVE_PLACES",
-    "centre_corner",
+    "CropDraw",
+    "centre_corners",
     "crops_of",
+    "draw_crops",
     "drawn_corner",
     "five_corners",
     "quick_crop_of",
@@ -29,6 +39,32 @@ Corner = tuple[int, int]  # (top, left) of a crop in the resized image, pixels
 FIVE_PLACES = 5  # the four corners and the centre of 10-crop testing
 
 _FILTER = Image.Resampling.BILINEAR
+
+
+@dataclass(frozen=True)
+class CropDraw:
+    """What is drawn for each image of a batch, [B] each."""
+
+    sides: NDArray[np.int64]  # shorter side, pixels
+    fractions: NDArray[np.float64]  # [B, 2], of [0, 1): where the crop is, down and across
+    mirrored: NDArray[np.bool_]
+    alphas: NDArray[np.float32]  # [B, 3], AlexNet's: one for each principal component
+
+
+def draw_crops(seed: int, iteration: int, batch_size: int, photographs: Photographs) -> CropDraw:
+    """Draw the crops of a whole batch: a pure function of seed and iteration (from 0)."""
+    digest = hashlib.sha256(f"photographs/{seed}/{iteration}".encode()).digest()
+    random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
+    low, high = photographs.shorter_side
+    uniform = random.random((batch_size, 4))
+    # Drawn even when it is not used: switching one thing off leaves the others as they were.
+    alphas = random.standard_normal((batch_size, 3)) * photographs.colour_std
+    return CropDraw(
+        sides=low + (uniform[:, 0] * (high - low + 1)).astype(np.int64),
+        fractions=uniform[:, 1:3],
+        mirrored=(uniform[:, 3] < 0.5) & photographs.mirror,
+        alphas=alphas.astype(np.float32),
+    )
 
 
 def resized_size(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -72,14 +108,14 @@ def drawn_corner(
     return int(down * (height - crop + 1)), int(across * (width - crop + 1))
 
 
-def centre_corner(size: tuple[int, int], side: int, crop: int) -> Corner:
-    """The corner of the centre crop, rounded as torchvision does it."""
+def centre_corners(size: tuple[int, int], side: int, crop: int) -> list[Corner]:
+    """The one corner of the centre crop, rounded as torchvision does it."""
     width, height = resized_size(size, side)
-    return round((height - crop) / 2), round((width - crop) / 2)
+    return [(round((height - crop) / 2), round((width - crop) / 2))]
 
 
 def five_corners(size: tuple[int, int], side: int, crop: int) -> list[Corner]:
     """The corners of 10-crop testing's five places: four corners and centre."""
     width, height = resized_size(size, side)
     bottom, right = height - crop, width - crop
-    return [(0, 0), (0, right), (bottom, 0), (bottom, right), centre_corner(size, side, crop)]
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), *centre_corners(size, side, crop)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.data.archives import SUFFIXES as PACKED
-from resnet_repro.data.cifar.layout import has_parts, in_order, of_system
+from resnet_repro.data.layout import has_parts, in_order, of_system
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
 from resnet_repro.data.photos.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.data.cifar.layout import has_parts
+from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
 
 __all__ = ["find_folder", "find_tars", "unpacked"]

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError, plain
 from resnet_repro.data.archives import is_archive, unpack
-from resnet_repro.data.cifar.layout import has_parts
 from resnet_repro.data.downloads import digest, fetch
+from resnet_repro.data.layout import has_parts
 
 __all__ = ["FOLDERS", "SIZES", "Size", "download", "find_archive", "find_folder", "unpacked"]
 

@@ -13,21 +13,23 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.files import replacing
-from resnet_repro.data.cifar.layout import in_order, of_system, order_in_words
-from resnet_repro.data.cifar.npz import read_npz
+from resnet_repro.base.errors import DataError
+from resnet_repro.base.files import open_regular, replacing
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.holding import chunks
-from resnet_repro.data.photos import tasks
+from resnet_repro.data.layout import in_order, of_system, order_in_words
+from resnet_repro.data.npz import read_npz
+from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
+from resnet_repro.data.photos.holding import chunks
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.photos.workers import Workers, pool_size
+from resnet_repro.data.photos.workers import parallel_map, worker_count
 
 __all__ = ["CONTENTS_LIMIT", "PhotoIndex", "make_index", "read_index", "write_index"]
 
@@ -200,10 +202,21 @@ def _contents(root: Path, scan: Scan) -> NDArray[np.uint8] | None:
     if _total_bytes(scan) > CONTENTS_LIMIT:
         return None
     names = [*scan.train.names, *scan.val.names]
-    jobs = [(str(root), names[p.start : p.stop]) for p in chunks(len(names), _CHUNK)]
-    with Workers(pool_size(len(jobs))) as pool:
-        hashes = b"".join(one for some in pool.map(tasks.content_hashes, jobs) for one in some)
-    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+    parts = [names[part.start : part.stop] for part in chunks(len(names), _CHUNK)]
+    hashes = parallel_map(partial(_hashes, root), parts, worker_count(parts))
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+def _hashes(root: Path, names: list[str]) -> bytes:
+    """SHA-256 of each file's contents, one after another."""
+    hashes = b""
+    for name in names:
+        try:
+            with open_regular(f"{root}/{name}", LARGEST) as file:
+                hashes += hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise DataError(f"cannot read {root}/{name}: {error.strerror}") from error
+    return hashes
 
 
 def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,11 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.files import replacing
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.cifar.npz import read_npz
-from resnet_repro.data.holding import chunks, hold
-from resnet_repro.data.photos import tasks
-from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset
-from resnet_repro.data.photos.workers import Workers, pool_size
+from resnet_repro.data.npz import read_npz
+from resnet_repro.data.photos.crops import centre_corners, crops_of
+from resnet_repro.data.photos.holding import chunks, hold
+from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset, Photos
+from resnet_repro.data.photos.workers import parallel_map, worker_count
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
@@ -180,20 +181,33 @@ def _compute(
     photos = hold(dataset.train, workers, progress, should_stop)
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
     parts = list(chunks(len(photos), _CHUNK))
-    small = isinstance(photos, ArrayPhotos) and workers is None
-    count = 0 if small else pool_size(len(parts), workers)
+    small = isinstance(dataset.train, ArrayPhotos) and workers is None
+    count = 0 if small else worker_count(parts, workers)
     progress(f"mean image and principal colours of {len(photos):,} photographs")
     told = time.monotonic()
-    with Workers(count, photos.shared) as pool:
-        jobs = ((photos.select(part), side, crop) for part in parts)
-        results = pool.map(tasks.colour_sums, jobs, should_stop)
-        for part, (some_total, some_products) in zip(parts, results, strict=True):
-            total += some_total
-            products += some_products
-            if time.monotonic() - told > _NEWS:
-                told = time.monotonic()
-                progress(f"looked at {part.stop:,} of {len(photos):,} photographs")
+    task = partial(_sums, photos, side, crop)
+    results = parallel_map(task, parts, count, should_stop)
+    for part, (some_total, some_products) in zip(parts, results, strict=True):
+        total += some_total
+        products += some_products
+        if time.monotonic() - told > _NEWS:
+            told = time.monotonic()
+            progress(f"looked at {part.stop:,} of {len(photos):,} photographs")
     return from_sums(len(photos), total, products)
+
+
+def _sums(
+    photos: Photos, side: int, crop: int, part: range
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Over centre crops: sums per pixel [crop, crop, 3], sums of products of colours [3, 3]."""
+    total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
+    for index in part:
+        image = photos.image(index)
+        (pixels,) = crops_of(image, side, centre_corners(image.size, side, crop), crop)
+        total += pixels
+        flat = pixels.reshape(-1, 3).astype(np.int64)
+        products += flat.T @ flat
+    return total, products
 
 
 def from_sums(

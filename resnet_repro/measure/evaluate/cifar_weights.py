@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.data.cifar.augment import per_pixel_mean, subtract_mean
+from resnet_repro.data.augment import per_pixel_mean, subtract_mean
 from resnet_repro.data.dataset import Dataset, Images
 from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Padding, Stated
 from resnet_repro.measure.evaluate.options import Options

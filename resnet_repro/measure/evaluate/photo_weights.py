@@ -10,8 +10,8 @@ import torch
 
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.data.cifar.layout import order_in_words
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.layout import order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
 from resnet_repro.measure.evaluate.classes import chosen_outputs

@@ -1,0 +1,112 @@
+"""Photographs that fit in memory are decoded once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from resnet_repro.base.errors import DataError
+from resnet_repro.base.machine import available_memory, local_processes
+from resnet_repro.data.photos.decoding import read_size
+from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, Photos, Pixels
+from resnet_repro.data.photos.workers import parallel_map, worker_count
+
+__all__ = ["chunks", "hold"]
+
+_log = logging.getLogger(__name__)
+
+SHARE = 0.5  # of the available memory that decoded photographs may take
+_SAMPLE = 256  # files whose headers are read to estimate how much they would take
+_CHUNK = 64  # images that a worker decodes at a time
+_NEWS = 10.0  # seconds between two notes of progress
+
+
+def hold(
+    photos: Photos,
+    workers: int | None = None,
+    progress: Callable[[str], None] = _log.info,
+    should_stop: Callable[[], bool] | None = None,
+) -> Photos:
+    """The same photographs in memory if they fit there, else as they are.
+
+    They fit if, decoded, they take no more than half of the memory that is available, divided by
+    the number of training processes on this machine. They are decoded once: later calls return the
+    same `HeldPhotos`.
+
+    Raises:
+        DataError: a file cannot be decoded.
+        ReproError: a worker died.
+        Stopped: `should_stop` said so.
+    """
+    if not isinstance(photos, FilePhotos) or photos.too_large or not len(photos):
+        return photos
+    if photos.held is None:
+        limit = (available_memory() or 0) * SHARE / local_processes()
+        estimate = _estimate(photos)
+        images = None
+        if estimate <= 1.1 * limit:
+            size = f"about {estimate / 1e9:.1f} GB"
+            progress(f"decoding {len(photos):,} photographs into memory, {size}")
+            images = _decoded(photos, limit, workers, progress, should_stop)
+        if images is None:
+            photos.too_large = True
+            progress(
+                f"{len(photos):,} photographs are decoded on the fly: in memory they would take"
+                f" more than the {limit / 1e9:.1f} GB that can be spared"
+            )
+            return photos
+        photos.held = HeldPhotos(images, photos.labels, photos.names)
+    return photos.held
+
+
+def chunks(count: int, size: int) -> Iterator[range]:
+    """Consecutive ranges of `size` (the last may be shorter) that make up `count`."""
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _estimate(photos: FilePhotos) -> float:
+    """Bytes that all photographs would take, judged by evenly spread files' headers."""
+    sample = np.linspace(0, len(photos) - 1, min(_SAMPLE, len(photos))).astype(np.int64)
+    pixels = []
+    for index in sample:
+        name = photos.names[index]
+        try:
+            width, height = read_size(f"{photos.root}/{name}", name)
+        except DataError:  # will be named when it is decoded
+            continue
+        pixels.append(width * height)
+    return 3.0 * len(photos) * float(np.mean(pixels)) if pixels else 0.0
+
+
+def _decoded(
+    photos: FilePhotos,
+    limit: float,
+    workers: int | None,
+    progress: Callable[[str], None],
+    should_stop: Callable[[], bool] | None,
+) -> list[Pixels] | None:
+    """All photographs; None once they take more than `limit` bytes."""
+    images: list[Pixels] = []
+    told, size = time.monotonic(), 0
+    parts = list(chunks(len(photos), _CHUNK))
+    count = worker_count(parts, workers)
+    try:
+        for some in parallel_map(partial(_pixels, photos), parts, count, should_stop):
+            size += sum(image.nbytes for image in some)
+            if size > limit:
+                return None
+            images += some
+            if time.monotonic() - told > _NEWS:
+                told = time.monotonic()
+                progress(f"decoded {len(images):,} of {len(photos):,} photographs")
+    except MemoryError:  # less memory than it seemed
+        return None
+    return images
+
+
+def _pixels(photos: FilePhotos, part: range) -> list[Pixels]:
+    return [photos.pixels(index) for index in part]
