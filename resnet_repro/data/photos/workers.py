@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
@@ -36,13 +36,13 @@ def default_workers() -> int:
 
     Raises ConfigError when that is not a number.
     """
+    if os.name != "posix":
+        return 0
     text = os.environ.get(VARIABLE, "")
     if text:
         if not text.isdecimal() or int(text) > 1024:
             raise ConfigError(f"{VARIABLE}={text[:20]}: should be a number of worker processes")
         return int(text)
-    if os.name != "posix":
-        return 0
     return max(1, min(MOST_WORKERS, usable_cores() // local_processes()))
 
 
@@ -96,9 +96,8 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
     from torch.utils.data import DataLoader
 
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "This DataLoader will create"
-        )  # more than there are cores
+        # It says so where there are fewer cores.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
         loader: DataLoader[Any] = DataLoader(
             _Tasks(task),  # type: ignore[arg-type]
             batch_size=None,
@@ -109,14 +108,11 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             multiprocessing_context="fork" if FORKS else None,
             generator=torch.Generator(),  # it draws a number, which should not be a training's
         )
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGCHLD) if main and os.name == "posix" else None
     try:
-        results = iter(loader)
+        with _signals_left_alone():
+            results = iter(loader)
     except OSError as error:
         raise ReproError(f"cannot start a worker process: {error.strerror}") from error
-    if handler is not None:  # torch's would tell of a death in the middle of anything
-        signal.signal(signal.SIGCHLD, handler)
     while True:
         try:
             result = next(results)
@@ -138,12 +134,26 @@ def _as_it_is(result: Any) -> Any:
     return result
 
 
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Start processes that signals for the main one do not reach; its handlers stay as they are."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD)
+    # The processes inherit what is blocked.
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        if main and handler is not None:  # torch's would tell of a death in the middle of anything
+            signal.signal(signal.SIGCHLD, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _begin_worker(_: int) -> None:
-    """Signals are for the main process; without it a worker ends at once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.name == "posix":
-        os.setpgid(0, 0)
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    """Leave the main process's group, which gets Ctrl-C, and end with that process."""
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # by which torch ends a worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
