@@ -11,7 +11,7 @@ from resnet_repro.training.checkpoint import unpack
 
 
 def outcome(folder: RunFolder) -> dict[str, Any]:
-    """Everything of a training that must not depend on where and in how many sittings it was."""
+    """Everything of a training that must not depend on where and in how many sessions it was."""
     with folder.curve.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

@@ -20,7 +20,7 @@ __all__ = ["SIGNAL", "SlurmTask"]
 SIGNAL = "SIGUSR1"  # Slurm's warning before a task's time is up, or before it is preempted
 LINGERING = 5.0  # seconds after SIGTERM in which that warning may follow
 LOCK_PATIENCE = 60.0  # seconds for the lock of a task that was killed to go with it
-MOST_IDLE = 3  # sittings in a row without an iteration before it is given up
+MOST_IDLE = 3  # sessions in a row without an iteration before it is given up
 
 
 class SlurmTask:
@@ -30,7 +30,7 @@ class SlurmTask:
         self, order: str, time_budget: float | None, threads: int | None, idle: int = 0
     ) -> None:
         self.order, self.time_budget, self.threads = order, time_budget, threads
-        self.idle = idle  # sittings in a row without an iteration, before this one
+        self.idle = idle  # sessions in a row without an iteration, before this one
 
     def __call__(self) -> str:
         """Train until done (or "failed", "locked"), or until told to save.
@@ -39,7 +39,7 @@ class SlurmTask:
         SIGTERM alone, as from scancel, it ends.
 
         Raises:
-            ReproError: nothing got done in several sittings, or as `Runner.run_all`.
+            ReproError: nothing got done in several sessions, or as `Runner.run_all`.
         """
         from resnet_repro.base.stop import StopFlag
         from resnet_repro.launch.messages import TrainOrder, read_order
@@ -62,7 +62,7 @@ class SlurmTask:
         self.idle = 0 if iteration() > before else self.idle + 1
         if self.idle >= MOST_IDLE:
             raise ReproError(
-                f"{order.run.id}: {MOST_IDLE} sittings without an iteration; give it more time"
+                f"{order.run.id}: {MOST_IDLE} sessions without an iteration; give it more time"
             )
         # From here on signals are submitit's business again: its handler requeues and exits.
         if stop.signalled == "SIGTERM":

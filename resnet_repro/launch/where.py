@@ -33,7 +33,7 @@ class Where:
     gpus_per_run: float | None = None
     slurm: Mapping[str, str | list[str]] = field(default_factory=dict)  # options of sbatch
     wait: bool = False  # for the array job
-    time_budget: float | None = None  # seconds of one sitting of a task of the array job
+    time_budget: float | None = None  # seconds of one session of a task of the array job
 
     @property
     def plain(self) -> bool:

@@ -43,7 +43,7 @@ class Observer(Protocol):
         """The curve has a new point."""
 
     def end(self) -> None:
-        """The sitting is over."""
+        """The session is over."""
 
 
 class GradientRecord:
@@ -54,7 +54,7 @@ class GradientRecord:
         self.rows: list[GradientRow] = []
 
     def begin(self, trainer: Trainer) -> None:
-        """Keep what earlier sittings measured of what is not trained again now."""
+        """Keep what earlier sessions measured of what is not trained again now."""
         run = trainer.run
         try:
             rows = StoredRun(run.id, self.folder, run, None).gradients()
@@ -107,7 +107,7 @@ def check_tensorboard() -> None:
 
 
 class EventFiles:
-    """Writes the curve as TensorBoard event files, anew in every sitting."""
+    """Writes the curve as TensorBoard event files, anew in every session."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

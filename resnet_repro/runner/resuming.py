@@ -12,7 +12,7 @@ from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.base.files import read_regular
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Sitting, follow_each_other
+from resnet_repro.store.models import SessionRecord, follow_each_other
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.building import build_for
 from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT, CheckpointError, unpack
@@ -20,7 +20,7 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Resumed", "resume", "trained_weights"]
 
-UNKNOWN = Sitting(  # one that a checkpoint says nothing of
+UNKNOWN = SessionRecord(  # one that a checkpoint says nothing of
     code="unknown",
     dirty=None,
     command="unknown",
@@ -30,7 +30,7 @@ UNKNOWN = Sitting(  # one that a checkpoint says nothing of
     threads=0,
     versions={},
 )
-_SITTINGS = TypeAdapter(tuple[Sitting, ...])
+_SESSIONS = TypeAdapter(tuple[SessionRecord, ...])
 
 
 class Resumed(NamedTuple):
@@ -38,7 +38,7 @@ class Resumed(NamedTuple):
 
     trainer: Trainer
     checkpoint: bytes
-    sittings: tuple[Sitting, ...]  # that trained it so far
+    sessions: tuple[SessionRecord, ...]  # that trained it so far
 
 
 def resume(
@@ -59,7 +59,7 @@ def resume(
             content = read_regular(path, LARGEST_CHECKPOINT)
             state = unpack(content)
             trainer = _continued(run, sources, state, note)
-            found = Resumed(trainer, content, _sittings(state.get("sittings"), trainer))
+            found = Resumed(trainer, content, _sessions(state.get("sittings"), trainer))
         except CheckpointError as error:
             note(f"{run.id}: {path.name} is not used: {error}")
             damaged.append(path)
@@ -74,15 +74,15 @@ def resume(
     return found
 
 
-def _sittings(stated: object, trainer: Trainer) -> tuple[Sitting, ...]:
+def _sessions(stated: object, trainer: Trainer) -> tuple[SessionRecord, ...]:
     """What trained the iterations up to a checkpoint's, as far as it says so."""
     if not trainer.iteration:
         return ()
     try:
-        sittings = _SITTINGS.validate_python(stated)
+        sessions = _SESSIONS.validate_python(stated)
     except ValidationError:
         return (UNKNOWN,)
-    useful = tuple(sitting for sitting in sittings if sitting.first_iteration < trainer.iteration)
+    useful = tuple(session for session in sessions if session.first_iteration < trainer.iteration)
     whole = follow_each_other(useful, trainer.iteration, trainer.seconds)
     return useful if whole else (UNKNOWN,)
 

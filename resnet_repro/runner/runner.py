@@ -21,7 +21,7 @@ from resnet_repro.runner.resuming import resume
 from resnet_repro.runner.session import Session, origin_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Sitting
+from resnet_repro.store.models import SessionRecord
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -147,13 +147,13 @@ class Runner:
             stored.discard_torn_measurements()
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        trainer, checkpoint, sittings = resumed or (self._fresh_trainer(run), None, ())
+        trainer, checkpoint, sessions = resumed or (self._fresh_trainer(run), None, ())
         try:
             self.processes.broadcast(Task(run, trainer.backend.precision, checkpoint))
             if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
                 raise Stopped
             with enough_memory(trainer):
-                return self._sit(trainer, folder, sittings)
+                return self._sit(trainer, folder, sessions)
         except DiskFullError as error:
             if not folder.checkpoints():
                 raise
@@ -165,15 +165,17 @@ class Runner:
         backend = self.sources.backend(run.precision)
         return Trainer(run, self.sources.feed(run, backend), backend, self.processes)
 
-    def _sit(self, trainer: Trainer, folder: RunFolder, sittings: tuple[Sitting, ...]) -> Outcome:
+    def _sit(
+        self, trainer: Trainer, folder: RunFolder, sessions: tuple[SessionRecord, ...]
+    ) -> Outcome:
         """Train until the end or until it is time to stop, and store how far that is.
 
-        `sittings` are those that this one continues.
+        `sessions` are those that this one continues.
         """
         run = trainer.run
         summary = self.store.get(run).summary if trainer.iteration else None
         observers = self._observers(run, folder)
-        origin = origin_of(trainer, self.options, sittings, summary)
+        origin = origin_of(trainer, self.options, sessions, summary)
         session = Session(
             self.options, self.stop, self.progress, folder, trainer, origin, observers
         )

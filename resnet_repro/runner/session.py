@@ -1,4 +1,4 @@
-"""One sitting of one run: stores what the trainer has got to, and asks when to stop."""
+"""One session of one run: stores what the trainer has got to, and asks when to stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_repro.measure.observe import Observer
 from resnet_repro.measure.origin import origin_here
 from resnet_repro.runner.agreement import Agreement
 from resnet_repro.runner.options import Options, Progress
-from resnet_repro.store.models import CurveRow, Provenance, Sitting, Summary
+from resnet_repro.store.models import CurveRow, Provenance, SessionRecord, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import pack
 from resnet_repro.training.trainer import Trainer
@@ -36,7 +36,7 @@ class Session:
         origin: Provenance,
         observers: Sequence[Observer],
     ) -> None:
-        """`origin` is what `origin_of` says of the sitting that begins now."""
+        """`origin` is what `origin_of` says of the session that begins now."""
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
@@ -86,8 +86,8 @@ class Session:
         self._tell()
 
     def _save(self) -> None:
-        sittings = [sitting.model_dump() for sitting in self.provenance.sittings]
-        self.folder.write_checkpoint(pack({**self.trainer.state(), "sittings": sittings}))
+        sessions = [session.model_dump() for session in self.provenance.trained_by]
+        self.folder.write_checkpoint(pack({**self.trainer.state(), "sittings": sessions}))
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:
@@ -131,7 +131,7 @@ class Session:
         return summary.model_copy(update={"images_per_second": self._speed(summary)})
 
     def _speed(self, summary: Summary) -> float | None:
-        """Images per second of training, without tests: of this sitting, if its pace counts."""
+        """Images per second of training, without tests: of this session, if its pace counts."""
         made, seconds = summary.iteration, self.trainer.training_seconds
         if summary.pace_counts:
             made -= self.provenance.first_iteration
@@ -140,9 +140,9 @@ class Session:
 
 
 def origin_of(
-    trainer: Trainer, options: Options, earlier: tuple[Sitting, ...], summary: Summary | None
+    trainer: Trainer, options: Options, earlier: tuple[SessionRecord, ...], summary: Summary | None
 ) -> Provenance:
-    """Where the numbers come from: the sitting that begins now and those `earlier` ones.
+    """Where the numbers come from: the session that begins now and those `earlier` ones.
 
     `summary` is the last one's; a crash of the machine may have cost it.
     """

@@ -107,9 +107,9 @@ def _provenance_problems(summary: Summary, run: Run) -> Iterator[str]:
     provenance, data = summary.provenance, summary.provenance.dataset
     if run.precision not in ("auto", provenance.precision):
         yield f"precision is {_text(provenance.precision)}, but config.yaml has {run.precision}"
-    for sitting in provenance.earlier:
-        if sitting.precision not in ("unknown", provenance.precision):
-            yield f"precision changes from {_text(sitting.precision)} on the way"
+    for session in provenance.earlier:
+        if session.precision not in ("unknown", provenance.precision):
+            yield f"precision changes from {_text(session.precision)} on the way"
     if data.get("name", run.dataset) != run.dataset:
         yield f"data of {_text(data['name'])}, but config.yaml has {run.dataset}"
     if data.get("official") is True and (data.get("note") or run.dataset.startswith("folder:")):

@@ -20,13 +20,13 @@ __all__ = [
     "MeasurementOrigin",
     "Origin",
     "Provenance",
-    "Sitting",
+    "SessionRecord",
     "State",
     "Summary",
     "follow_each_other",
 ]
 
-FEWEST_FOR_PACE = 20  # iterations of a sitting before its speed says something
+FEWEST_FOR_PACE = 20  # iterations of a session before its speed says something
 FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
@@ -76,23 +76,23 @@ class MeasurementOrigin(Origin):
     sha256: Sha256 | None = None  # of what was written, see `sums`; earlier versions have none
 
 
-class Sitting(Origin):
-    """What trained a run, from its start or a checkpoint until its end or the next sitting."""
+class SessionRecord(Origin):
+    """What trained a run, from its start or a checkpoint until its end or the next session."""
 
-    first_iteration: Count = 0  # iterations that earlier sittings had made
-    first_second: Seconds = 0.0  # of training, that earlier sittings had spent
+    first_iteration: Count = 0  # iterations that earlier sessions had made
+    first_second: Seconds = 0.0  # of training, that earlier sessions had spent
 
 
-def follow_each_other(sittings: Sequence[Sitting], iteration: int, seconds: float) -> bool:
-    """Whether sittings, oldest first, can have trained from the start up to an iteration."""
-    iterations = [*(sitting.first_iteration for sitting in sittings), iteration]
-    times = [*(sitting.first_second for sitting in sittings), seconds]
-    begun = bool(sittings) and iterations[0] == times[0] == 0
+def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds: float) -> bool:
+    """Whether sessions, oldest first, can have trained from the start up to an iteration."""
+    iterations = [*(session.first_iteration for session in sessions), iteration]
+    times = [*(session.first_second for session in sessions), seconds]
+    begun = bool(sessions) and iterations[0] == times[0] == 0
     return begun and iterations == sorted(iterations) and times == sorted(times)
 
 
-class Provenance(Sitting):
-    """Where a number comes from: the last sitting, those before it, and the data."""
+class Provenance(SessionRecord):
+    """Where a number comes from: the last session, those before it, and the data."""
 
     dataset: dict[str, Any]  # identity: name, official, sha256, source, note
     normalisation: dict[str, Any]  # what was subtracted: kind, sha256, channel averages
@@ -100,12 +100,16 @@ class Provenance(Sitting):
     ended: str | None = None
     sessions: Count = 1  # how many times training was started or resumed
     bn_images: Count | None = None  # images that each batch normalisation saw, where recorded
-    earlier: tuple[Sitting, ...] = ()  # of which this training is the continuation, oldest first
+    earlier: tuple[
+        SessionRecord, ...
+    ] = ()  # of which this training is the continuation, oldest first
 
     @property
-    def sittings(self) -> tuple[Sitting, ...]:
+    def trained_by(self) -> tuple[SessionRecord, ...]:
         """All that took part in the training, the last one last."""
-        last = Sitting.model_validate(self.model_dump(include=set(Sitting.model_fields)))
+        last = SessionRecord.model_validate(
+            self.model_dump(include=set(SessionRecord.model_fields))
+        )
         return (*self.earlier, last)
 
 
@@ -133,21 +137,21 @@ class Summary(BaseModel):
     warmup_end: Count | None = None
     lr_divisions: list[Count] | None = None  # iterations at which the plateau rule divided the rate
     failure: str | None = None
-    seconds: Seconds = 0.0  # of training and testing, over all sittings
+    seconds: Seconds = 0.0  # of training and testing, over all sessions
     images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None  # see `pace_counts`
     provenance: Provenance
     sums: dict[str, Sha256] | None = None  # SHA-256 by file, of what has ended; see `sums`
 
     @model_validator(mode="after")
-    def _sittings_follow_each_other(self) -> Self:
-        sittings = (*self.provenance.earlier, self.provenance)
-        if not follow_each_other(sittings, self.iteration, self.seconds):
-            raise ValueError("sittings that do not follow each other")
+    def _sessions_follow_each_other(self) -> Self:
+        sessions = (*self.provenance.earlier, self.provenance)
+        if not follow_each_other(sessions, self.iteration, self.seconds):
+            raise ValueError("sessions that do not follow each other")
         return self
 
     @property
     def pace_counts(self) -> bool:
-        """Whether the last sitting has been at it for long enough for its speed to mean much.
+        """Whether the last session has been at it for long enough for its speed to mean much.
 
         Until then the whole training's speed is what is known, though it may be that of another
         machine.
@@ -166,12 +170,12 @@ class Summary(BaseModel):
 
     def seconds_by_hardware(self) -> dict[str, float]:
         """Of training and testing, on each kind of hardware that took part."""
-        sittings = self.provenance.sittings
-        ends = [*(s.first_second for s in sittings[1:]), self.seconds]
+        sessions = self.provenance.trained_by
+        ends = [*(s.first_second for s in sessions[1:]), self.seconds]
         spent: dict[str, float] = {}
-        for sitting, end in zip(sittings, ends, strict=True):
-            seconds = end - sitting.first_second
-            spent[sitting.hardware] = spent.get(sitting.hardware, 0.0) + seconds
+        for session, end in zip(sessions, ends, strict=True):
+            seconds = end - session.first_second
+            spent[session.hardware] = spent.get(session.hardware, 0.0) + seconds
         return spent
 
 

@@ -149,11 +149,11 @@ def test_a_warned_task_saves_is_requeued_and_finishes(
     assert f"{first.id}: stopped at iteration" in logs
     assert f"{first.id}: continues at" in logs
     alone = train_alone([first, second], tmp_path / "alone")
-    for run, sittings in ((first, 2), (second, 1)):
+    for run, sessions in ((first, 2), (second, 1)):
         assert outcome(store.folder(run)) == outcome(alone.folder(run))
         summary = store.get(run).summary
         assert summary is not None
-        assert summary.provenance.sessions == sittings
+        assert summary.provenance.sessions == sessions
     states = json.loads(command("status", "--results", "results", "--json")[1])
     assert [line["state"] for line in states] == ["done", "done"]
 
@@ -177,7 +177,7 @@ def test_a_used_up_time_budget_requeues_but_not_for_ever(tmp_path: Path) -> None
         idle = SlurmTask(order.model_dump_json(), time_budget=1e-9, threads=1, idle=1)
         assert idle() == "stopped"
         submission: Any = idle.checkpoint()
-        with pytest.raises(ReproError, match="3 sittings without an iteration"):
+        with pytest.raises(ReproError, match="3 sessions without an iteration"):
             submission.function()
     finally:
         signal.signal(signal.SIGUSR1, before)

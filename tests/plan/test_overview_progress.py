@@ -102,14 +102,14 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
 def _continued(summary: Summary, at: int, second: float) -> Summary:
     """The summary of a run that was begun on another machine and goes on here from `at`."""
     here = summary.provenance
-    there = here.model_copy(update={"hardware": "another machine"}).sittings
+    there = here.model_copy(update={"hardware": "another machine"}).trained_by
     origin = here.model_copy(
         update={"earlier": there, "first_iteration": at, "first_second": second, "sessions": 2}
     )
     return summary.model_copy(update={"provenance": origin})
 
 
-def test_time_left_is_told_at_the_pace_of_the_last_sitting() -> None:
+def test_time_left_is_told_at_the_pace_of_the_last_session() -> None:
     run = _run()
     summary = _continued(_summary(run, "running", 1600), 1500, 60.0)  # 100 s for the other 100
     assert summary.seconds_left == pytest.approx(4800)

@@ -325,7 +325,7 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     assert summary is not None
     assert summary.iteration == RECIPE["iterations"]
     assert summary.provenance.precision == "bf16"
-    assert {sitting.precision for sitting in summary.provenance.sittings} == {"bf16"}
+    assert {session.precision for session in summary.provenance.trained_by} == {"bf16"}
 
 
 def test_the_first_of_several_processes_decides(

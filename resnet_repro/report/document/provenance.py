@@ -37,13 +37,13 @@ MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
 def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
     """Code, machines, versions and data behind the results, each with its number of runs.
 
-    A run that several sittings trained, perhaps on several machines, counts with each of them.
+    A run that several sessions trained, perhaps on several machines, counts with each of them.
     """
     summaries = [run.summary for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
     origins = [s.provenance for s in summaries]
-    trained = [p.sittings for p in origins]
+    trained = [p.trained_by for p in origins]
     starts = sorted(p.started for p in origins)
     ends = sorted(p.ended for p in origins if p.ended)
     lines = ["## Provenance", ""]

@@ -123,8 +123,8 @@ def _spent(runs: Sequence[StoredRun]) -> list[str]:
     summaries = [run.summary for run in runs if run.summary and not run.problem]
     if not summaries:
         return []
-    sittings = [sitting for summary in summaries for sitting in summary.provenance.sittings]
-    machines = "; ".join(sorted({literal(sitting.hardware) for sitting in sittings}))
+    sessions = [session for summary in summaries for session in summary.provenance.trained_by]
+    machines = "; ".join(sorted({literal(session.hardware) for session in sessions}))
     hours = sum(summary.seconds for summary in summaries) / 3600
     return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
 

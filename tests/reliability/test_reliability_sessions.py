@@ -1,4 +1,4 @@
-"""Each sitting of a training is on record: what of a result it trained, with what and where."""
+"""Each session of a training is on record: what of a result it trained, with what and where."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def begin(driver: Driver, tmp_path: Path) -> tuple[list[object], RunFolder]:
     return argv, the_run(results)
 
 
-def test_every_sitting_is_named_with_what_it_trained(driver: Driver, tmp_path: Path) -> None:
+def test_every_session_is_named_with_what_it_trained(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path)
     first = summary_of(folder)
     assert (first.provenance.earlier, first.provenance.first_iteration) == ((), 0)
@@ -45,15 +45,15 @@ def test_every_sitting_is_named_with_what_it_trained(driver: Driver, tmp_path: P
     assert code == 0, job.stderr
     whole = summary_of(folder)
     (begun,) = whole.provenance.earlier
-    assert begun == first.provenance.sittings[0]
+    assert begun == first.provenance.trained_by[0]
     assert whole.provenance.first_iteration == first.iteration
     assert whole.provenance.first_second == first.seconds
     assert "40s" in whole.provenance.command
     assert "40s" not in begun.command
     assert whole.provenance.started == first.provenance.started
     text = write_report(Store(folder.path.parent.parent), [])
-    for sitting in whole.provenance.sittings:
-        assert sitting.command in text
+    for session in whole.provenance.trained_by:
+        assert session.command in text
 
 
 def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> N
     folder.summary.write_bytes(b"")
     assert driver.run(*argv)[0] == 0
     whole = summary_of(folder).provenance
-    assert whole.earlier == first.provenance.sittings
+    assert whole.earlier == first.provenance.trained_by
     assert whole.sessions == 2
 
 
@@ -80,7 +80,7 @@ SOMEBODY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "sittings",
+    "sessions",
     [
         None,
         "nobody",
@@ -91,17 +91,17 @@ SOMEBODY: dict[str, Any] = {
     ],
 )
 def test_what_a_checkpoint_does_not_say_is_unknown(
-    driver: Driver, tmp_path: Path, sittings: Any
+    driver: Driver, tmp_path: Path, sessions: Any
 ) -> None:
     argv, folder = begin(driver, tmp_path)
     state = unpack(folder.checkpoint.read_bytes())
-    folder.checkpoint.write_bytes(pack({**state, "sittings": sittings}))
+    folder.checkpoint.write_bytes(pack({**state, "sittings": sessions}))
     assert driver.run(*argv)[0] == 0
     (begun,) = summary_of(folder).provenance.earlier
     assert (begun.code, begun.hardware, begun.first_iteration) == ("unknown", "unknown", 0)
 
 
-def test_iterations_that_were_lost_have_no_sitting(driver: Driver, tmp_path: Path) -> None:
+def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path)
     start = folder.checkpoint.read_bytes()
     job = driver.start(*argv, "--checkpoint-every", "40s")
@@ -116,7 +116,7 @@ def test_iterations_that_were_lost_have_no_sitting(driver: Driver, tmp_path: Pat
     assert whole.sessions == 3
 
 
-def test_speed_is_that_of_the_last_sitting(driver: Driver, tmp_path: Path) -> None:
+def test_speed_is_that_of_the_last_session(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path)
     state = unpack(folder.checkpoint.read_bytes())
     for row in state["points"]:
@@ -129,7 +129,7 @@ def test_speed_is_that_of_the_last_sitting(driver: Driver, tmp_path: Path) -> No
     assert (whole.images_per_second or 0) > 10
 
 
-def test_sittings_out_of_order_are_damage(driver: Driver, tmp_path: Path) -> None:
+def test_sessions_out_of_order_are_damage(driver: Driver, tmp_path: Path) -> None:
     _, folder = begin(driver, tmp_path)
     content = json.loads(folder.summary.read_text(encoding="utf-8"))
     content["provenance"]["first_second"] = content["seconds"] + 1
