@@ -1,0 +1,102 @@
+"""Where the time goes on a GPU, and what several runs at once gain there.
+
+    python benchmarks/gpu_probe.py profile resnet-20     # kernels by name
+    python benchmarks/gpu_probe.py streams resnet-20     # 1, 2, 4 and 8 runs in one process
+
+Written without a GPU at hand; on a CPU (`--device cpu`) it only shows that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from resnet_repro.data import datasets
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import choose_backend, hardware_name
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import Trainer
+
+WARM_UP = 5  # iterations: three from Python, the capture, one replay
+
+
+def make_trainer(network: str, seed: int, backend: Backend) -> Trainer:
+    """A training at the paper's recipe, of generated images, warmed up."""
+    recipe = preset_recipe("paper", network, "synthetic")
+    run = Run(network=network, dataset="synthetic", recipe=recipe, seed=seed)
+    dataset = datasets.load("synthetic", Path("data"))
+    trainer = Trainer(run, make_feed(run, dataset, backend), backend)
+    trainer.network.train()
+    for _ in range(WARM_UP):
+        trainer.step()
+    return trainer
+
+
+def show_profile(network: str, backend: Backend, iterations: int) -> None:
+    """Print the kernels of an iteration by name, those that take longest first."""
+    trainer = make_trainer(network, 0, backend)
+    on_gpu = backend.device.type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    backend.synchronize()
+    with profile(activities=[activity]) as found:
+        for _ in range(iterations):
+            trainer.step()
+        backend.synchronize()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    averages = found.key_averages()
+    print(f"{network}, {backend.precision}, {iterations} iterations")
+    print(averages.table(sort_by=order, row_limit=30, max_name_column_width=90))
+    print(f"{sum(event.count for event in averages) / iterations:.0f} events an iteration")
+
+
+def show_streams(network: str, backend: Backend, iterations: int) -> None:
+    """Print the time of an iteration for several trainings that share the device, a stream each."""
+    on_gpu = backend.device.type == "cuda"
+    print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}")
+    print("runs  ms an iteration of each  iterations/s of all")
+    for count in (1, 2, 4, 8):
+        trainers = [make_trainer(network, seed, backend) for seed in range(count)]
+        streams: list[AbstractContextManager[object]] = [
+            torch.cuda.stream(torch.cuda.Stream(backend.device))
+            if on_gpu
+            else contextlib.nullcontext()
+            for _ in trainers
+        ]
+        backend.synchronize()
+        start = time.perf_counter()
+        for _ in range(iterations):
+            for trainer, stream in zip(trainers, streams, strict=True):
+                with stream:
+                    trainer.step()
+        backend.synchronize()
+        spent = time.perf_counter() - start
+        print(f"{count:>4}  {1e3 * spent / iterations:>23.3f}  {count * iterations / spent:>19.1f}")
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=["profile", "streams"])
+    parser.add_argument("network", nargs="?", default="resnet-20")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--iterations", type=int)
+    chosen = parser.parse_args()
+    backend = choose_backend(chosen.device, chosen.precision)
+    few = backend.device.type != "cuda"
+    if chosen.what == "profile":
+        show_profile(chosen.network, backend, chosen.iterations or (1 if few else 10))
+    else:
+        show_streams(chosen.network, backend, chosen.iterations or (1 if few else 300))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""The kit for a borrowed GPU: what travels arrives whole, and a training goes on from it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pytest
+
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.training.trainer import Trainer
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+kit: Any = importlib.import_module("gpu_session")
+transfer: Any = importlib.import_module("gpu_transfer")
+sys.path.remove(str(BENCHMARKS))
+
+EXPERIMENT = """
+name: tiny
+title: A tiny training
+dataset: synthetic
+preset: demo
+recipe: {iterations: 6, milestones: [4], evaluate_every: 2}
+runs: [{networks: [resnet-8]}]
+table: {kind: errors}
+"""
+
+
+def test_images_arrive_byte_for_byte(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (200, 3, 32, 32), dtype=np.uint8)
+    labels = random.integers(0, 10, 200)
+    transfer.pack_data(images, labels, "test", tmp_path / "load")
+    transfer.unpack_data(tmp_path / "load", tmp_path / "raw")
+    records = np.fromfile(tmp_path / "raw" / "test_batch.bin", np.uint8).reshape(200, 3073)
+    assert np.array_equal(records[:, 0], labels)
+    assert np.array_equal(records[:, 1:].reshape(images.shape), images)
+
+    (tmp_path / "load" / "test.labels").write_bytes(bytes(200))
+    (tmp_path / "raw" / "test_batch.bin").unlink()
+    with pytest.raises(transfer.TransferError, match="not what was packed"):
+        transfer.unpack_data(tmp_path / "load", tmp_path / "raw")
+    assert not (tmp_path / "raw" / "test_batch.bin").exists()
+
+
+def make_run(results: Path, name: str, state: str, iteration: int, checkpoint: int) -> Path:
+    run = results / "runs" / name
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text(json.dumps({"state": state, "iteration": iteration}))
+    (run / "config.yaml").write_text(name)
+    (run / ".lock").touch()
+    (run / "checkpoint.previous").write_bytes(b"older")
+    (run / "checkpoint").write_bytes(os.urandom(checkpoint))
+    return run
+
+
+@pytest.fixture
+def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three runs of which two fit, in parts of 100 kB."""
+    monkeypatch.setattr(transfer, "PART", 100_000)
+    monkeypatch.setattr(transfer, "MOST", 500_000)
+    away = tmp_path / "away"
+    make_run(away, "a-done", "done", 60, 250_000)
+    make_run(away, "b-done", "done", 60, 250_000)
+    make_run(away, "c-stopped", "stopped", 30, 100_000)
+    os.utime(away / "runs" / "a-done", (time.time() + 60,) * 2)
+    manifest = transfer.pack(transfer.runs_in(away), None, tmp_path / "packed")
+    with_weights = [name for name, run in manifest["runs"].items() if run["checkpoint"]]
+    assert with_weights == ["c-stopped", "a-done"], "the unfinished first, then the newest"
+    return tmp_path / "packed"
+
+
+def test_what_comes_back_is_small_parts_without_what_is_of_no_use(
+    packed: Path, tmp_path: Path
+) -> None:
+    sizes = [path.stat().st_size for path in packed.iterdir()]
+    assert max(sizes) <= 100_000
+    assert len(sizes) <= transfer.FILES
+    assert sorted(transfer.bring(packed, tmp_path / "home")) == ["a-done", "b-done", "c-stopped"]
+    arrived = {
+        path.relative_to(tmp_path / "home" / "runs").as_posix()
+        for path in (tmp_path / "home").rglob("*")
+        if path.is_file()
+    }
+    small = {f"{run}/{name}" for run in ("a-done", "b-done", "c-stopped") for name in
+             ("summary.json", "config.yaml")}  # fmt: skip
+    assert arrived == small | {"a-done/checkpoint", "c-stopped/checkpoint"}
+    there, here = (tmp_path / where / "runs/c-stopped/checkpoint" for where in ("away", "home"))
+    assert there.read_bytes() == here.read_bytes()
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_a_part_that_did_not_arrive_whole_is_named(
+    packed: Path, tmp_path: Path, fault: str
+) -> None:
+    part = packed / "runs-1.part"
+    if fault == "missing":
+        part.unlink()
+    else:
+        part.write_bytes(bytes(len(part.read_bytes())))
+    with pytest.raises(transfer.TransferError, match=r"runs-1\.part"):
+        transfer.bring(packed, tmp_path / "home")
+    assert not (tmp_path / "home" / "runs").exists()
+
+
+@pytest.mark.parametrize(("state", "iteration", "taken"), [
+    ("stopped", 29, True), ("stopped", 31, False), ("done", 30, False),
+])  # fmt: skip
+def test_what_is_further_stays(
+    packed: Path, tmp_path: Path, state: str, iteration: int, taken: bool
+) -> None:
+    own = make_run(tmp_path / "home", "c-stopped", state, iteration, 10)
+    assert ("c-stopped" in transfer.bring(packed, tmp_path / "home")) == taken
+    assert transfer.progress_of(own) == (state == "done", 30 if taken else iteration)
+
+
+def test_a_run_in_training_is_not_replaced(packed: Path, tmp_path: Path) -> None:
+    own = make_run(tmp_path / "home", "c-stopped", "stopped", 29, 10)
+    with (
+        filelock.FileLock(own / ".lock"),
+        pytest.raises(transfer.TransferError, match="is being trained"),
+    ):
+        transfer.bring(packed, tmp_path / "home")
+    assert transfer.progress_of(own) == (False, 29)
+
+
+def test_the_commit_is_only_said_of_the_sources_it_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert transfer.known_commit(tmp_path) is None
+    record = {"commit": "0123456789ab", "sources": transfer.sources_digest()}
+    (tmp_path / transfer.COMMIT).write_text(json.dumps(record))
+    assert transfer.known_commit(tmp_path) == "0123456789ab"
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / transfer.COMMIT).rename(tmp_path / "wheels" / transfer.COMMIT)
+    assert transfer.environment(tmp_path)["RESNET_REPRO_COMMIT"] == "0123456789ab"
+    monkeypatch.setattr(transfer, "sources_digest", lambda: "others")
+    assert transfer.known_commit(tmp_path / "wheels") is None
+    assert "RESNET_REPRO_COMMIT" not in transfer.environment(tmp_path)
+
+
+def test_a_command_that_would_outlast_the_call_is_ended(tmp_path: Path) -> None:
+    session = kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 20.0, [], [])
+    session.began -= 4.0
+    before = time.monotonic()
+    patient = "import time; print('begun', flush=True); time.sleep(60)"
+    assert session.python("-c", patient, note="note.txt", until=14.0) < 0
+    assert time.monotonic() - before < 15
+    assert (session.notes / "note.txt").read_text() == "begun\n"
+    session.began -= 100.0
+    assert session.python("-c", "print('too late')") == kit.USED_UP
+
+
+def test_what_is_finished_at_home_is_not_trained_again(tmp_path: Path) -> None:
+    make_run(tmp_path / "home", "a-done", "done", 60, 10)
+    make_run(tmp_path / "home", "b-stopped", "stopped", 30, 10)
+    make_run(tmp_path / "there", "a-done", "stopped", 40, 10)
+    transfer.adopt_finished(tmp_path / "home", tmp_path / "there")
+    [run] = transfer.runs_in(tmp_path / "there")
+    assert transfer.progress_of(run) == (True, 60)
+    assert transfer.checkpoint_of(run) is None, "so that it is not packed again"
+
+
+def test_the_smallest_networks_are_trained_first() -> None:
+    runs = load_experiment(str(BENCHMARKS / "gpu.yaml")).resolve()
+    depths = [int(run.network.partition("-")[2]) for run in runs]
+    assert depths == sorted(depths)
+    known = {run.id for name in ("table6", "fig6") for run in load_experiment(name).resolve()}
+    assert {run.id for run in runs} <= known, "they count for the paper's table and figure"
+
+
+def test_a_training_goes_on_from_what_was_packed(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(session: Any, *words: object, **_: object) -> str:
+        done = command(*words)
+        assert done.code in (0, kit.USED_UP), done.err
+        return str(done.out)
+
+    def repro(session: Any, *words: object, **_: object) -> int:
+        done = command(*words)
+        assert done.code in (0, kit.INTERRUPTED), done.err
+        return int(done.code)
+
+    monkeypatch.setattr(kit.Session, "answer", answer)
+    monkeypatch.setattr(kit.Session, "repro", repro)
+    monkeypatch.setattr(transfer, "adopt_finished", lambda committed, results: None)
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT)
+    names = [str(tmp_path / "tiny.yaml")]
+    home = ["--kit", str(tmp_path / "at-home"), "--results", str(tmp_path / "home")]
+
+    def train(machine: str) -> int:
+        place = ["--kit", str(tmp_path / machine), "--out", str(tmp_path / f"{machine}-out")]
+        preset = ["--", "--preset", "demo", "--precision", "fp32"]
+        return int(kit.main(["train", *names, "--device", "cpu", *place, *preset]))
+
+    def unpack(machine: str) -> int:
+        return int(kit.main(["unpack", str(tmp_path / f"{machine}-out"), *home]))
+
+    assert train("whole") == 0
+    [whole] = (tmp_path / "whole" / "results" / "runs").glob("resnet-8-synthetic-*")
+    with monkeypatch.context() as patch:
+        patch.setattr("resnet_repro.training.trainer.Trainer.step", _interrupted_at(3))
+        assert train("first") == kit.INTERRUPTED
+    assert unpack("first") == 0
+    (tmp_path / "second").mkdir()
+    (tmp_path / "at-home" / "carry").rename(tmp_path / "second" / "carry")
+    assert train("second") == 0
+    assert unpack("second") == 0
+    again = tmp_path / "home" / "runs" / whole.name
+    assert _curve(again) == _curve(whole)
+    assert transfer.summary_of(again)["provenance"]["sessions"] == 2
+    assert (tmp_path / "home" / "report.md").exists()
+
+
+def _interrupted_at(iteration: int) -> Callable[[Trainer], float]:
+    """Training steps, one of which comes together with a SIGTERM."""
+    step = Trainer.step
+
+    def stepped(trainer: Trainer) -> float:
+        if trainer.iteration == iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer)
+
+    return stepped
+
+
+def _curve(run: Path) -> list[str]:
+    lines = (run / "curve.csv").read_text(encoding="utf-8").splitlines()
+    return [line.rpartition(",")[0] for line in lines]  # without the seconds
