@@ -138,6 +138,7 @@ class TextbookLoop:
             self.network.parameters(),
             lr=run.recipe.learning_rate,
             momentum=run.recipe.momentum,
+            nesterov=run.recipe.nesterov,
             weight_decay=run.recipe.weight_decay,
         )
         images: TorchDataset[tuple[Tensor, int]]

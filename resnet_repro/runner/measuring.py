@@ -21,6 +21,7 @@ from resnet_repro.runner.options import Progress
 from resnet_repro.runner.resuming import trained_weights
 from resnet_repro.runner.scores import load_subject, read_scores, score_together, write_scores
 from resnet_repro.runner.sources import Sources
+from resnet_repro.runner.surfaces import curvature_rows, surface_rows
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import Run
@@ -28,6 +29,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import EnsembleResult, Origin
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.backend import Backend
 from resnet_repro.training.subject import Subject
 
 __all__ = ["Measurer"]
@@ -58,6 +60,8 @@ class Measurer:
             if experiment.ensemble:
                 views = experiment.ensemble.views
                 members |= {(run.id, views) for run in experiment.ensemble_members}
+        for experiment in experiments:
+            unmeasured += self.surfaces(experiment) + self.curvatures(experiment)
         unmeasured += self.views(asking("10-crop", "multi-scale"), "centre", members)
         unmeasured += self.views(asking("10-crop"), "10-crop", members)
         unmeasured += self.views(asking("multi-scale"), "multi-scale", members)
@@ -94,6 +98,42 @@ class Measurer:
             return "signals and gradients measured at the start and end"
 
         return self._each(runs, lacking, measure)
+
+    def surfaces(self, experiment: Experiment) -> list[str]:
+        """Measure the loss surfaces that an experiment asks for, where there are no such yet."""
+        settings = experiment.surface_settings
+        if settings is None:
+            return []
+
+        def lacking(stored: StoredRun) -> bool:
+            return not settings.measured_in(stored.rows("surface"))
+
+        def measure(subject: Subject, stored: StoredRun) -> str:
+            stop, note = self.sources.should_stop, self.progress.note
+            rows = surface_rows(subject, stored.folder, settings, stop, note)
+            stored.folder.write_measured("surface", rows, self._origin(subject))
+            stored.folder.remove(stored.folder.unfinished_surface)
+            return f"loss surface measured at {len(rows):,} points"
+
+        return self._each(experiment.resolve(), lacking, measure)
+
+    def curvatures(self, experiment: Experiment) -> list[str]:
+        """Measure the ends of the Hessian's spectrum that an experiment asks for."""
+        settings = experiment.curvature_settings
+        if settings is None:
+            return []
+
+        def lacking(stored: StoredRun) -> bool:
+            return not settings.measured_in(stored.rows("curvature"))
+
+        def measure(subject: Subject, stored: StoredRun) -> str:
+            rows = curvature_rows(subject, settings, self.sources.should_stop)
+            backend = subject.backend.with_precision("fp32")
+            stored.folder.write_measured("curvature", rows, self._origin_of(backend))
+            ends = f"{rows[0].smallest:.4g} to {rows[0].largest:.4g}"
+            return f"eigenvalues of the Hessian from {ends}"
+
+        return self._each(experiment.resolve(), lacking, measure)
 
     def views(
         self, runs: Sequence[Run], views: Views, members: Collection[tuple[str, Views]] = ()
@@ -241,7 +281,10 @@ class Measurer:
         return load_subject(run, weights, self.sources.backend(origin.precision), self.sources)
 
     def _origin(self, subject: Subject, processes: int = 1) -> Origin:
-        return origin_here(subject.backend, self.sources.options.command, processes)
+        return self._origin_of(subject.backend, processes)
+
+    def _origin_of(self, backend: Backend, processes: int = 1) -> Origin:
+        return origin_here(backend, self.sources.options.command, processes)
 
     def _test_inputs(self, subject: Subject) -> Iterator[Tensor]:
         """The test part's inputs. Raises Stopped when it is time to stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.measurements import MeasurementName
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset, preset_recipe
-from resnet_repro.spec.recipe import Recipe, changed_recipe
+from resnet_repro.spec.recipe import Recipe, changed_recipe, merge
 from resnet_repro.spec.run import (
     DatasetName,
     Frozen,
@@ -30,10 +30,12 @@ from resnet_repro.spec.shows import (
     ErrorTable,
     GradientsPlot,
     ResponsesPlot,
+    SurfacePlot,
     Text,
     Views,
     ViewsTable,
 )
+from resnet_repro.spec.surface import CurvatureSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
 __all__ = [
@@ -80,10 +82,13 @@ class RunGroup(Frozen):
 
 
 class Selection(Frozen):
-    """What a preset trains of an experiment, where that is less than everything."""
+    """What a preset trains and measures of an experiment, where that is less than everything."""
 
     networks: tuple[str, ...] | None = None
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
+    recipe: dict[str, Any] = Field({})
+    surface: SurfaceSettings | None = None
+    curvature: CurvatureSettings | None = None
 
 
 class Ensemble(Frozen):
@@ -119,6 +124,16 @@ class Source(NamedTuple):
     precision: Precision
 
 
+S = TypeVar("S", bound=Frozen)
+
+
+def _laid_over(of_preset: S | None, own: S | None) -> S | None:
+    """A preset's settings with what an experiment, or `--set`, says itself."""
+    if of_preset is None or own is None:
+        return own or of_preset
+    return of_preset.model_copy(update={n: getattr(own, n) for n in own.model_fields_set})
+
+
 class Experiment(Frozen):
     """A named item of the paper: the runs it needs and what it tabulates, draws and measures."""
 
@@ -132,13 +147,18 @@ class Experiment(Frozen):
     runs: tuple[RunGroup, ...] = Field((), max_length=200)
     presets: dict[Preset, Selection] = Field({})
     measure: tuple[MeasurementName, ...] = ()
+    surface: SurfaceSettings | None = None
+    curvature: CurvatureSettings | None = None
     ensemble: Ensemble | None = None
     table: (
         Annotated[ErrorTable | ViewsTable | EnsembleTable | CostTable, Field(discriminator="kind")]
         | None
     ) = None
     plot: (
-        Annotated[CurvesPlot | ResponsesPlot | GradientsPlot, Field(discriminator="kind")] | None
+        Annotated[
+            CurvesPlot | ResponsesPlot | GradientsPlot | SurfacePlot, Field(discriminator="kind")
+        ]
+        | None
     ) = None
 
     _source: Source | None = PrivateAttr(None)
@@ -156,6 +176,9 @@ class Experiment(Frozen):
 
     @model_validator(mode="after")
     def _shows_what_it_has(self) -> Self:
+        for name in ("surface", "curvature"):
+            if getattr(self, name) is not None and name not in self.measure:
+                raise ValueError(f"{name}: is not measured; add it to `measure`")
         table, ensemble = self.table, self.ensemble
         wanted = table.views if isinstance(table, ViewsTable) else ensemble and ensemble.views
         if wanted and wanted != "centre" and wanted not in self.measure:
@@ -171,6 +194,22 @@ class Experiment(Frozen):
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+
+    @property
+    def surface_settings(self) -> SurfaceSettings | None:
+        """What of loss surfaces is measured; None if nothing is."""
+        if "surface" not in self.measure:
+            return None
+        of_preset = self.presets.get(self.preset, Selection()).surface
+        return _laid_over(of_preset, self.surface) or SurfaceSettings()
+
+    @property
+    def curvature_settings(self) -> CurvatureSettings | None:
+        """Where the Hessian's eigenvalues are measured; None if nowhere."""
+        if "curvature" not in self.measure:
+            return None
+        of_preset = self.presets.get(self.preset, Selection()).curvature
+        return _laid_over(of_preset, self.curvature) or CurvatureSettings()
 
     @property
     def ensemble_members(self) -> tuple[Run, ...]:
@@ -218,6 +257,9 @@ class Experiment(Frozen):
                 "precision": choices.precision or self.precision,
                 "runs": tuple(groups),
                 "presets": {},
+                "recipe": merge(selection.recipe, self.recipe),
+                "surface": _laid_over(selection.surface, self.surface),
+                "curvature": _laid_over(selection.curvature, self.curvature),
                 "ensemble": self._chosen_ensemble(groups),
             }
         )
@@ -246,7 +288,8 @@ class Experiment(Frozen):
     def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
         """The preset's recipe for a network with the experiment's and the group's changes."""
         base = preset_recipe(self.preset, network, self.dataset)
-        return changed_recipe(base, self.recipe, group.recipe)
+        of_preset = self.presets.get(self.preset, Selection()).recipe
+        return changed_recipe(base, of_preset, self.recipe, group.recipe)
 
     def resolve(self) -> tuple[Run, ...]:
         """The runs, each once, in order.
@@ -272,6 +315,9 @@ class Experiment(Frozen):
     def to_yaml(self) -> str:
         """The fully resolved experiment as YAML that `run` accepts in place of a name."""
         content = self.model_dump(mode="json", exclude={"recipe", "presets", "runs"})
+        for name in ("surface", "curvature"):
+            settings: Frozen | None = getattr(self, f"{name}_settings")
+            content[name] = settings and settings.model_dump(mode="json")
         content = {key: value for key, value in content.items() if value not in (None, [], "")}
         groups = [
             {

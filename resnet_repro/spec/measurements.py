@@ -17,11 +17,13 @@ from resnet_repro.spec.shows import Percent, Views
 __all__ = [
     "MEASUREMENTS",
     "BatchNorm",
+    "CurvatureRow",
     "EvaluationRow",
     "GradientRow",
     "Measurement",
     "MeasurementName",
     "ResponseRow",
+    "SurfaceRow",
 ]
 
 BatchNorm = Literal["running", "average"]
@@ -62,6 +64,32 @@ class EvaluationRow:
     dataset_sha256: str  # of the data set that was evaluated
 
 
+class SurfaceRow(NamedTuple):
+    """The loss at one point around trained weights. An infinite loss is a finding."""
+
+    directions: int  # seed of the two random directions
+    alpha: FiniteFloat  # steps along the first one; 1 is the norm of each of the network's filters
+    beta: FiniteFloat
+    loss: float  # mean cross-entropy
+    error: Percent
+    images: int  # of the training set, as they are; of all of them the centre is measured as well
+    sample_seed: int  # of the choice of these images
+    sample_sha256: str  # of these images and their labels
+
+
+class CurvatureRow(NamedTuple):
+    """The ends of the Hessian's spectrum at one point; not numbers where they did not converge."""
+
+    directions: int
+    alpha: FiniteFloat
+    beta: FiniteFloat
+    smallest: float  # eigenvalue
+    largest: float
+    images: int
+    sample_seed: int
+    sample_sha256: str
+
+
 class Measurement(NamedTuple):
     """What is measured on a network and where its numbers are kept."""
 
@@ -70,6 +98,7 @@ class Measurement(NamedTuple):
     row: type  # whose fields are the columns
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
+    precision: str | None = None  # in which it is measured; None for that of the training
 
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -81,6 +110,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     "10-crop": Measurement("10-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
     "multi-scale": Measurement(
         "multi-scale errors", "evaluations.csv", EvaluationRow, ("imagenet",)
+    ),
+    "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",)),
+    "curvature": Measurement(
+        "curvature of the loss", "curvature.csv", CurvatureRow, ("cifar",), precision="fp32"
     ),
 }
 

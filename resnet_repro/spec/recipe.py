@@ -49,6 +49,9 @@ class Recipe(FrozenModel):
         "caffe: v = m v + lr g, as the authors' framework has it; torch: v = m v + g, p -= lr v. "
         "They differ for a short while after each change of the learning rate",
     )
+    nesterov: bool = field(
+        False, "paper", "momentum that looks ahead, as in Li et al. 2018; not in this paper"
+    )
     weight_decay: Real = field(1e-4, "paper", "sections 3.4 and 4.2", ge=0, le=1)
     weight_decay_scope: Literal["all", "weights"] = field(
         "all",
@@ -134,6 +137,12 @@ class Recipe(FrozenModel):
                 "milestones: with a plateau rule there are none ([]); "
                 "for fixed ones turn the rule off (plateau: null)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _looks_ahead_with_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: looks ahead along the momentum, which is 0")
         return self
 
     @model_validator(mode="after")

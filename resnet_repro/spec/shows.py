@@ -16,6 +16,7 @@ __all__ = [
     "ErrorTable",
     "GradientsPlot",
     "ResponsesPlot",
+    "SurfacePlot",
     "Text",
     "Views",
     "ViewsTable",
@@ -67,6 +68,12 @@ class GradientsPlot(Frozen):
     """Signals and gradients by layer, at the start and at the end of training (section 4.1)."""
 
     kind: Literal["gradients"] = "gradients"
+
+
+class SurfacePlot(Frozen):
+    """The loss around trained weights: contours, and in files of their own relief and lines."""
+
+    kind: Literal["surface"] = "surface"
 
 
 class ErrorTable(Frozen):

@@ -15,7 +15,13 @@ from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
 from resnet_repro.networks.architecture import architecture, parameters
-from resnet_repro.spec.measurements import EvaluationRow, ResponseRow
+from resnet_repro.spec.measurements import (
+    MEASUREMENTS,
+    CurvatureRow,
+    EvaluationRow,
+    ResponseRow,
+    SurfaceRow,
+)
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
@@ -58,6 +64,9 @@ def contradictions(
     if (evaluations := found.get("evaluations")) is not None:
         told = evaluation_problems(evaluations.rows, run, summary, origins)
         problems.append(("evaluations", told))
+    for name in ("surface", "curvature"):
+        if found.get(name) is not None:
+            problems.append((name, surface_problems(found[name].rows)))
     for name, texts in problems:
         file_name = f"{FILES[name][0]}: " if name in FILES else "summary.json: " if name else ""
         for text in texts:
@@ -316,12 +325,32 @@ def evaluation_problems(
             yield f"lacks {views}, of which measurements.json tells"
 
 
+def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]:
+    """Whether these can be points around one network, each once."""
+    if not rows:
+        yield "no points"
+    if len({(row[:3], row.images) for row in rows}) < len(rows):
+        yield "the same point twice"
+    if len({(row.images, row.sample_seed, row.sample_sha256) for row in rows}) > len(
+        {row.images for row in rows}
+    ):
+        yield "different samples of so many images"
+    for row in rows:
+        if row.images < 1:
+            yield f"{row.images:,} images"
+        if isinstance(row, SurfaceRow) and row.loss < 0:
+            yield "a negative loss"
+        if isinstance(row, CurvatureRow) and row.smallest > row.largest:
+            yield "a smallest eigenvalue above the largest"
+
+
 def origin_problems(origins: Mapping[str, MeasurementOrigin], summary: Summary) -> Iterator[str]:
-    """A network is measured in the precision in which it was trained."""
+    """A network is measured in the precision in which it was trained, or in the measurement's."""
     for name, made in origins.items():
-        if made.precision != summary.provenance.precision:
-            trained = _text(summary.provenance.precision)
-            yield f"precision is {trained}, but {name} was measured in {_text(made.precision)}"
+        expected = MEASUREMENTS[name].precision or summary.provenance.precision
+        if made.precision != expected:
+            wanted = _text(expected)
+            yield f"precision is {wanted}, but {name} was measured in {_text(made.precision)}"
             return
 
 

@@ -62,6 +62,7 @@ class RunFolder:
     previous_checkpoint = _File("checkpoint.previous")
     owner = _File(".owner.json")
     lock = _File(".lock")
+    unfinished_surface = _File(".surface.csv")  # not committed; see `runner.surfaces`
 
     def make(self) -> None:
         """Make the folder, which has to be one: what is written here stays in the store.
@@ -219,6 +220,7 @@ class RunFolder:
             self.summary,
             *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
+            self.unfinished_surface,
         ):
             self.remove(path)
 

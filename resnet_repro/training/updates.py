@@ -36,6 +36,7 @@ class Updates:
             # On the device, where a CUDA graph reads it anew every time.
             lr=torch.tensor(rate, device=device) if device.type == "cuda" else rate,
             momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
             fused=True,
         )
 

@@ -5,8 +5,10 @@ A pure function of the results folder: the same results give the same text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.plain_text import printable_lines
@@ -35,6 +37,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.tables import read_costs
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable
+from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -136,13 +139,10 @@ def _checked(run: StoredRun) -> StoredRun:
     """A finished run, set aside with its problem if a file of its measurements is damaged."""
     if not run.finished:
         return run
-    reads = {
-        "curve.csv": run.curve,
-        "responses.csv": run.responses,
-        "gradients.csv": run.gradients,
-        "evaluations.csv": run.evaluations,
-        "measurements.json": run.origins,
+    reads: dict[str, Callable[[], Any]] = {
+        kind.file: partial(run.rows, name) for name, kind in TABLES.items()
     }
+    reads["measurements.json"] = run.origins
     for name, read in reads.items():
         try:
             read()

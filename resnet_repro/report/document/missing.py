@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.report.claims.judging import Verdict
@@ -97,9 +96,9 @@ def _missing_ensemble(experiment: Experiment, known: Sequence[EnsembleResult]) -
 
 
 def _measured(run: StoredRun, measurement: str) -> bool:
-    if measurement in ("responses", "gradients"):
-        path: Path = getattr(run.folder, measurement)
-        return path.exists()
+    file = MEASUREMENTS[measurement].file
+    if file != run.folder.evaluations.name:
+        return (run.folder.path / file).exists()
     try:
         return any(row.views == measurement for row in run.evaluations())
     except StoreError:

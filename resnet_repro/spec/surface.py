@@ -1,0 +1,78 @@
+"""What of a loss surface is measured: the grid, the images, the directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
+from resnet_repro.spec.run import Frozen, Seed
+
+__all__ = ["CurvatureSettings", "SurfaceSettings", "axis"]
+
+SAMPLE_SEED = 0  # of the choice of training images, the same for all networks
+
+Points = Annotated[int, Field(ge=1, le=1_001)]
+Images = Annotated[int, Field(ge=1, le=10_000_000)]
+Coordinate = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+
+
+def axis(limit: float, points: int) -> tuple[float, ...]:
+    """Evenly spaced values from -limit to limit; exactly 0 in the middle, and 0 alone for one."""
+    return tuple(limit * (2 * i - points + 1) / max(1, points - 1) for i in range(points))
+
+
+class SurfaceSettings(Frozen):
+    """A grid over two random directions around the trained weights; the defaults are Li et al.'s.
+
+    The unit of both axes is the norm of the network's own filters.
+    """
+
+    points: tuple[Points, Points] = (51, 51)  # along either direction; 1 makes it a line
+    limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+    images: Images | None = None  # of the training set, as many of each class; None for all
+    directions: tuple[Seed, ...] = Field((0, 1), min_length=1, max_length=20)  # seeds
+
+    @field_validator("points")
+    @classmethod
+    def _odd(cls, points: tuple[int, int]) -> tuple[int, int]:
+        if points[0] % 2 == 0 or points[1] % 2 == 0:
+            raise ValueError("should be odd, so that the trained network is one of the points")
+        return points
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """The steps along the first direction."""
+        return axis(self.limit, self.points[0])
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """The steps along the second direction."""
+        return axis(self.limit, self.points[1])
+
+    def measured_in(self, rows: Iterable[SurfaceRow]) -> bool:
+        """Whether this is what was measured, and nothing else."""
+        rows = list(rows)
+        whole = max((row.images for row in rows), default=0)
+        images = min(self.images or whole, whole)
+        grid = {(d, a, b) for d in self.directions for b in self.betas for a in self.alphas}
+        return {row[:3] for row in rows if row.images == images} == grid
+
+
+class CurvatureSettings(Frozen):
+    """Where both ends of the Hessian's spectrum are computed, on how many training images."""
+
+    at: tuple[tuple[Coordinate, Coordinate], ...] = Field(((0.0, 0.0),), min_length=1)
+    images: Images | None = 10_000
+    directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
+
+    def measured_in(self, rows: Iterable[CurvatureRow]) -> bool:
+        """Whether this is what was measured; a data set may have had fewer images."""
+        there = {(row.alpha, row.beta): row for row in rows}
+        alike = all(
+            row.directions == self.directions and row.images <= (self.images or row.images)
+            for row in there.values()
+        )
+        return alike and set(there) == set(self.at)

@@ -1,0 +1,291 @@
+"""The loss around trained weights, and its curvature, against what can be computed otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_repro.base.stop import Stopped
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.synthetic import generate
+from resnet_repro.measure.curvature import hessian_ends, hessian_product
+from resnet_repro.measure.surface import (
+    Directions,
+    choose_sample,
+    measure_path,
+    measure_rows,
+    move,
+    random_directions,
+)
+from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.surface import SurfaceSettings, axis
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.evaluate import evaluate
+from resnet_repro.training.feed import Batch
+
+FP32 = Backend(torch.device("cpu"), "fp32")
+RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def feed() -> CifarFeed:
+    whole = generate()
+    small: Dataset = dataclasses.replace(
+        whole, train_images=whole.train_images[:300], train_labels=whole.train_labels[:300]
+    )
+    run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=0)
+    return CifarFeed(run, small, torch.device("cpu"))
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """An 8-layer network whose BN statistics and scales are not those of the start."""
+    model = build_network("resnet-8")
+    initialise(model, 3)
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+            module.running_var.uniform_(20, 40)  # type: ignore[union-attr]
+    return model.to(memory_format=torch.channels_last)
+
+
+class Linear(nn.Module):
+    """Logits x W + b, whose loss and Hessian are known in closed form."""
+
+    def __init__(self, inputs: int = 5, classes: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(x)
+        return logits
+
+
+def some_batches() -> list[Batch]:
+    torch.manual_seed(2)
+    x, y = torch.randn(40, 5), torch.randint(0, 3, (40,))
+    return [Batch(x[:30], y[:30]), Batch(x[30:], y[30:])]
+
+
+def test_each_filter_of_a_direction_has_the_norm_of_the_networks(network: nn.Module) -> None:
+    directions = random_directions(network, 4)
+    for (name, weight), *steps in zip(network.named_parameters(), *directions, strict=True):
+        for step in steps:
+            if weight.dim() == 1:
+                assert not step.any(), name
+                continue
+            norms = weight.detach().flatten(1).norm(dim=1)
+            assert torch.allclose(step.flatten(1).norm(dim=1), norms, rtol=1e-5), name
+    first = torch.cat([step.flatten() for step in directions.first])
+    second = torch.cat([step.flatten() for step in directions.second])
+    assert abs(F.cosine_similarity(first, second, dim=0)) < 0.05
+
+
+def test_directions_depend_on_their_seed_alone(network: nn.Module) -> None:
+    torch.manual_seed(99)
+    first, again, other = (random_directions(network, seed) for seed in (1, 1, 2))
+    assert all(map(torch.equal, first.first, again.first))
+    assert all(map(torch.equal, first.second, again.second))
+    assert not torch.equal(first.first[0], other.first[0])
+
+
+def test_the_centre_is_the_evaluated_loss_to_the_last_bit(
+    network: nn.Module, feed: CifarFeed
+) -> None:
+    sample = choose_sample(feed, 100)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    rows = list(
+        measure_rows(network, random_directions(network, 0), (0.0,), (0.0,), sample.batches, FP32)
+    )
+    assert rows[0][0][2:] == evaluate(network, sample.batches(), FP32)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_grid_that_is_not_square_is_the_right_way_round_and_right_to_rounding() -> None:
+    model, batches = Linear(), some_batches()
+    directions = random_directions(model, 0)
+    alphas, betas = axis(1.0, 5), axis(1.0, 3)
+    rows = list(measure_rows(model, directions, alphas, betas, lambda: batches, FP32))
+    assert [len(row) for row in rows] == [5, 5, 5]
+    x = torch.cat([batch.inputs for batch in batches]).double()
+    y = torch.cat([batch.targets for batch in batches])
+    weight, bias = (value.detach().double() for value in model.parameters())
+    for row, beta in zip(rows, betas, strict=True):
+        for point, alpha in zip(row, alphas, strict=True):
+            assert (point.alpha, point.beta) == (alpha, beta)
+            moved = weight + alpha * directions.first[0] + beta * directions.second[0]
+            logits = x @ moved.T + bias
+            expected = (torch.logsumexp(logits, 1) - logits[torch.arange(40), y]).mean()
+            assert point.loss == pytest.approx(expected.item(), rel=1e-5)
+            assert point.error == pytest.approx(100 * (logits.argmax(1) != y).double().mean())
+
+
+def test_rows_do_not_depend_on_those_before_them(network: nn.Module, feed: CifarFeed) -> None:
+    sample, directions = choose_sample(feed, 40), random_directions(network, 0)
+    settings = SurfaceSettings(points=(3, 5), limit=0.5)
+    alphas, betas = settings.alphas, settings.betas
+    whole = list(measure_rows(network, directions, alphas, betas, sample.batches, FP32))
+    rest = list(measure_rows(network, directions, alphas, betas[2:], sample.batches, FP32))
+    assert rest == whole[2:]
+
+
+def test_a_stop_is_noticed_within_a_row(network: nn.Module, feed: CifarFeed) -> None:
+    asked = iter([False, False, True])
+    rows = measure_rows(
+        network,
+        random_directions(network, 0),
+        (0.0, 0.5, 1.0),
+        (0.0,),
+        choose_sample(feed, 20).batches,
+        FP32,
+        lambda: next(asked),
+    )
+    with pytest.raises(Stopped):
+        list(rows)
+
+
+def test_rescaling_a_filter_and_its_bn_changes_nothing_of_the_surface(
+    network: nn.Module, feed: CifarFeed
+) -> None:
+    sample = choose_sample(feed, 60)
+
+    def surface() -> list[float]:
+        directions = random_directions(network, 0)
+        rows = measure_rows(network, directions, (-0.5, 0.0, 0.5), (0.5,), sample.batches, FP32)
+        return [point.loss for row in rows for point in row]
+
+    before = surface()
+    conv, norm = network.layer2[0].conv1, network.layer2[0].bn1  # type: ignore[index,union-attr]
+    with torch.no_grad():
+        conv.weight[3] *= 8
+        norm.running_mean[3] *= 8
+        norm.running_var[3] = 64 * (norm.running_var[3] + norm.eps) - norm.eps
+    assert surface() == pytest.approx(before, rel=1e-4)
+
+
+def test_a_sample_has_as_many_images_of_each_class_and_says_what_it_is(feed: CifarFeed) -> None:
+    sample = choose_sample(feed, 53, seed=5)
+    assert len(sample.which) == 53
+    labels = feed.train_labels[sample.which]
+    counts = torch.bincount(labels, minlength=10)
+    assert set(counts.tolist()) == {5, 6}
+    assert choose_sample(feed, 53, seed=5).sha256 == sample.sha256
+    assert choose_sample(feed, 53, seed=6).sha256 != sample.sha256
+    whole = choose_sample(feed, None)
+    assert whole.which.tolist() == list(range(300))
+    assert choose_sample(feed, 1_000).sha256 == whole.sha256
+    images = torch.cat([batch.inputs for batch in whole.batches()])
+    assert torch.equal(images, feed.train_images - feed.mean)
+
+
+def test_a_path_goes_from_one_network_to_the_other(network: nn.Module, feed: CifarFeed) -> None:
+    other = build_network("resnet-8")
+    initialise(other, 8)
+    sample = choose_sample(feed, 40)
+    ends = [evaluate(model, sample.batches(), FP32) for model in (network, other)]
+    positions = (-0.5, 0.0, 0.5, 1.0, 1.5)
+    path = list(measure_path(network, other.state_dict(), positions, sample.batches, FP32))
+    assert [point.alpha for point in path] == list(positions)
+    assert path[1][2:] == ends[0]
+    assert path[3].loss == pytest.approx(ends[1][0], rel=1e-5)
+    assert all(math.isfinite(point.loss) for point in path)
+
+
+def test_the_spectrums_ends_are_those_of_the_exact_hessian() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+    model.train()
+    batches = some_batches()
+    model(torch.cat([batch.inputs for batch in batches]))  # BN's running statistics
+    model.eval()
+    x = torch.cat([batch.inputs for batch in batches])
+    y = torch.cat([batch.targets for batch in batches])
+    names = [name for name, p in model.named_parameters() if p.dim() > 1]
+    sizes = [model.get_parameter(name).numel() for name in names]
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = {
+            name: part.view_as(model.get_parameter(name))
+            for name, part in zip(names, flat.split(sizes), strict=True)
+        }
+        return F.cross_entropy(torch.func.functional_call(model, parts, (x,)), y)
+
+    flat = torch.cat([model.get_parameter(name).detach().flatten() for name in names])
+    exact = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))
+    model.train()
+    found = hessian_ends(model, lambda: batches, tolerance=1e-4)
+    assert found.largest == pytest.approx(exact[-1].item(), rel=1e-3)
+    assert found.smallest == pytest.approx(exact[0].item(), rel=1e-2)
+    assert found.smallest < 0 < found.largest
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_hessian_vector_products_across_zero_padded_shortcuts_are_right(
+    network: nn.Module, feed: CifarFeed
+) -> None:
+    """Their backward pass is our own, so it has to be differentiable: against differences."""
+    batches = list(choose_sample(feed, 20).batches())
+    vector = np.random.default_rng(0).standard_normal(75_000).astype(np.float32)
+    weights = [p for p in network.parameters() if p.dim() > 1]
+    vector = vector[: sum(weight.numel() for weight in weights)]
+    found = hessian_product(network.eval(), weights, batches, vector)
+
+    double = build_network("resnet-8").double().eval()
+    double.load_state_dict(network.state_dict())
+    matrices = [p for p in double.parameters() if p.dim() > 1]
+    steps = torch.from_numpy(vector).double().split([m.numel() for m in matrices])
+
+    def gradient(distance: float) -> Tensor:
+        with torch.no_grad():
+            for matrix, step in zip(matrices, steps, strict=True):
+                matrix.add_(distance * step.view_as(matrix))
+        x = torch.cat([batch.inputs for batch in batches]).double()
+        loss = F.cross_entropy(double(x), torch.cat([batch.targets for batch in batches]))
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, matrices)])
+
+    distance = 1e-8  # small enough that no unit's sign changes
+    difference = (gradient(distance) - gradient(-distance)) / distance  # the second starts there
+    assert torch.allclose(torch.from_numpy(found).double(), difference, rtol=1e-3, atol=1e-4)
+
+
+def test_a_stop_ends_the_search_for_eigenvalues() -> None:
+    with pytest.raises(Stopped):
+        hessian_ends(Linear(), some_batches, lambda: True)
+
+
+def test_axes_are_even_and_hold_the_centre_exactly() -> None:
+    assert axis(1.0, 5) == (-1.0, -0.5, 0.0, 0.5, 1.0)
+    assert axis(1.0, 1) == (0.0,)
+    values = axis(0.7, 51)
+    assert values[25] == 0.0
+    assert values[0] == -values[-1] == -0.7
+    assert np.allclose(np.diff(values), 1.4 / 50)
+
+
+def test_weights_at_the_centre_are_exactly_the_networks(network: nn.Module) -> None:
+    twin = build_network("resnet-8").to(memory_format=torch.channels_last)
+    move(twin, network, random_directions(network, 0), 0.0, 0.0)
+    pairs: Iterator[tuple[Tensor, Tensor]] = zip(
+        twin.parameters(), network.parameters(), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in pairs)
+    flat = Directions([torch.ones_like(p) for p in network.parameters()], [])
+    with pytest.raises(ValueError, match="zip"):  # two directions are needed
+        move(twin, network, flat, 1.0, 0.0)

@@ -1,0 +1,176 @@
+"""Loss surfaces of stored runs: measured by `run`, kept row by row, checked when they are read."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.stop import Stopped
+from resnet_repro.data.synthetic import generate
+from resnet_repro.measure.origin import origin_here
+from resnet_repro.runner.surfaces import surface_rows
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.surface import SurfaceSettings
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.training.backend import Backend
+from resnet_repro.training.building import initial_network
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.subject import Subject
+
+FP32 = Backend(torch.device("cpu"), "fp32")
+SETTINGS = SurfaceSettings(points=(3, 5), images=40, directions=(0, 7))
+RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16, image_size=8)
+
+EXPERIMENT = """
+name: tiny
+title: Two tiny surfaces
+dataset: synthetic
+recipe: {iterations: 2, milestones: [], batch_size: 8, image_size: 8, evaluate_every: 2}
+runs:
+  - networks: [resnet-8, plain-8]
+measure: [surface, curvature]
+surface: {points: [3, 5], images: 20, directions: [4]}
+curvature: {images: 20, at: [[0, 0], [0.5, -0.5]]}
+"""
+
+
+@pytest.fixture
+def subject() -> Subject:
+    whole = generate()
+    small = dataclasses.replace(
+        whole, train_images=whole.train_images[:60], train_labels=whole.train_labels[:60]
+    )
+    run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=0)
+    return Subject(run, initial_network(run, 10, FP32), CifarFeed(run, small, FP32.device), FP32)
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_measurement_that_was_stopped_goes_on_to_the_same_bytes(
+    subject: Subject, tmp_path: Path
+) -> None:
+    whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
+    origin = origin_here(FP32, "test")
+    whole.write_measured("surface", surface_rows(subject, whole, SETTINGS, never, print), origin)
+
+    asked = 0
+
+    def after(points: int) -> Callable[[], bool]:
+        def stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > points
+
+        return stop
+
+    for points in (4, 11, 8):  # in the first grid twice, then in the second
+        asked = 0
+        with pytest.raises(Stopped):
+            surface_rows(subject, parted, SETTINGS, after(points), print)
+    asked = 0
+    rows = surface_rows(subject, parted, SETTINGS, after(1_000), print)
+    assert asked == 12 + 1, "what was measured is not measured again"
+    parted.write_measured("surface", rows, origin)
+    name = "surface.csv"
+    assert (parted.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    surface_rows(subject, folder, SETTINGS, never, print)
+    other = SETTINGS.model_copy(update={"images": 30})
+    rows = surface_rows(subject, folder, other, never, print)
+    assert {row.images for row in rows} == {30, 60}
+    assert rows == surface_rows(subject, RunFolder(tmp_path / "b"), other, never, print)
+    folder.unfinished_surface.write_text("torn", encoding="utf-8")
+    assert rows == surface_rows(subject, folder, other, never, print)
+
+
+def test_rows_say_where_they_are_and_what_they_were_measured_on(
+    subject: Subject, tmp_path: Path
+) -> None:
+    rows = surface_rows(subject, RunFolder(tmp_path), SETTINGS, never, print)
+    assert len(rows) == 2 * 15 + 1
+    first = rows[:15]
+    assert [row.alpha for row in first] == [-1.0, 0.0, 1.0] * 5
+    assert [row.beta for row in first] == [b for b in (-1.0, -0.5, 0.0, 0.5, 1.0) for _ in "abc"]
+    assert rows[7].loss == rows[22].loss, "both grids have the same centre"
+    assert (rows[-1].alpha, rows[-1].beta, rows[-1].images) == (0, 0, 60)
+    assert rows[-1].sample_sha256 != rows[0].sample_sha256
+    assert SETTINGS.measured_in(rows)
+    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows)
+    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows)
+    assert not SETTINGS.measured_in(rows[:-5])
+    assert SurfaceSettings(points=(3, 5), images=40, directions=(0, 7)).measured_in(rows)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_measures_once_and_what_is_edited_is_noticed(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    answer = command("run", "tiny.yaml")
+    assert answer.code == 0, answer.err
+    assert "loss surface measured at 16 points" in answer.err
+    (folder,) = (tmp_path / "results" / "runs").glob("resnet-8-*")
+    rows = read(folder / "surface.csv")
+    assert len(rows) == 16
+    assert {row["directions"] for row in rows} == {"4"}
+    ends = read(folder / "curvature.csv")
+    assert [(row["alpha"], row["beta"]) for row in ends] == [("0.0", "0.0"), ("0.5", "-0.5")]
+    assert all(float(row["smallest"]) <= float(row["largest"]) for row in ends)
+    origins = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+    assert origins["curvature"]["precision"] == "fp32"
+    assert not list(folder.glob(".surface*"))
+
+    again = command("run", "tiny.yaml")
+    assert again.code == 0
+    assert "surface" not in again.err
+    assert Store(tmp_path / "results").all_runs()[0].problem is None
+
+    path = folder / "surface.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[1], lines[-1]]) + "\n", encoding="utf-8")
+    problems = {run.id: run.problem for run in Store(tmp_path / "results").all_runs()}
+    assert problems[folder.name] == "surface.csv: the same point twice"
+
+
+def test_settings_of_a_preset_give_way_to_those_that_are_set(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        EXPERIMENT.replace("{iterations: 2, milestones: [], ", "{").replace(
+            "surface: {points: [3, 5], images: 20, directions: [4]}",
+            "presets: {short: {surface: {points: [25, 25], images: 2000}}}",
+        ),
+        encoding="utf-8",
+    )
+    paper = load_experiment(str(path))
+    assert paper.surface_settings == SurfaceSettings()
+    short = load_experiment(
+        str(path), ["surface.points=[11, 1]", "surface.limit=0.5"], Choices(preset="short")
+    )
+    expected = SurfaceSettings(points=(11, 1), images=2000, limit=0.5)
+    assert short.surface_settings == expected
+    assert "  - 11\n  - 1\n" in short.to_yaml()
+    with pytest.raises(ConfigError, match="should be odd"):
+        load_experiment(str(path), ["surface.points=[10, 11]"])
+    with pytest.raises(ConfigError, match="is not measured"):
+        load_experiment(str(path), ["measure=[curvature]", "surface.limit=0.5"])
