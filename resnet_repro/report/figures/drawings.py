@@ -1,0 +1,266 @@
+"""Networks as pictures: columns of layers (Fig. 3) and single blocks (Fig. 2, Fig. 5).
+
+Everything is read from `networks.outline`, so that a picture shows the network that is trained.
+Lengths are inches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+
+from resnet_repro.networks.outline import Layer, Outline, folded, outline_of
+from resnet_repro.report.figures.plotting import Axes, Figure
+from resnet_repro.report.figures.style import label
+
+__all__ = ["blocks_figure", "columns_figure", "details_figure"]
+
+WIDTH, HEIGHT, GAP = 1.35, 0.15, 0.085  # of a box, and between two
+COLUMN = 2.35  # from one column's middle to the next
+LEFT = 0.75  # for the output sizes
+BOX_TEXT = 6.0  # points
+# One pale fill for each number of filters, dark enough to tell apart in print.
+_FILLS = {
+    16: "#F7E3C8",
+    32: "#CFE8E4",
+    64: "#E3D9F0",
+    128: "#DDEBD3",
+    256: "#F8DDD3",
+    512: "#D6E4F2",
+    1024: "#F5EFC9",
+    2048: "#DCDCDC",
+}
+_OTHER = "#FFFFFF"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a box of a column lies: its middle."""
+
+    x: float
+    y: float
+
+
+def columns_figure(networks: Sequence[str], *, fold: bool = False, title: str = "") -> Figure:
+    """Networks side by side, a box a layer, output sizes at the left (Fig. 3).
+
+    Layers with the same output size stand on the same height in all columns. Shortcuts are curves
+    at a column's right, dotted where they change dimensions.
+
+    Args:
+        networks: names, or the name of one.
+        fold: draw a run of equal blocks once, with their number beside it.
+
+    Raises:
+        ConfigError: no such network, or one whose layers are not in a row.
+    """
+    outlines = [folded(outline_of(name)) if fold else outline_of(name) for name in networks]
+    sides = sorted({layer.side for each in outlines for layer in each.layers}, reverse=True)
+    rows = {
+        side: max(sum(layer.side == side for layer in each.layers) for each in outlines)
+        for side in sides
+    }
+    step = HEIGHT + GAP
+    tops, y = {}, -0.7
+    for side in sides:
+        tops[side] = y
+        y -= rows[side] * step + GAP
+    width, height = LEFT + COLUMN * len(outlines), 0.35 - y
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(y - 0.1, 0.25)
+    if title:
+        axes.text(width / 2, 0.18, label(title), ha="center", va="top", fontsize=9)
+    for side in sides:
+        axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
+    for number, each in enumerate(outlines):
+        _draw_column(axes, each, LEFT + COLUMN * (number + 0.42), tops)
+    return figure
+
+
+def _draw_column(axes: Axes, outline: Outline, x: float, tops: dict[int, float]) -> None:
+    """One network: its name and cost, the image, its boxes and its shortcuts."""
+    axes.text(x, 0.0, label(outline.title), ha="center", va="top", fontsize=8)
+    cost = f"{outline.multiply_adds / 1e9:,.1f}e9" if outline.multiply_adds >= 1e9 else ""
+    cost = cost or f"{outline.multiply_adds / 1e6:,.1f}e6"
+    axes.text(x, -0.17, f"{cost} multiply-adds", ha="center", va="top", fontsize=6.5)
+    places: list[_Place] = []
+    used: dict[int, int] = {}
+    for layer in outline.layers:
+        row = used.get(layer.side, 0)
+        used[layer.side] = row + 1
+        places.append(_Place(x, tops[layer.side] - row * (HEIGHT + GAP)))
+    image = _Place(x, places[0].y + HEIGHT + GAP + 0.02)
+    axes.text(x, image.y, "image", ha="center", va="center", fontsize=6.5)
+    for before, after in pairwise([image, *places]):
+        _arrow(axes, x, before.y - HEIGHT / 2, after.y + HEIGHT / 2)
+    for layer, place in zip(outline.layers, places, strict=True):
+        _box(axes, place, layer)
+    for shortcut in outline.shortcuts:
+        start = places[shortcut.first - 1].y - HEIGHT / 2 - GAP * 0.3
+        end = places[shortcut.last].y - HEIGHT / 2 - GAP * 0.55
+        _curve(axes, x, start, end, dotted=shortcut.resized)
+    for first, last, count in outline.repeats:
+        top, bottom = places[first].y + HEIGHT / 2, places[last].y - HEIGHT / 2
+        left = x - WIDTH / 2 - 0.06
+        axes.plot([left, left - 0.05, left - 0.05, left], [top, top, bottom, bottom], "k-", lw=0.6)
+        axes.text(left - 0.08, (top + bottom) / 2, f"{count}×", ha="right", va="center", fontsize=7)
+
+
+def _box(axes: Axes, place: _Place, layer: Layer, text: str = "") -> None:
+    axes.add_patch(
+        FancyBboxPatch(
+            (place.x - WIDTH / 2, place.y - HEIGHT / 2),
+            WIDTH,
+            HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.03",
+            facecolor=_FILLS.get(layer.outputs, _OTHER) if layer.kind == "conv" else _OTHER,
+            edgecolor="#404040",
+            linewidth=0.6,
+        )
+    )
+    words = text or layer.text
+    axes.text(place.x, place.y - 0.005, words, ha="center", va="center", fontsize=BOX_TEXT)
+
+
+def _curve(axes: Axes, x: float, start: float, end: float, *, dotted: bool) -> None:
+    """A shortcut: out to the right of the column and back."""
+    right, bulge = x + WIDTH / 2, x + WIDTH / 2 + 0.42
+    corners = [(x, start), (right, start), (bulge, start), (bulge, end), (right, end), (x, end)]
+    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
+    style = (0, (1, 1.2)) if dotted else "solid"
+    axes.add_patch(
+        PathPatch(Path(corners, codes), fill=False, linewidth=0.8, linestyle=style, zorder=0)
+    )
+    axes.add_patch(
+        FancyArrowPatch(
+            (right + 0.02, end),
+            (right - 0.02, end),
+            arrowstyle="-|>",
+            mutation_scale=4,
+            linewidth=0,
+            color="black",
+        )
+    )
+
+
+def details_figure(network: str) -> Figure:
+    """One network, equal blocks folded, with each layer's shape and cost beside it.
+
+    Raises:
+        ConfigError: no such network, or one whose layers are not in a row.
+    """
+    figure = columns_figure([network], fold=True)
+    axes = figure.axes[0]
+    outline = folded(outline_of(network))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 2.6, height)
+    axes.set_xlim(0, width + 2.6)
+    middles = [text for text in axes.texts if text.get_fontsize() == BOX_TEXT]
+    edges = [width + 0.75, width + 1.5, width + 2.4]
+    for edge, words in zip(edges, ("output", "parameters", "multiply-adds"), strict=True):
+        axes.text(edge, 0.0, words, ha="right", va="top", fontsize=6.5, color="#404040")
+    for layer, text in zip(outline.layers, middles, strict=True):
+        shape = f"{layer.outputs} x {layer.side}²" if layer.side > 1 else f"{layer.outputs}"
+        counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
+        for edge, words in zip(edges, (shape, *counts), strict=True):
+            y = text.get_position()[1]
+            axes.text(edge, y, words, ha="right", va="center", fontsize=6)
+    whole = (
+        f"whole network: {outline.parameters:,} parameters, {outline.multiply_adds:,} multiply-adds"
+    )
+    if outline.repeats:
+        whole += "; a row is one of the repeated blocks"
+    low = axes.get_ylim()[0]
+    axes.text(edges[-1], low + 0.04, whole, ha="right", va="bottom", fontsize=6, color="#404040")
+    return figure
+
+
+def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
+    """The residual block of each network, where its dimensions stay (Fig. 5).
+
+    Args:
+        networks: residual networks; of each its first block with an identity shortcut is drawn.
+        named: write the layers' kernels and widths; else "weight layer", as in Fig. 2.
+
+    Raises:
+        ConfigError: no such network.
+        ValueError: one without shortcuts.
+    """
+    outlines = [outline_of(name) for name in networks]
+    deepest = max(len(_identity_block(each)) for each in outlines)
+    height = 1.25 + 0.48 * deepest
+    figure = Figure(figsize=(2.7 * len(outlines), height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, 2.7 * len(outlines))
+    axes.set_ylim(0, height)
+    for number, each in enumerate(outlines):
+        _draw_block(axes, _identity_block(each), 2.7 * number + 1.15, height - 0.12, named=named)
+    return figure
+
+
+def _identity_block(outline: Outline) -> tuple[Layer, ...]:
+    for shortcut in outline.shortcuts:
+        if not shortcut.resized:
+            return outline.layers[shortcut.first : shortcut.last + 1]
+    raise ValueError(f"{outline.network} has no identity shortcut")
+
+
+def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, named: bool) -> None:
+    """Layers under each other, the shortcut at the right, the addition and a ReLU below."""
+    entry = f"{layers[0].inputs}-d" if named else "x"
+    axes.text(x, top, entry, ha="center", va="top", fontsize=9)
+    split = top - 0.3
+    _arrow(axes, x, top - 0.16, top - 0.48)
+    y = top - 0.48 - HEIGHT / 2
+    for number, layer in enumerate(layers):
+        text = f"{layer.kernel}x{layer.kernel}, {layer.outputs}" if named else "weight layer"
+        _box(axes, _Place(x, y), layer, text=text)
+        last = number == len(layers) - 1
+        low = y - 0.48 if not last else y - 0.42
+        _arrow(axes, x, y - HEIGHT / 2, low + (HEIGHT / 2 if not last else 0.09))
+        if not last:
+            axes.text(x + 0.06, (y + low) / 2, "relu", va="center", fontsize=7)
+        y = low
+    axes.add_patch(Circle((x, y), 0.09, fill=False, linewidth=0.8))
+    axes.plot([x - 0.09, x + 0.09], [y, y], "k-", lw=0.8)
+    axes.plot([x, x], [y - 0.09, y + 0.09], "k-", lw=0.8)
+    right, bulge = x + WIDTH / 2, x + WIDTH / 2 + 0.5
+    corners = [(x, split), (right - 0.1, split), (bulge, split), (bulge, y), (right - 0.1, y)]
+    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
+    path = Path([*corners, (x + 0.12, y)], codes)
+    axes.add_patch(PathPatch(path, fill=False, linewidth=0.8, zorder=0))
+    axes.add_patch(
+        FancyArrowPatch(
+            (x + 0.2, y), (x + 0.09, y), arrowstyle="-|>", mutation_scale=5, lw=0.6, color="black"
+        )
+    )
+    if not named:
+        middle = (split + y) / 2
+        axes.text(bulge - 0.1, middle, "x\nidentity", va="center", fontsize=8)
+        axes.text(x - WIDTH / 2 - 0.1, middle, "F(x)", ha="right", va="center", fontsize=8)
+        axes.text(x - 0.14, y, "F(x) + x", ha="right", va="center", fontsize=8)
+    _arrow(axes, x, y - 0.09, y - 0.42)
+    axes.text(x + 0.06, y - 0.25, "relu", va="center", fontsize=7)
+
+
+def _arrow(axes: Axes, x: float, start: float, end: float) -> None:
+    axes.add_patch(
+        FancyArrowPatch(
+            (x, start),
+            (x, end),
+            arrowstyle="-|>",
+            mutation_scale=4,
+            linewidth=0.6,
+            color="black",
+            shrinkA=0,
+            shrinkB=0,
+        )
+    )

@@ -1,0 +1,84 @@
+"""Outlines (what is drawn and tabulated) against the networks that are trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from resnet_repro.networks.cost import count_cost
+from resnet_repro.networks.factory import build_network
+from resnet_repro.networks.outline import Layer, folded, outline_of
+
+NETWORKS = (
+    *("plain-20", "resnet-20", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34", "resnet-34-a"),
+    *("resnet-34-b", "resnet-34-c", "resnet-50", "resnet-50-v1.5", "resnet-152", "vgg-16"),
+)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_outline_is_the_module_tree(network: str) -> None:
+    """Same names, kinds, widths, strides and sizes of maps, in the same order."""
+    outline = outline_of(network)
+    with torch.device("meta"):
+        model = build_network(network).eval()
+        image = torch.empty(1, 3, *([32 if outline.layers[0].side == 32 else 224] * 2))
+    seen: dict[str, tuple[int, int, int, int, int]] = {}
+
+    def record(name: str) -> object:
+        def hook(module: nn.Module, _: object, output: torch.Tensor) -> None:
+            if isinstance(module, nn.Conv2d):
+                shape = (module.kernel_size[0], module.stride[0], module.in_channels)
+            else:
+                assert isinstance(module, nn.Linear)
+                shape = (0, 1, module.in_features)
+            seen[name] = (*shape, output.shape[1], output.shape[-1] if output.ndim == 4 else 1)
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(record(name))  # type: ignore[arg-type]
+    model(image)
+
+    def row(layer: Layer) -> tuple[int, int, int, int, int]:
+        return (layer.kernel, layer.stride, layer.inputs, layer.outputs, layer.side)
+
+    weighted = [layer for layer in outline.layers if layer.name]
+    projections = [s.projection for s in outline.shortcuts if s.projection]
+    assert {layer.name: row(layer) for layer in (*weighted, *projections)} == seen
+    assert [layer.name for layer in weighted] == [n for n in seen if "downsample" not in n]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_outline_costs_what_the_network_does(network: str) -> None:
+    cost, outline = count_cost(network), outline_of(network)
+    assert (outline.parameters, outline.multiply_adds) == (cost.parameters, cost.multiply_adds)
+
+
+def test_shortcuts_are_dotted_where_fig_3_dots_them() -> None:
+    outline = outline_of("resnet-34-a")
+    assert len(outline.shortcuts) == 16
+    widths = [outline.layers[s.first].outputs for s in outline.shortcuts if s.resized]
+    assert widths == [128, 256, 512]
+    assert all(s.last == s.first + 1 for s in outline.shortcuts)
+    assert not outline_of("plain-34").shortcuts
+
+
+@pytest.mark.parametrize(
+    ("network", "repeats"), [("resnet-152", [2, 7, 35, 2]), ("plain-110", [18, 17, 17])]
+)
+def test_equal_blocks_are_folded_with_their_number(network: str, repeats: list[int]) -> None:
+    whole = outline_of(network)
+    outline = folded(whole)
+    assert [times for *_, times in outline.repeats] == repeats
+    hidden = sum((last - first + 1) * (times - 1) for first, last, times in outline.repeats)
+    assert len(outline.layers) + hidden == len(whole.layers)
+    assert (outline.parameters, outline.multiply_adds) == (whole.parameters, whole.multiply_adds)
+
+
+def test_layers_read_as_in_the_figure() -> None:
+    texts = [layer.text for layer in outline_of("resnet-34-a").layers]
+    assert texts[:3] == ["7x7 conv, 64, /2", "pool, /2", "3x3 conv, 64"]
+    assert texts[-2:] == ["avg pool", "fc 1000"]
+    assert texts.count("3x3 conv, 128, /2") == 1
