@@ -17,7 +17,7 @@ import torch
 
 from resnet_repro.bench.contender import Contender, LoopChoice, bench_run
 from resnet_repro.bench.limits import MatrixProduct, memory_bandwidth
-from resnet_repro.networks.architecture import multiply_adds
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.spec.run import Precision
 from resnet_repro.training.device import choose_backend, hardware_name
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from resnet_repro.spec.network_names import Family, NetworkName, Option, parse_network
 
-__all__ = ["Architecture", "architecture", "multiply_adds", "parameters"]
+__all__ = ["Architecture", "architecture"]
 
 
 class Stem(NamedTuple):
@@ -29,15 +29,6 @@ class Style(NamedTuple):
     colour: str  # of its depth
     marker: str  # of its depth, for black and white prints
     dashed: bool  # plain networks
-
-
-class Convolution(NamedTuple):
-    """One convolution, which batch normalisation follows; it has no bias."""
-
-    kernel: int  # its side
-    inputs: int  # channels
-    outputs: int
-    halvings: int  # of the image's side on the way to its output; each rounds up
 
 
 @dataclass(frozen=True)
@@ -70,39 +61,7 @@ class Architecture:
     @property
     def halvings(self) -> int:
         """How many times the image's side is halved on the way to the last map."""
-        return self._stem_halvings + len(self.blocks) - 1
-
-    @property
-    def _stem_halvings(self) -> int:
-        return (self.stem.stride == 2) + self.stem.pooled
-
-    @cached_property
-    def convolutions(self) -> tuple[Convolution, ...]:
-        """Every convolution, in order.
-
-        Raises:
-            ValueError: of VGG-16.
-        """
-        if not self.blocks:
-            raise ValueError("a network that is never trained: its layers are not known here")
-        channels, before = self.stem.channels, self._stem_halvings
-        found = [Convolution(self.stem.kernel, 3, channels, int(self.stem.stride == 2))]
-        for stage, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True)):
-            after, out = self._stem_halvings + stage, width * self.expansion
-            for _ in range(count):
-                if self.block == "bottleneck":
-                    first = before if self.stride_in_3x3 else after
-                    found.append(Convolution(1, channels, width, first))
-                    found.append(Convolution(3, width, width, after))
-                    found.append(Convolution(1, width, out, after))
-                else:
-                    found.append(Convolution(3, channels, width, after))
-                    found.append(Convolution(3, width, out, after))
-                changes = channels != out or before != after
-                if self.option == "C" or (self.option == "B" and changes):
-                    found.append(Convolution(1, channels, out, after))
-                channels, before = out, after
-        return tuple(found)
+        return (self.stem.stride == 2) + self.stem.pooled + len(self.blocks) - 1
 
     @cached_property
     def observed(self) -> tuple[str, ...]:
@@ -128,36 +87,6 @@ def architecture(network: str) -> Architecture:
     """
     name = parse_network(network)
     return _cifar(name) if name.family == "cifar" else _imagenet(name)
-
-
-@lru_cache(maxsize=256)
-def parameters(network: str, classes: int) -> int:
-    """Trainable parameters of a network: convolutions, two a channel for BN, and the classifier.
-
-    Raises:
-        ConfigError: there is no such network.
-        ValueError: it is VGG-16.
-    """
-    built = architecture(network)
-    layers = sum(c.kernel**2 * c.inputs * c.outputs + 2 * c.outputs for c in built.convolutions)
-    return layers + (built.features + 1) * classes
-
-
-@lru_cache(maxsize=1024)
-def multiply_adds(network: str, side: int | None = None) -> int:
-    """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
-
-    Raises:
-        ConfigError, ValueError: as for `parameters`.
-    """
-    built = architecture(network)
-    side = side or built.side
-    layers = sum(
-        # Halving rounds up, so that halving n times is dividing by 2**n and rounding up once.
-        (-(-side >> c.halvings)) ** 2 * c.kernel**2 * c.inputs * c.outputs
-        for c in built.convolutions
-    )
-    return layers + built.features * built.classes
 
 
 def _cifar(name: NetworkName) -> Architecture:

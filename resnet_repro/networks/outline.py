@@ -1,32 +1,25 @@
-"""What a network is made of, layer by layer: for drawings (Fig. 2, 3, 5) and tables of cost.
+"""What a network is made of, layer by layer: what it costs, and what drawings of it show.
 
-Arithmetic only; torch need not be imported. Tests hold every outline against the module tree.
+Arithmetic only; torch need not be imported. Tests hold every outline against the built network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
-from resnet_repro.networks.layers import (
-    BLOCKS,
-    CIFAR_WIDTHS,
-    EXPANSION,
-    IMAGENET_FIRST,
-    IMAGENET_WIDTHS,
-)
-from resnet_repro.networks.multiply_adds import CLASSES, usual_side
-from resnet_repro.spec.network_names import NetworkName, parse_network
+from resnet_repro.networks.architecture import Architecture, architecture
+from resnet_repro.spec.network_names import parse_network
 
-__all__ = ["Layer", "Outline", "Shortcut", "folded", "outline_of"]
+__all__ = ["Layer", "Outline", "Shortcut", "folded", "multiply_adds", "outline", "parameters"]
 
 # Convolutions of VGG by output channels, "M" is 2x2 max pooling: configurations D and E of
 # Simyonan and Zisserman 2015 (Table 1).
 _VGG = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _VGG_WIDTHS = (64, 128, 256, 512, 512)
-_VGG_HIDDEN = 4096
+_VGG_HIDDEN, _VGG_MAP = 4096, 7
 
 
 @dataclass(frozen=True)
@@ -107,42 +100,72 @@ class Outline:
     layers: tuple[Layer, ...]
     shortcuts: tuple[Shortcut, ...] = ()
     repeats: tuple[tuple[int, int, int], ...] = ()
-    parameters: int = 0
-    multiply_adds: int = 0
+
+    @cached_property
+    def weighted(self) -> tuple[Layer, ...]:
+        """Every layer with weights, those of shortcuts last; folded blocks once."""
+        projections = (s.projection for s in self.shortcuts if s.projection)
+        return (*(layer for layer in self.layers if layer.parameters), *projections)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Trainable parameters: weights, biases, and two a channel for BN."""
+        return sum(layer.parameters for layer in self.weighted)
+
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of convolutions and fully connected layers for one image."""
+        return sum(layer.multiply_adds for layer in self.weighted)
 
 
-@lru_cache(maxsize=256)
-def outline_of(network: str) -> Outline:
-    """The outline of a network for the paper's input (32x32 or 224x224).
+@lru_cache(maxsize=1024)
+def outline(network: str, side: int | None = None, classes: int | None = None) -> Outline:
+    """The outline of a network, by default for the paper's images and classes.
+
+    Args:
+        network: its name.
+        side: pixels of the square input.
+        classes: outputs of the classifier.
 
     Raises:
         ConfigError: no such network.
     """
-    name = parse_network(network)
+    name, built = parse_network(network), architecture(network)
+    outputs = built.classes if classes is None else classes
     layers: list[Layer] = []
     shortcuts: list[Shortcut] = []
     if name.kind == "vgg":
-        layers += _vgg(name.depth)
+        layers += _vgg(name.depth, side or built.side, outputs)
         title = f"VGG-{name.depth}"
     else:
-        _stem(name, layers)
-        _stages(name, layers, shortcuts)
-        layers.append(Layer("avg pool", "", 0, 1, layers[-1].outputs, layers[-1].outputs, 1))
-        layers.append(Layer("fc", "fc", 0, 1, layers[-1].outputs, CLASSES[name.family], 1))
+        _stem(built, side or built.side, layers)
+        _stages(built, layers, shortcuts)
+        layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1))
+        layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
-    weighted = layers + [s.projection for s in shortcuts if s.projection]
-    return Outline(
-        network=str(name),
-        title=title,
-        layers=tuple(layers),
-        shortcuts=tuple(shortcuts),
-        parameters=sum(layer.parameters for layer in weighted),
-        multiply_adds=sum(layer.multiply_adds for layer in weighted),
-    )
+    return Outline(str(name), title, tuple(layers), tuple(shortcuts))
 
 
-def _vgg(depth: int) -> Iterator[Layer]:
-    side, channels, index = usual_side("vgg-16"), 3, 0
+def parameters(network: str, classes: int) -> int:
+    """Trainable parameters of a network with so many classes.
+
+    Raises:
+        ConfigError: no such network.
+    """
+    return outline(network, None, classes).parameters
+
+
+def multiply_adds(network: str, side: int | None = None) -> int:
+    """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
+
+    Raises:
+        ConfigError: no such network.
+    """
+    return outline(network, side).multiply_adds
+
+
+def _vgg(depth: int, side: int, classes: int) -> Iterator[Layer]:
+    channels, index = 3, 0
     for count, width in zip(_VGG[depth], _VGG_WIDTHS, strict=True):
         for _ in range(count):
             yield Layer("conv", f"features.{index}", 3, 1, channels, width, side, norm=False)
@@ -150,72 +173,68 @@ def _vgg(depth: int) -> Iterator[Layer]:
         side //= 2
         yield Layer("max pool", "", 2, 2, width, width, side)
         index += 1
-    features = channels * side**2
-    for number, outputs in enumerate((_VGG_HIDDEN, _VGG_HIDDEN, CLASSES["imagenet"])):
+    features = channels * _VGG_MAP**2  # other maps are pooled to this size
+    for number, outputs in enumerate((_VGG_HIDDEN, _VGG_HIDDEN, classes)):
         yield Layer("fc", f"classifier.{3 * number}", 0, 1, features, outputs, 1)
         features = outputs
 
 
-def _stem(name: NetworkName, layers: list[Layer]) -> None:
-    side = usual_side(str(name))
-    if name.family == "cifar":
-        layers.append(Layer("conv", "conv1", 3, 1, 3, CIFAR_WIDTHS[0], side))
-        return
-    layers.append(Layer("conv", "conv1", 7, 2, 3, IMAGENET_FIRST, side // 2))
-    layers.append(Layer("max pool", "", 3, 2, IMAGENET_FIRST, IMAGENET_FIRST, side // 4))
+def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:
+    kernel, channels, stride, pooled = built.stem
+    side = _halved(side, stride)
+    layers.append(Layer("conv", "conv1", kernel, stride, 3, channels, side))
+    if pooled:
+        layers.append(Layer("max pool", "", 3, 2, channels, channels, _halved(side, 2)))
 
 
-def _stages(name: NetworkName, layers: list[Layer], shortcuts: list[Shortcut]) -> None:
+def _halved(side: int, stride: int) -> int:
+    return -(-side // stride)  # padding makes it round up
+
+
+def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut]) -> None:
     """The blocks (Table 1, section 4.2), each with its shortcut if the network has them."""
-    cifar = name.family == "cifar"
-    widths = CIFAR_WIDTHS if cifar else IMAGENET_WIDTHS
-    counts = [(name.depth - 2) // 6] * len(widths) if cifar else BLOCKS[name.depth]
-    for stage, (width, count) in enumerate(zip(widths, counts, strict=True), start=1):
+    for stage, (width, count) in enumerate(zip(built.widths, built.blocks, strict=True), start=1):
         for block in range(count):
             stride = 2 if stage > 1 and block == 0 else 1
-            channels, side = layers[-1].outputs, layers[-1].side // stride
-            out = width * (EXPANSION if name.bottleneck else 1)
-            shapes = [(3, width, stride), (3, width, 1)]
-            if name.bottleneck:
-                late = name.stride_in_3x3
-                shapes = [
-                    (1, width, 1 if late else stride),
-                    (3, width, stride if late else 1),
-                    (1, out, 1),
-                ]
-            first, inputs = len(layers), channels
-            at, before = f"layer{stage}.{block}", layers[-1].side
-            for number, (kernel, outputs, step) in enumerate(shapes, start=1):
-                before //= step
-                layers.append(
-                    Layer("conv", f"{at}.conv{number}", kernel, step, inputs, outputs, before)
-                )
-                inputs = outputs
-            if name.residual:
-                resized = channels != out or stride > 1
-                project = name.option == "C" or (name.option == "B" and resized)
-                projection = Layer("conv", f"{at}.downsample.0", 1, stride, channels, out, side)
-                shortcuts.append(
-                    Shortcut(first, len(layers) - 1, resized, projection if project else None)
-                )
+            module, before, first = f"layer{stage}.{block}", layers[-1], len(layers)
+            for number, (kernel, outputs, step) in enumerate(_block(built, width, stride), 1):
+                inputs, side = layers[-1].outputs, _halved(layers[-1].side, step)
+                at = f"{module}.conv{number}"
+                layers.append(Layer("conv", at, kernel, step, inputs, outputs, side))
+            if built.option:
+                out, side = layers[-1].outputs, layers[-1].side
+                resized = before.outputs != out or stride > 1
+                at = f"{module}.downsample.0"
+                projection = Layer("conv", at, 1, stride, before.outputs, out, side)
+                projects = built.option == "C" or (built.option == "B" and resized)
+                last = len(layers) - 1
+                shortcuts.append(Shortcut(first, last, resized, projection if projects else None))
 
 
-def folded(outline: Outline) -> Outline:
+def _block(built: Architecture, width: int, stride: int) -> list[tuple[int, int, int]]:
+    """(kernel, outputs, stride) of a block's convolutions."""
+    if built.block == "basic":
+        return [(3, width, stride), (3, width, 1)]
+    first, second = (1, stride) if built.stride_in_3x3 else (stride, 1)
+    return [(1, width, first), (3, width, second), (1, width * built.expansion, 1)]
+
+
+def folded(whole: Outline) -> Outline:
     """The outline with runs of equal blocks drawn once, as for very deep networks.
 
     A block is what a shortcut spans, and two layers of a plain network's stages.
     """
-    spans = _blocks(outline)
+    spans = _blocks(whole)
     kept: list[Layer] = []
     shortcuts: list[Shortcut] = []
     repeats: list[tuple[int, int, int]] = []
-    by_first = {shortcut.first: shortcut for shortcut in outline.shortcuts}
+    by_first = {shortcut.first: shortcut for shortcut in whole.shortcuts}
     index = 0
-    while index < len(outline.layers):
+    while index < len(whole.layers):
         size = spans.get(index, 1)
-        block = outline.layers[index : index + size]
+        block = whole.layers[index : index + size]
         times = 1
-        while size > 1 and _alike(block, outline.layers[index + times * size :][:size]):
+        while size > 1 and _alike(block, whole.layers[index + times * size :][:size]):
             times += 1
         shortcut = by_first.get(index)
         first = len(kept)
@@ -225,14 +244,14 @@ def folded(outline: Outline) -> Outline:
             repeats.append((first, first + size - 1, times))
         kept += block
         index += size * times
-    return replace(outline, layers=tuple(kept), shortcuts=tuple(shortcuts), repeats=tuple(repeats))
+    return replace(whole, layers=tuple(kept), shortcuts=tuple(shortcuts), repeats=tuple(repeats))
 
 
-def _blocks(outline: Outline) -> dict[int, int]:
+def _blocks(whole: Outline) -> dict[int, int]:
     """First layer of each block -> its number of layers."""
-    if outline.shortcuts:
-        return {s.first: s.last - s.first + 1 for s in outline.shortcuts}
-    names = [layer.name.rpartition(".")[0] for layer in outline.layers]
+    if whole.shortcuts:
+        return {s.first: s.last - s.first + 1 for s in whole.shortcuts}
+    names = [layer.name.rpartition(".")[0] for layer in whole.layers]
     starts: dict[int, int] = {}
     for index, name in enumerate(names):
         if name.startswith("layer") and names[index - 1] != name:

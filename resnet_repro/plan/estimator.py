@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
-from resnet_repro.networks.architecture import architecture, multiply_adds
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run

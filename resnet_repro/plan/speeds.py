@@ -9,7 +9,8 @@ from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
-from resnet_repro.networks.architecture import architecture, multiply_adds
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store

@@ -14,7 +14,8 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
-from resnet_repro.networks.architecture import architecture, parameters
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import parameters
 from resnet_repro.spec.measurements import (
     MEASUREMENTS,
     CurvatureRow,

@@ -10,7 +10,7 @@ import pytest
 
 from resnet_repro.measure import costs
 from resnet_repro.measure.costs import Cost, cost_csv, count_cost
-from resnet_repro.networks.architecture import multiply_adds
+from resnet_repro.networks.outline import multiply_adds
 
 # Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.
 IMAGENET_COSTS = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_repro.networks.cost import count_cost
-from resnet_repro.networks.factory import build_network
-from resnet_repro.networks.outline import Layer, folded, outline_of
+from resnet_repro.measure.costs import count_cost
+from resnet_repro.networks.network import build_network
+from resnet_repro.networks.outline import Layer, folded, outline, parameters
 
 NETWORKS = (
     *("plain-20", "resnet-20", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34", "resnet-34-a"),
@@ -19,10 +19,10 @@ NETWORKS = (
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_outline_is_the_module_tree(network: str) -> None:
     """Same names, kinds, widths, strides and sizes of maps, in the same order."""
-    outline = outline_of(network)
+    found = outline(network)
     with torch.device("meta"):
         model = build_network(network).eval()
-        image = torch.empty(1, 3, *([32 if outline.layers[0].side == 32 else 224] * 2))
+        image = torch.empty(1, 3, *([32 if found.layers[0].side == 32 else 224] * 2))
     seen: dict[str, tuple[int, int, int, int, int]] = {}
 
     def record(name: str) -> object:
@@ -44,41 +44,44 @@ def test_an_outline_is_the_module_tree(network: str) -> None:
     def row(layer: Layer) -> tuple[int, int, int, int, int]:
         return (layer.kernel, layer.stride, layer.inputs, layer.outputs, layer.side)
 
-    weighted = [layer for layer in outline.layers if layer.name]
-    projections = [s.projection for s in outline.shortcuts if s.projection]
+    weighted = [layer for layer in found.layers if layer.name]
+    projections = [s.projection for s in found.shortcuts if s.projection]
     assert {layer.name: row(layer) for layer in (*weighted, *projections)} == seen
     assert [layer.name for layer in weighted] == [n for n in seen if "downsample" not in n]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_outline_costs_what_the_network_does(network: str) -> None:
-    cost, outline = count_cost(network), outline_of(network)
-    assert (outline.parameters, outline.multiply_adds) == (cost.parameters, cost.multiply_adds)
+    cost, found = count_cost(network), outline(network)
+    assert (found.parameters, found.multiply_adds) == (cost.parameters, cost.multiply_adds)
+    with torch.device("meta"):
+        assert parameters(network, 7) == sum(
+            p.numel() for p in build_network(network, 7).parameters()
+        )
 
 
 def test_shortcuts_are_dotted_where_fig_3_dots_them() -> None:
-    outline = outline_of("resnet-34-a")
-    assert len(outline.shortcuts) == 16
-    widths = [outline.layers[s.first].outputs for s in outline.shortcuts if s.resized]
+    found = outline("resnet-34-a")
+    assert len(found.shortcuts) == 16
+    widths = [found.layers[s.first].outputs for s in found.shortcuts if s.resized]
     assert widths == [128, 256, 512]
-    assert all(s.last == s.first + 1 for s in outline.shortcuts)
-    assert not outline_of("plain-34").shortcuts
+    assert all(s.last == s.first + 1 for s in found.shortcuts)
+    assert not outline("plain-34").shortcuts
 
 
 @pytest.mark.parametrize(
     ("network", "repeats"), [("resnet-152", [2, 7, 35, 2]), ("plain-110", [18, 17, 17])]
 )
 def test_equal_blocks_are_folded_with_their_number(network: str, repeats: list[int]) -> None:
-    whole = outline_of(network)
-    outline = folded(whole)
-    assert [times for *_, times in outline.repeats] == repeats
-    hidden = sum((last - first + 1) * (times - 1) for first, last, times in outline.repeats)
-    assert len(outline.layers) + hidden == len(whole.layers)
-    assert (outline.parameters, outline.multiply_adds) == (whole.parameters, whole.multiply_adds)
+    whole = outline(network)
+    found = folded(whole)
+    assert [times for *_, times in found.repeats] == repeats
+    hidden = sum((last - first + 1) * (times - 1) for first, last, times in found.repeats)
+    assert len(found.layers) + hidden == len(whole.layers)
 
 
 def test_layers_read_as_in_the_figure() -> None:
-    texts = [layer.text for layer in outline_of("resnet-34-a").layers]
+    texts = [layer.text for layer in outline("resnet-34-a").layers]
     assert texts[:3] == ["7x7 conv, 64, /2", "pool, /2", "3x3 conv, 64"]
     assert texts[-2:] == ["avg pool", "fc 1000"]
     assert texts.count("3x3 conv, 128, /2") == 1

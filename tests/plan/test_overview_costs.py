@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.measure.costs import count_cost
-from resnet_repro.networks.architecture import multiply_adds
 from resnet_repro.networks.network import build_network
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec.experiment import Choices, Experiment

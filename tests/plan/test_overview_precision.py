@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.networks.architecture import multiply_adds
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment

@@ -13,7 +13,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import shrink
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import TRAIN_IMAGES
-from resnet_repro.networks.architecture import multiply_adds
+from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator, training_cost
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import preset_recipe

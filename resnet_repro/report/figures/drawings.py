@@ -13,7 +13,7 @@ from itertools import pairwise
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from resnet_repro.networks.outline import Layer, Outline, folded, outline_of
+from resnet_repro.networks.outline import Layer, Outline, folded, outline
 from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.style import label
 
@@ -58,7 +58,8 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False, title: str = 
     Raises:
         ConfigError: no such network, or one whose layers are not in a row.
     """
-    outlines = [folded(outline_of(name)) if fold else outline_of(name) for name in networks]
+    wholes = [outline(name) for name in networks]
+    outlines = [folded(whole) for whole in wholes] if fold else wholes
     sides = sorted({layer.side for each in outlines for layer in each.layers}, reverse=True)
     rows = {
         side: max(sum(layer.side == side for layer in each.layers) for each in outlines)
@@ -80,19 +81,19 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False, title: str = 
     for side in sides:
         axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
     for number, each in enumerate(outlines):
-        _draw_column(axes, each, LEFT + COLUMN * (number + 0.42), tops)
+        x = LEFT + COLUMN * (number + 0.42)
+        axes.text(x, 0.0, label(each.title), ha="center", va="top", fontsize=8)
+        cost = _in_words(wholes[number].multiply_adds)
+        axes.text(x, -0.17, f"{cost} multiply-adds", ha="center", va="top", fontsize=6.5)
+        _draw_column(axes, each, x, tops)
     return figure
 
 
-def _draw_column(axes: Axes, outline: Outline, x: float, tops: dict[int, float]) -> None:
-    """One network: its name and cost, the image, its boxes and its shortcuts."""
-    axes.text(x, 0.0, label(outline.title), ha="center", va="top", fontsize=8)
-    cost = f"{outline.multiply_adds / 1e9:,.1f}e9" if outline.multiply_adds >= 1e9 else ""
-    cost = cost or f"{outline.multiply_adds / 1e6:,.1f}e6"
-    axes.text(x, -0.17, f"{cost} multiply-adds", ha="center", va="top", fontsize=6.5)
+def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -> None:
+    """One network: the image, its boxes and its shortcuts."""
     places: list[_Place] = []
     used: dict[int, int] = {}
-    for layer in outline.layers:
+    for layer in drawn.layers:
         row = used.get(layer.side, 0)
         used[layer.side] = row + 1
         places.append(_Place(x, tops[layer.side] - row * (HEIGHT + GAP)))
@@ -100,17 +101,22 @@ def _draw_column(axes: Axes, outline: Outline, x: float, tops: dict[int, float])
     axes.text(x, image.y, "image", ha="center", va="center", fontsize=6.5)
     for before, after in pairwise([image, *places]):
         _arrow(axes, x, before.y - HEIGHT / 2, after.y + HEIGHT / 2)
-    for layer, place in zip(outline.layers, places, strict=True):
+    for layer, place in zip(drawn.layers, places, strict=True):
         _box(axes, place, layer)
-    for shortcut in outline.shortcuts:
+    for shortcut in drawn.shortcuts:
         start = places[shortcut.first - 1].y - HEIGHT / 2 - GAP * 0.3
         end = places[shortcut.last].y - HEIGHT / 2 - GAP * 0.55
         _curve(axes, x, start, end, dotted=shortcut.resized)
-    for first, last, count in outline.repeats:
+    for first, last, count in drawn.repeats:
         top, bottom = places[first].y + HEIGHT / 2, places[last].y - HEIGHT / 2
         left = x - WIDTH / 2 - 0.06
         axes.plot([left, left - 0.05, left - 0.05, left], [top, top, bottom, bottom], "k-", lw=0.6)
         axes.text(left - 0.08, (top + bottom) / 2, f"{count}×", ha="right", va="center", fontsize=7)
+
+
+def _in_words(count: int) -> str:
+    """`3.6e9`, as the paper prints it."""
+    return f"{count / 1e9:,.1f}e9" if count >= 1e9 else f"{count / 1e6:,.1f}e6"
 
 
 def _box(axes: Axes, place: _Place, layer: Layer, text: str = "") -> None:
@@ -158,7 +164,8 @@ def details_figure(network: str) -> Figure:
     """
     figure = columns_figure([network], fold=True)
     axes = figure.axes[0]
-    outline = folded(outline_of(network))
+    whole = outline(network)
+    drawn = folded(whole)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 2.6, height)
     axes.set_xlim(0, width + 2.6)
@@ -166,19 +173,17 @@ def details_figure(network: str) -> Figure:
     edges = [width + 0.75, width + 1.5, width + 2.4]
     for edge, words in zip(edges, ("output", "parameters", "multiply-adds"), strict=True):
         axes.text(edge, 0.0, words, ha="right", va="top", fontsize=6.5, color="#404040")
-    for layer, text in zip(outline.layers, middles, strict=True):
+    for layer, text in zip(drawn.layers, middles, strict=True):
         shape = f"{layer.outputs} x {layer.side}²" if layer.side > 1 else f"{layer.outputs}"
         counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
         for edge, words in zip(edges, (shape, *counts), strict=True):
             y = text.get_position()[1]
             axes.text(edge, y, words, ha="right", va="center", fontsize=6)
-    whole = (
-        f"whole network: {outline.parameters:,} parameters, {outline.multiply_adds:,} multiply-adds"
-    )
-    if outline.repeats:
-        whole += "; a row is one of the repeated blocks"
+    sums = f"whole network: {whole.parameters:,} parameters, {whole.multiply_adds:,} multiply-adds"
+    if drawn.repeats:
+        sums += "; a row is one of the repeated blocks"
     low = axes.get_ylim()[0]
-    axes.text(edges[-1], low + 0.04, whole, ha="right", va="bottom", fontsize=6, color="#404040")
+    axes.text(edges[-1], low + 0.04, sums, ha="right", va="bottom", fontsize=6, color="#404040")
     return figure
 
 
@@ -193,7 +198,7 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
         ConfigError: no such network.
         ValueError: one without shortcuts.
     """
-    outlines = [outline_of(name) for name in networks]
+    outlines = [outline(name) for name in networks]
     deepest = max(len(_identity_block(each)) for each in outlines)
     height = 1.25 + 0.48 * deepest
     figure = Figure(figsize=(2.7 * len(outlines), height))
@@ -206,11 +211,11 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
     return figure
 
 
-def _identity_block(outline: Outline) -> tuple[Layer, ...]:
-    for shortcut in outline.shortcuts:
+def _identity_block(whole: Outline) -> tuple[Layer, ...]:
+    for shortcut in whole.shortcuts:
         if not shortcut.resized:
-            return outline.layers[shortcut.first : shortcut.last + 1]
-    raise ValueError(f"{outline.network} has no identity shortcut")
+            return whole.layers[shortcut.first : shortcut.last + 1]
+    raise ValueError(f"{whole.network} has no identity shortcut")
 
 
 def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, named: bool) -> None:
