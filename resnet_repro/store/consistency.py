@@ -30,7 +30,9 @@ from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.store.measurements import FILES, Table
 from resnet_repro.store.models import CurveRow, MeasurementOrigin, Summary
 
-__all__ = ["contradictions", "observed_layers"]
+__all__ = ["contradictions"]
+
+Origins = Mapping[str, MeasurementOrigin]
 
 EPOCH_ROUNDING = 1e-4
 # By how much testing again may differ from the last test of a training, in percentage points and
@@ -41,48 +43,39 @@ TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
 def contradictions(
     run: Run, summary: Summary | None, contents: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong with it) of a run: the first of each file and kind.
+    """(name, what is wrong): the first contradiction of the summary and of each file.
 
     `contents` are by the names of `measurements.FILES`, whose errors are told elsewhere.
     """
-    found = {name: value for name, value in contents.items() if not isinstance(value, StoreError)}
-    origins = found.get("origins") or {}
+    found = {
+        name: value
+        for name, value in contents.items()
+        if value is not None and not isinstance(value, StoreError)
+    }
+    origins: Origins = found.get("origins") or {}
     problems: list[tuple[str, Iterator[str]]] = []
     if summary is not None:
         problems.append(("summary", summary_problems(summary, run)))
         problems.append(("summary", origin_problems(origins, summary)))
-    if "curve" in found:
-        rows: Sequence[CurveRow] = found["curve"].rows if found["curve"] else ()
-        problems.append(("curve", curve_problems(rows, run, summary)))
-        if summary is not None and (unfinished := _lacks_an_end(summary, rows)):
-            problems.append(("", iter([unfinished])))
-        elif summary is not None:
-            problems.append(("summary", outcome_problems(summary, rows, run)))
-    if found.get("responses") is not None:
+    if not isinstance(contents.get("curve"), StoreError):
+        curve: Sequence[CurveRow] = found["curve"].rows if "curve" in found else ()
+        problems.append(("curve", curve_problems(curve, run, summary)))
+        if summary is not None:
+            problems.append(("summary", outcome_problems(summary, curve, run)))
+    if "responses" in found:
         problems.append(("responses", response_problems(found["responses"].rows, run)))
-    if found.get("gradients") is not None:
+    if "gradients" in found:
         problems.append(("gradients", gradient_problems(found["gradients"], run, origins)))
-    if (evaluations := found.get("evaluations")) is not None:
-        told = evaluation_problems(evaluations.rows, run, summary, origins)
+    if "evaluations" in found:
+        told = evaluation_problems(found["evaluations"].rows, run, summary, origins)
         problems.append(("evaluations", told))
     for name in ("surface", "curvature"):
-        if found.get(name) is not None:
+        if name in found:
             problems.append((name, surface_problems(found[name].rows)))
     for name, texts in problems:
-        file_name = f"{FILES[name][0]}: " if name in FILES else "summary.json: " if name else ""
         for text in texts:
-            yield name, f"{file_name}{text}"
+            yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"
             break
-
-
-def _lacks_an_end(summary: Summary, rows: Sequence[CurveRow]) -> str | None:
-    if summary.state != "done":
-        return None
-    if not rows:
-        return "curve.csv is missing or empty"
-    if rows[-1].iteration == summary.iteration == summary.iterations:
-        return None
-    return f"is done, but its curve ends at {rows[-1].iteration:,} of {summary.iterations:,}"
 
 
 def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
@@ -197,6 +190,13 @@ def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> It
 
     While a run is trained the two are written one after another, so that either may be behind.
     """
+    if summary.state == "done":
+        if not rows:
+            yield "is done, but curve.csv is missing or empty"
+            return
+        if not rows[-1].iteration == summary.iteration == summary.iterations:
+            yield f"is done, but its curve ends at {rows[-1].iteration:,} of {summary.iterations:,}"
+            return
     said = (
         summary.final_train_loss,
         summary.final_train_error,
@@ -242,11 +242,9 @@ def response_problems(rows: Sequence[ResponseRow], run: Run) -> Iterator[str]:
         yield "a negative standard deviation"
 
 
-def gradient_problems(
-    found: Table, run: Run, origins: Mapping[str, MeasurementOrigin]
-) -> Iterator[str]:
+def gradient_problems(found: Table, run: Run, origins: Origins) -> Iterator[str]:
     """Whether these are the layers of the run's network, at moments that its recipe has."""
-    last, layers = run.recipe.iterations, observed_layers(run.network)
+    last, layers = run.recipe.iterations, _observed(run)
     there = found.columns
     moments = there["iteration"][:: len(layers) or 1]
     if not moments:
@@ -275,8 +273,8 @@ def gradient_problems(
 
 
 def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
-    known = observed_layers(run.network)
-    if tuple(rows) == known:
+    known = _observed(run)
+    if list(rows) == known:
         return
     if len(rows) != len(known):
         yield f"{len(rows)} layers, but {run.network} has {len(known)}"
@@ -285,17 +283,16 @@ def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
         yield f"{run.network} has no layer {wrong[0]} called {_text(wrong[1])}"
 
 
-@lru_cache(maxsize=256)
-def observed_layers(network: str) -> tuple[tuple[int, str], ...]:
+def _observed(run: Run) -> list[tuple[int, str]]:
     """(layer from 1, module) of what responses and gradients are measured of."""
-    return tuple(enumerate(architecture(network).observed, start=1))
+    return list(enumerate(architecture(run.network).observed, start=1))
 
 
 def evaluation_problems(
     rows: Sequence[EvaluationRow],
     run: Run,
     summary: Summary | None,
-    origins: Mapping[str, MeasurementOrigin],
+    origins: Origins,
 ) -> Iterator[str]:
     """Whether these errors can be of one network on one data set, the run's."""
     if run.recipe.photographs is None:
@@ -345,7 +342,7 @@ def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]
             yield "a smallest eigenvalue above the largest"
 
 
-def origin_problems(origins: Mapping[str, MeasurementOrigin], summary: Summary) -> Iterator[str]:
+def origin_problems(origins: Origins, summary: Summary) -> Iterator[str]:
     """A network is measured in the precision in which it was trained, or in the measurement's."""
     for name, made in origins.items():
         expected = MEASUREMENTS[name].precision or summary.provenance.precision

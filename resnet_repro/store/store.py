@@ -13,10 +13,9 @@ from typing import Literal, TypeVar
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import read_regular, read_text, write_atomically
 from resnet_repro.spec.run import Run
-from resnet_repro.store.checking import read_run, without_copies
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
 
 __all__ = ["Store"]
 

@@ -14,7 +14,7 @@ from resnet_repro.plan.overview import list_runs
 from resnet_repro.report.document.document import write_report
 from resnet_repro.spec import loading, yaml_io
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
-from resnet_repro.store import checking, measurements
+from resnet_repro.store import measurements, stored_run
 from resnet_repro.store.store import Store
 
 SOURCES = 23  # committed runs, of which there are copies with other seeds
@@ -35,7 +35,7 @@ def test_each_file_of_a_run_is_read_once(
 ) -> None:
     store = copy_runs(tmp_path, SOURCES)
     reads: Counter[Path] = Counter()
-    for module in (checking, measurements):
+    for module in (stored_run, measurements):
         read = module.read_text
 
         def counted(path: Path, read: Callable[[Path], str] = read) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.paths import user_path
-from resnet_repro.store.checking import read_run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, read_run
 
 __all__ = ["find_target"]
 
