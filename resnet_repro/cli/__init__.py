@@ -12,7 +12,7 @@ from resnet_repro import __version__
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import process_rank
 from resnet_repro.base.plain_text import printable, printable_lines
-from resnet_repro.cli import evaluating, machine, reading, running
+from resnet_repro.cli import evaluating, launching, machine, reading, running
 from resnet_repro.cli.data import data_app
 from resnet_repro.cli.outputs import prepare_outputs
 from resnet_repro.cli.running import INTERRUPTED
@@ -55,6 +55,7 @@ app.command()(evaluating.evaluate)
 app.add_typer(data_app, name="data")
 app.command()(machine.bench)
 app.command()(machine.doctor)
+app.command(hidden=True)(launching.train_run)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "WaitOption",
     "plan_line",
     "submit",
+    "train_run",
 ]
 
 JobsOption = Annotated[
@@ -58,7 +59,9 @@ def plan_line(where: Where) -> str | None:
     if where.plain:
         return None
     if where.kind == "here":
-        number = "as many as are fastest" if where.jobs == "auto" else f"{where.jobs}"
+        number = (
+            "as many as there are GPUs or cores for" if where.jobs == "auto" else f"{where.jobs}"
+        )
         return f"side by side on this machine: {number}"
     if where.kind == "ray":
         return f"on the Ray cluster at {where.address}" if where.address else "with Ray"
@@ -92,3 +95,15 @@ def submit(
         typer.echo("resnet-repro status shows how far they are; when they are done, run the same")
         typer.echo("without --launcher: it measures what is left and writes the CSV files")
     return 0
+
+
+def train_run(
+    order: Annotated[str, typer.Argument(help="What to train and how, as JSON.")],
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    cores: Annotated[str, typer.Option(help="To run on: 0,1.")] = "",
+) -> None:
+    """Train one run for the process that starts this one; not for people."""
+    from resnet_repro.launch import worker
+
+    numbers = [int(core) for core in cores.split(",") if core]
+    raise typer.Exit(worker.train_run(order, threads, numbers))

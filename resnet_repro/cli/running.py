@@ -49,7 +49,6 @@ from resnet_repro.cli.options import (
 
 if TYPE_CHECKING:
     from resnet_repro.base.stop import StopFlag
-    from resnet_repro.launch.launcher import Launcher
     from resnet_repro.launch.where import Where
     from resnet_repro.runner.options import Options, Outcome
     from resnet_repro.spec.experiment import Experiment
@@ -225,16 +224,13 @@ def _train(
     quiet: bool,
 ) -> dict[str, Outcome]:
     """Train what is missing wherever it is to be trained; measure here what is asked of it."""
-    from resnet_repro.launch.launcher import make_launcher
+    from resnet_repro.launch.where import train_at
     from resnet_repro.plan.progress import make_progress
     from resnet_repro.runner.runner import Runner
 
     with make_progress(quiet) as progress:
         runner = Runner(store, options, stop, progress, processes)
-        launcher: Launcher = runner
-        if not where.plain:
-            launcher = make_launcher(where, store, options, stop, progress)
-        outcomes = launcher.run_all(runs)
+        outcomes = train_at(where, runner, runs)
         for run_id in runner.measurer.measure(experiments):
             progress.note(f"{run_id}: its weights are not here, not measured")
         if options.tensorboard:

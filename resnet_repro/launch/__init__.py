@@ -1,6 +1,7 @@
-"""Training the runs of an experiment elsewhere than one after another in this process.
+"""Training runs elsewhere than one after another in this process.
 
-`Runner.run_all` trains runs one after another; every launcher here has the same method and gives
-the same results: side by side in worker processes of this machine, on a Ray cluster, or as a Slurm
-array job. Light to import: torch, ray and submitit are loaded when a launcher is made.
+`Runner.run_all` trains runs one after another; `where.train_at` trains them side by side on this
+machine, on a Ray cluster, or as a Slurm array job, with the same results. Each run is trained by a
+process of its own (`worker`, or a task of the array job), and the results folder says how far it is
+(`watch`). Light to import: torch, ray and submitit are loaded when they are needed.
 """

@@ -1,108 +1,105 @@
-"""A worker process of this machine, seen from the one who started it."""
+"""A process of this machine that trains one run, seen from the one who started it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-__all__ = ["WorkerProcess"]
+from resnet_repro.launch.worker import NOTE
 
-SAVING = 600.0  # seconds that a worker gets to save before it is killed
-KEPT_LINES = 40  # of what it printed to stderr
+__all__ = ["Ended", "RunProcess"]
+
+SAVING = 600.0  # seconds that a process gets to save before it is killed
+KEPT_LINES = 200  # of what it printed
+OUTCOMES = (0, 1, 4, 130)  # exit codes that say all
+ERROR = "resnet-repro: "  # how the command line begins an error
 
 
-class WorkerProcess:
-    """Starts a worker, hands it lines and collects the lines that it answers with.
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code (negative: by that signal), and the error it printed."""
 
-    What they mean is in `messages`, which a process that only passes them on need not load. The
-    worker runs in a session of its own, so that Ctrl-C reaches it only through `stop`, and ends by
-    itself when this process is gone. Threads that wait for others do not spin where cores are
-    shared (`passive`).
+    code: int
+    error: str = ""
+
+
+class RunProcess:
+    """Runs `resnet-repro train-run`, and hands on the notes that it prints.
+
+    It is in a session of its own, so that Ctrl-C reaches it only through `stop`, and ends by itself
+    when this process is gone. Loads no torch, nor does it need to know what is in the order.
+
+    Args:
+        order: an `Order` as JSON.
+        threads: that it computes with.
+        note: is given each note, in a thread.
+        cores: that it is pinned to, if any.
+        passive: threads that wait for others do not spin, for cores are shared.
     """
 
     def __init__(
         self,
+        order: str,
         threads: int,
+        note: Callable[[str], None],
         cores: Sequence[int] = (),
+        *,
         passive: bool = False,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        command = [sys.executable, "-m", "resnet_repro.launch.worker", "--threads", str(threads)]
-        command += ["--cores", ",".join(map(str, cores))]
-        variables = {**os.environ, "OMP_NUM_THREADS": str(threads), **(environment or {})}
+        command = [sys.executable, "-m", "resnet_repro", "train-run", order]
+        command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
+        variables = {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8:backslashreplace"}
         if passive:
             variables |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=variables,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **variables},
             start_new_session=True,
         )
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._note = note
         self._printed: deque[str] = deque(maxlen=KEPT_LINES)
-        self._readers = [
-            threading.Thread(target=read, daemon=True) for read in (self._hear, self._keep)
-        ]
-        for reader in self._readers:
-            reader.start()
-        self._told_death = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
-    def _hear(self) -> None:
+    def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if line.endswith(b"\n"):  # the last one may be torn by its death
-                self._lines.put(line.decode())
+            text = line.decode(errors="replace").rstrip()
+            if text.startswith(NOTE):
+                self._note(text.removeprefix(NOTE))
+            elif text:
+                self._printed.append(text)
 
-    def _keep(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._printed.append(line.decode(errors="replace").rstrip())
-
-    def say(self, line: str) -> None:
-        """Hand over a line; of a worker that is dead already `poll` tells."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-
-    def poll(self) -> list[str]:
-        """What it has told since, at last that it `died`, for whatever reason."""
+    def poll(self) -> Ended | None:
+        """How it ended; None while it goes on."""
         code = self._process.poll()
-        if code is not None:  # what it said last may still be on its way; its children's may not
-            self._readers[0].join(timeout=1.0)
-        lines = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                lines.append(self._lines.get_nowait())
-        if code is not None and not self._told_death:
-            self._told_death = True
-            lines.append(json.dumps({"kind": "died", "text": self._cause(code)}))
-        return lines
+        if code is None:
+            return None
+        self._reader.join(timeout=1.0)  # its children may keep the pipe open
+        return Ended(code, self._error(code))
 
-    def _cause(self, code: int) -> str:
-        if code == -9:  # SIGKILL
+    def _error(self, code: int) -> str:
+        if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         if code < 0:
             return f"ended by {signal.Signals(-code).name}"
-        self._readers[1].join(timeout=1.0)
-        last = next((line for line in reversed(self._printed) if line), "")
-        return f"ended with {code}" + (f": {last[:300]}" if last else "")
+        lines = list(self._printed)
+        for number in reversed(range(len(lines))):
+            if lines[number].startswith(ERROR):
+                return "\n".join(lines[number:]).removeprefix(ERROR)
+            if lines[number].startswith("Traceback "):  # a bug
+                return lines[-1]
+        return "" if code in OUTCOMES else "".join(lines[-1:])
 
     def stop(self) -> None:
         """Ask it to save and end."""
@@ -111,8 +108,9 @@ class WorkerProcess:
 
     def close(self, patience: float = SAVING) -> None:
         """Let it end, after saving what it is at; kill it if that takes too long."""
-        with contextlib.suppress(BrokenPipeError, OSError):
-            assert self._process.stdin is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
             self._process.wait(timeout=patience)
@@ -123,9 +121,6 @@ class WorkerProcess:
             if hasattr(os, "killpg"):  # what it may have left behind
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 1.0
-        for reader in self._readers:
-            reader.join(timeout=max(0.0, deadline - time.monotonic()))
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None and not any(reader.is_alive() for reader in self._readers):
-                pipe.close()
+        self._reader.join(timeout=1.0)
+        if not self._reader.is_alive():
+            self._process.stdout.close()

@@ -1,27 +1,52 @@
-"""`--launcher ray[:ADDRESS]`: runs on the nodes of a Ray cluster."""
+"""`--launcher ray[:ADDRESS]`: runs on the nodes of a Ray cluster that share the results folder."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import secrets
+import socket
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, TaskCancelledError
 
 from resnet_repro.base.errors import ConfigError, StoreError
-from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch.messages import options_elsewhere
+from resnet_repro.base.provenance import code_version
+from resnet_repro.launch.order import Order
 from resnet_repro.launch.pool import Pool
+from resnet_repro.launch.process import Ended, RunProcess
 from resnet_repro.launch.ray_connection import Log, connected
-from resnet_repro.launch.ray_slot import RaySlot, Share
 from resnet_repro.launch.where import Where
-from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.runner.options import Outcome, Progress
+from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
-from resnet_repro.store.store import Store
 
-__all__ = ["RayLauncher", "share_of"]
+__all__ = ["Share", "share_of", "train_with_ray"]
+
+LISTENING = 0.1  # seconds between two looks of a node at its process
+SAVING = 120.0  # seconds that a process gets to save at the end
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one run gets of a node."""
+
+    cpus: int
+    gpus: float
+
+    def __str__(self) -> str:
+        gpus = f" and {self.gpus:g} GPU" if self.gpus else ""
+        return f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}{gpus}"
+
+    def fits(self, node: dict[str, float]) -> int:
+        """How many runs a node with these resources trains at a time."""
+        by_cpu = int(node.get("CPU", 0)) // self.cpus
+        return min(by_cpu, int(node.get("GPU", 0) / self.gpus)) if self.gpus else by_cpu
 
 
 def share_of(where: Where, device: str, nodes: Sequence[dict[str, float]], runs: int) -> Share:
@@ -48,71 +73,128 @@ def share_of(where: Where, device: str, nodes: Sequence[dict[str, float]], runs:
     return Share(1, gpus)
 
 
-class RayLauncher:
-    """Trains every run in a worker process that an actor somewhere in the cluster looks after."""
+def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
+    """Train what is missing on a cluster; see `Pool.run_all`.
+
+    Raises:
+        ConfigError: no cluster answers, or its nodes do not share the results folder.
+    """
+    device = runner.options.device
+    if ":" in device or device == "mps":
+        raise ConfigError(f"--device {device}: Ray chooses the device; say auto, cuda or cpu")
+    # Ray prints what happens to nodes on stdout, where `--json` goes.
+    with (
+        contextlib.redirect_stdout(Log()),
+        connected(where.address),
+        _probe(runner.store.root) as probe,
+    ):
+        list_nodes: Any = ray.nodes
+        nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
+        share, code = share_of(where, device, nodes, max(1, len(runs))), code_version()[0]
+        _say_what_is_asked(runner.progress, share, nodes, len(runs))
+
+        def start(order: Order, place: int) -> _Attempt:
+            chosen = replace(order.options, device="cuda" if share.gpus else "cpu")
+            order = order.model_copy(update={"options": chosen}).with_whole_paths()
+            return _Attempt(order.to_json(), share, probe, code, runner.progress)
+
+        return Pool(runner, max(1, len(runs)), start).run_all(runs)
+
+
+@contextlib.contextmanager
+def _probe(results: Path) -> Iterator[Path]:
+    """A file in the results folder, by which nodes see whether they share it."""
+    path = results.resolve() / f".shared-{secrets.token_hex(8)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _say_what_is_asked(
+    progress: Progress, share: Share, nodes: Sequence[dict[str, float]], runs: int
+) -> None:
+    places = sum(share.fits(node) for node in nodes)
+    text = f"Ray: {len(nodes)} node{'s' if len(nodes) != 1 else ''}, {share} for each run"
+    if places:
+        progress.note(f"{text}, {min(places, runs)} at a time")
+    else:
+        progress.note(
+            f"{text}: no node has as much now; waiting for one (Ctrl-C ends). "
+            "--cpus-per-run and --gpus-per-run ask for less"
+        )
+
+
+class _Attempt:
+    """A task of the cluster that trains one run; a `pool.Attempt`."""
 
     def __init__(
-        self, where: Where, store: Store, options: Options, stop: StopFlag, progress: Progress
+        self, order: str, share: Share, probe: Path, code: str, progress: Progress
     ) -> None:
-        if ":" in options.device or options.device == "mps":
-            raise ConfigError(
-                f"--device {options.device}: Ray chooses the device; say auto, cuda or cpu"
-            )
-        self.where, self.stop, self.progress = where, stop, progress
-        self.store = Store(store.root.resolve())
-        self.options = options_elsewhere(options)
-        self.carries_files = False  # True: as if no node shared the results folder
+        self._progress = progress
+        task: Any = ray.remote(train_on_node)
+        self._result = task.options(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0).remote(
+            order, share.cpus, str(probe), code
+        )
 
-    def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
-        """Train what is missing; see `Launcher.run_all`."""
-        # Ray prints what happens to nodes on stdout, where `--json` goes.
-        with (
-            contextlib.redirect_stdout(Log()),
-            connected(self.where.address),
-            self._probe() as probe,
-        ):
-            list_nodes: Any = ray.nodes
-            nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
-            share = share_of(self.where, self.options.device, nodes, max(1, len(runs)))
-            self._say_what_is_asked(share, nodes, len(runs))
-            device = "cuda" if share.gpus else "cpu"
-            pool = Pool(
-                self.store,
-                self.options,
-                self.stop,
-                self.progress,
-                lambda _: RaySlot(share, probe, self.store),
-                max(1, len(runs)),
-                lambda _: device,
-            )
-            return pool.run_all(runs)
-
-    @contextlib.contextmanager
-    def _probe(self) -> Iterator[str]:
-        """A file in the results folder, by which nodes see whether they share it."""
-        if self.carries_files:
-            yield ""
-            return
-        path = self.store.root / f".shared-{secrets.token_hex(8)}"
+    def poll(self) -> Ended | None:
+        """How it ended; what becomes of a dead node's task is decided in `Pool`."""
+        if not ray.wait([self._result], timeout=0)[0]:
+            return None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from error
-        try:
-            yield str(path)
-        finally:
-            path.unlink(missing_ok=True)
+            ended, notes = ray.get(self._result)
+        except TaskCancelledError:
+            return Ended(130)
+        except RayError as error:
+            lines = str(error).strip().splitlines() or ["its node is gone"]
+            return Ended(-9, lines[-1].strip()[:200])
+        for note in notes:
+            self._progress.note(note)
+        return ended  # type: ignore[no-any-return]
 
-    def _say_what_is_asked(
-        self, share: Share, nodes: Sequence[dict[str, float]], runs: int
-    ) -> None:
-        places = sum(share.fits(node) for node in nodes)
-        text = f"Ray: {len(nodes)} node{'s' if len(nodes) != 1 else ''}, {share} for each run"
-        if places:
-            self.progress.note(f"{text}, {min(places, runs)} at a time")
-        else:
-            self.progress.note(
-                f"{text}: no node has as much now; waiting for one (Ctrl-C ends). "
-                "--cpus-per-run and --gpus-per-run ask for less"
-            )
+    def stop(self) -> None:
+        """Have its process save and end; a task that has no place yet is given up."""
+        ray.cancel(self._result)
+
+    def close(self) -> None:
+        """Wait for it, if it goes on."""
+        ray.wait([self._result], timeout=SAVING)
+
+
+def train_on_node(order: str, threads: int, probe: str, code: str) -> tuple[Ended, list[str]]:
+    """What a node does: train a run in a process of its own; how that ended, and its notes.
+
+    Loads no torch itself. `ray.cancel` ends it with KeyboardInterrupt, when all is saved.
+    """
+    host, here = socket.gethostname(), code_version()[0]
+    if not _is_same_code(here, code):
+        text = f"{host} has resnet-repro {here}, this machine {code}"
+        return Ended(2, f"{text}: install the same version on every node"), []
+    if not Path(probe).exists():
+        text = f"{host} does not see the results folder {Path(probe).parent}"
+        return Ended(2, f"{text}: all nodes have to share it, at the same path"), []
+    notes: list[str] = []
+    process = RunProcess(order, threads, notes.append)
+    try:
+        while (ended := process.poll()) is None:
+            time.sleep(LISTENING)
+    finally:
+        process.stop()
+        process.close(SAVING)
+    if ended.error:  # a node may lack what others have
+        ended = replace(ended, error=f"{ended.error} (on {host})")
+    return ended, notes
+
+
+def _is_same_code(one: str, other: str) -> bool:
+    """Whether two versions are the same, and their commits where both are known."""
+    (version, _, commit), (other_version, _, other_commit) = (
+        one.partition("+"),
+        other.partition("+"),
+    )
+    return version == other_version and (not commit or not other_commit or commit == other_commit)

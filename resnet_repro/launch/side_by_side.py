@@ -1,134 +1,128 @@
-"""`--jobs N`: runs side by side on one device, each in a process with cores of its own."""
+"""`--jobs N`: runs side by side on this machine, each in a process with its own share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
-from resnet_repro.base.machine import usable_cores
-from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch.cores import allowed_threads, split_cores
-from resnet_repro.launch.messages import Event, SpeedOrder, TrainOrder, as_line, read_events
+from resnet_repro.base.machine import available_memory, usable_cores
+from resnet_repro.launch.order import Order
 from resnet_repro.launch.pool import Pool
-from resnet_repro.launch.process import WorkerProcess
-from resnet_repro.launch.worker import GO
-from resnet_repro.plan.estimator import training_cost
-from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.launch.process import RunProcess
+from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
-from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend
 
-__all__ = ["LocalSlot", "Places", "SideBySide"]
+__all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
+
+# Of `--jobs auto` on processors. Two threads train ResNet-20 within 3% as fast as two runs with one
+# each (docs/performance.md): fewer would only cost memory.
+CORES_PER_JOB = 2
+MEMORY_PER_JOB = 1.5e9  # bytes; ResNet-110 with batches of 128 takes 1.1, CIFAR-10 0.2 more
+_TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
-class LocalSlot:
-    """A worker process of this machine as a `pool.Slot`."""
+def train_side_by_side(
+    jobs: int | Literal["auto"], runner: Runner, runs: Sequence[Run]
+) -> dict[str, Outcome]:
+    """Train what is missing, `jobs` runs at a time; see `Pool.run_all`."""
+    store, options = runner.store, runner.options
+    devices = devices_for(options.device)
+    if jobs == "auto":
+        todo = [run for run in runs if options.force or not store.get(run).finished]
+        jobs, why = pick_jobs(len(todo), devices)
+        runner.progress.note(f"--jobs auto: {why}")
+    if jobs == 1:
+        return runner.run_all(runs)
+    on_cpu = devices == ["cpu"]
+    if on_cpu and any(run.precision == "auto" for run in runs):
+        # Found out here, before the processes load the cores, so that all have one answer.
+        precision = choose_backend("cpu", "auto").precision
+        options = replace(options, auto_precision=precision)
+    # On the CPU each job is pinned to its own cores; threads of one on a GPU do little.
+    cores = split_cores(jobs) if on_cpu else [()] * jobs
+    threads = allowed_threads(max(1, usable_cores() // jobs))
+    # Threads of several processes that wait for each other on the same cores must not spin: two
+    # ResNet-20 with two threads each on two cores trained 2 to 6 times as fast so. Alone, spinning
+    # is up to a tenth faster.
+    passive = not on_cpu or jobs > usable_cores()
 
-    ready = True  # an order waits in its pipe while it starts
+    def start(order: Order, place: int) -> RunProcess:
+        chosen = replace(options, device=devices[place % len(devices)], force=False)
+        told = order.model_copy(update={"options": chosen}).to_json()
+        return RunProcess(told, threads, runner.progress.note, cores[place], passive=passive)
 
-    def __init__(self, process: WorkerProcess) -> None:
-        self.process = process
-
-    def give(self, order: TrainOrder | SpeedOrder) -> None:
-        """Hand over an order."""
-        self.process.say(as_line(order))
-
-    def go(self) -> None:
-        """Start the clock of a `SpeedOrder`."""
-        self.process.say(GO)
-
-    def poll(self) -> list[Event]:
-        """What it has told since."""
-        return read_events(self.process.poll())
-
-    def stop(self) -> None:
-        """Ask it to save and end."""
-        self.process.stop()
-
-    def close(self) -> None:
-        """Wait for its end."""
-        self.process.close()
+    return Pool(runner, jobs, start).run_all(runs)
 
 
-class Places:
-    """How a machine is divided among `jobs` workers.
-
-    On the CPU each worker is pinned to its own cores and uses as many threads. Workers that train
-    on a GPU are not pinned, for their threads do little; several GPUs are taken in turns.
+def devices_for(device: str) -> list[str]:
+    """The devices that jobs take in turns: every GPU, unless `--device` names one of them or a CPU.
 
     Raises:
         ConfigError: the device is not there.
     """
+    kind = choose_backend(device, "fp32").device.type
+    if kind == "cuda" and ":" not in device:
+        import torch
 
-    def __init__(self, jobs: int, device: str) -> None:
-        self.jobs = jobs
-        kind = choose_backend(device, "fp32").device.type
-        self.on_cpu = kind == "cpu"
-        self.devices = [device]
-        if kind == "cuda" and ":" not in device:
-            import torch
-
-            self.devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-        self.cores = split_cores(jobs) if self.on_cpu else [()] * jobs
-        self.threads = allowed_threads(max(1, usable_cores() // jobs))
-        # Threads of several processes that wait for each other on the same cores must not spin:
-        # two ResNet-20 with two threads each on two cores trained 2 to 6 times as fast so. Alone,
-        # spinning is up to a tenth faster.
-        self.passive = not self.on_cpu or jobs > usable_cores()
-
-    def start(self, number: int) -> LocalSlot:
-        """Start the worker with this number."""
-        return LocalSlot(WorkerProcess(self.threads, self.cores[number], passive=self.passive))
-
-    def decided(self, options: Options, runs: Sequence[Run]) -> Options:
-        """Options for the workers, with what a precision of `auto` comes to.
-
-        On the CPU it is found out here, before workers load the cores, so that all have one answer.
-        """
-        if not self.on_cpu or all(run.precision != "auto" for run in runs):
-            return options
-        return replace(options, auto_precision=choose_backend("cpu", "auto").precision)
-
-    def device(self, number: int) -> str:
-        """The device of the worker with this number."""
-        return self.devices[number % len(self.devices)]
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu" if kind == "cpu" else device]
 
 
-class SideBySide:
-    """Trains `jobs` runs at a time on this machine; "auto" picks the fastest number first."""
+def pick_jobs(runs: int, devices: Sequence[str]) -> tuple[int, str]:
+    """How many jobs `--jobs auto` means for so many runs, and the reason in words.
 
-    def __init__(
-        self,
-        jobs: int | Literal["auto"],
-        store: Store,
-        options: Options,
-        stop: StopFlag,
-        progress: Progress,
-    ) -> None:
-        self.jobs = jobs
-        self.store, self.options, self.stop, self.progress = store, options, stop, progress
+    One a GPU; on processors as many as leave each `CORES_PER_JOB` cores and `MEMORY_PER_JOB`.
+    """
+    if runs < 2:
+        return 1, "there is only one run to train" if runs else "nothing to train"
+    if list(devices) != ["cpu"]:
+        jobs, reason = len(devices), "one on each GPU"
+    else:
+        cores, memory, share = usable_cores(), available_memory(), allowed_threads(CORES_PER_JOB)
+        jobs, reason = max(1, cores // share), f"{share} of {cores} cores for each"
+        if memory is not None and memory < jobs * MEMORY_PER_JOB:
+            jobs = max(1, int(memory / MEMORY_PER_JOB))
+            reason = f"{memory / 1e9:.1f} GB of memory are free"
+    if runs < jobs:
+        jobs, reason = runs, "there are no more to train"
+    what = "one run after another" if jobs == 1 else f"{jobs} runs side by side"
+    return jobs, f"{what} ({reason})"
 
-    def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
-        """Train what is missing; see `Launcher.run_all`."""
-        jobs = self.jobs
-        if jobs == "auto":
-            from resnet_repro.launch.auto import pick_jobs
 
-            todo = [run for run in runs if self.options.force or not self.store.get(run).finished]
-            if len(todo) > 1:
-                self.progress.note("--jobs auto: trying how many are fastest, a few seconds each")
-            picked = pick_jobs(todo, self.options, self.stop)
-            self.progress.note(f"--jobs auto: {picked.why}")
-            jobs = picked.jobs
-        if jobs == 1:
-            return Runner(self.store, self.options, self.stop, self.progress).run_all(runs)
-        # The longest first: started last, it would leave the other workers idle at the end.
-        runs = sorted(runs, key=training_cost, reverse=True)
-        places = Places(jobs, self.options.device)
-        options = places.decided(self.options, runs)
-        pool = Pool(
-            self.store, options, self.stop, self.progress, places.start, jobs, places.device
-        )
-        return pool.run_all(runs)
+def split_cores(parts: int, cores: set[int] | None = None) -> list[tuple[int, ...]]:
+    """Divide cores (default: those this process may use) into disjoint, equal sets.
+
+    Left-over cores stay unused, so that all parts are as fast as each other. With more parts than
+    cores they share them, one core each. Empty sets where the system cannot pin processes.
+    """
+    if cores is None:
+        if not hasattr(os, "sched_getaffinity"):
+            return [()] * parts
+        cores = os.sched_getaffinity(0)
+    ordered = sorted(cores, key=_location)
+    size = len(ordered) // parts
+    if size == 0:
+        return [(ordered[part % len(ordered)],) for part in range(parts)]
+    return [tuple(ordered[part * size : (part + 1) * size]) for part in range(parts)]
+
+
+def _location(core: int) -> tuple[int, int, int]:
+    """Where a core is, so that neighbours in this order share a socket and a physical core."""
+    folder = _TOPOLOGY / f"cpu{core}" / "topology"
+    try:
+        package = int((folder / "physical_package_id").read_text(encoding="utf-8"))
+        return package, int((folder / "core_id").read_text(encoding="utf-8")), core
+    except (OSError, ValueError):
+        return 0, core, core
+
+
+def allowed_threads(share: int) -> int:
+    """Threads of a process that has `share` cores: no more than OMP_NUM_THREADS asks for."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    limit = int(wanted) if wanted.isdigit() and int(wanted) else share
+    return max(1, min(share, limit))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,32 +14,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_repro.base.durations import parse_duration
-from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.files import unwritable, write_atomically
 from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch.messages import TrainOrder, as_line, options_elsewhere
-from resnet_repro.launch.slurm_task import SIGNAL, SlurmTask
+from resnet_repro.launch.order import Order, train
+from resnet_repro.launch.watch import Watcher
 from resnet_repro.launch.where import Where
-from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.plan.progress import make_progress
+from resnet_repro.runner.options import Options, Outcome
+from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
+    from submitit.helpers import DelayedSubmission
 
-os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL.removeprefix("SIG")  # before it is loaded
+__all__ = ["SlurmTask", "Submission", "slurm_parameters", "submit_job", "train_by_slurm"]
 
-__all__ = ["SlurmLauncher", "Submission", "slurm_parameters", "submit_job"]
+SIGNAL = "USR1"  # Slurm's warning before a task's time is up, or before it is preempted
+os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL  # before submitit is loaded
 
 DEFAULT_MINUTES = 240  # of a task before it is saved and requeued
 SIGNAL_DELAY = 90  # seconds before a task's time is up at which it is warned
-MOST_TIMEOUTS = 10_000  # how often a task may be requeued; one that gets nowhere ends sooner
+MAX_TIMEOUTS = 10_000  # how often a task may be requeued; one that gets nowhere ends sooner
 LOOKING = 1.0  # seconds between two looks at the results while waiting
 ASKING = 60.0  # seconds between two questions to Slurm meanwhile
 WHOLE_NUMBERS = ("cpus_per_task", "gpus_per_node", "array_parallelism", "signal_delay_s")
+
+LINGERING = 5.0  # seconds after SIGTERM in which Slurm's warning may follow
+LOCK_PATIENCE = 60.0  # seconds for the lock of a task that was killed to go with it
+MAX_IDLE = 3  # sessions in a row without an iteration before a task is given up
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,71 @@ class Submission:
     job_id: str
     runs: tuple[Run, ...]
     jobs: tuple[Job[str], ...]
+
+
+def submit_job(
+    where: Where, store: Store, options: Options, runs: Sequence[Run]
+) -> Submission | None:
+    """Hand over the runs that are not finished as one array job; None if there are none.
+
+    `slurm-local` runs the same tasks on this machine, all at once: for trying, without Slurm.
+
+    Raises:
+        ConfigError: there is no Slurm here, or it refuses the options.
+    """
+    todo = [run for run in runs if options.force or not store.get(run).finished]
+    if not todo:
+        return None
+    store.check_writable()
+    executor = _executor(where, store, len(todo))
+    since = utc_now() if options.force else None
+    options = replace(options, force=False)
+    threads = where.cpus_per_run
+    if where.kind == "slurm-local" and threads is None:
+        threads = max(1, usable_cores() // len(todo))
+    tasks = []
+    for run in todo:
+        order = Order(run=run, results=store.root, options=options, force_before=since)
+        tasks.append(SlurmTask(order.with_whole_paths().to_json(), where.time_budget, threads))
+    try:
+        jobs = executor.submit_array(tasks)
+    except (OSError, ValueError, RuntimeError) as error:
+        last = str(error).strip().splitlines() or ["no reason given"]
+        raise ConfigError(f"Slurm refuses the job: {last[-1][:300]}") from error
+    return Submission(jobs[0].job_id.split("_")[0], tuple(todo), tuple(jobs))
+
+
+def _executor(where: Where, store: Store, tasks: int) -> Executor:
+    from submitit import LocalExecutor, SlurmExecutor
+
+    folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, what is handed over
+    parameters = slurm_parameters(where, tasks)
+    if where.kind == "slurm-local":
+        local = LocalExecutor(folder, max_num_timeout=MAX_TIMEOUTS)
+        local.update_parameters(
+            timeout_min=parameters["time"],
+            signal_delay_s=parameters["signal_delay_s"],
+            gpus_per_node=parameters.get("gpus_per_node", 0),
+        )
+        return local
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise ConfigError(
+            "sbatch and srun are not found: --launcher slurm is for a Slurm login node "
+            "(slurm-local tries the same on this machine)"
+        )
+    slurm = SlurmExecutor(folder, max_num_timeout=MAX_TIMEOUTS)
+    slurm.update_parameters(**parameters)
+    return slurm
+
+
+def _private_folder(path: Path) -> Path:
+    """A folder for this user alone, which git ignores: scripts hold whatever `setup` says."""
+    write_atomically(path / ".gitignore", "*\n", durable=False)
+    try:
+        path.chmod(0o700)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
 
 
 def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
@@ -75,10 +148,9 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
     others = {name: value for name, value in given.items() if name not in known}
     parameters |= {name: value for name, value in given.items() if name in known}
     delay = parameters.setdefault("signal_delay_s", SIGNAL_DELAY)
-    signalled = {"signal": f"{SIGNAL.removeprefix('SIG')}@{delay}", "requeue": True}
-    parameters["additional_parameters"] = others | signalled
+    parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
     # A job that does not take over the environment has to know the signal as well.
-    name = f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL.removeprefix('SIG')}"
+    name = f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL}"
     parameters["setup"] = [name, *given.get("setup", [])]
     return parameters
 
@@ -101,155 +173,118 @@ def _minutes(text: str) -> int:
     return int(seconds // 60)
 
 
-def submit_job(
-    where: Where, store: Store, options: Options, runs: Sequence[Run]
-) -> Submission | None:
-    """Hand over the runs that are not finished as one array job; None if there are none.
+class SlurmTask:
+    """Trains a run; submitit pickles it, calls it in the job, and again after every requeue."""
 
-    `slurm-local` runs the same tasks on this machine, all at once: for trying, without Slurm.
+    def __init__(
+        self, order: str, time_budget: float | None, threads: int | None, idle: int = 0
+    ) -> None:
+        self.order, self.time_budget, self.threads = order, time_budget, threads
+        self.idle = idle  # sessions in a row without an iteration, before this one
+
+    def __call__(self) -> str:
+        """Train until done (or "failed", "locked"), or until told to save.
+
+        On SIGUSR1, and when the time budget is used up, the task is requeued after saving. On
+        SIGTERM alone, as from scancel, it ends.
+
+        Raises:
+            ReproError: nothing got done in several sessions, or as `Runner.run_all`.
+        """
+        order = Order.from_json(self.order)
+        before = _iteration(order)
+        with StopFlag(self.time_budget) as stop:
+            outcome = self._train(order, stop)
+        if outcome not in ("stopped", None):
+            return str(outcome)
+        self.idle = 0 if _iteration(order) > before else self.idle + 1
+        if self.idle >= MAX_IDLE:
+            raise ReproError(
+                f"{order.run.id}: {MAX_IDLE} sessions without an iteration; give it more time"
+            )
+        # From here on signals are submitit's business again: its handler requeues and exits.
+        if stop.signalled == "SIGTERM":
+            time.sleep(LINGERING)
+        elif stop.reason:
+            signal.raise_signal(getattr(signal, f"SIG{SIGNAL}"))
+        return "stopped"
+
+    def _train(self, order: Order, stop: StopFlag) -> Outcome | None:
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        deadline = time.monotonic() + LOCK_PATIENCE
+        with make_progress() as progress:
+            while True:
+                outcome = train(order, stop, progress)
+                if outcome != "locked" or time.monotonic() > deadline or stop.reason:
+                    return outcome
+                time.sleep(10.0)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """What submitit stores before it requeues: the same again; the run's own state is saved."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(SlurmTask(self.order, self.time_budget, self.threads, self.idle))
+
+
+def _iteration(order: Order) -> int:
+    summary = Store(order.results).get(order.run).summary
+    return summary.iteration if summary else 0
+
+
+def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
+    """Submit runs as one array job and wait until all of its tasks have ended.
+
+    Ctrl-C ends the waiting, not the job.
 
     Raises:
-        ConfigError: there is no Slurm here, or it refuses the options.
+        ConfigError: as `submit_job`.
     """
-    todo = [run for run in runs if options.force or not store.get(run).finished]
-    if not todo:
-        return None
-    store = Store(store.root.resolve())
-    store.check_writable()
-    executor = _executor(where, store, len(todo))
-    since = utc_now() if options.force else None
-    elsewhere = replace(options_elsewhere(options), force=False)
-    threads = where.cpus_per_run
-    if where.kind == "slurm-local" and threads is None:
-        threads = max(1, usable_cores() // len(todo))
-    tasks = []
-    for run in todo:
-        order = TrainOrder(run=run, results=store.root, options=elsewhere, force_before=since)
-        tasks.append(SlurmTask(as_line(order), where.time_budget, threads))
-    try:
-        jobs = executor.submit_array(tasks)
-    except (OSError, ValueError, RuntimeError) as error:
-        last = str(error).strip().splitlines() or ["no reason given"]
-        raise ConfigError(f"Slurm refuses the job: {last[-1][:300]}") from error
-    return Submission(jobs[0].job_id.split("_")[0], tuple(todo), tuple(jobs))
+    store, progress = runner.store, runner.progress
+    watcher = Watcher(store, progress)
+    for run in runs:
+        watcher.expect(run)
+    submission = submit_job(where, store, runner.options, runs)
+    pending = dict(zip(submission.runs, submission.jobs, strict=True)) if submission else {}
+    outcomes: dict[str, Outcome] = {}
 
+    def finish(run: Run, outcome: Outcome) -> None:
+        outcomes[run.id] = outcome
+        progress.ended(run, outcome, store.get(run).summary)
 
-def _executor(where: Where, store: Store, tasks: int) -> Executor:
-    from submitit import LocalExecutor, SlurmExecutor
-
-    folder = _private_folder(store.root / ".slurm")  # scripts, logs and what is handed over
-    parameters = slurm_parameters(where, tasks)
-    if where.kind == "slurm-local":
-        local = LocalExecutor(folder, max_num_timeout=MOST_TIMEOUTS)
-        local.update_parameters(
-            timeout_min=parameters["time"],
-            signal_delay_s=parameters["signal_delay_s"],
-            gpus_per_node=parameters.get("gpus_per_node", 0),
-        )
-        return local
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise ConfigError(
-            "sbatch and srun are not found: --launcher slurm is for a Slurm login node "
-            "(slurm-local tries the same on this machine)"
-        )
-    slurm = SlurmExecutor(folder, max_num_timeout=MOST_TIMEOUTS)
-    slurm.update_parameters(**parameters)
-    return slurm
-
-
-def _private_folder(path: Path) -> Path:
-    """A folder for this user alone, which git ignores: scripts hold whatever `setup` says."""
-    write_atomically(path / ".gitignore", "*\n", durable=False)
-    try:
-        path.chmod(0o700)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    return path
-
-
-class SlurmLauncher:
-    """Submits runs as one array job and waits until all of its tasks have ended."""
-
-    def __init__(
-        self, where: Where, store: Store, options: Options, stop: StopFlag, progress: Progress
-    ) -> None:
-        self.where, self.store, self.options = where, store, options
-        self.stop, self.progress = stop, progress
-
-    def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
-        """Train what is missing; see `Launcher.run_all`."""
-        submission = submit_job(self.where, self.store, self.options, runs)
-        submitted = submission.runs if submission else ()
-        outcomes: dict[str, Outcome] = {}
-        for run in runs:
-            if run not in submitted:
-                outcomes[run.id] = "done"
-                self.progress.ended(run, "done", self.store.get(run).summary)
-        if submission is None:
-            return outcomes
-        self.progress.note(f"job {submission.job_id}: {len(submitted)} runs")
-        return outcomes | _Watch(self.store, submission, self.stop, self.progress).outcomes()
-
-
-class _Watch:
-    """Follows the runs of a submission in the results folder until all have ended."""
-
-    def __init__(
-        self, store: Store, submission: Submission, stop: StopFlag, progress: Progress
-    ) -> None:
-        self._store, self._submission = store, submission
-        self._stop, self._progress = stop, progress
-        self._shown: dict[str, Summary] = {}
-        self._asked = time.monotonic()
-
-    def outcomes(self) -> dict[str, Outcome]:
-        """Wait; Ctrl-C ends the waiting, not the job."""
-        outcomes: dict[str, Outcome] = {}
-        pending = dict(zip(self._submission.runs, self._submission.jobs, strict=True))
-        while pending:
-            if self._stop.reason:
-                number = self._submission.job_id
-                self._progress.note(f"job {number} goes on; scancel {number} ends it, saved")
-                break
-            ask = time.monotonic() - self._asked > ASKING
-            for run, job in list(pending.items()):
-                outcome = self._look(run, job, ask)
-                if outcome is not None:
-                    outcomes[run.id] = outcome
-                    del pending[run]
-            if ask:
-                self._asked = time.monotonic()
-            time.sleep(LOOKING)
+    for run in runs:
+        if run not in pending:
+            finish(run, "done")
+    if submission is None:
         return outcomes
+    number, asked = submission.job_id, time.monotonic()
+    progress.note(f"job {number}: {len(pending)} runs")
+    while pending:
+        if runner.stop.reason:
+            progress.note(f"job {number} goes on; scancel {number} ends it, saved")
+            break
+        ask = time.monotonic() - asked > ASKING
+        for run, job in list(pending.items()):
+            over = job.done(force_check=ask)  # before the results are looked at
+            watcher.look(run)
+            if over:
+                finish(run, _result(run, job, runner))
+                del pending[run]
+        if ask:
+            asked = time.monotonic()
+        time.sleep(LOOKING)
+    return outcomes
 
-    def _look(self, run: Run, job: Job[str], ask: bool) -> Outcome | None:
-        """The outcome of a run once its task has ended; shows how far it is until then."""
-        over = job.done(force_check=ask)  # before the results are looked at
-        summary = self._store.get(run).summary
-        if summary is not None:
-            self._show(run, summary)
-        if not over:
-            return None
-        outcome = self._result(run, job)
-        self._progress.ended(run, outcome, self._store.get(run).summary)
-        return outcome
 
-    def _show(self, run: Run, summary: Summary) -> None:
-        before = self._shown.get(run.id)
-        if summary == before or summary.state != "running":
-            return
-        if before is None or before.provenance.sessions != summary.provenance.sessions:
-            self._progress.started(run, summary.iteration)
-        if summary.iteration:
-            self._progress.advanced(run, summary)
-        self._shown[run.id] = summary
-
-    def _result(self, run: Run, job: Job[str]) -> Outcome:
-        if self._store.get(run).finished:
-            return "done"
-        with contextlib.suppress(Exception):  # whatever it was, it is in the log
-            told = job.result()
-            if told in ("failed", "stopped", "locked"):
-                return told  # type: ignore[return-value]
-        self._progress.note(f"{run.id}: its task ended without a result; see {job.paths.stderr}")
-        return "failed"
+def _result(run: Run, job: Job[str], runner: Runner) -> Outcome:
+    """The outcome of a run whose task has ended."""
+    if runner.store.get(run).finished:
+        return "done"
+    with contextlib.suppress(Exception):  # whatever it was, it is in the log
+        told = job.result()
+        if told in ("failed", "stopped", "locked"):
+            return told  # type: ignore[return-value]
+    runner.progress.note(f"{run.id}: its task ended without a result; see {job.paths.stderr}")
+    return "failed"

@@ -7,14 +7,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 
-__all__ = ["Kind", "Where", "parse_where"]
+if TYPE_CHECKING:
+    from resnet_repro.runner.options import Outcome
+    from resnet_repro.runner.runner import Runner
+    from resnet_repro.spec.run import Run
+
+__all__ = ["Kind", "Where", "parse_where", "train_at"]
 
 Kind = Literal["here", "ray", "slurm", "slurm-local"]
-MOST_JOBS = 4_096
+MAX_JOBS = 4_096
 # What an array job is made of, decided here and not by options.
 RESERVED = (
     *("array", "output", "error", "open_mode", "signal", "requeue", "no_requeue"),
@@ -100,9 +105,9 @@ def parse_where(
 def _parse_jobs(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_JOBS:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_JOBS:
         return int(text)
-    raise ConfigError(f"--jobs {plain(text, 40)!r}: a number from 1 to {MOST_JOBS:,}, or auto")
+    raise ConfigError(f"--jobs {plain(text, 40)!r}: a number from 1 to {MAX_JOBS:,}, or auto")
 
 
 def _parse_launcher(text: str | None) -> tuple[Kind, str | None]:
@@ -149,3 +154,30 @@ def _parse_slurm(items: Sequence[str]) -> dict[str, str | list[str]]:
         else:
             options[name] = value
     return options
+
+
+def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
+    """Train what is missing at a place; returns the outcome of every run that was looked at.
+
+    Args:
+        where: to train.
+        runner: that trains runs here, one after another.
+        runs: that are wanted.
+
+    Raises:
+        ReproError: as `Runner.run_all`, or the place is not what is asked of it; what others were
+            at is saved then.
+    """
+    if where.plain:
+        return runner.run_all(runs)
+    if where.kind == "here":
+        from resnet_repro.launch.side_by_side import train_side_by_side
+
+        return train_side_by_side(where.jobs, runner, runs)
+    if where.kind == "ray":
+        from resnet_repro.launch.ray_cluster import train_with_ray
+
+        return train_with_ray(where, runner, runs)
+    from resnet_repro.launch.slurm import train_by_slurm
+
+    return train_by_slurm(where, runner, runs)

@@ -1,84 +1,70 @@
-"""The process that trains for another: `python -m resnet_repro.launch.worker`.
+"""The hidden command `resnet-repro train-run`: one run, trained for the process that started it.
 
-It reads orders from stdin and answers with events on stdout, one JSON object a line. It saves and
-ends on SIGTERM, and when stdin closes: then the process that started it is gone.
+It ends with the exit codes of `run`. How far the run is stands in the results folder; notes are
+printed as lines that begin with `NOTE`, an error as by every command. It saves and ends on SIGTERM,
+and when stdin closes: then the process that started it is gone.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import queue
 import threading
-from typing import TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from resnet_repro.base.errors import StoreError
 from resnet_repro.base.stop import StopFlag
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from resnet_repro.runner.options import Outcome
+    from resnet_repro.spec.run import Run
+    from resnet_repro.store.models import Summary
 
-GO = "go"  # the line that starts the clock of a `SpeedOrder`
+__all__ = ["NOTE", "UNWRITABLE", "train_run"]
 
-
-class _Lines:
-    """The lines of stdin, read by a thread; the end of it stops the work."""
-
-    def __init__(self, stop: StopFlag) -> None:
-        self._stop = stop
-        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        rest = b""
-        # Not sys.stdin: its lock, held by this thread, would be in the way of the process's end.
-        while data := os.read(0, 1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._queue.put(line.decode())
-        self._stop.signalled = self._stop.signalled or "EOF"
-
-    def next(self, patience: float | None = None) -> str | None:
-        """The next line; None if none comes in time (None: for ever), or when it is time to stop.
-
-        What has arrived is not handed out any more once it is time to stop.
-        """
-        while not self._stop.reason:
-            try:
-                return self._queue.get(timeout=0.2 if patience is None else patience)
-            except queue.Empty:
-                if patience is not None:
-                    return None
-        return None
+NOTE = "note: "
+UNWRITABLE = 74  # exit code where results cannot be written, which is 1 elsewhere; EX_IOERR
+EXIT_CODES = {"done": 0, "failed": 1, "locked": 4, "stopped": 130, None: 130}
 
 
-def main() -> None:
-    """Obey until told to end."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cores", default="")
-    parser.add_argument("--threads", type=int, required=True)
-    arguments = parser.parse_args()
-    cores = {int(core) for core in arguments.cores.split(",") if core}
+def train_run(order: str, threads: int, cores: Sequence[int] = ()) -> int:
+    """Train the run of an `Order`; returns the exit code.
+
+    Raises:
+        ReproError: as `Runner.run_all`.
+    """
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)  # before torch is loaded, which looks at it
-    told = _private_stdout()
     with StopFlag() as stop:
-        lines = _Lines(stop)
-        from resnet_repro.launch.work import Work
-
-        work = Work(told, stop, lambda: lines.next(0.0) == GO)
+        threading.Thread(target=_stop_when_stdin_closes, args=(stop,), daemon=True).start()
         import torch
 
-        torch.set_num_threads(arguments.threads)
-        while (line := lines.next()) is not None:
-            if line != GO:
-                work.obey(line)
+        from resnet_repro.launch.order import Order, train
+
+        torch.set_num_threads(threads)
+        try:
+            return EXIT_CODES[train(Order.from_json(order), stop, _Notes())]
+        except StoreError as error:
+            error.exit_code = UNWRITABLE
+            raise
 
 
-def _private_stdout() -> TextIO:
-    """The pipe to the one who listens; what else is printed goes to stderr."""
-    told = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    return told
+def _stop_when_stdin_closes(stop: StopFlag) -> None:
+    # Not sys.stdin: its lock, held by this thread, would be in the way of the process's end.
+    while os.read(0, 1024):
+        pass
+    stop.signalled = stop.signalled or "EOF"
 
 
-if __name__ == "__main__":
-    main()
+class _Notes:
+    """A `Progress` that prints notes; the rest stands in the results folder."""
+
+    def started(self, run: Run, iteration: int) -> None: ...
+
+    def advanced(self, run: Run, summary: Summary) -> None: ...
+
+    def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None: ...
+
+    def note(self, text: str) -> None:
+        for line in text.splitlines():
+            print(f"{NOTE}{line}", flush=True)

@@ -134,15 +134,15 @@ def test_a_results_folder_whose_name_is_not_utf_8(command, tmp_path: Path) -> No
     assert "plain-20" in (folder / "report.md").read_bytes().decode("utf-8")
 
 
-def test_a_worker_is_told_of_a_folder_whose_name_is_not_utf_8() -> None:
-    from resnet_repro.launch.messages import TrainOrder, as_line, read_order
+def test_a_process_is_told_of_a_folder_whose_name_is_not_utf_8() -> None:
+    from resnet_repro.launch.order import Order
     from resnet_repro.runner.options import Options
 
     (run,) = load_experiment("fig1", (), Choices(networks=["plain-20"])).resolve()
     folder = Path(os.fsdecode(b"caf\xe9"))
-    order = TrainOrder(run=run, results=folder, options=Options(data_dir=folder))
-    assert as_line(order).isascii()
-    assert read_order(as_line(order)) == order
+    order = Order(run=run, results=folder, options=Options(data_dir=folder))
+    assert order.to_json().isascii()
+    assert Order.from_json(order.to_json()) == order
 
 
 def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(

@@ -27,7 +27,7 @@ import resnet_repro
 
 HOLD, HELD_AT = "RESNET_REPRO_TEST_HOLD", 12
 IMPORTED_FROM = (Path(resnet_repro.__file__).parent.parent, Path(__file__).parents[1])
-MODULES = ("resnet_repro", "resnet_repro.launch.worker", "submitit.core._submit")
+MODULES = ("resnet_repro", "submitit.core._submit")
 
 
 class ForkedPython:
@@ -156,7 +156,7 @@ def main() -> None:
     """Serve; in a forked process, be what was asked for."""
     from warm_up import warm_up
 
-    import resnet_repro.launch.work
+    import resnet_repro.launch.order
     import resnet_repro.plan.progress
     import resnet_repro.report.tidy  # noqa: F401
 

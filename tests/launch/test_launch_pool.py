@@ -1,4 +1,4 @@
-"""What becomes of runs whose workers die, find them locked, fail or are told to stop."""
+"""What becomes of runs whose processes die, find them locked, fail or are told to stop."""
 
 from __future__ import annotations
 
@@ -9,60 +9,54 @@ from typing import Any
 import pytest
 from launch_helpers import Silent, options, runs_of, write_experiment
 
-from resnet_repro.base.errors import DataError, ReproError
+from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import pool as pool_module
-from resnet_repro.launch.messages import Event, TrainOrder
+from resnet_repro.launch.order import Order
 from resnet_repro.launch.pool import Pool
-from resnet_repro.launch.work import is_forced
+from resnet_repro.launch.process import Ended
+from resnet_repro.launch.worker import UNWRITABLE
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 
-DONE = [Event(kind="started"), Event(kind="result", outcome="done")]
-FAILED = [Event(kind="result", outcome="failed")]
-LOCKED = [Event(kind="ended", outcome="locked"), Event(kind="result", outcome="locked")]
-DIES = [Event(kind="started"), Event(kind="died", text="killed")]
+DONE, FAILED, LOCKED, DIES = Ended(0), Ended(1), Ended(4), Ended(-9, "killed")
+STARTED = "2999-01-01T00:00:00Z"
 
-Answers = Callable[[TrainOrder, int], list[Event] | None]
+Answers = Callable[[Order, int], Ended | None]
 
 
-class Workers:
-    """Makes workers that answer orders as told; None is a worker that trains until stopped."""
+class Processes:
+    """Starts processes that end as told; None is one that trains until it is stopped."""
 
-    def __init__(self, answers: Answers, unborn: bool = False) -> None:
-        self.answers, self.unborn = answers, unborn
-        self.orders: list[TrainOrder] = []
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.orders: list[Order] = []
+        self.places: list[int] = []
         self.open = self.most = 0
 
-    def make(self, _: int) -> Any:
+    def start(self, order: Order, place: int) -> Any:
+        self.orders.append(order)
+        self.places.append(place)
         self.open += 1
         self.most = max(self.most, self.open)
-        return _Worker(self)
+        return _Process(self, self.answers(order, len(self.orders)))
 
 
-class _Worker:
-    def __init__(self, workers: Workers) -> None:
-        self._workers, self._events, self._at_work = workers, [], False
-        self.ready = not workers.unborn
-        if workers.unborn:
-            self._events.append(Event(kind="died", text="no such module"))
+class _Process:
+    def __init__(self, all_of_them: Processes, ended: Ended | None) -> None:
+        self._all, self._ended = all_of_them, ended
 
-    def give(self, order: TrainOrder) -> None:
-        self._workers.orders.append(order)
-        answer = self._workers.answers(order, len(self._workers.orders))
-        self._at_work = answer is None
-        self._events += answer or []
-
-    def poll(self) -> list[Event]:
-        events, self._events = self._events, []
-        return events
+    def poll(self) -> Ended | None:
+        return self._ended
 
     def stop(self) -> None:
-        if self._at_work:
-            self._events.append(Event(kind="result", outcome="stopped"))
+        self._ended = self._ended or Ended(130)
 
     def close(self) -> None:
-        self._workers.open -= 1
+        self._all.open -= 1
 
 
 @pytest.fixture(autouse=True)
@@ -77,116 +71,146 @@ def runs(tmp_path: Path) -> list[Run]:
 
 
 def _pool(
-    tmp_path: Path, workers: Workers, stop: StopFlag | None = None, most: int = 2, **more: Any
+    tmp_path: Path, processes: Processes, stop: StopFlag | None = None, most: int = 2, **more: Any
 ) -> tuple[Pool, Silent]:
     progress = Silent()
     store = Store(tmp_path / "results")
-    chosen, flag = options(tmp_path, **more), stop or StopFlag()
-    made = Pool(store, chosen, flag, progress, workers.make, most, lambda number: f"cuda:{number}")
-    return made, progress
+    runner = Runner(store, options(tmp_path, **more), stop or StopFlag(), progress)
+    return Pool(runner, most, processes.start), progress
 
 
-def test_no_more_workers_than_allowed_and_none_is_left(tmp_path: Path, runs: list[Run]) -> None:
-    workers = Workers(lambda order, number: DONE)
-    pool, progress = _pool(tmp_path, workers)
+def test_no_more_processes_than_places_and_none_is_left(tmp_path: Path, runs: list[Run]) -> None:
+    processes = Processes(lambda *_: DONE)
+    pool, progress = _pool(tmp_path, processes)
     assert pool.run_all(runs) == {run.id: "done" for run in runs}
-    assert (workers.most, workers.open) == (2, 0)
-    assert sorted(run_id for run_id, _ in progress.starts) == sorted(run.id for run in runs)
-    assert {order.options.device for order in workers.orders} == {"cuda:0", "cuda:1"}
+    assert (processes.most, processes.open) == (2, 0)
+    assert set(processes.places) == {0, 1}
+    assert sorted(progress.ends) == sorted((run.id, "done") for run in runs)
+
+
+def test_the_longest_come_first(tmp_path: Path) -> None:
+    processes = Processes(lambda *_: DONE)
+    runs = load_experiment("fig6", choices=Choices(preset="demo")).resolve()
+    _pool(tmp_path, processes)[0].run_all(runs)
+    order = [order.run.network for order in processes.orders]
+    assert order == ["plain-56", "resnet-56", "plain-20", "resnet-20"]
+
+
+def test_how_far_runs_are_is_read_in_the_results_folder(
+    tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
+) -> None:
+    store = Store(tmp_path / "results")
+
+    def answers(order: Order, number: int) -> Ended:
+        summary = made_up_summary(order.run, STARTED)
+        if number > 1:
+            again = {"sessions": 2, "first_iteration": 2, "first_second": 0.0}
+            provenance = summary.provenance.model_copy(
+                update={**again, "earlier": (summary.provenance.trained_by[-1],)}
+            )
+            summary = summary.model_copy(update={"provenance": provenance, "iteration": 3})
+        store.folder(order.run).write_summary(summary)
+        return DIES if number == 1 else DONE
+
+    pool, progress = _pool(tmp_path, Processes(answers))
+    pool.run_all(runs[:1])
+    assert progress.starts == [(runs[0].id, 0), (runs[0].id, 2)]
+    assert progress.advances == [runs[0].id] * 2
+    pool, progress = _pool(tmp_path, Processes(lambda *_: LOCKED))
+    pool.run_all(runs[:1])
+    assert progress.starts == [], "what is there is from before"
 
 
 def test_a_run_goes_on_after_a_death_and_fails_after_three(tmp_path: Path, runs: list[Run]) -> None:
     unlucky = runs[0].id
-    workers = Workers(lambda order, _: DIES if order.run.id == unlucky else DONE)
-    pool, progress = _pool(tmp_path, workers)
+    processes = Processes(lambda order, _: DIES if order.run.id == unlucky else DONE)
+    pool, progress = _pool(tmp_path, processes)
     outcomes = pool.run_all(runs)
     assert outcomes == {unlucky: "failed", runs[1].id: "done", runs[2].id: "done"}
-    assert [order.run.id for order in workers.orders].count(unlucky) == 3
+    assert [order.run.id for order in processes.orders].count(unlucky) == 3
     assert any("goes on with another" in note for note in progress.notes)
     assert any("died 3 times (killed)" in note for note in progress.notes)
-    once = Workers(lambda _, number: DIES if number == 1 else DONE)
+    once = Processes(lambda _, number: DIES if number == 1 else DONE)
     assert _pool(tmp_path, once)[0].run_all(runs) == {run.id: "done" for run in runs}
 
 
 def test_the_first_failure_ends_it_if_asked(tmp_path: Path, runs: list[Run]) -> None:
-    workers = Workers(lambda _, number: FAILED if number == 1 else None)
-    outcomes = _pool(tmp_path, workers, fail_fast=True)[0].run_all(runs)
-    assert outcomes == {runs[0].id: "failed", runs[1].id: "stopped"}
-    patient = Workers(lambda _, number: FAILED if number == 1 else DONE)
+    processes = Processes(lambda _, number: FAILED if number == 1 else None)
+    outcomes = _pool(tmp_path, processes, fail_fast=True)[0].run_all(runs)
+    assert outcomes == {runs[0].id: "failed"}, "the others had not begun"
+    patient = Processes(lambda _, number: FAILED if number == 1 else DONE)
     outcomes = _pool(tmp_path, patient)[0].run_all(runs)
     assert sorted(outcomes.values()) == ["done", "done", "failed"]
 
 
-def test_a_signal_reaches_all_workers(tmp_path: Path, runs: list[Run]) -> None:
-    stop = StopFlag()
+def test_a_signal_reaches_all_processes(
+    tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
+) -> None:
+    stop, store = StopFlag(), Store(tmp_path / "results")
 
-    def answers(order: TrainOrder, number: int) -> None:
+    def answers(order: Order, number: int) -> None:
+        store.folder(order.run).write_summary(made_up_summary(order.run, STARTED))
         if number == 2:
             stop.signalled = "SIGTERM"
 
-    workers = Workers(answers)
-    outcomes = _pool(tmp_path, workers, stop)[0].run_all(runs)
-    assert outcomes == {runs[0].id: "stopped", runs[1].id: "stopped"}
-    assert workers.open == 0
+    processes = Processes(answers)
+    pool, progress = _pool(tmp_path, processes, stop)
+    assert pool.run_all(runs) == {runs[0].id: "stopped", runs[1].id: "stopped"}
+    assert sorted(progress.ends) == sorted((run.id, "stopped") for run in runs[:2])
+    assert processes.open == 0
 
 
 def test_locked_runs_are_looked_at_again_while_that_helps(tmp_path: Path, runs: list[Run]) -> None:
     busy = runs[0].id
-    workers = Workers(lambda order, _: LOCKED if order.run.id == busy else DONE)
-    pool, progress = _pool(tmp_path, workers)
+    processes = Processes(lambda order, _: LOCKED if order.run.id == busy else DONE)
+    pool, progress = _pool(tmp_path, processes)
     assert pool.run_all(runs)[busy] == "locked"
-    assert [order.run.id for order in workers.orders].count(busy) == 2
+    assert [order.run.id for order in processes.orders].count(busy) == 2
     assert progress.ends.count((busy, "locked")) == 1, "said once"
-    freed = Workers(lambda order, number: LOCKED if number == 1 else DONE)
+    freed = Processes(lambda order, number: LOCKED if number == 1 else DONE)
     assert set(_pool(tmp_path, freed)[0].run_all(runs).values()) == {"done"}
 
 
-def test_the_lock_of_a_lost_worker_is_waited_for(tmp_path: Path, runs: list[Run]) -> None:
+def test_the_lock_of_a_dead_process_is_waited_for(tmp_path: Path, runs: list[Run]) -> None:
     answers = {1: DIES, 2: LOCKED, 3: LOCKED, 4: DONE}
-    workers = Workers(lambda _, number: answers[number])
-    pool, progress = _pool(tmp_path, workers)
+    pool, progress = _pool(tmp_path, Processes(lambda _, number: answers[number]))
     assert pool.run_all(runs[:1]) == {runs[0].id: "done"}
     assert not any(outcome == "locked" for _, outcome in progress.ends)
 
 
-def test_an_error_that_all_would_meet_ends_all(tmp_path: Path, runs: list[Run]) -> None:
-    missing = [Event(kind="error", error="DataError", text="cifar10 is not there")]
-    workers = Workers(lambda _, number: missing if number == 1 else None)
-    with pytest.raises(DataError, match="cifar10 is not there"):
-        _pool(tmp_path, workers)[0].run_all(runs)
-    assert workers.open == 0
+@pytest.mark.parametrize(("code", "kind"), [(3, DataError), (UNWRITABLE, StoreError)])
+def test_an_error_that_all_would_meet_ends_all(
+    tmp_path: Path, runs: list[Run], code: int, kind: type[Exception]
+) -> None:
+    missing = Ended(code, "cifar10 is not there")
+    processes = Processes(lambda _, number: missing if number == 1 else None)
+    with pytest.raises(kind, match="cifar10 is not there"):
+        _pool(tmp_path, processes)[0].run_all(runs)
+    assert processes.open == 0
 
 
 def test_want_of_memory_fails_one_run_and_not_the_others(tmp_path: Path, runs: list[Run]) -> None:
-    full = [Event(kind="error", error="ReproError", text="not enough memory on cuda:0")]
-    workers = Workers(lambda _, number: full if number == 1 else DONE)
-    pool, progress = _pool(tmp_path, workers)
+    full = Ended(1, "not enough memory on cuda:0")
+    processes = Processes(lambda _, number: full if number == 1 else DONE)
+    pool, progress = _pool(tmp_path, processes)
     assert sorted(pool.run_all(runs).values()) == ["done", "done", "failed"]
     assert progress.notes == [f"{runs[0].id}: not enough memory on cuda:0"]
-
-
-def test_workers_that_cannot_start_are_an_error(tmp_path: Path, runs: list[Run]) -> None:
-    workers = Workers(lambda *_: DONE, unborn=True)
-    with pytest.raises(ReproError, match="cannot be started: no such module"):
-        _pool(tmp_path, workers)[0].run_all(runs)
-    assert workers.open == 0
 
 
 def test_force_trains_again_what_was_begun_before_and_only_that(
     tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
 ) -> None:
     store = Store(tmp_path / "results")
-    workers = Workers(lambda *_: DONE)
-    _pool(tmp_path, workers, force=True)[0].run_all(runs[:1])
-    (order,) = workers.orders
+    processes = Processes(lambda *_: DONE)
+    _pool(tmp_path, processes, force=True)[0].run_all(runs[:1])
+    (order,) = processes.orders
     assert order.options.force is False
     assert order.force_before is not None
-    assert is_forced(order, store), "nothing is there"
+    assert order.is_forced, "nothing is there"
     folder = store.folder(runs[0])
     folder.write_config(runs[0])
     folder.write_summary(made_up_summary(runs[0], "2020-01-01T00:00:00Z"))
-    assert is_forced(order, store)
-    folder.write_summary(made_up_summary(runs[0], "2999-01-01T00:00:00Z"))
-    assert not is_forced(order, store), "begun by this very order, before its worker died"
-    plain = order.model_copy(update={"force_before": None})
-    assert not is_forced(plain, store)
+    assert order.is_forced
+    folder.write_summary(made_up_summary(runs[0], STARTED))
+    assert not order.is_forced, "begun by this very order, before its process died"
+    assert not order.model_copy(update={"force_before": None}).is_forced

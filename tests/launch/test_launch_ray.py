@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,9 +25,10 @@ from launch_helpers import (
 from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.provenance import code_version
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch.copying import changed_files, put_files
 from resnet_repro.launch.where import Where, parse_where
+from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 
@@ -66,6 +67,16 @@ def cluster() -> Iterator[Any]:
         made.shutdown()
 
 
+def _train(
+    cluster: Any, folder: Path, runs: list[Run], stop: StopFlag, progress: Silent
+) -> dict[str, str]:
+    from resnet_repro.launch.ray_cluster import train_with_ray
+
+    chosen = options(folder, checkpoint_every=0.2)
+    runner = Runner(Store(folder / "results"), chosen, stop, progress)
+    return dict(train_with_ray(Where("ray", address=cluster.address), runner, runs))
+
+
 def _parents() -> dict[int, int]:
     """Every process's parent."""
     found = {}
@@ -94,9 +105,7 @@ def _cut_power(node: Any) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path) -> None:
-    from resnet_repro.launch.ray_cluster import RayLauncher
-
-    runs = runs_of(write_experiment(tmp_path, 100, 100, 5))
+    runs = runs_of(write_experiment(tmp_path, 100, 100, 2))
     store, progress = Store(tmp_path / "results"), Silent()
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
     interrupted: list[Run] = []
@@ -119,9 +128,7 @@ def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path
 
     killer = threading.Thread(target=strike, daemon=True)
     killer.start()
-    where = Where("ray", address=cluster.address)
-    chosen = options(tmp_path, checkpoint_every=0.2)
-    outcomes = RayLauncher(where, store, chosen, StopFlag(), progress).run_all(runs)
+    outcomes = _train(cluster, tmp_path, runs, StopFlag(), progress)
     killer.join(timeout=60)
     cluster.remove_node(second, allow_graceful=False)
 
@@ -141,53 +148,46 @@ def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_files_are_carried_where_no_folder_is_shared(
+def test_ctrl_c_has_what_is_trained_saved(
     cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from resnet_repro.launch.ray_cluster import RayLauncher
-
-    (run,) = runs_of(write_experiment(tmp_path, 300, 100, 1))
+    run, waiting = runs_of(write_experiment(tmp_path, 100_000, 50, 2))
     store, stop = Store(tmp_path / "results"), StopFlag()
-    chosen = options(tmp_path, checkpoint_every=0.2)
-
-    def train(progress: Silent) -> dict[str, str]:
-        launcher = RayLauncher(Where("ray", address=cluster.address), store, chosen, stop, progress)
-        launcher.carries_files = True
-        return dict(launcher.run_all([run]))
 
     class Interrupting(Silent):
         def advanced(self, run: Run, summary: Any) -> None:
             stop.signalled = "SIGINT"
 
-    first = Interrupting()
-    assert train(first) == {run.id: "stopped"}
-    folder = store.folder(run)
-    assert first.ends == [(run.id, "stopped")]
-    assert folder.checkpoint.exists(), "what was saved there is here"
+    progress = Interrupting()
+    assert _train(cluster, tmp_path, [run, waiting], stop, progress) == {run.id: "stopped"}
+    assert progress.ends == [(run.id, "stopped")]
+    assert store.folder(run).checkpoint.exists()
     assert store.get(run).state == "stopped"
-    stop.signalled = None
-    second = Silent()
-    assert train(second) == {run.id: "done"}
-    assert second.starts[0][1] > 0, "continued from what was carried there"
-    assert not any(".part" in path.name for path in folder.path.iterdir())
-    alone = train_alone([run], tmp_path / "alone")
-    assert outcome(folder) == outcome(alone.folder(run))
+    assert store.get(waiting).state == "missing", "it had found no room"
     assert capsys.readouterr().out == "", "stdout is for results"
 
 
-def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
-    from resnet_repro.launch.ray_cluster import RayLauncher
+def test_a_node_that_cannot_train_says_why() -> None:
+    from resnet_repro.launch.ray_cluster import train_on_node
 
-    (run,) = runs_of(write_experiment(tmp_path, 4, 2, 1))
-    where = Where("ray", address="127.0.0.1:1")
-    launcher = RayLauncher(where, Store(tmp_path / "r"), options(tmp_path), StopFlag(), Silent())
+    here = code_version()[0]
+    ended, _ = train_on_node("", 1, "/not/here/.shared", here)
+    assert ended.code == 2
+    assert "does not see the results folder /not/here: all nodes have to share it" in ended.error
+    ended, _ = train_on_node("", 1, "/", "0.0.1")
+    assert ended.code == 2
+    assert f"has resnet-repro {here}, this machine 0.0.1: install the same" in ended.error
+
+
+def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
+    nowhere = SimpleNamespace(address="127.0.0.1:1")
+    runs = runs_of(write_experiment(tmp_path, 4, 2, 1))
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:1.*ray start --head"):
-        launcher.run_all([run])
+        _train(nowhere, tmp_path, runs, StopFlag(), Silent())
 
 
 def test_what_a_run_gets_of_a_node() -> None:
-    from resnet_repro.launch.ray_cluster import share_of
-    from resnet_repro.launch.ray_slot import Share
+    from resnet_repro.launch.ray_cluster import Share, share_of
 
     small, large = {"CPU": 4.0}, {"CPU": 16.0}
     gpus = {"CPU": 32.0, "GPU": 4.0}
@@ -209,33 +209,3 @@ def test_what_a_run_gets_of_a_node() -> None:
     assert Share(8, 0.5).fits(gpus) == 4
     assert Share(2, 0.25).fits(gpus) == 16
     assert Share(8, 1).fits(large) == 0
-
-
-def test_only_what_changed_is_carried(
-    tmp_path: Path, made_up_summary: Callable[[Run, str], Any]
-) -> None:
-    (run,) = runs_of(write_experiment(tmp_path, 4, 2, 1))
-    there, here = Store(tmp_path / "there").folder(run), Store(tmp_path / "here").folder(run)
-    seen: dict[str, Any] = {}
-    there.write_config(run)
-    there.write_checkpoint(b"first")
-    there.write_summary(made_up_summary(run, "2026-01-01T00:00:00Z"))
-    (there.path / ".lock").touch()
-    (there.path / ".curve.csv.0.part").touch()
-    (there.path / "tensorboard").mkdir()
-    (there.path / "tensorboard" / "events").write_bytes(b"points")
-    files = changed_files(there, seen)
-    assert set(files) == {"config.yaml", "checkpoint", "summary.json", "tensorboard/events"}
-    put_files(here, files)
-    assert changed_files(there, seen) == {}
-    there.write_checkpoint(b"second")
-    assert changed_files(there, seen) == {"checkpoint": b"second"}
-    put_files(here, {"checkpoint": b"second", "../outside": b"", "/etc/outside": b""})
-    assert (here.checkpoint.read_bytes(), here.previous_checkpoint.read_bytes()) == (
-        b"second",
-        b"first",
-    )
-    assert json.loads(here.summary.read_text(encoding="utf-8")) == json.loads(
-        there.summary.read_text(encoding="utf-8")
-    )
-    assert not (here.path.parent / "outside").exists()

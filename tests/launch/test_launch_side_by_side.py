@@ -14,7 +14,6 @@ from launch_helpers import (
     await_that,
     finish,
     is_at_work,
-    options,
     owner_of,
     runs_of,
     start,
@@ -23,22 +22,20 @@ from launch_helpers import (
 )
 from training_outcome import outcome
 
-from resnet_repro.base.machine import usable_cores
-from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch import auto
-from resnet_repro.launch.auto import Speed, measure_speed, pick_jobs
+from resnet_repro.launch import side_by_side
+from resnet_repro.launch.side_by_side import pick_jobs
 from resnet_repro.store.store import Store
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_every_run_is_the_same_as_alone(command: Any, tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path, 8, 8, 3, measure="[gradients, responses]")
+    experiment = write_experiment(tmp_path, 8, 8, 2, measure="[gradients, responses]")
     runs = runs_of(experiment)
     results = ("--results", "results", "--data-dir", "data", "--device", "cpu")
     events = importlib.util.find_spec("tensorboard") is not None
     more = ("--json", "--quiet", *(["--tensorboard"] if events else []))
     code, out, err = command("run", experiment, *results, "--jobs", 2, *more)
-    assert (code, ": starts" in err) == (0, False)
+    assert (code, ": starts" in err) == (0, False), err
     assert json.loads(out)["runs"] == {run.id: "done" for run in runs}
     together, alone = Store(tmp_path / "results"), train_alone(runs, tmp_path / "alone")
     for run in runs:
@@ -89,7 +86,7 @@ def test_whatever_happens_to_processes_the_outcome_is_the_same(tmp_path: Path, h
     code, out, err = finish(job)
     assert code == 0
     assert set(json.loads(out)["runs"].values()) == {"done"}
-    assert f"{first.id}: its worker is gone (killed" in err
+    assert f"{first.id}: its process is gone (killed" in err
 
     alone = train_alone([first, second], tmp_path / "alone")
     for run in (first, second):
@@ -110,45 +107,51 @@ def test_a_time_budget_ends_all_with_75(tmp_path: Path) -> None:
     assert set(json.loads(out)["runs"].values()) <= {"stopped", "waiting"}
 
 
-def test_auto_takes_the_fastest_number(tmp_path: Path) -> None:
-    runs = runs_of(write_experiment(tmp_path, 4, 2, 16))
-    chosen, stop = options(tmp_path), StopFlag()
-
-    def picked(speeds: dict[int, Speed | None], todo: int = 16) -> tuple[int, list[int], str]:
-        tried: list[int] = []
-
-        def measure(_run: Any, jobs: int, *_: Any) -> Speed | None:
-            tried.append(jobs)
-            return speeds[jobs]
-
-        found = pick_jobs(runs[:todo], chosen, stop, measure, most=12)
-        return found.jobs, tried, found.why
-
-    faster = {
-        1: Speed(100),
-        2: Speed(180),
-        3: Speed(260),
-        4: Speed(300),
-        8: Speed(301),
-        12: Speed(500),
-    }
-    assert picked(faster)[:2] == (4, [1, 2, 4, 8]), "not worth it from there on"
-    assert "8: 301 images/s" in picked(faster)[2]
-    assert picked({1: Speed(100), 2: Speed(104)})[0] == 1
-    assert picked(faster, todo=3)[:2] == (3, [1, 2, 3])
-    assert picked(faster, todo=1)[:2] == (1, [])
-    assert picked({**faster, 4: None})[0] == 2, "four find no memory"
-    large = {1: Speed(100, 0.3), 2: Speed(180, 0.3), 4: Speed(900, 0.3)}
-    assert picked(large)[:2] == (2, [1, 2]), "four would not fit"
-
-
 @pytest.mark.usefixtures("one_thread", "quick_processes")
-def test_auto_measures_real_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "SECONDS", 0.2)
-    run = runs_of(write_experiment(tmp_path, 40, 20, 1))[0]
-    jobs = min(2, usable_cores())
-    speed = measure_speed(run, jobs, options(tmp_path), StopFlag())
-    assert speed is not None
-    assert speed.images_per_second > 1
-    assert 0 < speed.memory_share < 1
-    assert not (tmp_path / "results").exists()
+def test_what_fails_in_a_process_ends_as_it_does_alone(command: Any, tmp_path: Path) -> None:
+    experiment = write_experiment(tmp_path, 100, 100, 2)
+    argv = ("run", experiment, "--results", "results", "--data-dir", "nowhere", "--device", "cpu")
+    alone = command(*argv)
+    assert command(*argv, "--jobs", 2) == alone
+    assert (alone.code, len(alone.err.splitlines())) == (3, 2)
+    changes = ("--set", "recipe.learning_rate=100", "--set", "recipe.weight_decay=1")
+    diverges = ("--data-dir", "data", *changes)
+    code, out, err = command(*argv, *diverges, "--jobs", 2, "--json")
+    assert code == 1, err
+    assert set(json.loads(out)["runs"].values()) == {"failed"}
+    assert err.count("failed: ") == 2
+    again = command(*argv, *diverges, "--jobs", 2)
+    assert again.code == 1
+    assert again.err.count("failed before; --force trains it again") == 2
+
+
+def test_the_command_of_the_processes_is_not_for_people(command: Any) -> None:
+    assert "train-run" not in command("--help").out
+
+
+def test_auto_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 64)
+    free: list[float | None] = [1e12]
+    monkeypatch.setattr(side_by_side, "available_memory", lambda: free[0])
+    assert pick_jobs(0, ["cpu"])[0] == pick_jobs(1, ["cuda:0", "cuda:1"])[0] == 1
+    assert pick_jobs(99, ["cpu"]) == (32, "32 runs side by side (2 of 64 cores for each)")
+    assert pick_jobs(5, ["cpu"]) == (5, "5 runs side by side (there are no more to train)")
+    free[0] = 16e9
+    assert pick_jobs(99, ["cpu"]) == (10, "10 runs side by side (16.0 GB of memory are free)")
+    free[0] = None  # unknown
+    assert pick_jobs(99, ["cpu"])[0] == 32
+    assert pick_jobs(99, ["cuda:1"]) == (1, "one run after another (one on each GPU)")
+    assert pick_jobs(99, ["cuda:0", "cuda:1"])[0] == 2
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 2)
+    assert pick_jobs(9, ["cpu"]) == (1, "one run after another (2 of 2 cores for each)")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert pick_jobs(9, ["cpu"])[0] == 2, "no more cores for each than threads"
+
+
+def test_auto_says_what_it_chose(command: Any, tmp_path: Path) -> None:
+    experiment = write_experiment(tmp_path, 2, 2, 1)
+    results = ("--results", "results", "--data-dir", "data", "--device", "cpu")
+    code, _, err = command("run", experiment, *results, "--jobs", "auto")
+    assert code == 0
+    assert "--jobs auto: there is only one run to train" in err

@@ -22,7 +22,7 @@ from launch_helpers import (
 from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError, ReproError
-from resnet_repro.launch.messages import TrainOrder
+from resnet_repro.launch.order import Order
 from resnet_repro.launch.where import parse_where
 from resnet_repro.store.store import Store
 
@@ -160,21 +160,21 @@ def test_a_warned_task_saves_is_requeued_and_finishes(
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_used_up_time_budget_requeues_but_not_for_ever(tmp_path: Path) -> None:
-    from resnet_repro.launch.slurm_task import SlurmTask
+    from resnet_repro.launch.slurm import SlurmTask
 
     (run,) = runs_of(write_experiment(tmp_path, 100_000, 50_000, 1))
     results = tmp_path / "results"
-    order = TrainOrder(run=run, results=results, options=options(tmp_path, checkpoint_every=9e9))
+    order = Order(run=run, results=results, options=options(tmp_path, checkpoint_every=9e9))
     requeued: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: requeued.append(number))
     try:
-        task = SlurmTask(order.model_dump_json(), time_budget=2.0, threads=1)
+        task = SlurmTask(order.to_json(), time_budget=2.0, threads=1)
         assert task() == "stopped"
         assert requeued == [signal.SIGUSR1], "submitit's handler is called, which requeues"
         saved = Store(results).get(run).summary
         assert saved is not None
         assert saved.state == "stopped"
-        idle = SlurmTask(order.model_dump_json(), time_budget=1e-9, threads=1, idle=1)
+        idle = SlurmTask(order.to_json(), time_budget=1e-9, threads=1, idle=1)
         assert idle() == "stopped"
         submission: Any = idle.checkpoint()
         with pytest.raises(ReproError, match="3 sessions without an iteration"):

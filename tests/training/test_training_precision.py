@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch import auto as auto_module
 from resnet_repro.launch import side_by_side
-from resnet_repro.launch.messages import TrainOrder, read_order
-from resnet_repro.launch.side_by_side import SideBySide
+from resnet_repro.launch.order import Order
+from resnet_repro.launch.process import Ended
+from resnet_repro.launch.side_by_side import train_side_by_side
 from resnet_repro.runner import following
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
@@ -356,40 +356,30 @@ def test_who_starts_jobs_decides_for_all_of_them(
     asked: str,
     answer: str | None,
 ) -> None:
-    class Pool:
-        def __init__(self, store: Any, options: Options, *_: Any) -> None:
-            given.append(options.auto_precision)
+    class Process:
+        def __init__(self, order: str, *_: Any, **__: Any) -> None:
+            given.append(Order.from_json(order).options.auto_precision)
 
-        def run_all(self, runs: Any) -> dict[str, Any]:
-            return {}
+        def poll(self) -> Ended:
+            return Ended(0)
 
-    class Slot:
-        def give(self, order: Any) -> None:
-            given.append(order.options.auto_precision)
-
-        def poll(self) -> list[Any]:
-            return [auto_module.Event(kind="died")]
-
-        def stop(self) -> None: ...
-
-        close = go = stop
+        def close(self) -> None: ...
 
     given: list[str | None] = []
-    monkeypatch.setattr(side_by_side, "Pool", Pool)
-    monkeypatch.setattr(side_by_side.Places, "start", lambda *_: Slot())
+    monkeypatch.setattr(side_by_side, "RunProcess", Process)
     told: Any = Told()
-    options, run = Options(data_dir=tmp_path, device="cpu"), made_run(precision=asked)
-    SideBySide(2, Store(tmp_path), options, told, told).run_all([run])
-    assert auto_module.measure_speed(run, 2, options, told) is None
-    assert given == [answer] * 3
+    options = Options(data_dir=tmp_path, device="cpu")
+    runs = [made_run(precision=asked, seed=seed) for seed in (0, 1)]
+    train_side_by_side(2, Runner(Store(tmp_path), options, told, told), runs)
+    assert given == [answer] * 2
     assert measuring.times == (asked == "auto")
 
 
 def test_a_worker_does_as_it_was_told(measuring: Measuring, tmp_path: Path) -> None:
     measuring.result = AssertionError("a worker measures")
     options = Options(data_dir=tmp_path, device="cpu", auto_precision="bf16")
-    order = TrainOrder(run=made_run(), results=tmp_path, options=options)
-    read = read_order(order.model_dump_json())
+    order = Order(run=made_run(), results=tmp_path, options=options)
+    read = Order.from_json(order.to_json())
     assert read.run.precision == "auto", "what was asked for stays as it is"
     sources = Sources(read.options, StopFlag())
     assert sources.backend("auto").precision == "bf16"

@@ -1,4 +1,4 @@
-"""A Ray cluster that we start ourselves: who can reach it."""
+"""A Ray cluster that we start ourselves: who can reach it, and where it keeps its sockets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,6 @@ LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks into /proc")
 def test_it_listens_on_this_machine_only_and_wants_a_token(tmp_path: Path) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # short, for sockets
         hidden = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
         done = subprocess.run(
@@ -94,3 +93,30 @@ def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -
         ray_connection.connected(None),
     ):
         pass
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_cluster_started_here_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    import ray
+
+    from resnet_repro.launch.ray_connection import connected
+
+    used: list[Path] = []
+
+    def init(address: str, _temp_dir: str | None = None, **_: Any) -> None:
+        if address == "auto":
+            raise ConnectionError("no cluster runs on this machine")
+        assert _temp_dir is not None
+        used.append(Path(_temp_dir))
+        assert not list(used[0].iterdir())
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    if long:  # more than the 107 bytes that a socket's path may have
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
+    with connected(None):
+        assert len(f"{used[0]}/session_2026-01-01_00-00-00_000000_4000000/sockets/raylet.10") < 103
+    assert not used[0].exists()
