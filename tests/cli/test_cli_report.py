@@ -90,7 +90,7 @@ def test_table_with_others(command) -> None:
     rows = list(
         csv.DictReader(command("table", "table6", "--others", "--format", "csv").out.splitlines())
     )
-    assert next(r for r in rows if r["network"] == "resnet-20")["others_count"] == "6"
+    assert next(r for r in rows if r["network"] == "resnet-20")["others_count"] == "7"
 
 
 def test_tensorboard_has_to_be_installed(
