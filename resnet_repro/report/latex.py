@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from resnet_repro.report.tables import Column, Table
-
-__all__ = ["latex_table"]
+__all__ = ["escaped", "latex_table"]
 
 WIDEST = 88  # characters of a table that fits the text block in its usual size
 LONGEST_PIECE = 22  # characters: longer cells are folded
@@ -28,52 +26,53 @@ _SPECIAL = {
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 
-def latex_table(table: Table, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """A `table` environment; `rows` are the cells of `columns` as they are printed."""
-    header = [column.header for column in columns]
-    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+def latex_table(
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: Sequence[bool],
+    notes: Sequence[str] = (),
+) -> str:
+    """A `table` environment with a caption; `numbers` says which columns are aligned right."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, cells)) for cells in columns]
     folded = sum(widths) + 2 * len(widths) > WIDEST
     packages = "array,booktabs" if folded else "booktabs"
     lines = [f"% needs \\usepackage{{{packages}}}", "\\begin{table}", "\\centering"]
     if folded:
         lines += ["\\scriptsize", f"\\setlength{{\\tabcolsep}}{{{SEPARATOR / 2:g}\\linewidth}}"]
-    alignment = _folded(columns, header, rows) if folded else _natural(columns)
-    lines += [f"\\caption{{{escaped(table.title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
+        alignment = _folded(columns, numbers)
+    else:
+        alignment = "".join("r" if number else "l" for number in numbers)
+    lines += [f"\\caption{{{escaped(title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
     lines += ["\\toprule", _row(header, folded), "\\midrule"]
     lines += [_row(cells, folded) for cells in rows]
     lines += ["\\bottomrule", "\\end{tabular}", ""]
-    lines += [f"\\par\\footnotesize {escaped(note)}" for note in table.notes]
+    lines += [f"\\par\\footnotesize {escaped(note)}" for note in notes]
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
-def _natural(columns: Sequence[Column]) -> str:
-    return "".join("r" if column.number else "l" for column in columns)
-
-
-def _folded(columns: Sequence[Column], header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _folded(columns: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
     """Columns as wide as their longest piece, shares of the line that add up to all of it.
 
     A cell that can be broken often is given more than that, so that it does not get too high.
     """
     needs = []
-    for cells in zip(header, *rows, strict=True):
-        piece = max(len(word) for cell in cells for word in _pieces(cell))
+    for cells in columns:
+        piece = max(len(part) for cell in cells for word in cell.split() or [""]
+                    for part in _parts(word))  # fmt: skip
         longest = max(map(len, cells))
         needs.append(max(piece, min(longest, LONGEST_PIECE) if longest > LONGEST_PIECE else 0))
     room = 1 - SEPARATOR * len(columns)
-    sides = ["\\raggedleft" if column.number else "\\raggedright" for column in columns]
+    sides = ["\\raggedleft" if number else "\\raggedright" for number in numbers]
     return "".join(
         f">{{{side}\\arraybackslash}}p{{{int(1000 * room * need / sum(needs)) / 1000}\\linewidth}}"
         for side, need in zip(sides, needs, strict=True)
     )
 
 
-def _pieces(cell: str) -> list[str]:
-    """What a cell falls into where it may be broken."""
-    return [piece for word in cell.split() for piece in _parts(word)] or [""]
-
-
 def _parts(word: str) -> list[str]:
+    """The pieces of a word where it may be broken."""
     if len(word) <= LONGEST_WORD:
         return [word]
     size = LONGEST_PIECE  # checksums in addresses have no place of their own
@@ -88,9 +87,7 @@ def _row(cells: Sequence[str], folded: bool) -> str:
 
 
 def _breakable(cell: str) -> str:
-    return " ".join(
-        "\\allowbreak{}".join(escaped(piece) for piece in _parts(word)) for word in cell.split()
-    )
+    return " ".join("\\allowbreak{}".join(map(escaped, _parts(word))) for word in cell.split())
 
 
 def escaped(text: str) -> str:

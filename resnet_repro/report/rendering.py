@@ -1,11 +1,11 @@
-"""Tables as text for a terminal, Markdown, CSV or LaTeX."""
+"""A table as data, and as text for a terminal, Markdown, CSV or LaTeX."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich import box
@@ -13,17 +13,43 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from resnet_repro.base.files import csv_text
 from resnet_repro.base.plain_text import printable, spreadsheet_safe
 from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
-from resnet_repro.report.tables import Column, Table, Value
+from resnet_repro.report.results import Sample
+from resnet_repro.store.files import csv_text
 
-__all__ = ["TableFormat", "render_table"]
+__all__ = ["Column", "Row", "Table", "TableFormat", "Value", "render_table"]
 
 TableFormat = Literal["text", "md", "csv", "latex"]
+Value = str | int | float | Sample | None
+Row = Mapping[str, Value]
 UNLIMITED = 10_000
 NARROWEST = 20
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. Where space is short, columns with the highest `spare` go first, 0 never goes."""
+
+    key: str
+    header: str = ""
+    number: bool = True
+    form: str = ""  # format of a number, as in "{:.2f}" without the braces
+    spare: int = 0
+    shown: Literal["everywhere", "print", "csv"] = "everywhere"
+    csv: str = ""  # its name in CSV, where that is not the key
+    spread: bool = False  # of a Sample: `8.61 ± 0.10` in print, two columns in CSV
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it is of, its rows (a value per column key), and what a reader must know."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
 
 def render_table(table: Table, form: TableFormat, width: int | None = None) -> str:
@@ -33,10 +59,24 @@ def render_table(table: Table, form: TableFormat, width: int | None = None) -> s
     small, less important columns are left out, and then rows become blocks of lines.
     """
     table = _harmless(table)
-    writers = {"md": _markdown, "csv": _csv, "latex": _latex}
+    if form == "csv":
+        return _csv(table)
+    columns = [
+        column
+        for column in table.columns
+        if column.shown != "csv" and any(_show(row, column) for row in table.rows)
+    ]
     if form == "text":
-        return _text(table, max(width or UNLIMITED, NARROWEST))
-    return writers[form](table)
+        return _text(table, columns, max(width or UNLIMITED, NARROWEST))
+    cells = _cells(table, columns)
+    header = [column.header for column in columns]
+    numbers = [column.number for column in columns]
+    if form == "latex":
+        return latex_table(table.title, header, cells, numbers, table.notes)
+    literal = [[markdown.literal(cell) for cell in row] for row in cells]
+    body = markdown.table(header, literal, [i for i, number in enumerate(numbers) if number])
+    notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
+    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes]) + "\n"
 
 
 def _harmless(table: Table) -> Table:
@@ -49,28 +89,25 @@ def _harmless(table: Table) -> Table:
     return replace(table, title=printable(table.title), rows=tuple(rows), notes=notes)
 
 
-def show(value: Value, column: Column) -> str:
+def _show(row: Row, column: Column) -> str:
     """A cell for print: numbers in the column's format, nothing for None."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else format(value, column.form)
-
-
-def _printed_columns(table: Table) -> list[Column]:
-    """The columns for print, less those that are empty in every row."""
-    return [
-        column
-        for column in table.columns
-        if column.shown != "csv" and any(row.get(column.key) is not None for row in table.rows)
-    ]
+    value = row.get(column.key)
+    if isinstance(value, int | float):
+        return format(value, column.form)
+    return "" if value is None else str(value)
 
 
 def _cells(table: Table, columns: Sequence[Column]) -> list[list[str]]:
-    return [[show(row.get(c.key), c) for c in columns] for row in table.rows]
+    return [[_show(row, column) for column in columns] for row in table.rows]
 
 
-def _text(table: Table, width: int) -> str:
-    every = _printed_columns(table)
+def _commands_as_code(note: str) -> str:
+    words, colon, command = note.partition(": resnet-repro ")
+    shown = markdown.literal(words)
+    return f"{shown}: {markdown.code(f'resnet-repro {command}')}" if colon else shown
+
+
+def _text(table: Table, every: Sequence[Column], width: int) -> str:
     columns = list(every)
     while _needed_width(table, columns) > width and any(c.spare for c in columns):
         columns.remove(max(columns, key=lambda column: column.spare))
@@ -90,9 +127,8 @@ def _wrapped(note: str, width: int) -> list[str]:
 
 
 def _needed_width(table: Table, columns: Sequence[Column]) -> int:
-    widths = [len(column.header) for column in columns]
-    for cells in _cells(table, columns):
-        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+    header = [column.header for column in columns]
+    widths = [max(map(len, texts)) for texts in zip(header, *_cells(table, columns), strict=True)]
     return sum(widths) + 2 * (len(widths) - 1)
 
 
@@ -122,38 +158,22 @@ def _blocks(table: Table, columns: Sequence[Column], width: int) -> list[str]:
     return [*lines, ""]
 
 
-def _markdown(table: Table) -> str:
-    columns = _printed_columns(table)
-    right = [index for index, column in enumerate(columns) if column.number]
-    header = [column.header for column in columns]
-    cells = [[markdown.literal(cell) for cell in row] for row in _cells(table, columns)]
-    body = markdown.table(header, cells, right)
-    notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
-    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes]) + "\n"
-
-
-def _commands_as_code(note: str) -> str:
-    words, colon, command = note.partition(": resnet-repro ")
-    shown = markdown.literal(words)
-    return f"{shown}: {markdown.code(f'resnet-repro {command}')}" if colon else shown
-
-
 def _csv(table: Table) -> str:
     columns = [column for column in table.columns if column.shown != "print"]
-    rows = [[_rounded(row.get(column.key)) for column in columns] for row in table.rows]
-    return csv_text([_csv_name(column) for column in columns], rows)
+    header = [name for column in columns for name in _csv_names(column)]
+    rows = [[value for column in columns for value in _csv_values(row.get(column.key), column)]
+            for row in table.rows]  # fmt: skip
+    return csv_text(header, rows)
 
 
-def _csv_name(column: Column) -> str:
-    return {"preset_name": "preset", "finished": "seeds"}.get(column.key, column.key)
+def _csv_names(column: Column) -> list[str]:
+    name = column.csv or column.key
+    return [name, f"{name}_std"] if column.spread else [name]
 
 
-def _rounded(value: Value) -> Value:
+def _csv_values(value: Value, column: Column) -> list[str | int | float | None]:
     if isinstance(value, str):
-        return spreadsheet_safe(value)
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def _latex(table: Table) -> str:
-    columns = _printed_columns(table)
-    return latex_table(table, columns, _cells(table, columns))
+        return [spreadsheet_safe(value)]
+    values = [value.mean, value.std] if isinstance(value, Sample) else [value]
+    values += [None] * (len(_csv_names(column)) - len(values))
+    return [round(v, 6) if isinstance(v, float) else v for v in values]

@@ -1,170 +1,157 @@
-"""The paper's tables beside ours, as data; `rendering` turns them into text."""
+"""An experiment's table: the paper's numbers beside ours."""
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 
-from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import read_text
+import pandas as pd
+from pandas.errors import EmptyDataError
+
+from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group
-from resnet_repro.report.notes import table_notes, troubles
-from resnet_repro.report.results import Cell, collect, groups_in, network_title, networks_of
+from resnet_repro.report.photo_tables import ensemble_table, views_table
+from resnet_repro.report.rendering import Column, Row, Table, Value
+from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.table_parts import (
+    DIFFERENCE_NOTE,
+    ERRORS_NOTE,
+    OTHERS_NOTE,
+    PROTOCOL_COLUMNS,
+    cell_values,
+    difference,
+    group_notes,
+    no_results,
+    number_groups,
+    title_of,
+    troubles,
+    variant_of,
+)
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.shows import CostTable, ErrorTable
+from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
+from resnet_repro.store.files import read_text
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
 
-__all__ = [
-    "Column",
-    "Row",
-    "Table",
-    "Value",
-    "cost_table",
-    "error_table",
-    "mean_and_std",
-    "number_groups",
-    "read_costs",
-    "title_of",
-]
-
-Value = str | int | float | None
-Row = Mapping[str, Value]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column. Where space is short, columns with the highest `spare` go first, 0 never goes."""
-
-    key: str
-    header: str
-    number: bool = True
-    form: str = ""  # format of a number, as in "{:.2f}" without the braces
-    spare: int = 0
-    shown: Literal["everywhere", "print", "csv"] = "everywhere"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: what it is of, its rows (a value per column key), and what a reader must know."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
+__all__ = ["make_table", "read_costs"]
 
 ERROR_COLUMNS = (
-    Column("network", "network", number=False, shown="csv"),
+    Column("network", shown="csv"),
     Column("method", "method", number=False),
     Column("layers", "layers", spare=5),
     Column("parameters", "parameters", form=",", spare=4),
     Column("paper_parameters", "in paper", spare=6),
     Column("paper", "paper", shown="print"),
-    Column("paper_error", "paper error", form=".2f", shown="csv"),
-    Column("paper_best", "paper best", form=".2f", shown="csv"),
-    Column("ours", "ours", shown="print"),
-    Column("test_error", "test error", form=".2f", shown="csv"),
-    Column("test_error_std", "std", form=".2f", shown="csv"),
+    Column("paper_error", shown="csv"),
+    Column("paper_best", shown="csv"),
+    Column("others", "others", shown="print", spare=1),
+    Column("others_lowest", shown="csv"),
+    Column("others_highest", shown="csv"),
+    Column("others_count", shown="csv"),
+    Column("test_error", "ours", spread=True),
     Column("seeds", "seeds", shown="print"),
-    Column("finished", "seeds", shown="csv"),
+    Column("finished", csv="seeds", shown="csv"),
     Column("difference", "difference", form="+.2f", spare=1),
     Column("best_seed", "best of seeds", form=".2f", spare=3),
     Column("train_error", "train error", form=".2f", spare=2),
-    Column("train_error_std", "train std", form=".2f", shown="csv"),
-    Column("best_on_test", "best on test", form=".2f", shown="csv"),
-    Column("failed", "failed", shown="csv"),
-    Column("unfinished", "unfinished", shown="csv"),
-    Column("preset", "preset", number=False, shown="print"),
-    Column("preset_name", "preset", number=False, shown="csv"),
-    Column("dataset", "dataset", number=False, shown="csv"),
-    Column("official", "official", number=False, shown="csv"),
-    Column("precision", "precision", number=False, shown="csv"),
-    Column("protocol", "protocol", number=False, shown="csv"),
+    Column("train_error_std", shown="csv"),
+    Column("best_on_test", shown="csv"),
+    Column("failed", shown="csv"),
+    Column("unfinished", shown="csv"),
+    Column("where", "preset", number=False, shown="print"),
+    *PROTOCOL_COLUMNS,
 )
 
-OTHERS_COLUMNS = (
-    Column("others", "others", shown="print", spare=1),
-    Column("others_lowest", "others lowest", form=".2f", shown="csv"),
-    Column("others_highest", "others highest", form=".2f", shown="csv"),
-    Column("others_count", "others count", shown="csv"),
-)
-
+_YES_OR_NO = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
+# What is read of the CSV that `run` writes, and earlier versions wrote.
+_COSTS: dict[str, Callable[[str], Value]] = {
+    "network": str,
+    "parameters": int,
+    "multiply_adds": lambda text: int(float(text)),
+    "agrees": lambda text: _YES_OR_NO.get(text.strip().lower(), ""),
+}
 COST_COLUMNS = (
     Column("network", "network", number=False),
     Column("parameters", "parameters", form=","),
     Column("paper_parameters", "paper parameters", spare=2),
     Column("giga_multiply_adds", "multiply-adds (1e9)", form=".3f", shown="print"),
-    Column("multiply_adds", "multiply-adds", shown="csv"),
+    Column("multiply_adds", shown="csv"),
     Column("paper_giga_flops", "paper (1e9)", form=".1f", shown="print"),
-    Column("paper_flops", "paper", shown="csv"),
+    Column("paper_flops", shown="csv"),
     Column("agrees", "agrees", number=False),
 )
 
 
-def error_table(
+def make_table(
+    experiment: Experiment, results: Results, *, others: bool = False, in_report: bool = False
+) -> Table:
+    """What an experiment tabulates.
+
+    Args:
+        experiment: whose rows are the paper's and, beside or below them, ours.
+        results: all that was measured.
+        others: whether a table of errors shows the range that public reproductions report.
+        in_report: whether the groups of runs have the numbers of the whole report, which explains
+            them and the columns elsewhere; the notes are about this table alone then.
+
+    Raises:
+        ConfigError: the experiment is a figure.
+        StoreError: something that was measured cannot be read.
+    """
+    shared = results.numbers if in_report and results.numbers else None
+    match experiment.table:
+        case None:
+            raise ConfigError(f"{experiment.name} has no table; try: resnet-repro plot")
+        case CostTable() as table:
+            return _cost_table(experiment, table, results.store)
+        case ViewsTable() as table:
+            return views_table(experiment, table, results, shared)
+        case EnsembleTable():
+            return ensemble_table(experiment, results, shared)
+        case ErrorTable() as table:
+            return _error_table(experiment, table, results, others, shared)
+
+
+def _error_table(
     experiment: Experiment,
-    runs: Sequence[StoredRun],
-    others: bool = False,
-    numbers: Mapping[Group, int] | None = None,
+    table: ErrorTable,
+    results: Results,
+    others: bool,
+    shared: Mapping[Group, int] | None,
 ) -> Table:
     """Final test errors beside the paper's (Table 6), a row per network and group of runs.
 
-    `others` adds the range that public reproductions report. Without results, the paper's rows
-    stand alone with the command that fills the table. `numbers` are the groups' numbers where they
-    are counted and explained elsewhere; the notes are about this table alone then.
+    Without results, the paper's rows stand alone with the command that fills the table.
     """
     networks = networks_of(experiment)
-    cells = collect(networks, runs)
-    counted, numbers = bool(numbers), number_groups(groups_in(cells), numbers)
+    cells = results.cells(networks)
+    numbers = shared or number_groups(cells)
     rows: list[Row] = []
-    if isinstance(experiment.table, ErrorTable) and experiment.table.literature:
+    if table.literature:
         literature = [row for row in load_facts().table6 if row.network is None]
         rows += [_paper_row(row.method, row) for row in literature]
     for network in networks:
-        row = _paper_row(network_title(network), load_facts().cifar_result(network), network)
+        paper = _paper_row(network_title(network), load_facts().cifar_result(network), network)
         if others:
-            row = {**row, **_others(network)}
-        ours = [
-            _our_row(row, cell, numbers[cell.group]) for cell in cells if cell.network == network
-        ]
-        rows += ours or [row]
-    columns: tuple[Column, ...] = ERROR_COLUMNS
-    if others:
-        after = 1 + [column.key for column in columns].index("paper_best")
-        columns = columns[:after] + OTHERS_COLUMNS + columns[after:]
-    notes = troubles(cells, numbers) if counted else table_notes(experiment, cells, numbers, others)
-    return Table(title_of(experiment), columns, tuple(rows), tuple(notes))
-
-
-def number_groups(
-    found: Sequence[Group], elsewhere: Mapping[Group, int] | None
-) -> dict[Group, int]:
-    """The groups' numbers: those counted `elsewhere`, or from 1 in the table's own order."""
-    counted = elsewhere or {}
-    return {group: counted.get(group, i) for i, group in enumerate(found, start=1)}
-
-
-def title_of(experiment: Experiment) -> str:
-    """`Table 6: what it shows`."""
-    return (
-        f"{experiment.reference}: {experiment.title}" if experiment.reference else experiment.title
-    )
+            paper = {**paper, **_others(network)}
+        own = [cell for cell in cells if cell.network == network]
+        rows += [{**paper, **_our_values(paper, c, results, numbers)} for c in own] or [paper]
+    columns = [c for c in ERROR_COLUMNS if others or not c.key.startswith("others")]
+    notes = troubles(cells, numbers)
+    if not shared:
+        notes = [*group_notes(numbers), *notes, *_explained(experiment, cells, others)]
+    return Table(title_of(experiment), tuple(columns), tuple(rows), tuple(notes))
 
 
 def _paper_row(method: str, row: CifarResult | None, network: str | None = None) -> Row:
     """What the paper says of a network; most of it empty where it says nothing."""
     layers = parse_network(network).depth if network else row.layers if row else None
-    values: dict[str, Value] = {"network": network, "method": method, "layers": layers}
     if network is None and layers is not None:
-        values["method"] = f"{method}-{layers}"
+        method = f"{method}-{layers}"
+    values: dict[str, Value] = {"network": network, "method": method, "layers": layers}
     if row is None:
         return values
     return values | {
@@ -189,58 +176,50 @@ def _others(network: str) -> Row:
     }
 
 
-def _our_row(paper: Row, cell: Cell, number: int) -> Row:
-    """The paper's row with one cell's results beside it."""
-    test, train = cell.errors("final_test_error"), cell.errors("final_train_error")
-    reference = paper.get("paper_error")
-    difference = None
-    if cell.group.faithful and test.mean is not None and isinstance(reference, float):
-        difference = test.mean - reference
-    every = (*cell.done, *cell.failed, *cell.unfinished)
-    group = cell.group
+def _our_values(
+    paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int]
+) -> dict[str, Value]:
+    """One cell's results, to stand beside the paper's."""
+    runs, reference = results.runs, paper.get("paper_error")
+    test, train = map(cell.over_seeds, (runs.final_test_error, runs.final_train_error))
     return {
-        **paper,
-        "parameters": next((run.summary.parameters for run in every if run.summary), None),
-        "ours": mean_and_std(test.mean, test.std),
-        "test_error": test.mean,
-        "test_error_std": test.std,
-        "seeds": f"{len(cell.done)} of {len(every)}" if every != cell.done else str(len(every)),
-        "finished": len(cell.done),
-        "difference": difference,
+        **cell_values(cell, numbers[cell.group], len(cell.done)),
+        "test_error": test,
+        "difference": difference(
+            cell.group, test.mean, reference if isinstance(reference, float) else None
+        ),
         "best_seed": test.best if test.count > 1 else None,
         "train_error": train.mean,
         "train_error_std": train.std,
-        "best_on_test": cell.errors("best_test_error").mean,
-        "failed": len(cell.failed),
-        "unfinished": len(cell.unfinished),
-        "preset": f"{group.preset} [{number}]",
-        "preset_name": group.preset,
-        "dataset": group.dataset,
-        "official": "yes" if group.official else "no",
-        "precision": group.resolved,
-        "protocol": group.caption,
+        "best_on_test": cell.over_seeds(runs.best_test_error).mean,
     }
 
 
-def mean_and_std(mean: float | None, std: float | None) -> str | None:
-    """`8.61 ± 0.10`; None without a mean."""
-    if mean is None:
-        return None
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> list[str]:
+    """How to read the columns, and what is not run."""
+    done = [cell for cell in cells if cell.done]
+    notes = [OTHERS_NOTE] if others else []
+    if not done:
+        return [*notes, no_results(experiment)]
+    faithful = any(cell.group.faithful for cell in done)
+    notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if faithful else []), *notes]
+    missing = [n for n in networks_of(experiment) if n not in {cell.network for cell in done}]
+    if missing:
+        titles = ", ".join(network_title(network) for network in missing)
+        variant = variant_of(experiment, cells)
+        command = run_command(variant, [n for n in missing if n in variant.networks])
+        notes.append(f"Not run: {titles}. To run at the {variant.preset} preset: {command}")
+    return notes
 
 
-def cost_table(experiment: Experiment, store: Store) -> Table:
+def _cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
     """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6).
 
     Reads the experiment's CSV, which `run` writes; without it the paper's numbers stand alone.
-
-    Raises:
-        StoreError: the CSV is not what `run` writes.
     """
-    assert isinstance(experiment.table, CostTable), "only for experiments that tabulate cost"
     measured = read_costs(experiment, store)
     rows: list[Row] = []
-    for network in experiment.table.networks:
+    for network in table.networks:
         result, printed = load_facts().cifar_result(network), load_facts().flops_of(network)
         rows.append(
             {
@@ -268,22 +247,14 @@ def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
     """
     path = store.csv_path(experiment.name)
     try:
-        lines = csv.DictReader(io.StringIO(read_text(path), newline=""))
-        return {line["network"]: _cost_row(line) for line in lines}
-    except FileNotFoundError:
+        text = read_text(path)
+        frame = pd.read_csv(io.StringIO(text), converters=_COSTS, usecols=list(_COSTS))
+    except (FileNotFoundError, EmptyDataError):
         return {}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(
             f"{path.name} is unreadable; write it again with: {run_command(experiment)}"
         ) from error
-
-
-def _cost_row(line: Mapping[str, str]) -> Row:
-    words = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
-    multiply_adds = int(float(line["multiply_adds"]))
-    return {
-        "parameters": int(line["parameters"]),
-        "multiply_adds": multiply_adds,
-        "giga_multiply_adds": multiply_adds / 1e9,
-        "agrees": words.get(line["agrees"].strip().lower()),
-    }
+    frame["giga_multiply_adds"] = frame.multiply_adds / 1e9
+    rows: dict[str, Row] = frame.set_index("network").to_dict("index")
+    return rows

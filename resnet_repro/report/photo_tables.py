@@ -1,0 +1,325 @@
+"""Tables 2 to 5: errors on photographs, of single networks and of ensembles, beside the paper's.
+
+Results that are not the paper's protocol on ImageNet have columns of their own, and so have weights
+that were not trained here: neither is to be held against the paper's numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from resnet_repro.base.errors import plain
+from resnet_repro.paper.facts import ImageNetResult, load_facts
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.groups import PAPER_DATASETS, Group, group_of
+from resnet_repro.report.markdown import plural
+from resnet_repro.report.rendering import Column, Row, Table
+from resnet_repro.report.results import Cell, Results, Sample, main_group
+from resnet_repro.report.table_parts import (
+    PROTOCOL_COLUMNS,
+    REDUCED_NOTE,
+    cell_values,
+    difference,
+    group_notes,
+    no_results,
+    number_groups,
+    title_of,
+    troubles,
+    variant_of,
+)
+from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.spec.shows import Views, ViewsTable
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
+
+__all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
+
+Numbers = Mapping[Group, int]
+AT_REDUCED_SCALE = "; ours at reduced scale"
+VIEWS_NOTES: dict[Views, str] = {
+    "centre": "one centre crop per image",
+    "10-crop": "10-crop: centre and four corners of the image and of its mirror, softmax averaged",
+    "multi-scale": "multi-scale: fully convolutional, softmax averaged over places, the mirror "
+    "image and several shorter sides",
+}
+WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
+TEST_SET_NOTE = (
+    "The paper's errors are of ImageNet's test set, whose labels are not public; ours are of the "
+    "validation set."
+)
+
+VIEWS_COLUMNS = (
+    Column("network", shown="csv"),
+    Column("method", "method", number=False),
+    Column("layers", "layers", spare=6),
+    Column("parameters", "parameters", form=",", spare=5),
+    Column("paper_top1", "paper top-1", form=".2f"),
+    Column("paper_top5", "paper top-5", form=".2f", spare=2),
+    Column("ours_top1", "ours top-1", spread=True),
+    Column("ours_top5", "ours top-5", spread=True, spare=2),
+    Column("difference", "difference", form="+.2f", spare=1),
+    Column("reduced_top1", "reduced top-1", spread=True),
+    Column("reduced_top5", "reduced top-5", spread=True, spare=2),
+    Column("weights_top1", "weights top-1", form=".2f"),
+    Column("weights_top5", "weights top-5", form=".2f", spare=2),
+    Column("seeds", "seeds", shown="print"),
+    Column("finished", csv="seeds", shown="csv"),
+    Column("centre_top1", "centre crop", form=".2f", spare=3),
+    Column("train_error", "train error", form=".2f", spare=3),
+    Column("failed", shown="csv"),
+    Column("unfinished", shown="csv"),
+    Column("where", "on", number=False, shown="print"),
+    Column("views", shown="csv"),
+    *PROTOCOL_COLUMNS,
+)
+ENSEMBLE_COLUMNS = (
+    Column("method", "method", number=False),
+    Column("members", "members", number=False, spare=1),
+    Column("paper_top5", "paper top-5 (test set)", form=".2f"),
+    Column("ours_top1", "ours top-1", form=".2f"),
+    Column("ours_top5", "ours top-5", form=".2f"),
+    Column("reduced_top1", "reduced top-1", form=".2f"),
+    Column("reduced_top5", "reduced top-5", form=".2f"),
+    Column("member_top5", "mean of members, top-5", form=".2f", spare=2),
+    Column("where", "on", number=False, shown="print"),
+    *(
+        Column(name, shown="csv")
+        for name in ("views", "images", "preset", "dataset", "official", "runs", "measured")
+    ),
+)
+
+
+class _Measured(NamedTuple):
+    """The errors of a cell's runs on which some views were measured."""
+
+    cell: Cell
+    top1: Sample
+    top5: Sample
+
+
+def views_table(
+    experiment: Experiment, table: ViewsTable, results: Results, shared: Numbers | None
+) -> Table:
+    """A row per network and group of runs, in the paper's order, and one per foreign weights.
+
+    `shared` are the groups' numbers where the report counts and explains them.
+    """
+    every = [_measured(c, table.views, results) for c in results.cells(experiment.networks)]
+    cells = [measured.cell for measured in every]
+    numbers = shared or number_groups(cells)
+    rows: list[Row] = []
+    weights: list[str] = []
+    for paper, network in _paper_rows(experiment, table):
+        base = _base_row(paper, network)
+        own = [
+            {**base, **_our_values(base, measured, table.views, results, numbers)}
+            for measured in every
+            if measured.cell.network == network
+        ]
+        foreign = [
+            row
+            for external in of_network(results.externals, network)
+            if (row := _weights_row(base, external, table.views))
+        ]
+        about_it = own or any(row["network"] == network for row in foreign)
+        rows += [*([] if about_it else [base]), *own, *foreign]
+        weights += [str(row["protocol"]) for row in foreign]
+    notes = [*weights, *troubles(cells, numbers)]
+    if not shared:
+        notes = [*group_notes(numbers), *notes, *_explained(table.views, every, bool(weights))]
+        notes += _to_do(experiment, every)
+    title = title_of(experiment)
+    if cells and not any(cell.group.faithful for cell in cells):
+        title += AT_REDUCED_SCALE
+    columns = tuple(c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key)
+    return Table(title, columns, tuple(rows), tuple(notes))
+
+
+def _measured(cell: Cell, views: Views, results: Results) -> _Measured:
+    """The top-1 error of the centre crop is measured at the end of every training."""
+    found = results.evaluated(views)
+    top1 = results.runs.final_test_error if views == "centre" else found.top1_error
+    return _Measured(cell, cell.over_seeds(top1), cell.over_seeds(found.top5_error))
+
+
+def _paper_rows(
+    experiment: Experiment, table: ViewsTable
+) -> list[tuple[ImageNetResult | None, str | None]]:
+    """(the paper's row, network), each None where there is no such thing."""
+    networks = experiment.networks
+    if table.paper is None:
+        return [(None, network) for network in networks]
+    printed = [
+        (row, row.network)
+        for row in load_facts().imagenet_results(table.paper)
+        if row.network is None
+        or row.network in networks
+        or not parse_network(row.network).trainable
+    ]
+    known = {network for _, network in printed}
+    return [*printed, *((None, network) for network in networks if network not in known)]
+
+
+def _base_row(paper: ImageNetResult | None, network: str | None) -> Row:
+    return {
+        "network": network,
+        "method": network_title(network) if network else paper.method if paper else None,
+        "layers": parse_network(network).depth if network else None,
+        "paper_top1": paper.top1 if paper else None,
+        "paper_top5": paper.top5 if paper else None,
+    }
+
+
+def _our_values(
+    base: Row, measured: _Measured, views: Views, results: Results, numbers: Numbers
+) -> Row:
+    cell, top1, top5 = measured
+    scale = "ours" if cell.group.faithful else "reduced"
+    paper = base["paper_top1"]
+    return {
+        **cell_values(cell, numbers[cell.group], top1.count),
+        f"{scale}_top1": top1,
+        f"{scale}_top5": top5,
+        "difference": difference(
+            cell.group, top1.mean, paper if isinstance(paper, float) else None
+        ),
+        "centre_top1": cell.over_seeds(results.runs.final_test_error).mean,
+        "train_error": cell.over_seeds(results.runs.final_train_error).mean,
+        "views": views,
+    }
+
+
+def of_network(
+    externals: Sequence[ExternalEvaluation], network: str | None
+) -> list[ExternalEvaluation]:
+    """Those of a network, or of the same with its stride elsewhere, as others have trained it."""
+    if network is None:
+        return []
+    name = parse_network(network)
+    return [e for e in externals if replace(parse_network(e.network), stride_in_3x3=False) == name]
+
+
+def _weights_row(base: Row, external: ExternalEvaluation, views: Views) -> Row | None:
+    row = next((row for row in external.evaluations if row.views == views), None)
+    if row is None:
+        return None
+    same = external.network == base["network"]  # else the paper's numbers are of another network
+    return {
+        **(base if same else {"layers": base["layers"]}),
+        "network": external.network,
+        "method": network_title(external.network),
+        "weights_top1": row.top1_error,
+        "weights_top5": row.top5_error,
+        "where": f"weights {external.weights_sha256[:8]}",
+        "views": views,
+        "dataset": external.dataset,
+        "official": _official(external),
+        "protocol": weights_caption(external),
+    }
+
+
+def _official(measured: ExternalEvaluation | EnsembleResult) -> str:
+    return "yes" if measured.data.get("official") is True else "no"
+
+
+def _data(measured: ExternalEvaluation | EnsembleResult) -> str:
+    copy = "" if measured.data.get("official") is True else " (unofficial copy)"
+    return dataset_title(measured.dataset) + copy
+
+
+def weights_caption(external: ExternalEvaluation) -> str:
+    """`weights a1b2c3d4: vgg16.pth on ImageNet (unofficial copy)`."""
+    file = plain(external.weights_file, 60)
+    return f"weights {external.weights_sha256[:8]}: {file} on {_data(external)}"
+
+
+def _explained(views: Views, every: Sequence[_Measured], weights: bool) -> list[str]:
+    """How to read the columns."""
+    groups = [measured.cell.group for measured in every if measured.top1.count]
+    notes = []
+    if groups or weights:
+        notes.append(
+            "Errors are percent over the validation images, of the final iterate, mean ± standard "
+            f"deviation over seeds; {VIEWS_NOTES[views]}."
+        )
+    if any(not group.faithful for group in groups):
+        notes.append(REDUCED_NOTE)
+    return [*notes, WEIGHTS_NOTE] if weights else notes
+
+
+def _to_do(experiment: Experiment, every: Sequence[_Measured]) -> list[str]:
+    """What is not run or not measured, with the command."""
+    cells = [measured.cell for measured in every]
+    if not any(m.top1.count or m.cell.done for m in every):
+        return [no_results(experiment)]
+    main, variant = main_group(cells), variant_of(experiment, cells)
+    have = {m.cell.network for m in every if m.top1.count and m.cell.group == main}
+    missing = [network for network in variant.networks if network not in have]
+    if not missing:
+        return []
+    titles = ", ".join(network_title(network) for network in missing)
+    command = run_command(variant, missing)
+    return [f"Not measured: {titles}. To do so at the {variant.preset} preset: {command}"]
+
+
+def ensemble_table(experiment: Experiment, results: Results, shared: Numbers | None) -> Table:
+    """The paper's ensembles, and a row per preset and data set at which ours was measured."""
+    own = [e for e in results.ensembles if e.experiment == experiment.name]
+    groups = {run.id: group_of(run) for run in results.stored}
+    found = {groups.get(member) for e in own for member in e.members} - {None}
+    ordered = sorted((g for g in found if g), key=lambda group: group.order)
+    numbers = shared or {group: number for number, group in enumerate(ordered, start=1)}
+    rows: list[Row] = [
+        {"method": row.method, "paper_top5": row.top5, "members": row.note}
+        for row in load_facts().table5
+    ]
+    rows += [_ensemble_row(ensemble, results, numbers) for ensemble in own]
+    notes = [] if shared else group_notes(numbers)
+    for ensemble in own:
+        if gone := [member for member in ensemble.members if member not in groups]:
+            notes.append(f"Members that are not in this results folder: {', '.join(gone)}.")
+    notes.append(TEST_SET_NOTE)
+    faithful = [_is_faithful(ensemble) for ensemble in own]
+    if own and not shared:
+        kinds = sorted({VIEWS_NOTES[ensemble.views] for ensemble in own})
+        notes.append(f"Errors are percent; {'; '.join(kinds)}, and then over the members.")
+        notes += [] if all(faithful) else [REDUCED_NOTE]
+    if not own:
+        notes.append(no_results(experiment))
+    title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
+    return Table(title, ENSEMBLE_COLUMNS, tuple(rows), tuple(notes))
+
+
+def _is_faithful(ensemble: EnsembleResult) -> bool:
+    """Whether its members follow the paper's protocol on the paper's data set."""
+    return ensemble.preset == "paper" and ensemble.dataset == PAPER_DATASETS["imagenet"]
+
+
+def _ensemble_row(ensemble: EnsembleResult, results: Results, numbers: Numbers) -> Row:
+    scale = "ours" if _is_faithful(ensemble) else "reduced"
+    members = results.runs.reindex(ensemble.members)
+    known = members[members.network.notna()]
+    marks = "".join(
+        f" [{numbers[group]}]" for group in sorted(set(known.group), key=lambda g: g.order)
+    )
+    counts = Counter(map(network_title, known.network))
+    top5 = results.evaluated(ensemble.views).top5_error.reindex(ensemble.members).dropna()
+    return {
+        "method": f"ours, {plural(len(ensemble.members), 'model')}",
+        "members": ", ".join(t if n == 1 else f"{n} {t}" for t, n in counts.items()),
+        f"{scale}_top1": ensemble.top1_error,
+        f"{scale}_top5": ensemble.top5_error,
+        "member_top5": Sample(tuple(top5)).mean,
+        "where": ensemble.preset + (marks or f", {_data(ensemble)}"),
+        "views": ensemble.views,
+        "images": ensemble.images,
+        "preset": ensemble.preset,
+        "dataset": ensemble.dataset,
+        "official": _official(ensemble),
+        "runs": " ".join(ensemble.members),
+        "measured": ensemble.measured,
+    }

@@ -1,0 +1,110 @@
+"""What the tables of errors have in common: columns, values and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.groups import Group
+from resnet_repro.report.rendering import Column, Row
+from resnet_repro.report.results import Cell, groups_in, main_group
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import network_title
+
+__all__ = [
+    "DIFFERENCE_NOTE",
+    "ERRORS_NOTE",
+    "OTHERS_NOTE",
+    "PROTOCOL_COLUMNS",
+    "REDUCED_NOTE",
+    "cell_values",
+    "difference",
+    "group_notes",
+    "no_results",
+    "number_groups",
+    "title_of",
+    "troubles",
+    "variant_of",
+]
+
+ERRORS_NOTE = (
+    "Errors are percent, of the final iterate; ours is the mean ± standard deviation over seeds."
+)
+DIFFERENCE_NOTE = (
+    "Difference is ours minus the paper's (its mean where it has one), where ours follows the "
+    "paper's protocol."
+)
+OTHERS_NOTE = (
+    "Others: the lowest and the highest error that so many public reproductions report, without "
+    "those that chose the best iterate on the test set."
+)
+REDUCED_NOTE = (
+    "Reduced: other photographs than ImageNet's or less than the paper's protocol; not to be held "
+    "against the paper's numbers."
+)
+PROTOCOL_COLUMNS = tuple(
+    Column(name, number=False, shown="csv")
+    for name in ("preset", "dataset", "official", "precision", "protocol")
+)
+
+
+def title_of(experiment: Experiment) -> str:
+    """`Table 6: what it shows`."""
+    return ": ".join(filter(None, (experiment.reference, experiment.title)))
+
+
+def number_groups(cells: Sequence[Cell]) -> dict[Group, int]:
+    """The groups' numbers in a table of its own, from 1, the most faithful first."""
+    return {group: number for number, group in enumerate(groups_in(cells), start=1)}
+
+
+def cell_values(cell: Cell, number: int, seeds: int) -> Row:
+    """What a row says of one cell besides errors; `seeds` of its runs have the errors."""
+    every, group = cell.every, cell.group
+    return {
+        "parameters": next((run.summary.parameters for run in every if run.summary), None),
+        "seeds": str(seeds) if seeds == len(every) else f"{seeds} of {len(every)}",
+        "finished": seeds,
+        "failed": len(cell.failed),
+        "unfinished": len(cell.unfinished),
+        "where": f"{group.preset} [{number}]",
+        "preset": group.preset,
+        "dataset": group.dataset,
+        "official": "yes" if group.official else "no",
+        "precision": group.resolved,
+        "protocol": group.caption,
+    }
+
+
+def difference(group: Group, ours: float | None, paper: float | None) -> float | None:
+    """Ours minus the paper's error, where the protocol is the paper's."""
+    return ours - paper if group.faithful and ours is not None and paper is not None else None
+
+
+def group_notes(numbers: Mapping[Group, int]) -> list[str]:
+    """`[1] paper preset, CIFAR-10, fp32` for each group."""
+    return [f"[{number}] {group.caption}" for group, number in numbers.items()]
+
+
+def troubles(cells: Sequence[Cell], numbers: Mapping[Group, int]) -> list[str]:
+    """A phrase each about the failed and the unfinished runs of every cell."""
+    texts = []
+    for cell in cells:
+        name = f"{network_title(cell.network)} [{numbers[cell.group]}]"
+        ended = len(cell.done) + len(cell.failed)
+        for runs, what in ((cell.failed, f" of {ended} failed"), (cell.unfinished, " unfinished")):
+            if runs:
+                seeds = ", ".join(str(run.summary.seed) for run in runs if run.summary)
+                texts.append(f"{name}: {len(runs)}{what} (seed {seeds})")
+    return texts
+
+
+def no_results(experiment: Experiment) -> str:
+    """The note of a table without results."""
+    return f"No results yet. To fill this table: {run_command(experiment)}"
+
+
+def variant_of(experiment: Experiment, cells: Sequence[Cell]) -> Experiment:
+    """The experiment at the preset and on the data set of its main group, if it has one."""
+    main = main_group(cells)
+    return (main and at_group(experiment, main)) or experiment
