@@ -31,8 +31,8 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from resnet_repro.report.results import Results
     from resnet_repro.store.store import Store
-    from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
@@ -122,17 +122,21 @@ def status(
         say(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
 
 
-def _selected(store: Store, preset: str | None, dataset: str | None) -> list[StoredRun]:
-    """The store's runs, only those of one preset or data set if asked for."""
+def _results(store: Store, preset: str | None, dataset: str | None) -> Results:
+    """The store's results, only those of one preset or data set if asked for."""
+    from resnet_repro.report.results import Results
     from resnet_repro.spec.dataset_names import choose_dataset
 
     dataset = choose_dataset(dataset).name if dataset else None
-    return [
-        stored
-        for stored in store.all_runs()
-        if (preset is None or (stored.run and stored.run.preset == preset))
-        and (dataset is None or (stored.run and stored.run.dataset == dataset))
-    ]
+    return Results(
+        store,
+        [
+            stored
+            for stored in store.all_runs()
+            if (preset is None or (stored.run and stored.run.preset == preset))
+            and (dataset is None or (stored.run and stored.run.dataset == dataset))
+        ],
+    )
 
 
 def table(
@@ -159,17 +163,17 @@ def table(
       resnet-repro table table2 --dataset imagenette
     """
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.report.making import make_table
     from resnet_repro.report.others import others_table
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import networks_of
+    from resnet_repro.report.tables import make_table
 
     choice("--format", form, TABLES)
     experiment = chosen_experiment(name, preset, dataset, networks)
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    made = make_table(experiment, store, _selected(store, preset, dataset), others)
+    made = make_table(experiment, _results(store, preset, dataset), others=others)
     chosen: Any = form
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
@@ -207,11 +211,13 @@ def plot(
     choice("--format", form, FIGURES)
     store = open_store(results)
     chosen: Any = form
-    for name in names:
-        experiment = chosen_experiment(name, preset, dataset, networks)
+    experiments = [chosen_experiment(name, preset, dataset, networks) for name in names]
+    for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
-        for file_name, content in draw(experiment, _selected(store, preset, dataset), chosen):
+    measured = _results(store, preset, dataset)
+    for experiment in experiments:
+        for file_name, content in draw(experiment, measured, chosen):
             say(f"wrote {store.write_figure(file_name, form, content)}")
 
 

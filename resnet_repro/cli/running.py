@@ -277,7 +277,7 @@ def _write_csv(store: Store, experiment: Experiment) -> Path:
         from resnet_repro.measure.costs import cost_csv
 
         return store.write_csv(experiment.name, cost_csv(experiment.table.networks))
+    from resnet_repro.report.results import Results
     from resnet_repro.report.tidy import tidy_csv
 
-    measured = store.all_runs(), store.external_evaluations(), store.ensembles()
-    return store.write_csv(experiment.name, tidy_csv(experiment, *measured))
+    return store.write_csv(experiment.name, tidy_csv(experiment, Results(store)))

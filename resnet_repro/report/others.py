@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_repro.paper.others import load_others
-from resnet_repro.report.markdown import table
-from resnet_repro.report.results import network_title
-from resnet_repro.report.tables import Column, Row, Table
+from resnet_repro.report import markdown
+from resnet_repro.report.rendering import Column, Row, Table
+from resnet_repro.spec.network_names import network_title
 
 __all__ = ["others_section", "others_table"]
 
 NETWORKS = (
-    "plain-20",
-    "plain-56",
-    "resnet-20",
-    "resnet-32",
-    "resnet-44",
-    "resnet-56",
-    "resnet-110",
+    *("plain-20", "plain-56"),
+    *("resnet-20", "resnet-32", "resnet-44", "resnet-56", "resnet-110"),
 )
 NOTE = (
     "Errors are percent as the sources report them (100 minus an accuracy), of one run unless a "
@@ -30,14 +25,13 @@ SELECTIONS = {"final": "final", "best": "best on test", "unstated": "not stated"
 
 def others_table(networks: Sequence[str]) -> Table:
     """A row per reproduction that reports one of the networks, with the link where it does."""
-    others = [o for o in load_others() if any(network in o.errors for network in networks)]
-    columns = [
+    columns = (
         Column("name", "reproduction", number=False),
         *(Column(network, network_title(network)) for network in networks),
         Column("selection", "iterate", number=False),
         Column("protocol", "protocol", number=False, spare=2),
         Column("link", "source", number=False, spare=1),
-    ]
+    )
     rows: list[Row] = [
         {
             "name": other.name,
@@ -46,27 +40,21 @@ def others_table(networks: Sequence[str]) -> Table:
             "protocol": other.protocol,
             "link": other.link,
         }
-        for other in others
+        for other in load_others()
+        if any(network in other.errors for network in networks)
     ]
-    return Table(
-        "Public reproductions: test error on CIFAR-10",
-        tuple(columns),
-        tuple(rows),
-        (NOTE,),
-    )
+    title = "Public reproductions: test error on CIFAR-10"
+    return Table(title, columns, tuple(rows), (NOTE,))
 
 
 def others_section() -> list[str]:
     """The reproductions as a section of the report, each a link."""
+    found = others_table(NETWORKS)
+    *columns, _ = found.columns
     rows = [
-        [
-            f"[{other.name}]({other.link})",
-            *(str(other.errors[n]) if n in other.errors else "" for n in NETWORKS),
-            SELECTIONS[other.selection],
-            other.protocol,
-        ]
-        for other in load_others()
+        [f"[{row['name']}]({row['link']})", *(str(row.get(c.key, "")) for c in columns[1:])]
+        for row in found.rows
     ]
-    header = ["reproduction", *map(network_title, NETWORKS), "iterate", "protocol"]
-    numbers = range(1, 1 + len(NETWORKS))
-    return ["## What others got", "", *table(header, rows, numbers), "", NOTE]
+    numbers = [index for index, column in enumerate(columns) if column.number]
+    lines = markdown.table([column.header for column in columns], rows, numbers)
+    return ["## What others got", "", *lines, "", NOTE]

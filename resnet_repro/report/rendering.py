@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from resnet_repro.base.files import csv_text
 from resnet_repro.base.plain_text import printable, spreadsheet_safe
 from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
 from resnet_repro.report.results import Sample
-from resnet_repro.store.files import csv_text
 
 __all__ = ["Column", "Row", "Table", "TableFormat", "Value", "render_table"]
 

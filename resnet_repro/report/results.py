@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.measurements import EvaluationRow, GradientRow
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import CurveRow, EnsembleResult, ExternalEvaluation, Summary
+from resnet_repro.store.measurements import TABLES
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation, Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -30,6 +30,12 @@ __all__ = [
     "network_title",
     "networks_of",
 ]
+
+
+_ERRORS = ("final_train_error", "final_test_error", "best_test_error")
+_SUMMARY = ("seed", "iterations", "parameters", *_ERRORS, "best_test_iteration")
+_PROVENANCE = ("bn_images", "processes")
+_MAYBE = ("best_test_iteration", "bn_images")  # not always known
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,12 @@ class Sample:
     def best(self) -> float | None:
         return min(self.values, default=None)
 
+    def __str__(self) -> str:
+        """`8.61 ± 0.10`; empty without values."""
+        if self.mean is None:
+            return ""
+        return f"{self.mean:.2f}" if self.std is None else f"{self.mean:.2f} ± {self.std:.2f}"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -66,6 +78,11 @@ class Cell:
     failed: tuple[StoredRun, ...] = ()
     unfinished: tuple[StoredRun, ...] = ()
 
+    @property
+    def every(self) -> tuple[StoredRun, ...]:
+        """All of them, those with a result first."""
+        return (*self.done, *self.failed, *self.unfinished)
+
     def sample(self, quantity: Callable[[StoredRun], float | None]) -> Sample:
         """A quantity of the finished runs, leaving out runs that do not have it."""
         values = [quantity(run) for run in self.done]
@@ -75,10 +92,6 @@ class Cell:
         """A quantity of the finished runs, by run id; those that are not there or NaN left out."""
         found = (values.get(run.id) for run in self.done)
         return Sample(tuple(float(v) for v in found if v is not None and math.isfinite(v)))
-
-    def errors(self, field: str) -> Sample:
-        """A field of the summaries, such as `final_test_error`."""
-        return self.sample(lambda run: getattr(run.summary, field))
 
 
 class Results:
@@ -110,39 +123,34 @@ class Results:
         `state` is done (with errors that are numbers), failed or unfinished; errors in percent.
         """
         lines = [
-            {
-                "run": run.id,
-                "network": cell.network,
-                "group": cell.group,
-                "state": state,
-                "seed": summary.seed,
-                "iterations": summary.iterations,
-                "parameters": summary.parameters,
-                "final_train_error": summary.final_train_error,
-                "final_test_error": summary.final_test_error,
-                "best_test_error": summary.best_test_error,
-                "best_test_iteration": summary.best_test_iteration,
-                "bn_images": summary.provenance.bn_images,
-                "processes": summary.provenance.processes,
-            }
+            (
+                *(run.id, cell.network, cell.group, state),
+                *(getattr(run.summary, name) for name in _SUMMARY),
+                *(getattr(run.summary.provenance, name) for name in _PROVENANCE),
+            )
             for cell in self._cells
             for state in ("done", "failed", "unfinished")
             for run in getattr(cell, state)
-            if (summary := run.summary)
+            if run.summary
         ]
-        columns = lines[0] if lines else ["run", "network", "group", "state", "seed"]
-        return pd.DataFrame(lines, columns=list(columns)).set_index("run")
+        columns = ["run", "network", "group", "state", *_SUMMARY, *_PROVENANCE]
+        frame = pd.DataFrame(lines, columns=columns).set_index("run")
+        return frame.astype(dict.fromkeys(_ERRORS, "float64") | dict.fromkeys(_MAYBE, "Int64"))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """`run` and the columns of `curve.csv`: errors in percent, `seconds` of training so far."""
-        frame = self._measured(CurveRow._fields, StoredRun.curve)
-        return frame.astype({"validation_error": float})
+        return _frame(self._columns("curve")).astype({"validation_error": "float64"})
 
     @cached_property
     def responses(self) -> pd.DataFrame:
-        """`run`, `layer`, `module`, `std` of each 3x3 layer's responses (Fig. 7)."""
-        return self._measured(("layer", "module", "std"), StoredRun.responses)
+        """`run`, `layer`, `module`, `std` of each 3x3 layer's responses (Fig. 7).
+
+        `rank` counts a run's layers from the largest `std`, 1.
+        """
+        frame = _frame(self._columns("responses"))
+        largest_first = frame.sort_values(["std", "layer"], ascending=[False, True])
+        return frame.assign(rank=largest_first.groupby("run").cumcount() + 1)
 
     @cached_property
     def gradients(self) -> pd.DataFrame:
@@ -150,22 +158,20 @@ class Results:
 
         Norms may be infinite or NaN; `has_signal` says whether `signal_norm` was measured.
         """
-
-        def rows(run: StoredRun) -> Iterator[Sequence[Any]]:
-            return ((*row, row.signal_norm is not None) for row in run.gradients())
-
-        frame = self._measured((*GradientRow._fields, "has_signal"), rows)
-        return frame.astype({"signal_norm": float, "has_signal": bool})
+        columns = self._columns("gradients")
+        columns["has_signal"] = [norm is not None for norm in columns["signal_norm"]]
+        return _frame(columns).astype({"signal_norm": "float64", "has_signal": "bool"})
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
         """`run` and the columns of `evaluations.csv`, of the data that the run was trained on."""
-
-        def rows(run: StoredRun) -> Iterator[Sequence[Any]]:
-            trained_on = run.summary.provenance.dataset.get("sha256") if run.summary else None
-            return (astuple(r) for r in run.evaluations() if r.dataset_sha256 == trained_on)
-
-        return self._measured([field.name for field in fields(EvaluationRow)], rows)
+        frame = _frame(self._columns("evaluations"))
+        trained_on = {
+            run.id: run.summary.provenance.dataset.get("sha256")
+            for run in self.stored
+            if run.summary
+        }
+        return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
 
     def evaluated(self, views: Views) -> pd.DataFrame:
         """Run id -> what was measured from such views: `top1_error`, `top5_error`, ..."""
@@ -181,13 +187,22 @@ class Results:
         """What was recorded of others' weights; raises StoreError where it cannot be read."""
         return self.store.external_evaluations()
 
-    def _measured(
-        self, columns: Sequence[str], rows: Callable[[StoredRun], Iterable[Sequence[Any]]]
-    ) -> pd.DataFrame:
-        """A frame of what was measured on the runs that are done."""
-        done = (run for cell in self._cells for run in cell.done)
-        lines = [(run.id, *row) for run in done for row in rows(run)]
-        return pd.DataFrame(lines, columns=["run", *columns])
+    def _columns(self, name: str) -> dict[str, list[Any]]:
+        """One of the tables of a run's folder, of all runs that are done, by column."""
+        fields = get_type_hints(TABLES[name].row)
+        columns: dict[str, list[Any]] = {column: [] for column in ("run", *fields)}
+        for run in (run for cell in self._cells for run in cell.done):
+            found = run.columns(name)
+            columns["run"] += [run.id] * max(map(len, found.values()), default=0)
+            for column, values in found.items():
+                columns[column] += values
+        return columns
+
+
+def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """A frame whose columns can be merged and compared with texts even where there are no lines."""
+    kinds = {name: None if values else "object" for name, values in columns.items()}
+    return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
 
 
 def collect(networks: Iterable[str], runs: Iterable[StoredRun]) -> list[Cell]:

@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.errors import EmptyDataError
 
 from resnet_repro.base.errors import ConfigError, StoreError
+from resnet_repro.base.files import read_text
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
 from resnet_repro.report.commands import run_command
@@ -33,7 +34,6 @@ from resnet_repro.report.table_parts import (
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
-from resnet_repro.store.files import read_text
 from resnet_repro.store.store import Store
 
 __all__ = ["make_table", "read_costs"]
@@ -248,7 +248,9 @@ def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
     path = store.csv_path(experiment.name)
     try:
         text = read_text(path)
-        frame = pd.read_csv(io.StringIO(text), converters=_COSTS, usecols=list(_COSTS))
+        frame = pd.read_csv(
+            io.StringIO(text), converters=_COSTS, usecols=[*_COSTS], na_filter=False
+        )
     except (FileNotFoundError, EmptyDataError):
         return {}
     except (OSError, ValueError) as error:
@@ -256,5 +258,5 @@ def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
             f"{path.name} is unreadable; write it again with: {run_command(experiment)}"
         ) from error
     frame["giga_multiply_adds"] = frame.multiply_adds / 1e9
-    rows: dict[str, Row] = frame.set_index("network").to_dict("index")
-    return rows
+    lines = frame.to_dict("records")
+    return {line["network"]: {str(key): line[key] for key in line} for line in lines}

@@ -2,120 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import pandas as pd
+
+from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.results import Cell, collect, networks_of
-from resnet_repro.report.tidy_views import (
-    RUN_COLUMNS,
-    ensembles_csv,
-    identity,
-    tidy_text,
-    views_csv,
-)
+from resnet_repro.report.figures.kinds import FIGURES
+from resnet_repro.report.photo_tables import of_network, weights_caption
+from resnet_repro.report.results import Results, networks_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import EnsembleTable, ViewsTable
+from resnet_repro.spec.shows import EnsembleTable, Views, ViewsTable
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["tidy_csv"]
 
+_RUN = ("experiment", "network", "preset", "dataset", "official", "precision", "seed", "run")
 _RESULT = (
-    "state",
-    "iterations",
-    "parameters",
-    "final_train_error",
-    "final_test_error",
-    "best_test_error",
-    "best_test_iteration",
-    "paper_error",
-    "paper_best_error",
-    "protocol",
+    *("state", "iterations", "parameters", "final_train_error", "final_test_error"),
+    *("best_test_error", "best_test_iteration", "paper_error", "paper_best_error", "protocol"),
 )
-_CURVE = ("iteration", "epoch", "lr", "train_error", "test_error")
-_RESPONSE = ("layer", "module", "std", "rank")
-_GRADIENT = (
-    "iteration",
-    "layer",
-    "module",
-    "forward_std",
-    "gradient_norm",
-    "weight_norm",
-    "measured",
-    "signal_norm",
+_EVALUATION = (
+    *("state", "iterations", "crop", "views", "top1_error", "top5_error", "loss", "images", "bn"),
+    *("bn_images", "processes", "final_train_error", "paper_top1_error", "paper_top5_error"),
+    *("weights", "protocol"),
 )
+_ENSEMBLE = (
+    *("experiment", "preset", "dataset", "official", "views", "models", "runs"),
+    *("top1_error", "top5_error", "images", "code", "measured"),
+)
+_WHOLE = ("seed", "iterations", "crop", "images", "bn_images", "processes")  # numbers, if known
+CENTRE: Views = "centre"
 
 
-def tidy_csv(
-    experiment: Experiment,
-    runs: Sequence[StoredRun],
-    externals: Sequence[ExternalEvaluation] = (),
-    ensembles: Sequence[EnsembleResult] = (),
-) -> str:
+def tidy_csv(experiment: Experiment, results: Results) -> str:
     """What an experiment measured, one observation per line; errors in percent.
 
-    Training curves where the experiment draws curves, layer responses or gradients where it draws
-    those; a line per ensemble, or per run and kind of views, where it tabulates these, those of
-    `externals` included; and otherwise one line per run. Failed and unfinished runs have a line of
-    their own. `paper_error` is what a mean over seeds is compared with; `rank` counts a run's
-    responses from the largest, 1.
+    What it draws where it draws something; a line per ensemble, or per run and kind of views, where
+    it tabulates these, those of weights that were not trained here included; and otherwise one line
+    per run. Failed and unfinished runs have a line of their own. `paper_error` is what a mean over
+    seeds is compared with; `rank` counts a run's responses from the largest, 1.
 
     Raises:
-        StoreError: a run's curve or measurements cannot be read.
+        StoreError: what was measured of ensembles or of others' weights cannot be read.
     """
     if isinstance(experiment.table, EnsembleTable):
-        return ensembles_csv(experiment, ensembles)
-    cells = collect(networks_of(experiment), runs)
+        return _text(_ensembles(experiment, results.ensembles), _ENSEMBLE)
+    runs = _runs(experiment, results)
     if isinstance(experiment.table, ViewsTable):
-        return views_csv(experiment, experiment.table, cells, externals)
-    kind = experiment.plot.kind if experiment.plot else "results"
-    columns, observations = {
-        "curves": (_CURVE, _curve),
-        "responses": (_RESPONSE, _responses),
-        "gradients": (_GRADIENT, _gradients),
-        "results": (_RESULT, _result),
-    }[kind]
-    rows: list[list[Any]] = []
-    for cell in cells:
-        for run in cell.done if kind != "results" else (*cell.done, *cell.failed, *cell.unfinished):
-            rows += [
-                [*identity(experiment, cell, run), *values] for values in observations(cell, run)
-            ]
-    return tidy_text([*RUN_COLUMNS, *columns], rows)
+        rows = pd.concat([_evaluations(runs, experiment.table, results.evaluations),
+                          _externals(experiment, experiment.table, results.externals)])  # fmt: skip
+        return _text(rows, (*_RUN, *_EVALUATION))
+    if experiment.plot is None:
+        return _text(_with_paper(runs), (*_RUN, *_RESULT))
+    kind = FIGURES[experiment.plot.kind]
+    measured = getattr(results, kind.frame)
+    if kind.frame == "gradients":
+        measured = _with_nan(measured)
+    return _text(runs[list(_RUN)].merge(measured, on="run"), (*_RUN, *kind.columns))
 
 
-def _result(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
-    summary, paper = run.summary, load_facts().cifar_result(cell.network)
-    assert summary is not None, "runs of a cell have a summary"
-    state = "done" if run in cell.done else "failed" if run in cell.failed else "unfinished"
-    yield (
-        state,
-        summary.iterations,
-        summary.parameters,
-        summary.final_train_error,
-        summary.final_test_error,
-        summary.best_test_error,
-        summary.best_test_iteration,
-        paper.error.comparable if paper else None,
-        paper.error.printed if paper and paper.error.mean is not None else None,
-        cell.group.caption,
+def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """A tidy file's text, whose words no spreadsheet takes for formulas."""
+    frame = frame.reindex(columns=list(columns))
+    whole = {name: "Int64" for name in _WHOLE if name in frame and frame[name].dtype != object}
+    safe = frame.astype(whole).map(lambda v: spreadsheet_safe(v) if isinstance(v, str) else v)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
+    """A line per run of the experiment's networks, by network, group, state and seed."""
+    ids = [run.id for cell in results.cells(networks_of(experiment)) for run in cell.every]
+    runs = results.runs.loc[ids].reset_index()
+    groups = runs.pop("group")
+    return runs.assign(
+        experiment=experiment.name,
+        preset=[group.preset for group in groups],
+        dataset=[group.dataset for group in groups],
+        official=["yes" if group.official else "no" for group in groups],
+        precision=[group.resolved for group in groups],
+        crop=[group.crop for group in groups],
+        protocol=[group.caption for group in groups],
     )
 
 
-def _curve(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
-    for row in run.curve():
-        yield (row.iteration, row.epoch, row.lr, row.train_error, row.test_error)
+def _with_paper(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the errors of Table 6."""
+    printed = {row.network: row.error for row in load_facts().table6 if row.network}
+    return runs.assign(
+        paper_error=runs.network.map({n: e.comparable for n, e in printed.items()}),
+        paper_best_error=runs.network.map(
+            {n: e.printed for n, e in printed.items() if e.mean is not None}
+        ),
+    )
 
 
-def _responses(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
-    rows = run.responses()
-    ranked = sorted(rows, key=lambda row: (-row[2], row[0]))
-    ranks = {layer: rank for rank, (layer, _, _) in enumerate(ranked, start=1)}
-    for layer, module, std in rows:
-        yield (layer, module, std, ranks[layer])
+def _with_nan(gradients: pd.DataFrame) -> pd.DataFrame:
+    """Norms that are no numbers as `nan`, unlike those that were not measured."""
+    norms = gradients[["forward_std", "gradient_norm", "weight_norm", "signal_norm"]]
+    texts = norms.astype(object).mask(norms.isna(), "nan")
+    texts["signal_norm"] = texts.signal_norm.where(gradients.has_signal, None)
+    return gradients.assign(**texts)
 
 
-def _gradients(cell: Cell, run: StoredRun) -> Iterator[Sequence[Any]]:
-    for row in run.gradients():
-        yield [getattr(row, name) for name in _GRADIENT]
+def _evaluations(runs: pd.DataFrame, table: ViewsTable, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The centre crop, and the views that the table shows; a line without errors if not there."""
+    kinds = pd.DataFrame({"views": list(dict.fromkeys((CENTRE, table.views)))})
+    rows = runs.merge(kinds, how="cross").merge(evaluations, how="left", on=["run", "views"])
+    centre = rows.views == CENTRE  # whose top-1 error is measured at the end of every training
+    rows["top1_error"] = rows.top1_error.fillna(rows.final_test_error.where(centre))
+    return _with_paper_of(rows, table)
+
+
+def _with_paper_of(rows: pd.DataFrame, table: ViewsTable) -> pd.DataFrame:
+    """The rows with the errors of Table 2, 3 or 4, on lines of the same views."""
+    printed = load_facts().imagenet_results(table.paper) if table.paper else ()
+    results = [row for row in printed if row.network]
+    known = rows.network.where(rows.views == table.views)
+    return rows.assign(
+        paper_top1_error=known.map({row.network: row.top1 for row in results}),
+        paper_top5_error=known.map({row.network: row.top5 for row in results}),
+    )
+
+
+def _externals(
+    experiment: Experiment, table: ViewsTable, externals: Sequence[ExternalEvaluation]
+) -> pd.DataFrame:
+    """Lines of weights that were not trained here: no run, no seed, no preset."""
+    printed = load_facts().imagenet_results(table.paper) if table.paper else ()
+    networks = dict.fromkeys([*experiment.networks, *(r.network for r in printed if r.network)])
+    lines = [
+        {
+            "experiment": experiment.name,
+            "network": external.network,
+            "dataset": external.dataset,
+            "official": "yes" if external.data.get("official") is True else "no",
+            "state": "evaluated",
+            "views": row.views,
+            "top1_error": row.top1_error,
+            "top5_error": row.top5_error,
+            "loss": row.loss,
+            "images": row.images,
+            "bn": row.bn,
+            "weights": external.weights_sha256,
+            "protocol": weights_caption(external),
+        }
+        for network in networks
+        for external in of_network(externals, network)
+        for row in external.evaluations
+        if row.views in (CENTRE, table.views)
+    ]
+    return _with_paper_of(pd.DataFrame(lines, columns=[*_RUN, *_EVALUATION]), table)
+
+
+def _ensembles(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -> pd.DataFrame:
+    """A line per ensemble that was measured for an experiment."""
+    lines = [
+        ensemble.model_dump(include=set(_ENSEMBLE))
+        | {
+            "official": "yes" if ensemble.data.get("official") is True else "no",
+            "models": len(ensemble.members),
+            "runs": " ".join(ensemble.members),
+        }
+        for ensemble in ensembles
+        if ensemble.experiment == experiment.name
+    ]
+    return pd.DataFrame(lines, columns=list(_ENSEMBLE))

@@ -112,6 +112,11 @@ class StoredRun:
         table: Table | None = self._read(name)
         return table.rows if table else []
 
+    def columns(self, name: str) -> Mapping[str, Sequence[Any]]:
+        """The columns of one of `measurements.TABLES` by name, none where there is no such file."""
+        table: Table | None = self._read(name)
+        return table.columns if table else {}
+
     def origins(self) -> dict[str, MeasurementOrigin]:
         """What made the measurements on the trained network, where that is on record."""
         return self._read("origins") or {}

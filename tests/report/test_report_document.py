@@ -10,6 +10,7 @@ from made_up_results import BETWEEN, Bench
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.figures.figures import draw
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
@@ -128,7 +129,7 @@ def test_figures_are_linked_only_where_they_are(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     assert "](figures/" not in report(bench)
     assert "Not drawn yet: `resnet-repro plot fig1`" in report(bench)
-    for picture in draw(bench.experiment("fig1"), bench.store.all_runs()):
+    for picture in draw(bench.experiment("fig1"), Results(bench.store)):
         bench.store.write_figure(picture.name, "png", picture.content)
     text = report(bench)
     links = re.findall(r"\]\((figures/[^)]+)\)", text)

@@ -8,15 +8,15 @@ import io
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.report.making import make_table
-from resnet_repro.report.rendering import render_table
-from resnet_repro.report.tables import Row, Table
+from resnet_repro.report.rendering import Row, Table, render_table
+from resnet_repro.report.results import Results
+from resnet_repro.report.tables import make_table
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.store.run_folder import RunFolder
 
 
 def table_of(bench: Bench) -> Table:
-    return make_table(bench.experiment("table5"), bench.store, bench.store.all_runs())
+    return make_table(bench.experiment("table5"), Results(bench.store))
 
 
 def members(bench: Bench, dataset: str = "imagenet", preset: str = "paper") -> list[RunFolder]:
@@ -84,8 +84,7 @@ def test_the_tidy_file_names_every_member(bench: Bench) -> None:
     found = members(bench)
     bench.add_ensemble(found, 19.0, 4.1)
     bench.add_ensemble(found[:1], 21.0, 5.1, experiment="mine")
-    store = bench.store
-    text = tidy_csv(bench.experiment("table5"), store.all_runs(), (), store.ensembles())
+    text = tidy_csv(bench.experiment("table5"), Results(bench.store))
     (row,) = csv.DictReader(io.StringIO(text))
     assert row["runs"].split() == [folder.path.name for folder in found]
     assert (row["models"], row["views"], row["preset"], row["dataset"]) == (

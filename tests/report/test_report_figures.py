@@ -9,19 +9,17 @@ from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.figures.curves import _spread
-from resnet_repro.report.figures.figures import build, draw, drawable_cells
-from resnet_repro.report.results import main_group
+from resnet_repro.report.figures.figures import build, draw
+from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import PRESETS
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 def figure_of(bench: Bench, name: str) -> Figure:
-    experiment = bench.experiment(name)
-    cells = drawable_cells(experiment, bench.store.all_runs())
-    group = main_group(cells)
-    assert group is not None
-    return build(experiment, cells, group)
+    experiment, results = bench.experiment(name), Results(bench.store)
+    return build(experiment, results, figure_names(experiment, results)[name])
 
 
 def texts(figure: Figure) -> str:
@@ -33,7 +31,7 @@ def texts(figure: Figure) -> str:
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_every_format_comes_and_comes_again_the_same(bench: Bench, suffix: Any) -> None:
     bench.add("plain-20", 9.4)
-    first, again = (draw(bench.experiment("fig1"), bench.store.all_runs(), suffix) for _ in "ab")
+    first, again = (draw(bench.experiment("fig1"), Results(bench.store), suffix) for _ in "ab")
     assert first == again
     assert [picture.name for picture in first] == ["fig1"], "one group, one name"
     assert first[0].content.startswith(SIGNATURES[suffix])
@@ -43,7 +41,7 @@ def test_one_picture_per_group(bench: Bench) -> None:
     for preset in PRESETS[:2]:
         bench.add("plain-20", preset=preset)
         bench.add("plain-56", preset=preset)
-    pictures = draw(bench.experiment("fig1"), bench.store.all_runs())
+    pictures = draw(bench.experiment("fig1"), Results(bench.store))
     assert [p.name for p in pictures] == ["fig1", "fig1-paper-cifar10", "fig1-short-cifar10"]
     assert pictures[0].content == pictures[1].content != pictures[2].content
 
@@ -200,12 +198,12 @@ def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) ->
 def test_nothing_to_draw_says_what_to_run(bench: Bench, name: str) -> None:
     bench.add("plain-20", state="failed")
     with pytest.raises(ReproError, match=f"resnet-repro run {name}"):
-        draw(bench.experiment(name), bench.store.all_runs())
+        draw(bench.experiment(name), Results(bench.store))
 
 
 def test_a_table_has_no_figure(bench: Bench) -> None:
     with pytest.raises(ConfigError, match="has no figure"):
-        draw(bench.experiment("table1"), [])
+        draw(bench.experiment("table1"), Results(bench.store))
 
 
 def test_labels_are_spread_without_changing_their_order() -> None:

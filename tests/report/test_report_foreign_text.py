@@ -25,7 +25,7 @@ from resnet_repro.report.document.html import as_html
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.latex import escaped, latex_table
 from resnet_repro.report.markdown import bullets, code, literal, table
-from resnet_repro.report.tables import Column, Table
+from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 NASTY = (
@@ -95,8 +95,7 @@ def test_latex_and_spreadsheets_execute_nothing(text: str) -> None:
 
 
 def test_a_row_of_latex_is_no_argument_of_the_row_before() -> None:
-    columns = (Column("a", "a", number=False),)
-    made = latex_table(Table("t", columns, ()), columns, [["x"], ["[2pt]"], ["*"]])
+    made = latex_table("t", ["a"], [["x"], ["[2pt]"], ["*"]], [False])
     assert "\n{}[2pt] " in made
     assert "\n{}* " in made
 
@@ -226,7 +225,7 @@ def test_figures_take_a_dollar_for_a_dollar(poisoned: Bench) -> None:
             panel = experiment.plot.panels[0].model_copy(update={"title": title})
             plot = experiment.plot.model_copy(update={"panels": (panel,)})
             changed = experiment.model_copy(update={"plot": plot})
-            (picture, *_) = draw(changed, poisoned.store.all_runs(), "svg")
+            (picture, *_) = draw(changed, Results(poisoned.store), "svg")
             assert not hidden_in(picture.content.decode("utf-8"))
 
 

@@ -14,10 +14,11 @@ RESULTS = Path(__file__).parents[2] / "results"
 PROBE = """
 import hashlib, sys
 from resnet_repro.report.figures.figures import draw
+from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
-runs = Store(__import__("pathlib").Path(sys.argv[1])).all_runs()
-picture = draw(load_experiment("fig1"), runs)[0].content
+results = Results(Store(__import__("pathlib").Path(sys.argv[1])))
+picture = draw(load_experiment("fig1"), results)[0].content
 print(hashlib.sha256(picture).hexdigest())
 """
 

@@ -8,10 +8,11 @@ import pytest
 from made_up_results import Bench
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.report.notes import DIFFERENCE_NOTE
 from resnet_repro.report.others import others_table
-from resnet_repro.report.rendering import render_table
-from resnet_repro.report.tables import Column, Row, Table, cost_table, error_table
+from resnet_repro.report.rendering import Column, Row, Table, render_table
+from resnet_repro.report.results import Results
+from resnet_repro.report.table_parts import DIFFERENCE_NOTE
+from resnet_repro.report.tables import make_table
 
 
 @pytest.fixture
@@ -25,8 +26,12 @@ def filled(bench: Bench) -> Bench:
     return bench
 
 
+def made(bench: Bench, name: str, others: bool = False) -> Table:
+    return make_table(bench.experiment(name), Results(bench.store), others=others)
+
+
 def table6(bench: Bench) -> Table:
-    return error_table(bench.experiment("table6"), bench.store.all_runs())
+    return made(bench, "table6")
 
 
 def rows_of(table: Table, network: str) -> list[Row]:
@@ -35,8 +40,7 @@ def rows_of(table: Table, network: str) -> list[Row]:
 
 def test_ours_is_mean_std_count_and_difference_to_the_paper(filled: Bench) -> None:
     row = rows_of(table6(filled), "resnet-20")[0]
-    assert row["test_error"] == 8.5
-    assert row["test_error_std"] == pytest.approx(0.5**0.5)
+    assert str(row["test_error"]) == "8.50 ± 0.71"
     assert row["difference"] == pytest.approx(-0.25)
     assert row["best_seed"] == 8.0
     assert row["train_error"] == 3.5
@@ -49,8 +53,8 @@ def test_ours_is_mean_std_count_and_difference_to_the_paper(filled: Bench) -> No
 def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> None:
     table = table6(filled)
     full, reduced = rows_of(table, "resnet-20")
-    assert (full["preset"], reduced["preset"]) == ("paper [1]", "short [2]")
-    assert reduced["test_error"] == 15.0
+    assert (full["where"], reduced["where"]) == ("paper [1]", "short [2]")
+    assert str(reduced["test_error"]) == "15.00"
     assert reduced["difference"] is None, "nothing to hold against the paper"
     assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
 
@@ -62,8 +66,7 @@ def test_reduced_results_alone_have_no_note_on_a_difference(bench: Bench) -> Non
 
 def test_one_seed_has_no_std_and_no_best(filled: Bench) -> None:
     reduced = rows_of(table6(filled), "resnet-20")[1]
-    assert reduced["ours"] == "15.00"
-    assert reduced["test_error_std"] is None
+    assert str(reduced["test_error"]) == "15.00"
     assert reduced["best_seed"] is None
 
 
@@ -88,7 +91,7 @@ def test_without_results_the_paper_stands_alone_with_the_command(bench: Bench) -
 
 def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
     bench.add("plain-20", preset="short")
-    table = error_table(bench.experiment("fig1"), bench.store.all_runs())
+    table = made(bench, "fig1")
     assert table.notes[-1] == (
         "Not run: plain-56. To run at the short preset: "
         "resnet-repro run fig1 --preset short --networks plain-56"
@@ -97,7 +100,7 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
 
 def test_plain_networks_have_no_paper_number(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
-    table = error_table(bench.experiment("fig1"), bench.store.all_runs())
+    table = made(bench, "fig1")
     row = rows_of(table, "plain-20")[0]
     assert row.get("paper") is None
     assert row["difference"] is None
@@ -154,7 +157,7 @@ def test_latex_escapes_and_balances(filled: Bench) -> None:
 
 def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
     """Whatever TeX engine and input encoding a paper uses."""
-    table = error_table(filled.experiment("table6"), filled.store.all_runs(), others=True)
+    table = made(filled, "table6", others=True)
     sources = others_table(["resnet-20", "resnet-110"])
     for text in (render_table(table, "latex"), render_table(sources, "latex")):
         assert text.isascii()
@@ -189,8 +192,7 @@ def test_wide_tables_for_latex_fold_into_the_line(filled: Bench) -> None:
 
 
 def test_others_stand_beside_the_paper_if_asked_for(filled: Bench) -> None:
-    runs = filled.store.all_runs()
-    table = error_table(filled.experiment("table6"), runs, others=True)
+    table = made(filled, "table6", others=True)
     row = rows_of(table, "resnet-20")[0]
     assert row["others"] == "7.84 to 8.74 (7)"
     assert (row["others_lowest"], row["others_highest"], row["others_count"]) == (7.84, 8.74, 7)
@@ -208,8 +210,7 @@ def test_sources_say_what_they_report_and_where() -> None:
 
 
 def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
-    experiment = bench.experiment("table1")
-    text = render_table(cost_table(experiment, bench.store), "text", 100)
+    text = render_table(made(bench, "table1"), "text", 100)
     assert "11.3" in text
     assert "resnet-repro run table1" in text
     bench.store.write_csv(
@@ -217,7 +218,7 @@ def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
         "network,parameters,multiply_adds,paper_flops,agrees\n"
         "resnet-18-a,11515688,1795000000,1.8e9,yes\nresnet-20,269722,40800000,,no\n",
     )
-    table = cost_table(experiment, bench.store)
+    table = made(bench, "table1")
     row = next(row for row in table.rows if row["network"] == "resnet-18-a")
     assert row["parameters"] == 11_515_688
     assert row["paper_flops"] == 1.8e9
@@ -230,9 +231,8 @@ def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
 @pytest.mark.parametrize("content", ["", "nonsense\n1\n", "network,parameters\nx,y\n"])
 def test_a_foreign_cost_file_is_an_error_or_counts_as_missing(bench: Bench, content: str) -> None:
     bench.store.write_csv("table1", content)
-    experiment = bench.experiment("table1")
     if content:
         with pytest.raises(StoreError, match="resnet-repro run table1"):
-            cost_table(experiment, bench.store)
+            made(bench, "table1")
     else:
-        assert "To fill" in cost_table(experiment, bench.store).notes[-1]
+        assert "To fill" in made(bench, "table1").notes[-1]

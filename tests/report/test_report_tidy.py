@@ -5,11 +5,12 @@ import io
 import pandas as pd
 from made_up_results import POINTS, Bench
 
+from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
 
 
 def frame(bench: Bench, name: str) -> pd.DataFrame:
-    text = tidy_csv(bench.experiment(name), bench.store.all_runs())
+    text = tidy_csv(bench.experiment(name), Results(bench.store))
     return pd.read_csv(io.StringIO(text))
 
 
@@ -53,11 +54,11 @@ def test_gradients_one_line_per_layer_and_moment(bench: Bench) -> None:
 
 
 def test_an_empty_folder_gives_the_header(bench: Bench) -> None:
-    assert len(tidy_csv(bench.experiment("table6"), []).splitlines()) == 1
+    assert len(tidy_csv(bench.experiment("table6"), Results(bench.store)).splitlines()) == 1
 
 
 def test_same_results_same_bytes(bench: Bench) -> None:
     bench.add("resnet-20", 1 / 3, 2 / 3)
-    texts = {tidy_csv(bench.experiment("table6"), bench.store.all_runs()) for _ in range(2)}
+    texts = {tidy_csv(bench.experiment("table6"), Results(bench.store)) for _ in range(2)}
     assert len(texts) == 1
     assert repr(1 / 3) in texts.pop()

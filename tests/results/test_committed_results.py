@@ -9,7 +9,8 @@ import pytest
 from git_checkout import git
 
 from resnet_repro.report.document.document import write_report
-from resnet_repro.report.figures.figures import drawable_cells, figure_names
+from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.store.store import Store
@@ -54,15 +55,14 @@ def test_every_csv_is_what_the_results_give(name: str) -> None:
     path = store.csv_path(name)
     if (experiment.table and experiment.table.kind == "cost") or not path.exists():
         pytest.skip("counted from the networks themselves, or nothing was measured")
-    measured = store.all_runs(), store.external_evaluations(), store.ensembles()
-    assert tidy_csv(experiment, *measured) == path.read_text(encoding="utf-8")
+    assert tidy_csv(experiment, Results(store)) == path.read_text(encoding="utf-8")
 
 
 def test_every_figure_is_one_that_the_results_give() -> None:
     """One that they no longer give would stay and be taken for theirs."""
-    runs = Store(RESULTS).all_runs()
+    results = Results(Store(RESULTS))
     drawn = [load_experiment(name) for name in shipped_experiments()]
-    names = {n for e in drawn if e.plot for n in figure_names(e, drawable_cells(e, runs))}
+    names = {n for e in drawn if e.plot for n in figure_names(e, results)}
     assert {path.stem for path in (RESULTS / "figures").iterdir()} <= names
 
 

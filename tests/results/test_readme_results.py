@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from resnet_repro.report.making import make_table
-from resnet_repro.report.tables import Row
+from resnet_repro.report.rendering import Row
+from resnet_repro.report.results import Results
+from resnet_repro.report.tables import make_table
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
 
@@ -37,18 +38,18 @@ def measured_rows(name: str) -> dict[str, Row]:
     """Title of a network -> its row at the short preset, for those that were measured."""
     store = Store(RESULTS)
     runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == "short"]
-    rows = make_table(load_experiment(name), store, runs).rows
+    rows = make_table(load_experiment(name), Results(store, runs)).rows
     return {str(row["method"]): row for row in rows if row.get("finished")}
 
 
 def test_every_number_is_that_of_the_results() -> None:
     expected = {
-        title: [row["ours"], f"{row['train_error']:.2f}", str(row["finished"])]
+        title: [str(row["test_error"]), f"{row['train_error']:.2f}", str(row["finished"])]
         for title, row in measured_rows("fig6").items()
     }
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():
-            cells = [row["reduced_top1_text"], f"{row['centre_top1']:.2f}"]
+            cells = [str(row["reduced_top1"]), f"{row['centre_top1']:.2f}"]
             expected[title] = [*cells, f"{row['train_error']:.2f}", str(row["finished"])]
     assert printed_rows() == expected
 
@@ -56,7 +57,7 @@ def test_every_number_is_that_of_the_results() -> None:
 def test_errors_at_several_scales_are_those_of_the_results() -> None:
     text = " ".join(section("What we measured"))
     rows = measured_rows("table4")
-    b, c = (rows[f"ResNet-34 {option}"]["reduced_top1_text"] for option in "BC")
+    b, c = (rows[f"ResNet-34 {option}"]["reduced_top1"] for option in "BC")
     assert f"B and C have {b} and {c}" in text
     (ensemble,) = Store(RESULTS).ensembles()
     assert f"together (`table5`) have {ensemble.top1_error:.2f}" in text

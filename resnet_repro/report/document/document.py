@@ -5,12 +5,8 @@ A pure function of the results folder: the same results give the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from resnet_repro.base.errors import StoreError
 from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
@@ -37,7 +33,6 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.tables import read_costs
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable
-from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -66,19 +61,18 @@ def report_and_verdicts(
 ) -> tuple[str, list[Verdict]]:
     """The report, and one verdict per claim as it gives them; raises as `write_report`."""
     experiments = sorted(experiments, key=_reading_order)
-    runs = [_checked(run) for run in store.all_runs()]
+    results = Results(store)
+    runs, numbers = results.stored, results.numbers
     counted = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
     costs = {network: row for found in counted for network, row in found.items()}
-    results = Results(store, runs)
     verdicts = evaluate(load_claims(), results, costs)
     main = main_verdicts(verdicts)
-    numbers = results.numbers
     gaps = [gap for e in experiments for gap in gaps_of(e, store, runs, numbers)]
     owner = _owners(experiments)
     told: dict[str, list[str]] = {}
     for experiment in experiments:
         own = [v for v in verdicts if owner.get(v.claim.id) == experiment.name]
-        told[experiment.name] = experiment_section(experiment, store, runs, own, numbers)
+        told[experiment.name] = experiment_section(experiment, results, own)
     headline = _headline(told)
     found = claims_section(main, numbers, headline)
     if found and headline:  # shown once, where one looks first
@@ -102,7 +96,7 @@ def report_and_verdicts(
         provenance_section(runs),
         cost_section(runs),
         runs_section(runs, numbers),
-        evaluations_section(store.external_evaluations(), store.ensembles()),
+        evaluations_section(results.externals, results.ensembles),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
     return _without_paths(printable_lines(text), store), main
@@ -133,22 +127,6 @@ def _owners(experiments: Sequence[Experiment]) -> dict[str, str]:
             if covers(experiment, claim):
                 owners.setdefault(claim.id, experiment.name)
     return owners
-
-
-def _checked(run: StoredRun) -> StoredRun:
-    """A finished run, set aside with its problem if a file of its measurements is damaged."""
-    if not run.finished:
-        return run
-    reads: dict[str, Callable[[], Any]] = {
-        kind.file: partial(run.rows, name) for name, kind in TABLES.items()
-    }
-    reads["measurements.json"] = run.origins
-    for name, read in reads.items():
-        try:
-            read()
-        except StoreError:
-            return replace(run, problem=f"{name} is torn or unreadable")
-    return run
 
 
 def _problems_section(runs: Sequence[StoredRun]) -> list[str]:

@@ -8,17 +8,15 @@ from dataclasses import replace
 from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.figures.figures import drawable_cells, figure_names
+from resnet_repro.report.figures.kinds import figure_names
 from resnet_repro.report.groups import Group
-from resnet_repro.report.making import make_table
 from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
-from resnet_repro.report.results import collect, networks_of
-from resnet_repro.report.tables import title_of
+from resnet_repro.report.results import Results, networks_of
+from resnet_repro.report.table_parts import title_of
+from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
-from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["covers", "evidence", "experiment_section"]
 
@@ -38,20 +36,15 @@ def covers(experiment: Experiment, claim: Claim) -> bool:
 
 
 def experiment_section(
-    experiment: Experiment,
-    store: Store,
-    runs: Sequence[StoredRun],
-    verdicts: Sequence[Verdict],
-    numbers: Numbers,
+    experiment: Experiment, results: Results, verdicts: Sequence[Verdict]
 ) -> list[str]:
-    """The section as lines, none if nothing was run; `verdicts` are those to be told here.
-
-    `numbers` are the groups as the whole report counts them.
-    """
-    parts = [_table(experiment, store, runs, numbers), _figures(experiment, store, runs)]
+    """The section as lines, none if nothing was run; `verdicts` are those to be told here."""
+    parts = [_table(experiment, results), _figures(experiment, results)]
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
-        parts.append(["What the runs say of the paper's claims:", "", *evidence(judged, numbers)])
+        parts.append(
+            ["What the runs say of the paper's claims:", "", *evidence(judged, results.numbers)]
+        )
     lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
     if experiment.table is None:
         lines += ["", f"**{literal(experiment.title)}**"]
@@ -61,15 +54,13 @@ def experiment_section(
     return lines if any(parts) else []
 
 
-def _table(
-    experiment: Experiment, store: Store, runs: Sequence[StoredRun], numbers: Numbers
-) -> list[str]:
+def _table(experiment: Experiment, results: Results) -> list[str]:
     """The table, without the rows of networks that were not run unless it is one of the paper's."""
-    if experiment.table is None or not _has_something(experiment, store, runs):
+    if experiment.table is None or not _has_something(experiment, results):
         return []
-    made = make_table(experiment, store, runs, others=True, numbers=numbers)
+    made = make_table(experiment, results, others=True, in_report=True)
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
-        run = {cell.network for cell in collect(networks_of(experiment), runs)}
+        run = {cell.network for cell in results.cells(networks_of(experiment))}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
     if not isinstance(experiment.table, CostTable):
         columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
@@ -77,28 +68,28 @@ def _table(
     return render_table(made, "md").strip().splitlines()
 
 
-def _has_something(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> bool:
+def _has_something(experiment: Experiment, results: Results) -> bool:
     """Whether anything of the table was measured, or its runs have at least begun."""
     if isinstance(experiment.table, CostTable):
-        return store.csv_path(experiment.name).is_file()
+        return results.store.csv_path(experiment.name).is_file()
     if isinstance(experiment.table, EnsembleTable):
-        return any(e.experiment == experiment.name for e in store.ensembles())
-    if collect(networks_of(experiment), runs):
+        return any(e.experiment == experiment.name for e in results.ensembles)
+    if results.cells(networks_of(experiment)):
         return True
     if not isinstance(experiment.table, ViewsTable):
         return False
-    made = make_table(experiment, store, ())
+    made = make_table(experiment, results)
     return any(row.get("weights_top1") is not None for row in made.rows)
 
 
-def _figures(experiment: Experiment, store: Store, runs: Sequence[StoredRun]) -> list[str]:
+def _figures(experiment: Experiment, results: Results) -> list[str]:
     """The figures there are, the main one first, or the command that draws them."""
     if experiment.plot is None:
         return []
-    names = figure_names(experiment, drawable_cells(experiment, runs))
+    names = figure_names(experiment, results)
     shown: dict[Group, str] = {}
     for name, group in names.items():
-        suffix = next((s for s in SUFFIXES if store.figure_path(name, s).is_file()), None)
+        suffix = next((s for s in SUFFIXES if results.store.figure_path(name, s).is_file()), None)
         if suffix and group not in shown:
             shown[group] = f"figures/{name}.{suffix}"
     if names and not shown:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.figures.captions import add_caption
 from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
-from resnet_repro.report.figures.style import label
+from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, network_title, networks_of
+from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.network_names import Family, network_title
 from resnet_repro.spec.shows import CurvePanel, CurvesPlot
 
-__all__ = ["curves_figure"]
+__all__ = ["draw"]
 
 Part = Literal["train", "test"]
 LineStyle = dict[str, Any]
@@ -33,26 +32,21 @@ PART_TITLES: dict[Family, dict[Part, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Curve:
-    """An error in percent over iterations: mean, lowest and highest of the seeds."""
+class Curve(NamedTuple):
+    """An error of one network while it trains."""
 
     network: str
     part: Part
-    iterations: tuple[int, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
     seeds: int
+    errors: pd.DataFrame  # percent by iteration: `mean`, `min` and `max` of the seeds
 
 
-def curves_figure(
-    experiment: Experiment, plot: CurvesPlot, cells: Sequence[Cell], group: Group
-) -> Figure:
-    """The panels of `plot` for one group's cells."""
-    wanted = networks_of(experiment)
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
+    """The panels of an experiment's plot for one group's cells."""
+    plot, wanted = experiment.plot, networks_of(experiment)
+    assert isinstance(plot, CurvesPlot), "only for experiments that draw curves"
     panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
-    curves = [_panel_curves(panel, cells) for panel in panels]
+    curves = [_panel_curves(panel, cells, results.curves) for panel in panels]
     lines: dict[Part, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
     drawn_curves = [curve for drawn in curves for curve in drawn]
     axis = _error_axis(plot.error_axis, drawn_curves, group.reduced)
@@ -78,31 +72,19 @@ def curves_figure(
     return figure
 
 
-def _panel_curves(panel: CurvePanel, cells: Sequence[Cell]) -> list[Curve]:
+def _panel_curves(panel: CurvePanel, cells: Sequence[Cell], rows: pd.DataFrame) -> list[Curve]:
     by_network = {cell.network: cell for cell in cells if cell.done}
     found = [by_network[network] for network in panel.networks if network in by_network]
-    curves = [_average(cell, part) for cell in found for part in panel.curves]
-    return [curve for curve in curves if curve.iterations]
+    curves = [_average(cell, part, rows) for cell in found for part in panel.curves]
+    return [curve for curve in curves if len(curve.errors)]
 
 
-def _average(cell: Cell, part: Part) -> Curve:
+def _average(cell: Cell, part: Part, rows: pd.DataFrame) -> Curve:
     """The seeds' curves at the iterations that all of them measured."""
-    points = [
-        {r.iteration: r.train_error if part == "train" else r.test_error for r in run.curve()}
-        for run in cell.done
-    ]
-    points = [p for p in points if p]
-    shared = sorted(set.intersection(*(set(p) for p in points))) if points else []
-    columns = [[p[iteration] for p in points] for iteration in shared]
-    return Curve(
-        cell.network,
-        part,
-        tuple(shared),
-        tuple(fmean(c) for c in columns),
-        tuple(min(c) for c in columns),
-        tuple(max(c) for c in columns),
-        len(points),
-    )
+    own = rows[rows.run.isin([run.id for run in cell.done])]
+    seeds = own.run.nunique()
+    errors = own.groupby("iteration")[f"{part}_error"].agg(["mean", "min", "max", "size"])
+    return Curve(cell.network, part, seeds, errors[errors["size"] == seeds])
 
 
 def _error_axis(
@@ -113,12 +95,12 @@ def _error_axis(
     Reduced runs may lie anywhere, so a range that does not start at 0 is moved to where they are,
     from the end of their first quarter on.
     """
-    typical = [median(curve.mean[len(curve.mean) // 2 :]) for curve in curves]
-    if paper[0] and reduced and curves:
-        low = min(min(curve.mean) for curve in curves)
-        high = max(curve.mean[len(curve.mean) // 4] for curve in curves)
+    means = [curve.errors["mean"] for curve in curves]
+    if paper[0] and reduced and means:
+        low = min(mean.min() for mean in means)
+        high = max(mean.iloc[len(mean) // 4] for mean in means)
         return (float(10 * math.floor(0.95 * low / 10)), _rounded_up(high))
-    highest = max(typical, default=0.0)
+    highest = max((mean.iloc[len(mean) // 2 :].median() for mean in means), default=0.0)
     return paper if highest <= paper[1] else (paper[0], _rounded_up(1.15 * highest))
 
 
@@ -142,10 +124,10 @@ def _draw_panel(
 ) -> None:
     for index, curve in enumerate(curves):
         colour = architecture(curve.network).style.colour
-        x = [iteration / unit for iteration in curve.iterations]
+        x = curve.errors.index / unit
         axes.plot(
             x,
-            curve.mean,
+            curve.errors["mean"],
             color=colour,
             marker=architecture(curve.network).style.marker if curve.part == "test" else None,
             markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
@@ -154,7 +136,8 @@ def _draw_panel(
             **lines[curve.part],
         )
         if curve.seeds > 1:
-            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+            low, high = curve.errors["min"], curve.errors["max"]
+            axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.grid(axis="y", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
     if not curves:
@@ -187,7 +170,7 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
     spacing = 0.062 * (top - bottom)
     ends: dict[str, float] = {}
     for curve in curves:  # test after train: the label belongs to the bold line where there is one
-        ends[curve.network] = curve.mean[-1]
+        ends[curve.network] = curve.errors["mean"].iloc[-1]
     names = sorted(ends, key=lambda network: ends[network])
     heights = _spread([min(max(ends[n], bottom), top) for n in names], spacing, bottom, top)
     right = axes.get_xlim()[1]

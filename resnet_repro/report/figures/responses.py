@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
+
+import numpy as np
+import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.figures.captions import add_caption
 from resnet_repro.report.figures.plotting import Axes, Figure
+from resnet_repro.report.figures.style import add_caption
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, network_title, networks_of
+from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import network_title
 
-__all__ = ["draw_layers", "responses_figure"]
+__all__ = ["SEVERAL_SEEDS", "by_seed", "draw", "draw_layers"]
 
-Rows = list[list[float]]  # one list per seed
+SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"
 
 
-def responses_figure(experiment: Experiment, cells: Sequence[Cell], group: Group) -> Figure:
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Top: layers in order. Bottom: sorted by size, the largest first."""
     figure = Figure(figsize=(6.4, 4.6))
     top, bottom = figure.subplots(2, 1)
+    stds = results.responses.set_index(["run", "layer"])["std"]
     several = False
     for cell in cells:
-        seeds = _stds(cell)
-        if seeds:
-            several = several or len(seeds) > 1
-            draw_layers(top, cell.network, seeds)
-            draw_layers(bottom, cell.network, [sorted(stds, reverse=True) for stds in seeds])
+        seeds = by_seed(cell, stds).dropna()  # only runs on which all layers were measured
+        several = several or len(seeds) > 1
+        draw_layers(top, cell.network, seeds)
+        draw_layers(bottom, cell.network, pd.DataFrame(-np.sort(-seeds.to_numpy())))
     top.set(xlabel="layer index (original)")
     bottom.set(xlabel="layer index (sorted by magnitude)")
     for axes in (top, bottom):
@@ -36,40 +39,36 @@ def responses_figure(experiment: Experiment, cells: Sequence[Cell], group: Group
         axes.set_axisbelow(True)
     top.legend(loc="upper right", ncols=2, handlelength=3)
     notes = ["response of each 3x3 layer after BN, before the nonlinearity"]
-    if several:
-        notes.append("lines: mean, bands: lowest to highest of the seeds")
+    notes += [SEVERAL_SEEDS] if several else []
     add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
 
 
-def _stds(cell: Cell) -> Rows:
-    """The standard deviations by layer, one list per seed, of seeds that measured all layers."""
-    measured = [[std for _, _, std in sorted(run.responses())] for run in cell.done]
-    longest = max((len(stds) for stds in measured), default=0)
-    return [stds for stds in measured if stds and len(stds) == longest]
+def by_seed(cell: Cell, values: pd.Series[float]) -> pd.DataFrame:
+    """Values by run and layer as a line per run of the cell and a column per layer."""
+    return values[values.index.isin([run.id for run in cell.done], level="run")].unstack()
 
 
-def draw_layers(axes: Axes, network: str, seeds: Sequence[Sequence[float]]) -> None:
-    """One network's values over its layers: the mean of its seeds, with a band if several."""
-    if not seeds:
+def draw_layers(axes: Axes, network: str, seeds: pd.DataFrame) -> None:
+    """One network's values over its layers: the mean of its seeds, with a band if several.
+
+    Args:
+        axes: to draw into.
+        network: whose colour and line style are used.
+        seeds: a line per seed, a column per layer; nothing is drawn without seeds.
+    """
+    if seeds.empty:
         return
     style = architecture(network).style
-    columns = list(zip(*seeds, strict=False))
-    layers = range(1, len(columns) + 1)
+    layers = range(1, len(seeds.columns) + 1)
     axes.plot(
         layers,
-        [fmean(column) for column in columns],
+        seeds.mean(skipna=False),
         color=style.colour,
         linestyle=(0, (3.5, 1.5)) if style.dashed else "-",
         linewidth=1.0 if style.dashed else 1.6,
         label=network_title(network),
     )
     if len(seeds) > 1:
-        axes.fill_between(
-            layers,
-            [min(column) for column in columns],
-            [max(column) for column in columns],
-            color=style.colour,
-            alpha=0.2,
-            linewidth=0,
-        )
+        low, high = seeds.min(skipna=False), seeds.max(skipna=False)
+        axes.fill_between(layers, low, high, color=style.colour, alpha=0.2, linewidth=0)

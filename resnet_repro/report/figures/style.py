@@ -1,4 +1,4 @@
-"""How the figures look, and how they become the same bytes each time.
+"""How the figures look, what stands under them, and how they become the same bytes each time.
 
 A network's colour is `architecture(network).style`'s; line style, width and the labels at the
 curves' ends carry the same information for readers of black and white prints.
@@ -7,17 +7,23 @@ curves' ends carry the same information for readers of black and white prints.
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from resnet_repro.base.plain_text import printable
 from resnet_repro.report.figures.plotting import Figure, mpl
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell
+from resnet_repro.spec.network_names import network_title
 
-__all__ = ["FigureFormat", "label", "save", "styled"]
+__all__ = ["FigureFormat", "add_caption", "label", "save", "styled"]
 
 FigureFormat = Literal["png", "svg", "pdf"]
+_LINE = 0.145  # inches, of the caption
+_CHARACTERS = 18.5  # per inch at the caption's size
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -59,6 +65,54 @@ def styled() -> Iterator[None]:
 def label(text: str) -> str:
     """Text for a figure as it stands: a dollar sign begins no formula."""
     return printable(text).replace("$", r"\$")
+
+
+def add_caption(
+    figure: Figure,
+    group: Group,
+    cells: Sequence[Cell],
+    networks: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    """Write the caption under the panels; the group is bold where it is not the paper's."""
+    width, height = figure.get_size_inches()
+    lines = [
+        (part, index == 0 and not group.faithful)
+        for index, line in enumerate(_caption(group, cells, networks, notes))
+        for part in textwrap.wrap(line, int(_CHARACTERS * width))
+    ]
+    below = _LINE * len(lines) + 0.1
+    figure.set_size_inches(width, height + below)
+    figure.tight_layout(rect=(0, below / (height + below), 1, 1))
+    for index, (line, strong) in enumerate(lines):
+        figure.text(
+            0.012,
+            (below - 0.04 - _LINE * index) / (height + below),
+            label(line),
+            fontsize=7,
+            va="top",
+            color="#A03000" if strong else "0.25",
+            weight="bold" if strong else "normal",
+        )
+
+
+def _caption(
+    group: Group, cells: Sequence[Cell], networks: Sequence[str], notes: Sequence[str]
+) -> list[str]:
+    """The group first, then seeds, notes, and what is missing or failed."""
+    counts = sorted({len(cell.done) for cell in cells if cell.done})
+    seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+    if len(cells) > 1:
+        seeds += " per network"
+    lines = [group.caption, "; ".join([seeds, *notes])]
+    done = {cell.network for cell in cells if cell.done}
+    missing = [network_title(network) for network in networks if network not in done]
+    if missing:
+        lines.append(f"not run: {', '.join(missing)}")
+    failed = [f"{network_title(c.network)} ({len(c.failed)})" for c in cells if c.failed]
+    if failed:
+        lines.append(f"failed runs left out: {', '.join(failed)}")
+    return lines
 
 
 def save(figure: Figure, form: FigureFormat) -> bytes:
