@@ -65,8 +65,10 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     """A tidy file's text, whose words no spreadsheet takes for formulas."""
     frame = frame.reindex(columns=list(columns))
-    whole = {name: "Int64" for name in _WHOLE if name in frame and frame[name].dtype != object}
-    safe = frame.astype(whole).map(lambda v: spreadsheet_safe(v) if isinstance(v, str) else v)
+    for name in _WHOLE:
+        if name in frame:
+            frame[name] = pd.to_numeric(frame[name]).astype("Int64")
+    safe = frame.map(lambda value: spreadsheet_safe(value) if isinstance(value, str) else value)
     return safe.to_csv(index=False, lineterminator="\n")
 
 
