@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
 
 from resnet_repro.spec.dataset_names import dataset_slug
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import DatasetName, canonical_network
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.shows import Percent, Views
 
 __all__ = [
     "FORMAT",
@@ -20,6 +27,7 @@ __all__ = [
     "MeasurementOrigin",
     "Origin",
     "Provenance",
+    "Record",
     "SessionRecord",
     "State",
     "Summary",
@@ -31,13 +39,17 @@ FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
 
-_CONFIG = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=2_000)]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Stored(BaseModel):
+    """Base of what is stored as JSON. Unknown keys, perhaps of a later version, are ignored."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class CurveRow(NamedTuple):
@@ -53,10 +65,8 @@ class CurveRow(NamedTuple):
     validation_error: FiniteFloat | None = None  # a column only where images are held out
 
 
-class Origin(BaseModel):
+class Origin(Stored):
     """What made a number: code, command, machine."""
-
-    model_config = _CONFIG
 
     code: str  # version, and commit where known
     dirty: bool | None  # whether the code differed from the commit; None if unknown
@@ -107,16 +117,12 @@ class Provenance(SessionRecord):
     @property
     def trained_by(self) -> tuple[SessionRecord, ...]:
         """All that took part in the training, the last one last."""
-        last = SessionRecord.model_validate(
-            self.model_dump(include=set(SessionRecord.model_fields))
-        )
+        last = SessionRecord(**self.model_dump(include=set(SessionRecord.model_fields)))
         return (*self.earlier, last)
 
 
-class Summary(BaseModel):
+class Summary(Stored):
     """The state and the outcome of one run; errors in percent."""
-
-    model_config = _CONFIG
 
     format: int = FORMAT
     id: str
@@ -179,25 +185,28 @@ class Summary(BaseModel):
         return spent
 
 
-class EnsembleResult(BaseModel):
-    """What the averaged scores of several runs come to (Table 5)."""
-
-    model_config = _CONFIG
+class Record(Stored):
+    """What was measured of something else than one run, in a file of its own."""
 
     format: int = FORMAT
-    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    preset: Literal["paper", "short", "demo", "custom"]  # of the members
     dataset: DatasetName
-    members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
-    views: Views
-    top1_error: Percent
-    top5_error: Percent
-    images: Annotated[int, Field(ge=1, le=10**15)]
     data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
     code: Text
     dirty: bool | None = None
     command: Text
     measured: Text  # UTC
+
+
+class EnsembleResult(Record):
+    """What the averaged scores of several runs come to (Table 5)."""
+
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    preset: Literal["paper", "short", "demo", "custom"]  # of the members
+    members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
+    views: Views
+    top1_error: Percent
+    top5_error: Percent
+    images: Annotated[int, Field(ge=1, le=10**15)]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -211,39 +220,23 @@ class EnsembleResult(BaseModel):
         return f"{self.experiment}-{self.preset}-{dataset_slug(self.dataset)}.json"
 
 
-class ExternalEvaluation(BaseModel):
+class ExternalEvaluation(Record):
     """What `evaluate FILE --record` measured of weights that were not trained here."""
 
-    model_config = _CONFIG
-
-    format: int = FORMAT
-    network: str
-    dataset: DatasetName
+    network: Annotated[str, AfterValidator(canonical_network)]
     evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
     weights_sha256: Sha256
     weights_file: Annotated[str, Field(min_length=1, max_length=255)]  # its name, without a path
-    data: dict[str, Any]  # identity of the data set
     input: Text = ""  # what the weights were given: scale, mean, crop
     precision: Text = ""  # fp32 or bf16
     notes: tuple[Text, ...] = Field((), max_length=20)  # what to know when reading the errors
-    code: Text
-    dirty: bool | None = None
-    command: Text
-    measured: Text  # UTC
 
-    @field_validator("network")
-    @classmethod
-    def _canonical(cls, network: str) -> str:
-        return canonical_network(network)
-
-    @field_validator("evaluations")
-    @classmethod
-    def _possible(cls, rows: tuple[EvaluationRow, ...]) -> tuple[EvaluationRow, ...]:
-        for row in rows:
-            top5_above = row.top5_error > row.top1_error
-            if top5_above or row.top5_error < 0 or row.top1_error > 100 or row.images < 1:
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for row in self.evaluations:
+            if row.top5_error > row.top1_error or row.images < 1:
                 raise ValueError("errors or images that cannot be")
-        return rows
+        return self
 
     @property
     def file_name(self) -> str:

@@ -20,7 +20,7 @@ from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
 __all__ = ["Store"]
 
 LARGEST_FILE = 2**28  # bytes of a report with its figures, or of a figure
-Record = TypeVar("Record", EnsembleResult, ExternalEvaluation)
+R = TypeVar("R", EnsembleResult, ExternalEvaluation)
 
 
 class Store:
@@ -168,7 +168,7 @@ def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> 
     return path
 
 
-def _read_records(folder: Path, model: type[Record]) -> list[Record]:
+def _read_records(folder: Path, model: type[R]) -> list[R]:
     try:
         paths = sorted(folder.glob("[!.]*.json"))
         return [_read_record(path, model) for path in paths]
@@ -176,7 +176,7 @@ def _read_records(folder: Path, model: type[Record]) -> list[Record]:
         raise StoreError(f"cannot read {error.filename or folder}: {error.strerror}") from error
 
 
-def _read_record(path: Path, model: type[Record]) -> Record:
+def _read_record(path: Path, model: type[R]) -> R:
     try:
         content = json.loads(read_text(path))
         if isinstance(content, dict) and content.get("format") != FORMAT:
