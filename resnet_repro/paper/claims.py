@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from resnet_repro.paper.reading import Frozen, read_package_file
+from resnet_repro.base.records import Frozen
+from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset

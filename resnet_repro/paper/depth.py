@@ -6,7 +6,8 @@ from functools import cache
 
 from pydantic import Field
 
-from resnet_repro.paper.reading import Frozen, read_package_file
+from resnet_repro.base.records import Frozen
+from resnet_repro.paper.reading import read_package_file
 
 __all__ = ["Competition", "Entry", "load_competitions"]
 

@@ -6,7 +6,8 @@ from functools import cache
 
 from pydantic import field_validator
 
-from resnet_repro.paper.reading import Frozen, read_package_file
+from resnet_repro.base.records import Frozen
+from resnet_repro.paper.reading import read_package_file
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["CifarResult", "Facts", "ImageNetResult", "PrintedError", "PrintedFlops", "load_facts"]

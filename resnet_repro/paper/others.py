@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from resnet_repro.paper.reading import Frozen, read_package_file
+from resnet_repro.base.records import Frozen
+from resnet_repro.paper.reading import read_package_file
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["ReportedError", "Reproduction", "load_others", "reported_range"]

@@ -5,20 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.yaml_io import read_yaml
 
-__all__ = ["Frozen", "read_package_file"]
+__all__ = ["read_package_file"]
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """Base of everything read here: immutable, and a misspelt key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read_package_file(name: str, model: type[Model]) -> Model:

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from resnet_repro.base.records import Frozen
 from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
-from resnet_repro.paper.reading import Frozen
 from resnet_repro.spec.network_names import network_title
 
 __all__ = [

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from resnet_repro.base.errors import ConfigError, nearest
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.measurements import MeasurementName
 from resnet_repro.spec.network_names import parse_network
@@ -16,7 +17,6 @@ from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe, merge
 from resnet_repro.spec.run import (
     DatasetName,
-    Frozen,
     Precision,
     Run,
     Seed,

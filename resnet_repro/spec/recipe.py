@@ -7,9 +7,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.network_names import Family
-from resnet_repro.spec.recipe_fields import Count, FrozenModel, Real, field
-from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Plateau, Warmup
+from resnet_repro.spec.recipe_parts import (
+    Augmentation,
+    Count,
+    Photographs,
+    Plateau,
+    Real,
+    Warmup,
+    field,
+)
 
 __all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
 
@@ -17,7 +25,7 @@ MOST_ITERATIONS = 10_000_000
 SMALLEST_MAP = 32  # pixels of a photograph that are one place of the last feature map (Table 1)
 
 
-class Recipe(FrozenModel):
+class Recipe(Frozen):
     """Everything that decides how a network is trained; the defaults are section 4.2."""
 
     iterations: Count = field(64_000, "paper", "section 4.2", ge=1, le=MOST_ITERATIONS)

@@ -1,22 +1,39 @@
-"""The parts of a recipe that stand together or not at all."""
+"""What a recipe is made of: fields that say where their value comes from, and parts of several."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from resnet_repro.spec.recipe_fields import Count, FrozenModel, Real, field
+from resnet_repro.base.records import Frozen
 
-__all__ = ["Augmentation", "Photographs", "Plateau", "Warmup"]
+__all__ = ["Augmentation", "Count", "Photographs", "Plateau", "Real", "Warmup", "field"]
 
+Kind = Literal["paper", "assumption", "deviation"]
 PAPER_CROP = 224  # pixels; section 3.4
 LARGEST_SIDE = 4_096  # pixels
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+
+
+def field(default: Any, kind: Kind, reason: str, **limits: Any) -> Any:
+    """A field with its default, whether the paper states that value, and why it is what it is."""
+    return Field(default, description=reason, json_schema_extra={"kind": kind}, **limits)
+
 
 Side = Annotated[Count, Field(ge=16, le=LARGEST_SIDE)]
 
 
-class Warmup(FrozenModel):
+class Warmup(Frozen):
     """A lower learning rate until the network starts to converge (ResNet-110 and 1202)."""
 
     learning_rate: Real = field(0.01, "paper", "section 4.2", gt=0, le=100)
@@ -32,7 +49,7 @@ class Warmup(FrozenModel):
     )
 
 
-class Plateau(FrozenModel):
+class Plateau(Frozen):
     """When the error counts as having reached a plateau, so that the rate is divided (3.4).
 
     Judged on the running training error of the curve's points, never on the test set.
@@ -58,7 +75,7 @@ class Plateau(FrozenModel):
     )
 
 
-class Augmentation(FrozenModel):
+class Augmentation(Frozen):
     """Random crop of the padded image or of its mirror (section 4.2)."""
 
     pad: Count = field(4, "paper", "pixels on each side; section 4.2", ge=0, le=32)
@@ -70,7 +87,7 @@ class Augmentation(FrozenModel):
     )
 
 
-class Photographs(FrozenModel):
+class Photographs(Frozen):
     """How photographs of any size become a network's input (section 3.4). Sizes are pixels."""
 
     crop: Side = field(PAPER_CROP, "paper", "side of the network's input; section 3.4")

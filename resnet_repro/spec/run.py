@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import (
     dataset_fits,
     dataset_slug,
@@ -28,7 +27,7 @@ from resnet_repro.spec.presets import preset_label
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Frozen", "Precision", "Run", "Seed"]
+__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Precision", "Run", "Seed"]
 
 Precision = Literal["auto", "fp32", "bf16"]
 LARGEST_SEED = 2**31 - 1
@@ -45,12 +44,6 @@ def _known_dataset(text: str) -> str:
 
 
 DatasetName = Annotated[str, AfterValidator(_known_dataset)]
-
-
-class Frozen(BaseModel):
-    """Base of the configuration: nothing can be changed, unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def canonical_network(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from resnet_repro.spec.run import Frozen, canonical_network
+from resnet_repro.base.records import Frozen
+from resnet_repro.spec.run import canonical_network
 
 __all__ = [
     "CostTable",

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
-from resnet_repro.spec.run import Frozen, Seed
+from resnet_repro.spec.run import Seed
 
 __all__ = ["CurvatureSettings", "SurfaceSettings", "axis"]
 

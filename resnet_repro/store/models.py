@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     FiniteFloat,
     model_validator,
 )
 
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.run import DatasetName, canonical_network
@@ -46,10 +46,10 @@ RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Stored(BaseModel):
+class Stored(Frozen):
     """Base of what is stored as JSON. Unknown keys, perhaps of a later version, are ignored."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class CurveRow(NamedTuple):

@@ -18,10 +18,11 @@ from pathlib import Path
 import filelock
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from resnet_repro.base.files import replacing
 from resnet_repro.base.machine import cpu_features, processor_name
+from resnet_repro.base.records import Frozen
 from resnet_repro.networks.network import build_network
 from resnet_repro.training.backend import Backend, Resolved
 
@@ -40,10 +41,8 @@ _log = logging.getLogger(__name__)
 _known: dict[tuple[Path | None, _Place], Rates] = {}  # in this process
 
 
-class _Place(BaseModel):
+class _Place(Frozen):
     """All that the rates depend on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     processor: str
     features: str
@@ -51,10 +50,8 @@ class _Place(BaseModel):
     torch: str
 
 
-class Rates(BaseModel):
+class Rates(Frozen):
     """Images per second of training `NETWORK` with one thread, in either precision."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     place: _Place
     fp32: float = Field(gt=0, allow_inf_nan=False)
