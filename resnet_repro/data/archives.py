@@ -1,22 +1,23 @@
-"""Unpacking tar archives that come from anywhere."""
+"""Archives: downloading those whose checksum is known, and unpacking tar files from anywhere."""
 
 from __future__ import annotations
 
 import bz2
 import contextlib
 import gzip
+import hashlib
 import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
 
-__all__ = ["SUFFIXES", "is_archive", "read_members", "unpack"]
+__all__ = ["SUFFIXES", "digest", "fetch", "is_archive", "read_members", "unpack"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
@@ -25,10 +26,67 @@ MAX_DEPTH = 16  # folders in folders; official archives have four
 _HEADER_BYTES = 2**18  # of one member; a file's name has hundreds
 _HEADERS_BYTES = 2**29  # of all members, and what pads them
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_TIMEOUT = 30  # seconds without an answer
+_BLOCK = 2**20  # bytes
 _DAMAGE = (  # what reading one can end in
     *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, RecursionError),
     *(ValueError, LookupError, OverflowError),
 )
+
+
+def fetch(
+    url: str,
+    md5: str,
+    archive: Path,
+    scratch: Path,
+    progress: Callable[[str], None],
+    otherwise: str,
+) -> None:
+    """Download `url` to `archive` unless the right file is there already.
+
+    What arrives is put into `scratch`, a folder on the same disk, until it is known to be whole.
+    Raises DataError when the network or the server fails (`otherwise` says what to do instead), or
+    what arrives has another checksum.
+    """
+    if archive.is_file() and digest(archive, "md5") == md5:
+        return
+    progress(f"downloading {url}")
+    partial = scratch / archive.name
+    _download(url, partial, progress, otherwise)
+    if digest(partial, "md5") != md5:
+        raise DataError(f"the download from {url} is not the official archive; try again")
+    partial.replace(archive)
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _open(url: str) -> Any:
+    """The answer to a request for torchvision's own address of an archive."""
+    import urllib.request  # slow to import, so only when needed
+
+    return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
+
+
+def _download(url: str, path: Path, progress: Callable[[str], None], otherwise: str) -> None:
+    import urllib.error
+
+    try:
+        with _open(url) as answer, path.open("wb") as file:
+            expected = int(answer.headers.get("Content-Length") or 0)
+            received, reported = 0, 0
+            while block := answer.read(_BLOCK):
+                file.write(block)
+                received += len(block)
+                if expected and received * 10 // expected > reported:
+                    reported = received * 10 // expected
+                    progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(f"cannot download {url}: {reason}\n{otherwise}") from error
 
 
 def is_archive(path: Path, max_bytes: int | None = None) -> bool:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Contents", "Dataset", "Identity", "Images", "Source", "SourceFile"]
+from resnet_repro.base.errors import DataError, plain
+
+__all__ = [
+    "Contents",
+    "Dataset",
+    "DatasetStatus",
+    "Identity",
+    "Images",
+    "Source",
+    "SourceFile",
+    "cannot_prepare",
+]
 
 Images = NDArray[np.uint8]  # [N, 3, 32, 32]: red, green and blue planes, row by row
 
@@ -97,3 +111,45 @@ class Source:
     files: tuple[SourceFile, ...]
     official: bool
     note: str
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """One line of `data list`."""
+
+    name: str
+    description: str
+    prepared: bool
+    official: bool  # False as long as it is not prepared
+    images: int  # training and test together; 0 as long as it is not prepared
+    source: str  # where the contents came from; empty as long as it is not prepared
+    note: str  # why it is unofficial or unusable, or what would be prepared; may be empty
+
+    @classmethod
+    def of(cls, description: str, identity: Identity, images: int) -> DatasetStatus:
+        """Of a data set that is prepared, with so many images."""
+        official, source, note = identity.official, identity.source, identity.note
+        return cls(identity.name, description, True, official, images, source, note)
+
+    @classmethod
+    def absent(cls, name: str, description: str, note: str) -> DatasetStatus:
+        """Of a data set that is not prepared."""
+        return cls(name, description, False, False, 0, "", note)
+
+
+def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSError) -> DataError:
+    """What to raise; where `data_dir` cannot be written to, it names the way out.
+
+    `source` is the copy that was to be prepared, None for a download.
+    """
+    text = f"cannot prepare {name} in {data_dir}: {plain(str(error), 300)}"
+    existing = next(
+        path for path in (data_dir, *data_dir.absolute().parents) if os.access(path, os.F_OK)
+    )
+    if not os.access(existing, os.W_OK):
+        how = "--download" if source is None else f"--from {shlex.quote(str(source))}"
+        text += (
+            "\nprepare it where you may write, and run with the same --data-dir:"
+            f" `resnet-repro data prepare {name} {how} --data-dir A_FOLDER_OF_YOURS`"
+        )
+    return DataError(text)

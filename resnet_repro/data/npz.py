@@ -1,17 +1,18 @@
-"""Reading `.npz` files that may be damaged, foreign or made to fill the memory."""
+"""Arrays kept in `.npz` files, which may be damaged, foreign or made to fill the memory."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.files import open_regular
+from resnet_repro.base.files import open_regular, replacing
 
-__all__ = ["read_npz"]
+__all__ = ["read_npz", "write_npz"]
 
 LARGEST = 2**30  # bytes, unpacked; the index of ImageNet has 110 MB, the scores on it 100 MB
 
@@ -29,3 +30,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]] | None:
     except Exception:  # a damaged archive or header can raise nearly anything
         return None
     return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else None
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Keep arrays, in place of what is there. Raises OSError when that cannot be."""
+    with replacing(path) as file:
+        np.savez(file, **arrays)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import DataError
-from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
+from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.data.dataset import Contents, Dataset, DatasetStatus, Identity, Images
 
-__all__ = ["CLASSES", "TEST_IMAGES", "TRAIN_IMAGES", "generate", "verify_synthetic"]
+__all__ = ["CLASSES", "TEST_IMAGES", "TRAIN_IMAGES", "Synthetic", "generate"]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
@@ -86,18 +87,47 @@ def generate(seed: int = 0) -> Dataset:
     return Dataset.of(identity, CLASSES, contents)
 
 
-def verify_synthetic() -> Dataset:
-    """Generate seed 0 and compare it with what it is known to be.
+class Synthetic:
+    """The images of seed 0 in the table of data sets."""
 
-    Raises DataError when this machine's numpy generates something else.
-    """
-    dataset = generate()
-    if dataset.identity.sha256 != _SHA256:
-        raise DataError(
-            f"synthetic: numpy {np.__version__} generates other images here than elsewhere;"
-            " results on it cannot be compared with those of other machines"
+    def load(self, data_dir: Path) -> Dataset:
+        """Generate them."""
+        return generate()
+
+    def prepare(
+        self,
+        data_dir: Path,
+        source: Path | None,
+        *,
+        download: bool,
+        size: str,
+        progress: Callable[[str], None],
+    ) -> Dataset:
+        """See that they are generated as elsewhere."""
+        if source is not None or download:
+            raise ConfigError("synthetic is generated; there is nothing to bring or download")
+        return self.verify(data_dir, progress)
+
+    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
+        """Compare them with what they are known to be.
+
+        Raises DataError when this machine's numpy generates something else.
+        """
+        dataset = generate()
+        if dataset.identity.sha256 != _SHA256:
+            raise DataError(
+                f"synthetic: numpy {np.__version__} generates other images here than elsewhere;"
+                " results on it cannot be compared with those of other machines"
+            )
+        return dataset
+
+    def describe(self, data_dir: Path) -> DatasetStatus:
+        """They are always there."""
+        description = "generated shapes in ten classes, 32x32 pixels; needs no download"
+        images = TRAIN_IMAGES + TEST_IMAGES
+        return DatasetStatus(
+            "synthetic", description, True, True, images, "generated from seed 0", ""
         )
-    return dataset
 
 
 def _draw_part(random: np.random.Generator, count: int) -> tuple[Images, NDArray[np.uint8]]:

@@ -347,3 +347,12 @@ def test_ground_truth_that_does_not_fit(imagenet: Path) -> None:
     (folder / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(io.BytesIO(b"no tar").getvalue())
     with pytest.raises(DataError, match=r"ILSVRC2012_devkit_t12\.tar\.gz is damaged"):
         datasets.load("imagenet", imagenet)
+
+
+def test_a_small_ground_truth_that_unpacks_without_end(imagenet: Path) -> None:
+    wnids, folder = flatten(imagenet), imagenet / "imagenet"
+    meta = write_devkit(folder, wnids) / "data" / "meta.mat"
+    savemat(meta, {"synsets": np.zeros(2**26, np.uint8)}, do_compression=True)
+    assert meta.stat().st_size < 2**20
+    with pytest.raises(DataError, match=r"ground truth in .* damaged: it unpacks to more than"):
+        datasets.load("imagenet", imagenet)

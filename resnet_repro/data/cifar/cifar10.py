@@ -1,31 +1,139 @@
-"""CIFAR-10: finding a copy of it, whatever its form, and reading that."""
+"""CIFAR-10: finding a copy of it, whatever its form, and making the verified cache of it."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import is_archive, unpack
-from resnet_repro.data.cifar.batches import TEST_BATCHES, TRAIN_BATCHES
-from resnet_repro.data.cifar.binary_version import ARCHIVE_MD5, read_binary_version
+from resnet_repro.data.archives import digest, fetch, is_archive, unpack
+from resnet_repro.data.cache import read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
-from resnet_repro.data.cifar.python_version import read_python_version
-from resnet_repro.data.dataset import Source, SourceFile
-from resnet_repro.data.downloads import digest, fetch
+from resnet_repro.data.cifar.versions import (
+    ARCHIVE_MD5,
+    BATCHES,
+    read_binary_version,
+    read_python_version,
+)
+from resnet_repro.data.dataset import Dataset, DatasetStatus, Source, SourceFile, cannot_prepare
 from resnet_repro.data.layout import of_system
 
-__all__ = ["find_source", "read_download", "read_source"]
+__all__ = ["Cifar10", "read_source"]
 
-_BATCHES = TRAIN_BATCHES + TEST_BATCHES
+_log = logging.getLogger(__name__)
+
 _ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-binary.tar")
 
 Reader = Callable[[Path], Source]
 
 
-def find_source(data_dir: Path) -> Path | None:
+class Cifar10:
+    """CIFAR-10 in the table of data sets; what is prepared of it is the cache `DATA/cifar10`."""
+
+    name = "cifar10"
+    description = "CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes"
+
+    def load(self, data_dir: Path) -> Dataset:
+        """Open the cache, or make it of a copy in `data_dir`."""
+        if (data_dir / self.name).exists():
+            return read_cache(self.name, data_dir / self.name)
+        source = _find_source(data_dir)
+        if source is None:
+            raise self._missing(data_dir)
+        _log.info("preparing %s from %s, once", self.name, source)
+        return self._prepare(data_dir, source, _log.debug, replace=False)
+
+    def prepare(
+        self,
+        data_dir: Path,
+        source: Path | None,
+        *,
+        download: bool,
+        size: str,
+        progress: Callable[[str], None],
+    ) -> Dataset:
+        """Make the cache of the copy at `source`, of a download, or of a copy in `data_dir`.
+
+        With neither named, a cache that verifies is kept.
+        """
+        if source is None:
+            kept = self._kept(data_dir)
+            if kept is not None and (kept.identity.official or not download):
+                progress(f"{self.name} is prepared already in {data_dir / self.name}")
+                return kept
+            if not download:
+                source = _find_source(data_dir)
+                if source is None:
+                    raise self._missing(data_dir)
+        return self._prepare(data_dir, source, progress, replace=True)
+
+    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
+        """Open the cache, whose every byte is compared with its checksums."""
+        if not (data_dir / self.name).exists():
+            raise self._missing(data_dir)
+        return read_cache(self.name, data_dir / self.name)
+
+    def describe(self, data_dir: Path) -> DatasetStatus:
+        """What the cache's record says; raises nothing."""
+        note = ""
+        try:
+            if (data_dir / self.name).exists():
+                record = read_record(self.name, data_dir / self.name)
+                identity = record.identity
+                return DatasetStatus.of(self.description, identity, record.images)
+            source = _find_source(data_dir)
+            if source is not None:
+                note = f"will be prepared from {source} when first used"
+        except DataError as error:
+            note = str(error).splitlines()[0]
+        except OSError as error:
+            note = str(error)
+        return DatasetStatus.absent(self.name, self.description, note)
+
+    def _prepare(
+        self,
+        data_dir: Path,
+        source: Path | None,
+        progress: Callable[[str], None],
+        *,
+        replace: bool,
+    ) -> Dataset:
+        """Make the cache of the copy at `source`, or of a download if that is None."""
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".prepare-", dir=data_dir) as name:
+                scratch = Path(name)
+                if source is None:
+                    found = _read_download(data_dir, scratch, progress)
+                else:
+                    found = read_source(source, scratch, progress)
+            progress(f"writing {data_dir / self.name}")
+            return write_cache(self.name, data_dir, found, replace=replace)
+        except OSError as error:
+            copy = source if replace else data_dir  # in which `load` found it
+            raise cannot_prepare(self.name, data_dir, copy, error) from error
+
+    def _kept(self, data_dir: Path) -> Dataset | None:
+        """The cache, if there is one that verifies."""
+        folder = data_dir / self.name
+        try:
+            return read_cache(self.name, folder) if folder.exists() else None
+        except DataError:
+            return None
+
+    def _missing(self, data_dir: Path) -> DataError:
+        return DataError(
+            f"no CIFAR-10 in {data_dir}: bring a copy with"
+            " `resnet-repro data prepare cifar10 --from PATH`, or download it with"
+            " `resnet-repro data prepare cifar10 --download`\n"
+            "no data at hand? `--dataset synthetic` (or `--preset demo`) needs none"
+        )
+
+
+def _find_source(data_dir: Path) -> Path | None:
     """A copy of CIFAR-10 that lies in `data_dir` or is it; a verifiable form is preferred.
 
     Folders of images are left out: nothing tells that they are CIFAR-10, so users name them.
@@ -47,7 +155,7 @@ def read_source(path: Path, scratch: Path, progress: Callable[[str], None]) -> S
     if path.is_dir():
         found = _find_copy(path)
         if found is None:
-            found_archive = find_source(path)
+            found_archive = _find_source(path)
             if found_archive is None:
                 raise _not_recognised(path)
             return read_source(found_archive, scratch, progress)
@@ -61,7 +169,7 @@ def read_source(path: Path, scratch: Path, progress: Callable[[str], None]) -> S
     return _read_archive(path, scratch, progress)
 
 
-def read_download(data_dir: Path, scratch: Path, progress: Callable[[str], None]) -> Source:
+def _read_download(data_dir: Path, scratch: Path, progress: Callable[[str], None]) -> Source:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
     Raises DataError when the network or the server fails, or what arrives is not the official
@@ -86,9 +194,9 @@ def _find_copy(folder: Path) -> tuple[Path, Reader] | None:
 def _find_batches(folder: Path) -> tuple[Path, Reader] | None:
     """The same for the official versions alone."""
     for candidate in (folder, folder / "cifar-10-batches-py", folder / "cifar-10-batches-bin"):
-        if any((candidate / name).is_file() for name in _BATCHES):
+        if any((candidate / name).is_file() for name in BATCHES):
             return candidate, read_python_version
-        if any((candidate / f"{name}.bin").is_file() for name in _BATCHES):
+        if any((candidate / f"{name}.bin").is_file() for name in BATCHES):
             return candidate, read_binary_version
     return None
 

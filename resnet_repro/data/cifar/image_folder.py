@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.cifar.batches import CLASSES
+from resnet_repro.data.cifar.versions import CLASSES
 from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
 from resnet_repro.data.layout import in_order, of_system
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ SOLUTION = "LOC_val_solution.csv"  # Kaggle's
 ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's
 _LABELS = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")  # in the development kit
 _MAX_TEXT = 2**26  # bytes of one of these files; the largest has 2 MB
+_COMPRESSED = 15  # kind of an element of a MATLAB file, version 5
 _MAX_DEVKIT = 2**28  # bytes of its archive, unpacked; it has 6 MB
 # n01440764_10026 as in ImageNet's archives, or with the class at the end as in Hugging Face's
 _NAMED = re.compile(r"(?:.*_)?(n\d{8})(?:_\d+)?", re.ASCII)
@@ -116,6 +119,7 @@ def _numbered(lines: bytes, meta: bytes) -> Truth:
     from scipy.io import loadmat  # slow to import, so only when needed
 
     try:
+        _check_unpacked_size(meta)
         synsets: Any = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         wnid_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
         return {
@@ -125,3 +129,18 @@ def _numbered(lines: bytes, meta: bytes) -> Truth:
     except Exception as error:  # a damaged .mat file can raise nearly anything
         reason = plain(str(error), 100) or type(error).__name__
         raise DataError(f"the ground truth in {DEVKIT} is damaged: {reason}") from error
+
+
+def _check_unpacked_size(meta: bytes) -> None:
+    """Raise ValueError when a MATLAB file's compressed elements are larger than makes sense."""
+    order = "<" if meta[126:128] == b"IM" else ">"
+    position, left = 128, _MAX_TEXT  # behind the header
+    while position + 8 <= len(meta):
+        kind, size = struct.unpack_from(f"{order}II", meta, position)
+        position += 8
+        if kind == _COMPRESSED:
+            packed = meta[position : position + size]
+            left -= len(zlib.decompressobj().decompress(packed, left + 1))
+        if left < 0:
+            raise ValueError(f"it unpacks to more than {_MAX_TEXT:,} bytes")
+        position += size

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,15 +17,71 @@ import filelock
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
+from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupied
 
-__all__ = ["find_folder", "find_tars", "unpacked"]
+__all__ = ["ImageNet"]
 
 _KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # from below, and one above
 _TRAIN, _VAL, _DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{DEVKIT}.tar.gz"
 _STAGING = ".imagenet-unpacking"
 
 
-def find_folder(folder: Path) -> Path | None:
+class ImageNet(PhotoSource):
+    """ImageNet in the table of data sets."""
+
+    title = "ImageNet"
+    description = (
+        "ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation photographs in"
+        " 1,000 classes"
+    )
+    official_counts = (1_000, 1_281_167, 50_000)
+
+    def __init__(self) -> None:
+        super().__init__("imagenet")
+
+    def find(self, data_dir: Path) -> Path | None:
+        return _find_folder(data_dir / "imagenet")
+
+    def find_packed(self, data_dir: Path) -> Path | None:
+        return next(filter(_find_tars, (data_dir / "imagenet", data_dir)), None)
+
+    def locate(self, copy: Path) -> tuple[Path, bool]:
+        packed = bool(_find_tars(copy))
+        return (copy if packed else _find_folder(copy) or copy), packed
+
+    @contextmanager
+    def unpacked(
+        self, packed: Path, data_dir: Path, progress: Progress
+    ) -> Iterator[tuple[Path, bool]]:
+        """Check and unpack the official tar files, without train's if that is not there.
+
+        torchvision does both. Raises DataError when a file is missing or not the official one, and
+        OSError when the disk is full.
+        """
+        found = _find_tars(packed)
+        missing = [name for name in (_VAL, _DEVKIT) if name not in found]
+        if missing:
+            raise DataError(
+                f"{packed} has {' and '.join(found)} but not {' and '.join(missing)}: ImageNet"
+                " comes in three files, of which the development kit (devkit) tells the classes;"
+                " put it beside"
+            )
+        target = data_dir / "imagenet"
+        if target.resolve() != packed.resolve() or has_parts(target):
+            refuse_occupied(target)  # before hours of work
+        staging = data_dir / _STAGING
+        try:
+            with filelock.FileLock(staging.with_suffix(".lock"), timeout=0):
+                shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+                try:
+                    yield _unpack(packed, found, staging, progress), True
+                finally:
+                    shutil.rmtree(staging, ignore_errors=True)
+        except filelock.Timeout:
+            raise DataError(f"another process is unpacking ImageNet into {data_dir}") from None
+
+
+def _find_folder(folder: Path) -> Path | None:
     """The folder with train and val: `folder` itself, or where Kaggle's archive has them."""
     places = chain((folder / place for place in _KAGGLE), _sorted(folder, f"*/{_KAGGLE[-1]}"))
     return next(filter(has_parts, places), None)
@@ -35,41 +91,14 @@ def _sorted(folder: Path, pattern: str) -> Iterator[Path]:
     yield from sorted(folder.glob(pattern))
 
 
-def find_tars(folder: Path) -> list[str]:
+def _find_tars(folder: Path) -> list[str]:
     """The official tar files in `folder` that want unpacking: all three, or some and no folders."""
     found = [name for name in (_TRAIN, _VAL, _DEVKIT) if (folder / name).is_file()]
-    alone = found not in ([], [_DEVKIT]) and find_folder(folder) is None
+    alone = found not in ([], [_DEVKIT]) and _find_folder(folder) is None
     return found if len(found) == 3 or alone else []
 
 
-@contextmanager
-def unpacked(source: Path, data_dir: Path, progress: Callable[[str], None]) -> Iterator[Path]:
-    """Check and unpack the official tar files in `source`, without train's if that is not there.
-
-    torchvision does both. Yields a folder in `data_dir` with train and val, which is removed in
-    the end unless it has been moved away. Raises DataError when a file is missing or not the
-    official one, and OSError when the disk is full.
-    """
-    found = find_tars(source)
-    missing = [name for name in (_VAL, _DEVKIT) if name not in found]
-    if missing:
-        raise DataError(
-            f"{source} has {' and '.join(found)} but not {' and '.join(missing)}: ImageNet comes in"
-            " three files, of which the development kit (devkit) tells the classes; put it beside"
-        )
-    staging = data_dir / _STAGING
-    try:
-        with filelock.FileLock(staging.with_suffix(".lock"), timeout=0):
-            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-            try:
-                yield _unpack(source, found, staging, progress)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except filelock.Timeout:
-        raise DataError(f"another process is unpacking ImageNet into {data_dir}") from None
-
-
-def _unpack(source: Path, tars: list[str], staging: Path, progress: Callable[[str], None]) -> Path:
+def _unpack(source: Path, tars: list[str], staging: Path, progress: Progress) -> Path:
     from torchvision.datasets import imagenet as torchvision_imagenet  # slow to import
 
     whole = staging / "imagenet"

@@ -6,20 +6,19 @@ All three have the shorter side that their name says, `imagenette2` the original
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError, plain
-from resnet_repro.data.archives import is_archive, unpack
-from resnet_repro.data.downloads import digest, fetch
+from resnet_repro.data.archives import digest, fetch, is_archive, unpack
 from resnet_repro.data.layout import has_parts
+from resnet_repro.data.photos.source import PhotoSource, Progress
 
-__all__ = ["FOLDERS", "SIZES", "Size", "download", "find_archive", "find_folder", "unpacked"]
+__all__ = ["SIZES", "Imagenette"]
 
-Size = Literal["160", "320", "full"]
-SIZES: tuple[Size, ...] = ("160", "320", "full")
+SIZES = ("160", "320", "full")
 FOLDERS = ("imagenette", "imagenette2", "imagenette2-320", "imagenette2-160")  # best first
 MAX_BYTES = 2**32  # unpacked; the largest of the three has 1.6 GB
 
@@ -33,51 +32,64 @@ class _Archive(NamedTuple):
         return self.url.rpartition("/")[2]
 
 
-def find_folder(folder: Path) -> Path | None:
-    """Where in `folder` an Imagenette lies, the one with the largest photographs if several do."""
-    found = [path for path in (folder / name for name in FOLDERS) if has_parts(path)]
-    return next((path for path in found if (path / "train").is_dir()), found[0] if found else None)
+class Imagenette(PhotoSource):
+    """Imagenette in the table of data sets."""
 
+    title = "Imagenette"
+    description = "ten classes of ImageNet: 9,469 training and 3,925 validation photographs"
+    downloadable = True
+    official_counts = (10, 9_469, 3_925)
 
-def find_archive(folder: Path) -> Path | None:
-    """An archive of Imagenette in `folder`; if several, that of the largest photographs."""
-    candidates = (folder / f"{name}.tgz" for name in FOLDERS[1:])
-    return next((path for path in candidates if path.is_file()), None)
+    def __init__(self) -> None:
+        super().__init__("imagenette")
 
+    def find(self, data_dir: Path) -> Path | None:
+        """The folder with the largest photographs if there are several."""
+        found = [path for path in (data_dir / name for name in FOLDERS) if has_parts(path)]
+        with_train = (path for path in found if (path / "train").is_dir())
+        return next(with_train, found[0] if found else None)
 
-def download(data_dir: Path, size: Size, progress: Callable[[str], None]) -> Path:
-    """Download the official archive of a size into `data_dir`, and return where it is.
+    def find_packed(self, data_dir: Path) -> Path | None:
+        archives = (data_dir / f"{name}.tgz" for name in FOLDERS[1:])
+        return next((path for path in archives if path.is_file()), None)
 
-    Raises DataError when the network fails or what arrives is not the official archive.
-    """
-    archive = _archives()[size]
-    path = data_dir / archive.name
-    otherwise = "bring a copy with `resnet-repro data prepare imagenette --from PATH` instead"
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
-        fetch(archive.url, archive.md5, path, Path(scratch), progress, otherwise)
-    return path
+    def locate(self, copy: Path) -> tuple[Path, bool]:
+        if copy.is_dir() and not has_parts(copy):
+            copy = self.find(copy) or self.find_packed(copy) or copy
+        return copy, copy.is_file()
 
+    def download(self, data_dir: Path, size: str, progress: Progress) -> tuple[Path, Path | None]:
+        folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
+        if has_parts(folder):
+            progress(f"{folder} is there already")
+            return folder, None
+        data_dir.mkdir(parents=True, exist_ok=True)
+        archive = _archives()[size]
+        path = data_dir / archive.name
+        otherwise = "bring a copy with `resnet-repro data prepare imagenette --from PATH` instead"
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
+            fetch(archive.url, archive.md5, path, Path(scratch), progress, otherwise)
+        return folder, path
 
-@contextmanager
-def unpacked(
-    archive: Path, data_dir: Path, progress: Callable[[str], None]
-) -> Iterator[tuple[Path, bool]]:
-    """Unpack an archive of Imagenette: (its folder, whether the archive is an official one).
+    @contextmanager
+    def unpacked(
+        self, packed: Path, data_dir: Path, progress: Progress
+    ) -> Iterator[tuple[Path, bool]]:
+        if not is_archive(packed, MAX_BYTES):
+            raise DataError(f"{packed} is not a tar file")
+        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
+            scratch = Path(name)
+            official = digest(packed, "md5") in {known.md5 for known in _archives().values()}
+            progress(f"unpacking {packed}")
+            unpack(packed, scratch, MAX_BYTES)
+            found = self.find(scratch)
+            if found is None:
+                raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")
+            yield found, official
 
-    The folder is in `data_dir`, under a name of its own, and removed in the end unless it has been
-    moved away. Raises DataError when it is no such archive.
-    """
-    if not is_archive(archive, MAX_BYTES):
-        raise DataError(f"{archive} is not a tar file")
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
-        scratch = Path(name)
-        official = digest(archive, "md5") in {known.md5 for known in _archives().values()}
-        progress(f"unpacking {archive}")
-        unpack(archive, scratch, MAX_BYTES)
-        found = find_folder(scratch)
-        if found is None:
-            raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {archive}")
-        yield found, official
+    def source(self, root: Path) -> str:
+        actual = root.resolve().name
+        return actual if actual in FOLDERS[1:] else "folder"
 
 
 def _archives() -> dict[str, _Archive]:

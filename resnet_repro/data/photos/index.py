@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.base.files import open_regular, replacing
+from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.layout import in_order, of_system, order_in_words
-from resnet_repro.data.npz import read_npz
+from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
 from resnet_repro.data.photos.holding import chunks
@@ -39,10 +39,6 @@ FORMAT = 1
 FOLDER = ".photographs"  # in the data folder
 CONTENTS_LIMIT = 2**33  # bytes; of larger data sets only names and sizes are hashed
 _CHUNK = 256  # files in a task
-_OFFICIAL = {  # classes, training and validation images
-    "imagenet": (1_000, 1_281_167, 50_000),
-    "imagenette": (10, 9_469, 3_925),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +82,7 @@ def make_index(
     source: str,
     *,
     official: bool = False,
+    official_counts: tuple[int, int, int] | None = None,
     before: PhotoIndex | None = None,
     progress: Callable[[str], None] = _log.info,
 ) -> PhotoIndex:
@@ -93,8 +90,9 @@ def make_index(
 
     The identity's sha256 is of the names `part/class/file` and the sizes of all files in order,
     and of their contents unless they exceed `CONTENTS_LIMIT`. `source` becomes the identity's;
-    `official` is for whoever unpacked the folder from an archive with the official checksum; a
-    folder with the same hash as `before`, an earlier index, is what that says it is.
+    `official` is for whoever unpacked the folder from an archive with the official checksum,
+    `official_counts` are the classes, training and validation images that it should have. A folder
+    with the same hash as `before`, an earlier index, is what that says it is.
 
     Raises:
         DataError: the folder is not one of photographs, or a file cannot be read.
@@ -106,7 +104,7 @@ def make_index(
     index = PhotoIndex(root, identity, scan, contents)
     if before and before.identity.sha256 == identity.sha256 and not official:
         return replace(index, identity=before.identity)
-    note = "" if official else _unofficial(index)
+    note = "" if official else _unofficial(index, official_counts)
     return replace(index, identity=replace(identity, note=note))
 
 
@@ -163,8 +161,7 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
         arrays["contents"] = index.contents
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        write_npz(path, arrays)
     except OSError as error:
         _log.info("looked through again each time, since it cannot be kept: %s", error)
 
@@ -228,7 +225,7 @@ def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
     return digest.hexdigest()
 
 
-def _unofficial(index: PhotoIndex) -> str:
+def _unofficial(index: PhotoIndex, expected: tuple[int, int, int] | None) -> str:
     """What to say beside results on photographs that nobody can vouch for."""
     scan, name = index.scan, index.identity.name
     what = "the user's own photographs" if name.startswith("folder:") else "unofficial copy"
@@ -241,7 +238,6 @@ def _unofficial(index: PhotoIndex) -> str:
         note += "; with none to train on, enough to test somebody else's weights"
     if not index.hashes_contents:
         note += "; told apart from other copies by file names and sizes, not contents"
-    expected = _OFFICIAL.get(name)
     if expected and expected != (len(scan.classes), len(scan.train.names), len(scan.val.names)):
         note += f"; the official one has {expected[1]:,} and {expected[2]:,} of {expected[0]:,}"
     missing = len(scan.classes) - len(np.unique(scan.val.labels))

@@ -24,9 +24,8 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.files import replacing
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.npz import read_npz
+from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.crops import centre_corners, crops_of
 from resnet_repro.data.photos.holding import chunks, hold
 from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset, Photos
@@ -157,15 +156,7 @@ def _write(path: Path | None, found: PhotoStatistics) -> None:
     if path is None:
         return
     try:
-        with replacing(path) as file:
-            np.savez(
-                file,
-                format=FORMAT,
-                images=found.images,
-                mean=found.mean,
-                eigenvalues=found.eigenvalues,
-                eigenvectors=found.eigenvectors,
-            )
+        write_npz(path, {"format": FORMAT, **vars(found)})
     except OSError as error:
         _log.debug("statistics not kept: %s", error)
 

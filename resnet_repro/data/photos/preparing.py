@@ -1,0 +1,238 @@
+"""Bringing photographs into the data folder, opening and checking them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.data.dataset import DatasetStatus, cannot_prepare
+from resnet_repro.data.layout import has_parts
+from resnet_repro.data.photos.holding import chunks
+from resnet_repro.data.photos.index import PhotoIndex, make_index, read_index, write_index
+from resnet_repro.data.photos.photos import PhotoDataset, Photos
+from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupied
+from resnet_repro.data.photos.workers import parallel_map, worker_count
+
+__all__ = ["PhotoReader"]
+
+_log = logging.getLogger(__name__)
+
+_CHUNK = 64  # images that a worker decodes at a time
+
+
+class _Copy(NamedTuple):
+    """A copy that is to be looked through before it counts."""
+
+    root: Path  # with train and val
+    official: bool  # from archives whose checksums are the official ones
+    place: Callable[[], Path]  # puts it where it belongs in the data folder: its root there
+
+
+class PhotoReader:
+    """A data set of photographs, kept as a folder of files and an index of them."""
+
+    def __init__(self, source: PhotoSource) -> None:
+        self.source, self.name = source, source.name
+
+    def load(self, data_dir: Path) -> PhotoDataset:
+        """Open it; the first time, look through its folder.
+
+        Raises DataError when it is not there or its folder is not one of photographs.
+        """
+        root = self._root(data_dir)
+        index = read_index(self.name, root, data_dir)
+        if index is None or (index.contents is None and index.hashes_contents):
+            kept = index  # by an earlier version, which kept only the hash of all contents together
+            index = self._look_through(root, data_dir, _log.info)
+            if kept and kept.identity.sha256 != index.identity.sha256:
+                raise self._changed(root)
+            write_index(index, data_dir)
+        return index.dataset()
+
+    def prepare(
+        self,
+        data_dir: Path,
+        source: Path | None,
+        *,
+        download: bool,
+        size: str,
+        progress: Progress,
+    ) -> PhotoDataset:
+        """Put it into `data_dir` and look through it.
+
+        A folder that is brought is linked to, archives are unpacked. Photographs that are not too
+        many are all decoded once, so that a broken one is named now; what was there before stays if
+        there is one. Raises ConfigError when the options make no sense, DataError when there is no
+        usable copy.
+        """
+        if download and not self.source.downloadable:
+            raise ConfigError(
+                f"{self.name} cannot be downloaded: bring it with"
+                f" `resnet-repro data prepare {self.name} --from PATH`"
+            )
+        try:
+            with ExitStack() as scratch:
+                if source is None:
+                    root, source = self._found(data_dir, size if download else None, progress)
+                    copy = _Copy(root, False, lambda: root)
+                if source is not None:
+                    copy = self._bring(source, data_dir, progress, scratch)
+                index = self._look_through(copy.root, data_dir, progress, official=copy.official)
+                if index.hashes_contents:
+                    _check_images(index, progress)
+                else:
+                    progress(
+                        f"`resnet-repro data verify {self.name}` decodes every image, to find"
+                        " broken ones"
+                    )
+                index = replace(index, root=copy.place())  # only what is good replaces the old
+        except OSError as error:
+            copy_at = None if download else source
+            raise cannot_prepare(self.name, data_dir, copy_at, error) from error
+        write_index(index, data_dir)
+        return index.dataset()
+
+    def verify(self, data_dir: Path, progress: Progress) -> PhotoDataset:
+        """Look through it again, compare it with what is known of it and decode every image.
+
+        Raises DataError when it has changed or an image is broken.
+        """
+        root = self._root(data_dir)
+        kept = read_index(self.name, root, data_dir, outdated=True)
+        index = self._look_through(root, data_dir, progress)
+        if kept and kept.identity.sha256 != index.identity.sha256:
+            raise self._changed(root)
+        _check_images(index, progress)
+        write_index(index, data_dir)
+        return index.dataset()
+
+    def describe(self, data_dir: Path) -> DatasetStatus:
+        """What is known of it without looking through it; raises nothing."""
+        description = self.source.description
+        try:
+            root = self.source.find(data_dir)
+            if root is None:
+                packed = self.source.find_packed(data_dir)
+                note = f"still packed: {self._unpacks}" if packed else ""
+                return DatasetStatus.absent(self.name, description, note)
+            index = read_index(self.name, root, data_dir)
+        except (DataError, OSError) as error:
+            return DatasetStatus.absent(self.name, description, str(error).splitlines()[0])
+        if index is None:
+            note = f"will be looked through in {root} when first used"
+            return DatasetStatus.absent(self.name, description, note)
+        return DatasetStatus.of(description, index.identity, index.images)
+
+    @property
+    def _unpacks(self) -> str:
+        return f"`resnet-repro data prepare {self.name}` unpacks it"
+
+    def _root(self, data_dir: Path) -> Path:
+        root = self.source.find(data_dir)
+        if root is None:
+            if self.source.find_packed(data_dir) is not None:
+                raise DataError(f"{self.name} is still packed: {self._unpacks}")
+            raise self.source.missing(data_dir)
+        return root
+
+    def _look_through(
+        self, root: Path, data_dir: Path, progress: Progress, *, official: bool = False
+    ) -> PhotoIndex:
+        return make_index(
+            self.name,
+            root,
+            self.source.source(root),
+            official=official,
+            official_counts=self.source.official_counts,
+            before=read_index(self.name, root, data_dir, outdated=True),
+            progress=progress,
+        )
+
+    def _changed(self, root: Path) -> DataError:
+        return DataError(
+            f"{self.name} in {root} has changed since it was first used\n"
+            f"if that is meant, `resnet-repro data prepare {self.name}` takes it as it is now"
+        )
+
+    def _found(
+        self, data_dir: Path, download: str | None, progress: Progress
+    ) -> tuple[Path, Path | None]:
+        """(The folder in `data_dir`, what is to be unpacked to make it if it is not there yet)."""
+        if download is not None:
+            return self.source.download(data_dir, download, progress)
+        packed = None if self.source.find(data_dir) else self.source.find_packed(data_dir)
+        return (data_dir, packed) if packed else (self._root(data_dir), None)
+
+    def _bring(self, source: Path, data_dir: Path, progress: Progress, scratch: ExitStack) -> _Copy:
+        """The copy at `source`: archives are unpacked until `scratch` ends, folders stay there."""
+        if not source.exists():
+            raise DataError(f"{source} does not exist")
+        data_dir.mkdir(parents=True, exist_ok=True)
+        root, packed = self.source.locate(source)
+        if packed:
+            unpacked = self.source.unpacked(root, data_dir, progress)
+            folder, official = scratch.enter_context(unpacked)
+            target = data_dir / folder.name
+            if target.resolve() != source.resolve() or has_parts(target):
+                refuse_occupied(target)
+            return _Copy(folder, official, lambda: _move(folder, target))
+        if not source.is_dir():
+            raise DataError(f"{source} is not a folder")
+        target = data_dir / self.source.short
+        if not target.is_symlink() and target.resolve() != root.resolve():
+            refuse_occupied(target)
+        return _Copy(root, False, lambda: _link(target, root))
+
+
+def _link(link: Path, folder: Path) -> Path:
+    """Make `link` lead to `folder`; an earlier link makes way."""
+    if not (link.exists() and link.resolve() == folder.resolve()):
+        if link.is_dir() and not link.is_symlink():
+            link.rmdir()  # it is empty
+        new = link.with_name(f".{link.name}-{secrets.token_hex(6)}")
+        new.symlink_to(folder.resolve(), target_is_directory=True)
+        new.replace(link)
+    return link
+
+
+def _move(folder: Path, target: Path) -> Path:
+    """Move what was unpacked to `target`, which may be a folder already."""
+    if target.is_dir():
+        for part in sorted(folder.iterdir()):
+            part.rename(target / part.name)
+    else:
+        folder.rename(target)
+    return target
+
+
+def _check_images(index: PhotoIndex, progress: Progress) -> None:
+    """Decode every image. Raises DataError naming the first that is broken."""
+    dataset, broken = index.dataset(), []
+    progress(f"decoding {index.images:,} images to find broken ones")
+    for photos in (dataset.train, dataset.test):
+        parts = list(chunks(len(photos), _CHUNK))
+        for lines in parallel_map(partial(_find_broken, photos), parts, worker_count(parts)):
+            broken += lines
+    for line in broken[1:]:
+        progress(f"broken: {line}")
+    if broken:
+        which = "an image is" if len(broken) == 1 else f"{len(broken):,} images are"
+        raise DataError(f"{which} broken in {index.root}: {broken[0]}")
+
+
+def _find_broken(photos: Photos, part: range) -> list[str]:
+    """One line for each photograph that cannot be decoded."""
+    broken = []
+    for index in part:
+        try:
+            photos.image(index)
+        except DataError as error:
+            broken.append(str(error))
+    return broken
