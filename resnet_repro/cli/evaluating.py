@@ -23,6 +23,7 @@ from resnet_repro.cli.options import (
     ResultsOption,
     VerboseOption,
 )
+from resnet_repro.spec.network_names import COMPARED
 
 if TYPE_CHECKING:
     from resnet_repro.measure.evaluate.input import Stated
@@ -40,9 +41,10 @@ PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
 # The networks that people bring weights of.
 TESTED = (
-    *("vgg-16", "resnet-18-b", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
+    *("resnet-18-b", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
     *(f"resnet-{depth}" for depth in (20, 32, 44, 56, 110, 1202)),
+    *COMPARED,
 )
 
 

@@ -33,7 +33,7 @@ class Style(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of section 4.2 or of Table 1, or VGG-16, whose layers are torchvision's to say.
+    """A network of section 4.2 or of Table 1; of one that is only compared with, no blocks.
 
     Every stage but the first begins with a stride of 2.
     """
@@ -43,7 +43,7 @@ class Architecture:
     style: Style
     stem: Stem
     widths: tuple[int, ...]  # of the 3x3 convolutions, by stage
-    blocks: tuple[int, ...]  # by stage; empty for VGG-16
+    blocks: tuple[int, ...]  # by stage; empty for those that are only compared with
     block: Literal["basic", "bottleneck"] = "basic"
     option: Option | None = None  # of the shortcuts; None where there are none
     stride_in_3x3: bool = False  # of a bottleneck, instead of in its first 1x1
@@ -105,7 +105,7 @@ def _cifar(name: NetworkName) -> Architecture:
 def _imagenet(name: NetworkName) -> Architecture:
     """Table 1."""
     return Architecture(
-        side=_SIDES["imagenet"],
+        side=227 if name.label == "alexnet" else _SIDES["imagenet"],
         classes=1000,
         style=_style(name),
         stem=Stem(kernel=7, channels=64, stride=2, pooled=True),

@@ -1,4 +1,4 @@
-"""From a network's name to the network: plain and residual ones of both families, and VGG-16."""
+"""From a network's name to the network: plain and residual ones, and those compared with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from resnet_repro.networks.blocks import (
     make_shortcut,
     pool_and_flatten,
 )
+from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["Network", "build_network"]
 
@@ -79,8 +80,8 @@ def build_network(
 ) -> nn.Module:
     """Build a network by name, by default for 10 (CIFAR family) or 1000 classes (ImageNet).
 
-    VGG-16 (Simonyan and Zisserman 2015), which Table 3 compares with, is torchvision's own, without
-    weights. It has neither BN nor shortcuts: the last two arguments do not concern it.
+    Those that are only compared with (`networks.compared`) have neither shortcuts nor BN of ours:
+    the last two arguments do not concern them.
 
     Raises:
         ConfigError: there is no such network.
@@ -88,6 +89,6 @@ def build_network(
     built = architecture(network)
     if built.blocks:
         return Network(built, classes, norm, zero_channels)
-    from torchvision.models import vgg16  # takes a second, which nothing else here needs
+    from resnet_repro.networks.compared import build_compared  # torchvision takes a second
 
-    return vgg16(weights=None, num_classes=classes or built.classes, init_weights=False)
+    return build_compared(parse_network(network).label, classes or built.classes)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = ["Layer", "Outline", "Shortcut", "folded", "multiply_adds", "outline", "parameters"]
 
@@ -128,15 +129,17 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         classes: outputs of the classifier.
 
     Raises:
-        ConfigError: no such network.
+        ConfigError: no such network, or one whose layers are not in a row (DenseNet ...).
     """
     name, built = parse_network(network), architecture(network)
     outputs = built.classes if classes is None else classes
     layers: list[Layer] = []
     shortcuts: list[Shortcut] = []
-    if name.kind == "vgg":
+    if name.label.startswith("vgg"):
         layers += _vgg(name.depth, side or built.side, outputs)
-        title = f"VGG-{name.depth}"
+        title = network_title(network)
+    elif name.label:
+        raise ConfigError(f"{network}: its layers are not one row; `table1` has what it costs")
     else:
         _stem(built, side or built.side, layers)
         _stages(built, layers, shortcuts)

@@ -20,17 +20,22 @@ from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
+from resnet_repro.spec.network_names import COMPARED
 
 __all__ = ["Fitted", "fit", "keep_classes", "network_of"]
 
-_CLASSIFIERS = ("fc.weight", "classifier.6.weight")  # [classes, features], of ResNet and of VGG
-_FIRST = ("conv1.weight", "features.0.weight")
+# [classes, features]: of ResNet, of VGG and AlexNet, of DenseNet.
+_CLASSIFIERS = ("fc.weight", "classifier.6.weight", "classifier.weight")
+_FIRST = ("conv1.weight", "features.0.weight", "features.conv0.weight", "conv1.conv.weight")
 # Names that other CIFAR networks have for torchvision's.
 _RENAMED = (
     (re.compile(r"^linear\."), "fc."),
     (re.compile(r"^(layer[1-4]\.\d+)\.shortcut\."), r"\1.downsample."),
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),  # DenseNet's old files
 )
-_INSIDE = re.compile(r"(?:^|\.)(?:layer[1-4]|features|classifier)\.\d+\.")  # of a network
+_INSIDE = re.compile(  # of a network
+    r"(?:^|\.)(?:(?:layer[1-4]|features|classifier)\.\d+|denselayer\d+)\."
+)
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|av(?:era)?g|teacher|momentum|encoder_k)", re.I)
 _OF_TRAINING = re.compile(
     r"optim|sched|lr_sched|scaler|amp|best|epoch", re.I
@@ -38,7 +43,7 @@ _OF_TRAINING = re.compile(
 _MOST_PREFIXES = 50
 _SHOWN = 2  # names of tensors in a message
 _KNOWN = (
-    *("plain-18", "plain-34", "vgg-16", "plain-50", "plain-101", "plain-152"),
+    *("plain-18", "plain-34", *COMPARED, "plain-50", "plain-101", "plain-152"),
     *(f"resnet-{depth}-{option}" for depth in (18, 34) for option in "abc"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
     *(f"resnet-{depth}-{option}" for depth in (50, 101, 152) for option in "ac"),
@@ -46,8 +51,16 @@ _KNOWN = (
     *(f"plain-{depth}" for depth in (20, 32, 44, 56, 110)),
 )
 
-# Modules of ResNet and of VGG that have weights.
-_MODULES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier")
+_INCEPTIONS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+# Modules of ResNet, of VGG, AlexNet and DenseNet, and of GoogLeNet that have weights.
+_MODULES = (
+    *("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier"),
+    *(
+        "conv2",
+        "conv3",
+        *(f"inception{name}" for name in ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]),
+    ),
+)
 
 Shapes = dict[str, tuple[int, ...]]
 

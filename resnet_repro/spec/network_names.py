@@ -6,7 +6,7 @@
 `plain-34`, `resnet-34-a`       ImageNet family (Table 1)
 `resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
 `resnet-50-v1.5`                the same with the stride in the 3x3 instead of the first 1x1
-`vgg-16`                        ImageNet family; Table 3 compares with it, it is only evaluated here
+`vgg-16`, `densenet-121` ...    ImageNet family, only compared with and evaluated here: `COMPARED`
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 from resnet_repro.base.errors import ConfigError, nearest
 
 __all__ = [
+    "COMPARED",
     "IMAGENET_DEPTHS",
     "THE_PAPERS",
     "Family",
@@ -27,7 +28,7 @@ __all__ = [
     "parse_network",
 ]
 
-Kind = Literal["plain", "resnet", "vgg"]
+Kind = Literal["plain", "resnet", "compared"]
 Family = Literal["cifar", "imagenet"]
 Option = Literal["A", "B", "C"]
 
@@ -35,11 +36,30 @@ IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
-_VGG = "vgg-16"
+# Networks that are only compared with: weighted layers, and what people call them.
+COMPARED = {
+    "alexnet": (8, "AlexNet"),  # in two groups, as in its paper
+    "alexnet-one-tower": (8, "AlexNet, one tower"),  # torchvision's, of a later paper
+    "vgg-16": (16, "VGG-16"),
+    "vgg-19": (19, "VGG-19"),
+    "googlenet-bn": (22, "GoogLeNet with BN"),  # torchvision's: BN, and 3x3 where 5x5 belongs
+    "densenet-121": (121, "DenseNet-121"),
+    "densenet-169": (169, "DenseNet-169"),
+    "densenet-201": (201, "DenseNet-201"),
+    "densenet-161": (161, "DenseNet-161"),
+}
 THE_PAPERS = (
     *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
     *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
-    *("resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50", "resnet-101", "resnet-152", _VGG),
+    *(
+        "resnet-34-a",
+        "resnet-34-b",
+        "resnet-34-c",
+        "resnet-50",
+        "resnet-101",
+        "resnet-152",
+        *COMPARED,
+    ),
 )
 _PATTERN = re.compile(
     r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
@@ -57,6 +77,7 @@ class NetworkName:
     family: Family
     option: Option | None = None  # None where there are no shortcuts
     stride_in_3x3: bool = False
+    label: str = ""  # the whole name of one that is only compared with
 
     @property
     def residual(self) -> bool:
@@ -66,15 +87,16 @@ class NetworkName:
     @property
     def trainable(self) -> bool:
         """Whether the paper trains it; the others are only evaluated."""
-        return self.kind != "vgg"
+        return self.kind != "compared"
 
     @property
     def bottleneck(self) -> bool:
         """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more)."""
-        known = self.kind != "vgg" and self.family == "imagenet"
-        return known and self.depth not in _BASIC_DEPTHS
+        return self.trainable and self.family == "imagenet" and self.depth not in _BASIC_DEPTHS
 
     def __str__(self) -> str:
+        if self.label:
+            return self.label
         text = f"{self.kind}-{self.depth}"
         if self.family == "cifar" and self.depth in IMAGENET_DEPTHS:
             text += "-cifar"
@@ -98,8 +120,8 @@ def parse_network(text: str) -> NetworkName:
         ConfigError: the name is not one of this project's, or the depth is not one of the family's.
     """
     written = text.strip().lower()
-    if written == _VGG:
-        return NetworkName("vgg", 16, "imagenet")
+    if written in COMPARED:
+        return NetworkName("compared", COMPARED[written][0], "imagenet", label=written)
     match = _PATTERN.fullmatch(written)
     if not match:
         raise ConfigError(
@@ -134,8 +156,8 @@ def parse_network(text: str) -> NetworkName:
 def network_title(network: str) -> str:
     """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`."""
     name = parse_network(network)
-    if name.kind == "vgg":
-        return network.upper()
+    if name.label:
+        return COMPARED[name.label][1]
     short = str(name).removeprefix("resnet-")
     if not name.residual:
         return network
