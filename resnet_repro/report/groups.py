@@ -17,8 +17,7 @@ from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.spec.run import DatasetName, Run
-from resnet_repro.store.models import Summary
+from resnet_repro.spec.run import DatasetName
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "group_of", "slugs"]
@@ -45,7 +44,9 @@ class Group:
     sha256: str  # of the data
     precision: str  # as asked for: auto, fp32 or bf16
     resolved: str  # what that came to: fp32 or bf16
-    bn_images: int | None = None  # that each batch normalisation saw, where not the whole batch
+    # That each batch normalisation saw, where several processes or a micro-batch made it less than
+    # the whole batch.
+    bn_images: int | None = None
 
     @property
     def preset(self) -> str:
@@ -152,20 +153,22 @@ def group_of(stored: StoredRun) -> Group | None:
     run, summary = stored.run, stored.summary
     if stored.problem or run is None or summary is None:
         return None
-    base, changes = _nearest_preset(run.recipe, run.network, run.dataset)
-    photographs = run.recipe.photographs
+    recipe, made = run.recipe, summary.provenance
+    base, changes = _nearest_preset(recipe, run.network, run.dataset)
+    # The recipe's own micro-batch is among the changes to the preset already.
+    whole_batch = recipe.micro_batch_size or recipe.batch_size
     return Group(
         family=parse_network(run.network).family,
         base=base,
         changes=changes,
-        iterations=run.recipe.iterations,
-        crop=photographs.crop if photographs else run.recipe.image_size,
+        iterations=recipe.iterations,
+        crop=recipe.photographs.crop if recipe.photographs else recipe.image_size,
         dataset=run.dataset,
-        official=summary.provenance.dataset.get("official") is True,
-        sha256=_checksum(summary),
+        official=made.dataset.get("official") is True,
+        sha256=str(made.dataset.get("sha256", "")),
         precision=run.precision,
-        resolved=summary.provenance.precision,
-        bn_images=_bn_images(run, summary),
+        resolved=made.precision,
+        bn_images=None if made.bn_images == whole_batch else made.bn_images,
     )
 
 
@@ -179,27 +182,11 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
     return names
 
 
-def _checksum(summary: Summary) -> str:
-    return str(summary.provenance.dataset.get("sha256", ""))
-
-
-def _bn_images(run: Run, summary: Summary) -> int | None:
-    """What BN saw, where several processes or a micro-batch made it less than the whole batch.
-
-    The recipe's own micro-batch is among the changes to the preset already.
-    """
-    seen = summary.provenance.bn_images
-    expected = run.recipe.micro_batch_size or run.recipe.batch_size
-    return None if seen == expected else seen
-
-
 @lru_cache(maxsize=1024)  # runs of the same recipe are many
 def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
-    candidates = []
-    for preset in PRESETS:
-        base = preset_recipe(preset, network, dataset)
-        candidates.append((preset, _differences(recipe, base)))
+    bases = {preset: preset_recipe(preset, network, dataset) for preset in PRESETS}
+    candidates = [(preset, _differences(recipe, base)) for preset, base in bases.items()]
     return min(candidates, key=lambda candidate: len(candidate[1]))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_type_hints
@@ -13,10 +14,9 @@ import pandas as pd
 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import TABLES
-from resnet_repro.store.models import EnsembleResult, ExternalEvaluation, Summary
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -24,14 +24,13 @@ __all__ = [
     "Cell",
     "Results",
     "Sample",
-    "collect",
     "groups_in",
     "main_group",
-    "network_title",
     "networks_of",
 ]
 
 
+OUTCOMES = ("done", "failed", "unfinished")  # of runs; done is one whose errors are numbers
 _ERRORS = ("final_train_error", "final_test_error", "best_test_error")
 _SUMMARY = ("seed", "iterations", "parameters", *_ERRORS, "best_test_iteration")
 _PROVENANCE = ("bn_images", "processes")
@@ -83,11 +82,6 @@ class Cell:
         """All of them, those with a result first."""
         return (*self.done, *self.failed, *self.unfinished)
 
-    def sample(self, quantity: Callable[[StoredRun], float | None]) -> Sample:
-        """A quantity of the finished runs, leaving out runs that do not have it."""
-        values = [quantity(run) for run in self.done]
-        return Sample(tuple(v for v in values if v is not None and math.isfinite(v)))
-
     def over_seeds(self, values: pd.Series[float]) -> Sample:
         """A quantity of the finished runs, by run id; those that are not there or NaN left out."""
         found = (values.get(run.id) for run in self.done)
@@ -105,8 +99,7 @@ class Results:
         """Of all the store's runs, or of those that are given."""
         self.store = store
         self.stored = store.all_runs() if stored is None else list(stored)
-        networks = dict.fromkeys(run.run.network for run in self.stored if run.run)
-        self._cells = collect(networks, self.stored)
+        self._cells = _cells(self.stored)
         # Every group with its number, from 1, the most faithful first.
         self.numbers = {group: n for n, group in enumerate(groups_in(self._cells), start=1)}
 
@@ -120,7 +113,7 @@ class Results:
     def runs(self) -> pd.DataFrame:
         """A line per run, by cell and seed: network, group, state and what its summary says.
 
-        `state` is done (with errors that are numbers), failed or unfinished; errors in percent.
+        `state` is one of `OUTCOMES`; errors in percent.
         """
         lines = [
             (
@@ -129,7 +122,7 @@ class Results:
                 *(getattr(run.summary.provenance, name) for name in _PROVENANCE),
             )
             for cell in self._cells
-            for state in ("done", "failed", "unfinished")
+            for state in OUTCOMES
             for run in getattr(cell, state)
             if run.summary
         ]
@@ -205,37 +198,35 @@ def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
 
 
-def collect(networks: Iterable[str], runs: Iterable[StoredRun]) -> list[Cell]:
-    """A cell for each network and group that has runs, by network in the order given, then group.
+def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
+    """A cell for each network and group that has runs, by group.
 
     Runs that cannot be read or that have not begun are left out; the report names them.
     """
-    order = {network: index for index, network in enumerate(networks)}
     members: dict[tuple[str, Group], list[StoredRun]] = {}
-    for stored in runs:
-        group = group_of(stored)
-        if group is not None and stored.run is not None and stored.run.network in order:
-            members.setdefault((stored.run.network, group), []).append(stored)
-    cells = [_cell(network, group, found) for (network, group), found in members.items()]
-    return sorted(cells, key=lambda cell: (order[cell.network], cell.group.order))
+    for run in sorted(stored, key=lambda run: (run.summary.seed if run.summary else 0, run.id)):
+        group = group_of(run)
+        if group is not None and run.run is not None:
+            members.setdefault((run.run.network, group), []).append(run)
+    cells = []
+    for (network, group), runs in members.items():
+        outcomes = [_outcome(run) for run in runs]
+        done, failed, unfinished = (
+            tuple(run for run, outcome in zip(runs, outcomes, strict=True) if outcome == wanted)
+            for wanted in OUTCOMES
+        )
+        cells.append(Cell(network, group, done, failed, unfinished))
+    return sorted(cells, key=lambda cell: cell.group.order)
 
 
-def _cell(network: str, group: Group, runs: Sequence[StoredRun]) -> Cell:
-    by_seed = sorted(runs, key=lambda run: (run.summary.seed if run.summary else 0, run.id))
-    done = tuple(run for run in by_seed if _has_result(run))
-    rest = [run for run in by_seed if not _has_result(run)]
-    failed = tuple(run for run in rest if run.state in ("failed", "done"))
-    unfinished = tuple(run for run in rest if run.state not in ("failed", "done"))
-    return Cell(network, group, done, failed, unfinished)
-
-
-def _has_result(run: StoredRun) -> bool:
-    """Whether a run is done and its errors are numbers; a diverged one may end without."""
-    summary: Summary | None = run.summary
-    if not run.finished or summary is None:
-        return False
+def _outcome(run: StoredRun) -> str:
+    """One of `OUTCOMES`; a run that diverged may be done without errors that are numbers."""
+    state, summary = run.state, run.summary
+    if state not in ("done", "failed") or summary is None:
+        return "unfinished"
     errors = (summary.final_test_error, summary.final_train_error)
-    return all(error is not None and math.isfinite(error) for error in errors)
+    known = all(error is not None and math.isfinite(error) for error in errors)
+    return "done" if state == "done" and known else "failed"
 
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
@@ -252,9 +243,6 @@ def groups_in(cells: Iterable[Cell]) -> list[Group]:
 
 def main_group(cells: Sequence[Cell]) -> Group | None:
     """The most faithful group with results for at least half as many networks as the fullest."""
-    counts: dict[Group, int] = {}
-    for cell in cells:
-        if cell.done:
-            counts[cell.group] = counts.get(cell.group, 0) + 1
+    counts = Counter(cell.group for cell in cells if cell.done)
     full_enough = [g for g, count in counts.items() if 2 * count >= max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

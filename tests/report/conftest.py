@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.store import checking
+from resnet_repro.store import stored_run
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +16,9 @@ def _made_up_results_are_simple(monkeypatch: pytest.MonkeyPatch) -> None:
 
     That a run's files agree with each other and with their sums is what `tests/store` tests.
     """
-    monkeypatch.setattr(checking, "contradictions", lambda *_: ())
-    monkeypatch.setattr(checking, "MEASURED", ())
-    monkeypatch.setattr(checking._Reading, "_check_training_sums", lambda *_: None)
+    monkeypatch.setattr(stored_run, "contradictions", lambda *_: ())
+    monkeypatch.setattr(stored_run, "MEASURED", ())
+    monkeypatch.setattr(stored_run._Reading, "_check_training_sums", lambda *_: None)
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from made_up_results import Bench
 
-from resnet_repro.report.groups import Group, group_of, slugs
-from resnet_repro.report.results import collect, main_group, network_title
+from resnet_repro.report.groups import Group, slugs
+from resnet_repro.report.results import Results, main_group
+from resnet_repro.spec.network_names import network_title
 
 
 def groups(bench: Bench) -> list[Group]:
-    return sorted(
-        {g for r in bench.store.all_runs() if (g := group_of(r))}, key=lambda group: group.order
-    )
+    return list(Results(bench.store).numbers)
 
 
 def test_preset_dataset_copy_precision_and_recipe_each_make_a_group(bench: Bench) -> None:
@@ -65,11 +64,11 @@ def test_the_main_group_is_faithful_unless_it_is_nearly_empty(bench: Bench) -> N
     for network in networks:
         bench.add(network, preset="short")
     bench.add("resnet-20")
-    main = main_group(collect(networks, bench.store.all_runs()))
+    main = main_group(Results(bench.store).cells(networks))
     assert main is not None
     assert main.preset == "short"
     bench.add("resnet-32")
-    main = main_group(collect(networks, bench.store.all_runs()))
+    main = main_group(Results(bench.store).cells(networks))
     assert main is not None
     assert main.preset == "paper"
 
@@ -80,7 +79,7 @@ def test_runs_are_told_apart_by_how_they_ended(bench: Bench) -> None:
     bench.add("resnet-20", seed=2, state="running")  # nobody is at work on it
     bench.add("resnet-20", seed=3, state="stopped")
     bench.add("resnet-20", seed=4, test=None)  # done without a number cannot be used
-    (cell,) = collect(["resnet-20"], bench.store.all_runs())
+    (cell,) = Results(bench.store).cells(["resnet-20"])
     assert [len(part) for part in (cell.done, cell.failed, cell.unfinished)] == [1, 2, 2]
 
 
@@ -88,7 +87,7 @@ def test_unreadable_runs_and_empty_folders_are_left_out(bench: Bench, tmp_path: 
     folder = bench.add("resnet-20")
     folder.summary.write_text("{", encoding="utf-8")
     (bench.store.runs_folder / "empty").mkdir()
-    assert collect(["resnet-20"], bench.store.all_runs()) == []
+    assert Results(bench.store).cells(["resnet-20"]) == []
 
 
 def test_titles_are_the_papers() -> None:

@@ -10,10 +10,10 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
-from resnet_repro.report.results import network_title
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.models import EnsembleResult

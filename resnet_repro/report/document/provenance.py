@@ -11,8 +11,8 @@ from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, code, literal, plural, table
 from resnet_repro.report.photo_tables import weights_caption
-from resnet_repro.report.results import network_title
 from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import (

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, literal, plural, table
-from resnet_repro.report.results import network_title
 from resnet_repro.report.table_parts import (
     DIFFERENCE_NOTE,
     ERRORS_NOTE,
     OTHERS_NOTE,
     REDUCED_NOTE,
 )
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["FOUND", "claims_section", "groups_section", "summary_section"]
