@@ -111,7 +111,7 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A line per run, by cell and seed: network, group, state and what its summary says.
+        """A line per run: network, group, state and what its summary says.
 
         `state` is one of `OUTCOMES`; errors in percent.
         """

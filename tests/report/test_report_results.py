@@ -11,8 +11,12 @@ def test_a_line_per_run_with_its_state(bench: Bench) -> None:
     bench.add("resnet-20", seed=2, test=None)  # done without a number
     bench.add("plain-20", seed=3, state="stopped")
     runs = Results(bench.store).runs
-    assert list(runs.state) == ["unfinished", "done", "failed", "failed"]
-    assert list(runs.seed) == [3, 0, 1, 2]
+    assert dict(zip(runs.seed, runs.state, strict=True)) == {
+        0: "done",
+        1: "failed",
+        2: "failed",
+        3: "unfinished",
+    }
     assert runs.final_test_error.max() == 9.0
 
 
