@@ -281,10 +281,12 @@ def unpack(session: Session) -> int:
         if (fresh / "notes").is_dir():
             shutil.copytree(fresh / "notes", session.notes, dirs_exist_ok=True)
             print(f"what was measured besides: {session.notes}")
-    unfinished = [results / "runs" / run for run in taken]
-    unfinished = [run for run in unfinished if not transfer.progress_of(run)[0]]
-    transfer.pack(unfinished, None, session.kit / "carry")
-    print(f"{len(taken)} runs taken, {len(unfinished)} of them to be continued", flush=True)
+    carry = session.kit / "carry"
+    ids = {*transfer.packed_runs(packed), *transfer.packed_runs(carry)}
+    known = [results / "runs" / run for run in sorted(ids)]
+    unfinished = [r for r in known if transfer.checkpoint_of(r) and not transfer.progress_of(r)[0]]
+    transfer.pack(unfinished, None, carry)
+    print(f"{len(taken)} runs taken, {len(unfinished)} to be continued", flush=True)
     lines = json.loads(session.answer("list", "--json", "--results", results))
     for preset in {transfer.summary_of(results / "runs" / run)["preset"] for run in taken}:
         names = [e["experiment"] for e in lines if e["preset"] == preset and e["runs_done"]]
@@ -303,7 +305,8 @@ STAGES = {
 
 def main(arguments: list[str]) -> int:
     """Run a stage; returns its exit code, as `resnet-repro` means it."""
-    own, _, rest = (arguments, "", []) if "--" not in arguments else _split(arguments)
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    own, rest = arguments[:at], arguments[at + 1 :]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -340,11 +343,6 @@ def main(arguments: list[str]) -> int:
     except TransferError as error:
         print(f"gpu_session: {error}", file=sys.stderr)
         return 1
-
-
-def _split(arguments: list[str]) -> tuple[list[str], str, list[str]]:
-    at = arguments.index("--")
-    return arguments[:at], "--", arguments[at + 1 :]
 
 
 if __name__ == "__main__":

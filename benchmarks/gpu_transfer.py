@@ -216,6 +216,14 @@ def pack(runs: Sequence[Path], notes: Path | None, out: Path) -> dict[str, Any]:
     return manifest
 
 
+def packed_runs(packed: Path) -> list[str]:
+    """The ids of the runs that `pack` wrote there; none where it wrote nothing."""
+    try:
+        return list(json.loads((packed / MANIFEST).read_text(encoding="utf-8"))["runs"])
+    except (OSError, ValueError, KeyError):
+        return []
+
+
 def extract(packed: Path, target: Path) -> None:
     """Unpack what `pack` wrote into `target`: `runs/` and `notes/`.
 
@@ -292,11 +300,12 @@ def check_runs(folder: Path, answer: Callable[..., str]) -> None:
         return
     run = min(done, key=lambda one: (one / "checkpoint").stat().st_size)
     words = ("evaluate", run.name, "--results", folder, "--device", "cpu", "--json", "--quiet")
-    error = json.loads(answer(*words))["evaluations"][0]["top1_error"]
-    stored = summary_of(run)["final_test_error"]
+    tested = json.loads(answer(*words))["evaluations"][0]
+    error, stored = tested["top1_error"], summary_of(run)["final_test_error"]
     print(f"{run.name}: test error {stored:.2f}, on this CPU {error:.2f}", flush=True)
-    if abs(error - stored) > TOLERANCE:
-        raise TransferError(f"{run.name}: more than {TOLERANCE} points apart; nothing was taken")
+    allowed = max(TOLERANCE, 100 * 3 / tested["images"])  # of the few generated images three
+    if abs(error - stored) > allowed:
+        raise TransferError(f"{run.name}: more than {allowed} points apart; nothing was taken")
 
 
 def adopt_finished(committed: Path, results: Path) -> None:

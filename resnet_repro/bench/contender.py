@@ -94,6 +94,14 @@ class Contender:
         peak: float | None = self._ask("peak")
         return peak
 
+    def work(self) -> tuple[int, int]:
+        """Operations of one iteration, and the bytes that they read and write.
+
+        Only as the first question: later iterations may be a graph, which does not tell.
+        """
+        operations, moved = self._ask("work")
+        return int(operations), int(moved)
+
     def _ask(self, question: Any) -> Any:
         try:
             self._pipe.send(question)
@@ -129,7 +137,8 @@ def _serve(pipe: Connection, choice: LoopChoice) -> None:
             try:
                 if loop is None:
                     loop = _TimedLoop(choice)
-                answer: Any = loop.peak() if question == "peak" else loop.speed(question)
+                asked = {"peak": loop.peak, "work": loop.work}.get(question)
+                answer: Any = asked() if asked else loop.speed(question)
             except Exception as error:  # any: the parent raises it
                 answer = _portable(error)
             pipe.send(answer)
@@ -188,6 +197,14 @@ class _TimedLoop:
             if iterations >= 2 and time.perf_counter() - start >= seconds:
                 self.backend.synchronize()
                 return iterations * self.batch_size / (time.perf_counter() - start)
+
+    def work(self) -> tuple[int, int]:
+        from resnet_repro.bench.limits import WorkCounter
+
+        self.step()  # which makes the momentum
+        with WorkCounter() as counter:
+            self.step()
+        return counter.operations, counter.bytes
 
     def peak(self) -> float | None:
         import torch

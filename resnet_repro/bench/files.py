@@ -15,6 +15,8 @@ from resnet_repro.bench.measure import Measurement
 __all__ = ["LOADER", "bench_csv", "loader_csv"]
 
 LOADER = "bench-loader"  # name of the CSV with the loaders' speeds
+# Which older versions did not write.
+NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rate"}
 
 
 def bench_csv(before: str, measured: Sequence[Measurement]) -> str:
@@ -36,7 +38,7 @@ def _replaced(
     names = [field.name for field in fields(kind)]
     rows: dict[tuple[str, ...], list[Any]] = {}
     for row in csv.DictReader(io.StringIO(before)):
-        if set(names) - {"crop"} <= set(row):  # which older versions did not write
+        if set(names) - NEWER <= set(row):
             rows[tuple(row.get(key, "") for key in identity)] = [row.get(n, "") for n in names]
     for values in measured:
         key = tuple("" if values[key] is None else str(values[key]) for key in identity)

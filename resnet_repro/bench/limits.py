@@ -1,17 +1,29 @@
-"""What the hardware can do: matrix products and memory, measured."""
+"""What the hardware can do, measured, and how much of it an iteration asks for.
+
+Three things can bind: matrix arithmetic, memory traffic and launching operations. Whichever has
+the largest share of an iteration's time is the limit that it is closest to.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from resnet_repro.training.backend import Backend
 
-__all__ = ["MatrixProduct", "memory_bandwidth"]
+__all__ = ["MatrixProduct", "WorkCounter", "launch_seconds", "memory_bandwidth"]
 
 SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31, "mps": 1 << 28}
+LAUNCHES = 1000  # of the smallest operation there is
+# They read as much as they write, of however large a tensor; and those that start nothing.
+INDEXING = {"index", "index_select", "gather"}
+NOTHING = {"detach", "lift_fresh", "empty", "empty_like", "empty_strided", "new_empty"}
 
 
 class MatrixProduct:
@@ -52,3 +64,64 @@ def memory_bandwidth(backend: Backend, repetitions: int = 5) -> float:
         backend.synchronize()
         best = min(best, time.perf_counter() - start)
     return 2 * size / best
+
+
+def launch_seconds(backend: Backend, *, graphed: bool) -> float:
+    """Seconds that launching one operation takes: from Python, or as a node of a CUDA graph."""
+    number = torch.zeros((), device=backend.device)
+
+    def launch() -> None:
+        for _ in range(LAUNCHES):
+            number.add_(1)
+
+    if graphed:
+        launch()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            launch()
+        launch = graph.replay
+    best = float("inf")
+    for _ in range(5):
+        backend.synchronize()
+        start = time.perf_counter()
+        launch()
+        backend.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best / LAUNCHES
+
+
+class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts tensor operations and the bytes that they read and write, views left out.
+
+    As a context around an iteration that is made from Python. Nothing is taken to stay in a cache
+    between two operations; what an operation does inside itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        schema = func._schema
+        name = func.overloadpacket.__name__
+        view = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
+        if view or name in NOTHING:
+            return result
+        self.operations += 1
+        read, written = _bytes((args, kwargs)), _bytes(result)
+        if schema.is_mutable:
+            # Of foreach and fused operations nothing is returned: the first arguments change.
+            changed = [a.alias_info is not None and a.alias_info.is_write for a in schema.arguments]
+            written = _bytes([value for value, write in zip(args, changed, strict=False) if write])
+        self.bytes += written + (written if name in INDEXING else read)
+        return result
+
+
+def _bytes(values: Any) -> int:
+    """Of all tensors among `values`."""
+    tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import torch
 
 from resnet_repro.bench.contender import Contender, LoopChoice, bench_run
-from resnet_repro.bench.limits import MatrixProduct, memory_bandwidth
+from resnet_repro.bench.limits import MatrixProduct, launch_seconds, memory_bandwidth
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.spec.run import Precision
 from resnet_repro.training.device import choose_backend, hardware_name
+from resnet_repro.training.graph import graph_wanted
 
 __all__ = ["Measurement", "measure_network"]
 
@@ -48,13 +49,29 @@ class Measurement:
     share_of_matrix_rate: float  # counting 3 forward multiply-adds, 2 operations each
     memory_gb_per_second: float
     peak_memory_gb: float | None
+    # Earlier versions did not measure these.
+    operations: int | None = None  # of an iteration
+    share_of_memory_bandwidth: float | None = None  # if nothing stayed in a cache in between
+    share_of_launch_rate: float | None = None
+
+    @property
+    def limits(self) -> str:
+        """How close an iteration is to each limit, in percent, the closest first."""
+        shares = {
+            "matrix rate": self.share_of_matrix_rate,
+            "memory": self.share_of_memory_bandwidth,
+            "launches": self.share_of_launch_rate,
+        }
+        known = {name: share for name, share in shares.items() if share is not None}
+        ordered = sorted(known.items(), key=lambda item: -item[1])
+        return ", ".join(f"{name} {100 * share:.0f}%" for name, share in ordered)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and CSV."""
         return asdict(self)
 
     def cells(self) -> list[str]:
-        """What a table shows: network, speed, the textbook's, ratio, share, memory."""
+        """What a table shows: network, speed, the textbook's, ratio, limits, memory."""
         low, high = self.images_per_second_low, self.images_per_second_high
         ratio = ""
         if self.ratio is not None:
@@ -66,7 +83,7 @@ class Measurement:
             if self.textbook_images_per_second is None
             else f"{self.textbook_images_per_second:,.0f}",
             ratio,
-            f"{100 * self.share_of_matrix_rate:.0f}%",
+            self.limits,
             "" if self.peak_memory_gb is None else f"{self.peak_memory_gb:.1f} GB",
         ]
 
@@ -113,6 +130,7 @@ def measure_network(
             )
             for loop in loops
         }
+        work, moved = contenders["ours"].work()
         for turn in range(rounds):
             for loop, contender in contenders.items():
                 speeds[loop].append(contender.speed(seconds))
@@ -123,6 +141,10 @@ def measure_network(
     own = speeds["ours"]
     ratios = [a / b for a, b in zip(own, speeds["textbook"], strict=True)] if textbook else []
     operations = 6 * multiply_adds(network, crop)
+    iterations = statistics.median(own) / recipe.batch_size  # per second
+    bandwidth = memory_bandwidth(backend)
+    graphed = backend.device.type == "cuda" and crop is None and graph_wanted()
+    launch = launch_seconds(backend, graphed=graphed)
     return Measurement(
         hardware=hardware_name(backend.device),
         device=backend.device.type,
@@ -146,6 +168,9 @@ def measure_network(
         share_of_matrix_rate=round(
             statistics.median(s * operations / r for s, r in zip(own, rates, strict=True)), 4
         ),
-        memory_gb_per_second=round(memory_bandwidth(backend) / 1e9, 1),
+        memory_gb_per_second=round(bandwidth / 1e9, 1),
         peak_memory_gb=None if peak is None else round(peak / 1e9, 3),
+        operations=work,
+        share_of_memory_bandwidth=round(iterations * moved / bandwidth, 4),
+        share_of_launch_rate=round(iterations * work * launch, 4),
     )

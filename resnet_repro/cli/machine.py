@@ -56,9 +56,10 @@ def bench(
 ) -> None:
     """Measure training speed here, beside a textbook loop and the hardware's limit.
 
-    Everything that training does is timed, data included; evaluation is not. `list` and
-    `run --dry-run` estimate from what this measured. Which precision is the faster one here
-    (--precision auto) is measured anew.
+    Everything that training does is timed, data included; evaluation is not. The limits are matrix
+    arithmetic, memory traffic and launching operations; the one with the largest share binds.
+    `list` and `run --dry-run` estimate from what this measured. Which precision is the faster one
+    here (--precision auto) is measured anew.
 
     \b
     Examples:
@@ -122,7 +123,7 @@ def bench(
     )
     typer.echo(f"precision {auto}")
     print_table(
-        ["network", "images/s", "textbook", "ratio", "of matrix rate", "peak memory"],
+        ["network", "images/s", "textbook", "ratio", "of the limits", "peak memory"],
         [m.cells() for m in measured],
     )
     if loader:

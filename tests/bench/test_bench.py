@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import multiprocessing
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.bench.contender import Contender, LoopChoice
 from resnet_repro.bench.files import bench_csv
+from resnet_repro.bench.limits import WorkCounter
 from resnet_repro.bench.measure import measure_network
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data.datasets import load
@@ -38,6 +40,12 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     operations = 6 * 12_239_232 * found.images_per_second  # 3 x forward multiply-adds x 2
     assert 0.2 < found.share_of_matrix_rate * found.matrix_tflops * 1e12 / operations < 5
     assert len(found.cells()) == 6
+    assert found.operations is not None
+    assert 80 < found.operations < 200  # of 8 layers
+    assert found.share_of_memory_bandwidth is not None
+    assert found.share_of_launch_rate is not None
+    for name in ("matrix rate", "memory", "launches"):
+        assert re.search(rf"{name} \d+%", found.limits)
 
     store = Store(tmp_path)
     store.write_csv(BENCH, bench_csv("", [found]))
@@ -48,6 +56,30 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     again = bench_csv(store.csv_path(BENCH).read_text(encoding="utf-8"), [found])
     assert len(list(csv.DictReader(io.StringIO(again)))) == 1, "replaced, not repeated"
     assert bench_csv("not,a\nbenchmark,file\n", [found]) == again
+
+    older = (Path(__file__).parents[2] / "results" / "bench.csv").read_text(encoding="utf-8")
+    both = list(csv.DictReader(io.StringIO(bench_csv(older, [found]))))
+    assert len(both) == len(older.splitlines()), "what earlier versions measured stays"
+
+
+def test_work_is_what_operations_read_and_write() -> None:
+    a, b, table = torch.ones(10), torch.ones(10), torch.ones(1000, 10)
+    weight, gradient = torch.nn.Parameter(torch.ones(5)), torch.ones(5)
+    weight.grad = gradient
+
+    def counted(make: Any) -> tuple[int, int]:
+        with WorkCounter() as counter:
+            make()
+        return counter.operations, counter.bytes
+
+    assert counted(lambda: a + b) == (1, 120)
+    assert counted(lambda: a.add_(b)) == (1, 120)
+    assert counted(lambda: table[3:5].view(20, 1).squeeze()[:3].t()) == (0, 0)
+    assert counted(lambda: table.index_select(0, torch.tensor([1, 2]))) == (1, 160)
+    update = torch.optim.SGD([weight], lr=0.1, fused=True)
+    operations, moved = counted(update.step)
+    assert operations >= 1
+    assert moved >= 3 * 20, "weights and gradients are read, weights are written"
 
 
 def test_the_textbook_loop_learns(tmp_path: Path) -> None:

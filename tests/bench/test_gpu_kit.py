@@ -214,6 +214,7 @@ def test_a_training_goes_on_from_what_was_packed(
         patch.setattr("resnet_repro.training.trainer.Trainer.step", _interrupted_at(3))
         assert train("first") == kit.INTERRUPTED
     assert unpack("first") == 0
+    assert unpack("first") == 0, "again: nothing new, and still there to be continued"
     (tmp_path / "second").mkdir()
     (tmp_path / "at-home" / "carry").rename(tmp_path / "second" / "carry")
     assert train("second") == 0
