@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import pandas as pd
+
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.commands import run_command
@@ -108,25 +110,27 @@ def views_table(
 
     `shared` are the groups' numbers where the report counts and explains them.
     """
-    every = [_measured(c, table.views, results) for c in results.cells(experiment.networks)]
-    cells = [measured.cell for measured in every]
+    cells = results.cells(experiment.networks)
+    found, runs = results.evaluated(table.views), results.runs
+    # The top-1 error of the centre crop is measured at the end of every training.
+    top1 = runs.final_test_error if table.views == "centre" else found.top1_error
+    every = [_Measured(c, c.over_seeds(top1), c.over_seeds(found.top5_error)) for c in cells]
     numbers = shared or number_groups(cells)
     rows: list[Row] = []
     weights: list[str] = []
-    for paper, network in _paper_rows(experiment, table):
-        base = _base_row(paper, network)
+    for network, paper in _paper_rows(experiment, table):
         own = [
-            {**base, **_our_values(base, measured, table.views, results, numbers)}
+            {**paper, "views": table.views, **_our_values(paper, measured, runs, numbers)}
             for measured in every
             if measured.cell.network == network
         ]
         foreign = [
             row
             for external in of_network(results.externals, network)
-            if (row := _weights_row(base, external, table.views))
+            if (row := _weights_row(paper, external, table.views))
         ]
         about_it = own or any(row["network"] == network for row in foreign)
-        rows += [*([] if about_it else [base]), *own, *foreign]
+        rows += [*([] if about_it else [paper]), *own, *foreign]
         weights += [str(row["protocol"]) for row in foreign]
     notes = [*weights, *troubles(cells, numbers)]
     if not shared:
@@ -139,57 +143,42 @@ def views_table(
     return Table(title, columns, tuple(rows), tuple(notes))
 
 
-def _measured(cell: Cell, views: Views, results: Results) -> _Measured:
-    """The top-1 error of the centre crop is measured at the end of every training."""
-    found = results.evaluated(views)
-    top1 = results.runs.final_test_error if views == "centre" else found.top1_error
-    return _Measured(cell, cell.over_seeds(top1), cell.over_seeds(found.top5_error))
-
-
-def _paper_rows(
-    experiment: Experiment, table: ViewsTable
-) -> list[tuple[ImageNetResult | None, str | None]]:
-    """(the paper's row, network), each None where there is no such thing."""
-    networks = experiment.networks
-    if table.paper is None:
-        return [(None, network) for network in networks]
+def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | None, Row]]:
+    """(network, row) of the paper's rows, and then of each other network of the experiment."""
     printed = [
-        (row, row.network)
-        for row in load_facts().imagenet_results(table.paper)
+        row
+        for row in (load_facts().imagenet_results(table.paper) if table.paper else ())
         if row.network is None
-        or row.network in networks
+        or row.network in experiment.networks
         or not parse_network(row.network).trainable
     ]
-    known = {network for _, network in printed}
-    return [*printed, *((None, network) for network in networks if network not in known)]
+    known = {row.network for row in printed}
+    rows = [(row.network, _paper_row(row.network, row)) for row in printed]
+    return rows + [(n, _paper_row(n, None)) for n in experiment.networks if n not in known]
 
 
-def _base_row(paper: ImageNetResult | None, network: str | None) -> Row:
+def _paper_row(network: str | None, printed: ImageNetResult | None) -> Row:
     return {
         "network": network,
-        "method": network_title(network) if network else paper.method if paper else None,
+        "method": network_title(network) if network else printed.method if printed else None,
         "layers": parse_network(network).depth if network else None,
-        "paper_top1": paper.top1 if paper else None,
-        "paper_top5": paper.top5 if paper else None,
+        "paper_top1": printed.top1 if printed else None,
+        "paper_top5": printed.top5 if printed else None,
     }
 
 
-def _our_values(
-    base: Row, measured: _Measured, views: Views, results: Results, numbers: Numbers
-) -> Row:
+def _our_values(paper: Row, measured: _Measured, runs: pd.DataFrame, numbers: Numbers) -> Row:
     cell, top1, top5 = measured
     scale = "ours" if cell.group.faithful else "reduced"
-    paper = base["paper_top1"]
+    printed = paper["paper_top1"]
+    reference = printed if isinstance(printed, float) else None
     return {
         **cell_values(cell, numbers[cell.group], top1.count),
         f"{scale}_top1": top1,
         f"{scale}_top5": top5,
-        "difference": difference(
-            cell.group, top1.mean, paper if isinstance(paper, float) else None
-        ),
-        "centre_top1": cell.over_seeds(results.runs.final_test_error).mean,
-        "train_error": cell.over_seeds(results.runs.final_train_error).mean,
-        "views": views,
+        "difference": difference(cell.group, top1.mean, reference),
+        "centre_top1": cell.over_seeds(runs.final_test_error).mean,
+        "train_error": cell.over_seeds(runs.final_train_error).mean,
     }
 
 
@@ -203,13 +192,13 @@ def of_network(
     return [e for e in externals if replace(parse_network(e.network), stride_in_3x3=False) == name]
 
 
-def _weights_row(base: Row, external: ExternalEvaluation, views: Views) -> Row | None:
+def _weights_row(paper: Row, external: ExternalEvaluation, views: Views) -> Row | None:
     row = next((row for row in external.evaluations if row.views == views), None)
     if row is None:
         return None
-    same = external.network == base["network"]  # else the paper's numbers are of another network
+    same = external.network == paper["network"]  # else the paper's numbers are of another network
     return {
-        **(base if same else {"layers": base["layers"]}),
+        **(paper if same else {"layers": paper["layers"]}),
         "network": external.network,
         "method": network_title(external.network),
         "weights_top1": row.top1_error,

@@ -180,14 +180,13 @@ def _our_values(
     paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int]
 ) -> dict[str, Value]:
     """One cell's results, to stand beside the paper's."""
-    runs, reference = results.runs, paper.get("paper_error")
+    runs, printed = results.runs, paper.get("paper_error")
+    reference = printed if isinstance(printed, float) else None
     test, train = map(cell.over_seeds, (runs.final_test_error, runs.final_train_error))
     return {
         **cell_values(cell, numbers[cell.group], len(cell.done)),
         "test_error": test,
-        "difference": difference(
-            cell.group, test.mean, reference if isinstance(reference, float) else None
-        ),
+        "difference": difference(cell.group, test.mean, reference),
         "best_seed": test.best if test.count > 1 else None,
         "train_error": train.mean,
         "train_error_std": train.std,

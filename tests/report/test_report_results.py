@@ -1,7 +1,10 @@
 """The results folder as data frames."""
 
+from importlib import import_module
+
 from made_up_results import POINTS, Bench
 
+from resnet_repro.report.figures.kinds import FIGURES
 from resnet_repro.report.results import Results
 
 
@@ -50,3 +53,10 @@ def test_an_empty_folder_has_empty_frames(bench: Bench) -> None:
     assert all(frame.empty for frame in frames)
     assert results.evaluated("centre").empty
     assert results.cells(["plain-20"]) == []
+
+
+def test_every_kind_of_figure_has_its_frame_with_the_columns_of_its_tidy_file(bench: Bench) -> None:
+    results = Results(bench.store)
+    for kind, figure in FIGURES.items():
+        assert set(figure.columns) <= set(getattr(results, figure.frame).columns), kind
+        assert callable(import_module(f"resnet_repro.report.figures.{kind}").draw)
