@@ -173,7 +173,7 @@ def _print_plan(
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))
         typer.echo(f"then test {len(testing)} trained networks by {kinds}, about {total} more")
-    for experiment in experiments:
+    for experiment in filter(_has_csv, experiments):
         say(f"then write {store.csv_path(experiment.name)}")
 
 
@@ -247,12 +247,15 @@ def _finish(
     as_json: bool,
 ) -> int:
     """Write the CSVs and say so; returns the exit code."""
-    written = [str(_write_csv(store, experiment)) for experiment in experiments]
+    written = [str(_write_csv(store, e)) for e in experiments if _has_csv(e)]
     if as_json:
         print_json({"runs": states, "files": written, "stopped": reason})
     elif not quiet:
         for path in written:
             say(f"wrote {path}")
+        for experiment in experiments:
+            if not _has_csv(experiment):
+                say(f"{experiment.name} needs no run: resnet-repro plot {experiment.name}")
     return _exit_code(list(states.values()), reason)
 
 
@@ -266,6 +269,11 @@ def _exit_code(states: Sequence[str], reason: str | None) -> int:
     if "failed" in states:
         return 1
     return 4 if "locked" in states else 0
+
+
+def _has_csv(experiment: Experiment) -> bool:
+    """Whether there is anything to run; drawings show what is known without."""
+    return bool(experiment.runs or (experiment.table and experiment.table.kind == "cost"))
 
 
 def _write_csv(store: Store, experiment: Experiment) -> Path:

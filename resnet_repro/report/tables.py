@@ -10,6 +10,8 @@ from pandas.errors import EmptyDataError
 
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.files import read_text
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
 from resnet_repro.report.commands import run_command
@@ -33,7 +35,13 @@ from resnet_repro.report.table_parts import (
 )
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
-from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
+from resnet_repro.spec.shows import (
+    CostTable,
+    EnsembleTable,
+    ErrorTable,
+    LayerTable,
+    ViewsTable,
+)
 from resnet_repro.store.store import Store
 
 __all__ = ["make_table", "read_costs"]
@@ -85,6 +93,16 @@ COST_COLUMNS = (
 )
 
 
+LAYER_COLUMNS = (
+    Column("layer", "layer", number=False),
+    Column("kind", "", number=False),
+    Column("output", "output", number=False, spare=1),
+    Column("parameters", "parameters", form=","),
+    Column("multiply_adds", "multiply-adds", form=","),
+    Column("share", "share %", form=".1f", spare=2),
+)
+
+
 def make_table(
     experiment: Experiment, results: Results, *, others: bool = False, in_report: bool = False
 ) -> Table:
@@ -109,6 +127,8 @@ def make_table(
             return _cost_table(experiment, table, results.store)
         case ViewsTable() as table:
             return views_table(experiment, table, results, shared)
+        case LayerTable() as table:
+            return _layer_table(experiment, table)
         case EnsembleTable():
             return ensemble_table(experiment, results, shared)
         case ErrorTable() as table:
@@ -236,6 +256,32 @@ def _cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table
     if len(measured) < len(rows):
         notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
     return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
+
+
+def _layer_table(experiment: Experiment, table: LayerTable) -> Table:
+    """Every layer with weights, in order, those of shortcuts last, and its share of the cost.
+
+    Raises:
+        ConfigError: the network's layers are not in a row.
+    """
+    whole = outline(table.network)
+    rows: list[Row] = [
+        {
+            "layer": layer.name,
+            "kind": layer.text,
+            "output": f"{layer.outputs}x{layer.side}x{layer.side}",
+            "parameters": layer.parameters,
+            "multiply_adds": layer.multiply_adds,
+            "share": 100 * layer.multiply_adds / whole.multiply_adds,
+        }
+        for layer in whole.weighted
+    ]
+    side = architecture(table.network).side
+    notes = (
+        f"All: {whole.parameters:,} parameters (a layer's with its BN or bias) and "
+        f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image.",
+    )
+    return Table(title_of(experiment), LAYER_COLUMNS, tuple(rows), notes)
 
 
 def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:

@@ -26,9 +26,12 @@ from resnet_repro.spec.run import (
 from resnet_repro.spec.shows import (
     CostTable,
     CurvesPlot,
+    DepthPlot,
+    DrawingPlot,
     EnsembleTable,
     ErrorTable,
     GradientsPlot,
+    LayerTable,
     ResponsesPlot,
     SurfacePlot,
     Text,
@@ -151,12 +154,16 @@ class Experiment(Frozen):
     curvature: CurvatureSettings | None = None
     ensemble: Ensemble | None = None
     table: (
-        Annotated[ErrorTable | ViewsTable | EnsembleTable | CostTable, Field(discriminator="kind")]
+        Annotated[
+            ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable,
+            Field(discriminator="kind"),
+        ]
         | None
     ) = None
     plot: (
         Annotated[
-            CurvesPlot | ResponsesPlot | GradientsPlot | SurfacePlot, Field(discriminator="kind")
+            CurvesPlot | ResponsesPlot | GradientsPlot | SurfacePlot | DrawingPlot | DepthPlot,
+            Field(discriminator="kind"),
         ]
         | None
     ) = None

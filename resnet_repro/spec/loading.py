@@ -15,7 +15,7 @@ from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.paths import user_path
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MOST_RUNS = 10_000
+_NETWORK = "network:"  # before a network's name, where an experiment is asked for
 _SEED = re.compile("^  seed: (0|[1-9][0-9]{0,9})$", re.MULTILINE)  # as `Run.to_yaml` writes it
 
 
@@ -49,7 +50,8 @@ def shipped_experiments() -> list[str]:
 def load_experiment(
     name: str, changes: Iterable[str] = (), choices: Choices | None = None
 ) -> Experiment:
-    """Load a shipped experiment by name, or a user's file (also a run's `config.yaml`) by path.
+    """Load a shipped experiment by name, a user's file (also a run's `config.yaml`) by path, or
+    what there is to show of a network, `network:resnet-56`.
 
     `changes` are `--set` assignments such as `recipe.batch_size=64`.
 
@@ -61,7 +63,9 @@ def load_experiment(
         is_file = user_path(name).exists() and not user_path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
-    if name in known:
+    if name.startswith(_NETWORK):
+        document = _of_network(name)
+    elif name in known:
         document = read_yaml(experiments_folder() / f"{name}.yaml")
         document = Document(document.data, f"{name}.yaml", document.node)
     elif name.endswith((".yaml", ".yml")) or is_file:
@@ -71,6 +75,18 @@ def load_experiment(
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
     return parse_experiment(document, changes, choices, name)
+
+
+def _of_network(name: str) -> Document:
+    """`network:resnet-56` as an experiment: its drawing, and the costs of its layers."""
+    network = str(parse_network(name.removeprefix(_NETWORK)))
+    return parse_yaml(
+        f"name: network-{network.replace('.', '-')}\n"
+        f"title: {network_title(network)}, layer by layer\n"
+        f"table: {{kind: layers, network: {network}}}\n"
+        f"plot: {{kind: drawing, networks: [{network}], shows: costs}}\n",
+        name,
+    )
 
 
 def parse_experiment(

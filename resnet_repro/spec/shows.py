@@ -13,9 +13,12 @@ __all__ = [
     "CostTable",
     "CurvePanel",
     "CurvesPlot",
+    "DepthPlot",
+    "DrawingPlot",
     "EnsembleTable",
     "ErrorTable",
     "GradientsPlot",
+    "LayerTable",
     "ResponsesPlot",
     "SurfacePlot",
     "Text",
@@ -75,6 +78,37 @@ class SurfacePlot(Frozen):
     """The loss around trained weights: contours, and in files of their own relief and lines."""
 
     kind: Literal["surface"] = "surface"
+
+
+class DrawingPlot(Frozen):
+    """Networks, drawn from what they are (Fig. 2, Fig. 3, Fig. 5); needs no training."""
+
+    kind: Literal["drawing"] = "drawing"
+    networks: tuple[str, ...] = Field(min_length=1, max_length=8)
+    shows: Literal["layers", "costs", "block", "idea"] = "layers"
+
+    @field_validator("networks")
+    @classmethod
+    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_network(n) for n in networks)
+
+
+class DepthPlot(Frozen):
+    """Results of competitions by depth; needs no training."""
+
+    kind: Literal["depth"] = "depth"
+
+
+class LayerTable(Frozen):
+    """What each layer of a network costs; needs no training."""
+
+    kind: Literal["layers"] = "layers"
+    network: str
+
+    @field_validator("network")
+    @classmethod
+    def _canonical(cls, network: str) -> str:
+        return canonical_network(network)
 
 
 class ErrorTable(Frozen):

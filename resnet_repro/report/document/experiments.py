@@ -87,18 +87,22 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
     if experiment.plot is None:
         return []
     names = figure_names(experiment, results)
-    shown: dict[Group, str] = {}
+    shown: dict[Group | None, str] = {}
     for name, group in names.items():
         suffix = next((s for s in SUFFIXES if results.store.figure_path(name, s).is_file()), None)
         if suffix and group not in shown:
             shown[group] = f"figures/{name}.{suffix}"
-    if names and not shown:
+    if names and not shown and experiment.runs:
         return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
     pictures = [
-        f"![{literal(title_of(experiment))}. {literal(group.caption)}]({path})"
+        f"![{literal(title_of(experiment))}{_caption(group)}]({path})"
         for group, path in shown.items()
     ]
     return "\n\n".join(pictures).splitlines()
+
+
+def _caption(group: Group | None) -> str:
+    return f". {literal(group.caption)}" if group else ""
 
 
 def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:

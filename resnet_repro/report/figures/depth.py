@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from resnet_repro.paper.depth import Competition, load_competitions
 from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.style import label
+from resnet_repro.report.results import Cell, Results
+from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["depth_figure"]
+__all__ = ["draw"]
 
 WIDTH = 7.2  # inches
 LINE = 95  # characters of a caveat's line
 
 
-def depth_figure() -> Figure:
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: object) -> Figure:
     """One panel a competition: a bar an entry, its depth above it, caveats underneath."""
     competitions = load_competitions()
     notes = [_notes(each) for each in competitions]

@@ -38,7 +38,7 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
         raise ReproError(
             f"{experiment.name}: nothing to draw yet. To make the data: {run_command(experiment)}"
         )
-    pictures: dict[Group, bytes] = {}
+    pictures: dict[Group | None, bytes] = {}
     for group in names.values():
         if group not in pictures:
             with styled():
@@ -46,8 +46,8 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
     return [Picture(name, pictures[group]) for name, group in names.items()]
 
 
-def build(experiment: Experiment, results: Results, group: Group) -> Figure:
-    """The matplotlib figure of one group, with its caption."""
+def build(experiment: Experiment, results: Results, group: Group | None) -> Figure:
+    """The matplotlib figure of one group, with its caption; of none for what shows no runs."""
     assert experiment.plot is not None, "only for experiments with a figure"
     cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
     module = import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")

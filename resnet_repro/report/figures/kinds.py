@@ -6,6 +6,7 @@ of `Results` that has the data. Nothing here imports matplotlib.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,11 +20,13 @@ __all__ = ["FIGURES", "FigureKind", "drawable_cells", "figure_names"]
 class FigureKind(NamedTuple):
     """What a kind of figure draws, which is what its experiment's tidy CSV holds as well."""
 
-    frame: str  # of `Results`; only runs that are in it are drawn
-    columns: tuple[str, ...]
+    frame: str  # of `Results`; only runs that are in it are drawn. Empty: no runs are needed
+    columns: tuple[str, ...] = ()
 
 
 FIGURES: dict[str, FigureKind] = {
+    "drawing": FigureKind(""),
+    "depth": FigureKind(""),
     "curves": FigureKind("curves", ("iteration", "epoch", "lr", "train_error", "test_error")),
     "responses": FigureKind("responses", ("layer", "module", "std", "rank")),
     "gradients": FigureKind(
@@ -39,17 +42,19 @@ FIGURES: dict[str, FigureKind] = {
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     """The cells of an experiment; only runs on which the figure's quantity was measured count."""
     cells = results.cells(networks_of(experiment))
-    if experiment.plot is None:
+    if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
         return cells
     measured = set(getattr(results, FIGURES[experiment.plot.kind].frame).run)
     kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
     return [cell for cell in kept if cell.every]
 
 
-def figure_names(experiment: Experiment, results: Results) -> dict[str, Group]:
+def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group | None]:
     """Figure name -> the group it shows: `fig1`, and where there are several groups,
-    `fig1-short-cifar10` ... for each of them. Empty without results.
+    `fig1-short-cifar10` ... for each of them. Empty without results. None: it shows no runs.
     """
+    if experiment.plot and not FIGURES[experiment.plot.kind].frame:
+        return {experiment.name: None}
     cells = drawable_cells(experiment, results)
     main = main_group(cells)
     if main is None:

@@ -10,12 +10,23 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from resnet_repro.base.paths import user_path
 from resnet_repro.spec.loading import experiments_folder
 
-__all__ = ["Axes", "Figure", "Line2D", "MaxNLocator", "mpl"]
+__all__ = [
+    "Axes",
+    "Circle",
+    "FancyArrowPatch",
+    "FancyBboxPatch",
+    "Figure",
+    "Line2D",
+    "MaxNLocator",
+    "Path",
+    "PathPatch",
+    "mpl",
+]
 
 _FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where its fonts' index is kept
 
@@ -44,7 +55,7 @@ def _without_settings() -> Iterator[None]:
 
 def _elsewhere() -> contextlib.AbstractContextManager[None]:
     try:
-        Path.cwd()
+        FilePath.cwd()
     except OSError:  # it has been removed
         return contextlib.nullcontext()
     return contextlib.chdir(experiments_folder())  # where nothing can be taken for a module
@@ -55,4 +66,6 @@ with _without_settings():
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+    from matplotlib.path import Path
     from matplotlib.ticker import MaxNLocator

@@ -10,14 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
-from matplotlib.path import Path
-
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.outline import Layer, Outline, folded, outline
-from resnet_repro.report.figures.plotting import Axes, Figure
+from resnet_repro.report.figures.plotting import (
+    Axes,
+    Circle,
+    FancyArrowPatch,
+    FancyBboxPatch,
+    Figure,
+    Path,
+    PathPatch,
+)
 from resnet_repro.report.figures.style import label
+from resnet_repro.report.results import Cell, Results
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.shows import DrawingPlot
 
-__all__ = ["blocks_figure", "columns_figure", "details_figure"]
+__all__ = ["blocks_figure", "columns_figure", "details_figure", "draw"]
 
 WIDTH, HEIGHT, GAP = 1.35, 0.15, 0.085  # of a box, and between two
 COLUMN = 2.35  # from one column's middle to the next
@@ -35,6 +44,17 @@ _FILLS = {
     2048: "#DCDCDC",
 }
 _OTHER = "#FFFFFF"
+
+
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: object) -> Figure:
+    """The drawing that an experiment asks for; it shows no results."""
+    plot = experiment.plot
+    assert isinstance(plot, DrawingPlot)
+    if plot.shows == "layers":
+        return columns_figure(plot.networks)
+    if plot.shows == "costs":
+        return details_figure(plot.networks[0])
+    return blocks_figure(plot.networks, named=plot.shows == "block")
 
 
 @dataclass(frozen=True)
@@ -195,8 +215,7 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
         named: write the layers' kernels and widths; else "weight layer", as in Fig. 2.
 
     Raises:
-        ConfigError: no such network.
-        ValueError: one without shortcuts.
+        ConfigError: no such network, or one without shortcuts.
     """
     outlines = [outline(name) for name in networks]
     deepest = max(len(_identity_block(each)) for each in outlines)
@@ -215,7 +234,7 @@ def _identity_block(whole: Outline) -> tuple[Layer, ...]:
     for shortcut in whole.shortcuts:
         if not shortcut.resized:
             return whole.layers[shortcut.first : shortcut.last + 1]
-    raise ValueError(f"{whole.network} has no identity shortcut")
+    raise ConfigError(f"{whole.network} has no block with an identity shortcut to draw")
 
 
 def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, named: bool) -> None:

@@ -1,0 +1,98 @@
+"""Networks drawn and tabulated from what they are: Fig. 2, 3, 5, depth, and `network:NAME`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from typer.testing import CliRunner
+
+from resnet_repro.base.errors import ReproError
+from resnet_repro.cli import app
+from resnet_repro.networks.outline import outline
+from resnet_repro.paper.depth import load_competitions
+from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, details_figure
+from resnet_repro.report.figures.plotting import Figure
+
+
+def boxes(figure: Figure) -> int:
+    return sum(isinstance(patch, FancyBboxPatch) for patch in figure.axes[0].patches)
+
+
+def curves(figure: Figure) -> list[bool]:
+    """Whether each shortcut is dotted, from top to bottom."""
+    found = [patch for patch in figure.axes[0].patches if isinstance(patch, PathPatch)]
+    return [patch.get_linestyle() != "solid" for patch in found]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:
+    networks = ("vgg-19", "plain-34", "resnet-34-a")
+    figure = columns_figure(networks)
+    assert boxes(figure) == sum(len(outline(network).layers) for network in networks)
+    assert [number for number, dotted in enumerate(curves(figure)) if dotted] == [3, 7, 13]
+    assert len(curves(figure)) == 16
+    words = texts(figure)
+    assert {"VGG-19", "34-layer plain", "34-layer residual", "19.6e9 multiply-adds"} <= set(words)
+    assert words.count("3x3 conv, 256") == 4 + 11 + 11
+    sizes = [word.removeprefix("output\nsize: ") for word in words if word.startswith("output")]
+    assert sizes == ["224", "112", "56", "28", "14", "7", "1"]
+
+
+def test_blocks_are_those_of_fig_5_and_fig_2() -> None:
+    words = texts(blocks_figure(["resnet-34-a", "resnet-50"]))
+    layers = [word for word in words if ", " in word]
+    assert layers == ["3x3, 64", "3x3, 64", "1x1, 64", "3x3, 64", "1x1, 256"]
+    assert {"64-d", "256-d"} <= set(words)
+    assert words.count("relu") == 2 + 3
+    idea = texts(blocks_figure(["resnet-34-a"], named=False))
+    assert idea.count("weight layer") == 2
+    assert {"x", "F(x)", "F(x) + x", "x\nidentity"} <= set(idea)
+    with pytest.raises(ReproError, match="no block with an identity shortcut"):
+        blocks_figure(["plain-34"])
+
+
+def test_a_deep_network_is_folded_and_has_its_costs_beside_it() -> None:
+    words = texts(details_figure("resnet-110"))
+    assert [word for word in words if word.endswith("×")] == ["18×", "17×", "17×"]
+    assert any("1,727,962 parameters" in word for word in words)
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig3", "fig5", "depth", "network:resnet-50-v1.5"])
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_they_are_drawn_without_results(name: str, form: str, tmp_path: Path) -> None:
+    command = ["plot", name, "--format", form, "--results", str(tmp_path)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (figure,) = (tmp_path / "figures").iterdir()
+    assert figure.name == f"{name.replace(':', '-').replace('.', '-')}.{form}"
+    assert figure.stat().st_size > 5_000
+
+
+def test_layers_as_a_table(tmp_path: Path) -> None:
+    command = ["table", "network:resnet-20-b", "--format", "csv", "--results", str(tmp_path)]
+    header, *lines = CliRunner().invoke(app, command).stdout.splitlines()
+    assert header == "layer,kind,output,parameters,multiply_adds,share"
+    assert len(lines) == 20 + 2  # the projections of option B come last
+    assert lines[-1].startswith('layer3.0.downsample.0,"1x1 conv, 64, /2",64x8x8,2176,131072,')
+    assert round(sum(float(line.rpartition(",")[2]) for line in lines), 3) == 100
+
+
+@pytest.mark.parametrize("network", ["resnet-21", "nonsense", "densenet-121"])
+def test_what_cannot_be_drawn_is_said_in_a_line(network: str, tmp_path: Path) -> None:
+    with pytest.raises(ReproError, match=network):
+        CliRunner().invoke(
+            app,
+            ["plot", f"network:{network}", "--results", str(tmp_path)],
+            catch_exceptions=False,
+        )
+
+
+def test_competitions_have_their_sources_and_caveats() -> None:
+    for competition in load_competitions():
+        assert competition.source
+        assert competition.caveats
+    assert [entry.depth for entry in load_competitions()[0].entries][-3:] == [19, 22, 152]
