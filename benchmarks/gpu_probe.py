@@ -20,8 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from resnet_repro.data import datasets
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.training.backend import Backend
-from resnet_repro.training.device import choose_backend, hardware_name
+from resnet_repro.training.device import Backend, choose_backend, hardware_name
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.trainer import Trainer
 

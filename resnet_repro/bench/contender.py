@@ -161,8 +161,7 @@ class _TimedLoop:
 
         from resnet_repro.bench.textbook import TextbookLoop
         from resnet_repro.data import datasets
-        from resnet_repro.training.backend import Backend
-        from resnet_repro.training.device import choose_backend
+        from resnet_repro.training.device import Backend, choose_backend
         from resnet_repro.training.feeds import make_feed
         from resnet_repro.training.trainer import Trainer
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import Backend
 
 __all__ = ["MatrixProduct", "WorkCounter", "launch_seconds", "memory_bandwidth"]
 

@@ -26,9 +26,8 @@ from resnet_repro.cli.options import (
 from resnet_repro.spec.network_names import COMPARED
 
 if TYPE_CHECKING:
+    from resnet_repro.measure.evaluate.evaluation import Evaluation, Request
     from resnet_repro.measure.evaluate.input import Stated
-    from resnet_repro.measure.evaluate.options import Options
-    from resnet_repro.measure.evaluate.outcome import Outcome
     from resnet_repro.spec.dataset_names import DatasetChoice
     from resnet_repro.store.store import Store
     from resnet_repro.store.stored_run import StoredRun
@@ -153,19 +152,18 @@ def evaluate(
     chosen = choose_dataset(dataset) if dataset is not None else None
     store = open_store(results)
     start_logging(verbose, quiet)
-    with _options(data_dir, views, device, precision, quiet) as options:
-        from resnet_repro.measure.evaluate.stored_run import evaluate_run
-        from resnet_repro.measure.evaluate.target import find_target
+    with _request(data_dir, views, device, precision, quiet) as request:
+        from resnet_repro.measure.evaluate.run import evaluate_run, find_target
 
         found = find_target(target, store)
         if isinstance(found, Path):
             stated = _stated(given, mean, crop, padding)
             where = store if record else None
-            outcome = _evaluate_file(found, network, chosen, stated, options, where)
+            outcome = _evaluate_file(found, network, chosen, stated, request, where)
         else:
             for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
             _check_run(found, network, for_files)
-            outcome = evaluate_run(found, options, chosen)
+            outcome = evaluate_run(found, request, chosen)
     if as_json:
         print_json(outcome.to_dict())
     else:
@@ -173,9 +171,9 @@ def evaluate(
 
 
 @contextmanager
-def _options(
+def _request(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
-) -> Iterator[Options]:
+) -> Iterator[Request]:
     """How to evaluate; a signal meanwhile ends the command with its exit code."""
     from resnet_repro.base.stop import StopFlag, Stopped
     from resnet_repro.spec.recorded_command import command_line
@@ -185,11 +183,11 @@ def _options(
             say(text, err=True)
 
     with StopFlag() as stop:
-        from resnet_repro.measure.evaluate.options import Options
+        from resnet_repro.measure.evaluate.evaluation import Request
 
         asked: Any = views
         try:
-            yield Options(
+            yield Request(
                 data_dir=data_dir,
                 views=asked,
                 command=command_line(sys.argv[1:]),
@@ -214,11 +212,11 @@ def _evaluate_file(
     network: str | None,
     chosen: DatasetChoice | None,
     stated: Stated,
-    options: Options,
+    request: Request,
     record_in: Store | None,
-) -> Outcome:
+) -> Evaluation:
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.measure.evaluate.photo_weights import evaluate_weights, record
+    from resnet_repro.measure.evaluate.weights import evaluate_weights, record
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.network_names import parse_network
@@ -228,10 +226,10 @@ def _evaluate_file(
     weights = read_weights(path)
     family = parse_network(network).family
     chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")
-    outcome = evaluate_weights(weights, network, chosen, stated, options)
+    outcome = evaluate_weights(weights, network, chosen, stated, request)
     if record_in is None:
         return outcome
-    return record(record_in, outcome, weights, chosen.name, options.command)
+    return record(record_in, outcome, weights, chosen.name)
 
 
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:
@@ -247,21 +245,21 @@ def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, ob
             raise ConfigError(f"{option} is for a FILE of weights, and {found.id} is a run")
 
 
-def _print(outcome: Outcome) -> None:
-    images = outcome.rows[0].images
+def _print(found: Evaluation) -> None:
+    images = found.rows[0].images
     say(
-        f"{outcome.network}, {outcome.what}: {images:,} validation images of "
-        f"{outcome.identity.name}, {outcome.precision}"
+        f"{found.network}, {found.what}: {images:,} validation images of "
+        f"{found.identity.name}, {found.origin.precision}"
     )
     print_table(
         ["views", "top-1 %", "top-5 %", "loss"],
         [
             [row.views, f"{row.top1_error:.2f}", f"{row.top5_error:.2f}", f"{row.loss:.4f}"]
-            for row in outcome.rows
+            for row in found.rows
         ],
     )
-    say(f"input: {outcome.input}")
-    for note in outcome.notes:
+    say(f"input: {found.input}")
+    for note in found.notes:
         say(note if note.startswith("warning: ") else f"note: {note}")
-    if outcome.stored:
-        say(f"wrote {outcome.stored}")
+    if found.stored:
+        say(f"wrote {found.stored}")

@@ -129,7 +129,7 @@ def run(
         _print_plan(store, experiments, runs, device, force, as_json, plan_line(where))
         return
     if tensorboard:
-        from resnet_repro.measure.observe import check_tensorboard
+        from resnet_repro.measure.tensorboard import check_tensorboard
 
         check_tensorboard()
     start_logging(verbose, quiet)
@@ -194,8 +194,8 @@ def _run(
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
-        from resnet_repro.runner.following import follow
         from resnet_repro.runner.options import Options
+        from resnet_repro.runner.together import follow
         from resnet_repro.training.processes import process_group
 
         command = command_line(sys.argv[1:])

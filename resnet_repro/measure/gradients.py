@@ -8,28 +8,24 @@ gradient is that comes back to this output (the back-propagated signal) and to t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.base.errors import StoreError
 from resnet_repro.measure.responses import response_layers
+from resnet_repro.spec.measurements import GradientRow
+from resnet_repro.spec.run import Run
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.subject import Subject
+from resnet_repro.training.trainer import Trainer
 
-__all__ = ["LayerGradient", "measure_gradients"]
-
-
-class LayerGradient(NamedTuple):
-    """One 3x3 layer at one moment of a training."""
-
-    layer: int  # from 1
-    module: str  # the BN module after the convolution, as in Fig. 7
-    forward_std: float  # of the response after BN, before ReLU or addition
-    gradient_norm: float  # L2 norm of the loss's gradient in the convolution's weights
-    weight_norm: float  # L2 norm of these weights
-    signal_norm: float  # L2 norm of the loss's gradient in the response, over the whole batch
+__all__ = ["GradientObserver", "has_both_ends", "measure_afterwards", "measure_gradients"]
 
 
 def measure_gradients(
@@ -37,7 +33,9 @@ def measure_gradients(
     inputs: Tensor,
     labels: Tensor,
     autocast: Callable[[], AbstractContextManager[object]],
-) -> list[LayerGradient]:
+    iteration: int = 0,
+    measured: Literal["training", "afterwards"] = "training",
+) -> list[GradientRow]:
     """What one batch sends forward and back through every 3x3 layer, in training mode.
 
     It passes through a copy of the network: weights, their gradients, BN's
@@ -47,6 +45,7 @@ def measure_gradients(
         network: on the inputs' device, in either mode.
         inputs: float32 [N, 3, H, W], the mean subtracted; labels: [N].
         autocast: makes the context of a forward pass (its precision).
+        iteration: after which the network is like this; measured: when it was found out.
     """
     twin = copy.deepcopy(network).train()
     twin.requires_grad_(True)
@@ -85,13 +84,70 @@ def measure_gradients(
         weight, gradient = convolution.weight.detach(), convolution.weight.grad
         assert gradient is not None, "every layer lies between the images and the loss"
         rows.append(
-            LayerGradient(
+            GradientRow(
+                iteration,
                 index,
                 name,
                 stds[name].item(),
                 torch.linalg.vector_norm(gradient.float()).item(),
                 torch.linalg.vector_norm(weight.float()).item(),
+                measured,
                 signals[name].item(),
             )
         )
     return rows
+
+
+def _of_subject(
+    subject: Subject, iteration: int, measured: Literal["training", "afterwards"]
+) -> list[GradientRow]:
+    recipe = subject.run.recipe
+    batch = subject.feed.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
+    autocast = subject.backend.autocast
+    return measure_gradients(subject.network, *batch, autocast, iteration, measured)
+
+
+def has_both_ends(run: Run, rows: Sequence[GradientRow]) -> bool:
+    """Whether the start and the end of a training have been measured."""
+    return {0, run.recipe.iterations} <= {row.iteration for row in rows}
+
+
+def measure_afterwards(subject: Subject, rows: Sequence[GradientRow]) -> list[GradientRow]:
+    """`rows` with what they lack of the start and the end, from the seed and the final weights.
+
+    `subject` has the final weights. What lay between cannot be made up for.
+    """
+    last = subject.run.recipe.iterations
+    there = {row.iteration for row in rows}
+    first = [] if 0 in there else _of_subject(subject.untrained(), 0, "afterwards")
+    final = [] if last in there else _of_subject(subject, last, "afterwards")
+    return [*first, *rows, *final]
+
+
+class GradientObserver:
+    """Measures signals and gradients at the start of a training and at every point of its curve."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.rows: list[GradientRow] = []
+
+    def begin(self, trainer: Trainer) -> None:
+        """Keep what earlier sessions measured of what is not trained again now."""
+        run = trainer.run
+        try:
+            rows = StoredRun(run.id, self.folder, run, None).gradients()
+        except StoreError:
+            rows = []
+        self.rows = [row for row in rows if row.iteration <= trainer.iteration]
+        if not any(row.iteration == 0 for row in self.rows):
+            self.rows = _of_subject(trainer.subject.untrained(), 0, "training") + self.rows
+            self.folder.write_measured("gradients", self.rows)
+
+    def on_point(self, trainer: Trainer) -> None:
+        """Measure the network as it is."""
+        self.rows = [row for row in self.rows if row.iteration < trainer.iteration]
+        self.rows += _of_subject(trainer.subject, trainer.iteration, "training")
+        self.folder.write_measured("gradients", self.rows)
+
+    def end(self) -> None:
+        """Everything is stored already."""

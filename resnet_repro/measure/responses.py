@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.networks.network import Network
 from resnet_repro.spec.measurements import ResponseRow
+from resnet_repro.training.subject import Subject
 
-__all__ = ["measure_responses", "response_layers"]
+__all__ = ["measure_responses", "response_layers", "responses_of"]
 
 
 def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -69,3 +71,19 @@ def measure_responses(
         std = math.sqrt(max(0.0, square - average * average))
         rows.append(ResponseRow(index, name, std))
     return rows
+
+
+def responses_of(subject: Subject, should_stop: Callable[[], bool]) -> list[ResponseRow]:
+    """The responses of a trained network to its run's test images.
+
+    Raises:
+        Stopped: `should_stop`, asked before every batch, said so.
+    """
+
+    def inputs() -> Iterator[Tensor]:
+        for batch in subject.feed.part("test"):
+            if should_stop():
+                raise Stopped
+            yield batch.inputs
+
+    return measure_responses(subject.network, inputs(), subject.backend.autocast)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.data.augment import subtract_mean
-from resnet_repro.training.backend import Backend
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, CifarFeed
+from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch
 

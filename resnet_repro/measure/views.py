@@ -6,6 +6,8 @@ which is averaged is in the notes on the authors' released models).
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -15,16 +17,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.augment import finish
+from resnet_repro.data.dataset import Identity
 from resnet_repro.data.photos.loader import View, ViewChunk, photo_views
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.device import Backend
+from resnet_repro.training.photo_feed import PhotoFeed
+from resnet_repro.training.subject import Subject
 
-__all__ = ["losses", "mean_loss", "scores", "topk_errors"]
+__all__ = [
+    "losses",
+    "mean_loss",
+    "progress_teller",
+    "row_of",
+    "scores",
+    "scores_of",
+    "topk_errors",
+]
 
 PIXELS = 64 * 224 * 224  # in one forward pass: speed and memory only, BN uses stored statistics
 _SMALLEST_SCORE = torch.finfo(torch.float32).tiny
@@ -172,14 +187,14 @@ def _same_size(chunk: ViewChunk) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def topk_errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:
-    """(top-1, top-5) errors in percent of scores [N, classes] and labels [N].
+    """(top-1, top-5) errors in percent of scores [N, classes] and labels [N], to nine digits.
 
     Of fewer than five classes all are looked at, which leaves no top-5 error.
     """
     best = scores.topk(min(5, scores.shape[1]), dim=1).indices
     right = best == labels[:, None]
     top1, top5 = ((~right[:, :k].any(dim=1)).double().mean().item() for k in (1, 5))
-    return 100.0 * top1, 100.0 * top5
+    return round(100.0 * top1, 9), round(100.0 * top5, 9)
 
 
 def mean_loss(scores: Tensor, labels: Tensor) -> float:
@@ -191,3 +206,55 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each image, float64 [N], of softmax scores [N, classes]."""
     right = scores.gather(1, labels[:, None])[:, 0].double()
     return -right.clamp_min(_SMALLEST_SCORE).log()
+
+
+def row_of(
+    views: Views, scores: Tensor, labels: Tensor, bn: BatchNorm, identity: Identity
+) -> EvaluationRow:
+    """The errors that scores [N, classes] make, as a row of the run's file.
+
+    Raises:
+        ReproError: the scores are not numbers.
+    """
+    loss = mean_loss(scores, labels)
+    if not math.isfinite(loss):
+        raise ReproError(f"{views}: the network's outputs are not finite numbers")
+    top1, top5 = topk_errors(scores, labels)
+    return EvaluationRow(views, top1, top5, loss, len(labels), bn, identity.sha256)
+
+
+def scores_of(
+    subject: Subject,
+    views: Views,
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[int, int], None],
+    photos: Photos | None = None,
+) -> Tensor:
+    """`scores` of a run's network on its test photographs, or on some `photos` of them."""
+    feed = subject.feed
+    assert isinstance(feed, PhotoFeed), "views are of photographs"
+    return scores(
+        subject.network,
+        feed.dataset.test if photos is None else photos,
+        views,
+        feed.photographs,
+        feed.mean,
+        subject.backend,
+        should_stop,
+        on_progress=on_progress,
+    )
+
+
+def progress_teller(
+    tell: Callable[[str], None], what: str, every: float
+) -> Callable[[int, int], None]:
+    """What tells how many percent of `what` are done, at most once in so many seconds."""
+    told = time.monotonic()
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= every and done < total:
+            told = time.monotonic()
+            tell(f"{what}: {100 * done // total}%")
+
+    return on_progress

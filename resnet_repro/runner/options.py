@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.store.models import Summary
-from resnet_repro.training.backend import Resolved
 
 __all__ = ["Options", "Outcome", "Progress"]
 

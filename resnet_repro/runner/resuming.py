@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import DataError, StoreError
-from resnet_repro.base.files import read_regular
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import SessionRecord, follow_each_other
 from resnet_repro.store.run_folder import RunFolder
-from resnet_repro.training.building import build_for
-from resnet_repro.training.checkpoint import LARGEST_CHECKPOINT, CheckpointError, unpack
+from resnet_repro.training.checkpoint import CheckpointError, newest
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Resumed", "resume", "trained_weights"]
+__all__ = ["Resumed", "resume"]
 
 UNKNOWN = SessionRecord(  # one that a checkpoint says nothing of
     code="unknown",
@@ -34,11 +31,11 @@ _SESSIONS = TypeAdapter(tuple[SessionRecord, ...])
 
 
 class Resumed(NamedTuple):
-    """A training that goes on from a checkpoint."""
+    """A training and where it comes from."""
 
     trainer: Trainer
-    checkpoint: bytes
-    sessions: tuple[SessionRecord, ...]  # that trained it so far
+    checkpoint: bytes | None  # from which it goes on
+    sessions: tuple[SessionRecord, ...]  # the sessions that trained it so far
 
 
 def resume(
@@ -53,24 +50,20 @@ def resume(
         DataError: the run was begun on another copy of the data set.
         Stopped: it was time to stop before the data were there.
     """
-    found, damaged, unreadable = None, [], None
-    for path in folder.checkpoints():
-        try:
-            content = read_regular(path, LARGEST_CHECKPOINT)
-            state = unpack(content)
-            trainer = _continued(run, sources, state, note)
-            found = Resumed(trainer, content, _sessions(state.get("sittings"), trainer))
-        except CheckpointError as error:
+
+    def use(content: bytes, state: dict[str, Any]) -> Resumed:
+        trainer = _continued(run, sources, state, note)
+        return Resumed(trainer, content, _sessions(state.get("sittings"), trainer))
+
+    found, failures = newest(folder.checkpoints(), use)
+    for path, error in failures:
+        if isinstance(error, CheckpointError):
             note(f"{run.id}: {path.name} is not used: {error}")
-            damaged.append(path)
-        except OSError as error:
-            unreadable = StoreError(f"cannot read {path}: {error.strerror}")
-        else:
-            break
-    if found is None and unreadable:
-        raise unreadable
-    for path in damaged:
-        folder.set_aside(path)
+        elif found is None:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    for path, error in failures:
+        if isinstance(error, CheckpointError):
+            folder.set_aside(path)
     return found
 
 
@@ -102,7 +95,7 @@ def _continued(
     if precision in ("fp32", "bf16") and precision != backend.precision:
         note(f"{run.id} was begun in {precision} and continues in {precision}")
         backend = backend.with_precision(precision)
-    trainer = Trainer(run, sources.feed(run, backend), backend, sources.processes)
+    trainer = sources.trainer(run, backend)
     trainer.load_state(state)
     if len(trainer.bn_sizes) > len(state.get("bn_sizes", (0,))):  # they could not be kept
         before, now = trainer.bn_sizes[-2:]
@@ -111,19 +104,3 @@ def _continued(
             f"{before} do not divide the {trainer.share} that a process has of each batch"
         )
     return trainer
-
-
-def trained_weights(
-    run: Run, folder: RunFolder, classes: int, note: Callable[[str], None]
-) -> dict[str, torch.Tensor] | None:
-    """The final weights of a finished run, or None if its checkpoint is not here."""
-    for path in folder.checkpoints():
-        try:
-            state = unpack(read_regular(path, LARGEST_CHECKPOINT))
-            if state["iteration"] == run.recipe.iterations and state["run"] == run.id:
-                build_for(run, classes).load_state_dict(state["network"])
-                weights: dict[str, torch.Tensor] = state["network"]
-                return weights
-        except (CheckpointError, KeyError, TypeError, RuntimeError, OSError) as error:
-            note(f"{run.id}: {path.name} is not used: {error}")
-    return None

@@ -11,21 +11,21 @@ import filelock
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
-from resnet_repro.measure.observe import EventFiles, GradientRecord, Observer
-from resnet_repro.runner.agreement import ready
-from resnet_repro.runner.following import Task
+from resnet_repro.measure.gradients import GradientObserver
+from resnet_repro.measure.tensorboard import EventFiles
 from resnet_repro.runner.measuring import Measurer
-from resnet_repro.runner.memory import enough_memory
 from resnet_repro.runner.options import Options, Outcome, Progress
-from resnet_repro.runner.resuming import resume
-from resnet_repro.runner.session import Session, origin_of
+from resnet_repro.runner.resuming import Resumed, resume
+from resnet_repro.runner.session import Observer, Session, origin_of
 from resnet_repro.runner.sources import Sources
+from resnet_repro.runner.together import TrainTask, ready
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import SessionRecord
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.feed import check_fits
+from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
@@ -53,7 +53,7 @@ class Runner:
 
     @cached_property
     def measurer(self) -> Measurer:
-        """Who measures what is asked of the trained networks."""
+        """Measures what is asked of the trained networks."""
         return Measurer(self.store, self.sources, self.progress)
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -111,7 +111,7 @@ class Runner:
             elif known := self._already(run, stored):
                 return known
             try:
-                return self._train(run, folder, stored)
+                return self._train(run, stored)
             except Stopped:  # while photographs were read, before the training began
                 self.progress.ended(run, "stopped", stored.summary)
                 return "stopped"
@@ -136,7 +136,8 @@ class Runner:
         self.progress.ended(run, "failed", None)
         return "failed"
 
-    def _train(self, run: Run, folder: RunFolder, stored: StoredRun) -> Outcome:
+    def _train(self, run: Run, stored: StoredRun) -> Outcome:
+        folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
         if resumed is None and stored.problem and stored.holds_result:
@@ -147,13 +148,16 @@ class Runner:
             stored.discard_torn_measurements()
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        trainer, checkpoint, sessions = resumed or (self._fresh_trainer(run), None, ())
+        if resumed is None:
+            trainer = self.sources.trainer(run, self.sources.backend(run.precision))
+            resumed = Resumed(trainer, None, ())
+        trainer = resumed.trainer
         try:
-            self.processes.broadcast(Task(run, trainer.backend.precision, checkpoint))
+            self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
             if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
                 raise Stopped
-            with enough_memory(trainer):
-                return self._sit(trainer, folder, sessions)
+            with enough_memory(trainer.memory_advice):
+                return self._session(trainer, stored, resumed.sessions)
         except DiskFullError as error:
             if not folder.checkpoints():
                 raise
@@ -161,19 +165,15 @@ class Runner:
         finally:
             trainer.feed.close()
 
-    def _fresh_trainer(self, run: Run) -> Trainer:
-        backend = self.sources.backend(run.precision)
-        return Trainer(run, self.sources.feed(run, backend), backend, self.processes)
-
-    def _sit(
-        self, trainer: Trainer, folder: RunFolder, sessions: tuple[SessionRecord, ...]
+    def _session(
+        self, trainer: Trainer, stored: StoredRun, sessions: tuple[SessionRecord, ...]
     ) -> Outcome:
         """Train until the end or until it is time to stop, and store how far that is.
 
-        `sessions` are those that this one continues.
+        `sessions` are the sessions that this one continues.
         """
-        run = trainer.run
-        summary = self.store.get(run).summary if trainer.iteration else None
+        run, folder = trainer.run, stored.folder
+        summary = stored.summary if trainer.iteration else None
         observers = self._observers(run, folder)
         origin = origin_of(trainer, self.options, sessions, summary)
         session = Session(
@@ -192,10 +192,10 @@ class Runner:
         return outcome
 
     def _observers(self, run: Run, folder: RunFolder) -> list[Observer]:
-        """Who looks on while this run is trained."""
+        """What is measured or written while this run is trained."""
         observers: list[Observer] = []
         if run.id in self.options.observe_gradients:
-            observers.append(GradientRecord(folder))
+            observers.append(GradientObserver(folder))
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
         return observers

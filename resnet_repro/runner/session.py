@@ -1,26 +1,37 @@
-"""One session of one run: stores what the trainer has got to, and asks when to stop."""
+"""One session of training a run: stores how far it is, and asks when to stop."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Literal
+from typing import Literal, Protocol
 
 from resnet_repro.base import provenance
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.measure.observe import Observer
-from resnet_repro.measure.origin import origin_here
-from resnet_repro.runner.agreement import Agreement
 from resnet_repro.runner.options import Options, Progress
-from resnet_repro.store.models import CurveRow, Provenance, SessionRecord, Summary
+from resnet_repro.runner.together import Agreement
+from resnet_repro.store.models import Provenance, SessionRecord, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import pack
+from resnet_repro.training.device import origin_here
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Session", "origin_of"]
+__all__ = ["Observer", "Session", "origin_of"]
 
 HEARTBEAT = 5.0  # seconds between two notes of how far a run is
+
+
+class Observer(Protocol):
+    """Follows a training, and never changes its result."""
+
+    def begin(self, trainer: Trainer) -> None:
+        """The training begins, or goes on after `trainer.iteration`."""
+
+    def on_point(self, trainer: Trainer) -> None:
+        """The curve has a new point."""
+
+    def end(self) -> None:
+        """The session is over."""
 
 
 class Session:
@@ -91,7 +102,7 @@ class Session:
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:
-        self.folder.write_curve([CurveRow(**asdict(point)) for point in self.trainer.points])
+        self.folder.write_curve(self.trainer.points)
 
     def _tell(self) -> None:
         self.summary = self._summarize("running")
@@ -142,7 +153,7 @@ class Session:
 def origin_of(
     trainer: Trainer, options: Options, earlier: tuple[SessionRecord, ...], summary: Summary | None
 ) -> Provenance:
-    """Where the numbers come from: the session that begins now and those `earlier` ones.
+    """Where the numbers come from: the session that begins now and the `earlier` ones.
 
     `summary` is the last one's; a crash of the machine may have cost it.
     """

@@ -1,6 +1,10 @@
-"""The data of the runs, on the device that the options name."""
+"""The data of the runs, on the device that the options name, and what is made of them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data import datasets
@@ -8,11 +12,12 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.runner.options import Options
 from resnet_repro.spec.run import Run
-from resnet_repro.training.backend import Backend
-from resnet_repro.training.device import choose_backend
+from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.feed import Feed
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.processes import ALONE, Processes
+from resnet_repro.training.subject import Subject, trained_network
+from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Sources"]
 
@@ -46,19 +51,34 @@ class Sources:
         local_rank = self.processes.local_rank if self.processes.count > 1 else None
         return choose_backend(self.options.device, precision, local_rank)
 
-    def feed(self, run: Run, backend: Backend, *, whole: bool = False) -> Feed:
-        """A run's batches: this process's share of them, or the whole.
+    def trainer(self, run: Run, backend: Backend) -> Trainer:
+        """A training at its start; of several processes, each sees its share of every batch.
 
         Raises:
             ConfigError: the recipe does not fit the data set.
             DataError: the data cannot be read.
             Stopped: it was time to stop before they were.
         """
+        return Trainer(run, self._feed(run, backend, self.processes), backend, self.processes)
+
+    def trained(self, run: Run, weights: Mapping[str, Tensor], backend: Backend) -> Subject:
+        """A trained network with all of its run's data.
+
+        Raises:
+            CheckpointError: the weights are not of this run's network.
+            DataError: the data cannot be read.
+            Stopped: it was time to stop before they were.
+        """
+        feed = self._feed(run, backend, ALONE)
+        network = trained_network(run, weights, feed.classes, backend)
+        return Subject(run, network, feed, backend)
+
+    def _feed(self, run: Run, backend: Backend, processes: Processes) -> Feed:
         return make_feed(
             run,
             self.dataset(run.dataset),
             backend,
-            ALONE if whole else self.processes,
+            processes,
             data_dir=self.options.data_dir,
             should_stop=self.should_stop,
         )

@@ -66,7 +66,7 @@ def surface_rows(
         )
         for points in row_by_row:
             rows += [_surface_row(seed, point, sample) for point in points]
-            write_atomically(folder.unfinished_surface, key + table_text("surface", rows))
+            write_atomically(folder.unfinished("surface"), key + table_text("surface", rows))
             if time.monotonic() - told >= NEWS:
                 told = time.monotonic()
                 note(f"{subject.run.id}: loss surface, {100 * len(rows) // total}% of the points")
@@ -131,7 +131,7 @@ def _key(subject: Subject, settings: SurfaceSettings, sample: Sample) -> str:
 
 def _kept(folder: RunFolder, key: str) -> list[SurfaceRow]:
     """The rows of an earlier session, if they are of the same surface."""
-    path = folder.unfinished_surface
+    path = folder.unfinished("surface")
     try:
         text = read_file(path, str)
         if text is None or not text.startswith(key):

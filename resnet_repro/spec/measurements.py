@@ -98,7 +98,14 @@ class Measurement(NamedTuple):
     row: type  # whose fields are the columns
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
-    precision: str | None = None  # in which it is measured; None for that of the training
+    precision: Literal["fp32", "bf16"] | None = (
+        None  # in which it is measured; None for that of the training
+    )
+
+    @property
+    def table(self) -> str:
+        """The file's name without its suffix, by which the store knows it."""
+        return self.file.removesuffix(".csv")
 
 
 MEASUREMENTS: dict[str, Measurement] = {

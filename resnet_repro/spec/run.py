@@ -27,9 +27,10 @@ from resnet_repro.spec.presets import preset_label
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Precision", "Run", "Seed"]
+__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Precision", "Resolved", "Run", "Seed"]
 
 Precision = Literal["auto", "fp32", "bf16"]
+Resolved = Literal["fp32", "bf16"]  # what a precision of `auto` comes to
 LARGEST_SEED = 2**31 - 1
 FORMAT = 1  # of config.yaml
 

@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 # By the file's name without its suffix. Some measurements share a file.
 TABLES: dict[str, Kind] = {"curve": Kind("curve.csv", CurveRow)} | {
-    m.file.removesuffix(".csv"): Kind(m.file, m.row, m.digits) for m in MEASUREMENTS.values()
+    m.table: Kind(m.file, m.row, m.digits) for m in MEASUREMENTS.values()
 }
 
 

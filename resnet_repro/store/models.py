@@ -207,6 +207,7 @@ class EnsembleResult(Record):
     top1_error: Percent
     top5_error: Percent
     images: Annotated[int, Field(ge=1, le=10**15)]
+    origin: Origin | None = None  # the machine as well; earlier versions did not keep it
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -230,6 +231,8 @@ class ExternalEvaluation(Record):
     input: Text = ""  # what the weights were given: scale, mean, crop
     precision: Text = ""  # fp32 or bf16
     notes: tuple[Text, ...] = Field((), max_length=20)  # what to know when reading the errors
+    # What made each of the evaluations; earlier versions kept only the latest command and code.
+    origins: dict[Views, MeasurementOrigin] = Field({})
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

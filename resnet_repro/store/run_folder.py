@@ -19,6 +19,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import (
     FILES,
     ORIGINS,
+    TABLES,
     measurement_of,
     measurements_in,
     read_file,
@@ -62,7 +63,6 @@ class RunFolder:
     previous_checkpoint = _File("checkpoint.previous")
     owner = _File(".owner.json")
     lock = _File(".lock")
-    unfinished_surface = _File(".surface.csv")  # not committed; see `runner.surfaces`
 
     def make(self) -> None:
         """Make the folder, which has to be one: what is written here stays in the store.
@@ -170,6 +170,10 @@ class RunFolder:
         """Where the scores of every image go, for ensembles: float16 [N, classes]."""
         return self.path / f"scores-{views}.npz"
 
+    def unfinished(self, name: str) -> Path:
+        """Where a measurement of one of `TABLES` keeps what it has so far; not committed."""
+        return self.path / f".{name}.csv"
+
     def write_checkpoint(self, content: bytes) -> None:
         """Write a checkpoint durably; the last one stays as the previous one."""
         write_atomically(self.fresh_checkpoint, content)
@@ -220,7 +224,7 @@ class RunFolder:
             self.summary,
             *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
-            self.unfinished_surface,
+            *(self.unfinished(name) for name in TABLES),
         ):
             self.remove(path)
 

@@ -1,18 +1,35 @@
 """A checkpoint as bytes: everything that decides a training's future, with a checksum.
 
 The layout is a magic word, the SHA-256 of the rest, and a torch archive that is only ever read
-with `weights_only=True`: nothing in a checkpoint is executed.
+with `weights_only=True`: nothing in a checkpoint is executed, and nothing in it is taken on trust.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-__all__ = ["LARGEST_CHECKPOINT", "CheckpointError", "pack", "unpack"]
+from resnet_repro.base.files import read_regular
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import CurveRow
+
+__all__ = [
+    "CheckpointError",
+    "newest",
+    "newest_state",
+    "pack",
+    "read_progress",
+    "unpack",
+]
+
+T = TypeVar("T")
 
 MAGIC = b"resnet-repro checkpoint 1\n"
 LARGEST_CHECKPOINT = 2**33  # bytes; VGG-16's has 1.1 GB
@@ -52,3 +69,84 @@ def unpack(content: bytes) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError("not a checkpoint of this program")
     return state
+
+
+def newest(
+    paths: Sequence[Path], use: Callable[[bytes, dict[str, Any]], T]
+) -> tuple[T | None, list[tuple[Path, CheckpointError | OSError]]]:
+    """What `use` makes of the newest checkpoint that it can use, and why newer ones failed.
+
+    Args:
+        paths: of checkpoints, the newest first.
+        use: takes a checkpoint's bytes and the state in it; may raise CheckpointError.
+    """
+    failures: list[tuple[Path, CheckpointError | OSError]] = []
+    for path in paths:
+        try:
+            content = read_regular(path, LARGEST_CHECKPOINT)
+            return use(content, unpack(content)), failures
+        except (CheckpointError, OSError) as error:
+            failures.append((path, error))
+    return None, failures
+
+
+def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The state in a run's newest readable checkpoint, and why newer ones are not used."""
+
+    def use(_: bytes, state: dict[str, Any]) -> dict[str, Any]:
+        if state.get("run") != run.id:
+            raise CheckpointError("of another run")
+        if type(state.get("iteration")) is not int or not isinstance(state.get("network"), dict):
+            raise CheckpointError("not a checkpoint of this program")
+        return state
+
+    state, failures = newest(paths, use)
+    return state, [
+        f"{path.name} cannot be read: {error.strerror}"
+        if isinstance(error, OSError)
+        else f"{path.name} is {error}"
+        for path, error in failures
+    ]
+
+
+class Progress(BaseModel):
+    """How far a training is, apart from its tensors."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    iteration: NonNegativeInt
+    warmup_end: NonNegativeInt | None
+    points: list[CurveRow]
+    seconds: NonNegativeFloat
+    training_seconds: NonNegativeFloat
+    # What each BN has seen, in images; more than one where a resume could not keep it.
+    bn_sizes: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Progress:
+    """The progress that a checkpoint's state holds, for a process that sees `share` images.
+
+    BN goes on with as many images as before, where these divide the share; where they do not, the
+    largest number that does is added to `bn_sizes`.
+
+    Raises:
+        ValueError: it holds none of such a recipe.
+    """
+    # Checkpoints of earlier versions lack `bn_sizes`: there, BN saw what the recipe says.
+    known = {"bn_sizes": [recipe.micro_batch_size or recipe.batch_size]}
+    progress = Progress.model_validate(known | dict(state))
+    iterations = [point.iteration for point in progress.points]
+    for iteration in (*iterations, progress.warmup_end or 0):
+        if not 0 <= iteration <= progress.iteration <= recipe.iterations:
+            raise ValueError("an iteration that cannot be")
+    for point in progress.points:
+        errors = (point.train_error, point.test_error, point.validation_error or 0.0)
+        if not all(0 <= error <= 100 for error in errors):
+            raise ValueError("an error that cannot be")
+    sizes = progress.bn_sizes
+    if max(sizes) > recipe.batch_size:
+        raise ValueError("a number of images that cannot be")
+    if share % sizes[-1]:
+        fitting = max(size for size in range(1, sizes[-1] + 1) if share % size == 0)
+        return progress.model_copy(update={"bn_sizes": [*sizes, fitting]})
+    return progress

@@ -1,14 +1,18 @@
-"""Where training runs and in which precision."""
+"""Where a network is trained, in which precision, and what that is on record as."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
+from resnet_repro.base import provenance
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name
-from resnet_repro.training.backend import Backend, Resolved
+from resnet_repro.spec.run import Resolved
+from resnet_repro.store.models import Origin
 from resnet_repro.training.memory import keep_freed_memory
 from resnet_repro.training.rates import Rates, rates_here
 
@@ -19,7 +23,39 @@ __all__ = [
     "choose_backend",
     "hardware_name",
     "native_bf16",
+    "origin_here",
 ]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A device and the precision of convolutions and matrix products on it.
+
+    Weights, their updates, BN statistics and the loss are fp32 in either precision.
+    """
+
+    device: torch.device
+    precision: Resolved
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        return torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=self.precision == "bf16",
+            cache_enabled=True,
+        )
+
+    def with_precision(self, precision: Resolved) -> Backend:
+        """The same device in another precision."""
+        return replace(self, precision=precision)
+
+    def synchronize(self) -> None:
+        """Wait for the device, before a clock is read."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
 
 class AutoPrecision(NamedTuple):
@@ -136,3 +172,19 @@ def hardware_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return cpu_name()
+
+
+def origin_here(backend: Backend, command: str, processes: int = 1) -> Origin:
+    """What makes the numbers that so many processes with such a backend compute for a command."""
+    code, dirty = provenance.code_version()
+    return Origin(
+        code=code,
+        dirty=dirty,
+        command=command,
+        device=backend.device.type,
+        hardware=hardware_name(backend.device),
+        precision=backend.precision,
+        threads=torch.get_num_threads(),
+        versions=provenance.versions(),
+        processes=processes,
+    )

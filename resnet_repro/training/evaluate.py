@@ -62,11 +62,12 @@ def image_scores(
 ) -> tuple[Tensor, Tensor]:
     """(softmax scores float32 [N, classes], labels [N]) of all batches, on the CPU.
 
-    The network is in evaluation mode; everything lies on the backend's device.
+    The network is left in evaluation mode; everything lies on the backend's device.
 
     Raises:
         Stopped: `should_stop`, asked before every batch, said so.
     """
+    network.eval()
     found, labels = [], []
     with torch.inference_mode():
         for inputs, targets in batches:

@@ -1,12 +1,18 @@
-"""How the C library hands out memory, settled by measurement for training on a CPU."""
+"""Memory: what the C library does with freed blocks, and what to say when there is none left."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import sys
+from collections.abc import Callable, Iterator
 
-__all__ = ["keep_freed_memory"]
+import torch
+
+from resnet_repro.base.errors import ReproError
+
+__all__ = ["enough_memory", "is_lack_of_memory", "keep_freed_memory"]
 
 # From <malloc.h>; ctypes cannot read them there.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -32,3 +38,25 @@ def keep_freed_memory() -> bool:
         if mallopt(_M_MMAP_THRESHOLD, size):
             return bool(mallopt(_M_TRIM_THRESHOLD, -1))
     return False
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up; on the CPU torch has no class for that."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+@contextlib.contextmanager
+def enough_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn a lack of memory into an error that says what helps.
+
+    Raises:
+        ReproError: memory is used up; `advice` is its text.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise ReproError(advice()) from error

@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.training.feed import WHOLE, Shard
+from resnet_repro.training.memory import is_lack_of_memory
 
 __all__ = ["ALONE", "Processes", "in_parallel", "process_group"]
 
@@ -34,6 +35,16 @@ _PATIENCE = timedelta(hours=12)  # of a process that waits while the first one m
 _GATHERING = timedelta(minutes=10)  # for all processes to appear
 _HEARING = timedelta(seconds=5)  # to hear why another process has gone
 _FAILURE, _TELLERS = "resnet-repro/failure", "resnet-repro/tellers"
+
+
+class PeerLostError(ReproError):
+    """Another process does not answer: it has ended, or an error has ended it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "one of the processes ended unexpectedly; run again, it continues from the last "
+            "checkpoint"
+        )
 
 
 class _PeersError(ReproError):
@@ -60,10 +71,29 @@ class Processes:
         """Whether this is the one that decides, writes and prints."""
         return self.shard.rank == 0
 
+    @contextlib.contextmanager
+    def communicating(self) -> Iterator[None]:
+        """Turn what torch raises where another process does not answer into one error.
+
+        Gloo has no class for that: whatever else fails meanwhile is taken for it, but for a lack of
+        memory and what a GPU reports.
+
+        Raises:
+            PeerLostError: another process does not answer.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            own = is_lack_of_memory(error) or isinstance(error, torch.AcceleratorError)
+            if self.count == 1 or own:
+                raise
+            raise PeerLostError from error
+
     def sum_(self, value: Tensor) -> Tensor:
         """Replace a tensor by its sum over all processes."""
         if self.count > 1:
-            dist.all_reduce(value)
+            with self.communicating():
+                dist.all_reduce(value)
         return value
 
     def average_(self, value: Tensor) -> Tensor:
@@ -75,7 +105,8 @@ class Processes:
         if self.count == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.int64)
-        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        with self.communicating():
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return [int(value) for value in tensor]
 
     def broadcast(self, value: T) -> T:
@@ -83,7 +114,8 @@ class Processes:
         if self.count == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        with self.communicating():
+            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def gather(self, value: T) -> list[T]:
@@ -91,7 +123,8 @@ class Processes:
         if self.count == 1:
             return [value]
         found: list[Any] = [None] * self.count
-        dist.all_gather_object(found, value)
+        with self.communicating():
+            dist.all_gather_object(found, value)
         return found
 
     def settle(self, error: ReproError | None) -> None:
@@ -193,14 +226,12 @@ def _join(shard: Shard) -> Store:
 
 def _end(error: Exception, store: Store, shard: Shard) -> NoReturn:
     """End this process because of an error that it has, or that another one seems to have had."""
-    if _is_of_communication(error):
+    if isinstance(error, dist.DistError):  # of a collective that torch began by itself
+        error = PeerLostError()
+    if isinstance(error, PeerLostError):
         with contextlib.suppress(RuntimeError):
             store.wait([_FAILURE], _HEARING)
             raise SystemExit(int(store.get(_FAILURE)))  # which that one has told
-        error = ReproError(
-            "one of the processes ended unexpectedly; run again, it continues from the last "
-            "checkpoint"
-        )
     code = error.exit_code if isinstance(error, ReproError) else 1
     try:
         store.set(_FAILURE, str(code))
@@ -215,13 +246,3 @@ def _end(error: Exception, store: Store, shard: Shard) -> NoReturn:
         raise error
     print(f"resnet-repro: {error}", file=sys.stderr)
     raise SystemExit(code)
-
-
-def _is_of_communication(error: Exception) -> bool:
-    """Whether an error says that another process is gone."""
-    if isinstance(error, dist.DistError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        word in text for word in ("gloo", "nccl", "connection", "peer")
-    )

@@ -24,7 +24,7 @@ from resnet_repro.base.files import replacing
 from resnet_repro.base.machine import cpu_features, processor_name
 from resnet_repro.base.records import Frozen
 from resnet_repro.networks.network import build_network
-from resnet_repro.training.backend import Backend, Resolved
+from resnet_repro.spec.run import Resolved
 
 __all__ = ["Rates", "cache_folder", "measure_rates", "rates_here"]
 
@@ -116,9 +116,8 @@ def measure_rates() -> dict[Resolved, float]:
         RuntimeError, MemoryError: a precision cannot be trained in here.
     """
     precisions: tuple[Resolved, ...] = ("fp32", "bf16")
-    cpu = torch.device("cpu")
     with torch.random.fork_rng(devices=[]), _one_thread():
-        steps = {precision: _training_step(Backend(cpu, precision)) for precision in precisions}
+        steps = {precision: _training_step(precision) for precision in precisions}
         best = dict.fromkeys(precisions, math.inf)
         begun = time.perf_counter()
         for turn in range(ROUNDS):
@@ -131,7 +130,7 @@ def measure_rates() -> dict[Resolved, float]:
     return {precision: round(BATCH / seconds, 1) for precision, seconds in best.items()}
 
 
-def _training_step(backend: Backend) -> Callable[[], None]:
+def _training_step(precision: Resolved) -> Callable[[], None]:
     """An iteration as `Trainer` makes it, of random images."""
     network = build_network(NETWORK).to(memory_format=torch.channels_last).train()
     updates = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
@@ -140,7 +139,7 @@ def _training_step(backend: Backend) -> Callable[[], None]:
 
     def step() -> None:
         updates.zero_grad()
-        with backend.autocast():
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = network(images)
         F.cross_entropy(logits.float(), labels).backward()
         updates.step()

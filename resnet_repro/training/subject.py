@@ -1,17 +1,51 @@
-"""A network with what it takes to look at it."""
+"""A run's network, as its recipe describes it, with what it takes to look at it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.initialise import initialise
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.run import Run
-from resnet_repro.training.building import initial_network
+from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Feed
 
-__all__ = ["Subject"]
+__all__ = ["Subject", "initial_network", "trained_network"]
+
+
+def _build(run: Run, classes: int) -> nn.Module:
+    """The run's network, not initialised, on the CPU."""
+    norm = BatchNormSettings(run.recipe.bn_epsilon, run.recipe.bn_momentum)
+    return build_network(run.network, classes, norm, run.recipe.zero_channels)
+
+
+def initial_network(run: Run, classes: int, backend: Backend) -> nn.Module:
+    """The network as it is before the first iteration, on the backend's device."""
+    network = _build(run, classes)
+    initialise(network, run.seed, run.recipe.convolution_init, run.recipe.classifier_init)
+    return network.to(backend.device).to(memory_format=torch.channels_last)
+
+
+def trained_network(
+    run: Run, weights: Mapping[str, Tensor], classes: int, backend: Backend
+) -> nn.Module:
+    """The network with the weights of a checkpoint, on the backend's device.
+
+    Raises:
+        CheckpointError: they are not of this run's network.
+    """
+    network = _build(run, classes)
+    try:
+        network.load_state_dict(weights)
+    except (LookupError, TypeError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
+    return network.to(backend.device).to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -19,24 +18,22 @@ from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
+from resnet_repro.store.models import CurveRow
 from resnet_repro.training.batch_norm import (
     average_over_processes,
     part_momentum,
     set_momentum,
     store_true_average,
 )
-from resnet_repro.training.building import initial_network
-from resnet_repro.training.checkpoint import CheckpointError
+from resnet_repro.training.checkpoint import CheckpointError, read_progress
 from resnet_repro.training.cifar_feed import CifarFeed
-from resnet_repro.training.curve import Point
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch, Feed, Part
 from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
-from resnet_repro.training.state import read_progress
-from resnet_repro.training.subject import Subject
+from resnet_repro.training.subject import Subject, initial_network
 from resnet_repro.training.updates import Updates
 
 __all__ = ["DivergenceError", "Hooks", "Trainer"]
@@ -81,7 +78,7 @@ class Trainer:
         self.updates = Updates(self.network, run.recipe)
         self.iteration = 0
         self.warmup_end: int | None = None
-        self.points: list[Point] = []
+        self.points: list[CurveRow] = []
         self.divisions: list[int] = []  # iterations at which the plateau rule divided the rate
         self.seconds = 0.0  # since the training began, over all sessions
         self.training_seconds = 0.0  # the same without evaluation
@@ -151,10 +148,25 @@ class Trainer:
                 hooks.on_iteration(self, rate)
         return True
 
+    def memory_advice(self) -> str:
+        """What helps when the device or the machine has no more memory."""
+        run, size = self.run, self.bn_images
+        text = f"{run.id}: not enough memory on {self.backend.device}"
+        if self.iteration:
+            text += "; it continues from the last checkpoint when there is more"
+        if size > 1:
+            smaller = next(size // n for n in range(2, size + 1) if size % n == 0)
+            text += (
+                "\nbatches can pass in parts, each of which batch normalisation sees by itself: "
+                f"--set recipe.micro_batch_size={smaller} instead of {size}, a run of its own"
+            )
+        return text
+
     def _connect(self) -> None:
         """Have gradients averaged over the processes in every backward pass."""
         if self.processes.count > 1 and self._parallel is None:
-            self._parallel = in_parallel(self.network, self.backend.device)
+            with self.processes.communicating():
+                self._parallel = in_parallel(self.network, self.backend.device)
 
     def step(self) -> float:
         """One iteration; returns its learning rate. `train` adds everything around it."""
@@ -210,9 +222,9 @@ class Trainer:
 
     def _communicating(self, last: bool) -> AbstractContextManager[object]:
         """Gradients of parts are added up here; only the last part's backward pass sends them."""
-        if self._parallel is None or last:
+        if self._parallel is None:
             return contextlib.nullcontext()
-        return self._parallel.no_sync()
+        return self.processes.communicating() if last else self._parallel.no_sync()
 
     def _judge_warmup(self, loss: Tensor, wrong: Tensor) -> None:
         """End the warm-up when a window's running training error is low enough."""
@@ -245,7 +257,7 @@ class Trainer:
             raise DivergenceError(self.iteration)
         assert self.updates.rate is not None, "an iteration has been made"
         self.points.append(
-            Point(
+            CurveRow(
                 self.iteration,
                 round(self.feed.epoch(self.iteration), 4),
                 self.updates.rate,
@@ -300,7 +312,7 @@ class Trainer:
             "rate": self.updates.rate,
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
-            "points": [asdict(point) for point in self.points],
+            "points": [point._asdict() for point in self.points],
             "metrics": self._metrics.state(),
             "warmup_metrics": self._warmup_metrics.state(),
             "network": self.network.state_dict(),

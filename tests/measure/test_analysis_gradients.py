@@ -15,17 +15,17 @@ from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
-from resnet_repro.measure.gradients import measure_gradients
-from resnet_repro.measure.observe import GradientRecord
+from resnet_repro.measure.gradients import GradientObserver, measure_gradients
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
+from resnet_repro.runner.measuring import Asked
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
-from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import Backend
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.trainer import Trainer
 
@@ -138,7 +138,7 @@ def test_the_batch_is_spread_over_the_data_set(small: Dataset) -> None:
 class Watching:
     """A training's hooks that stop after some iterations and pass its points on."""
 
-    def __init__(self, record: GradientRecord | None) -> None:
+    def __init__(self, record: GradientObserver | None) -> None:
         self.record = record
 
     def should_stop(self) -> bool:
@@ -156,7 +156,7 @@ def test_a_watched_training_is_the_same_bit_for_bit(small: Dataset, tmp_path: Pa
     run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=1)
     folder = Store(tmp_path).folder(run)
     folder.make()
-    record = GradientRecord(folder)
+    record = GradientObserver(folder)
     trainers = []
     for watching in (None, record):
         trainer = Trainer(run, make_feed(run, small, FP32), FP32)
@@ -263,7 +263,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 ) -> None:
     runner = bench.train(watch=False)
     assert bench.rows() == []
-    assert runner.measurer.gradients([bench.run]) == []
+    assert runner.measurer.measure_run(bench.run, [Asked("gradients")])
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
     assert [row._replace(measured="training") for row in rows] == [
@@ -271,13 +271,13 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
     ]
     path = bench.store.folder(bench.run).gradients
     before = path.stat().st_mtime_ns
-    runner.measurer.gradients([bench.run])
+    runner.measurer.measure_run(bench.run, [Asked("gradients")])
     assert path.stat().st_mtime_ns == before
 
 
 def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
     bench.train(watch=True, stop_after=6)
-    bench.train(watch=False).measurer.gradients([bench.run])
+    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
     rows = bench.rows()
     assert moments(rows) == [0, 3, 8]
     assert {row.iteration for row in rows if row.measured == "afterwards"} == {8}
@@ -288,7 +288,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     folder = bench.store.folder(bench.run)
     for path in folder.checkpoints():
         path.unlink()
-    assert runner.measurer.gradients([bench.run]) == [bench.run.id]
+    assert not runner.measurer.measure_run(bench.run, [Asked("gradients")])
     assert not folder.gradients.exists()
 
 
@@ -297,6 +297,6 @@ def test_a_torn_file_is_noticed_and_measured_anew(bench: Bench) -> None:
     path = bench.store.folder(bench.run).gradients
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert "gradients.csv" in str(bench.store.get(bench.run).problem)
-    bench.train(watch=False).measurer.gradients([bench.run])
+    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
     assert bench.store.get(bench.run).finished
     assert moments(bench.rows()) == [0, 8]

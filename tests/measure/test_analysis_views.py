@@ -184,7 +184,7 @@ def test_an_ensemble_waits_for_all_of_its_members(
 
 
 def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
-    from resnet_repro.runner.scores import read_scores, write_scores
+    from resnet_repro.measure.ensemble import read_scores, write_scores
 
     path, scores = tmp_path / "scores.npz", torch.rand(5, 3)
     write_scores(path, scores, "a" * 64)

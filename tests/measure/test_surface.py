@@ -29,8 +29,8 @@ from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import SurfaceSettings, axis
-from resnet_repro.training.backend import Backend
 from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch
 

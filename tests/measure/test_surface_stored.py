@@ -15,7 +15,6 @@ import torch
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.synthetic import generate
-from resnet_repro.measure.origin import origin_here
 from resnet_repro.runner.surfaces import surface_rows
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -24,10 +23,9 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
-from resnet_repro.training.backend import Backend
-from resnet_repro.training.building import initial_network
 from resnet_repro.training.cifar_feed import CifarFeed
-from resnet_repro.training.subject import Subject
+from resnet_repro.training.device import Backend, origin_here
+from resnet_repro.training.subject import Subject, initial_network
 
 FP32 = Backend(torch.device("cpu"), "fp32")
 SETTINGS = SurfaceSettings(points=(3, 5), images=40, directions=(0, 7))
@@ -96,7 +94,7 @@ def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path
     rows = surface_rows(subject, folder, other, never, print)
     assert {row.images for row in rows} == {30, 60}
     assert rows == surface_rows(subject, RunFolder(tmp_path / "b"), other, never, print)
-    folder.unfinished_surface.write_text("torn", encoding="utf-8")
+    folder.unfinished("surface").write_text("torn", encoding="utf-8")
     assert rows == surface_rows(subject, folder, other, never, print)
 
 

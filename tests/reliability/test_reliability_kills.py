@@ -20,10 +20,9 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
-from resnet_repro.training import building
-from resnet_repro.training.backend import Backend
+from resnet_repro.training import subject
 from resnet_repro.training.checkpoint import pack, unpack
-from resnet_repro.training.device import choose_backend
+from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.trainer import Trainer
 
@@ -206,7 +205,7 @@ def test_a_stop_changes_nothing_with_photographs_either(
     def small_network(name: str, classes: int, *settings: Any) -> nn.Module:
         return build_network("plain-8", classes, *settings)
 
-    monkeypatch.setattr(building, "build_network", small_network)
+    monkeypatch.setattr(subject, "build_network", small_network)
     sizes = Photographs.for_crop(16).model_dump(mode="json")
     rule = {"patience": 1, "threshold": 99, "divisions": 2}
     recipe = {"photographs": sizes, "plateau": rule, "milestones": [], "bn_average_iterations": 3}

@@ -10,8 +10,7 @@ import torch
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.training import device as device_module
 from resnet_repro.training import rates
-from resnet_repro.training.backend import Backend
-from resnet_repro.training.device import choose_backend
+from resnet_repro.training.device import Backend, choose_backend
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.datasets import load
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.training.backend import Backend
 from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.device import Backend
 from resnet_repro.training.graph import DrawQueue, GraphedStep
 
 

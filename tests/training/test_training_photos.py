@@ -16,7 +16,7 @@ from resnet_repro.data.photos.photos import PhotoDataset, Photos, photos_of
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
-from resnet_repro.training.backend import Backend
+from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch, Shard
 from resnet_repro.training.feeds import make_feed

@@ -10,14 +10,14 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Plateau, Warmup
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
+from resnet_repro.store.models import CurveRow
 from resnet_repro.training.checkpoint import pack, unpack
-from resnet_repro.training.curve import Point
 
 
-def points(errors: list[float], every: int = 10) -> list[Point]:
+def points(errors: list[float], every: int = 10) -> list[CurveRow]:
     """A curve; its test errors say the opposite of its training errors."""
     return [
-        Point(every * i, float(i), 0.1, 1.0, error, 100 - error, 0.0)
+        CurveRow(every * i, float(i), 0.1, 1.0, error, 100 - error, 0.0)
         for i, error in enumerate(errors, start=1)
     ]
 

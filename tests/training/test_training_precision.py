@@ -18,15 +18,14 @@ from resnet_repro.launch import side_by_side
 from resnet_repro.launch.order import Order
 from resnet_repro.launch.process import Ended
 from resnet_repro.launch.side_by_side import train_side_by_side
-from resnet_repro.runner import following
+from resnet_repro.runner import together
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.runner.sources import Sources
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.store.store import Store
 from resnet_repro.training import device as device_module
 from resnet_repro.training import rates
-from resnet_repro.training.backend import Resolved
 from resnet_repro.training.device import auto_precision, choose_backend
 
 CPU = torch.device("cpu")
@@ -336,15 +335,15 @@ def test_the_first_of_several_processes_decides(
     sources = Sources(Options(data_dir=tmp_path, device="cpu"), told)
     sources.datasets["synthetic"] = small
     trained: list[Resolved] = []
-    train = following.Trainer.train
+    train = together.Trainer.train
 
     def watched(self: Any, hooks: Any) -> bool:
         trained.append(self.backend.precision)
         return train(self, hooks)
 
-    monkeypatch.setattr(following.Trainer, "train", watched)
+    monkeypatch.setattr(together.Trainer, "train", watched)
     for precision in ("fp32", "bf16"):
-        following._train_along(following.Task(made_run(), precision, None), sources, told)
+        together.TrainTask(made_run(), precision, None).work(sources)
     assert trained == ["fp32", "bf16"]
 
 

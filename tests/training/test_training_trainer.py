@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.training.backend import Backend
-from resnet_repro.training.building import build_for
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed
+from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.order import split_indices
@@ -34,7 +34,7 @@ def weights_of(trainer: Trainer) -> dict[str, Tensor]:
 def identical(a: Trainer, b: Trainer) -> bool:
     """Bit for bit: weights, running statistics and everything in the curve but the clock."""
     first, second = weights_of(a), weights_of(b)
-    curves = [[dataclasses.replace(p, seconds=0) for p in t.points] for t in (a, b)]
+    curves = [[p._replace(seconds=0) for p in t.points] for t in (a, b)]
     return curves[0] == curves[1] and all(torch.equal(first[n], second[n]) for n in first)
 
 
@@ -282,7 +282,7 @@ def test_the_recipe_reaches_the_network(small: Dataset, prepare: Any) -> None:
     assert not usual.network.fc.bias.any()
     ratio = trainer.network.conv1.weight.std() / usual.network.conv1.weight.std()
     assert ratio.item() == pytest.approx((3 / 16) ** 0.5, rel=1e-3)
-    assert usual.parameters == sum(p.numel() for p in build_for(usual.run, 10).parameters())
+    assert usual.parameters == sum(p.numel() for p in build_network(usual.run.network).parameters())
 
 
 def test_what_does_not_fit_the_data_is_a_configuration_error(small: Dataset) -> None:

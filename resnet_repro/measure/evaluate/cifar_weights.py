@@ -20,18 +20,17 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import per_pixel_mean, subtract_mean
 from resnet_repro.data.dataset import Dataset, Images
+from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Padding, Stated
-from resnet_repro.measure.evaluate.options import Options
-from resnet_repro.measure.evaluate.outcome import Outcome, explained, row_of
-from resnet_repro.measure.views import losses, topk_errors
+from resnet_repro.measure.views import losses, row_of, topk_errors
 from resnet_repro.networks.weights import Fitted, network_of
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.network_names import NetworkName
-from resnet_repro.training.backend import Backend
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
-from resnet_repro.training.device import choose_backend
+from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
 from resnet_repro.training.feed import Batch, evenly_spaced
+from resnet_repro.training.memory import enough_memory
 
 __all__ = ["evaluate_on_images"]
 
@@ -91,8 +90,8 @@ class _Trial:
 
 
 def evaluate_on_images(
-    name: NetworkName, fitted: Fitted, choice: DatasetChoice, stated: Stated, options: Options
-) -> Outcome:
+    name: NetworkName, fitted: Fitted, choice: DatasetChoice, stated: Stated, request: Request
+) -> Evaluation:
     """Measure the error of weights on the original images (section 4.2).
 
     Args:
@@ -100,41 +99,41 @@ def evaluate_on_images(
         fitted: its weights.
         choice: what to test on, a data set of 32x32 images.
         stated: what the user says the weights expect; the rest is found on training images.
-        options: how.
+        request: how.
 
     Raises:
         ConfigError: views or options that 32x32 images do not have, weights of another number of
             classes, or no combination that is clearly right.
         DataError: the data set is missing or unusable.
-        Stopped: `options.should_stop` said so.
+        Stopped: `request.should_stop` said so.
     """
-    _check(name, stated, options)
-    dataset = options.load(choice.name, choice)
+    _check(name, stated, request)
+    dataset = request.load(choice.name, choice)
     assert isinstance(dataset, Dataset)
     if fitted.classes != len(dataset.classes):
         raise ConfigError(
             f"the weights tell {fitted.classes or 0:,} classes apart, {dataset.identity.name} has "
             f"{len(dataset.classes)}"
         )
-    backend = choose_backend(options.device, options.precision or "fp32")
-    tester = _Tester(fitted, dataset, backend, options)
-    with explained(str(backend.device)):
+    backend = choose_backend(request.device, request.precision or "fp32")
+    tester = _Tester(fitted, dataset, backend, request)
+    with enough_memory(lambda: memory_advice(backend)):
         way, notes = _chosen(tester, _ways(name), stated)
         found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)
         row = row_of("centre", found, labels, "running", dataset.identity)
-    return Outcome(
+    return Evaluation(
         network=str(name),
         what=fitted.weights.name,
         rows=(row,),
         identity=dataset.identity,
-        precision=backend.precision,
+        origin=origin_here(backend, request.command),
         input=way.text,
         notes=tuple(filter(None, (*fitted.notes, *notes, dataset.identity.note))),
     )
 
 
-def _check(name: NetworkName, stated: Stated, options: Options) -> None:
-    if set(options.views) != {"centre"}:
+def _check(name: NetworkName, stated: Stated, request: Request) -> None:
+    if set(request.views) != {"centre"}:
         raise ConfigError(
             f"{name} is for 32x32 images, which are tested on the single original view: --crops 1"
         )
@@ -229,9 +228,9 @@ class _Tester:
     """Weights and images."""
 
     def __init__(
-        self, fitted: Fitted, dataset: Dataset, backend: Backend, options: Options
+        self, fitted: Fitted, dataset: Dataset, backend: Backend, request: Request
     ) -> None:
-        self.file, self.backend, self.options = fitted.weights.name, backend, options
+        self.file, self.backend, self.request = fitted.weights.name, backend, request
         self.dataset, self.fitted = dataset, fitted
         self._networks: dict[Padding | None, nn.Module] = {}
         self._size = TEST_BATCH if backend.device.type == "cpu" else GPU_TEST_BATCH
@@ -240,7 +239,7 @@ class _Tester:
         """Each of some ways on that many training images."""
         which = evenly_spaced(len(self.dataset.train_images), count).numpy()
         images, labels = self.dataset.train_images[which], self.dataset.train_labels[which]
-        self.options.tell(f"trying {len(ways)} combinations on {len(which):,} training images")
+        self.request.tell(f"trying {len(ways)} combinations on {len(which):,} training images")
         trials = []
         for way in ways:
             scores, targets = self.scores(way, images, labels)
@@ -254,7 +253,7 @@ class _Tester:
             self._network(way.padding),
             self._batches(way.input, as_tensor(images), as_tensor(labels)),
             self.backend,
-            self.options.should_stop,
+            self.request.should_stop,
         )
 
     def _network(self, padding: Padding | None) -> nn.Module:

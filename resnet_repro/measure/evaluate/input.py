@@ -11,7 +11,7 @@ from torch import Tensor
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import statistics
-from resnet_repro.measure.evaluate.options import Options
+from resnet_repro.measure.evaluate.evaluation import Request
 from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.spec.recipe_parts import Photographs
 
@@ -126,13 +126,13 @@ class Input:
         deviation = KINDS[self.kind].deviation
         return None if deviation is None else torch.tensor(deviation)
 
-    def arithmetic(self, dataset: PhotoDataset, options: Options) -> tuple[Tensor, Tensor | None]:
+    def arithmetic(self, dataset: PhotoDataset, request: Request) -> tuple[Tensor, Tensor | None]:
         """(what is subtracted from 0 to 255, [3, crop, crop]; what divides the rest, [3] or None).
 
         Raises:
             DataError: the training photographs' mean is wanted, and there is no such photograph or
                 one cannot be decoded.
-            Stopped: `options.should_stop` said so meanwhile.
+            Stopped: `request.should_stop` said so meanwhile.
         """
         mean = self.channel_means
         if mean is not None:
@@ -141,7 +141,7 @@ class Input:
             f"--input {self.kind} subtracts the training photographs' mean; bring train as well,"
             " or give the weights' own mean with --mean R,G,B"
         )
-        found = statistics(dataset, self.sizes, options.data_dir, should_stop=options.should_stop)
+        found = statistics(dataset, self.sizes, request.data_dir, should_stop=request.should_stop)
         return torch.from_numpy(found.mean), self.deviation
 
 

@@ -7,7 +7,7 @@ from torchvision.datasets import Imagenette
 from torchvision.models import ResNet18_Weights
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.measure.evaluate.classes import IMAGENETTE, chosen_outputs
+from resnet_repro.measure.evaluate.weights import IMAGENETTE, chosen_outputs
 
 
 def test_imagenettes_classes_are_where_torchvisions_weights_have_them() -> None:

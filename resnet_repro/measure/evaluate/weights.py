@@ -1,9 +1,9 @@
-"""Testing somebody else's weights: of the ImageNet networks, on photographs."""
+"""Testing somebody else's weights: of the ImageNet networks here, of others in `cifar_weights`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,29 +14,44 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.layout import order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
-from resnet_repro.measure.evaluate.classes import chosen_outputs
+from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.evaluate.input import PADDINGS, Input, Padding, Stated
-from resnet_repro.measure.evaluate.options import Options
-from resnet_repro.measure.evaluate.outcome import Outcome, explained, row_of
-from resnet_repro.measure.views import scores
+from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
-from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.store.models import ExternalEvaluation
+from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
-from resnet_repro.training.device import choose_backend
+from resnet_repro.training.device import choose_backend, origin_here
+from resnet_repro.training.memory import enough_memory
 
-__all__ = ["evaluate_weights", "record"]
+__all__ = ["IMAGENETTE", "chosen_outputs", "evaluate_weights", "record"]
+
+IMAGENET_CLASSES = 1000
+
+# Imagenette's classes by ImageNet's name of them (WordNet's), and where they stand among the 1,000
+# classes of ImageNet, which everybody sorts by that name.
+IMAGENETTE = {
+    "n01440764": 0,  # tench
+    "n02102040": 217,  # English springer
+    "n02979186": 482,  # cassette player
+    "n03000684": 491,  # chain saw
+    "n03028079": 497,  # church
+    "n03394916": 566,  # French horn
+    "n03417042": 569,  # garbage truck
+    "n03425413": 571,  # gas pump
+    "n03445777": 574,  # golf ball
+    "n03888257": 701,  # parachute
+}
 
 _WNID = re.compile(r"n\d{8}", re.ASCII)  # by which everybody sorts ImageNet's classes
 
 
 def evaluate_weights(
-    weights: Weights, network: str, choice: DatasetChoice, stated: Stated, options: Options
-) -> Outcome:
+    weights: Weights, network: str, choice: DatasetChoice, stated: Stated, request: Request
+) -> Evaluation:
     """Measure the errors of weights that were not trained here.
 
     Args:
@@ -45,35 +60,35 @@ def evaluate_weights(
         choice: what to test on.
         stated: what the weights expect. Unless it says something else, that is torchvision's input
             and padding at the end; for a CIFAR network it is found on training images.
-        options: which views, and how.
+        request: which views, and how.
 
     Raises:
         ConfigError: weights of another network, or of other classes than the data set's; options
             that do not concern the network; for a CIFAR network, input that cannot be told.
         DataError: the data set is missing or unusable.
-        Stopped: `options.should_stop` said so.
+        Stopped: `request.should_stop` said so.
     """
     name = _checked_name(network, choice)
     if stated.padding and name.option != "A":
         raise ConfigError(f"--padding is for option A's zero channels; {name} has none")
     fitted = fit(str(name), weights)
     if name.family == "cifar":
-        return evaluate_on_images(name, fitted, choice, stated, options)
+        return evaluate_on_images(name, fitted, choice, stated, request)
     given = Input(stated.kind or "torchvision", stated.mean, stated.crop or Photographs().crop)
     padding = stated.padding or "end"
     model = network_of(fitted, PADDINGS[padding].zero_channels)
-    loaded = options.load(choice.name, choice)
+    loaded = request.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
     outputs = fitted.classes or 0
     kept = chosen_outputs(outputs, dataset.classes, choice.name)
     if kept is not None:
         keep_classes(model, kept)
-    backend = choose_backend(options.device, options.precision or "auto")
+    backend = choose_backend(request.device, request.precision or "auto")
     model.to(backend.device).to(memory_format=torch.channels_last)
     rows = []
-    with explained(str(backend.device)):
-        mean, deviation = given.arithmetic(dataset, options)
-        for views in options.views:
+    with enough_memory(lambda: memory_advice(backend)):
+        mean, deviation = given.arithmetic(dataset, request)
+        for views in request.views:
             found = scores(
                 model,
                 dataset.test,
@@ -81,24 +96,44 @@ def evaluate_weights(
                 given.sizes,
                 mean,
                 backend,
-                options.should_stop,
+                request.should_stop,
                 deviation=deviation,
-                on_progress=options.progress_of(views),
+                on_progress=request.progress_of(views),
             )
             labels = torch.from_numpy(dataset.test.labels)
             rows.append(row_of(views, found, labels, "running", dataset.identity))
-    return Outcome(
+    return Evaluation(
         network=str(name),
         what=weights.name,
         rows=tuple(rows),
         identity=dataset.identity,
-        precision=backend.precision,
+        origin=origin_here(backend, request.command),
         input=given.text,
         notes=(
             *fitted.notes,
             *_notes(name, given, padding, dataset, choice.name, kept is not None),
         ),
     )
+
+
+def chosen_outputs(outputs: int, classes: Sequence[str], dataset: str) -> list[int] | None:
+    """The outputs that stand for a data set's classes, in their order; None for all of them.
+
+    A network of 1,000 outputs is taken to tell ImageNet's classes apart; of those, Imagenette's
+    ten (or some of them) can be singled out.
+
+    Raises:
+        ConfigError: the outputs are of other classes.
+    """
+    if outputs == len(classes):
+        return None
+    if outputs == IMAGENET_CLASSES and all(name in IMAGENETTE for name in classes):
+        return [IMAGENETTE[name] for name in classes]
+    raise ConfigError(
+        f"the weights tell {outputs:,} classes apart, {dataset} has {len(classes):,}"
+        + ("; of ImageNet's, only Imagenette's ten are known here by name"
+           if outputs == IMAGENET_CLASSES else "")
+    )  # fmt: skip
 
 
 def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
@@ -139,41 +174,43 @@ def _notes(
         yield dataset.identity.note
 
 
-def record(store: Store, outcome: Outcome, weights: Weights, dataset: str, command: str) -> Outcome:
-    """Put an outcome into the results folder, beside earlier ones of the same weights.
+def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> Evaluation:
+    """Put an evaluation into the results folder, beside earlier ones of the same weights.
 
     Raises:
         StoreError: it cannot be written, or what is there is torn.
     """
-    code, dirty = provenance.code_version()
+    now, origin = provenance.utc_now(), found.origin
     made = ExternalEvaluation(
-        network=outcome.network,
+        network=found.network,
         dataset=dataset,
-        evaluations=outcome.rows,
+        evaluations=found.rows,
         weights_sha256=weights.sha256,
         weights_file=weights.name,
-        data=outcome.identity.to_dict(),
-        input=outcome.input,
-        precision=outcome.precision,
-        notes=outcome.notes,
-        code=code,
-        dirty=dirty,
-        command=command,
-        measured=provenance.utc_now(),
+        data=found.identity.to_dict(),
+        input=found.input,
+        precision=origin.precision,
+        notes=found.notes,
+        code=origin.code,
+        dirty=origin.dirty,
+        command=origin.command,
+        measured=now,
     )
-    rows = {row.views: row for row in _comparable_rows(store, made)}
-    rows |= {row.views: row for row in made.evaluations}
-    made = made.model_copy(update={"evaluations": tuple(rows.values())})
-    return replace(outcome, stored=store.write_external_evaluation(made))
+    earlier = _comparable(store, made)
+    rows = {row.views: row for e in [*earlier, made] for row in e.evaluations}
+    origins = {views: made for e in earlier for views, made in e.origins.items()}
+    new = MeasurementOrigin(**origin.model_dump(), measured=now)
+    origins |= {row.views: new for row in found.rows}
+    made = made.model_copy(update={"evaluations": tuple(rows.values()), "origins": origins})
+    return replace(found, stored=store.write_external_evaluation(made))
 
 
-def _comparable_rows(store: Store, made: ExternalEvaluation) -> list[EvaluationRow]:
+def _comparable(store: Store, made: ExternalEvaluation) -> list[ExternalEvaluation]:
     """What was recorded before of the same weights under the same conditions."""
     return [
-        row
+        earlier
         for earlier in store.external_evaluations()
         if earlier.file_name == made.file_name
         and (earlier.data, earlier.input, earlier.precision)
         == (made.data, made.input, made.precision)
-        for row in earlier.evaluations
     ]

@@ -1,0 +1,77 @@
+"""What an evaluation is asked for, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.datasets import load
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.measure.views import progress_teller
+from resnet_repro.spec.dataset_names import DatasetChoice
+from resnet_repro.spec.measurements import EvaluationRow
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import Origin
+from resnet_repro.training.device import Backend
+
+__all__ = ["Evaluation", "Request", "memory_advice"]
+
+_NEWS = 10.0  # seconds between two notes of progress
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to evaluate, as opposed to what."""
+
+    data_dir: Path
+    views: Sequence[Views]
+    command: str  # as typed, for the record
+    device: str = "auto"
+    precision: str | None = None  # None: as the run was trained; auto for somebody else's weights
+    should_stop: Callable[[], bool] = lambda: False
+    tell: Callable[[str], None] = lambda text: None  # hears how far it is
+
+    def load(self, dataset: str, choice: DatasetChoice | None) -> Dataset | PhotoDataset:
+        """A data set, from the folder that the command line named if it did."""
+        return load(dataset, self.data_dir, choice.folders if choice else {})
+
+    def progress_of(self, views: Views) -> Callable[[int, int], None]:
+        """What to tell (done, total) of the views of all photographs; a line now and then."""
+        return progress_teller(self.tell, views, _NEWS)
+
+
+def memory_advice(backend: Backend) -> str:
+    """What to say when an evaluation lacks memory."""
+    return (
+        f"not enough memory on {backend.device}; --precision bf16 needs less, --device cpu has more"
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The errors of one network on a data set's val part, and under which conditions."""
+
+    network: str
+    what: str  # a run's id, or the name of a file of weights
+    rows: tuple[EvaluationRow, ...]
+    identity: Identity
+    origin: Origin
+    input: str  # what the network was given, in words
+    notes: tuple[str, ...] = ()
+    stored: Path | None = None  # where the results folder has it
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "network": self.network,
+            "of": self.what,
+            "evaluations": [asdict(row) for row in self.rows],
+            "data": self.identity.to_dict(),
+            "precision": self.origin.precision,
+            "input": self.input,
+            "notes": list(self.notes),
+            "stored": str(self.stored) if self.stored else None,
+        }

@@ -1,0 +1,175 @@
+"""Testing a run: finding it, and the weights of its checkpoint on its own data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resnet_repro.base.errors import ConfigError, DataError, StoreError, nearest, plain
+from resnet_repro.base.paths import user_path
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
+from resnet_repro.measure.views import row_of, scores_of
+from resnet_repro.spec.dataset_names import DatasetChoice
+from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
+from resnet_repro.spec.run import Run
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.checking import read_run
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.checkpoint import CheckpointError, newest_state
+from resnet_repro.training.device import Backend, choose_backend, origin_here
+from resnet_repro.training.evaluate import image_scores
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.memory import enough_memory
+from resnet_repro.training.photo_feed import PhotoFeed
+from resnet_repro.training.subject import Subject, trained_network
+
+__all__ = ["evaluate_run", "find_target"]
+
+
+def find_target(text: str, store: Store) -> StoredRun | Path:
+    """A run of the results folder (or of another one, by its path), or the path of a file.
+
+    The beginning of a run's id is enough, if it is one run's.
+
+    Raises:
+        ConfigError: there is neither.
+        StoreError: the results folder cannot be read.
+    """
+    path = user_path(text)
+    try:
+        if path.exists() and not path.is_dir():
+            # A run's own checkpoint is more than weights: it says what they belong to.
+            ours = path.name.startswith("checkpoint") and (path.parent / "config.yaml").is_file()
+            return read_run(path.parent.resolve(), None) if ours else path
+        if (path / "config.yaml").is_file():
+            return read_run(path.resolve(), None)
+        folder = path.is_dir()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL byte
+        raise ConfigError(f"{plain(text, 80)!r} is no run and no file") from error
+    known = {run.id: run for run in store.all_runs()}
+    begun = [run for name, run in known.items() if text and name.startswith(text)]
+    found = [known[text]] if text in known else begun
+    if len(found) == 1:
+        return found[0]
+    shown = plain(text, 80)
+    if found:
+        raise ConfigError(
+            f"{shown} is the beginning of {len(found)} runs' ids; which one is meant?"
+        )
+    if folder:
+        raise ConfigError(f"{shown} is not the folder of a run: it has no config.yaml")
+    if path.suffix or len(path.parts) > 1:
+        raise ConfigError(f"no such file: {shown}")
+    hint = nearest(text, list(known)) if known else "it has no runs"
+    raise ConfigError(f"no run or file is called {shown!r} in {store.root}; {hint}")
+
+
+def evaluate_run(
+    stored: StoredRun, request: Request, choice: DatasetChoice | None = None
+) -> Evaluation:
+    """Measure a run's errors; those of a finished run on photographs are stored with it.
+
+    Args:
+        stored: the run. Its checkpoint and its configuration have to be there.
+        request: which views, and how.
+        choice: where its data set is, if the command line says so.
+
+    Raises:
+        ConfigError: views that the run's images do not have, or another data set than the run's.
+        StoreError: the weights are not here, or the results cannot be written.
+        DataError: the data set is missing, or is not the copy that the run was trained on.
+        Stopped: `request.should_stop` said so; what was measured before is stored.
+    """
+    run = stored.run
+    if run is None:
+        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
+    _check(run, request, choice)
+    state = _state(stored, run)
+    dataset = request.load(run.dataset, choice)
+    if isinstance(dataset, PhotoDataset):
+        dataset.need_training("a run's test needs the mean of its training photographs")
+    if state.get("data", dataset.identity.sha256) != dataset.identity.sha256:
+        raise DataError(f"{run.id} was trained on another copy of {run.dataset} than the one here")
+    backend = choose_backend(request.device, request.precision or state["precision"])
+    origin = origin_here(backend, request.command)
+    unstored = _why_not_stored(stored, run, state, backend)
+    averaged = run.recipe.bn_average_iterations > 0 and _at_the_end(run, state)
+    bn: BatchNorm = "average" if averaged else "running"
+    rows: list[EvaluationRow] = []
+    with enough_memory(lambda: memory_advice(backend)):
+        feed = make_feed(
+            run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
+        )
+        try:
+            network = trained_network(run, state["network"], feed.classes, backend)
+        except CheckpointError as error:
+            raise StoreError(f"{run.id}: its checkpoint {error}") from error
+        for views in request.views:
+            found, labels = _scores(Subject(run, network, feed, backend), views, request)
+            rows.append(row_of(views, found, labels, bn, dataset.identity))
+            if not unstored:
+                stored.folder.write_measured("evaluations", rows[-1:], origin)
+    return Evaluation(
+        network=run.network,
+        what=run.id,
+        rows=tuple(rows),
+        identity=dataset.identity,
+        origin=origin,
+        input=f"0 to 255, minus the {feed.normalisation['kind']}, as in its training",
+        notes=tuple(filter(None, (dataset.identity.note, unstored))),
+        stored=None if unstored else stored.folder.evaluations,
+    )
+
+
+def _check(run: Run, request: Request, choice: DatasetChoice | None) -> None:
+    if choice and choice.name != run.dataset:
+        raise ConfigError(
+            f"{run.id} is tested on {run.dataset}, on which it was trained; "
+            "for a run, --dataset only says where the folder of folder:PATH is"
+        )
+    if run.recipe.photographs is None and set(request.views) != {"centre"}:
+        raise ConfigError(
+            f"{run.id} is of 32x32 images, which are tested on the single original view: --crops 1"
+        )
+
+
+def _state(stored: StoredRun, run: Run) -> dict[str, Any]:
+    state, reasons = newest_state(run, stored.folder.checkpoints())
+    if state is not None:
+        return state
+    raise StoreError(
+        f"{run.id}: its weights are not here ({'; '.join(reasons) or 'there is no checkpoint'}); "
+        "bring its checkpoint from where it was trained, or train it again"
+    )
+
+
+def _at_the_end(run: Run, state: dict[str, Any]) -> bool:
+    return bool(state["iteration"] == run.recipe.iterations)
+
+
+def _why_not_stored(
+    stored: StoredRun, run: Run, state: dict[str, Any], backend: Backend
+) -> str | None:
+    """Why the results folder should not have what is measured now; None if it should."""
+    if not (stored.finished and _at_the_end(run, state)):
+        done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
+        return f"not stored: the run is {stored.state} after {done}"
+    if backend.precision != state["precision"]:
+        return f"not stored: the run was trained in {state['precision']}"
+    if run.recipe.photographs is None:
+        return "not stored: the curve has the error of 32x32 images already"
+    return None
+
+
+def _scores(subject: Subject, views: Views, request: Request) -> tuple[Tensor, Tensor]:
+    """(scores [N, classes], labels [N]) of the test part, on the CPU."""
+    feed, stop = subject.feed, request.should_stop
+    if not isinstance(feed, PhotoFeed):
+        return image_scores(subject.network, feed.part("test"), subject.backend, stop)
+    found = scores_of(subject, views, stop, request.progress_of(views))
+    return found, torch.from_numpy(feed.dataset.test.labels)

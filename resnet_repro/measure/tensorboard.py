@@ -1,0 +1,90 @@
+"""The training curve as TensorBoard event files."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_repro.base.errors import ConfigError, StoreError
+from resnet_repro.store.models import CurveRow
+from resnet_repro.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["EventFiles", "check_tensorboard", "has_events", "write_events"]
+
+CURVES = ("train_loss", "train_error", "test_error", "validation_error", "lr")
+
+
+def check_tensorboard() -> None:
+    """Check that event files can be written.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("--tensorboard needs the tensorboard package: pip install tensorboard")
+
+
+class EventFiles:
+    """Writes the curve as TensorBoard event files, anew in every session."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: SummaryWriter | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Write the points so far, so that one event file holds the whole curve."""
+        self.writer = _writer(self.folder)
+        for point in trainer.points:
+            _add_point(self.writer, point)
+        self.writer.flush()
+
+    def on_point(self, trainer: Trainer) -> None:
+        """Add the newest point."""
+        if self.writer is not None:
+            _add_point(self.writer, trainer.points[-1])
+            self.writer.flush()
+
+    def end(self) -> None:
+        """Close the file."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def has_events(folder: Path) -> bool:
+    """Whether there is an event file."""
+    return any(folder.glob("events.out.tfevents.*"))
+
+
+def write_events(folder: Path, rows: Sequence[CurveRow]) -> None:
+    """Write the curve of a finished run as an event file.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    writer = _writer(folder)
+    for row in rows:
+        _add_point(writer, row)
+    writer.close()
+
+
+def _writer(folder: Path) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter
+
+    try:
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        return SummaryWriter(str(folder))
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _add_point(writer: SummaryWriter, point: CurveRow) -> None:
+    for name in CURVES:
+        value = getattr(point, name)
+        if value is not None:
+            writer.add_scalar(name, value, point.iteration)
