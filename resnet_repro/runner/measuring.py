@@ -169,7 +169,7 @@ class Measurer:
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
             folder.remove(folder.unfinished(measurement.table))
-            return f"{measurement.title} measured"
+            return f"{measurement.title} measured, {len(rows):,} rows"
         views = _views(asked.name)
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)

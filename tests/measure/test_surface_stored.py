@@ -127,7 +127,7 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
     (tmp_path / "tiny.yaml").write_text(EXPERIMENT, encoding="utf-8")
     answer = command("run", "tiny.yaml")
     assert answer.code == 0, answer.err
-    assert "loss surface measured at 16 points" in answer.err
+    assert "loss surface measured, 16 rows" in answer.err
     (folder,) = (tmp_path / "results" / "runs").glob("resnet-8-*")
     rows = read(folder / "surface.csv")
     assert len(rows) == 16

@@ -17,9 +17,8 @@ from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.checking import read_run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, read_run
 from resnet_repro.training.checkpoint import CheckpointError, newest_state
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
