@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
@@ -23,8 +23,7 @@ _VGG_WIDTHS = (64, 128, 256, 512, 512)
 _VGG_HIDDEN, _VGG_MAP = 4096, 7
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer on the main path.
 
     Attributes:
@@ -109,6 +108,15 @@ class Outline:
         return (*(layer for layer in self.layers if layer.parameters), *projections)
 
     @cached_property
+    def by_pixel(self) -> dict[int, int]:
+        """Multiply-adds of the convolutions for one pixel of their output, by its map's side."""
+        found: dict[int, int] = {}
+        for layer in self.weighted:
+            if layer.kind == "conv":
+                found[layer.side] = found.get(layer.side, 0) + layer.multiply_adds // layer.side**2
+        return found
+
+    @cached_property
     def parameters(self) -> int:
         """Trainable parameters: weights, biases, and two a channel for BN."""
         return sum(layer.parameters for layer in self.weighted)
@@ -155,16 +163,27 @@ def parameters(network: str, classes: int) -> int:
     Raises:
         ConfigError: no such network.
     """
-    return outline(network, None, classes).parameters
+    built = architecture(network)
+    if not built.blocks:
+        return outline(network, None, classes).parameters
+    return outline(network).parameters + (built.features + 1) * (classes - built.classes)
 
 
+@lru_cache(maxsize=1024)
 def multiply_adds(network: str, side: int | None = None) -> int:
     """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
 
     Raises:
         ConfigError: no such network.
     """
-    return outline(network, side).multiply_adds
+    whole, built = outline(network), architecture(network)
+    if side is None or not built.blocks:
+        return outline(network, side).multiply_adds
+    # Halving rounds up: that of any side by 2**n is as that of the paper's side, which is exact.
+    return built.features * built.classes + sum(
+        by_pixel * (-(-side * map_side // built.side)) ** 2
+        for map_side, by_pixel in whole.by_pixel.items()
+    )
 
 
 def _vgg(depth: int, side: int, classes: int) -> Iterator[Layer]:
@@ -265,5 +284,5 @@ def _blocks(whole: Outline) -> dict[int, int]:
 def _alike(block: tuple[Layer, ...], other: tuple[Layer, ...]) -> bool:
     """Whether two blocks differ in the names of their modules only."""
     return len(block) == len(other) and all(
-        replace(a, name="") == replace(b, name="") for a, b in zip(block, other, strict=True)
+        a._replace(name="") == b._replace(name="") for a, b in zip(block, other, strict=True)
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
+from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run
 from resnet_repro.store.store import Store
@@ -16,8 +17,7 @@ from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["Estimator", "training_cost"]
 
-TEST_IMAGES = {"cifar10": 10_000, "synthetic": 2_000, "imagenet": 50_000, "imagenette": 3_925}
-UNKNOWN_TEST_IMAGES = 10_000
+UNKNOWN_TEST_IMAGES = 10_000  # of a folder that has not been looked through yet
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 # Multiply-adds per second of a forward pass in training (which costs three), for one core, when
@@ -31,9 +31,22 @@ class Estimator:
     """Estimates from speeds that were measured on this machine's device."""
 
     def __init__(
-        self, store: Store, device: str = "auto", runs: list[StoredRun] | None = None
+        self,
+        store: Store,
+        device: str = "auto",
+        runs: list[StoredRun] | None = None,
+        test_images: Mapping[str, int] | None = None,
     ) -> None:
-        """`runs` are the store's where they have been read already."""
+        """Args:
+        store: where the speeds are.
+        device: that the runs are for.
+        runs: the store's where they have been read already.
+        test_images: of folders of photographs by their data sets' names, where known.
+        """
+        self._test_images = {
+            **{name: known.test_images for name, known in DATASETS.items()},
+            **(test_images or {}),
+        }
         gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
         self.hardware = gpu or cpu_name()
         # A benchmark has the machine to itself, so it goes before runs of the same network.
@@ -56,8 +69,9 @@ class Estimator:
         return bool(self._speeds)
 
     def kind(self, run: Run) -> Literal["measured", "guessed"]:
-        """Whether an estimate comes from networks of a run's family, or from nothing alike."""
-        return "measured" if self._relatives(run.network) else "guessed"
+        """Whether it comes from networks of the family and a known number of test images."""
+        known = self._relatives(run.network) and run.dataset in self._test_images
+        return "measured" if known else "guessed"
 
     def _relatives(self, network: str) -> list[Speed]:
         family = parse_network(network).family
@@ -80,12 +94,15 @@ class Estimator:
         rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
         return rate / multiply_adds(network, side)
 
+    def _tested(self, run: Run) -> int:
+        return self._test_images.get(run.dataset, UNKNOWN_TEST_IMAGES)
+
     def seconds(self, run: Run, iterations_done: int = 0) -> float:
         """Seconds that the rest of a run takes, evaluation included."""
         recipe = run.recipe
         left = max(0, recipe.iterations - iterations_done)
         tests = left / recipe.evaluate_every
-        tested = _test_images(run) + recipe.validation_images
+        tested = self._tested(run) + recipe.validation_images
         averaged = recipe.bn_average_iterations * recipe.batch_size if left else 0
         images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
         return images / self.images_per_second(run.network, input_side(run), run.precision)
@@ -103,7 +120,7 @@ class Estimator:
             crops += 2 * LANDSCAPE * sum(  # the image and its mirror
                 multiply_adds(run.network, side) / one for side in photographs.multi_scale
             )  # fmt: skip
-        images = crops * _test_images(run) * FORWARD_SHARE
+        images = crops * self._tested(run) * FORWARD_SHARE
         return images / self.images_per_second(run.network, photographs.crop, run.precision)
 
 
@@ -111,10 +128,6 @@ def training_cost(run: Run) -> int:
     """Multiply-adds of all forward passes of a training; what is needed to compare runs."""
     recipe = run.recipe
     return multiply_adds(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
-
-
-def _test_images(run: Run) -> int:
-    return TEST_IMAGES.get(run.dataset, UNKNOWN_TEST_IMAGES)
 
 
 def _faster(values: Iterable[tuple[str, float]]) -> float:

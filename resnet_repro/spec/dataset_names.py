@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.paths import user_path
@@ -28,15 +29,23 @@ __all__ = [
     "parse_dataset",
 ]
 
-DATASETS = ("cifar10", "imagenet", "imagenette", "synthetic")
+
+class Known(NamedTuple):
+    """A data set that everybody has alike."""
+
+    title: str
+    families: tuple[Family, ...]  # of the networks that it goes with
+    test_images: int
+
+
+DATASETS = {
+    "cifar10": Known("CIFAR-10", ("cifar",), 10_000),
+    "imagenet": Known("ImageNet", ("imagenet",), 50_000),
+    "imagenette": Known("Imagenette", ("imagenet",), 3_925),
+    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 2_000),
+}
 _FOLDER = "folder:"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_TITLES = {
-    "cifar10": "CIFAR-10",
-    "imagenet": "ImageNet",
-    "imagenette": "Imagenette",
-    "synthetic": "synthetic images",
-}
 
 
 @dataclass(frozen=True)
@@ -99,17 +108,17 @@ def dataset_slug(dataset: str) -> str:
 
 def dataset_title(dataset: str) -> str:
     """The data set in a caption: `CIFAR-10`, `folder birds`."""
-    return _TITLES.get(dataset, dataset.replace(":", " "))
+    return DATASETS[dataset].title if dataset in DATASETS else dataset.replace(":", " ")
 
 
 def family_datasets(family: Family) -> tuple[str, ...]:
     """The data sets that go with a family of networks; `folder:PATH` stands for any folder."""
-    if family == "cifar":
-        return ("cifar10", "synthetic")
-    return ("imagenet", "imagenette", f"{_FOLDER}PATH", "synthetic")
+    known = [name for name, dataset in DATASETS.items() if family in dataset.families]
+    if family == "imagenet":
+        known.insert(-1, f"{_FOLDER}PATH")
+    return tuple(known)
 
 
 def dataset_fits(dataset: str, family: Family) -> bool:
     """Whether networks of a family can be trained on a data set."""
-    known = family_datasets(family)
-    return dataset in known or (dataset.startswith(_FOLDER) and f"{_FOLDER}PATH" in known)
+    return family in DATASETS[dataset].families if dataset in DATASETS else family == "imagenet"

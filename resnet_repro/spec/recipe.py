@@ -201,6 +201,8 @@ def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     Raises:
         pydantic.ValidationError: the outcome is impossible.
     """
+    if not any(changes):
+        return base
     values = base.model_dump(mode="json")
     for change in changes:
         photographs = change.get("photographs")

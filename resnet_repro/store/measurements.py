@@ -81,8 +81,13 @@ class Table:
 def _columns_of(row: type) -> dict[str, TypeAdapter[list[Any]]]:
     """What reads the values of each column of a row's fields."""
     hints: dict[str, Any] = get_type_hints(row, include_extras=True)
-    lists: dict[str, Any] = {name: GenericAlias(list, hint) for name, hint in hints.items()}
-    return {name: TypeAdapter(values) for name, values in lists.items()}
+    return {name: _list_of(hint) for name, hint in hints.items()}
+
+
+@cache
+def _list_of(hint: Any) -> TypeAdapter[list[Any]]:
+    values: Any = GenericAlias(list, hint)
+    return TypeAdapter(values)
 
 
 def _optional(row: type) -> Collection[str]:
