@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-import torch
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.training.device import Backend
+from resnet_repro.training.device import choose_backend
 from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.trainer import Trainer
 
@@ -78,7 +77,7 @@ def prepare() -> Prepare:
             recipe=Recipe.model_validate(fields | recipe),
             seed=seed,
         )
-        backend = Backend(torch.device(device), precision)  # type: ignore[arg-type]
+        backend = choose_backend(device, precision)  # as commands do: TF32 is not fp32
         return Trainer(run, make_feed(run, dataset, backend), backend)
 
     return make

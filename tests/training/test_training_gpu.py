@@ -1,4 +1,4 @@
-"""The GPU trains what the CPU trains; skipped without one."""
+"""The GPU trains what the CPU trains; skipped without one. No GPU has run these yet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.device import choose_backend
+from resnet_repro.training.graph import DrawQueue
 
 pytestmark = [
     pytest.mark.gpu,
@@ -16,8 +17,28 @@ pytestmark = [
 ]
 
 
+def close_to(losses: list[float]) -> list[Any]:
+    """Losses in fp32 as another device may have them.
+
+    Before any update only rounding differs; TF32, which is not fp32, would be 1e-4 away. Every
+    update makes the difference larger.
+    """
+    tolerances = [1e-5, 1e-4, 1e-4] + [1e-2] * len(losses)
+    return [pytest.approx(loss, rel=rel) for loss, rel in zip(losses, tolerances, strict=False)]
+
+
 def losses(trainer: Any) -> list[float]:
     return [point.train_loss for point in trainer.points]
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions that give the same bits every time, without a search for the fastest.
+
+    As attributes: `torch.backends.cudnn.flags` raises once TF32 is forbidden in the newer way.
+    """
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
 
 
 @pytest.mark.parametrize("network", ["resnet-8", "plain-8", "resnet-20"])
@@ -27,9 +48,7 @@ def test_fp32_losses_agree_with_the_cpus(network: str, small: Dataset, train: An
         losses(train(small, network, device=device, precision="fp32", **recipe))
         for device in ("cpu", "cuda")
     )
-    # Before any update only rounding differs; TF32, which is not fp32, would be 1e-4 away.
-    assert gpu[0] == pytest.approx(cpu[0], rel=1e-5)
-    assert gpu == pytest.approx(cpu, rel=1e-3)
+    assert gpu == close_to(cpu)
 
 
 def test_the_gpu_draws_the_batches_and_weights_of_the_cpu(small: Dataset, prepare: Any) -> None:
@@ -55,7 +74,7 @@ def test_micro_batches_and_warm_up_agree_with_the_cpus(small: Dataset, train: An
     }
     cpu, gpu = (train(small, iterations=8, device=d, **recipe) for d in ("cpu", "cuda"))
     assert cpu.warmup_end == gpu.warmup_end == 3
-    assert losses(gpu) == pytest.approx(losses(cpu), rel=1e-3)
+    assert losses(gpu) == close_to(losses(cpu))
 
 
 def test_bf16_learns_like_fp32(small: Dataset, train: Any) -> None:
@@ -70,7 +89,7 @@ def test_bf16_learns_like_fp32(small: Dataset, train: Any) -> None:
 
 @pytest.mark.parametrize("stop_at", [2, 5])
 def test_a_resumed_training_goes_on_where_it_was(
-    small: Dataset, train: Any, prepare: Any, keep_going: Any, stop_at: int
+    small: Dataset, train: Any, prepare: Any, keep_going: Any, exact: None, stop_at: int
 ) -> None:
     recipe = {"device": "cuda", "iterations": 8, "milestones": (4,), "learning_rate": 0.01}
     whole, stopped = train(small, **recipe), prepare(small, **recipe)
@@ -78,14 +97,31 @@ def test_a_resumed_training_goes_on_where_it_was(
     resumed = prepare(small, **recipe)
     resumed.load_state(stopped.state())
     assert resumed.train(keep_going())
-    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-3)
+    assert losses(resumed) == losses(whole)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_graph_changes_nothing(
-    small: Dataset, train: Any, monkeypatch: pytest.MonkeyPatch
+    small: Dataset, train: Any, monkeypatch: pytest.MonkeyPatch, exact: None, precision: str
 ) -> None:
-    recipe = {"device": "cuda", "iterations": 12, "milestones": (7,), "learning_rate": 0.01}
-    graphed = train(small, "resnet-20", precision="fp32", **recipe)
-    monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 10**9)
-    eager = train(small, "resnet-20", precision="fp32", **recipe)
-    assert losses(graphed) == pytest.approx(losses(eager), rel=1e-3)
+    recipe = {"device": "cuda", "iterations": 20, "milestones": (7,), "learning_rate": 0.01}
+    graphed = train(small, "resnet-20", precision=precision, **recipe)
+    monkeypatch.setenv("RESNET_REPRO_GRAPH", "0")
+    eager = train(small, "resnet-20", precision=precision, **recipe)
+    assert graphed._graphed is not None
+    assert eager._graphed is None
+    assert losses(graphed) == losses(eager)
+    ours, theirs = graphed.network.state_dict(), eager.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_nothing_in_an_iteration_waits_for_the_device(small: Dataset, prepare: Any) -> None:
+    trainer = prepare(small, device="cuda")
+    queue = DrawQueue(trainer.feed)
+    for iteration in range(4):
+        queue.prepare(iteration)
+        torch.cuda.set_sync_debug_mode("error" if iteration else "default")
+        try:
+            trainer._learn(queue.take())  # raises where something waits, and says what
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
@@ -37,6 +38,39 @@ def test_the_queue_gives_every_iteration_its_batch(feed: CifarFeed, queued: int)
         taken, expected = queue.take(), feed.batch(iteration)
         assert torch.equal(taken.inputs, expected.inputs)
         assert torch.equal(taken.targets, expected.targets)
+
+
+class Names(TorchDispatchMode):
+    """Remembers which operations are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2"}
+
+
+@pytest.mark.parametrize("recipe", [{}, {"micro_batch_size": 8}, {"momentum_form": "torch"}])
+def test_nothing_in_an_iteration_would_wait_for_a_device(
+    prepare: Any, small: Dataset, recipe: dict[str, object]
+) -> None:
+    trainer = prepare(small, **recipe)
+    queue = DrawQueue(trainer.feed)
+    queue.prepare(0)
+    with Names() as names:
+        trainer._learn(queue.take())
+    assert {"convolution", "convolution_backward", "index_select"} <= names.seen
+    assert not names.seen & WAITING
+    with Names() as names:
+        bool(trainer.network.fc.weight.sum() > 0)
+    assert names.seen & WAITING, "what waits is seen"
 
 
 @pytest.mark.parametrize(("said", "graphed"), [(None, True), ("1", True), ("0", False)])
