@@ -31,6 +31,13 @@ class Order(BaseModel):
     options: Options  # its `force` is False: `force_before` decides
     force_before: str | None = None
 
+    @classmethod
+    def of(cls, run: Run, store: Store, options: Options, force_before: str | None) -> Order:
+        """Train a run with the options of the command that wants it."""
+        watched = options.observe_gradients & {run.id}
+        own = replace(options, force=False, observe_gradients=watched)
+        return cls(run=run, results=store.root, options=own, force_before=force_before)
+
     def to_json(self) -> str:
         """As one line; paths may be no UTF-8, which pydantic's own JSON does not allow."""
         return json.dumps(self.model_dump(mode="json"))

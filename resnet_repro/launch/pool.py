@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
@@ -63,7 +63,7 @@ class Pool:
     """
 
     def __init__(self, runner: Runner, places: int, start: Callable[[Order, int], Attempt]) -> None:
-        self._store, self._options = runner.store, runner.options
+        self._runner, self._store, self._options = runner, runner.store, runner.options
         self._stop, self._progress = runner.stop, runner.progress
         self._places, self._start = places, start
         self._watcher = Watcher(runner.store, runner.progress)
@@ -85,7 +85,7 @@ class Pool:
         """
         # The longest first: started last, one would leave the other places idle at the end.
         runs = sorted(runs, key=training_cost, reverse=True)
-        self._queue.extend(_Task(run) for run in runs if not self._is_done(run))
+        self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
         self._store.check_writable()
         round_size = len(runs)
         try:
@@ -110,12 +110,12 @@ class Pool:
             raise self._error
         return self._outcomes
 
-    def _is_done(self, run: Run) -> bool:
-        """Whether a run needs no process at all."""
-        if self._options.force or not self._store.get(run).finished:
-            return False
-        self._finish(run, "done")
-        return True
+    def _is_known(self, run: Run) -> bool:
+        """Whether a run needs no process at all, since it is done or has failed before."""
+        known = None if self._options.force else self._runner.already(run, self._store.get(run))
+        if known:
+            self._note_outcome(run, known)
+        return known is not None
 
     def _end(self) -> None:
         """Ask all processes to save and end; start no others."""
@@ -135,12 +135,7 @@ class Pool:
                 continue
             self._queue.remove(task)
             self._watcher.expect(task.run)
-            order = Order(
-                run=task.run,
-                results=self._store.root,
-                options=replace(self._options, force=False),
-                force_before=self._since,
-            )
+            order = Order.of(task.run, self._store, self._options, self._since)
             self._busy[place] = task, self._start(order, place)
 
     def _look(self) -> None:
@@ -159,12 +154,12 @@ class Pool:
 
     def _settle(self, task: _Task, ended: Ended) -> None:
         """Note what came of an attempt, and what that means for the run."""
-        run, code = task.run, ended.code
+        run, code, begun = task.run, ended.code, self._watcher.has_begun(task.run)
         if code in ERRORS:
             self._error = self._error or ERRORS[code](ended.error)
             self._outcomes[run.id] = "stopped"
             self._end()
-        elif code == 0 or (code not in (1, 4) and self._store.get(run).finished):
+        elif code == 0 or (code not in (1, 4) and begun and self._store.get(run).finished):
             self._finish(run, "done")
         elif code == 4:
             self._leave_locked(task)
@@ -173,14 +168,17 @@ class Pool:
                 self._progress.note(_of_run(run, ended.error))
             self._finish(run, "failed")
         elif self._ending:
-            if self._watcher.has_begun(run):
+            if begun:
                 self._finish(run, "stopped")
         else:
             self._retry(task, ended.error or _reason(code))
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
-        self._outcomes[run.id] = outcome
         self._progress.ended(run, outcome, self._store.get(run).summary)
+        self._note_outcome(run, outcome)
+
+    def _note_outcome(self, run: Run, outcome: Outcome) -> None:
+        self._outcomes[run.id] = outcome
         if outcome == "failed" and self._options.fail_fast:
             self._end()
 

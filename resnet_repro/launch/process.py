@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from resnet_repro.launch.worker import NOTE
 
 __all__ = ["Ended", "RunProcess"]
+
+_log = logging.getLogger(__name__)
 
 SAVING = 600.0  # seconds that a process gets to save before it is killed
 KEPT_LINES = 200  # of what it printed
@@ -78,6 +81,7 @@ class RunProcess:
             if text.startswith(NOTE):
                 self._note(text.removeprefix(NOTE))
             elif text:
+                _log.debug("%s", text)
                 self._printed.append(text)
 
     def poll(self) -> Ended | None:

@@ -39,10 +39,10 @@ def train_side_by_side(
     if jobs == 1:
         return runner.run_all(runs)
     on_cpu = devices == ["cpu"]
+    decided = options.auto_precision
     if on_cpu and any(run.precision == "auto" for run in runs):
         # Found out here, before the processes load the cores, so that all have one answer.
-        precision = choose_backend("cpu", "auto").precision
-        options = replace(options, auto_precision=precision)
+        decided = choose_backend("cpu", "auto").precision
     # On the CPU each job is pinned to its own cores; threads of one on a GPU do little.
     cores = split_cores(jobs) if on_cpu else [()] * jobs
     threads = allowed_threads(max(1, usable_cores() // jobs))
@@ -52,8 +52,9 @@ def train_side_by_side(
     passive = not on_cpu or jobs > usable_cores()
 
     def start(order: Order, place: int) -> RunProcess:
-        chosen = replace(options, device=devices[place % len(devices)], force=False)
-        told = order.model_copy(update={"options": chosen}).to_json()
+        device = devices[place % len(devices)]
+        own = replace(order.options, device=device, auto_precision=decided)
+        told = order.model_copy(update={"options": own}).to_json()
         return RunProcess(told, threads, runner.progress.note, cores[place], passive=passive)
 
     return Pool(runner, jobs, start).run_all(runs)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,12 @@ def submit_job(
     store.check_writable()
     executor = _executor(where, store, len(todo))
     since = utc_now() if options.force else None
-    options = replace(options, force=False)
     threads = where.cpus_per_run
     if where.kind == "slurm-local" and threads is None:
         threads = max(1, usable_cores() // len(todo))
     tasks = []
     for run in todo:
-        order = Order(run=run, results=store.root, options=options, force_before=since)
+        order = Order.of(run, store, options, since)
         tasks.append(SlurmTask(order.with_whole_paths().to_json(), where.time_budget, threads))
     try:
         jobs = executor.submit_array(tasks)

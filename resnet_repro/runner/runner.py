@@ -85,7 +85,7 @@ class Runner:
 
     def _run_one(self, run: Run) -> Outcome:
         stored = self.store.get(run)
-        if not self.options.force and (known := self._already(run, stored)):
+        if not self.options.force and (known := self.already(run, stored)):
             return known
         # Nothing is written before data and device are known to be there.
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
@@ -108,7 +108,7 @@ class Runner:
             if self.options.force:
                 folder.clear()
                 stored = self.store.get(run)
-            elif known := self._already(run, stored):
+            elif known := self.already(run, stored):
                 return known
             try:
                 return self._train(run, stored)
@@ -118,7 +118,7 @@ class Runner:
         finally:
             lock.release()
 
-    def _already(self, run: Run, stored: StoredRun) -> Outcome | None:
+    def already(self, run: Run, stored: StoredRun) -> Outcome | None:
         """The outcome of a run that needs no training, or that must not be touched, or None."""
         if stored.problem and not stored.repairable:
             return self._unusable(run, stored)

@@ -8,16 +8,13 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 import pytest
 import torch
 from forked_python import HOLD, ForkedPython
-
-from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Provenance, Summary
 
 LONGEST = 400  # seconds for a test
 GRACE = 30.0  # seconds for what it started to end
@@ -92,38 +89,3 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def made_up_summary() -> Callable[[Run, str], Summary]:
-    """The summary of a run that is being trained since a given time."""
-
-    def make(run: Run, started: str) -> Summary:
-        origin = Provenance(
-            code="0",
-            dirty=None,
-            command="resnet-repro run",
-            device="cpu",
-            hardware="none",
-            precision="fp32",
-            threads=1,
-            versions={},
-            dataset={},
-            normalisation={},
-            started=started,
-        )
-        return Summary(
-            id=run.id,
-            network=run.network,
-            dataset=run.dataset,
-            preset=run.preset,
-            seed=run.seed,
-            state="running",
-            iteration=2,
-            iterations=run.recipe.iterations,
-            parameters=1,
-            images_per_second=100.0,
-            provenance=origin,
-        )
-
-    return make

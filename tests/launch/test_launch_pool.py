@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_helpers import Silent, options, runs_of, write_experiment
+from launch_helpers import Silent, options, runs_of, train_alone, write_experiment
+from made_up_origin import running_summary
 
 from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.base.stop import StopFlag
@@ -96,13 +97,11 @@ def test_the_longest_come_first(tmp_path: Path) -> None:
     assert order == ["plain-56", "resnet-56", "plain-20", "resnet-20"]
 
 
-def test_how_far_runs_are_is_read_in_the_results_folder(
-    tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
-) -> None:
+def test_how_far_runs_are_is_read_in_the_results_folder(tmp_path: Path, runs: list[Run]) -> None:
     store = Store(tmp_path / "results")
 
     def answers(order: Order, number: int) -> Ended:
-        summary = made_up_summary(order.run, STARTED)
+        summary = running_summary(order.run, STARTED)
         if number > 1:
             again = {"sessions": 2, "first_iteration": 2, "first_second": 0.0}
             provenance = summary.provenance.model_copy(
@@ -143,13 +142,11 @@ def test_the_first_failure_ends_it_if_asked(tmp_path: Path, runs: list[Run]) -> 
     assert sorted(outcomes.values()) == ["done", "done", "failed"]
 
 
-def test_a_signal_reaches_all_processes(
-    tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
-) -> None:
+def test_a_signal_reaches_all_processes(tmp_path: Path, runs: list[Run]) -> None:
     stop, store = StopFlag(), Store(tmp_path / "results")
 
     def answers(order: Order, number: int) -> None:
-        store.folder(order.run).write_summary(made_up_summary(order.run, STARTED))
+        store.folder(order.run).write_summary(running_summary(order.run, STARTED))
         if number == 2:
             stop.signalled = "SIGTERM"
 
@@ -158,6 +155,20 @@ def test_a_signal_reaches_all_processes(
     assert pool.run_all(runs) == {runs[0].id: "stopped", runs[1].id: "stopped"}
     assert sorted(progress.ends) == sorted((run.id, "stopped") for run in runs[:2])
     assert processes.open == 0
+
+
+def test_what_was_to_be_trained_again_and_was_not_begun_waits(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    train_alone(runs[:1], tmp_path / "results")
+    stop = StopFlag()
+
+    def answers(*_: Any) -> None:
+        stop.signalled = "SIGINT"
+
+    pool, progress = _pool(tmp_path, Processes(answers), stop, force=True)
+    assert pool.run_all(runs[:1]) == {}
+    assert progress.ends == []
 
 
 def test_locked_runs_are_looked_at_again_while_that_helps(tmp_path: Path, runs: list[Run]) -> None:
@@ -198,7 +209,7 @@ def test_want_of_memory_fails_one_run_and_not_the_others(tmp_path: Path, runs: l
 
 
 def test_force_trains_again_what_was_begun_before_and_only_that(
-    tmp_path: Path, runs: list[Run], made_up_summary: Callable[[Run, str], Any]
+    tmp_path: Path, runs: list[Run]
 ) -> None:
     store = Store(tmp_path / "results")
     processes = Processes(lambda *_: DONE)
@@ -209,8 +220,8 @@ def test_force_trains_again_what_was_begun_before_and_only_that(
     assert order.is_forced, "nothing is there"
     folder = store.folder(runs[0])
     folder.write_config(runs[0])
-    folder.write_summary(made_up_summary(runs[0], "2020-01-01T00:00:00Z"))
+    folder.write_summary(running_summary(runs[0], "2020-01-01T00:00:00Z"))
     assert order.is_forced
-    folder.write_summary(made_up_summary(runs[0], STARTED))
+    folder.write_summary(running_summary(runs[0], STARTED))
     assert not order.is_forced, "begun by this very order, before its process died"
     assert not order.model_copy(update={"force_before": None}).is_forced

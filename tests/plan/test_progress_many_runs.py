@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-from launch_helpers import runs_of, write_experiment
+from made_up_origin import running_summary
 from rich.console import Console
 
 from resnet_repro.plan import progress as progress_module
 from resnet_repro.plan.progress import LiveProgress, PlainProgress
+from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 
-MakeSummary = Callable[[Run, str], Any]
 STARTED = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> list[Run]:
-    return runs_of(write_experiment(tmp_path, 4, 2, 30))
+def runs() -> list[Run]:
+    recipe = preset_recipe("demo", "resnet-20", "cifar10")
+    return [Run(network="resnet-20", dataset="cifar10", recipe=recipe, seed=n) for n in range(30)]
 
 
 def _last_view(progress: LiveProgress, width: int) -> list[str]:
@@ -30,16 +28,14 @@ def _last_view(progress: LiveProgress, width: int) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_running_runs_keep_their_places_below_what_has_ended(
-    runs: list[Run], made_up_summary: MakeSummary
-) -> None:
+def test_running_runs_keep_their_places_below_what_has_ended(runs: list[Run]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=140, height=20)
     progress = LiveProgress(console)
     first, second, third = runs[:3]
     for run in (first, second, third):
         progress.started(run, 0)
     for run in (third, first):
-        progress.advanced(run, made_up_summary(run, STARTED))
+        progress.advanced(run, running_summary(run, STARTED))
     shown = _last_view(progress, 140)
     assert [line.split()[0] for line in shown[:3]] == [first.id, second.id, third.id]
     assert shown[3] == "3 running, 0 ended, 200 images/s in total"
@@ -50,14 +46,12 @@ def test_running_runs_keep_their_places_below_what_has_ended(
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 24), (80, 10)])
-def test_the_view_fits_the_terminal(
-    runs: list[Run], made_up_summary: MakeSummary, width: int, height: int
-) -> None:
+def test_the_view_fits_the_terminal(runs: list[Run], width: int, height: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
     progress = LiveProgress(console)
     for run in runs:
         progress.started(run, 0)
-        progress.advanced(run, made_up_summary(run, STARTED))
+        progress.advanced(run, running_summary(run, STARTED))
     shown = _last_view(progress, width)
     assert "more above" in shown[0]
     assert shown[-1].startswith("30 running")
@@ -65,7 +59,7 @@ def test_the_view_fits_the_terminal(
 
 
 def test_plain_lines_come_for_every_run_but_not_too_often(
-    runs: list[Run], made_up_summary: MakeSummary, monkeypatch: pytest.MonkeyPatch
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: clock[0])
@@ -77,7 +71,7 @@ def test_plain_lines_come_for_every_run_but_not_too_often(
         for _ in range(seconds):
             clock[0] += 1.0
             for run in chosen:
-                progress.advanced(run, made_up_summary(run, STARTED))
+                progress.advanced(run, running_summary(run, STARTED))
         return out.getvalue().count("\n") - before
 
     for run in runs[:2]:
