@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
-TABLES, FIGURES, REPORTS = ("text", "md", "csv", "latex"), ("png", "svg", "pdf"), ("md", "html")
+TABLES, FIGURES, REPORTS = (
+    ("text", "md", "csv", "latex"),
+    ("png", "svg", "pdf", "html"),
+    ("md", "html"),
+)
 
 
 def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
@@ -191,7 +195,10 @@ def _terminal_width() -> int | None:
 def plot(
     names: Names,
     form: Annotated[
-        str, typer.Option("--format", help="png, svg or pdf.", autocompletion=one_of(*FIGURES))
+        str,
+        typer.Option(
+            "--format", help="png, svg, pdf; html for `surface`.", autocompletion=one_of(*FIGURES)
+        ),
     ] = "png",
     preset: PresetOption = None,
     dataset: DatasetOption = None,
@@ -204,6 +211,7 @@ def plot(
     Examples:
       resnet-repro plot fig1
       resnet-repro plot fig6 --preset short --format pdf
+      resnet-repro plot surface --format html
     """
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.figures.figures import draw

@@ -230,11 +230,14 @@ def _train(
 
     with make_progress(quiet) as progress:
         runner = Runner(store, options, stop, progress, processes)
-        outcomes = train_at(where, runner, runs)
-        for run_id in runner.measurer.measure(experiments):
+        outcomes = dict(train_at(where, runner, runs))
+        measurer = runner.measurer
+        for run_id in measurer.measure(experiments):
             progress.note(f"{run_id}: its weights are not here, not measured")
+        for run_id in measurer.stopped:
+            outcomes[run_id] = "stopped"
         if options.tensorboard:
-            runner.measurer.write_events(runs)
+            measurer.write_events(runs)
     return outcomes
 
 

@@ -1,6 +1,7 @@
 """The paper's claims, each with a rule written down before there were results.
 
-`claims_cifar10.yaml` and `claims_imagenet.yaml` hold them; `rules.py` says how each is judged.
+`claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_surface.yaml` those of a later
+paper about the loss around these networks; `rules.py` says how each is judged.
 """
 
 from __future__ import annotations
@@ -73,10 +74,11 @@ class _File(Frozen):
 
 @cache
 def load_claims() -> tuple[Claim, ...]:
-    """Every claim, those about CIFAR-10 first, and of each data set the most important first.
+    """Every claim, those about CIFAR-10 first, and of each file the most important first.
 
     Raises:
         ConfigError: the installation is damaged.
     """
-    files = [read_package_file(f"claims_{name}.yaml", _File) for name in ("cifar10", "imagenet")]
+    names = ("cifar10", "imagenet", "surface")
+    files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     return _File(claims=tuple(claim for file in files for claim in file.claims)).claims

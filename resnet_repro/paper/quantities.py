@@ -62,6 +62,16 @@ QUANTITIES = {
     "initial_signal_spread": Quantity(
         "largest output-gradient norm over the smallest, at initialisation", "gradients", DECADES
     ),
+    # Means over the seeds of directions.
+    "convexity_violations": Quantity(
+        "percent of the loss surface's points that violate convexity along the grid's lines",
+        "surface",
+    ),
+    "contour_radius": Quantity(
+        "mean radius of the contour 0.1 above the loss at the centre", "surface"
+    ),
+    # At the trained weights.
+    "eigenvalue_ratio": Quantity("|smallest / largest eigenvalue| of the Hessian", "curvature"),
     # Of the network as built; only a `CostRule` speaks of them.
     "parameters": Quantity("parameters"),
     "multiply_adds": Quantity("multiply-adds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +11,7 @@ from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
 from resnet_repro.spec.dataset_names import DATASETS
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run
 from resnet_repro.store.store import Store
@@ -18,6 +20,8 @@ from resnet_repro.store.stored_run import StoredRun
 __all__ = ["Estimator", "training_cost"]
 
 UNKNOWN_TEST_IMAGES = 10_000  # of a folder that has not been looked through yet
+TRAINING_IMAGES = 50_000  # of 32x32 pixels
+PRODUCTS, PRODUCT_PASSES = 60, 6  # to find the eigenvalues at a point; what each costs
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 # Multiply-adds per second of a forward pass in training (which costs three), for one core, when
@@ -107,8 +111,23 @@ class Estimator:
         images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
         return images / self.images_per_second(run.network, input_side(run), run.precision)
 
-    def measuring_seconds(self, run: Run, measurements: Sequence[str]) -> float:
-        """Seconds that testing the trained network from several views takes; others take none."""
+    def measuring_seconds(self, run: Run, experiment: Experiment, missing: Sequence[str]) -> float:
+        """Seconds that what is missing of an experiment's measurements takes.
+
+        Those from several views, and of loss surfaces; others take none.
+        """
+        passes = 0.0  # of one image through the network
+        if "surface" in missing and (surface := experiment.surface_settings):
+            grids = math.prod(surface.points) * len(surface.directions)
+            passes += grids * (surface.images or TRAINING_IMAGES) + TRAINING_IMAGES
+        if "curvature" in missing and (curvature := experiment.curvature_settings):
+            images = curvature.images or TRAINING_IMAGES
+            passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
+        speed = self.images_per_second(run.network, input_side(run), run.precision)
+        return self._viewing_seconds(run, missing) + passes * FORWARD_SHARE / speed
+
+    def _viewing_seconds(self, run: Run, measurements: Sequence[str]) -> float:
+        """Seconds that testing the trained network from several views takes."""
         photographs = run.recipe.photographs
         if photographs is None:
             return 0.0

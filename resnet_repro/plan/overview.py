@@ -10,8 +10,10 @@ from resnet_repro.base.durations import format_duration
 from resnet_repro.base.errors import StoreError
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
+from resnet_repro.store.measurements import measurements_in
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -98,7 +100,7 @@ def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
 
 @dataclass(frozen=True)
 class TestingLine:
-    """Testing one trained network from several views of each photograph: what is still to do."""
+    """What is still to be measured on one trained network: views of photographs, a surface."""
 
     run: str
     views: tuple[str, ...]
@@ -160,26 +162,29 @@ def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> li
 def plan_testing(
     store: Store, experiments: Sequence[Experiment], device: str, force: bool
 ) -> list[TestingLine]:
-    """What `run` would measure on the trained networks, from views that are not measured yet."""
+    """What `run` would measure on the trained networks for more than a moment, and has not yet."""
     estimator = Estimator(store, device)
-    wanted: dict[str, tuple[Run, list[str]]] = {}
+    lines: dict[str, TestingLine] = {}
     for experiment in experiments:
         for run in experiment.resolve():
-            views = wanted.setdefault(run.id, (run, []))[1]
-            views += [view for view in experiment.measure if view not in views]
-    lines = []
-    for run, measurements in wanted.values():
-        missing = measurements if force else _unmeasured(store.get(run), measurements)
-        seconds = estimator.measuring_seconds(run, missing)
-        if seconds:
-            lines.append(TestingLine(run.id, tuple(missing), seconds, estimator.kind(run)))
-    return lines
+            there = lines.get(run.id)
+            wanted = [m for m in experiment.measure if there is None or m not in there.views]
+            missing = wanted if force else _unmeasured(store.get(run), wanted)
+            costs = {m: estimator.measuring_seconds(run, experiment, [m]) for m in missing}
+            slow = tuple(name for name, seconds in costs.items() if seconds)
+            if slow:
+                before, seconds = (there.views, there.seconds) if there else ((), 0.0)
+                seconds += sum(costs.values())
+                lines[run.id] = TestingLine(run.id, (*before, *slow), seconds, estimator.kind(run))
+    return list(lines.values())
 
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
-    """Those of the measurements that are kinds of views and that a run lacks."""
+    """Those of the measurements that a run lacks."""
     known = _measured_views(stored)
-    return [m for m in measurements if m not in known]
+    files = [name for name in measurements if name not in measurements_in("evaluations")]
+    known += [n for n in files if (stored.folder.path / MEASUREMENTS[n].file).exists()]
+    return [name for name in measurements if name not in known]
 
 
 def _measured_views(stored: StoredRun) -> list[str]:
@@ -197,9 +202,10 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
     for experiment in experiments:
         row = [experiment.name]
         for preset in PRESETS:
-            runs = experiment.choose(Choices(preset=preset)).resolve()
+            chosen = experiment.choose(Choices(preset=preset))
+            runs = chosen.resolve()
             seconds = sum(
-                estimator.seconds(run) + estimator.measuring_seconds(run, experiment.measure)
+                estimator.seconds(run) + estimator.measuring_seconds(run, chosen, chosen.measure)
                 for run in runs
             )
             about = "~" if any(estimator.kind(run) == "guessed" for run in runs) else ""
@@ -234,7 +240,7 @@ def _experiment_line(
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)
             left = list(chosen.measure)
-        seconds += estimator.measuring_seconds(run, left)
+        seconds += estimator.measuring_seconds(run, chosen, left)
     return ExperimentLine(
         experiment=chosen.name,
         reference=chosen.reference,

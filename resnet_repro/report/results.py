@@ -166,6 +166,11 @@ class Results:
         }
         return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
 
+    @cached_property
+    def surfaces(self) -> pd.DataFrame:
+        """`run` and the columns of `surface.csv`: a line per point around trained weights."""
+        return _frame(self._columns("surface"))
+
     def evaluated(self, views: Views) -> pd.DataFrame:
         """Run id -> what was measured from such views: `top1_error`, `top5_error`, ..."""
         return self.evaluations[self.evaluations.views == views].set_index("run")

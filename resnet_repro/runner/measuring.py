@@ -87,6 +87,7 @@ class Measurer:
 
     def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
         self.store, self.sources, self.progress = store, sources, progress
+        self.stopped: list[str] = []  # ids of runs whose measurement was given up, to go on later
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -109,8 +110,6 @@ class Measurer:
                 wanted.setdefault(run.id, (run, []))[1].extend(asked)
         without_weights = []
         for run, asked in wanted.values():
-            if self.sources.should_stop():
-                break
             if not self.measure_run(run, asked, scored):
                 without_weights.append(run.id)
         for experiment in ensembles:
@@ -133,16 +132,19 @@ class Measurer:
         missing = [one for one in dict.fromkeys(asked) if self._lacks(stored, one, scored)]
         if not missing:
             return True
+        if self.sources.should_stop():
+            self.stopped.append(run.id)
+            return True
         subject = self._trained(run, stored)
         if subject is None:
             return False
         try:
             for one in missing:
                 if self.sources.should_stop():
-                    break
+                    raise Stopped
                 self.progress.note(f"{run.id}: {self._measure(one, subject, stored)}")
         except Stopped:
-            pass
+            self.stopped.append(run.id)
         finally:
             subject.feed.close()
         return True

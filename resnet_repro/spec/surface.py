@@ -31,7 +31,10 @@ class SurfaceSettings(Frozen):
     The unit of both axes is the norm of the network's own filters.
     """
 
-    points: tuple[Points, Points] = (51, 51)  # along either direction; 1 makes it a line
+    points: tuple[Points, Points] = (
+        51,
+        51,
+    )  # along either direction; 1 along the second makes it a line
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
     images: Images | None = None  # of the training set, as many of each class; None for all
     directions: tuple[Seed, ...] = Field((0, 1), min_length=1, max_length=20)  # seeds
@@ -41,6 +44,8 @@ class SurfaceSettings(Frozen):
     def _odd(cls, points: tuple[int, int]) -> tuple[int, int]:
         if points[0] % 2 == 0 or points[1] % 2 == 0:
             raise ValueError("should be odd, so that the trained network is one of the points")
+        if points[0] == 1:
+            raise ValueError("should be more than 1 along the first direction")
         return points
 
     @property

@@ -15,6 +15,7 @@ import torch
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.synthetic import generate
+from resnet_repro.runner import measuring
 from resnet_repro.runner.surfaces import surface_rows
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -149,6 +150,27 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
     path.write_text("\n".join([*lines[:-1], lines[1], lines[-1]]) + "\n", encoding="utf-8")
     problems = {run.id: run.problem for run in Store(tmp_path / "results").all_runs()}
     assert problems[folder.name] == "surface.csv: the same point twice"
+
+
+def test_a_time_budget_that_ends_while_measuring_leaves_work(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    with monkeypatch.context() as patched:
+        patched.setattr(measuring, "surface_rows", ends_the_budget)
+        answer = command("run", "tiny.yaml", "--time-budget", "1h")
+    assert answer.code == 75, answer.err
+    assert not list((tmp_path / "results").rglob("surface.csv"))
+    assert command("run", "tiny.yaml").code == 0
+    assert len(list((tmp_path / "results").rglob("surface.csv"))) == 2
+
+
+def ends_the_budget(
+    subject: Subject, folder: RunFolder, settings: object, should_stop: Any, note: object
+) -> None:
+    """In place of `surface_rows`: the time is up meanwhile."""
+    should_stop.__self__.stop.stop_for("budget")
+    raise Stopped
 
 
 def test_settings_of_a_preset_give_way_to_those_that_are_set(tmp_path: Path) -> None:

@@ -94,12 +94,32 @@ def test_testing_from_many_views_is_part_of_the_cost(tmp_path: Path) -> None:
     bench_file(store, rows)
     estimator = Estimator(store, "cpu")
     choices = Choices(preset="short", dataset="imagenette", networks=["resnet-34-b"])
-    (run,) = load_experiment("table4", choices=choices).resolve()
-    assert estimator.measuring_seconds(run, ["10-crop"]) == pytest.approx(10 * 3_925 / 3 / 9)
-    several = estimator.measuring_seconds(run, ["multi-scale"])
+    experiment = load_experiment("table4", choices=choices)
+    (run,) = experiment.resolve()
+    ten = estimator.measuring_seconds(run, experiment, ["10-crop"])
+    assert ten == pytest.approx(10 * 3_925 / 3 / 9)
+    several = estimator.measuring_seconds(run, experiment, ["multi-scale"])
     areas = sum((side / 64) ** 2 for side in (64, 73, 110, 137, 183))
     assert several == pytest.approx(2 * 4 / 3 * areas * 3_925 / 3 / 9, rel=0.12)
-    assert estimator.measuring_seconds(run, ["responses"]) == 0
+    assert estimator.measuring_seconds(run, experiment, ["responses"]) == 0
+
+
+def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [{"hardware": cpu_name(), "network": "plain-20", "images_per_second": 100, "crop": ""}]
+    bench_file(store, rows)
+    choices = Choices(preset="short", networks=["plain-20"])
+    experiment = load_experiment("surface", ["surface.points=[5,3]"], choices)
+    (run,) = experiment.resolve()
+    (line,) = plan_testing(store, [experiment], "cpu", force=False)
+    assert line.views == ("surface", "curvature")
+    forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
+    assert line.seconds == pytest.approx(forward / 3 / 100)
+    path = store.folder(run).path / "surface.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("", encoding="utf-8")
+    (line,) = plan_testing(store, [experiment], "cpu", force=False)
+    assert line.views == ("curvature",)
 
 
 def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.spec.measurements import EvaluationRow, GradientRow
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.stored_run import StoredRun
@@ -70,7 +72,21 @@ def _numbers(results: Results, quantity: str) -> Numbers:
             return _initial_spread(results, "gradient_norm")
         case "initial_signal_spread":
             return _initial_spread(results, "signal_norm")
+        case "convexity_violations":
+            return _of_surfaces(results, lambda surface: surface.violations)
+        case "contour_radius":
+            return _of_surfaces(results, lambda surface: surface.radius(surface.centre + RISE))
+        case "eigenvalue_ratio":
+            finished = [run for run in results.stored if run.finished]
+            return pd.Series({run.id: eigenvalue_ratio(run) for run in finished}, dtype=float)
     raise ValueError(f"{quantity} is not one number per run")
+
+
+def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Numbers:
+    """A number of each surface around a run's weights, the mean over the seeds of directions."""
+    measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
+    means = {run: fmean(map(number, found)) for run, found in measured.items() if found}
+    return pd.Series(means, dtype=float)
 
 
 def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:

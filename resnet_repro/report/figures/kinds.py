@@ -1,7 +1,8 @@
 """What a figure is, as data: its kinds, and which pictures an experiment has.
 
 A figure of some kind is drawn by `draw` in the module of that name beside this one, from the frame
-of `Results` that has the data. Nothing here imports matplotlib.
+of `Results` that has the data, and its further views by the functions that they are named after.
+Nothing here imports matplotlib.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Cell, Results, groups_in, main_group, networks_of
 from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["FIGURES", "FigureKind", "drawable_cells", "figure_names"]
+__all__ = ["FIGURES", "FigureKind", "drawable_cells", "figure_names", "pictures"]
 
 
 class FigureKind(NamedTuple):
@@ -22,6 +23,7 @@ class FigureKind(NamedTuple):
 
     frame: str  # of `Results`; only runs that are in it are drawn. Empty: no runs are needed
     columns: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()  # further pictures of the same data, each in a file of its own
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -35,6 +37,11 @@ FIGURES: dict[str, FigureKind] = {
             *("iteration", "layer", "module", "forward_std", "gradient_norm", "weight_norm"),
             *("measured", "signal_norm"),
         ),
+    ),
+    "surface": FigureKind(
+        "surfaces",
+        ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
+        ("relief", "lines"),
     ),
 }
 
@@ -53,14 +60,23 @@ def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group
     """Figure name -> the group it shows: `fig1`, and where there are several groups,
     `fig1-short-cifar10` ... for each of them. Empty without results. None: it shows no runs.
     """
+    return {name: group for name, (group, _) in pictures(experiment, results).items()}
+
+
+def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Group | None, str]]:
+    """Figure name -> its group and the function that draws it: all `draw`, then further views."""
     if experiment.plot and not FIGURES[experiment.plot.kind].frame:
-        return {experiment.name: None}
+        return {experiment.name: (None, "draw")}
     cells = drawable_cells(experiment, results)
     main = main_group(cells)
-    if main is None:
+    if main is None or experiment.plot is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)
-    if len(groups) == 1:
-        return {experiment.name: main}
-    short = slugs(groups)
-    return {experiment.name: main} | {f"{experiment.name}-{short[g]}": g for g in groups}
+    names = {experiment.name: main}
+    if len(groups) > 1:
+        short = slugs(groups)
+        names |= {f"{experiment.name}-{short[g]}": g for g in groups}
+    found = {name: (group, "draw") for name, group in names.items()}
+    for view in FIGURES[experiment.plot.kind].views:
+        found |= {f"{name}-{view}": (group, view) for name, group in names.items()}
+    return found

@@ -22,6 +22,7 @@ __all__ = [
     "FancyBboxPatch",
     "Figure",
     "Line2D",
+    "LogNorm",
     "MaxNLocator",
     "Path",
     "PathPatch",
@@ -64,6 +65,7 @@ def _elsewhere() -> contextlib.AbstractContextManager[None]:
 with _without_settings():
     import matplotlib as mpl
     from matplotlib.axes import Axes
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch

@@ -19,9 +19,9 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["FigureFormat", "add_caption", "label", "save", "styled"]
+__all__ = ["FigureFormat", "add_caption", "caption_lines", "label", "save", "styled"]
 
-FigureFormat = Literal["png", "svg", "pdf"]
+FigureFormat = Literal["png", "svg", "pdf", "html"]
 _LINE = 0.145  # inches, of the caption
 _CHARACTERS = 18.5  # per inch at the caption's size
 
@@ -78,7 +78,7 @@ def add_caption(
     width, height = figure.get_size_inches()
     lines = [
         (part, index == 0 and not group.faithful)
-        for index, line in enumerate(_caption(group, cells, networks, notes))
+        for index, line in enumerate(caption_lines(group, cells, networks, notes))
         for part in textwrap.wrap(line, int(_CHARACTERS * width))
     ]
     below = _LINE * len(lines) + 0.1
@@ -96,7 +96,7 @@ def add_caption(
         )
 
 
-def _caption(
+def caption_lines(
     group: Group, cells: Sequence[Cell], networks: Sequence[str], notes: Sequence[str]
 ) -> list[str]:
     """The group first, then seeds, notes, and what is missing or failed."""

@@ -1,0 +1,218 @@
+"""The loss around trained weights, in the manner of Li et al. (arXiv 1712.09913).
+
+Contours with the same levels in all panels, surfaces with a logarithmic axis as in their Fig. 1,
+and the loss along one direction. One seed of each network is drawn, the first that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape as html_escape
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.report.figures.plotting import Axes, Figure, LogNorm
+from resnet_repro.report.figures.style import add_caption, caption_lines, label
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.surfaces import RISE, Surface, surfaces_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import network_title
+
+__all__ = ["LEVELS", "Panel", "draw", "html", "lines", "panels_of", "relief"]
+
+# Of all panels; close where the valleys are, and none above 10 as in Li et al.
+LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
+LOWEST, HIGHEST = 1e-3, 1e4  # between which a loss is drawn, whatever it is
+COLOURS = "viridis"
+WIDTH, HEIGHT = 2.35, 2.5  # inches of a panel
+
+
+class Panel(NamedTuple):
+    """What is drawn of one network."""
+
+    network: str
+    title: str
+    surfaces: list[Surface]  # one for each seed of directions
+
+
+def panels_of(cells: Sequence[Cell]) -> list[Panel]:
+    """The first run of each network around which a surface was measured, if any."""
+    panels = []
+    for cell in cells:
+        for run in cell.done:
+            surfaces = surfaces_of(run)
+            if surfaces:
+                error = run.summary.final_test_error if run.summary else None
+                ended = f"\ntest error {error:.2f}%" if error is not None else ""
+                title = label(network_title(cell.network)) + ended
+                panels.append(Panel(cell.network, title, surfaces))
+                break
+    return panels
+
+
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
+    """Lines of equal loss: a column for each network, a row for each seed of directions."""
+    panels = panels_of(cells)
+    rows = max((len(panel.surfaces) for panel in panels), default=1)
+    figure = Figure(figsize=(WIDTH * len(panels) + 0.3, HEIGHT * rows + 0.2))
+    grid = figure.subplots(rows, len(panels), squeeze=False)
+    for column, panel in enumerate(panels):
+        grid[0][column].set_title(panel.title)
+        for row in range(rows):
+            axes = grid[row][column]
+            if row < len(panel.surfaces):
+                _draw_contours(axes, panel.surfaces[row])
+            else:
+                axes.axis("off")
+    add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
+    return figure
+
+
+def _draw_contours(axes: Axes, surface: Surface) -> None:
+    loss, norm = _drawable(surface.loss), LogNorm(LEVELS[0], LEVELS[-1])
+    axes.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    if min(loss.shape) > 1:
+        drawn: dict[str, Any] = {"levels": LEVELS, "norm": norm, "cmap": COLOURS}
+        axes.contourf(surface.alphas, surface.betas, loss, extend="both", alpha=0.35, **drawn)
+        contours = axes.contour(surface.alphas, surface.betas, loss, linewidths=0.7, **drawn)
+        axes.clabel(contours, fontsize=5, fmt="%g", inline_spacing=1)
+    axes.plot(0, 0, marker="+", color="black", markersize=5, markeredgewidth=0.8)
+
+
+def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
+    """Surfaces in three dimensions with a logarithmic axis, of the first seed of directions."""
+    panels = [p for p in panels_of(cells) if min(p.surfaces[0].loss.shape) > 1]
+    columns = min(2, len(panels)) or 1
+    rows = -(-len(panels) // columns) or 1
+    figure = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.2))
+    drawn = [np.log10(_drawable(panel.surfaces[0].loss)) for panel in panels]
+    low = np.floor(min((z.min() for z in drawn), default=0))
+    high = np.ceil(max((z.max() for z in drawn), default=1))
+    for number, (panel, heights) in enumerate(zip(panels, drawn, strict=True), start=1):
+        axes: Any = figure.add_subplot(rows, columns, number, projection="3d")
+        surface = panel.surfaces[0]
+        x, y = np.meshgrid(surface.alphas, surface.betas)
+        axes.plot_surface(
+            x,
+            y,
+            heights,
+            cmap=COLOURS,
+            vmin=low,
+            vmax=high,
+            rcount=200,
+            ccount=200,
+            linewidth=0.1,
+            edgecolor=(0, 0, 0, 0.25),
+        )
+        axes.set_title(panel.title, y=0.97)
+        axes.view_init(elev=32, azim=-55)
+        axes.set(zlim=(low, high), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        ticks = np.arange(low, high + 1)
+        axes.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
+        axes.set_zlabel("loss", labelpad=-2)
+        axes.set_box_aspect(None, zoom=0.9)  # else its labels are cut off
+        axes.tick_params(pad=-2)
+    add_caption(figure, group, cells, networks_of(experiment), _notes(panels, 1))
+    return figure
+
+
+def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
+    """Loss and error of the sample along the first direction of each seed."""
+    panels = panels_of(cells)
+    figure = Figure(figsize=(WIDTH * len(panels) + 0.6, HEIGHT + 0.1))
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.set_title(panel.title)
+        errors = axes.twinx()
+        errors.set(ylim=(0, 100))
+        errors.spines["right"].set_visible(True)
+        for number, surface in enumerate(panel.surfaces):
+            colour = f"C{number}"
+            named = f"directions {surface.directions}"
+            axes.plot(surface.alphas, _drawable(surface.line), color=colour, label=named)
+            middle = len(surface.betas) // 2
+            style: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.8}
+            errors.plot(surface.alphas, surface.error[middle], color=colour, **style)
+        axes.set_yscale("log")
+        axes.set_xlabel("steps along the direction")
+        if axes is not grid[-1]:
+            errors.set_yticklabels([])
+        else:
+            errors.set_ylabel("training error (%), dashed")
+    grid[0].set_ylabel("loss")
+    grid[0].legend(loc="upper center", handlelength=1.5)
+    add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
+    return figure
+
+
+def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> str:
+    """The reliefs of the first seed of directions as a page on which they turn with the mouse.
+
+    Raises:
+        ConfigError: plotly is not installed.
+    """
+    try:
+        from plotly.graph_objects import Figure as Page
+        from plotly.subplots import make_subplots
+    except ImportError as error:
+        raise ConfigError(
+            "--format html needs the plotly package: pip install 'resnet-repro[html]'"
+        ) from error
+    panels = [p for p in panels_of(cells) if min(p.surfaces[0].loss.shape) > 1]
+    columns = min(2, len(panels)) or 1
+    rows = -(-len(panels) // columns) or 1
+    page: Page = make_subplots(
+        rows,
+        columns,
+        specs=[[{"type": "scene"}] * columns] * rows,
+        subplot_titles=[panel.title.replace("\n", ", ") for panel in panels],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.06,
+    )
+    for number, panel in enumerate(panels):
+        surface = panel.surfaces[0]
+        page.add_surface(
+            x=surface.alphas,
+            y=surface.betas,
+            z=_drawable(surface.loss),
+            surfacecolor=np.log10(_drawable(surface.loss)),
+            colorscale=COLOURS,
+            showscale=False,
+            row=number // columns + 1,
+            col=number % columns + 1,
+        )
+    page.update_scenes(zaxis_type="log", zaxis_title="loss", xaxis_title="", yaxis_title="")
+    notes = "; ".join(caption_lines(group, cells, networks_of(experiment), _notes(panels, 1)))
+    page.update_layout(title={"text": html_escape(notes), "font": {"size": 11}, "y": 0.01})
+    page.update_layout(height=480 * rows + 80, margin={"l": 10, "r": 10, "t": 40, "b": 60})
+    text: str = page.to_html(include_plotlyjs=True, div_id="surface")
+    return text
+
+
+def _drawable(loss: Any) -> Any:
+    """Losses on a logarithmic axis; what is infinite or not a number is very high."""
+    return np.clip(np.nan_to_num(loss, nan=HIGHEST, posinf=HIGHEST), LOWEST, HIGHEST)
+
+
+def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
+    """What the axes are, and the numbers that sum up each surface."""
+    if not panels:
+        return []
+    images = sorted({surface.images for panel in panels for surface in panel.surfaces})
+    seeds = sorted({s.directions for panel in panels for s in panel.surfaces[:shown]})
+    of = " or ".join(f"{count:,}" for count in images)
+    named = " and ".join(map(str, seeds))
+    notes = [
+        f"mean cross-entropy of {of} training images; 1 on either axis is the norm of each filter",
+        f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
+    ]
+    for panel in panels:
+        surface = panel.surfaces[0]
+        notes.append(
+            f"{network_title(panel.network)}: {surface.violations:.1f}% of the points not convex, "
+            f"radius of loss +{RISE:g} {surface.radius(surface.centre + RISE):.2f}"
+        )
+    return notes

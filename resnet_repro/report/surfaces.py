@@ -1,0 +1,141 @@
+"""Measured loss surfaces as grids, and the numbers that sum one up.
+
+Li et al. (arXiv 1712.09913) judge their pictures by eye. These numbers say the same of a grid: how
+often it is not convex, how wide the valley is, how high the loss gets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.spec.measurements import SurfaceRow
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["RISE", "Surface", "eigenvalue_ratio", "surfaces_of"]
+
+# A point violates convexity when its loss is more than this share above the mean of its two
+# neighbours': rounding in bf16 and the smallest ripples do not count.
+TOLERANCE = 0.01
+RISE = 0.1  # of the loss above the centre's, whose contour says how wide a valley is
+RAYS = 72  # from the centre, along which a contour's distance is measured
+STEPS = 400  # along each ray
+TINY, HUGE = 1e-6, 1e6  # between which losses are told apart
+
+Grid = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One grid of one network. `loss` and `error` are indexed [beta, alpha]; errors in percent."""
+
+    directions: int  # seed
+    images: int
+    alphas: Grid
+    betas: Grid
+    loss: Grid
+    error: Grid
+
+    @property
+    def centre(self) -> float:
+        """The loss of the trained network itself."""
+        return float(self.loss[len(self.betas) // 2, len(self.alphas) // 2])
+
+    @property
+    def line(self) -> Grid:
+        """The losses along the first direction."""
+        middle: Grid = self.loss[len(self.betas) // 2]
+        return middle
+
+    @property
+    def highest(self) -> float:
+        """The highest loss of the grid."""
+        return float(np.max(self.loss))
+
+    @property
+    def violations(self) -> float:
+        """Percent of the points, along the grid's lines, that lie above their neighbours' chord.
+
+        What is infinite or not a number does.
+        """
+        found: list[NDArray[np.bool_]] = []
+        for lines in (self.loss, self.loss.T):
+            chord, middle = (lines[:, :-2] + lines[:, 2:]) / 2, lines[:, 1:-1]
+            below = np.isfinite(middle) & (middle <= (1 + TOLERANCE) * chord)
+            found.append(~below.ravel())
+        together = np.concatenate(found)
+        return 100.0 * float(together.mean()) if together.size else 0.0
+
+    def radius(self, level: float) -> float:
+        """Mean distance from the centre to where the loss first reaches a level.
+
+        Over evenly spaced rays; between the points the logarithm of the loss is a cubic spline.
+        Where a ray leaves the grid before, the distance to the grid's edge counts, so that the
+        radius is at least that.
+        """
+        from scipy.interpolate import RegularGridInterpolator
+
+        heights = np.log(np.clip(np.nan_to_num(self.loss, nan=np.inf), TINY, HUGE))
+        width, height = self.alphas[-1], self.betas[-1]
+        axes: tuple[Grid, ...] = (self.betas, self.alphas)
+        angles = 2 * np.pi * np.arange(RAYS) / RAYS
+        if len(self.betas) == 1:  # a line: two rays, and no second axis to go between
+            angles, height, heights = np.array([0.0, np.pi]), math.inf, heights[0]
+            axes = axes[1:]
+        method = "cubic" if min(heights.shape) > 3 else "linear"
+        between = RegularGridInterpolator(axes, heights, method, bounds_error=False)
+        distances = []
+        for angle in angles:
+            x, y = math.cos(angle), math.sin(angle)
+            edge = min(width / max(abs(x), 1e-12), height / max(abs(y), 1e-12))
+            along = np.linspace(0, edge, STEPS, endpoint=False)
+            points = np.stack((along * y, along * x)[-len(axes) :], axis=-1)
+            above = between(points) >= math.log(level)
+            distances.append(float(along[np.argmax(above)]) if above.any() else edge)
+        return fmean(distances)
+
+
+def surfaces_of(run: StoredRun) -> list[Surface]:
+    """What was measured around a run's weights, a surface for each seed of directions.
+
+    Raises:
+        StoreError: what was measured cannot be read.
+    """
+    rows: list[SurfaceRow] = run.rows("surface")
+    seeds = dict.fromkeys(row.directions for row in rows)
+    return [s for seed in seeds if (s := _surface([r for r in rows if r.directions == seed]))]
+
+
+def _surface(rows: Sequence[SurfaceRow]) -> Surface | None:
+    """The grid of one seed's rows; of all training images there may be the centre alone."""
+    images = rows[0].images
+    rows = [row for row in rows if row.images == images]
+    alphas, betas = (sorted({row[at] for row in rows}) for at in (1, 2))
+    if len(rows) != len(alphas) * len(betas):
+        return None
+    ordered = sorted(rows, key=lambda row: (row.beta, row.alpha))
+    shape = len(betas), len(alphas)
+    loss, error = (_grid([row[at] for row in ordered], shape) for at in (3, 4))
+    return Surface(rows[0].directions, images, np.array(alphas), np.array(betas), loss, error)
+
+
+def _grid(values: Sequence[Any], shape: tuple[int, int]) -> Grid:
+    return np.array(values, dtype=np.float64).reshape(shape)
+
+
+def eigenvalue_ratio(run: StoredRun) -> float | None:
+    """|smallest / largest| eigenvalue of the Hessian at the trained weights; None if not measured.
+
+    Raises:
+        StoreError: what was measured cannot be read.
+    """
+    for row in run.rows("curvature"):
+        if row.alpha == row.beta == 0 and row.largest > 0:
+            return abs(float(row.smallest) / float(row.largest))
+    return None

@@ -1,0 +1,219 @@
+"""Loss surfaces in the report: the numbers that sum them up, the claims, the pictures."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.claims.judging import evaluate
+from resnet_repro.report.figures.figures import build, draw
+from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.surface import LEVELS
+from resnet_repro.report.results import Results
+from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
+from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
+from resnet_repro.spec.surface import axis
+from resnet_repro.store.run_folder import RunFolder
+
+Loss = Callable[[float, float], float]
+SHA256 = "0" * 64
+NETWORKS = ("resnet-20", "plain-20", "resnet-56", "plain-56")
+
+
+def bowl(a: float, b: float) -> float:
+    """Reaches 0.1 above its centre at a radius of 0.2."""
+    return 0.5 + 2.5 * (a * a + b * b)
+
+
+def slope(a: float, b: float) -> float:
+    """Not the same along both axes."""
+    return 2 + a + 0.1 * b
+
+
+def rough(a: float, b: float) -> float:
+    return bowl(a, b) * (1 + 0.5 * math.sin(40 * a + 23 * b) ** 2)
+
+
+def rows(loss: Loss, width: int = 21, height: int = 21, seed: int = 0) -> list[SurfaceRow]:
+    points = [(a, b) for b in axis(1.0, height) for a in axis(1.0, width)]
+    found = [SurfaceRow(seed, a, b, loss(a, b), 30.0, 2_000, 0, SHA256) for a, b in points]
+    return [*found, SurfaceRow(seed, 0.0, 0.0, loss(0, 0), 30.0, 50_000, 0, "1" * 64)]
+
+
+def add(bench: Bench, network: str, loss: Loss, ratio: float = 0.01, seeds: int = 1) -> RunFolder:
+    folder = bench.add(network, 8.0 if network.startswith("resnet") else 9.5)
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    measured = [row for seed in range(seeds) for row in rows(loss, seed=seed)]
+    folder.write_measured("surface", measured, origin)
+    ends = [CurvatureRow(0, 0.0, 0.0, -ratio * 50, 50.0, 2_000, 0, SHA256)]
+    folder.write_measured("curvature", ends, origin)
+    return folder
+
+
+def surface(bench: Bench, loss: Loss, width: int = 21, height: int = 21) -> Surface:
+    folder = bench.add("resnet-20")
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    folder.write_measured("surface", rows(loss, width, height), origin)
+    (found,) = surfaces_of(bench.store.all_runs()[0])
+    return found
+
+
+def test_a_grid_is_read_the_right_way_round(bench: Bench) -> None:
+    found = surface(bench, slope, 5, 3)
+    assert found.loss.shape == (3, 5)
+    assert found.loss[0].tolist() == pytest.approx([0.9, 1.4, 1.9, 2.4, 2.9])
+    assert found.centre == 2
+    assert found.highest == pytest.approx(3.1)
+    assert found.line.tolist() == pytest.approx([1, 1.5, 2, 2.5, 3])
+
+
+def test_a_bowl_is_convex_and_as_wide_as_it_is(bench: Bench) -> None:
+    found = surface(bench, bowl)
+    assert found.violations == 0
+    assert found.radius(0.6) == pytest.approx(0.2, abs=0.01)
+    assert found.radius(2.5) == pytest.approx(math.sqrt(0.8), abs=0.01)
+    corner = np.mean([min(1 / abs(math.cos(t)), 1 / abs(math.sin(t))) for t in ANGLES])
+    assert found.radius(1e6) == pytest.approx(corner, rel=0.01), "where it ends, it is cut off"
+
+
+ANGLES = [2 * math.pi * (n + 0.25) / 720 for n in range(720)]
+
+
+def test_a_line_has_a_width_and_a_curvature_as_well(bench: Bench) -> None:
+    found = surface(bench, bowl, 21, 1)
+    assert found.loss.shape == (1, 21)
+    assert found.violations == 0
+    assert found.radius(0.6) == pytest.approx(0.2, abs=0.01)
+
+
+def test_what_is_not_convex_is_counted_and_rounding_is_not(bench: Bench) -> None:
+    def bump(a: float, b: float) -> float:
+        return 5.0 if (a, b) == (0.5, 0.5) else 2.0 * (1 + 1e-3 * math.sin(100 * a))
+
+    found = surface(bench, bump, 5, 5)
+    assert found.violations == pytest.approx(100 * 2 / 30)  # on its row and on its column
+
+
+def test_an_infinite_loss_is_a_violation_and_far_away(bench: Bench) -> None:
+    found = surface(bench, lambda a, b: math.inf if a > 0.5 else bowl(a, b), 21, 21)
+    assert 0 < found.violations < 30
+    assert math.isfinite(found.radius(0.6))
+
+
+def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
+    for network in NETWORKS:
+        loss, ratio = (rough, 0.3) if network == "plain-56" else (bowl, 0.01)
+        add(bench, network, loss, ratio, seeds=2)
+    verdicts = {v.claim.id: v for v in evaluate(load_claims(), Results(bench.store))}
+    assert verdicts["surface-56-rougher"].word == "consistent"
+    assert verdicts["surface-56-curvature"].word == "consistent"
+    assert verdicts["surface-56-narrower"].word == "consistent"
+    assert verdicts["surface-20-alike"].word == "consistent"
+    assert verdicts["surface-20-as-wide"].word == "consistent"
+    assert "ResNet-56 0.01" in verdicts["surface-56-curvature"].numbers
+
+
+def test_the_opposite_contradicts_the_claims(bench: Bench) -> None:
+    for network in NETWORKS:
+        loss, ratio = (rough, 0.3) if network.startswith("resnet") else (bowl, 0.01)
+        add(bench, network, loss, ratio)
+    verdicts = {v.claim.id: v.word for v in evaluate(load_claims(), Results(bench.store))}
+    assert verdicts["surface-56-rougher"] == "contradicted"
+    assert verdicts["surface-20-alike"] == "contradicted"
+
+
+def test_without_a_measurement_there_is_no_number(bench: Bench) -> None:
+    bench.add("resnet-20")
+    (run,) = bench.store.all_runs()
+    assert surfaces_of(run) == []
+    assert eigenvalue_ratio(run) is None
+
+
+def pictured(bench: Bench, kind: str) -> Any:
+    experiment, results = bench.experiment("surface"), Results(bench.store)
+    group = figure_names(experiment, results)["surface"]
+    return build(experiment, results, group, kind)
+
+
+def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None:
+    for network in NETWORKS[:3]:
+        add(bench, network, slope if network == "plain-20" else bowl, seeds=2)
+    figure = pictured(bench, "draw")
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == [
+        "ResNet-20\ntest error 8.00%",
+        "plain-20\ntest error 9.50%",
+        "ResNet-56\ntest error 8.00%",
+    ]
+    drawn = [c for axes in figure.axes for c in axes.collections if hasattr(c, "levels")]
+    assert len(figure.axes) == 6, "a row for each seed of directions"
+    assert {tuple(c.levels) for c in drawn if not c.filled} == {LEVELS}
+    text = " ".join(t.get_text() for t in figure.texts).replace("\n", " ")
+    assert "2,000 training images" in text
+    assert "not run: plain-56" in text
+    assert "ResNet-20: 0.0% of the points not convex, radius of loss +0.1 0.2" in text
+
+
+def test_reliefs_have_one_logarithmic_axis(bench: Bench) -> None:
+    add(bench, "resnet-20", bowl)
+    add(bench, "plain-20", lambda a, b: 100 * bowl(a, b))
+    figure = pictured(bench, "relief")
+    assert [axes.name for axes in figure.axes] == ["3d", "3d"]
+    assert {axes.get_zlim() for axes in figure.axes} == {(-1, 3)}
+    heights = [label.get_text() for label in figure.axes[0].get_zticklabels()]
+    assert heights == ["0.1", "1", "10", "100", "1000"]
+
+
+def test_lines_show_the_first_direction_of_each_seed(bench: Bench) -> None:
+    add(bench, "resnet-20", slope, seeds=2)
+    figure = pictured(bench, "lines")
+    loss, error = figure.axes
+    assert len(loss.get_lines()) == len(error.get_lines()) == 2
+    assert loss.get_lines()[0].get_ydata().tolist() == pytest.approx([2 + a for a in axis(1, 21)])
+    assert set(error.get_lines()[0].get_ydata()) == {30.0}
+
+
+def test_a_page_without_plotly_says_how_to_get_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(bench, "resnet-20", bowl)
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(ConfigError, match=r"pip install 'resnet-repro\[html\]'"):
+        pictured(bench, "html")
+
+
+def test_a_page_can_be_turned(bench: Bench) -> None:
+    pytest.importorskip("plotly")
+    add(bench, "resnet-20", bowl)
+    text = pictured(bench, "html")
+    assert "<html>" in text[:100]
+    assert "ResNet-20, test error 8.00%" in text
+    assert text == pictured(bench, "html")
+
+
+def test_a_surface_has_three_pictures_and_other_figures_no_page(bench: Bench) -> None:
+    add(bench, "resnet-20", bowl)
+    add(bench, "plain-20", bowl)
+    results = Results(bench.store)
+    drawn = draw(bench.experiment("surface"), results)
+    assert [picture.name for picture in drawn] == ["surface", "surface-relief", "surface-lines"]
+    assert drawn == draw(bench.experiment("surface"), results)
+    with pytest.raises(ConfigError, match="cannot be drawn as html"):
+        draw(bench.experiment("fig1"), results, "html")
+
+
+def test_the_tidy_file_has_every_point(bench: Bench) -> None:
+    folder = add(bench, "resnet-20", slope)
+    lines = tidy_csv(bench.experiment("surface"), Results(bench.store)).splitlines()
+    assert len(lines) == 1 + 21 * 21 + 1
+    assert folder.path.name in lines[1]
+    assert lines[1].endswith(f",0,-1.0,-1.0,{slope(-1, -1)!r},30.0,2000,0,{SHA256}")
