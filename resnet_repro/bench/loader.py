@@ -6,13 +6,16 @@ Neither trains anything meanwhile, so this is the most that each could feed.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from resnet_repro.base.errors import ConfigError
@@ -78,46 +81,31 @@ class _Order:
         return self
 
 
-class _Ours:
-    def __init__(
-        self, photos: Photos, photographs: Photographs, batch_size: int, workers: int
-    ) -> None:
-        order = _Order(len(photos), batch_size)
-        self._crops = TrainingCrops(photos, order, photographs, workers)
-        self._mean = torch.full((3, photographs.crop, photographs.crop), 110.0)
-        self._iteration = 0
-
-    def step(self) -> int:
-        batch = self._crops.batch(self._iteration)
-        self._iteration += 1
-        return len(finish(batch.images, self._mean, batch.mirrored, batch.colour))
-
-    def close(self) -> None:
-        self._crops.close()
+def _our_batches(
+    photos: Photos, photographs: Photographs, batch_size: int, workers: int
+) -> Generator[Tensor]:
+    crops = TrainingCrops(photos, _Order(len(photos), batch_size), photographs, workers)
+    mean = torch.full((3, photographs.crop, photographs.crop), 110.0)
+    with contextlib.closing(crops):
+        for iteration in itertools.count():
+            batch = crops.batch(iteration)
+            yield finish(batch.images, mean, batch.mirrored, batch.colour)
 
 
-class _Textbook:
+def _textbook_batches(
+    photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
+) -> Generator[Tensor]:
     """ImageFolder, torchvision's transforms and a DataLoader, as most public scripts have them."""
-
-    def __init__(
-        self, photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
-    ) -> None:
-        loader = DataLoader(
-            textbook_photographs(photos, photographs),
-            batch_size=batch_size,
-            shuffle=True,
-            drop_last=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-        )
-        self._batches = endless(loader)
-
-    def step(self) -> int:
-        images, _ = next(self._batches)
-        return len(images)
-
-    def close(self) -> None:
-        self._batches.close()  # the loader's workers end with it
+    loader = DataLoader(
+        textbook_photographs(photos, photographs),
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    for images, _ in endless(loader):
+        yield images
 
 
 def measure_loader(
@@ -155,20 +143,20 @@ def measure_loader(
     in_memory = isinstance(hold(photos, count, progress), HeldPhotos)
     decoding = time.perf_counter() - start if in_memory and not decoded_before else None
     speeds: list[list[float]] = [[], []]
-    contenders: list[_Ours | _Textbook] = []
+    contenders = [
+        make(photos, photographs, batch_size, count) for make in (_our_batches, _textbook_batches)
+    ]
     try:
-        contenders.append(_Ours(photos, photographs, batch_size, count))
-        contenders.append(_Textbook(photos, photographs, batch_size, count))
         for turn in range(rounds):
-            for contender, own in zip(contenders, speeds, strict=True):
-                own.append(_speed(contender, seconds))
+            for batches, own in zip(contenders, speeds, strict=True):
+                own.append(_speed(batches, seconds))
             progress(
                 f"loader: round {turn + 1} of {rounds}, {speeds[0][-1]:,.0f} images/s,"
                 f" textbook {speeds[1][-1]:,.0f}"
             )
     finally:
-        for contender in contenders:
-            contender.close()
+        for batches in contenders:
+            batches.close()
     ours, textbook = speeds
     ratios = [a / b for a, b in zip(ours, textbook, strict=True)]
     return LoaderMeasurement(
@@ -195,11 +183,11 @@ def measure_loader(
     )
 
 
-def _speed(contender: _Ours | _Textbook, seconds: float) -> float:
+def _speed(batches: Iterator[Tensor], seconds: float) -> float:
     """Images per second over at least `seconds`."""
     for _ in range(WARM_UP):
-        contender.step()
+        next(batches)
     images, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        images += contender.step()
+        images += len(next(batches))
     return images / (time.perf_counter() - start)

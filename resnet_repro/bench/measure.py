@@ -1,28 +1,50 @@
 """Training speed here: ours, the textbook loop's and the hardware's limit, interleaved.
 
 The contenders take turns, a few seconds each, round after round, so that a machine that slows down
-or is shared slows all of them: ratios are taken within a round. Each has a process of its own.
+or is shared slows all of them: ratios are taken within a round. Each network has a process of its
+own, so that what one leaves in memory is not counted for the next.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import signal
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import torch
+from pydantic import ValidationError
 
-from resnet_repro.bench.contender import Contender, LoopChoice, bench_run
-from resnet_repro.bench.limits import MatrixProduct, launch_seconds, memory_bandwidth
+from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.bench.limits import (
+    MatrixProduct,
+    WorkCounter,
+    launch_seconds,
+    memory_bandwidth,
+)
+from resnet_repro.bench.textbook import TextbookLoop
+from resnet_repro.data.datasets import load
 from resnet_repro.networks.outline import multiply_adds
-from resnet_repro.spec.run import Precision
-from resnet_repro.training.device import choose_backend, hardware_name
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Precision, Run
+from resnet_repro.training.device import Backend, choose_backend, hardware_name
+from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.graph import graph_wanted
+from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Measurement", "measure_network"]
+__all__ = ["Measurement", "bench_run", "measure_network"]
+
+# Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
+# fourth is captured as a graph.
+WARM_UP = 4
+PATIENCE = 10.0  # seconds that a process gets to end by itself
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,35 @@ class Measurement:
         ]
 
 
+def bench_run(network: str, dataset: str) -> Run:
+    """What is benchmarked: the paper's recipe; for photographs but ImageNet's, the reduced one.
+
+    Raises:
+        ConfigError: unknown network, or one that does not go with the data set.
+    """
+    reduced = parse_network(network).family == "imagenet" and dataset != "imagenet"
+    recipe = preset_recipe("short" if reduced else "paper", network, dataset)
+    try:
+        return Run(network=network, dataset=dataset, recipe=recipe, seed=0)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"bench: {reason}") from error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a process measures, see `measure_network`."""
+
+    network: str
+    dataset: str
+    data_dir: Path
+    device: str  # as torch names it
+    precision: Precision
+    rounds: int
+    seconds: float
+    textbook: bool
+
+
 def measure_network(
     network: str,
     dataset: str,
@@ -106,71 +157,169 @@ def measure_network(
         network: its name.
         dataset: what to train on, to be found in `data_dir`; data loading and augmentation are part
             of what is timed.
-        device: as for `choose_backend`; precision likewise.
-        rounds: how often the contenders take turns; seconds: how long each turn takes at least.
+        data_dir: where data sets are.
+        device: as for `choose_backend`.
+        precision: likewise, for our loop; the textbook loop trains in fp32.
+        rounds: how often the contenders take turns.
+        seconds: how long each turn takes at least.
         textbook: whether to time the textbook loop too.
         progress: hears of every round.
 
     Raises:
         ConfigError: unknown network, or no such device.
-        ReproError: a contender ended, for want of memory perhaps.
+        ReproError: the process ended, for want of memory perhaps; or what it raised.
     """
-    recipe = bench_run(network, dataset).recipe
-    crop = recipe.photographs.crop if recipe.photographs else None
+    bench_run(network, dataset)
     backend = choose_backend(device, precision)
     here = str(backend.device)
-    product = MatrixProduct(backend)
-    loops: list[Literal["ours", "textbook"]] = ["ours", "textbook"] if textbook else ["ours"]
-    speeds: dict[str, list[float]] = {loop: [] for loop in loops}
-    rates = []
+    plan = Plan(network, dataset, data_dir, here, backend.precision, rounds, seconds, textbook)
+    return measure_apart(plan, progress)
+
+
+def measure_apart(plan: Plan, progress: Callable[[str], None]) -> Measurement:
+    """Measure in a process of its own. Raises like `measure_network`."""
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    pipe, theirs = context.Pipe(duplex=False)
+    # Not a daemon: loaders start processes of their own.
+    process = context.Process(target=_serve, args=(theirs, plan), daemon=False)
+    process.start()
+    theirs.close()
+    try:
+        while isinstance(message := pipe.recv(), str):
+            progress(message)
+    except (EOFError, OSError):
+        raise ReproError(
+            f"bench: the process that trained {plan.network} ended unexpectedly, perhaps for want"
+            " of memory"
+        ) from None
+    finally:
+        pipe.close()
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.terminate()
+            process.join()
+    if isinstance(message, Exception):
+        raise message
+    assert isinstance(message, Measurement)
+    return message
+
+
+def _serve(pipe: Connection, plan: Plan) -> None:
+    """Send lines of progress, then the measurement or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
+    answer: object
+    with contextlib.suppress(OSError):
+        try:
+            answer = measure_here(plan, pipe.send)
+        except ReproError as error:
+            answer = error
+        except BrokenPipeError:  # the parent has gone
+            return
+        except Exception as error:  # any: the parent raises it
+            line = str(error).partition("\n")[0][:300]
+            answer = ReproError(f"bench: {type(error).__name__}: {line}")
+        pipe.send(answer)
+
+
+def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
+    """Measure in this process. Raises like `measure_network`."""
+    run, dataset = bench_run(plan.network, plan.dataset), load(plan.dataset, plan.data_dir)
+    backend = choose_backend(plan.device, plan.precision)
+    own: list[float] = []
+    others: list[float] = []
+    rates: list[float] = []
     with contextlib.ExitStack() as stack:
-        contenders = {
-            loop: stack.enter_context(
-                Contender(LoopChoice(loop, network, dataset, data_dir, here, backend.precision))
-            )
-            for loop in loops
-        }
-        work, moved = contenders["ours"].work()
-        for turn in range(rounds):
-            for loop, contender in contenders.items():
-                speeds[loop].append(contender.speed(seconds))
+        feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)
+        stack.callback(feed.close)
+        trainer = Trainer(run, feed, backend)
+        trainer.network.train()
+        trainer.step()  # which makes the momentum
+        with WorkCounter() as work:  # later iterations may be a graph, which does not tell
+            trainer.step()
+        ours = _TimedLoop(trainer, backend, run.recipe.batch_size)
+        own.append(ours.speed(plan.seconds))
+        peak = _peak_memory(backend)  # before others take some
+        product, theirs = MatrixProduct(backend), None
+        if plan.textbook:
+            textbook = TextbookLoop(run, dataset, backend.device)
+            stack.callback(textbook.close)
+            theirs = _TimedLoop(textbook, backend, run.recipe.batch_size)
+        for turn in range(plan.rounds):
+            if turn:
+                own.append(ours.speed(plan.seconds))
+            if theirs:
+                others.append(theirs.speed(plan.seconds))
             rates.append(product.rate())
-            line = f"{network}: round {turn + 1} of {rounds}, {speeds['ours'][-1]:,.0f} images/s"
-            progress(line + (f", textbook {speeds['textbook'][-1]:,.0f}" if textbook else ""))
-        peak = contenders["ours"].peak_memory()
-    own = speeds["ours"]
-    ratios = [a / b for a, b in zip(own, speeds["textbook"], strict=True)] if textbook else []
-    operations = 6 * multiply_adds(network, crop)
-    iterations = statistics.median(own) / recipe.batch_size  # per second
-    bandwidth = memory_bandwidth(backend)
+            line = f"{plan.network}: round {turn + 1} of {plan.rounds}, {own[-1]:,.0f} images/s"
+            progress(line + (f", textbook {others[-1]:,.0f}" if others else ""))
+    ratios = [a / b for a, b in zip(own, others, strict=True)] if others else []
+    crop = run.recipe.photographs.crop if run.recipe.photographs else None
+    operations = 6 * multiply_adds(plan.network, crop)
+    bandwidth, per_second = (
+        memory_bandwidth(backend),
+        statistics.median(own) / run.recipe.batch_size,
+    )
     graphed = backend.device.type == "cuda" and crop is None and graph_wanted()
     launch = launch_seconds(backend, graphed=graphed)
+    shares = [speed * operations / rate for speed, rate in zip(own, rates, strict=True)]
     return Measurement(
         hardware=hardware_name(backend.device),
         device=backend.device.type,
         precision=backend.precision,
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        network=network,
+        network=plan.network,
         crop=crop,
-        batch_size=recipe.batch_size,
-        rounds=rounds,
+        batch_size=run.recipe.batch_size,
+        rounds=plan.rounds,
         images_per_second=round(statistics.median(own), 1),
         images_per_second_low=round(min(own), 1),
         images_per_second_high=round(max(own), 1),
-        textbook_images_per_second=(
-            round(statistics.median(speeds["textbook"]), 1) if textbook else None
-        ),
-        ratio=round(statistics.median(ratios), 3) if textbook else None,
-        ratio_low=round(min(ratios), 3) if textbook else None,
-        ratio_high=round(max(ratios), 3) if textbook else None,
+        textbook_images_per_second=round(statistics.median(others), 1) if others else None,
+        ratio=round(statistics.median(ratios), 3) if ratios else None,
+        ratio_low=round(min(ratios), 3) if ratios else None,
+        ratio_high=round(max(ratios), 3) if ratios else None,
         matrix_tflops=round(statistics.median(rates) / 1e12, 4),
-        share_of_matrix_rate=round(
-            statistics.median(s * operations / r for s, r in zip(own, rates, strict=True)), 4
-        ),
+        share_of_matrix_rate=round(statistics.median(shares), 4),
         memory_gb_per_second=round(bandwidth / 1e9, 1),
         peak_memory_gb=None if peak is None else round(peak / 1e9, 3),
-        operations=work,
-        share_of_memory_bandwidth=round(iterations * moved / bandwidth, 4),
-        share_of_launch_rate=round(iterations * work * launch, 4),
+        operations=work.operations,
+        share_of_memory_bandwidth=round(per_second * work.bytes / bandwidth, 4),
+        share_of_launch_rate=round(per_second * work.operations * launch, 4),
     )
+
+
+class _Loop(Protocol):
+    def step(self) -> object: ...
+
+
+class _TimedLoop:
+    """A training loop, timed a few seconds at a time."""
+
+    def __init__(self, loop: _Loop, backend: Backend, batch_size: int) -> None:
+        self.step, self.backend, self.batch_size = loop.step, backend, batch_size
+        self.warm_up = WARM_UP
+
+    def speed(self, seconds: float) -> float:
+        """Images per second over at least `seconds` and two iterations."""
+        for _ in range(self.warm_up):
+            self.step()
+        self.warm_up = 1
+        self.backend.synchronize()
+        iterations, start = 0, time.perf_counter()
+        while iterations < 2 or time.perf_counter() - start < seconds:
+            self.step()
+            iterations += 1
+        self.backend.synchronize()
+        return iterations * self.batch_size / (time.perf_counter() - start)
+
+
+def _peak_memory(backend: Backend) -> float | None:
+    """Most bytes in use so far: on the GPU, else of this process (Linux only)."""
+    if backend.device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(backend.device))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024
+    return None

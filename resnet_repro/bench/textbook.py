@@ -159,6 +159,15 @@ class TextbookLoop:
 
     def step(self) -> None:
         """One iteration."""
+        # Our loop forbids TF32; such scripts leave it as it is, on for convolutions.
+        ours = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+        torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        try:
+            self._step()
+        finally:
+            torch.backends.cudnn.conv.fp32_precision = ours  # type: ignore[attr-defined]
+
+    def _step(self) -> None:
         images, labels = next(self._batches)
         images, labels = images.to(self.device), labels.to(self.device)
         logits = self.network(images)

@@ -147,8 +147,8 @@ def _measure_loader(
     tell: Callable[[str], None],
 ) -> LoaderMeasurement:
     """How fast the photographs that a network trains on can be had."""
-    from resnet_repro.bench.contender import bench_run
     from resnet_repro.bench.loader import measure_loader
+    from resnet_repro.bench.measure import bench_run
 
     recipe = bench_run(network, dataset).recipe
     assert recipe.photographs is not None, "photographs are for networks that take them"

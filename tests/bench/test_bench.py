@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from resnet_repro.base.errors import DataError, ReproError
-from resnet_repro.bench.contender import Contender, LoopChoice
 from resnet_repro.bench.files import bench_csv
 from resnet_repro.bench.limits import WorkCounter
 from resnet_repro.bench.measure import measure_network
@@ -94,18 +93,21 @@ def test_the_textbook_loop_learns(tmp_path: Path) -> None:
     )
 
 
-def test_a_contender_that_dies_is_named(tmp_path: Path) -> None:
-    choice = LoopChoice("ours", "resnet-8", "synthetic", tmp_path, "cpu", "fp32")
-    with Contender(choice) as contender:
-        contender._process.kill()
-        with pytest.raises(ReproError, match=r"resnet-8 .*ended unexpectedly"):
-            contender.speed(0.1)
+def test_a_process_that_dies_is_named(tmp_path: Path) -> None:
+    def kill(_: str) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(ReproError, match=r"resnet-8 ended unexpectedly"):
+        measure_network(
+            "resnet-8", "synthetic", tmp_path, "cpu", "fp32",
+            rounds=9, seconds=0.1, textbook=False, progress=kill,
+        )  # fmt: skip
 
 
-def test_a_contender_passes_errors_on(tmp_path: Path) -> None:
-    choice = LoopChoice("ours", "resnet-8", "cifar10", tmp_path, "cpu", "fp32")
-    with Contender(choice) as contender, pytest.raises(DataError, match="no CIFAR-10"):
-        contender.speed(0.1)
+def test_what_goes_wrong_in_the_process_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no CIFAR-10"):
+        measure_network("resnet-8", "cifar10", tmp_path, "cpu", "fp32")
 
 
 def test_the_textbook_has_none_of_our_shortcuts(tmp_path: Path) -> None:

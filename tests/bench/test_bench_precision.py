@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resnet_repro.bench import measure as measure_module
-from resnet_repro.bench.measure import measure_network
+from resnet_repro.bench.measure import Measurement, Plan, measure_network
 from resnet_repro.training import device as device_module
 from resnet_repro.training import rates
 
@@ -30,46 +31,28 @@ def intel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     return times
 
 
-class Contender:
-    """In place of a process that trains."""
-
-    choices: list[Any]
-
-    def __init__(self, choice: Any) -> None:
-        self.choices.append(choice)
-
-    def __enter__(self) -> Contender:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def speed(self, seconds: float) -> float:
-        return 100.0
-
-    def peak_memory(self) -> float | None:
-        return None
-
-
 @pytest.fixture
-def contender(monkeypatch: pytest.MonkeyPatch) -> type[Contender]:
-    Contender.choices = []
-    monkeypatch.setattr(measure_module, "Contender", Contender)
-    monkeypatch.setattr(measure_module.MatrixProduct, "rate", lambda *_: 1e12)
-    monkeypatch.setattr(measure_module, "memory_bandwidth", lambda *_: 1e9)
-    return Contender
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """What would be measured, in place of a process that trains."""
+    made: list[Plan] = []
+
+    def note(plan: Plan, progress: object) -> Measurement:
+        made.append(plan)
+        values = dict.fromkeys((field.name for field in fields(Measurement)), 1.0)
+        return Measurement(**values | {"network": plan.network, "precision": plan.precision})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measure_module, "measure_apart", note)
+    return made
 
 
 @pytest.mark.usefixtures("intel")
-def test_the_contenders_train_in_what_was_decided(
-    contender: type[Contender], tmp_path: Path
-) -> None:
-    found = measure_network("resnet-8", "synthetic", tmp_path, "cpu", "auto", rounds=1)
-    assert found.precision == "fp32"
-    assert [choice.precision for choice in contender.choices] == ["fp32", "fp32"]
+def test_training_is_in_what_was_decided(plans: list[Plan], tmp_path: Path) -> None:
+    measure_network("resnet-8", "synthetic", tmp_path, "cpu", "auto", rounds=1)
+    assert [plan.precision for plan in plans] == ["fp32"]
 
 
 def test_bench_measures_both_anew_and_shows_them(
-    contender: type[Contender], intel: list[int], command: Any
+    plans: list[Plan], intel: list[int], command: Any
 ) -> None:
     options = ("--device", "cpu", "--networks", "resnet-8", "--no-textbook", "--rounds", "1")
     answer = command("bench", *options, "--json")
@@ -83,7 +66,7 @@ def test_bench_measures_both_anew_and_shows_them(
     assert intel == [2], "once in each call"
     answer = command("bench", *options, "--precision", "bf16")
     assert "362 images/s in bf16 and 1,575 in fp32" in answer.out
-    assert contender.choices[-1].precision == "bf16"
+    assert plans[-1].precision == "bf16"
 
 
 def test_doctor_shows_both(intel: list[int], command: Any) -> None:
