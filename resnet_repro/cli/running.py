@@ -50,6 +50,7 @@ from resnet_repro.cli.options import (
 if TYPE_CHECKING:
     from resnet_repro.base.stop import StopFlag
     from resnet_repro.launch.where import Where
+    from resnet_repro.plan.estimator import Estimator
     from resnet_repro.runner.options import Options, Outcome
     from resnet_repro.spec.experiment import Experiment
     from resnet_repro.spec.run import Run
@@ -126,7 +127,15 @@ def run(
     if process_rank() and (dry_run or not runs):
         return  # the first of several processes does that
     if dry_run:
-        _print_plan(store, experiments, runs, device, force, as_json, plan_line(where))
+        from resnet_repro.plan.estimator import Estimator
+
+        images: dict[str, int] = {}
+        if own := {run.dataset for run in runs if run.dataset.startswith("folder:")}:
+            from resnet_repro.data.datasets import known_test_images  # takes half a second
+
+            images = known_test_images(own, data_dir, folders)
+        estimator = Estimator(store, device, test_images=images)
+        _print_plan(store, experiments, runs, estimator, force, as_json, plan_line(where))
         return
     if tensorboard:
         from resnet_repro.measure.tensorboard import check_tensorboard
@@ -146,7 +155,7 @@ def _print_plan(
     store: Store,
     experiments: Sequence[Experiment],
     runs: Sequence[Run],
-    device: str,
+    estimator: Estimator,
     force: bool,
     as_json: bool,
     place: str | None,
@@ -155,20 +164,21 @@ def _print_plan(
     from resnet_repro.base.durations import format_duration
     from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
 
-    lines = plan_runs(store, runs, device, force)
+    lines = plan_runs(store, runs, estimator, force)
     if as_json:
         print_json([line.to_dict() for line in lines])
         return
     if lines:
         print_table(*run_table(lines))
     todo = [line for line in lines if line.seconds_left is not None and line.state != "failed"]
-    guessed = any(line.estimate == "guessed" for line in todo)
+    guessed = {line.run for line in todo if line.estimate == "guessed"}
+    doubts = [doubt for run in runs if run.id in guessed and (doubt := estimator.doubt(run))]
     total = format_duration(sum(line.seconds_left or 0.0 for line in todo))
-    how = " (a guess: nothing like it was measured on this machine)" if todo and guessed else ""
+    how = f" (a guess: {doubts[0]})" if doubts else ""
     typer.echo(f"{len(todo)} of {len(lines)} runs to train, about {total} here{how}")
     if place:
         say(f"(one after another; you asked for them {place})")
-    testing = plan_testing(store, experiments, device, force)
+    testing = plan_testing(store, experiments, estimator, force)
     if testing:
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))

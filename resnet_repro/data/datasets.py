@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from resnet_repro.data.photos.source import PhotoSource
 from resnet_repro.data.synthetic import Synthetic
 from resnet_repro.spec.dataset_names import parse_dataset
 
-__all__ = ["DATASETS", "describe", "load", "prepare", "verify"]
+__all__ = ["DATASETS", "describe", "known_test_images", "load", "prepare", "verify"]
 
 _log = logging.getLogger(__name__)
 _NO_FOLDERS: Mapping[str, Path] = {}
@@ -113,6 +113,19 @@ def describe(data_dir: Path) -> list[DatasetStatus]:
     *known, synthetic = DATASETS.values()
     own = (_reader(f"folder:{name}", _NO_FOLDERS) for name in _found_folders(data_dir))
     return [reader.describe(data_dir) for reader in (*known, *own, synthetic)]
+
+
+def known_test_images(
+    names: Iterable[str], data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS
+) -> dict[str, int]:
+    """By name, the test images of those `folder:NAME` that were looked through before."""
+    found = {}
+    for name in names:
+        reader = _reader(name, folders)
+        images = reader.test_images(data_dir) if isinstance(reader, PhotoReader) else None
+        if images is not None:
+            found[name] = images
+    return found
 
 
 def _reader(name: str, folders: Mapping[str, Path]) -> Reader:

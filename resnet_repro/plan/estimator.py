@@ -41,11 +41,9 @@ class Estimator:
         runs: list[StoredRun] | None = None,
         test_images: Mapping[str, int] | None = None,
     ) -> None:
-        """Args:
-        store: where the speeds are.
-        device: that the runs are for.
-        runs: the store's where they have been read already.
-        test_images: of folders of photographs by their data sets' names, where known.
+        """`runs` are the store's where they have been read already.
+
+        `test_images` are those of folders of photographs by their data sets' names, where known.
         """
         self._test_images = {
             **{name: known.test_images for name, known in DATASETS.items()},
@@ -72,10 +70,17 @@ class Estimator:
         """Whether estimates come from measurements on this machine."""
         return bool(self._speeds)
 
+    def doubt(self, run: Run) -> str | None:
+        """Why an estimate is no more than a guess, or None."""
+        if not self._relatives(run.network):
+            return "nothing like it was measured on this machine"
+        if run.dataset not in self._test_images:
+            return f"how many test images {run.dataset} has is not known yet"
+        return None
+
     def kind(self, run: Run) -> Literal["measured", "guessed"]:
-        """Whether it comes from networks of the family and a known number of test images."""
-        known = self._relatives(run.network) and run.dataset in self._test_images
-        return "measured" if known else "guessed"
+        """Whether there is no doubt about an estimate."""
+        return "guessed" if self.doubt(run) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
         family = parse_network(network).family

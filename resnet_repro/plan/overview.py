@@ -144,9 +144,10 @@ def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     return [_run_line(run, known.get(run.id) or store.get(run), estimator) for run in runs]
 
 
-def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> list[RunLine]:
+def plan_runs(
+    store: Store, runs: Sequence[Run], estimator: Estimator, force: bool
+) -> list[RunLine]:
     """What `run` would do, with the time that each run still needs; touches nothing."""
-    estimator = Estimator(store, device)
     lines = []
     for run in runs:
         line = _run_line(run, store.get(run), estimator)
@@ -160,10 +161,9 @@ def plan_runs(store: Store, runs: Sequence[Run], device: str, force: bool) -> li
 
 
 def plan_testing(
-    store: Store, experiments: Sequence[Experiment], device: str, force: bool
+    store: Store, experiments: Sequence[Experiment], estimator: Estimator, force: bool
 ) -> list[TestingLine]:
     """What `run` would measure on the trained networks for more than a moment, and has not yet."""
-    estimator = Estimator(store, device)
     lines: dict[str, TestingLine] = {}
     for experiment in experiments:
         for run in experiment.resolve():

@@ -356,3 +356,13 @@ def test_a_small_ground_truth_that_unpacks_without_end(imagenet: Path) -> None:
     assert meta.stat().st_size < 2**20
     with pytest.raises(DataError, match=r"ground truth in .* damaged: it unpacks to more than"):
         datasets.load("imagenet", imagenet)
+
+
+def test_test_images_are_known_once_it_was_looked_through(
+    write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    folders = {"photos": write_photos(("ant", "bee", "wasp"))}
+    asked = (["folder:photos"], tmp_path / "data", folders)
+    assert datasets.known_test_images(*asked) == {}
+    load(folders["photos"], tmp_path / "data")
+    assert datasets.known_test_images(*asked) == {"folder:photos": 6}

@@ -73,6 +73,17 @@ def test_training_an_imagenet_network_scales_with_the_crop(tmp_path: Path) -> No
     assert estimator.images_per_second("plain-18") == pytest.approx(50 / larger)
 
 
+def test_a_folders_test_images_count_where_they_are_known(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [{"hardware": cpu_name(), "network": "plain-18", "images_per_second": 50, "crop": 64}]
+    bench_file(store, rows)
+    (run, *_) = table2("short", "folder:birds").resolve()
+    unknown, known = (Estimator(store, "cpu", test_images=i) for i in ({}, {"folder:birds": 70}))
+    assert unknown.doubt(run) == "how many test images folder:birds has is not known yet"
+    assert (unknown.kind(run), known.kind(run)) == ("guessed", "measured")
+    assert unknown.seconds(run) - known.seconds(run) == pytest.approx(10 * (10_000 - 70) / 3 / 50)
+
+
 def test_networks_of_the_family_go_before_others(tmp_path: Path) -> None:
     rows = [
         {"hardware": cpu_name(), "network": network, "images_per_second": speed, "crop": ""}
@@ -111,33 +122,35 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     choices = Choices(preset="short", networks=["plain-20"])
     experiment = load_experiment("surface", ["surface.points=[5,3]"], choices)
     (run,) = experiment.resolve()
-    (line,) = plan_testing(store, [experiment], "cpu", force=False)
+    (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
     assert line.views == ("surface", "curvature")
     forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
     assert line.seconds == pytest.approx(forward / 3 / 100)
     path = store.folder(run).path / "surface.csv"
     path.parent.mkdir(parents=True)
     path.write_text("", encoding="utf-8")
-    (line,) = plan_testing(store, [experiment], "cpu", force=False)
+    (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
     assert line.views == ("curvature",)
 
 
 def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> None:
     store, experiment = Store(tmp_path), table2("short", "imagenette")
     runs = experiment.resolve()
-    lines = plan_testing(store, [experiment, experiment], "cpu", force=False)
+    lines = plan_testing(store, [experiment, experiment], Estimator(store, "cpu"), force=False)
     assert [line.run for line in lines] == [run.id for run in runs], "shared runs once"
     assert {line.views for line in lines} == {("10-crop",)}
     row = EvaluationRow("10-crop", 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
     store.folder(runs[0]).write_measured("evaluations", [row], ORIGIN)
-    assert len(plan_testing(store, [experiment], "cpu", force=False)) == 3
-    assert len(plan_testing(store, [experiment], "cpu", force=True)) == 4
-    assert plan_testing(store, [load_experiment("fig1")], "cpu", force=False) == []
+    assert len(plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)) == 3
+    assert len(plan_testing(store, [experiment], Estimator(store, "cpu"), force=True)) == 4
+    assert (
+        plan_testing(store, [load_experiment("fig1")], Estimator(store, "cpu"), force=False) == []
+    )
 
 
 def test_a_run_is_planned_with_its_cost(tmp_path: Path) -> None:
     runs: tuple[Run, ...] = table2().resolve()
-    lines = plan_runs(Store(tmp_path), runs, "cpu", force=False)
+    lines = plan_runs(Store(tmp_path), runs, Estimator(Store(tmp_path), "cpu"), force=False)
     assert [line.iterations for line in lines] == [600_000] * 4
     eighteen, _, thirty_four, _ = (line.seconds_left for line in lines)
     assert eighteen is not None

@@ -176,10 +176,10 @@ def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
 def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     run, other = _run(), _run(seed=1)
     store = _store(tmp_path, run, _summary(run, "done", 6400))
-    done, missing = plan_runs(store, [run, other], "cpu", force=False)
+    done, missing = plan_runs(store, [run, other], Estimator(store, "cpu"), force=False)
     assert (done.state, done.seconds_left) == ("done", None)
     assert (missing.state, missing.estimate) == ("missing", "measured")
-    again = plan_runs(store, [run], "cpu", force=True)[0]
+    again = plan_runs(store, [run], Estimator(store, "cpu"), force=True)[0]
     assert again.state == "again"
     assert again.seconds_left is not None
 

@@ -56,6 +56,12 @@ class PhotoReader:
             write_index(index, data_dir)
         return index.dataset()
 
+    def test_images(self, data_dir: Path) -> int | None:
+        """How many photographs there are for testing; None before it was looked through."""
+        root = self.source.find(data_dir)
+        index = read_index(self.name, root, data_dir) if root else None
+        return len(index.scan.val.names) if index else None
+
     def prepare(
         self,
         data_dir: Path,
