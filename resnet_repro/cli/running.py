@@ -111,11 +111,10 @@ def run(
     from resnet_repro.launch.where import parse_where
     from resnet_repro.spec.dataset_names import choose_dataset
 
-    experiments = [
-        chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
-        for name in names
-    ]
-    whole = [chosen_experiment(name) for name in names]
+    choices = (preset, dataset, networks, seeds, precision, changes or None)
+    experiments = whole = [chosen_experiment(name, *choices) for name in names]
+    if any(choice is not None for choice in choices):
+        whole = [chosen_experiment(name) for name in names]
     runs = distinct_runs(experiments)
     store = open_store(results)
     folders = choose_dataset(dataset).folders if dataset is not None else {}
@@ -203,6 +202,8 @@ def _run(
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
+            if any(map(_has_csv, whole)):
+                store.check_writable()  # counting operations takes a while
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.runner.options import Options
         from resnet_repro.runner.together import follow

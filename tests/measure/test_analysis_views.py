@@ -130,6 +130,9 @@ def test_an_ensemble_averages_the_scores_of_its_members(
     assert result.top5_error == pytest.approx(100 * (1 - hits[:, :5].any(axis=1).mean()))
     assert result.members == tuple(run.id for run in experiment.resolve())
     assert (result.images, result.views, result.preset) == (25, "10-crop", "custom")
+    assert result.origin is not None
+    assert (result.origin.device, result.origin.code) == ("cpu", result.code)
+    assert result.origin.hardware
 
 
 def test_what_is_measured_is_not_measured_again(

@@ -20,6 +20,7 @@ from resnet_repro.store.models import (
     ExternalEvaluation,
     Origin,
     Provenance,
+    Record,
     Summary,
 )
 from resnet_repro.store.stored_run import StoredRun
@@ -209,7 +210,7 @@ def evaluations_section(
             f"{row.views} top-1 {row.top1_error:.2f}, top-5 {row.top5_error:.2f}"
             for row in external.evaluations
         )
-        origin = _measured_by(external.code, external.dirty, external.command, external.measured)
+        origin = _measured_by(external, external.origins.values())
         title = network_title(external.network)
         lines.append(
             f"{title}, {literal(weights_caption(external))}, not trained here, weights SHA-256 "
@@ -217,7 +218,7 @@ def evaluations_section(
         )
     for ensemble in ensembles:
         members = ", ".join(f"`{member}`" for member in ensemble.members)
-        origin = _measured_by(ensemble.code, ensemble.dirty, ensemble.command, ensemble.measured)
+        origin = _measured_by(ensemble, [ensemble.origin] if ensemble.origin else [])
         lines.append(
             f"Ensemble of `{ensemble.experiment}`, {ensemble.views}: top-1 "
             f"{ensemble.top1_error:.2f}, top-5 {ensemble.top5_error:.2f} over {ensemble.images:,} "
@@ -226,9 +227,11 @@ def evaluations_section(
     return ["## Other weights and ensembles", "", *bullets(lines)] if lines else []
 
 
-def _measured_by(version: str, dirty: bool | None, command: str, measured: str) -> str:
-    made = _code(version, dirty)
-    return f"Measured {literal(measured)} by {made}: {code(recorded_again(command))}."
+def _measured_by(record: Record, origins: Iterable[Origin]) -> str:
+    """When, by what code and on which machines, as far as that was kept."""
+    made = [_code(record.code, record.dirty), *dict.fromkeys(map(_hardware, origins))]
+    command = code(recorded_again(record.command))
+    return f"Measured {literal(record.measured)} by {', '.join(made)}: {command}."
 
 
 def _error(value: float | None) -> str:

@@ -147,6 +147,9 @@ def test_record_keeps_what_was_measured_of_the_same_weights(
     assert "wrote results/evaluations/resnet-18-b-folder-pictures-" in answer.out
     (stored,) = Store(Path("results")).external_evaluations()
     assert [row.views for row in stored.evaluations] == ["centre", "10-crop"]
+    crops = {views: made.command.count("--crops") for views, made in stored.origins.items()}
+    assert crops == {"centre": 0, "10-crop": 1}, "each is on record with its own command"
+    assert all(made.hardware and made.versions["torch"] for made in stored.origins.values())
     assert stored.weights_file == "r18.pth"
     assert stored.data["name"] == "folder:pictures"
     assert "torchvision" in stored.input
