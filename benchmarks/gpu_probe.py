@@ -61,7 +61,7 @@ def show_streams(network: str, backend: Backend, iterations: int) -> None:
     on_gpu = backend.device.type == "cuda"
     print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}")
     print("runs  ms an iteration of each  iterations/s of all")
-    for count in (1, 2, 4, 8):
+    for count in (1, 2, 4, 8) if on_gpu else (1, 2):
         trainers = [make_trainer(network, seed, backend) for seed in range(count)]
         streams: list[AbstractContextManager[object]] = [
             torch.cuda.stream(torch.cuda.Stream(backend.device))

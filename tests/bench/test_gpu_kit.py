@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.training.trainer import Trainer
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 kit: Any = importlib.import_module("gpu_session")
 transfer: Any = importlib.import_module("gpu_transfer")
+probe: Any = importlib.import_module("gpu_probe")
 sys.path.remove(str(BENCHMARKS))
 
 EXPERIMENT = """
@@ -152,7 +154,7 @@ def test_the_commit_is_only_said_of_the_sources_it_is_of(
 
 def test_a_command_that_would_outlast_the_call_is_ended(tmp_path: Path) -> None:
     session = kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 20.0, [], [])
-    session.began -= 4.0
+    session.began -= 5.0
     before = time.monotonic()
     patient = "import time; print('begun', flush=True); time.sleep(60)"
     assert session.python("-c", patient, note="note.txt", until=14.0) < 0
@@ -170,6 +172,17 @@ def test_what_is_finished_at_home_is_not_trained_again(tmp_path: Path) -> None:
     [run] = transfer.runs_in(tmp_path / "there")
     assert transfer.progress_of(run) == (True, 60)
     assert transfer.checkpoint_of(run) is None, "so that it is not packed again"
+
+
+@pytest.mark.parametrize(("what", "shown"), [("profile", "convolution"), ("streams", "\n   2  ")])
+def test_the_probe_measures(
+    what: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["gpu_probe", what, "resnet-8", "--device", "cpu", "--precision", "fp32"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(probe, "preset_recipe", lambda _, *rest: preset_recipe("demo", *rest))
+    probe.main()
+    assert shown in capsys.readouterr().out
 
 
 def test_the_smallest_networks_are_trained_first() -> None:
