@@ -17,11 +17,11 @@ from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe, merge
 from resnet_repro.spec.run import (
     DatasetName,
+    Networks,
     Precision,
     Run,
     Seed,
-    canonical_network,
-    trained_network,
+    TrainedNetworks,
 )
 from resnet_repro.spec.shows import (
     CostTable,
@@ -58,14 +58,9 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 class RunGroup(Frozen):
     """Networks that share seeds and changes to the recipe."""
 
-    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
+    networks: TrainedNetworks = Field(min_length=1, max_length=200)
     seeds: tuple[Seed, ...] = (0,)
     recipe: dict[str, Any] = Field({})
-
-    @field_validator("networks")
-    @classmethod
-    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(trained_network(n) for n in networks)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -97,13 +92,8 @@ class Selection(Frozen):
 class Ensemble(Frozen):
     """Whose scores are averaged, and over which views: every run of these networks (Table 5)."""
 
-    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
+    networks: Networks = Field(min_length=1, max_length=200)
     views: Views = "multi-scale"
-
-    @field_validator("networks")
-    @classmethod
-    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(canonical_network(n) for n in networks)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,7 @@ import json
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.records import Frozen
@@ -27,7 +22,18 @@ from resnet_repro.spec.presets import preset_label
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["FORMAT", "LARGEST_SEED", "DatasetName", "Precision", "Resolved", "Run", "Seed"]
+__all__ = [
+    "FORMAT",
+    "LARGEST_SEED",
+    "DatasetName",
+    "Network",
+    "Networks",
+    "Precision",
+    "Resolved",
+    "Run",
+    "Seed",
+    "TrainedNetworks",
+]
 
 Precision = Literal["auto", "fp32", "bf16"]
 Resolved = Literal["fp32", "bf16"]  # what a precision of `auto` comes to
@@ -66,16 +72,24 @@ def trained_network(text: str) -> str:
     return network
 
 
+Network = Annotated[str, AfterValidator(canonical_network)]
+# Mistakes in a list are told of the whole list.
+Networks = Annotated[
+    tuple[str, ...], AfterValidator(lambda names: tuple(map(canonical_network, names)))
+]
+TrainedNetworks = Annotated[
+    tuple[str, ...], AfterValidator(lambda names: tuple(map(trained_network, names)))
+]
+
+
 class Run(Frozen):
     """One training: everything that decides its outcome."""
 
-    network: str
+    network: Annotated[str, AfterValidator(trained_network)]
     dataset: DatasetName
     recipe: Recipe
     seed: Seed
     precision: Precision = "auto"
-
-    _network = field_validator("network")(trained_network)
 
     @model_validator(mode="after")
     def _families_match(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.run import canonical_network
+from resnet_repro.spec.run import Network, Networks
 
 __all__ = [
     "CostTable",
@@ -35,15 +35,10 @@ class CurvePanel(Frozen):
     """One panel of a figure of training curves."""
 
     title: Text = ""
-    networks: tuple[str, ...] = Field(min_length=1, max_length=50)
+    networks: Networks = Field(min_length=1, max_length=50)
     curves: tuple[Literal["train", "test"], ...] = Field(
         ("train", "test"), min_length=1, max_length=2
     )
-
-    @field_validator("networks")
-    @classmethod
-    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(canonical_network(n) for n in networks)
 
 
 class CurvesPlot(Frozen):
@@ -84,13 +79,8 @@ class DrawingPlot(Frozen):
     """Networks, drawn from what they are (Fig. 2, Fig. 3, Fig. 5); needs no training."""
 
     kind: Literal["drawing"] = "drawing"
-    networks: tuple[str, ...] = Field(min_length=1, max_length=8)
+    networks: Networks = Field(min_length=1, max_length=8)
     shows: Literal["layers", "costs", "block", "idea"] = "layers"
-
-    @field_validator("networks")
-    @classmethod
-    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(canonical_network(n) for n in networks)
 
 
 class DepthPlot(Frozen):
@@ -103,12 +93,7 @@ class LayerTable(Frozen):
     """What each layer of a network costs; needs no training."""
 
     kind: Literal["layers"] = "layers"
-    network: str
-
-    @field_validator("network")
-    @classmethod
-    def _canonical(cls, network: str) -> str:
-        return canonical_network(network)
+    network: Network
 
 
 class ErrorTable(Frozen):
@@ -137,9 +122,4 @@ class CostTable(Frozen):
     """Parameters and multiply-adds beside the paper's (Table 1); needs no training."""
 
     kind: Literal["cost"] = "cost"
-    networks: tuple[str, ...] = Field(min_length=1, max_length=200)
-
-    @field_validator("networks")
-    @classmethod
-    def _canonical(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(canonical_network(n) for n in networks)
+    networks: Networks = Field(min_length=1, max_length=200)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
-    AfterValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -16,7 +15,7 @@ from pydantic import (
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
 from resnet_repro.spec.measurements import EvaluationRow
-from resnet_repro.spec.run import DatasetName, canonical_network
+from resnet_repro.spec.run import DatasetName, Network
 from resnet_repro.spec.shows import Percent, Views
 
 __all__ = [
@@ -226,7 +225,7 @@ class EnsembleResult(Record):
 class ExternalEvaluation(Record):
     """What `evaluate FILE --record` measured of weights that were not trained here."""
 
-    network: Annotated[str, AfterValidator(canonical_network)]
+    network: Network
     evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
     weights_sha256: Sha256
     weights_file: Annotated[str, Field(min_length=1, max_length=255)]  # its name, without a path
