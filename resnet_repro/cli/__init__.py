@@ -13,9 +13,9 @@ from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import process_rank
 from resnet_repro.base.plain_text import printable, printable_lines
 from resnet_repro.cli import evaluating, launching, machine, reading, running
+from resnet_repro.cli.common import INTERRUPTED
 from resnet_repro.cli.data import data_app
 from resnet_repro.cli.outputs import prepare_outputs
-from resnet_repro.cli.running import INTERRUPTED
 
 __all__ = ["app", "main"]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resnet_repro.store.store import Store
 
 __all__ = [
+    "INTERRUPTED",
     "choice",
     "chosen_experiment",
     "distinct_runs",
@@ -27,6 +28,8 @@ __all__ = [
     "say",
     "start_logging",
 ]
+
+INTERRUPTED = 130  # exit code after Ctrl-C or another signal
 
 
 def choice(option: str, value: str | None, known: Sequence[str]) -> Any:

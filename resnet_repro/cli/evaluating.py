@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, start_logging
+from resnet_repro.cli.common import (
+    INTERRUPTED,
+    choice,
+    open_store,
+    print_json,
+    print_table,
+    say,
+    start_logging,
+)
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.cli.options import (
     DATA,
@@ -34,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-INTERRUPTED = 130
 KINDS = ("torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1")
 PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}

@@ -11,6 +11,7 @@ import typer
 
 from resnet_repro.base.machine import process_rank
 from resnet_repro.cli.common import (
+    INTERRUPTED,
     chosen_experiment,
     distinct_runs,
     open_store,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-USED_UP, INTERRUPTED = 75, 130
+USED_UP = 75  # exit code where work is left after the time budget
 
 
 def run(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.provenance import code_version
@@ -26,7 +26,7 @@ from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 
-__all__ = ["Share", "share_of", "train_with_ray"]
+__all__ = ["Share", "TaskOnNode", "share_of", "train_on_node", "train_with_ray"]
 
 LISTENING = 0.1  # seconds between two looks of a node at its process
 SAVING = 120.0  # seconds that a process gets to save at the end
@@ -93,10 +93,10 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         share, code = share_of(where, device, nodes, max(1, len(runs))), code_version()[0]
         _say_what_is_asked(runner.progress, share, nodes, len(runs))
 
-        def start(order: Order, place: int) -> _Attempt:
+        def start(order: Order, place: int) -> TaskOnNode:
             chosen = replace(order.options, device="cuda" if share.gpus else "cpu")
             order = order.model_copy(update={"options": chosen}).with_whole_paths()
-            return _Attempt(order.to_json(), share, probe, code, runner.progress)
+            return TaskOnNode(order.to_json(), share, probe, code, runner.progress)
 
         return Pool(runner, max(1, len(runs)), start).run_all(runs)
 
@@ -130,7 +130,7 @@ def _say_what_is_asked(
         )
 
 
-class _Attempt:
+class TaskOnNode:
     """A task of the cluster that trains one run; a `pool.Attempt`."""
 
     def __init__(
@@ -151,8 +151,11 @@ class _Attempt:
         except TaskCancelledError:
             return Ended(130)
         except RayError as error:
-            lines = str(error).strip().splitlines() or ["its node is gone"]
-            return Ended(-9, lines[-1].strip()[:200])
+            last = str(error).strip().splitlines()[-1:] or ["its node is gone"]
+            text = last[0].strip()[:200]
+            if isinstance(error, RayTaskError):  # others would meet it too
+                return Ended(2, f"a node cannot train ({text}): install resnet-repro on every node")
+            return Ended(-9, text)
         for note in notes:
             self._progress.note(note)
         return ended  # type: ignore[no-any-return]

@@ -105,7 +105,7 @@ def _cut_power(node: Any) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path) -> None:
-    runs = runs_of(write_experiment(tmp_path, 100, 100, 2))
+    runs = runs_of(write_experiment(tmp_path, 200, 200, 2))
     store, progress = Store(tmp_path / "results"), Silent()
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
     interrupted: list[Run] = []
@@ -151,7 +151,7 @@ def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path
 def test_ctrl_c_has_what_is_trained_saved(
     cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, waiting = runs_of(write_experiment(tmp_path, 100_000, 50, 2))
+    runs = runs_of(write_experiment(tmp_path, 100_000, 50, 2))
     store, stop = Store(tmp_path / "results"), StopFlag()
 
     class Interrupting(Silent):
@@ -159,7 +159,9 @@ def test_ctrl_c_has_what_is_trained_saved(
             stop.signalled = "SIGINT"
 
     progress = Interrupting()
-    assert _train(cluster, tmp_path, [run, waiting], stop, progress) == {run.id: "stopped"}
+    outcomes = _train(cluster, tmp_path, runs, stop, progress)
+    run, waiting = sorted(runs, key=lambda run: run.id not in outcomes)  # Ray decides which
+    assert outcomes == {run.id: "stopped"}
     assert progress.ends == [(run.id, "stopped")]
     assert store.folder(run).checkpoint.exists()
     assert store.get(run).state == "stopped"
@@ -177,6 +179,20 @@ def test_a_node_that_cannot_train_says_why() -> None:
     ended, _ = train_on_node("", 1, "/", "0.0.1")
     assert ended.code == 2
     assert f"has resnet-repro {here}, this machine 0.0.1: install the same" in ended.error
+
+
+def test_what_a_node_lacks_is_an_error_for_all(cluster: Any) -> None:
+    from resnet_repro.launch.ray_cluster import Share, TaskOnNode
+    from resnet_repro.launch.ray_connection import connected
+
+    no_version: Any = None
+    with connected(cluster.address):
+        attempt = TaskOnNode("", Share(1, 0), Path("/"), no_version, Silent())
+        await_that(lambda: attempt.poll() is not None)
+        ended = attempt.poll()
+    assert ended is not None
+    assert ended.code == 2
+    assert "a node cannot train (AttributeError" in ended.error
 
 
 def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
