@@ -51,7 +51,8 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     cells = results.cells(networks_of(experiment))
     if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
         return cells
-    measured = set(getattr(results, FIGURES[experiment.plot.kind].frame).run)
+    frame = getattr(results, FIGURES[experiment.plot.kind].frame)
+    measured = set(frame.run.unique())
     kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
     return [cell for cell in kept if cell.every]
 
