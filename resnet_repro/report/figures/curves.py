@@ -10,7 +10,7 @@ import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
-from resnet_repro.report.figures.style import add_caption, label
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
@@ -66,7 +66,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     if axis != plot.error_axis:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
-        notes.append("lines: mean, bands: lowest to highest of the seeds")
+        notes.append(SEVERAL_SEEDS)
     shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
     add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
     return figure

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resnet_repro.report.figures.plotting import Axes, Figure
-from resnet_repro.report.figures.responses import SEVERAL_SEEDS, by_seed, draw_layers
-from resnet_repro.report.figures.style import add_caption
+from resnet_repro.report.figures.responses import by_seed, draw_layers
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment

@@ -9,15 +9,13 @@ import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.plotting import Axes, Figure
-from resnet_repro.report.figures.style import add_caption
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["SEVERAL_SEEDS", "by_seed", "draw", "draw_layers"]
-
-SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"
+__all__ = ["by_seed", "draw", "draw_layers"]
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:

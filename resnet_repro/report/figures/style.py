@@ -19,9 +19,18 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["FigureFormat", "add_caption", "caption_lines", "label", "save", "styled"]
+__all__ = [
+    "SEVERAL_SEEDS",
+    "FigureFormat",
+    "add_caption",
+    "caption_lines",
+    "label",
+    "save",
+    "styled",
+]
 
 FigureFormat = Literal["png", "svg", "pdf", "html"]
+SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"  # a note in captions
 _LINE = 0.145  # inches, of the caption
 _CHARACTERS = 18.5  # per inch at the caption's size
 
