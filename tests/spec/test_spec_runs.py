@@ -78,6 +78,17 @@ def test_a_changed_recipe_is_custom(preset) -> None:
         assert preset_label(recipe, "resnet-110", "cifar10") == "custom", "it lacks the warm-up"
 
 
+def test_a_field_that_is_as_it_always_was_is_not_in_the_id() -> None:
+    (run,) = load_experiment("table6", choices=Choices(networks=["resnet-20"])).resolve()
+    assert run.id == "resnet-20-cifar10-paper-s0-fe818420"
+    (other,) = load_experiment(
+        "table6", ["recipe.nesterov=true"], Choices(networks=["resnet-20"])
+    ).resolve()
+    assert other.id != run.id
+    with pytest.raises(ConfigError, match="nesterov: looks ahead along the momentum, which is 0"):
+        load_experiment("table6", ["recipe.nesterov=true", "recipe.momentum=0"])
+
+
 def test_shared_runs_have_one_id() -> None:
     runs = {name: {r.id for r in load_experiment(name).resolve()} for name in shipped_experiments()}
     assert runs["fig1"] <= runs["fig6"]

@@ -30,6 +30,7 @@ class Settings:
     rates: tuple[float, ...] = (0.003,) * 5 + (0.0003,) * 4 + (0.00003,) * 3
     caffe: bool = True
     momentum: float = 0.9
+    nesterov: bool = False
     decay: float = 0.1  # a thousand times the paper's, so that 12 iterations show it
     decay_everything: bool = True
     part: int = BATCH  # images that batch normalisation sees
@@ -128,8 +129,11 @@ def train_slowly(dataset: Dataset, start: Weights, settings: Settings) -> Outcom
                 if settings.decay_everything or "conv" in name or name == "fc.weight":
                     gradient = gradient + settings.decay * w
                 if settings.caffe:
-                    velocity[name] = settings.momentum * velocity[name] + rate * gradient
+                    before = velocity[name]
+                    velocity[name] = settings.momentum * before + rate * gradient
                     w -= velocity[name]
+                    if settings.nesterov:  # as Caffe's NesterovSolver has it
+                        w -= settings.momentum * (velocity[name] - before)
                 else:
                     velocity[name] = settings.momentum * velocity[name] + gradient
                     w -= rate * velocity[name]
@@ -162,6 +166,7 @@ VARIANTS: dict[str, tuple[Settings, dict[str, object]]] = {
     "paper": (PAPER, {}),
     "plain network": (replace(PAPER, residual=False), {}),
     "torch's momentum": (replace(PAPER, caffe=False), {"momentum_form": "torch"}),
+    "Nesterov's momentum": (replace(PAPER, nesterov=True), {"nesterov": True}),
     "less momentum": (replace(PAPER, momentum=0.5), {"momentum": 0.5}),
     "no weight decay": (replace(PAPER, decay=0.0), {"weight_decay": 0.0}),
     "no decay of BN and biases": (
