@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BasicBlock", "BatchNormSettings", "Bottleneck", "ZeroPadShortcut", "make_shortcut"]
+__all__ = [
+    "BasicBlock",
+    "BatchNormSettings",
+    "Bottleneck",
+    "ZeroChannels",
+    "ZeroPadShortcut",
+    "make_shortcut",
+    "pool_and_flatten",
+]
 
 ZeroChannels = Literal["end", "both-sides"]
 

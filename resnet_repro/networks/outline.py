@@ -14,7 +14,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
 from resnet_repro.spec.network_names import network_title, parse_network
 
-__all__ = ["Layer", "Outline", "Shortcut", "folded", "multiply_adds", "outline", "parameters"]
+__all__ = ["Layer", "Outline", "folded", "multiply_adds", "outline", "parameters"]
 
 # Convolutions of VGG by output channels, "M" is 2x2 max pooling: configurations D and E of
 # Simyonan and Zisserman 2015 (Table 1).

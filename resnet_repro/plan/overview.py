@@ -18,9 +18,6 @@ from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
-    "ExperimentLine",
-    "RunLine",
-    "TestingLine",
     "list_experiments",
     "list_runs",
     "plan_runs",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from resnet_repro.spec.network_names import Family
 
-__all__ = ["FIXED_CHOICES", "FixedChoice"]
+__all__ = ["FIXED_CHOICES"]
 
 
 class FixedChoice(NamedTuple):

@@ -23,7 +23,6 @@ from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 __all__ = [
     "experiments_folder",
     "load_experiment",
-    "parse_experiment",
     "parse_run",
     "parse_seeds",
     "shipped_experiments",

@@ -20,10 +20,10 @@ from resnet_repro.base.errors import ConfigError, nearest
 
 __all__ = [
     "COMPARED",
-    "IMAGENET_DEPTHS",
     "THE_PAPERS",
     "Family",
     "NetworkName",
+    "Option",
     "network_title",
     "parse_network",
 ]

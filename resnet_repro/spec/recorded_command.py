@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["FLAGS", "HIDDEN", "VALUES", "command_line", "recorded_again"]
+__all__ = ["command_line", "recorded_again"]
 
 Show = Callable[[str], str]
 PROGRAM = "resnet-repro"

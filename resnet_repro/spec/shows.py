@@ -19,6 +19,7 @@ __all__ = [
     "ErrorTable",
     "GradientsPlot",
     "LayerTable",
+    "Percent",
     "ResponsesPlot",
     "SurfacePlot",
     "Text",

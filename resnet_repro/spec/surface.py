@@ -11,7 +11,7 @@ from resnet_repro.base.records import Frozen
 from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
 from resnet_repro.spec.run import Seed
 
-__all__ = ["CurvatureSettings", "SurfaceSettings", "axis"]
+__all__ = ["SAMPLE_SEED", "CurvatureSettings", "SurfaceSettings", "axis"]
 
 SAMPLE_SEED = 0  # of the choice of training images, the same for all networks
 
