@@ -31,6 +31,11 @@ class Style(NamedTuple):
     dashed: bool  # plain networks
 
 
+# He et al. 2016 (Fig. 4): after each weight layer BN and ReLU, the last ReLU after the addition;
+# BN after the addition as well; both before it; ReLU first; BN and ReLU first.
+Order = Literal["original", "bn-after-add", "relu-before-add", "relu-only", "preact"]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network of section 4.2 or of Table 1; of one that is only compared with, no blocks.
@@ -47,6 +52,8 @@ class Architecture:
     block: Literal["basic", "bottleneck"] = "basic"
     option: Option | None = None  # of the shortcuts; None where there are none
     stride_in_3x3: bool = False  # of a bottleneck, instead of in its first 1x1
+    order: Order = "original"  # of BN, ReLU and addition in a block
+    impeded: str = ""  # what is done to the shortcut; empty: nothing
 
     @property
     def expansion(self) -> int:
@@ -65,12 +72,18 @@ class Architecture:
 
     @cached_property
     def observed(self) -> tuple[str, ...]:
-        """The BN modules after each 3x3 convolution, in order (Fig. 7): `layer1.0.bn2`."""
+        """The BN modules after each 3x3 convolution, in order (Fig. 7): `layer1.0.bn2`.
+
+        The convolution itself where no BN of its own follows.
+        """
         layers = (2,) if self.block == "bottleneck" else (1, 2)
+        last = 3 if self.block == "bottleneck" else 2
+        bare = {"preact": (1, 2, 3), "bn-after-add": (last,)}.get(self.order, ())
+        kinds = {layer: "conv" if layer in bare else "bn" for layer in layers}
         return (
-            *(("bn1",) if self.stem.kernel == 3 else ()),
+            *(("conv1" if self.order == "preact" else "bn1",) if self.stem.kernel == 3 else ()),
             *(
-                f"layer{stage}.{block}.bn{layer}"
+                f"layer{stage}.{block}.{kinds[layer]}{layer}"
                 for stage, count in enumerate(self.blocks, start=1)
                 for block in range(count)
                 for layer in layers
@@ -90,15 +103,20 @@ def architecture(network: str) -> Architecture:
 
 
 def _cifar(name: NetworkName) -> Architecture:
-    """Section 4.2: 6n+2 layers, of which each of three stages has n blocks."""
+    """Section 4.2: three stages of n blocks, 6n+2 layers, or 9n+2 with bottlenecks."""
+    orders: tuple[Order, ...] = ("bn-after-add", "relu-before-add", "relu-only")
+    usual: Order = "preact" if name.kind == "preact" else "original"
     return Architecture(
         side=_SIDES["cifar"],
         classes=10,
         style=_style(name),
         stem=Stem(kernel=3, channels=16, stride=1, pooled=False),
         widths=(16, 32, 64),
-        blocks=((name.depth - 2) // 6,) * 3,
+        blocks=((name.depth - 2) // (9 if name.bottleneck else 6),) * 3,
+        block="bottleneck" if name.bottleneck else "basic",
         option=name.option,
+        order=next((order for order in orders if order == name.variant), usual),
+        impeded="" if name.variant in orders else name.variant,
     )
 
 

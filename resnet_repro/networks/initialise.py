@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from resnet_repro.networks.orders import Gate
+
 __all__ = ["initialise"]
 
 
@@ -15,10 +17,12 @@ def initialise(
     seed: int,
     convolution: Literal["he-fan-in", "he-fan-out"] = "he-fan-in",
     classifier: Literal["he-fan-in", "uniform"] = "he-fan-in",
+    gate_bias: float = -6.0,
 ) -> None:
     """Draw all weights of `network` (on the CPU) from `seed`, the same on every machine.
 
-    Convolutions: normal with variance 2 / fan, and zero bias where they have one (VGG-16). BN:
+    Convolutions: normal with variance 2 / fan, and zero bias where they have one (VGG-16), but for
+    gates, whose bias is `gate_bias`. BN:
     scale one, shift zero. Classifier: normal with variance 2 / fan-in and zero bias, or PyTorch's
     uniform in +-1/sqrt(fan-in) for both.
     """
@@ -30,7 +34,7 @@ def initialise(
                 module.weight, mode=fan, nonlinearity="relu", generator=generator
             )
             if module.bias is not None:
-                nn.init.zeros_(module.bias)
+                nn.init.constant_(module.bias, gate_bias if isinstance(module, Gate) else 0.0)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

@@ -14,13 +14,14 @@ from resnet_repro.networks.blocks import (
     make_shortcut,
     pool_and_flatten,
 )
+from resnet_repro.networks.orders import ORDERS, ImpededBlock
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["Network", "build_network"]
 
 
 class Network(nn.Module):
-    """A plain or residual network, with torchvision's parameter names.
+    """A plain or residual network, with torchvision's parameter names where it has them.
 
     Maps [N, 3, H, W] (mean subtracted; the paper's H and W are `architecture.side`) to logits
     [N, classes].
@@ -38,34 +39,50 @@ class Network(nn.Module):
         self.norm, self.zero_channels = norm or BatchNormSettings(), zero_channels
         kernel, channels, stride, _ = architecture.stem
         self.conv1 = nn.Conv2d(3, channels, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn1 = self.norm(channels)
+        if architecture.order != "preact":
+            self.bn1 = self.norm(channels)
         for stage, (width, count) in enumerate(
             zip(architecture.widths, architecture.blocks, strict=True), start=1
         ):
-            strides = [2 if stage > 1 else 1] + [1] * (count - 1)
             blocks = []
-            for stride in strides:
-                blocks.append(self._block(channels, width, stride))
+            for number in range(count):
+                stride = 2 if stage > 1 and number == 0 else 1
+                blocks.append(self._block(channels, width, stride, first=stage + number == 1))
                 channels = width * architecture.expansion
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        if architecture.order == "preact":
+            self.bn_last = self.norm(channels)
         self.fc = nn.Linear(channels, classes or architecture.classes)
 
-    def _block(self, channels: int, width: int, stride: int) -> nn.Module:
-        built = self.architecture
+    def _block(self, channels: int, width: int, stride: int, first: bool) -> nn.Module:
+        built, norm = self.architecture, self.norm
         out = width * built.expansion
-        shortcut = make_shortcut(built.option, channels, out, stride, self.norm, self.zero_channels)
+        shortcut = make_shortcut(built.option, channels, out, stride, norm, self.zero_channels)
+        if shortcut is not None and built.order != "original":
+            shapes = [(3, width, stride), (3, width, 1)]
+            if built.block == "bottleneck":
+                shapes = [(1, width, stride), (3, width, 1), (1, out, 1)]
+            return ORDERS[built.order](channels, shapes, norm, shortcut, first)
+        if shortcut is not None and built.impeded:
+            return ImpededBlock(channels, width, stride, norm, shortcut, built.impeded)
         if built.block == "basic":
-            return BasicBlock(channels, width, stride, self.norm, shortcut)
-        return Bottleneck(channels, width, stride, self.norm, shortcut, built.stride_in_3x3)
+            return BasicBlock(channels, width, stride, norm, shortcut)
+        return Bottleneck(channels, width, stride, norm, shortcut, built.stride_in_3x3)
 
     def features(self, x: Tensor) -> Tensor:
         """The final map of a batch of images: [N, channels, h, w]."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        if self.architecture.stem.pooled:
+        built, x = self.architecture, self.conv1(x)
+        if built.order != "preact":
+            x = self.bn1(x)
+        if built.order not in ("preact", "relu-only"):  # their first block begins with a ReLU
+            x = F.relu(x, inplace=True)
+        if built.stem.pooled:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
-        for stage in range(1, len(self.architecture.blocks) + 1):
+        for stage in range(1, len(built.blocks) + 1):
             x = getattr(self, f"layer{stage}")(x)
-        return x
+        if built.order == "preact":
+            x = self.bn_last(x)
+        return F.relu(x) if built.order in ("preact", "relu-only") else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""

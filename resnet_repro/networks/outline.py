@@ -33,7 +33,8 @@ class Layer(NamedTuple):
         stride: of its window.
         inputs, outputs: channels (features of fully connected layers).
         side: of its output map, in pixels.
-        norm: whether batch normalisation follows (two parameters a channel), else it has a bias.
+        norm: channels of the batch normalisation that goes with it (two parameters each), or None:
+            it has a bias.
     """
 
     kind: Literal["conv", "max pool", "avg pool", "fc"]
@@ -43,15 +44,15 @@ class Layer(NamedTuple):
     inputs: int
     outputs: int
     side: int
-    norm: bool = True
+    norm: int | None = None
 
     @property
     def parameters(self) -> int:
         """Weights, and BN's or the bias."""
+        beside = self.outputs if self.norm is None else 2 * self.norm
         if self.kind == "conv":
-            weights = self.kernel**2 * self.inputs * self.outputs
-            return weights + self.outputs * (2 if self.norm else 1)
-        return (self.inputs + 1) * self.outputs if self.kind == "fc" else 0
+            return self.kernel**2 * self.inputs * self.outputs + beside
+        return (self.inputs + 1) * self.outputs if self.kind == "fc" else 2 * (self.norm or 0)
 
     @property
     def multiply_adds(self) -> int:
@@ -78,13 +79,13 @@ class Shortcut:
     Attributes:
         first, last: indices of the block's layers in the outline.
         resized: dimensions change across it (dotted in Fig. 3).
-        projection: its 1x1 convolution (options B and C), None for the identity and option A.
+        layers: its projection (options B and C) and its gate; none for the identity and option A.
     """
 
     first: int
     last: int
     resized: bool
-    projection: Layer | None
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ class Outline:
     @cached_property
     def weighted(self) -> tuple[Layer, ...]:
         """Every layer with weights, those of shortcuts last; folded blocks once."""
-        projections = (s.projection for s in self.shortcuts if s.projection)
-        return (*(layer for layer in self.layers if layer.parameters), *projections)
+        of_shortcuts = (layer for shortcut in self.shortcuts for layer in shortcut.layers)
+        return (*(layer for layer in self.layers if layer.parameters), *of_shortcuts)
 
     @cached_property
     def by_pixel(self) -> dict[int, int]:
@@ -151,7 +152,8 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
     else:
         _stem(built, side or built.side, layers)
         _stages(built, layers, shortcuts)
-        layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1))
+        norm = built.features if built.order == "preact" else 0  # the last BN
+        layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     return Outline(str(name), title, tuple(layers), tuple(shortcuts))
@@ -190,7 +192,7 @@ def _vgg(depth: int, side: int, classes: int) -> Iterator[Layer]:
     channels, index = 3, 0
     for count, width in zip(_VGG[depth], _VGG_WIDTHS, strict=True):
         for _ in range(count):
-            yield Layer("conv", f"features.{index}", 3, 1, channels, width, side, norm=False)
+            yield Layer("conv", f"features.{index}", 3, 1, channels, width, side)
             channels, index = width, index + 2  # a ReLU follows
         side //= 2
         yield Layer("max pool", "", 2, 2, width, width, side)
@@ -204,7 +206,8 @@ def _vgg(depth: int, side: int, classes: int) -> Iterator[Layer]:
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:
     kernel, channels, stride, pooled = built.stem
     side = _halved(side, stride)
-    layers.append(Layer("conv", "conv1", kernel, stride, 3, channels, side))
+    norm = 0 if built.order == "preact" else channels
+    layers.append(Layer("conv", "conv1", kernel, stride, 3, channels, side, norm))
     if pooled:
         layers.append(Layer("max pool", "", 3, 2, channels, channels, _halved(side, 2)))
 
@@ -222,15 +225,22 @@ def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut])
             for number, (kernel, outputs, step) in enumerate(_block(built, width, stride), 1):
                 inputs, side = layers[-1].outputs, _halved(layers[-1].side, step)
                 at = f"{module}.conv{number}"
-                layers.append(Layer("conv", at, kernel, step, inputs, outputs, side))
+                norm = inputs if built.order == "preact" else outputs
+                layers.append(Layer("conv", at, kernel, step, inputs, outputs, side, norm))
             if built.option:
                 out, side = layers[-1].outputs, layers[-1].side
                 resized = before.outputs != out or stride > 1
-                at = f"{module}.downsample.0"
-                projection = Layer("conv", at, 1, stride, before.outputs, out, side)
+                at, norm = f"{module}.downsample.0", out
+                if built.order == "preact":
+                    at, norm = f"{module}.downsample", 0
+                projection = Layer("conv", at, 1, stride, before.outputs, out, side, norm)
+                gate = Layer("conv", f"{module}.gate", 1, stride, before.outputs, out, side)
                 projects = built.option == "C" or (built.option == "B" and resized)
-                last = len(layers) - 1
-                shortcuts.append(Shortcut(first, last, resized, projection if projects else None))
+                has = (
+                    *([projection] if projects else []),
+                    *([gate] if built.impeded.endswith("gate") else []),
+                )
+                shortcuts.append(Shortcut(first, len(layers) - 1, resized, has))
 
 
 def _block(built: Architecture, width: int, stride: int) -> list[tuple[int, int, int]]:

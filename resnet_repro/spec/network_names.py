@@ -2,6 +2,9 @@
 
 `plain-20`, `resnet-110`        CIFAR family, 6n+2 layers, option A unless said otherwise
 `resnet-56-b`                   CIFAR family with shortcut option B
+`resnet-164`, `resnet-1001`     CIFAR family, 9n+2 layers of bottlenecks, option B unless said
+`preact-110`, `preact-164`      the same with pre-activation (He et al. 2016, "Identity Mappings")
+`resnet-56-relu-before-add`     CIFAR family, other orders and shortcuts of that paper: `VARIANTS`
 `resnet-50-cifar`               CIFAR family at a depth that Table 1 uses as well (50, 152)
 `plain-34`, `resnet-34-a`       ImageNet family (Table 1)
 `resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
@@ -28,7 +31,7 @@ __all__ = [
     "parse_network",
 ]
 
-Kind = Literal["plain", "resnet", "compared"]
+Kind = Literal["plain", "resnet", "preact", "compared"]
 Family = Literal["cifar", "imagenet"]
 Option = Literal["A", "B", "C"]
 
@@ -36,6 +39,17 @@ IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
+CIFAR_BOTTLENECKS = (164, 1001)  # He et al. 2016: 9n+2 layers
+# Variants of He et al. 2016 by kind: orders of activation (its Table 2), impeded shortcuts (1).
+VARIANTS = {
+    "resnet": (
+        *("bn-after-add", "relu-before-add"),
+        *("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut"),
+    ),
+    "preact": ("relu-only",),
+    "plain": (),
+}
+_TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
 # Networks that are only compared with: weighted layers, and what people call them.
 COMPARED = {
     "alexnet": (8, "AlexNet"),  # in two groups, as in its paper
@@ -62,8 +76,8 @@ THE_PAPERS = (
     ),
 )
 _PATTERN = re.compile(
-    r"(?P<kind>plain|resnet)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
-    r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?",
+    r"(?P<kind>plain|resnet|preact)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
+    r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?(?:-(?P<variant>[a-z-]{3,30}))?",
     re.ASCII,
 )
 
@@ -77,12 +91,13 @@ class NetworkName:
     family: Family
     option: Option | None = None  # None where there are no shortcuts
     stride_in_3x3: bool = False
+    variant: str = ""  # of `VARIANTS`
     label: str = ""  # the whole name of one that is only compared with
 
     @property
     def residual(self) -> bool:
         """Whether it has shortcuts."""
-        return self.kind == "resnet"
+        return self.kind in ("resnet", "preact")
 
     @property
     def trainable(self) -> bool:
@@ -91,8 +106,10 @@ class NetworkName:
 
     @property
     def bottleneck(self) -> bool:
-        """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more)."""
-        return self.trainable and self.family == "imagenet" and self.depth not in _BASIC_DEPTHS
+        """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more; 164 and 1001)."""
+        if self.family == "cifar":
+            return self.residual and self.depth in CIFAR_BOTTLENECKS
+        return self.trainable and self.depth not in _BASIC_DEPTHS
 
     def __str__(self) -> str:
         if self.label:
@@ -102,13 +119,16 @@ class NetworkName:
             text += "-cifar"
         if self.option and self.option != _default_option(self.family, self.depth):
             text += f"-{self.option.lower()}"
-        return text + ("-v1.5" if self.stride_in_3x3 else "")
+        text += "-v1.5" if self.stride_in_3x3 else ""
+        return text + (f"-{self.variant}" if self.variant else "")
 
 
 def _default_option(family: Family, depth: int) -> Option | None:
-    """The option that a name may leave out: A on CIFAR, B from 50 layers, none for 18 and 34."""
+    """The option that a name may leave out: A of basic blocks on CIFAR, B of bottlenecks, none
+    for 18 and 34.
+    """
     if family == "cifar":
-        return "A"
+        return "B" if depth in CIFAR_BOTTLENECKS else "A"
     return None if depth in _BASIC_DEPTHS else "B"
 
 
@@ -128,9 +148,10 @@ def parse_network(text: str) -> NetworkName:
             f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(THE_PAPERS))}"
         )
     depth = int(match["depth"])
-    kind: Kind = "resnet" if match["kind"] == "resnet" else "plain"
+    kind: Kind = match["kind"]  # type: ignore[assignment]
     family: Family = "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
-    if family == "cifar" and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
+    bottleneck = kind != "plain" and depth in CIFAR_BOTTLENECKS
+    if family == "cifar" and not bottleneck and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
         below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
         near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
         raise ConfigError(
@@ -138,18 +159,26 @@ def parse_network(text: str) -> NetworkName:
             f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
         )
     option: Option | None = None
-    if kind == "resnet":
+    if kind != "plain":
         option = _OPTIONS.get(match["option"]) or _default_option(family, depth)
         if option is None:
             raise ConfigError(
                 f"network {text!r} needs its shortcut option: "
-                f"{', '.join(f'resnet-{depth}-{o}' for o in 'abc')}"
+                f"{', '.join(f'{kind}-{depth}-{o}' for o in 'abc')}"
             )
     elif match["option"]:
         raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
-    name = NetworkName(kind, depth, family, option, bool(match["v15"]))
-    if name.stride_in_3x3 and not name.bottleneck:
+    variant = match["variant"] or ""
+    name = NetworkName(kind, depth, family, option, bool(match["v15"]), variant)
+    if name.stride_in_3x3 and not (name.bottleneck and family == "imagenet"):
         raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
+    if variant and variant not in VARIANTS[kind]:
+        known = ", ".join(VARIANTS[kind]) or "none"
+        raise ConfigError(f"unknown network {text!r}: variants of {kind} networks are {known}")
+    if family == "imagenet" and (kind == "preact" or variant):
+        raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
+    if variant in VARIANTS["resnet"][2:] and name.bottleneck:
+        raise ConfigError(f"network {text!r}: other shortcuts are for blocks of two layers")
     return name
 
 
@@ -158,8 +187,8 @@ def network_title(network: str) -> str:
     name = parse_network(network)
     if name.label:
         return COMPARED[name.label][1]
-    short = str(name).removeprefix("resnet-")
     if not name.residual:
         return network
-    number, _, rest = short.partition("-")
-    return f"ResNet-{number}" + (f" {rest.upper() if len(rest) == 1 else rest}" if rest else "")
+    number, _, rest = str(name).removeprefix(f"{name.kind}-").partition("-")
+    rest = rest.upper() if len(rest) == 1 else rest
+    return " ".join(filter(None, (f"{_TITLES[name.kind]}-{number}", rest)))

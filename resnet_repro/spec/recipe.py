@@ -96,6 +96,13 @@ class Recipe(Frozen):
         "the paper does not single out the classifier; the first loss then grows with depth (3.8, "
         "6.9 and 8.3 for ResNet-20, 56 and 110; uniform: 2.6, 3.1 and 4.2; chance is 2.3)",
     )
+    gate_bias: Real = field(
+        -6.0,
+        "paper",
+        "where the biases of gates on shortcuts start; He et al. 2016 tried 0 to -10 (its Table 1)",
+        ge=-100,
+        le=100,
+    )
     zero_channels: Literal["end", "both-sides"] = field(
         "end", "assumption", "where option A puts the zero channels"
     )

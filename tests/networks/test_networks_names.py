@@ -29,7 +29,7 @@ def imagenet_names(depth: int) -> list[NetworkName]:
 EVERY_NAME = [name for n in range(1, 301) for name in cifar_names(6 * n + 2)] + [
     name for depth in IMAGENET_DEPTHS for name in imagenet_names(depth)
 ]
-EVERY_NAME.append(NetworkName("vgg", 16, "imagenet"))
+EVERY_NAME.append(NetworkName("compared", 16, "imagenet", label="vgg-16"))
 
 
 def test_every_network_is_read_back_from_its_own_name() -> None:
@@ -125,7 +125,7 @@ def test_the_shallowest_suggestion_is_8_layers(depth: int) -> None:
         ("resnet-50-cifar-v1.5", "only 50, 101 and 152"),
         ("resnet-101-cifar", r"6n\+2 layers .*98, 104"),
         ("resnet-34-d", "resnet-34-a"),
-        ("vgg-19", "vgg-16"),
+        ("vgg-13", "vgg-16"),
         ("vgg-16-b", "vgg-16"),
         ("resnet-020", "unknown network"),
         ("resnet-٢٠", "unknown network"),

@@ -13,6 +13,8 @@ from resnet_repro.networks.outline import Layer, folded, outline, parameters
 NETWORKS = (
     *("plain-20", "resnet-20", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34", "resnet-34-a"),
     *("resnet-34-b", "resnet-34-c", "resnet-50", "resnet-50-v1.5", "resnet-152", "vgg-16"),
+    *("preact-20", "preact-164", "resnet-164", "resnet-20-relu-before-add", "preact-20-relu-only"),
+    *("resnet-20-exclusive-gate", "resnet-20-dropout-shortcut", "resnet-164-bn-after-add"),
 )
 
 
@@ -45,9 +47,10 @@ def test_an_outline_is_the_module_tree(network: str) -> None:
         return (layer.kernel, layer.stride, layer.inputs, layer.outputs, layer.side)
 
     weighted = [layer for layer in found.layers if layer.name]
-    projections = [s.projection for s in found.shortcuts if s.projection]
+    projections = [layer for shortcut in found.shortcuts for layer in shortcut.layers]
     assert {layer.name: row(layer) for layer in (*weighted, *projections)} == seen
-    assert [layer.name for layer in weighted] == [n for n in seen if "downsample" not in n]
+    main = [name for name in seen if "downsample" not in name and not name.endswith("gate")]
+    assert [layer.name for layer in weighted] == main
 
 
 @pytest.mark.parametrize("network", NETWORKS)

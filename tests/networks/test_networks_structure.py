@@ -167,5 +167,5 @@ def test_the_number_of_classes_can_be_chosen() -> None:
 
 
 def test_an_unknown_network_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match="alexnet"):
-        build_network("alexnet")
+    with pytest.raises(ConfigError, match="lenet"):
+        build_network("lenet")
