@@ -17,11 +17,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_repro.paper.claims import Claim, load_claims
+from resnet_repro.paper.claims import POWER_COLUMNS, POWER_SEEDS, Claim, load_claims
 from resnet_repro.paper.estimates import weakest
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.rules import RunRule, Subject
-from resnet_repro.report.document.power import COLUMNS, SEEDS
 
 STD = 0.16  # percent, Table 6
 DRAWS = 4_000
@@ -62,14 +61,14 @@ def outcomes(
 def main() -> None:
     """Write the table to stdout."""
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(COLUMNS)
+    out.writerow(POWER_COLUMNS)
     for claim in load_claims():
         means = truth(claim)
         if means is None:
             continue
-        for seeds in SEEDS:
+        for seeds in POWER_SEEDS:
             counts = outcomes(claim, means, seeds)
-            shares = [round(100 * counts[w] / DRAWS, 1) for w in COLUMNS[3:]]
+            shares = [round(100 * counts[w] / DRAWS, 1) for w in POWER_COLUMNS[3:]]
             out.writerow([claim.id, claim.rule.words(), seeds, *shares])
 
 

@@ -251,8 +251,8 @@ def report(
     """
     from resnet_repro.base.errors import StoreError
     from resnet_repro.report.document.document import report_and_verdicts
-    from resnet_repro.report.document.findings import findings
     from resnet_repro.report.document.html import as_html
+    from resnet_repro.report.document.opening import findings
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
     chosen: Any = choice("--format", form, REPORTS)

@@ -2,12 +2,15 @@
 
 `claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_surface.yaml` those of a later
 paper about the loss around these networks; `rules.py` says how each is judged.
+`power.csv` holds how often each rule finds what is true, as `benchmarks/claims_power.py` simulates.
 """
 
 from __future__ import annotations
 
+import csv
 from datetime import date
 from functools import cache
+from importlib import resources
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -15,10 +18,15 @@ from pydantic import Field, field_validator
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
-from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset
 
-__all__ = ["Change", "Claim", "load_claims"]
+__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Change", "Claim", "load_claims", "load_power"]
+
+POWER_SEEDS = (1, 3, 5)
+POWER_COLUMNS = (
+    *("claim", "rule", "seeds"),
+    *("confirmed", "consistent", "undecided", "contradicted"),  # percent of the simulations
+)
 
 
 class Change(Frozen):
@@ -52,14 +60,6 @@ class Claim(Frozen):
         """The networks whose runs the claim needs."""
         return self.rule.networks
 
-    @field_validator("rule")
-    @classmethod
-    def _networks_exist(cls, rule: Rule) -> Rule:
-        for network in rule.networks:
-            if str(parse_network(network)) != network:
-                raise ValueError(f"{network} should be written {parse_network(network)}")
-        return rule
-
 
 class _File(Frozen):
     claims: tuple[Claim, ...]
@@ -82,3 +82,11 @@ def load_claims() -> tuple[Claim, ...]:
     names = ("cifar10", "imagenet", "surface")
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     return _File(claims=tuple(claim for file in files for claim in file.claims)).claims
+
+
+@cache
+def load_power() -> dict[tuple[str, int], dict[str, str]]:
+    """(claim's id, seeds of each network) -> the row of `power.csv`."""
+    text = resources.files("resnet_repro.paper").joinpath("power.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {(row["claim"], int(row["seeds"])): row for row in rows}

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from pydantic import field_validator
-
 from resnet_repro.base.records import Frozen
-from resnet_repro.paper.reading import read_package_file
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.paper.reading import Network, read_package_file
 
 __all__ = ["CifarResult", "Facts", "ImageNetResult", "PrintedError", "PrintedFlops", "load_facts"]
-
-
-class _OfNetwork(Frozen):
-    network: str | None = None  # None for other authors' networks
-
-    @field_validator("network")
-    @classmethod
-    def _canonical(cls, network: str | None) -> str | None:
-        return network and str(parse_network(network))
 
 
 class PrintedError(Frozen):
@@ -41,27 +29,30 @@ class PrintedError(Frozen):
         return f"{self.printed:.2f} ({self.mean:.2f} ± {self.std:.2f})"
 
 
-class CifarResult(_OfNetwork):
+class CifarResult(Frozen):
     """A row of Table 6: CIFAR-10 test error with data augmentation."""
 
+    network: Network | None = None  # None for other authors' networks
     method: str
     layers: int | None = None
     parameters: str | None = None  # as printed: "0.27M"
     error: PrintedError
 
 
-class ImageNetResult(_OfNetwork):
+class ImageNetResult(Frozen):
     """A row of Tables 2 to 5; errors in percent."""
 
+    network: Network | None = None  # None for other authors' networks
     method: str
     top1: float | None = None
     top5: float | None = None
     note: str = ""
 
 
-class PrintedFlops(_OfNetwork):
+class PrintedFlops(Frozen):
     """Multiply-adds of one network for one 224x224 image."""
 
+    network: Network
     multiply_adds: float
     reference: str
 
@@ -82,8 +73,8 @@ class Facts(Frozen):
 
     def imagenet_results(self, table: str) -> tuple[ImageNetResult, ...]:
         """The rows of `table2` to `table5`, in the paper's order."""
-        tables = {"table2": self.table2, "table3": self.table3}
-        return (tables | {"table4": self.table4, "table5": self.table5})[table]
+        rows: tuple[ImageNetResult, ...] = getattr(self, table)
+        return rows
 
     def imagenet_result(self, table: str, network: str) -> ImageNetResult | None:
         """The row of such a table that is about a network, or None."""

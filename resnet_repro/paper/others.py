@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.paper.reading import read_package_file
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.paper.reading import Network, read_package_file
 
 __all__ = ["ReportedError", "Reproduction", "load_others", "reported_range"]
 
@@ -32,12 +31,7 @@ class Reproduction(Frozen):
     link: str = Field(pattern=r"^https://[^\s|]+$")
     selection: Literal["final", "best", "unstated"]  # best: the lowest on the test set
     protocol: str  # in a phrase, where it is not the paper's
-    errors: dict[str, ReportedError] = Field(min_length=1)  # by network
-
-    @field_validator("errors")
-    @classmethod
-    def _canonical(cls, errors: dict[str, ReportedError]) -> dict[str, ReportedError]:
-        return {str(parse_network(network)): error for network, error in errors.items()}
+    errors: dict[Network, ReportedError] = Field(min_length=1)
 
 
 class _File(Frozen):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.yaml_io import read_yaml
 
-__all__ = ["read_package_file"]
+__all__ = ["Network", "read_package_file"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _canonical(network: str) -> str:
+    return str(parse_network(network))
+
+
+Network = Annotated[str, AfterValidator(_canonical)]  # the name of one of this project's networks
 
 
 def read_package_file(name: str, model: type[Model]) -> Model:

@@ -16,6 +16,7 @@ from pydantic import Field
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
+from resnet_repro.paper.reading import Network
 from resnet_repro.spec.network_names import network_title
 
 __all__ = [
@@ -92,7 +93,7 @@ class OrderRule(RunRule):
     """
 
     kind: Literal["order"]
-    chains: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    chains: tuple[tuple[Network, ...], ...] = Field(min_length=1)
     at_least: float | None = Field(None, gt=0)
     at_most: float | None = Field(None, gt=0)
 
@@ -138,7 +139,7 @@ class TrendRule(RunRule):
     """
 
     kind: Literal["trend"]
-    chain: tuple[str, ...] = Field(min_length=3)
+    chain: tuple[Network, ...] = Field(min_length=3)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ class ThroughoutRule(RunRule):
 
     kind: Literal["throughout"]
     quantity: Literal["train_error_along"]
-    pair: tuple[str, str]
+    pair: tuple[Network, Network]
     share: float = Field(gt=50, le=100)
 
     @property
@@ -198,8 +199,8 @@ class GapRule(RunRule):
     """
 
     kind: Literal["gap"]
-    wider: tuple[str, str]
-    narrower: tuple[str, str]
+    wider: tuple[Network, Network]
+    narrower: tuple[Network, Network]
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -233,7 +234,7 @@ class LimitRule(RunRule):
     """The quantity of each network lies below or above a limit."""
 
     kind: Literal["limit"]
-    each: tuple[str, ...] = Field(min_length=1)
+    each: tuple[Network, ...] = Field(min_length=1)
     side: Literal["below", "above"]
     limit: float
     changes: tuple[str, ...] = ()  # of runs with these changes to their recipe: "warmup=null"
@@ -269,7 +270,7 @@ class BandRule(RunRule):
     """The quantity of one network lies within `band` of the paper's number."""
 
     kind: Literal["band"]
-    network: str
+    network: Network
     value: float
     band: float = Field(gt=0)
 
@@ -293,7 +294,7 @@ class CloseRule(RunRule):
     """The second of two networks minus the first is within `band` of the paper's difference."""
 
     kind: Literal["close"]
-    pair: tuple[str, str]
+    pair: tuple[Network, Network]
     value: float = 0.0
     band: float = Field(gt=0)
 
@@ -320,7 +321,7 @@ class SameRule(RunRule):
     """With the given changes to its recipe, the network ends within `band` of itself without."""
 
     kind: Literal["same"]
-    network: str
+    network: Network
     changes: tuple[str, ...] = Field(min_length=1)  # "warmup=null"
     band: float = Field(gt=0)
 
@@ -351,7 +352,7 @@ class CostRule(_Rule):
 
     kind: Literal["cost"]
     quantity: Literal["parameters", "multiply_adds"]
-    network: str
+    network: Network
     below: dict[str, float] = Field(min_length=1)  # name -> its count, as printed
     margin: float = Field(0.0, ge=0)
 
@@ -381,7 +382,7 @@ class EnsembleRule(_Rule):
     kind: Literal["ensemble"]
     quantity: Literal["ensemble_top5_error"]
     experiment: str
-    members: tuple[str, ...] = Field(min_length=2)
+    members: tuple[Network, ...] = Field(min_length=2)
     value: float
     band: float = Field(gt=0)
 

@@ -8,7 +8,7 @@ from made_up_results import Bench
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import evaluate, main_verdicts
-from resnet_repro.report.document.findings import findings
+from resnet_repro.report.document.opening import findings
 from resnet_repro.report.results import Results
 
 DEMO: Any = {"preset": "demo", "dataset": "synthetic"}

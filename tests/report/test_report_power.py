@@ -6,8 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.document.power import SEEDS, power_section, read_power
+from resnet_repro.paper.claims import POWER_SEEDS, load_claims, load_power
+from resnet_repro.report.document.protocol import power_section
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "claims_power.py"
 
@@ -26,9 +26,9 @@ def test_every_claim_that_can_be_simulated_is_there_with_its_rule(simulation: Mo
     """A rule that was changed needs new numbers."""
     simulated = {c.id: c.rule.words() for c in load_claims() if simulation.truth(c)}
     assert len(simulated) > 20
-    stored = {claim: row["rule"] for (claim, _), row in read_power().items()}
+    stored = {claim: row["rule"] for (claim, _), row in load_power().items()}
     assert stored == simulated
-    assert set(read_power()) == {(claim, seeds) for claim in simulated for seeds in SEEDS}
+    assert set(load_power()) == {(claim, seeds) for claim in simulated for seeds in POWER_SEEDS}
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_the_numbers_come_out_again(simulation: ModuleType, name: str) -> None:
     claim = next(claim for claim in load_claims() if claim.id == name)
     draws = 150
     counts = simulation.outcomes(claim, simulation.truth(claim), 3, draws)
-    stored = float(read_power()[name, 3]["confirmed"])
+    stored = float(load_power()[name, 3]["confirmed"])
     assert 100 * counts["confirmed"] / draws == pytest.approx(stored, abs=15)
 
 
 def test_a_true_gain_from_depth_is_found_with_five_seeds() -> None:
     """As a demand on every step it was confirmed in 22% of cases."""
-    assert float(read_power()["residual-depth-test", 5]["confirmed"]) > 99
+    assert float(load_power()["residual-depth-test", 5]["confirmed"]) > 99
     assert any("Residual networks gain from depth" in line for line in power_section())

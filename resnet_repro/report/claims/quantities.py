@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from statistics import fmean
 from typing import Literal, TypeAlias
 
@@ -12,11 +12,8 @@ import pandas as pd
 
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
-from resnet_repro.spec.measurements import EvaluationRow, GradientRow
-from resnet_repro.spec.shows import Views
-from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["by_iteration", "evaluation", "measured", "shares_above"]
+__all__ = ["measured", "shares_above"]
 
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
@@ -150,22 +147,3 @@ def _decades(rows: pd.DataFrame, norm: Norm, high: Literal["last", "max"]) -> Nu
 def _finite(values: pd.Series[float]) -> pd.Series[float]:
     """The values, with zero for infinity and NaN."""
     return values.where(np.isfinite(values.astype(float)), 0.0)
-
-
-def evaluation(run: StoredRun, views: Views) -> EvaluationRow | None:
-    """What was measured from such views on the data set that the run was trained on, or None.
-
-    Raises:
-        StoreError: what was measured cannot be read.
-    """
-    trained_on = run.summary.provenance.dataset.get("sha256") if run.summary else None
-    rows = [r for r in run.evaluations() if r.views == views and r.dataset_sha256 == trained_on]
-    return rows[0] if rows else None
-
-
-def by_iteration(rows: Iterable[GradientRow]) -> dict[int, list[GradientRow]]:
-    """The layers in order, for each iteration at which they were measured, in order."""
-    found: dict[int, list[GradientRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.iteration, row.layer)):
-        found.setdefault(row.iteration, []).append(row)
-    return found

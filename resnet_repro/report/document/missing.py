@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from resnet_repro.base.errors import StoreError
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
 from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
+from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import CostTable
-from resnet_repro.store.models import EnsembleResult
-from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["Gap", "gaps_of", "missing_section"]
+__all__ = ["Gap", "gaps_of", "is_measured", "missing_section"]
 
 
 @dataclass(frozen=True)
@@ -33,76 +31,65 @@ class Gap:
     command: str
 
 
-def gaps_of(
-    experiment: Experiment, store: Store, runs: Sequence[StoredRun], groups: Iterable[Group]
-) -> list[Gap]:
+def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     """What an experiment lacks at the presets that are used in this folder.
 
     In a folder without runs, that is the experiment's own preset. Runs that experiments share are
     missing in each. Of a family of networks of which nothing was run, `missing_section` tells.
     """
     if isinstance(experiment.table, CostTable):
-        if store.csv_path(experiment.name).is_file():
+        if results.store.csv_path(experiment.name).is_file():
             return []
         return [Gap(experiment.name, "", "the counts (seconds)", run_command(experiment))]
-    groups = list(groups)
+    groups = results.numbers
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
-    finished = {run.id: run for run in runs if run.finished}
-    ensembles = store.ensembles() if experiment.ensemble else []
+    at_groups = filter(None, (at_group(experiment, group) for group in groups))
+    variants = {(e.preset, e.dataset): e for e in at_groups}
+    finished = {run.id: run for run in results.stored if run.finished}
     return [
         gap
-        for variant in _variants(experiment, groups)
-        for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, ensembles)
+        for variant in variants.values() or [experiment]
+        for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, results)
     ]
-
-
-def _variants(experiment: Experiment, groups: Iterable[Group]) -> list[Experiment]:
-    """The experiment at each preset and data set in use, or at its own if there is none."""
-    variants: dict[tuple[str, str], Experiment] = {}
-    for group in groups:
-        variant = at_group(experiment, group)
-        if variant is not None:
-            variants.setdefault((variant.preset, variant.dataset), variant)
-    return list(variants.values()) or [experiment]
 
 
 def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> list[Gap]:
     needed = experiment.resolve()
     lacking = [run for run in needed if run.id not in finished]
-    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
     if lacking:
         what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
         networks = list(dict.fromkeys(run.network for run in lacking))
         everything = len(networks) == len(experiment.networks)
         command = run_command(experiment, () if everything else networks)
-        return [Gap(experiment.name, where, what, command)]
+        return [Gap(experiment.name, _where(experiment), what, command)]
     gaps = []
     for measurement in experiment.measure:
-        without = [run for run in needed if not _measured(finished[run.id], measurement)]
+        without = [run for run in needed if not is_measured(finished[run.id], measurement)]
         if without:
             text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
-            gaps.append(Gap(experiment.name, where, text, run_command(experiment)))
+            gaps.append(Gap(experiment.name, _where(experiment), text, run_command(experiment)))
     return gaps
 
 
-def _missing_ensemble(experiment: Experiment, known: Sequence[EnsembleResult]) -> list[Gap]:
+def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
     """The ensemble of an experiment all of whose members are measured, unless it is there."""
     members = {run.id for run in experiment.ensemble_members}
-    if not members or any(members == set(result.members) for result in known):
+    if not members or any(members == set(result.members) for result in results.ensembles):
         return []
-    where = f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
-    return [Gap(experiment.name, where, "the ensemble", run_command(experiment))]
+    return [Gap(experiment.name, _where(experiment), "the ensemble", run_command(experiment))]
 
 
-def _measured(run: StoredRun, measurement: str) -> bool:
-    file = MEASUREMENTS[measurement].file
-    if file != run.folder.evaluations.name:
-        return (run.folder.path / file).exists()
-    try:
+def _where(experiment: Experiment) -> str:
+    return f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
+
+
+def is_measured(run: StoredRun, measurement: str) -> bool:
+    """Whether the results of a measurement lie in a run's folder."""
+    file = run.folder.path / MEASUREMENTS[measurement].file
+    if file == run.folder.evaluations:  # which several measurements share
         return any(row.views == measurement for row in run.evaluations())
-    except StoreError:
-        return False
+    return file.exists()
 
 
 def _by_network(runs: Sequence[Run]) -> str:
@@ -118,10 +105,10 @@ def _by_network(runs: Sequence[Run]) -> str:
 
 
 def missing_section(
+    experiments: Sequence[Experiment],
     gaps: Sequence[Gap],
     verdicts: Sequence[Verdict],
-    experiments: Sequence[Experiment],
-    groups: Iterable[Group],
+    groups: Collection[Group],
 ) -> list[str]:
     """The gaps with the commands that fill them, and the claims that could not be judged."""
     unjudged = [verdict for verdict in verdicts if verdict.word == "not run"]
@@ -130,14 +117,17 @@ def missing_section(
         rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
         lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
         lines += ["", "Runs that experiments share are trained once; `--dry-run` tells the cost."]
-    lines += _untouched(experiments, list(groups))
+    lines += _untouched(experiments, groups)
     if unjudged:
-        rows = [[verdict.claim.sentence, _why_not(verdict)] for verdict in unjudged]
+        rows = []
+        for verdict in unjudged:
+            command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
+            rows.append([verdict.claim.sentence, f"{verdict.numbers}{command}"])
         lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
     return lines if lines[1:] else []
 
 
-def _untouched(experiments: Sequence[Experiment], groups: Sequence[Group]) -> list[str]:
+def _untouched(experiments: Sequence[Experiment], groups: Collection[Group]) -> list[str]:
     """What was not begun at all, or not at the paper preset, of each family of networks."""
     lines: list[str] = []
     for family, dataset in PAPER_DATASETS.items():
@@ -154,8 +144,3 @@ def _untouched(experiments: Sequence[Experiment], groups: Sequence[Group]) -> li
             text += "; at reduced scale with `--preset short --dataset imagenette`"
         lines += ["", text]
     return lines
-
-
-def _why_not(verdict: Verdict) -> str:
-    command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
-    return f"{verdict.numbers}{command}"

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from resnet_repro.report.claims.quantities import evaluation
+from resnet_repro.report.document.missing import is_measured
 from resnet_repro.report.document.protocol import as_text
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.groups import group_of
 from resnet_repro.report.markdown import bullets, code, literal, plural, table
 from resnet_repro.report.photo_tables import weights_caption
+from resnet_repro.report.results import Results
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import (
-    EnsembleResult,
-    ExternalEvaluation,
-    Origin,
-    Provenance,
-    Record,
-    Summary,
-)
+from resnet_repro.store.models import Origin, Provenance, Record, Summary
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
@@ -35,34 +29,35 @@ __all__ = [
 MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
 
 
-def provenance_section(runs: Sequence[StoredRun]) -> list[str]:
+def provenance_section(results: Results) -> list[str]:
     """Code, machines, versions and data behind the results, each with its number of runs.
 
     A run that several sessions trained, perhaps on several machines, counts with each of them.
     """
-    summaries = [run.summary for run in runs if run.summary and not run.problem]
-    if not summaries:
+    origins = [summary.provenance for _, summary in _begun(results)]
+    if not origins:
         return []
-    origins = [s.provenance for s in summaries]
     trained = [p.trained_by for p in origins]
     starts = sorted(p.started for p in origins)
     ends = sorted(p.ended for p in origins if p.ended)
-    lines = ["## Provenance", ""]
-    lines += bullets(
-        [
-            f"Trained between {literal(starts[0])} and "
-            f"{literal(ends[-1]) if ends else '(not ended)'} (UTC).",
-            *_counted("Command", ({_command(s) for s in run} for run in trained)),
-            *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
-            *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
-            *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
-            *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
-            *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
-            *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
-            *_counted("Measured after training", (_measured(run) for run in runs)),
-        ]
-    )
-    return lines
+    texts = [
+        f"Trained between {literal(starts[0])} and "
+        f"{literal(ends[-1]) if ends else '(not ended)'} (UTC).",
+        *_counted("Command", ({_command(s.command) for s in run} for run in trained)),
+        *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
+        *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
+        *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
+        *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
+        *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
+        *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
+        *_counted("Measured after training", map(_measured, results.stored)),
+    ]
+    return ["## Provenance", "", *bullets(texts)]
+
+
+def _begun(results: Results) -> list[tuple[StoredRun, Summary]]:
+    """The runs that have a summary, unless they are unusable."""
+    return [(run, run.summary) for run in results.stored if run.summary and not run.problem]
 
 
 def _measured(run: StoredRun) -> set[str]:
@@ -70,9 +65,9 @@ def _measured(run: StoredRun) -> set[str]:
     if run.problem:
         return set()
     origins = run.origins()
-    there: list[str] = [row.views for row in run.evaluations()]
-    there += ["responses"] if run.responses() else []
-    there += ["gradients"] if any(r.measured == "afterwards" for r in run.gradients()) else []
+    there = {what for what in MEASUREMENTS if is_measured(run, what)}
+    if not any(row.measured == "afterwards" for row in run.gradients()):
+        there.discard("gradients")  # they were measured by the training itself
     return {
         f"{MEASUREMENTS[what].title} by "
         + (_made_by(origins[what]) if what in origins else "unrecorded code")
@@ -82,11 +77,11 @@ def _measured(run: StoredRun) -> set[str]:
 
 def _made_by(origin: Origin) -> str:
     made = _code(origin.code, origin.dirty)
-    return f"{made}, {_hardware(origin)}, {_command(origin)}"
+    return f"{made}, {_hardware(origin)}, {_command(origin.command)}"
 
 
-def _command(origin: Origin) -> str:
-    return code(recorded_again(origin.command))
+def _command(text: str) -> str:
+    return code(recorded_again(text))
 
 
 def _hardware(origin: Origin) -> str:
@@ -148,13 +143,12 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def cost_section(runs: Sequence[StoredRun]) -> list[str]:
+def cost_section(results: Results) -> list[str]:
     """Training hours by hardware; runs shared by experiments count once."""
     hours: dict[str, float] = {}
-    for run in runs:
-        if run.summary and not run.problem:
-            for hardware, seconds in run.summary.seconds_by_hardware().items():
-                hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
+    for _, summary in _begun(results):
+        for hardware, seconds in summary.seconds_by_hardware().items():
+            hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
     if not hours:
         return []
     rows = [[literal(hardware), f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]
@@ -162,15 +156,30 @@ def cost_section(runs: Sequence[StoredRun]) -> list[str]:
     return ["## Cost", "", *table(["hardware", "training hours"], rows + total, [1])]
 
 
-def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> list[str]:
+def runs_section(results: Results) -> list[str]:
     """Every run with its numbers, and how to repeat it."""
-    summaries = [(run, run.summary) for run in runs if run.summary and not run.problem]
-    if not summaries:
+    begun = _begun(results)
+    if not begun:
         return []
+    by_views = {views: results.evaluated(views).top1_error for views in MANY_VIEWS}
+    evaluated = {views: errors for views, errors in by_views.items() if len(errors)}
     header = ["run", "on", "state", "test error", "train error", "best on test"]
-    several: list[Views] = [v for v in MANY_VIEWS if any(evaluation(r, v) for r, _ in summaries)]
-    header += [*several, "hours", "ended"]
-    rows = [_run_row(run, summary, numbers, several) for run, summary in summaries]
+    header += [*evaluated, "hours", "ended"]
+    rows = []
+    for run, summary in begun:
+        group = group_of(run)
+        own = (summary.final_test_error, summary.final_train_error, summary.best_test_error)
+        rows.append(
+            [
+                code(run.id),
+                f"[{results.numbers[group]}]" if group else "",
+                {"done": "done", "failed": "failed"}.get(run.state, "unfinished"),
+                *(_error(error) for error in own),
+                *(_error(errors.get(run.id)) for errors in evaluated.values()),
+                f"{summary.seconds / 3600:.2f}",
+                literal(summary.provenance.ended or ""),
+            ]
+        )
     return [
         "## Every run",
         "",
@@ -182,30 +191,10 @@ def runs_section(runs: Sequence[StoredRun], numbers: Mapping[Group, int]) -> lis
     ]
 
 
-def _run_row(
-    run: StoredRun, summary: Summary, numbers: Mapping[Group, int], views: Sequence[Views]
-) -> list[str]:
-    group = group_of(run)
-    state = {"done": "done", "failed": "failed"}.get(run.state, "unfinished")
-    return [
-        code(run.id),
-        f"[{numbers[group]}]" if group else "",
-        state,
-        _error(summary.final_test_error),
-        _error(summary.final_train_error),
-        _error(summary.best_test_error),
-        *(_error(row.top1_error if (row := evaluation(run, v)) else None) for v in views),
-        f"{summary.seconds / 3600:.2f}",
-        literal(summary.provenance.ended or ""),
-    ]
-
-
-def evaluations_section(
-    externals: Sequence[ExternalEvaluation], ensembles: Sequence[EnsembleResult]
-) -> list[str]:
+def evaluations_section(results: Results) -> list[str]:
     """What was measured besides runs: others' weights, and ensembles of runs."""
     lines: list[str] = []
-    for external in externals:
+    for external in results.externals:
         errors = "; ".join(
             f"{row.views} top-1 {row.top1_error:.2f}, top-5 {row.top5_error:.2f}"
             for row in external.evaluations
@@ -216,7 +205,7 @@ def evaluations_section(
             f"{title}, {literal(weights_caption(external))}, not trained here, weights SHA-256 "
             f"`{external.weights_sha256}`: {errors}. Data: {_dataset(external.data)}. {origin}"
         )
-    for ensemble in ensembles:
+    for ensemble in results.ensembles:
         members = ", ".join(f"`{member}`" for member in ensemble.members)
         origin = _measured_by(ensemble, [ensemble.origin] if ensemble.origin else [])
         lines.append(
@@ -230,8 +219,7 @@ def evaluations_section(
 def _measured_by(record: Record, origins: Iterable[Origin]) -> str:
     """When, by what code and on which machines, as far as that was kept."""
     made = [_code(record.code, record.dirty), *dict.fromkeys(map(_hardware, origins))]
-    command = code(recorded_again(record.command))
-    return f"Measured {literal(record.measured)} by {', '.join(made)}: {command}."
+    return f"Measured {literal(record.measured)} by {', '.join(made)}: {_command(record.command)}."
 
 
 def _error(value: float | None) -> str:

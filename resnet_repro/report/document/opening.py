@@ -1,0 +1,213 @@
+"""What was found, first: the report's opening sections, and the same lines for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
+from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.markdown import bullets, literal, plural, table
+from resnet_repro.report.results import Results
+from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
+from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.store.stored_run import StoredRun
+
+__all__ = ["FOUND", "claims_section", "findings", "groups_section", "summary_section"]
+
+FOUND = "What was found"
+WORDS: tuple[VerdictWord, ...] = ("confirmed", "consistent", "undecided", "contradicted")
+LEGEND = (
+    f"{MARKS['confirmed']} confirmed: several seeds, and the 95% interval over them lies where the "
+    "claim predicts.",
+    f"{MARKS['consistent']} consistent: the numbers agree, but there is one seed only, the "
+    "interval is too wide, seeds failed, or the protocol is not the paper's (*trend*).",
+    f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree, or the "
+    "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
+    f"{OPPOSITE} undecided (opposite trend): they clearly disagree, but the protocol is not the "
+    "paper's.",
+    f"{MARKS['contradicted']} contradicted: they clearly disagree.",
+)
+RULES_NOTE = (
+    "The rules were written down before the results (`resnet_repro/paper/claims_*.yaml`, where "
+    "what was added later is marked) and stand with the numbers below."
+)
+STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
+NARROWEST = 60  # columns; narrower terminals get lines of this length
+
+
+def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) -> list[str]:
+    """One screen, from the answer to the details; `gaps` is how many items are missing."""
+    lines = ["# Reproducing “Deep Residual Learning for Image Recognition”: report", ""]
+    finished = [run for run in results.stored if run.finished]
+    if not finished:
+        lines += [
+            "**No run has finished yet.** Start with `resnet-repro run fig1 --preset demo` "
+            "(minutes, no data set needed) or see [what is missing](#what-is-missing).",
+            "",
+        ]
+    elif not any((group := group_of(run)) and group.faithful for run in finished):
+        lines += [
+            "**No run here follows the paper's full protocol on its data sets.** No number below "
+            "can be held against the paper's; claims about training are judged as trends at most.",
+            "",
+        ]
+    counts = Counter(map(_state, results.stored))
+    states = [f"{counts[s]} {s}" for s in STATES if counts[s] or s == "finished"]
+    texts = [_verdict_counts(verdicts), f"**Runs**: {', '.join(states)}.", *_spent(results)]
+    if gaps and finished:
+        texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
+    return lines + bullets(texts)
+
+
+def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
+    """`**Claims of the paper**: 18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent.`
+
+    How many of these are trends only stands behind it.
+    """
+    judged = _judged(verdicts)
+    if not judged:
+        return f"**Claims of the paper**: none of {len(verdicts)} judged yet."
+    counts = Counter((verdict.mark, verdict.word) for verdict in judged)
+    kinds = [(MARKS[word], word) for word in WORDS]
+    kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
+    texts = [
+        f"{mark} {counts[mark, word]} {word}" + (" (opposite trend)" if mark == OPPOSITE else "")
+        for mark, word in kinds
+        if counts[mark, word]
+    ]
+    trends = sum(verdict.trend_only for verdict in judged)
+    notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
+    unfit = sum(verdict.unfit for verdict in judged)
+    notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
+    told = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}"
+    return f"**Claims of the paper**: {'; '.join([told, ', '.join(notes)] if notes else [told])}."
+
+
+def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict.word != "not run"]
+
+
+def _state(run: StoredRun) -> str:
+    if run.problem:
+        return "unusable"
+    states = {"done": "finished", "failed": "failed", "missing": "not begun"}
+    return states.get(run.state, "unfinished")
+
+
+def _spent(results: Results) -> list[str]:
+    """`**Spent**: 15.2 training hours on NVIDIA H100.`"""
+    summaries = [run.summary for run in results.stored if run.summary and not run.problem]
+    if not summaries:
+        return []
+    sessions = [session for summary in summaries for session in summary.provenance.trained_by]
+    machines = "; ".join(sorted({literal(session.hardware) for session in sessions}))
+    hours = sum(summary.seconds for summary in summaries) / 3600
+    return [f"**Spent**: {hours:,.2f} training hours on {machines}."]
+
+
+def claims_section(
+    verdicts: Sequence[Verdict], numbers: Mapping[Group, int], headline: str | None = None
+) -> list[str]:
+    """The claims that could be judged; what became of the others stands under what is missing.
+
+    `headline` is the figure that shows most of it, as Markdown.
+    """
+    judged = _judged(verdicts)
+    if not judged:
+        return []
+    rows = [
+        [
+            f"{v.mark} {v.label}",
+            v.claim.sentence,
+            v.claim.source,
+            f"[{numbers[v.group]}]" if v.group else "",
+        ]
+        for v in judged
+    ]
+    figure = [headline, ""] if headline else []
+    header = ["verdict", "claim", "where", "on"]
+    lines = [f"## {FOUND}", "", *figure, *table(header, rows), "", *bullets(LEGEND), "", RULES_NOTE]
+    if left := len(verdicts) - len(judged):
+        lines += ["", f"{plural(left, 'claim')} not judged: [why](#what-is-missing)."]
+    return lines
+
+
+def groups_section(results: Results) -> list[str]:
+    """What was run: each protocol with its number, networks and hours, and how to read errors."""
+    numbers = results.numbers
+    if not numbers:
+        return []
+    rows = []
+    for group, number in numbers.items():
+        members = [run for run in results.stored if group_of(run) == group]
+        summaries = [run.summary for run in members if run.summary]
+        networks = sorted({summary.network for summary in summaries}, key=_by_depth)
+        titles = ", ".join(map(network_title, networks))
+        finished = sum(run.finished for run in members)
+        hours = sum(summary.seconds for summary in summaries) / 3600
+        row = [f"[{number}]", literal(group.caption), titles, str(finished), f"{hours:,.2f}"]
+        rows.append(row)
+    families = {group.family for group in numbers}
+    notes = [ERRORS_NOTE]
+    notes += [DIFFERENCE_NOTE] if any(group.faithful for group in numbers) else []
+    notes += [OTHERS_NOTE] if "cifar" in families else []
+    notes += [REDUCED_NOTE] if "imagenet" in families else []
+    header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
+    return ["## What was run", "", *table(header, rows, [3, 4]), "", *bullets(notes)]
+
+
+def _by_depth(network: str) -> tuple[str, int, str]:
+    name = parse_network(network)
+    return (name.kind, name.depth, network)
+
+
+def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]:
+    """For the terminal: a line a judged claim, those of each protocol under its name.
+
+    Args:
+        verdicts: one per claim, the most important first.
+        width: of the terminal, into which lines are broken; None leaves them whole.
+
+    Returns:
+        Lines, an empty one before each protocol.
+    """
+    judged = _judged(verdicts)
+    lines: list[str] = []
+    for group in dict.fromkeys(verdict.group for verdict in judged):
+        lines += ["", f"{group.caption if group else 'Counted, not trained'}:"]
+        own = [verdict for verdict in judged if verdict.group == group]
+        column = max(len(_in_words(verdict)) for verdict in own)
+        for verdict in own:
+            start = f"  {_in_words(verdict):{column}}  "
+            lines += _hanging(start, f"{verdict.claim.sentence} {verdict.numbers}", width)
+    if left := len(verdicts) - len(judged):
+        lines += ["", f"{plural(left, 'other claim' if lines else 'claim')} not judged yet"]
+    return lines
+
+
+def _in_words(verdict: Verdict) -> str:
+    """What a verdict comes to; a protocol that is not the paper's can show a trend at most."""
+    if verdict.trend_only and verdict.opposed:
+        return "opposite trend"
+    same = "trend as in the paper" if verdict.trend_only else "as in the paper"
+    words = {
+        "confirmed": f"{same}, confirmed",
+        "consistent": same,
+        "contradicted": "not as in the paper",
+    }
+    return words.get(verdict.word, verdict.label)
+
+
+def _hanging(start: str, text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [start + text]
+    return textwrap.wrap(
+        text,
+        max(width, NARROWEST),
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
