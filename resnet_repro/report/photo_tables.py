@@ -1,4 +1,4 @@
-"""Tables 2 to 5: errors on photographs, of single networks and of ensembles, beside the paper's.
+"""Tables 2 to 4: errors from several views of each photograph, beside the paper's.
 
 Results that are not the paper's protocol on ImageNet have columns of their own, and so have weights
 that were not trained here: neither is to be held against the paper's numbers.
@@ -6,7 +6,6 @@ that were not trained here: neither is to be held against the paper's numbers.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,44 +15,34 @@ import pandas as pd
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.commands import run_command
-from resnet_repro.report.groups import PAPER_DATASETS, Group, group_of
-from resnet_repro.report.markdown import plural
+from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.report.results import Cell, Results, Sample, main_group
 from resnet_repro.report.table_parts import (
+    AT_REDUCED_SCALE,
     PROTOCOL_COLUMNS,
     REDUCED_NOTE,
+    VIEWS_NOTES,
     cell_values,
+    data_title,
     difference,
     group_notes,
     no_results,
     number_groups,
+    official_word,
     title_of,
     troubles,
     variant_of,
 )
-from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import Views, ViewsTable
-from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
+from resnet_repro.store.models import ExternalEvaluation
 
-__all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
+__all__ = ["of_network", "views_table", "weights_caption"]
 
 Numbers = Mapping[Group, int]
-AT_REDUCED_SCALE = "; ours at reduced scale"
-VIEWS_NOTES: dict[Views, str] = {
-    "centre": "one centre crop per image",
-    "10-crop": "10-crop: centre and four corners of the image and of its mirror, softmax averaged",
-    "multi-scale": "multi-scale: fully convolutional, softmax averaged over places, the mirror "
-    "image and several shorter sides",
-}
 WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
-TEST_SET_NOTE = (
-    "The paper's errors are of ImageNet's test set, whose labels are not public; ours are of the "
-    "validation set."
-)
-
 VIEWS_COLUMNS = (
     Column("network", shown="csv"),
     Column("method", "method", number=False),
@@ -77,21 +66,6 @@ VIEWS_COLUMNS = (
     Column("where", "on", number=False, shown="print"),
     Column("views", shown="csv"),
     *PROTOCOL_COLUMNS,
-)
-ENSEMBLE_COLUMNS = (
-    Column("method", "method", number=False),
-    Column("members", "members", number=False, spare=1),
-    Column("paper_top5", "paper top-5 (test set)", form=".2f"),
-    Column("ours_top1", "ours top-1", form=".2f"),
-    Column("ours_top5", "ours top-5", form=".2f"),
-    Column("reduced_top1", "reduced top-1", form=".2f"),
-    Column("reduced_top5", "reduced top-5", form=".2f"),
-    Column("member_top5", "mean of members, top-5", form=".2f", spare=2),
-    Column("where", "on", number=False, shown="print"),
-    *(
-        Column(name, shown="csv")
-        for name in ("views", "images", "preset", "dataset", "official", "runs", "measured")
-    ),
 )
 
 
@@ -206,24 +180,15 @@ def _weights_row(paper: Row, external: ExternalEvaluation, views: Views) -> Row 
         "where": f"weights {external.weights_sha256[:8]}",
         "views": views,
         "dataset": external.dataset,
-        "official": _official(external),
+        "official": official_word(external),
         "protocol": weights_caption(external),
     }
-
-
-def _official(measured: ExternalEvaluation | EnsembleResult) -> str:
-    return "yes" if measured.data.get("official") is True else "no"
-
-
-def _data(measured: ExternalEvaluation | EnsembleResult) -> str:
-    copy = "" if measured.data.get("official") is True else " (unofficial copy)"
-    return dataset_title(measured.dataset) + copy
 
 
 def weights_caption(external: ExternalEvaluation) -> str:
     """`weights a1b2c3d4: vgg16.pth on ImageNet (unofficial copy)`."""
     file = plain(external.weights_file, 60)
-    return f"weights {external.weights_sha256[:8]}: {file} on {_data(external)}"
+    return f"weights {external.weights_sha256[:8]}: {file} on {data_title(external)}"
 
 
 def _explained(views: Views, every: Sequence[_Measured], weights: bool) -> list[str]:
@@ -253,62 +218,3 @@ def _to_do(experiment: Experiment, every: Sequence[_Measured]) -> list[str]:
     titles = ", ".join(network_title(network) for network in missing)
     command = run_command(variant, missing)
     return [f"Not measured: {titles}. To do so at the {variant.preset} preset: {command}"]
-
-
-def ensemble_table(experiment: Experiment, results: Results, shared: Numbers | None) -> Table:
-    """The paper's ensembles, and a row per preset and data set at which ours was measured."""
-    own = [e for e in results.ensembles if e.experiment == experiment.name]
-    groups = {run.id: group_of(run) for run in results.stored}
-    found = {groups.get(member) for e in own for member in e.members} - {None}
-    ordered = sorted((g for g in found if g), key=lambda group: group.order)
-    numbers = shared or {group: number for number, group in enumerate(ordered, start=1)}
-    rows: list[Row] = [
-        {"method": row.method, "paper_top5": row.top5, "members": row.note}
-        for row in load_facts().table5
-    ]
-    rows += [_ensemble_row(ensemble, results, numbers) for ensemble in own]
-    notes = [] if shared else group_notes(numbers)
-    for ensemble in own:
-        if gone := [member for member in ensemble.members if member not in groups]:
-            notes.append(f"Members that are not in this results folder: {', '.join(gone)}.")
-    notes.append(TEST_SET_NOTE)
-    faithful = [_is_faithful(ensemble) for ensemble in own]
-    if own and not shared:
-        kinds = sorted({VIEWS_NOTES[ensemble.views] for ensemble in own})
-        notes.append(f"Errors are percent; {'; '.join(kinds)}, and then over the members.")
-        notes += [] if all(faithful) else [REDUCED_NOTE]
-    if not own:
-        notes.append(no_results(experiment))
-    title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
-    return Table(title, ENSEMBLE_COLUMNS, tuple(rows), tuple(notes))
-
-
-def _is_faithful(ensemble: EnsembleResult) -> bool:
-    """Whether its members follow the paper's protocol on the paper's data set."""
-    return ensemble.preset == "paper" and ensemble.dataset == PAPER_DATASETS["imagenet"]
-
-
-def _ensemble_row(ensemble: EnsembleResult, results: Results, numbers: Numbers) -> Row:
-    scale = "ours" if _is_faithful(ensemble) else "reduced"
-    members = results.runs.reindex(ensemble.members)
-    known = members[members.network.notna()]
-    marks = "".join(
-        f" [{numbers[group]}]" for group in sorted(set(known.group), key=lambda g: g.order)
-    )
-    counts = Counter(map(network_title, known.network))
-    top5 = results.evaluated(ensemble.views).top5_error.reindex(ensemble.members).dropna()
-    return {
-        "method": f"ours, {plural(len(ensemble.members), 'model')}",
-        "members": ", ".join(t if n == 1 else f"{n} {t}" for t, n in counts.items()),
-        f"{scale}_top1": ensemble.top1_error,
-        f"{scale}_top5": ensemble.top5_error,
-        "member_top5": Sample(tuple(top5)).mean,
-        "where": ensemble.preset + (marks or f", {_data(ensemble)}"),
-        "views": ensemble.views,
-        "images": ensemble.images,
-        "preset": ensemble.preset,
-        "dataset": ensemble.dataset,
-        "official": _official(ensemble),
-        "runs": " ".join(ensemble.members),
-        "measured": ensemble.measured,
-    }

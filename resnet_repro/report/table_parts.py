@@ -8,20 +8,27 @@ from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row
 from resnet_repro.report.results import Cell, groups_in, main_group
+from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
+from resnet_repro.spec.shows import Views
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
 __all__ = [
+    "AT_REDUCED_SCALE",
     "DIFFERENCE_NOTE",
     "ERRORS_NOTE",
     "OTHERS_NOTE",
     "PROTOCOL_COLUMNS",
     "REDUCED_NOTE",
+    "VIEWS_NOTES",
     "cell_values",
+    "data_title",
     "difference",
     "group_notes",
     "no_results",
     "number_groups",
+    "official_word",
     "title_of",
     "troubles",
     "variant_of",
@@ -42,6 +49,13 @@ REDUCED_NOTE = (
     "Reduced: other photographs than ImageNet's or less than the paper's protocol; not to be held "
     "against the paper's numbers."
 )
+VIEWS_NOTES: dict[Views, str] = {
+    "centre": "one centre crop per image",
+    "10-crop": "10-crop: centre and four corners of the image and of its mirror, softmax averaged",
+    "multi-scale": "multi-scale: fully convolutional, softmax averaged over places, the mirror "
+    "image and several shorter sides",
+}
+AT_REDUCED_SCALE = "; ours at reduced scale"  # ends a title
 PROTOCOL_COLUMNS = tuple(
     Column(name, number=False, shown="csv")
     for name in ("preset", "dataset", "official", "precision", "protocol")
@@ -74,6 +88,17 @@ def cell_values(cell: Cell, number: int, seeds: int) -> Row:
         "precision": group.resolved,
         "protocol": group.caption,
     }
+
+
+def official_word(measured: ExternalEvaluation | EnsembleResult) -> str:
+    """Whether it was measured on the official data: `yes` or `no`."""
+    return "yes" if measured.data.get("official") is True else "no"
+
+
+def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
+    """What it was measured on: `ImageNet (unofficial copy)`."""
+    copy = "" if measured.data.get("official") is True else " (unofficial copy)"
+    return dataset_title(measured.dataset) + copy
 
 
 def difference(group: Group, ours: float | None, paper: float | None) -> float | None:

@@ -11,6 +11,7 @@ from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.figures.kinds import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results, networks_of
+from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import EnsembleTable, Views, ViewsTable
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
@@ -138,7 +139,7 @@ def _externals(
             "experiment": experiment.name,
             "network": external.network,
             "dataset": external.dataset,
-            "official": "yes" if external.data.get("official") is True else "no",
+            "official": official_word(external),
             "state": "evaluated",
             "views": row.views,
             "top1_error": row.top1_error,
@@ -162,7 +163,7 @@ def _ensembles(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -> p
     lines = [
         ensemble.model_dump(include=set(_ENSEMBLE))
         | {
-            "official": "yes" if ensemble.data.get("official") is True else "no",
+            "official": official_word(ensemble),
             "models": len(ensemble.members),
             "runs": " ".join(ensemble.members),
         }

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
+from resnet_repro.report.cost_tables import read_costs
 from resnet_repro.report.document.experiments import covers, evidence, experiment_section
 from resnet_repro.report.document.missing import gaps_of, missing_section
 from resnet_repro.report.document.opening import (
@@ -28,7 +29,6 @@ from resnet_repro.report.document.provenance import (
 from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.others import others_section
 from resnet_repro.report.results import Results
-from resnet_repro.report.tables import read_costs
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.store import Store

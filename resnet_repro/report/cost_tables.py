@@ -1,0 +1,128 @@
+"""Tables of what networks cost, which need no training: Table 1, and a network layer by layer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+from pandas.errors import EmptyDataError
+
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import read_text
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import outline
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.rendering import Column, Row, Table, Value
+from resnet_repro.report.table_parts import title_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.shows import CostTable, LayerTable
+from resnet_repro.store.store import Store
+
+__all__ = ["cost_table", "layer_table", "read_costs"]
+
+_YES_OR_NO = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
+# What is read of the CSV that `run` writes, and earlier versions wrote.
+_COSTS: dict[str, Callable[[str], Value]] = {
+    "network": str,
+    "parameters": int,
+    "multiply_adds": lambda text: int(float(text)),
+    "agrees": lambda text: _YES_OR_NO.get(text.strip().lower(), ""),
+}
+COST_COLUMNS = (
+    Column("network", "network", number=False),
+    Column("parameters", "parameters", form=","),
+    Column("paper_parameters", "paper parameters", spare=2),
+    Column("giga_multiply_adds", "multiply-adds (1e9)", form=".3f", shown="print"),
+    Column("multiply_adds", shown="csv"),
+    Column("paper_giga_flops", "paper (1e9)", form=".1f", shown="print"),
+    Column("paper_flops", shown="csv"),
+    Column("agrees", "agrees", number=False),
+)
+
+
+LAYER_COLUMNS = (
+    Column("layer", "layer", number=False),
+    Column("kind", "", number=False),
+    Column("output", "output", number=False, spare=1),
+    Column("parameters", "parameters", form=","),
+    Column("multiply_adds", "multiply-adds", form=","),
+    Column("share", "share %", form=".1f", spare=2),
+)
+
+
+def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
+    """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6).
+
+    Reads the experiment's CSV, which `run` writes; without it the paper's numbers stand alone.
+    """
+    measured = read_costs(experiment, store)
+    rows: list[Row] = []
+    for network in table.networks:
+        result, printed = load_facts().cifar_result(network), load_facts().flops_of(network)
+        rows.append(
+            {
+                "network": network,
+                "paper_parameters": result.parameters if result else None,
+                "paper_flops": printed,
+                "paper_giga_flops": printed and printed / 1e9,
+                **measured.get(network, {}),
+            }
+        )
+    notes = [
+        "Multiply-adds of convolutions and classifier for one image: 224x224 in the ImageNet "
+        "family, 32x32 in the CIFAR family. An empty cell: the paper prints no number."
+    ]
+    if len(measured) < len(rows):
+        notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
+    return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
+
+
+def layer_table(experiment: Experiment, table: LayerTable) -> Table:
+    """Every layer with weights, in order, those of shortcuts last, and its share of the cost.
+
+    Raises:
+        ConfigError: the network's layers are not in a row.
+    """
+    whole = outline(table.network)
+    rows: list[Row] = [
+        {
+            "layer": layer.name,
+            "kind": layer.text,
+            "output": f"{layer.outputs}x{layer.side}x{layer.side}",
+            "parameters": layer.parameters,
+            "multiply_adds": layer.multiply_adds,
+            "share": 100 * layer.multiply_adds / whole.multiply_adds,
+        }
+        for layer in whole.weighted
+    ]
+    side = architecture(table.network).side
+    notes = (
+        f"All: {whole.parameters:,} parameters (a layer's with its BN or bias) and "
+        f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image.",
+    )
+    return Table(title_of(experiment), LAYER_COLUMNS, tuple(rows), notes)
+
+
+def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
+    """Network -> what `run` counted (`parameters`, `multiply_adds`); empty where it has not.
+
+    Raises:
+        StoreError: the CSV is not what `run` writes.
+    """
+    path = store.csv_path(experiment.name)
+    try:
+        text = read_text(path)
+        frame = pd.read_csv(
+            io.StringIO(text), converters=_COSTS, usecols=[*_COSTS], na_filter=False
+        )
+    except (FileNotFoundError, EmptyDataError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path.name} is unreadable; write it again with: {run_command(experiment)}"
+        ) from error
+    frame["giga_multiply_adds"] = frame.multiply_adds / 1e9
+    lines = frame.to_dict("records")
+    return {line["network"]: {str(key): line[key] for key in line} for line in lines}
