@@ -287,14 +287,25 @@ def unpack(session: Session) -> int:
     unfinished = [r for r in known if transfer.checkpoint_of(r) and not transfer.progress_of(r)[0]]
     transfer.pack(unfinished, None, carry)
     print(f"{len(taken)} runs taken, {len(unfinished)} to be continued", flush=True)
-    lines = json.loads(session.answer("list", "--json", "--results", results))
     for preset in {transfer.summary_of(results / "runs" / run)["preset"] for run in taken}:
-        names = [e["experiment"] for e in lines if e["preset"] == preset and e["runs_done"]]
-        if names:
-            at_once = ["--preset", preset, "--time-budget", NO_TIME, "--quiet"]
-            session.answer("run", *names, *at_once, "--results", results)
+        _update(session, preset)
     session.answer("report", "--results", results)
     return session.repro("report", "--check", "--results", results)
+
+
+def _update(session: Session, preset: str) -> None:
+    """Measure what a stop has left unmeasured, and write the CSVs of experiments with results."""
+    to = ["--preset", preset, "--results", session.results]
+    lines = json.loads(session.answer("list", "--json", *to[2:]))
+    names = [e["experiment"] for e in lines if e["preset"] == preset and e["runs_done"]]
+    if "fig7" in names:  # one seed each: of finished networks nothing is trained
+        runs = json.loads(session.answer("status", "fig7", "--json", *to))
+        done = [transfer.summary_of(session.results / "runs" / r["run"])
+                for r in runs if r["state"] == "done"]  # fmt: skip
+        networks = ",".join(sorted(summary["network"] for summary in done))
+        session.answer("run", "fig7", "--networks", networks, *to)
+    if names:
+        session.answer("run", *names, "--time-budget", NO_TIME, "--quiet", *to)
 
 
 STAGES = {

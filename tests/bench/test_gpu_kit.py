@@ -193,6 +193,31 @@ def test_the_smallest_networks_are_trained_first() -> None:
     assert {run.id for run in runs} <= known, "they count for the paper's table and figure"
 
 
+def test_what_a_stop_left_unmeasured_is_measured_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def answer(session: Any, *words: object) -> str:
+        asked.append(" ".join(map(str, words)))
+        if words[0] == "list":
+            done = [("fig7", "paper", 2), ("table6", "paper", 1), ("table2", "paper", 0)]
+            names = ("experiment", "preset", "runs_done")
+            lines = [dict(zip(names, line, strict=True)) for line in [*done, ("fig6", "short", 9)]]
+            return json.dumps(lines)
+        return json.dumps([{"run": "a", "state": "done"}, {"run": "b", "state": "stopped"}])
+
+    monkeypatch.setattr(kit.Session, "answer", answer)
+    run = make_run(tmp_path, "a", "done", 60, 10)
+    (run / "summary.json").write_text(json.dumps({"network": "plain-20"}))
+    kit._update(kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 60.0, [], []), "paper")
+    to = f"--preset paper --results {tmp_path}"
+    assert asked[2:] == [
+        f"run fig7 --networks plain-20 {to}",
+        f"run fig7 table6 --time-budget 0.001s --quiet {to}",
+    ]
+
+
 def test_a_training_goes_on_from_what_was_packed(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
