@@ -1,14 +1,13 @@
 """The prepared form of a data set on disk: four .npy files and a record of what they are.
 
 A cache is written into a hidden sibling folder and renamed into place, so there is never half a
-one, whoever is killed or works at the same time. Whoever opens it reads all of it into memory and
+one, whatever is killed or works at the same time. Opening it reads all of it into memory and
 compares it with the recorded checksums, so that what is trained on is what its identity says.
 Labels are uint8 on disk.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -17,17 +16,15 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.base.files import open_regular, read_regular
+from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source, SourceFile
 
 __all__ = ["CacheRecord", "read_cache", "read_record", "write_cache"]
@@ -60,9 +57,9 @@ class CacheRecord:
 def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> Dataset:
     """Store `source` as the cache `data_dir/name`, check what was stored, and return it.
 
-    With `replace` an earlier cache makes way; without it, one that another process has put there
+    With `replace` an earlier cache is replaced; without it, one that another process has put there
     meanwhile stays. Raises DataError when a folder of that name is not a cache, and OSError when
-    the disk does not play along.
+    the disk cannot be written to.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     staging = data_dir / f".{name}-{secrets.token_hex(6)}"
@@ -122,8 +119,8 @@ def read_cache(name: str, folder: Path) -> Dataset:
 
 def _write_files(name: str, folder: Path, source: Source) -> None:
     for field, array in source.contents._asdict().items():
-        save = partial(np.save, arr=np.ascontiguousarray(array), allow_pickle=False)
-        _write_file(folder / f"{field}.npy", save)
+        with replacing(folder / f"{field}.npy") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     identity = Identity(name, source.official, source.contents.sha256(), source.kind, source.note)
     arrays = {
         field: {"shape": list(array.shape), "sha256": _checksum(array)}
@@ -138,15 +135,8 @@ def _write_files(name: str, folder: Path, source: Source) -> None:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     record[_OWN_SUM] = _sum_of_record(record)
-    _write_file(folder / _RECORD, lambda file: file.write(json.dumps(record, indent=1).encode()))
-    _sync_folder(folder)
-
-
-def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    with path.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(folder / _RECORD) as file:
+        file.write(json.dumps(record, indent=1).encode())
 
 
 def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
@@ -161,7 +151,7 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
                     retired.rename(folder)  # it is better than none
                 raise
         else:
-            _sync_folder(folder.parent)
+            flush_folder(folder.parent)
             shutil.rmtree(retired, ignore_errors=True)
             return
         shutil.rmtree(retired, ignore_errors=True)  # another one took the name meanwhile
@@ -255,12 +245,3 @@ def _checksum(array: np.ndarray[Any, Any]) -> str:
 def _sum_of_record(values: dict[str, Any]) -> str:
     rest = {key: value for key, value in values.items() if key != _OWN_SUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems can only sync files
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

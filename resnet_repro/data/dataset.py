@@ -1,4 +1,4 @@
-"""What a data set is: images, labels, and an honest word about where they came from."""
+"""What a data set is: images, labels, and where they came from."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ import pytest
 from made_up_photos import WritePhotos, photo
 from PIL import Image
 
+from resnet_repro.data import datasets
+
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -84,6 +86,13 @@ def write_images(tmp_path: Path) -> WriteImages:
         return folder
 
     return write
+
+
+@pytest.fixture
+def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
+    """A data folder with a small prepared cifar10."""
+    datasets.prepare("cifar10", tmp_path / "data", write_images())
+    return tmp_path / "data"
 
 
 @pytest.fixture

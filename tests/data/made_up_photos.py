@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+from scipy.io import savemat
+
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.photos import PhotoDataset
 
 WritePhotos = Callable[..., Path]
+IDS = {"n01440764": 7, "n02102040": 900, "n03888257": 2}
 
 
 def nearly(pixels: np.ndarray, expected: np.ndarray) -> bool:
@@ -25,3 +33,67 @@ def photo(seed: int, width: int, height: int) -> Image.Image:
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (max(2, height // 6), max(2, width // 6), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def load_photos(folder: Path, data_dir: Path) -> PhotoDataset:
+    """The data set `folder:photos`, which is in `folder`."""
+    dataset = datasets.load("folder:photos", data_dir, {"photos": folder})
+    assert isinstance(dataset, PhotoDataset)
+    return dataset
+
+
+def write_devkit(folder: Path, wnids: list[str]) -> Path:
+    target = folder / "ILSVRC2012_devkit_t12" / "data"
+    target.mkdir(parents=True)
+    lines = "".join(f"{IDS[wnid]}\n" for wnid in wnids)
+    (target / "ILSVRC2012_validation_ground_truth.txt").write_text(lines, encoding="utf-8")
+    texts = [(name, object) for name in ("WNID", "words", "gloss")]
+    kinds = [("ILSVRC2012_ID", float), *texts, ("num_children", float)]
+    rows = [(number, wnid, "a word", "a gloss", 0) for wnid, number in IDS.items()]
+    rows.append(
+        (1001, "n00001740", "entity", "that which is", 74)
+    )  # synsets that are no classes come after
+    savemat(target / "meta.mat", {"synsets": np.array(rows, dtype=kinds)})
+    return target.parent
+
+
+def serve_imagenette(folder: Path, monkeypatch: pytest.MonkeyPatch, official: bool = True) -> Path:
+    """Pack `folder` as the archive that torchvision is told to be the official one."""
+    from torchvision.datasets import Imagenette
+
+    archive = folder.parent / "served" / "imagenette2-320.tgz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, "imagenette2-320")
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest() if official else "0" * 32
+    known = Imagenette._ARCHIVES | {"320px": (archive.as_uri(), md5)}
+    monkeypatch.setattr(Imagenette, "_ARCHIVES", known)
+    return archive
+
+
+def pack_imagenet(folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three official tar files, of a small ImageNet, with torchvision told their checksums."""
+    from torchvision.datasets import imagenet
+
+    target.mkdir(parents=True)
+    scratch = folder.parent / "scratch"
+    scratch.mkdir()
+    with tarfile.open(target / "ILSVRC2012_img_train.tar", "w") as train:
+        for path in sorted((folder / "train").iterdir()):
+            with tarfile.open(scratch / f"{path.name}.tar", "w") as tar:
+                for image in path.iterdir():
+                    tar.add(image, image.name)
+            train.add(scratch / f"{path.name}.tar", f"{path.name}.tar")
+    wnids = []
+    with tarfile.open(target / "ILSVRC2012_img_val.tar", "w") as val:
+        for number, image in enumerate(sorted((folder / "val").rglob("*.JPEG")), start=1):
+            wnids.append(image.parent.name)
+            val.add(image, f"ILSVRC2012_val_{number:08d}.JPEG")
+    devkit = write_devkit(scratch, wnids)
+    with tarfile.open(target / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as tar:
+        tar.add(devkit, devkit.name)
+    known = {
+        part: (name, hashlib.md5((target / name).read_bytes()).hexdigest())
+        for part, (name, _) in imagenet.ARCHIVE_META.items()
+    }
+    monkeypatch.setattr(imagenet, "ARCHIVE_META", known)

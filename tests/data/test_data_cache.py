@@ -13,15 +13,9 @@ import pytest
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Identity
+from resnet_repro.spec import dataset_names
 
 WriteImages = Callable[..., Path]
-
-
-@pytest.fixture
-def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
-    """A data folder with a small prepared cifar10."""
-    datasets.prepare("cifar10", tmp_path / "data", write_images())
-    return tmp_path / "data"
 
 
 def test_load_gives_what_was_prepared(prepared: Path) -> None:
@@ -77,16 +71,6 @@ def test_prepare_keeps_a_sound_cache_and_mends_a_broken_one(prepared: Path) -> N
     datasets.verify("cifar10", prepared)
 
 
-def test_a_flipped_byte_is_detected(prepared: Path) -> None:
-    path = prepared / "cifar10" / "test_images.npy"
-    contents = bytearray(path.read_bytes())
-    contents[-1] ^= 1
-    path.write_bytes(contents)
-    for use in (datasets.load, datasets.verify):
-        with pytest.raises(DataError, match=r"test_images\.npy differs.*\n.*data prepare cifar10"):
-            use("cifar10", prepared)
-
-
 def drop_record(folder: Path) -> None:
     (folder / "record.json").unlink()
 
@@ -104,11 +88,6 @@ def drop_array(folder: Path) -> None:
     (folder / "train_images.npy").unlink()
 
 
-def truncate_array(folder: Path) -> None:
-    path = folder / "train_images.npy"
-    path.write_bytes(path.read_bytes()[:-1])
-
-
 def reshape_array(folder: Path) -> None:
     np.save(folder / "test_labels.npy", np.zeros(11, np.uint8))
 
@@ -119,13 +98,8 @@ def reshape_array(folder: Path) -> None:
         (drop_record, "record.json is missing"),
         (corrupt_record, "record.json is corrupt"),
         (lambda folder: edit_record(folder, format=2), "newer version"),
-        (
-            lambda folder: edit_record(folder, identity={"name": "cifar10"}),
-            "record.json differs from its checksum",
-        ),
         (lambda folder: edit_record(folder, arrays=None), "record.json differs from its checksum"),
         (drop_array, "train_images.npy is missing"),
-        (truncate_array, "train_images.npy has another length"),
         (reshape_array, "test_labels.npy is not the array"),
     ],
 )
@@ -202,6 +176,7 @@ def test_describe(prepared: Path, tmp_path: Path) -> None:
     assert [status.name for status in datasets.describe(tmp_path / "nowhere")] == list(
         datasets.DATASETS
     )
+    assert list(datasets.DATASETS) == list(dataset_names.DATASETS)
     cifar10, *_, synthetic = datasets.describe(prepared)
     assert (cifar10.prepared, cifar10.official, cifar10.images) == (True, False, 30)
     assert cifar10.source == "image folder"

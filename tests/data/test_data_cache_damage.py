@@ -20,13 +20,6 @@ ARRAYS = [f"{field}.npy" for field in Contents._fields]
 WHAT_TO_DO = r"\nprepare it again with `resnet-repro data prepare cifar10 --from PATH`"
 
 
-@pytest.fixture
-def prepared(write_images: WriteImages, tmp_path: Path) -> Path:
-    """A data folder with a small prepared cifar10."""
-    datasets.prepare("cifar10", tmp_path / "data", write_images())
-    return tmp_path / "data"
-
-
 def refused(prepared: Path, why: str) -> None:
     for use in (datasets.load, datasets.verify):
         with pytest.raises(DataError, match=why + ".*" + WHAT_TO_DO) as caught:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_up_photos import photo
-from test_data_photo_folder import write_devkit
+from made_up_photos import photo, write_devkit
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets

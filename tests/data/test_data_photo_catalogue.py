@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_up_photos import WritePhotos
+from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.cli import main
@@ -152,20 +151,6 @@ def test_verify_notices_changes(
     assert command("verify", "folder:birds")[0] == 0
 
 
-def serve_imagenette(folder: Path, monkeypatch: pytest.MonkeyPatch, official: bool = True) -> Path:
-    """Pack `folder` as the archive that torchvision is told to be the official one."""
-    from torchvision.datasets import Imagenette
-
-    archive = folder.parent / "served" / "imagenette2-320.tgz"
-    archive.parent.mkdir()
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, "imagenette2-320")
-    md5 = hashlib.md5(archive.read_bytes()).hexdigest() if official else "0" * 32
-    known = Imagenette._ARCHIVES | {"320px": (archive.as_uri(), md5)}
-    monkeypatch.setattr(Imagenette, "_ARCHIVES", known)
-    return archive
-
-
 def test_download(
     command: Command,
     write_photos: WritePhotos,
@@ -236,35 +221,6 @@ def test_archive_of_something_else(command: Command, tmp_path: Path) -> None:
         assert (code, len(err.splitlines())) == (3, 1)
         assert name in err
     assert not list((tmp_path / "data").iterdir())
-
-
-def pack_imagenet(folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three official tar files, of a small ImageNet, with torchvision told their checksums."""
-    from test_data_photo_folder import write_devkit
-    from torchvision.datasets import imagenet
-
-    target.mkdir(parents=True)
-    scratch = folder.parent / "scratch"
-    scratch.mkdir()
-    with tarfile.open(target / "ILSVRC2012_img_train.tar", "w") as train:
-        for path in sorted((folder / "train").iterdir()):
-            with tarfile.open(scratch / f"{path.name}.tar", "w") as tar:
-                for image in path.iterdir():
-                    tar.add(image, image.name)
-            train.add(scratch / f"{path.name}.tar", f"{path.name}.tar")
-    wnids = []
-    with tarfile.open(target / "ILSVRC2012_img_val.tar", "w") as val:
-        for number, image in enumerate(sorted((folder / "val").rglob("*.JPEG")), start=1):
-            wnids.append(image.parent.name)
-            val.add(image, f"ILSVRC2012_val_{number:08d}.JPEG")
-    devkit = write_devkit(scratch, wnids)
-    with tarfile.open(target / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as tar:
-        tar.add(devkit, devkit.name)
-    known = {
-        part: (name, hashlib.md5((target / name).read_bytes()).hexdigest())
-        for part, (name, _) in imagenet.ARCHIVE_META.items()
-    }
-    monkeypatch.setattr(imagenet, "ARCHIVE_META", known)
 
 
 @pytest.mark.parametrize("place", ["tars", "data", "data/imagenet"])

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_photos import WritePhotos
+from made_up_photos import WritePhotos, load_photos
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos import index
 from resnet_repro.data.photos.holding import hold
-from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
+from resnet_repro.data.photos.photos import FilePhotos
 
 TRAIN, VAL = "train/bee/train-bee-1.bmp", "val/ant/val-ant-0.bmp"
 CHANGED = r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed .*\n.*data prepare"
@@ -25,12 +25,6 @@ CHANGED = r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed
 def folder(write_photos: WritePhotos) -> Path:
     """Photographs without checksums of their own: any bit may change, and they decode."""
     return write_photos(suffix="bmp")
-
-
-def load(folder: Path) -> PhotoDataset:
-    found = datasets.load("folder:photos", folder.parent, {"photos": folder})
-    assert isinstance(found, PhotoDataset)
-    return found
 
 
 def index_of(folder: Path) -> Path:
@@ -56,9 +50,9 @@ def append(path: Path) -> None:
 def test_a_file_that_changes_in_place_is_noticed(
     folder: Path, change: Callable[[Path], None], name: str, held: bool
 ) -> None:
-    load(folder)
+    load_photos(folder, folder.parent)
     change(folder / name)
-    dataset = load(folder)
+    dataset = load_photos(folder, folder.parent)
     part = dataset.train if name == TRAIN else dataset.test
     use = (lambda: hold(part, 0)) if held else lambda: [part.pixels(i) for i in range(len(part))]
     with pytest.raises(DataError, match=CHANGED):
@@ -66,27 +60,27 @@ def test_a_file_that_changes_in_place_is_noticed(
     with pytest.raises(DataError, match=CHANGED):
         part.some(np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
     datasets.prepare("folder:photos", folder.parent, folders={"photos": folder})
-    assert hold(load(folder).train, 0) is not None  # as it is now
+    assert hold(load_photos(folder, folder.parent).train, 0) is not None  # as it is now
 
 
 def test_of_huge_data_sets_the_sizes_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "CONTENTS_LIMIT", 0)
-    load(folder)
+    load_photos(folder, folder.parent)
     append(folder / TRAIN)
     with pytest.raises(DataError, match=CHANGED):
-        hold(load(folder).train, 0)
+        hold(load_photos(folder, folder.parent).train, 0)
 
 
 def test_no_flipped_bit_of_an_index_changes_the_data_set(folder: Path) -> None:
     """It is made anew where it is damaged."""
-    dataset = load(folder)
+    dataset = load_photos(folder, folder.parent)
     path = index_of(folder)
     content = path.read_bytes()
     for bit in range(0, 8 * len(content), 97):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        found = load(folder)
+        found = load_photos(folder, folder.parent)
         assert found.identity == dataset.identity
         assert found.classes == dataset.classes
         for ours, theirs in ((found.train, dataset.train), (found.test, dataset.test)):
@@ -98,7 +92,7 @@ def test_no_flipped_bit_of_an_index_changes_the_data_set(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "bomb"])
 def test_an_index_that_is_no_file_is_made_anew(folder: Path, kind: str) -> None:
-    identity = load(folder).identity
+    identity = load_photos(folder, folder.parent).identity
     path = index_of(folder)
     path.unlink()
     if kind == "fifo":
@@ -108,7 +102,7 @@ def test_an_index_that_is_no_file_is_made_anew(folder: Path, kind: str) -> None:
     else:
         with path.open("wb") as file:
             np.savez_compressed(file, header=np.zeros(2**30 + 1, np.uint8))
-    assert load(folder).identity == identity
+    assert load_photos(folder, folder.parent).identity == identity
     assert path.is_file()
 
 
@@ -123,13 +117,13 @@ def without_contents(folder: Path) -> None:
 
 
 def test_an_index_of_an_earlier_version_is_checked_and_completed(folder: Path) -> None:
-    identity = load(folder).identity
+    identity = load_photos(folder, folder.parent).identity
     without_contents(folder)
-    assert load(folder).identity == identity
+    assert load_photos(folder, folder.parent).identity == identity
     arrays = read_npz(index_of(folder))
     assert arrays is not None
     assert arrays["contents"].shape == (10, 32)
     without_contents(folder)
     flip(folder / TRAIN)
     with pytest.raises(DataError, match=r"has changed since it was first used\n.*data prepare"):
-        load(folder)
+        load_photos(folder, folder.parent)

@@ -11,18 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_photos import WritePhotos
+from made_up_photos import WritePhotos, write_devkit
+from made_up_photos import load_photos as load
 from scipy.io import savemat
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.photos import PhotoDataset
-
-
-def load(folder: Path, data_dir: Path) -> PhotoDataset:
-    dataset = datasets.load("folder:photos", data_dir, {"photos": folder})
-    assert isinstance(dataset, PhotoDataset)
-    return dataset
 
 
 def test_classes_names_and_labels(write_photos: WritePhotos, tmp_path: Path) -> None:
@@ -241,7 +236,6 @@ def test_unreadable(write_photos: WritePhotos, tmp_path: Path, name: str) -> Non
 
 
 WNIDS = ("n01440764", "n02102040", "n03888257")
-IDS = {"n01440764": 7, "n02102040": 900, "n03888257": 2}
 
 
 @pytest.fixture
@@ -265,21 +259,6 @@ def flatten(imagenet: Path) -> list[str]:
     for wnid in WNIDS:
         (val / wnid).rmdir()
     return [classes[name] for name in sorted(classes)]
-
-
-def write_devkit(folder: Path, wnids: list[str]) -> Path:
-    target = folder / "ILSVRC2012_devkit_t12" / "data"
-    target.mkdir(parents=True)
-    lines = "".join(f"{IDS[wnid]}\n" for wnid in wnids)
-    (target / "ILSVRC2012_validation_ground_truth.txt").write_text(lines, encoding="utf-8")
-    texts = [(name, object) for name in ("WNID", "words", "gloss")]
-    kinds = [("ILSVRC2012_ID", float), *texts, ("num_children", float)]
-    rows = [(number, wnid, "a word", "a gloss", 0) for wnid, number in IDS.items()]
-    rows.append(
-        (1001, "n00001740", "entity", "that which is", 74)
-    )  # synsets that are no classes come after
-    savemat(target / "meta.mat", {"synsets": np.array(rows, dtype=kinds)})
-    return target.parent
 
 
 def write_solution(folder: Path, wnids: list[str]) -> None:

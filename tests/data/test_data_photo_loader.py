@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_photos import WritePhotos, nearly
+from made_up_photos import WritePhotos, load_photos, nearly
 from PIL import Image
 from torchvision.transforms import functional as reference
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
-from resnet_repro.data.photos import holding
+from resnet_repro.data.photos import holding, workers
 from resnet_repro.data.photos.crops import draw_crops
 from resnet_repro.data.photos.loader import CropBatch, TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import (
@@ -48,13 +47,7 @@ class Order:
 
 @pytest.fixture
 def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
-    return load(write_photos(train=8), tmp_path)
-
-
-def load(folder: Path, tmp_path: Path) -> PhotoDataset:
-    dataset = datasets.load("folder:photos", tmp_path / "data", {"photos": folder})
-    assert isinstance(dataset, PhotoDataset)
-    return dataset
+    return load_photos(write_photos(train=8), tmp_path / "data")
 
 
 def same(one: CropBatch, other: CropBatch) -> bool:
@@ -201,9 +194,9 @@ def test_memory_holds_the_same_photographs(
     last = chunks.index(b"IEND") - 4
     moved = chunks[:start] + chunks[end:last] + chunks[start:end] + chunks[last:]
     turned.write_bytes(moved)
-    photos = load(folder, tmp_path).train
+    photos = load_photos(folder, tmp_path / "data").train
     told: list[str] = []
-    monkeypatch.setattr(holding, "_CHUNK", 11)
+    monkeypatch.setattr(workers, "_CHUNK", 11)
     held = holding.hold(photos, 2, told.append)
     assert isinstance(held, HeldPhotos)
     assert holding.hold(photos, 2, told.append) is held

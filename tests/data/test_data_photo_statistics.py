@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_photos import WritePhotos
+from made_up_photos import WritePhotos, load_photos
 from PIL import Image
 from torchvision.transforms import functional as reference
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data import datasets
 from resnet_repro.data.augment import finish
 from resnet_repro.data.photos import statistics as photo_statistics
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -33,10 +32,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
-    folder = write_photos(train=40)
-    dataset = datasets.load("folder:photos", tmp_path / "data", {"photos": folder})
-    assert isinstance(dataset, PhotoDataset)
-    return dataset
+    return load_photos(write_photos(train=40), tmp_path / "data")
 
 
 def test_against_numpy(photos: PhotoDataset, tmp_path: Path) -> None:
@@ -60,7 +56,7 @@ def test_neither_workers_nor_memory_show(
 ) -> None:
     one = statistics(photos, SIZES, tmp_path / "nowhere", workers=0)
     monkeypatch.setattr(photo_statistics, "_known", {})
-    monkeypatch.setattr(photo_statistics, "_CHUNK", 7)
+    monkeypatch.setattr("resnet_repro.data.photos.workers._CHUNK", 7)
     monkeypatch.setattr("resnet_repro.data.photos.holding.available_memory", lambda: 1000)
     photos.train.held = None  # type: ignore[attr-defined]
     other = statistics(photos, SIZES, tmp_path / "nowhere", workers=2)

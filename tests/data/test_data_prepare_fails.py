@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from made_up_photos import WritePhotos
-from test_data_photo_catalogue import pack_imagenet, serve_imagenette
+from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from PIL import (
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular, read_regular
 
-__all__ = ["SUFFIXES", "check_shape", "open_photo", "read_size"]
+__all__ = ["SUFFIXES", "open_photo", "read_size"]
 
 FORMATS = tuple(
     plugin.format
@@ -71,16 +73,38 @@ def open_photo(
         DataError: the file is missing, unreadable, damaged, far too large or far too narrow, or
             has not the size in bytes or the SHA-256 that are given.
     """
+    with (
+        _named_errors(name),
+        _opened(path, name, size, sha256) as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        _check_shape(image.size, name)
+        image.load()
+        return _upright(_rgb(image, name), _orientation(image))
+
+
+def read_size(path: str | Path, name: str) -> tuple[int, int]:
+    """(width, height) of the upright image, from the file's header alone.
+
+    Raises DataError like `open_photo`, as far as the header tells.
+    """
+    with (
+        _named_errors(name),
+        open_regular(path, LARGEST) as file,
+        Image.open(file, formats=FORMATS) as image,
+    ):
+        _check_shape(image.size, name)
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SWAPPING else (width, height)
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Raise what goes wrong as a DataError on the file, and ignore what is merely doubtful."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is doubtful about a file that can be read
+        warnings.simplefilter("ignore")
         try:
-            with (
-                _opened(path, name, size, sha256) as file,
-                Image.open(file, formats=FORMATS) as image,
-            ):
-                check_shape(image.size, name)
-                image.load()
-                return _upright(_rgb(image, name), _orientation(image))
+            yield
         except Image.DecompressionBombError:
             raise DataError(f"{name}: far too many pixels for a photograph") from None
         except MemoryError:
@@ -89,25 +113,7 @@ def open_photo(
             raise DataError(f"{name}: {_reason(error)}") from error
 
 
-def read_size(path: str | Path, name: str) -> tuple[int, int]:
-    """(width, height) of the upright image, from the file's header alone.
-
-    Raises DataError like `open_photo`, as far as the header tells.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with open_regular(path, LARGEST) as file, Image.open(file, formats=FORMATS) as image:
-                check_shape(image.size, name)
-                width, height = image.size
-                return (height, width) if _orientation(image) in _SWAPPING else (width, height)
-        except Image.DecompressionBombError:
-            raise DataError(f"{name}: far too many pixels for a photograph") from None
-        except _BROKEN as error:
-            raise DataError(f"{name}: {_reason(error)}") from error
-
-
-def check_shape(size: tuple[int, int], name: str) -> None:
+def _check_shape(size: tuple[int, int], name: str) -> None:
     """Raise DataError when an image of (width, height) is too narrow to be resized sensibly."""
     if max(size) > NARROWEST * min(size):
         raise DataError(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,16 +11,14 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.base.machine import available_memory, local_processes
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, Photos, Pixels
-from resnet_repro.data.photos.workers import parallel_map, worker_count
+from resnet_repro.data.photos.workers import map_photos
 
-__all__ = ["chunks", "hold"]
+__all__ = ["hold"]
 
 _log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of the available memory that decoded photographs may take
 _SAMPLE = 256  # files whose headers are read to estimate how much they would take
-_CHUNK = 64  # images that a worker decodes at a time
-_NEWS = 10.0  # seconds between two notes of progress
 
 
 def hold(
@@ -63,11 +59,6 @@ def hold(
     return photos.held
 
 
-def chunks(count: int, size: int) -> Iterator[range]:
-    """Consecutive ranges of `size` (the last may be shorter) that make up `count`."""
-    return (range(start, min(start + size, count)) for start in range(0, count, size))
-
-
 def _estimate(photos: FilePhotos) -> float:
     """Bytes that all photographs would take, judged by evenly spread files' headers."""
     sample = np.linspace(0, len(photos) - 1, min(_SAMPLE, len(photos))).astype(np.int64)
@@ -91,22 +82,17 @@ def _decoded(
 ) -> list[Pixels] | None:
     """All photographs; None once they take more than `limit` bytes."""
     images: list[Pixels] = []
-    told, size = time.monotonic(), 0
-    parts = list(chunks(len(photos), _CHUNK))
-    count = worker_count(parts, workers)
+    size = 0
     try:
-        for some in parallel_map(partial(_pixels, photos), parts, count, should_stop):
+        for some in map_photos(_pixels, photos, workers, progress, "decoded", should_stop):
             size += sum(image.nbytes for image in some)
             if size > limit:
                 return None
             images += some
-            if time.monotonic() - told > _NEWS:
-                told = time.monotonic()
-                progress(f"decoded {len(images):,} of {len(photos):,} photographs")
     except MemoryError:  # less memory than it seemed
         return None
     return images
 
 
-def _pixels(photos: FilePhotos, part: range) -> list[Pixels]:
+def _pixels(photos: Photos, part: range) -> list[Pixels]:
     return [photos.pixels(index) for index in part]

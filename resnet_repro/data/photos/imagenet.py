@@ -29,7 +29,6 @@ _STAGING = ".imagenet-unpacking"
 class ImageNet(PhotoSource):
     """ImageNet in the table of data sets."""
 
-    title = "ImageNet"
     description = (
         "ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation photographs in"
         " 1,000 classes"

@@ -35,7 +35,6 @@ class _Archive(NamedTuple):
 class Imagenette(PhotoSource):
     """Imagenette in the table of data sets."""
 
-    title = "Imagenette"
     description = "ten classes of ImageNet: 9,469 training and 3,925 validation photographs"
     downloadable = True
     official_counts = (10, 9_469, 3_925)

@@ -27,9 +27,8 @@ from resnet_repro.data.layout import in_order, of_system, order_in_words
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
-from resnet_repro.data.photos.holding import chunks
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.photos.workers import parallel_map, worker_count
+from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
 
 __all__ = ["CONTENTS_LIMIT", "PhotoIndex", "make_index", "read_index", "write_index"]
 
@@ -226,7 +225,7 @@ def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
 
 
 def _unofficial(index: PhotoIndex, expected: tuple[int, int, int] | None) -> str:
-    """What to say beside results on photographs that nobody can vouch for."""
+    """What to say beside results on photographs that cannot be checked against official ones."""
     scan, name = index.scan, index.identity.name
     what = "the user's own photographs" if name.startswith("folder:") else "unofficial copy"
     note = (

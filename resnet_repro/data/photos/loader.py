@@ -26,9 +26,9 @@ from resnet_repro.data.photos.crops import (
     quick_crop_of,
     whole,
 )
-from resnet_repro.data.photos.holding import chunks, hold
-from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos, Pixels
-from resnet_repro.data.photos.workers import FORKS, default_workers, parallel_map, worker_count
+from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.photos import Photos, Pixels
+from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count, workers_for
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
@@ -132,7 +132,7 @@ class TrainingCrops:
             Stopped: `should_stop` said so.
         """
         self.photos = hold(photos, workers, should_stop=should_stop)
-        self.workers, self.pin = _workers_for(self.photos, workers), pin
+        self.workers, self.pin = workers_for(self.photos, workers), pin
         rank, world = shard
         batch_size = len(order.batch(0).images)
         if not 0 <= rank < world or batch_size % world:
@@ -199,7 +199,7 @@ def photo_views(
     size = chunk or max(1, min(_MOST_IN_CHUNK, _CHUNK_BYTES // (3 * pixels)))
     parts = list(chunks(len(photos), size))
     task = partial(_views, photos, view, side, photographs.crop)
-    count = worker_count(parts, _workers_for(photos, workers))
+    count = worker_count(parts, workers_for(photos, workers))
     found = parallel_map(task, parts, count, should_stop)
     for part, views in zip(parts, found, strict=True):
         labels = torch.from_numpy(photos.labels[part.start : part.stop])
@@ -218,10 +218,3 @@ def _views(photos: Photos, view: View, side: int, crop: int, part: range) -> Any
     return np.stack(
         [crops_of(image, side, corners_of(image.size, side, crop), crop) for image in images]
     )
-
-
-def _workers_for(photos: Photos, workers: int | None) -> int:
-    """So many workers, or as many as there is use for; small images are not worth a process."""
-    if workers is None and isinstance(photos, ArrayPhotos):
-        return default_workers() if FORKS and isinstance(photos, HeldPhotos) else 0
-    return default_workers() if workers is None else workers

@@ -7,24 +7,20 @@ import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import DatasetStatus, cannot_prepare
 from resnet_repro.data.layout import has_parts
-from resnet_repro.data.photos.holding import chunks
 from resnet_repro.data.photos.index import PhotoIndex, make_index, read_index, write_index
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupied
-from resnet_repro.data.photos.workers import parallel_map, worker_count
+from resnet_repro.data.photos.workers import map_photos
 
 __all__ = ["PhotoReader"]
 
 _log = logging.getLogger(__name__)
-
-_CHUNK = 64  # images that a worker decodes at a time
 
 
 class _Copy(NamedTuple):
@@ -198,7 +194,7 @@ class PhotoReader:
 
 
 def _link(link: Path, folder: Path) -> Path:
-    """Make `link` lead to `folder`; an earlier link makes way."""
+    """Make `link` lead to `folder`; it replaces an earlier link."""
     if not (link.exists() and link.resolve() == folder.resolve()):
         if link.is_dir() and not link.is_symlink():
             link.rmdir()  # it is empty
@@ -223,8 +219,7 @@ def _check_images(index: PhotoIndex, progress: Progress) -> None:
     dataset, broken = index.dataset(), []
     progress(f"decoding {index.images:,} images to find broken ones")
     for photos in (dataset.train, dataset.test):
-        parts = list(chunks(len(photos), _CHUNK))
-        for lines in parallel_map(partial(_find_broken, photos), parts, worker_count(parts)):
+        for lines in map_photos(_find_broken, photos, None, progress, "decoded"):
             broken += lines
     for line in broken[1:]:
         progress(f"broken: {line}")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
+from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 
 __all__ = ["PhotoSource", "Progress", "refuse_occupied"]
 
@@ -17,7 +18,6 @@ class PhotoSource:
     """`folder:NAME`, photographs of the user's own; other data sets override what differs."""
 
     description = "photographs of your own"
-    title = ""  # for messages
     downloadable = False
     official_counts: tuple[int, int, int] | None = None  # classes, training, validation images
 
@@ -41,7 +41,7 @@ class PhotoSource:
 
     def missing(self, data_dir: Path) -> DataError:
         """What to raise when there is neither."""
-        if not self.title:
+        if self.name not in DATASETS:
             return DataError(
                 f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for"
                 " there; on the command line `--dataset folder:PATH` says where it is"
@@ -50,7 +50,7 @@ class PhotoSource:
         if self.downloadable:
             how += f", or download it with `resnet-repro data prepare {self.name} --download`"
         return DataError(
-            f"no {self.title} in {data_dir}: {how}\n"
+            f"no {dataset_title(self.name)} in {data_dir}: {how}\n"
             "no data at hand? `--dataset synthetic` (or `--preset demo`) needs none"
         )
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +26,9 @@ from numpy.typing import NDArray
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.crops import centre_corners, crops_of
-from resnet_repro.data.photos.holding import chunks, hold
-from resnet_repro.data.photos.photos import ArrayPhotos, PhotoDataset, Photos
-from resnet_repro.data.photos.workers import parallel_map, worker_count
+from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.photos import PhotoDataset, Photos
+from resnet_repro.data.photos.workers import map_photos
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
@@ -40,8 +39,6 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = ".statistics"  # in the data folder
-_CHUNK = 64  # images in a task
-_NEWS = 10.0  # seconds between two notes of progress
 _PATIENCE = 0.5  # seconds between two looks at whether to stop
 _known: dict[tuple[str, int, int], PhotoStatistics] = {}  # what this process has seen
 
@@ -171,24 +168,16 @@ def _compute(
     side, crop = photographs.test_shorter_side, photographs.crop
     photos = hold(dataset.train, workers, progress, should_stop)
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
-    parts = list(chunks(len(photos), _CHUNK))
-    small = isinstance(dataset.train, ArrayPhotos) and workers is None
-    count = 0 if small else worker_count(parts, workers)
     progress(f"mean image and principal colours of {len(photos):,} photographs")
-    told = time.monotonic()
-    task = partial(_sums, photos, side, crop)
-    results = parallel_map(task, parts, count, should_stop)
-    for part, (some_total, some_products) in zip(parts, results, strict=True):
-        total += some_total
-        products += some_products
-        if time.monotonic() - told > _NEWS:
-            told = time.monotonic()
-            progress(f"looked at {part.stop:,} of {len(photos):,} photographs")
+    task = partial(_sums, side, crop)
+    for some in map_photos(task, photos, workers, progress, "looked at", should_stop):
+        total += some[0]
+        products += some[1]
     return from_sums(len(photos), total, products)
 
 
 def _sums(
-    photos: Photos, side: int, crop: int, part: range
+    side: int, crop: int, photos: Photos, part: range
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Over centre crops: sums per pixel [crop, crop, 3], sums of products of colours [3, 3]."""
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)

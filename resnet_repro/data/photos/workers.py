@@ -12,20 +12,25 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
 from resnet_repro.base.machine import local_processes, usable_cores
 from resnet_repro.base.stop import Stopped
+from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
-__all__ = ["FORKS", "default_workers", "parallel_map", "worker_count"]
+__all__ = ["chunks", "default_workers", "map_photos", "parallel_map", "worker_count", "workers_for"]
 
-FORKS = sys.platform == "linux"  # elsewhere a worker gets a copy of what it works on
+_FORKS = sys.platform == "linux"  # elsewhere a worker gets a copy of what it works on
 MOST_WORKERS = 16
 VARIABLE = "RESNET_REPRO_WORKERS"
 _FEW = 2  # items; done sooner than a process starts
+_CHUNK = 64  # photographs that a worker takes at a time
+_NEWS = 10.0  # seconds between two notes of progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,6 +49,13 @@ def default_workers() -> int:
             raise ConfigError(f"{VARIABLE}={text[:20]}: should be a number of worker processes")
         return int(text)
     return max(1, min(MOST_WORKERS, usable_cores() // local_processes()))
+
+
+def workers_for(photos: Photos, workers: int | None = None) -> int:
+    """So many workers, or as many as there is use for; small images are not worth a process."""
+    if workers is None and isinstance(photos, ArrayPhotos):
+        return default_workers() if _FORKS and isinstance(photos, HeldPhotos) else 0
+    return default_workers() if workers is None else workers
 
 
 def worker_count(items: Collection[Any], workers: int | None = None) -> int:
@@ -78,6 +90,34 @@ def parallel_map(
             yield result
 
 
+def map_photos(
+    task: Callable[[Photos, range], Result],
+    photos: Photos,
+    workers: int | None,
+    progress: Callable[[str], None],
+    verb: str,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[Result]:
+    """`task(photos, part)` for consecutive parts of photographs; raises like `parallel_map`.
+
+    `progress` hears now and then how many are done, as in "decoded 640 of 9,469 photographs".
+    """
+    parts = list(chunks(len(photos), _CHUNK))
+    count = worker_count(parts, workers_for(photos, workers))
+    told = time.monotonic()
+    results = parallel_map(partial(task, photos), parts, count, should_stop)
+    for part, result in zip(parts, results, strict=True):
+        if time.monotonic() - told > _NEWS:
+            told = time.monotonic()
+            progress(f"{verb} {part.stop:,} of {len(photos):,} photographs")
+        yield result
+
+
+def chunks(count: int, size: int) -> Iterator[range]:
+    """Consecutive ranges of `size` (the last may be shorter) that make up `count`."""
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
 class _Tasks:
     """What a DataLoader takes for its data set: an item's "sample" is what the task makes of it."""
 
@@ -105,7 +145,7 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             num_workers=workers,
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
-            multiprocessing_context="fork" if FORKS else None,
+            multiprocessing_context="fork" if _FORKS else None,
             generator=torch.Generator(),  # it draws a number, which should not be a training's
         )
     try:
