@@ -28,7 +28,8 @@ def _build(run: Run, classes: int) -> nn.Module:
 def initial_network(run: Run, classes: int, backend: Backend) -> nn.Module:
     """The network as it is before the first iteration, on the backend's device."""
     network = _build(run, classes)
-    initialise(network, run.seed, run.recipe.convolution_init, run.recipe.classifier_init)
+    recipe = run.recipe
+    initialise(network, run.seed, recipe.convolution_init, recipe.classifier_init, recipe.gate_bias)
     return network.to(backend.device).to(memory_format=torch.channels_last)
 
 
