@@ -30,14 +30,7 @@ from resnet_repro.training.checkpoint import CheckpointError, newest_state
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.subject import Subject
 
-__all__ = ["Asked", "Measurer"]
-
-
-class Asked(NamedTuple):
-    """One of `MEASUREMENTS`, with what an experiment sets of it."""
-
-    name: str
-    settings: Any = None
+__all__ = ["Measurer"]
 
 
 class Work(NamedTuple):
@@ -45,41 +38,22 @@ class Work(NamedTuple):
 
     subject: Subject
     stored: StoredRun
-    settings: Any
+    settings: Any  # what the experiment sets of it
     should_stop: Callable[[], bool]
     note: Callable[[str], None]
 
 
-class Method(NamedTuple):
-    """How one of `MEASUREMENTS` is made on a trained network."""
-
-    measure: Callable[[Work], Sequence[Any]]  # the rows to store
-    # Whether a run's rows are all that these settings ask for.
-    is_complete: Callable[[Run, Sequence[Any], Any], bool] = lambda run, rows, settings: bool(rows)
-    settings: Callable[[Experiment], Any] = lambda experiment: None
-
-
-# All but views of photographs, which several processes look at together.
-METHODS: dict[str, Method] = {
-    "responses": Method(lambda work: responses_of(work.subject, work.should_stop)),
-    "gradients": Method(
-        lambda work: measure_afterwards(work.subject, work.stored.gradients()),
-        lambda run, rows, _: has_both_ends(run, rows),
+# What makes the rows of each measurement; views of photographs are looked at by all processes.
+METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
+    "responses": lambda work: responses_of(work.subject, work.should_stop),
+    "gradients": lambda work: measure_afterwards(work.subject, work.stored.gradients()),
+    "surface": lambda work: surface_rows(
+        work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
-    "surface": Method(
-        lambda work: surface_rows(
-            work.subject, work.stored.folder, work.settings, work.should_stop, work.note
-        ),
-        lambda run, rows, settings: settings.measured_in(rows),
-        lambda experiment: experiment.surface_settings,
-    ),
-    "curvature": Method(
-        lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
-        lambda run, rows, settings: settings.measured_in(rows),
-        lambda experiment: experiment.curvature_settings,
-    ),
+    "curvature": lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
+Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and what an experiment sets of it
 
 
 class Measurer:
@@ -105,7 +79,11 @@ class Measurer:
         }
         wanted: dict[str, tuple[Run, list[Asked]]] = {}
         for experiment in experiments:
-            asked = _asked_by(experiment)
+            # The centre crop stands beside whatever other views are measured.
+            centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
+            asked = [
+                (name, experiment.settings_of(name)) for name in (*centre, *experiment.measure)
+            ]
             for run in experiment.resolve() if asked else ():
                 wanted.setdefault(run.id, (run, []))[1].extend(asked)
         without_weights = []
@@ -123,7 +101,7 @@ class Measurer:
 
         Args:
             run: which one.
-            asked: what it should have.
+            asked: what it should have, with an experiment's settings.
             scored: the runs, with the views, whose scores an ensemble is going to need.
         """
         stored = self.store.get(run)
@@ -139,10 +117,10 @@ class Measurer:
         if subject is None:
             return False
         try:
-            for one in missing:
+            for name, settings in missing:
                 if self.sources.should_stop():
                     raise Stopped
-                self.progress.note(f"{run.id}: {self._measure(one, subject, stored)}")
+                self.progress.note(f"{run.id}: {self._measure(name, settings, subject, stored)}")
         except Stopped:
             self.stopped.append(run.id)
         finally:
@@ -151,28 +129,30 @@ class Measurer:
 
     def _lacks(self, stored: StoredRun, asked: Asked, scored: Collection[tuple[str, str]]) -> bool:
         assert stored.run is not None, "a finished run has one"
-        rows = stored.rows(MEASUREMENTS[asked.name].table)
-        if asked.name in METHODS:
-            return not METHODS[asked.name].is_complete(stored.run, rows, asked.settings)
-        views = _views(asked.name)
-        needed = (stored.id, views) in scored
-        measured = {row.views for row in rows}
-        return views not in measured or (needed and not stored.folder.scores(views).exists())
+        name, settings = asked
+        rows = stored.rows(MEASUREMENTS[name].table)
+        if name in VIEWS:
+            needed = (stored.id, name) in scored
+            measured = {row.views for row in rows}
+            return name not in measured or (needed and not stored.folder.scores(name).exists())
+        if settings is not None:
+            return not settings.measured_in(rows)
+        return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
 
-    def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str:
+    def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns what to say of it."""
-        measurement, folder = MEASUREMENTS[asked.name], stored.folder
+        measurement, folder = MEASUREMENTS[name], stored.folder
         command = self.sources.options.command
-        if asked.name in METHODS:
+        if name in METHODS:
             stop, note = self.sources.should_stop, self.progress.note
-            rows = METHODS[asked.name].measure(Work(subject, stored, asked.settings, stop, note))
+            rows = METHODS[name](Work(subject, stored, settings, stop, note))
             backend = subject.backend.with_precision(
                 measurement.precision or subject.backend.precision
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
             folder.remove(folder.unfinished(measurement.table))
             return f"{measurement.title} measured, {len(rows):,} rows"
-        views = _views(asked.name)
+        views = next(views for views in VIEWS if views == name)
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)
         averaged = subject.run.recipe.bn_average_iterations > 0
@@ -262,16 +242,3 @@ class Measurer:
         if isinstance(dataset, PhotoDataset):
             return torch.from_numpy(dataset.test.labels)
         return torch.from_numpy(dataset.test_labels)
-
-
-def _asked_by(experiment: Experiment) -> list[Asked]:
-    """What an experiment measures; the centre crop stands beside whatever other views it asks."""
-    centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
-    return [
-        Asked(name, METHODS[name].settings(experiment) if name in METHODS else None)
-        for name in (*centre, *experiment.measure)
-    ]
-
-
-def _views(name: str) -> Views:
-    return next(views for views in VIEWS if views == name)

@@ -201,6 +201,11 @@ class Experiment(Frozen):
         of_preset = self.presets.get(self.preset, Selection()).curvature
         return _laid_over(of_preset, self.curvature) or CurvatureSettings()
 
+    def settings_of(self, measurement: str) -> SurfaceSettings | CurvatureSettings | None:
+        """What is set of a measurement; None for those of which nothing can be."""
+        settings = {"surface": self.surface_settings, "curvature": self.curvature_settings}
+        return settings.get(measurement)
+
     @property
     def ensemble_members(self) -> tuple[Run, ...]:
         """The runs whose scores are averaged; empty without an ensemble."""

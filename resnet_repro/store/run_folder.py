@@ -15,7 +15,6 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import flush_folder, read_text, unwritable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import (
     FILES,
     ORIGINS,
@@ -166,7 +165,7 @@ class RunFolder:
         """
         return read_file(path, str)
 
-    def scores(self, views: Views) -> Path:
+    def scores(self, views: str) -> Path:
         """Where the scores of every image go, for ensembles: float16 [N, classes]."""
         return self.path / f"scores-{views}.npz"
 

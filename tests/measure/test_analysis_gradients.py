@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from short_runs import Quiet, short_runner, small_synthetic
 from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.synthetic import generate
 from resnet_repro.measure.gradients import GradientObserver, measure_gradients
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
-from resnet_repro.runner.measuring import Asked
-from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.recipe import Recipe
@@ -35,14 +33,7 @@ RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16, evaluate_every=3)
 
 @pytest.fixture(scope="module")
 def small() -> Dataset:
-    whole = generate()
-    return dataclasses.replace(
-        whole,
-        train_images=whole.train_images[:100],
-        train_labels=whole.train_labels[:100],
-        test_images=whole.test_images[:30],
-        test_labels=whole.test_labels[:30],
-    )
+    return small_synthetic()
 
 
 def by_hand(model: nn.Module, x: Tensor, labels: Tensor, residual: bool) -> list[tuple[Any, ...]]:
@@ -176,23 +167,6 @@ def test_a_watched_training_is_the_same_bit_for_bit(small: Dataset, tmp_path: Pa
     assert timeless[0] == timeless[1]
 
 
-class Quiet:
-    """Progress that nobody follows, and a flag that stops the work after so many iterations."""
-
-    def __init__(self, after: int | None = None) -> None:
-        self.after, self.asked = after, 0
-
-    @property
-    def reason(self) -> str | None:
-        self.asked += 1
-        return "signal" if self.after is not None and self.asked > self.after else None
-
-    def note(self, text: str) -> None:
-        pass
-
-    started = advanced = ended = lambda *_: None
-
-
 class Bench:
     """One small run in a results folder of its own."""
 
@@ -204,10 +178,8 @@ class Bench:
 
     def train(self, watch: bool, stop_after: int | None = None) -> Runner:
         watched = frozenset({self.run.id} if watch else ())
-        options = Options(data_dir=Path(), device="cpu", observe_gradients=watched)
-        quiet: Any = Quiet(stop_after)
-        runner = Runner(self.store, options, quiet, quiet)
-        runner.sources.datasets["synthetic"] = self.small
+        quiet = Quiet(stop_after)
+        runner = short_runner(self.store.root, self.small, quiet, observe_gradients=watched)
         runner.run_all([self.run])
         return runner
 
@@ -263,7 +235,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 ) -> None:
     runner = bench.train(watch=False)
     assert bench.rows() == []
-    assert runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    assert runner.measurer.measure_run(bench.run, [("gradients", None)])
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
     assert [row._replace(measured="training") for row in rows] == [
@@ -271,13 +243,13 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
     ]
     path = bench.store.folder(bench.run).gradients
     before = path.stat().st_mtime_ns
-    runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    runner.measurer.measure_run(bench.run, [("gradients", None)])
     assert path.stat().st_mtime_ns == before
 
 
 def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
     bench.train(watch=True, stop_after=6)
-    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
+    bench.train(watch=False).measurer.measure_run(bench.run, [("gradients", None)])
     rows = bench.rows()
     assert moments(rows) == [0, 3, 8]
     assert {row.iteration for row in rows if row.measured == "afterwards"} == {8}
@@ -288,7 +260,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     folder = bench.store.folder(bench.run)
     for path in folder.checkpoints():
         path.unlink()
-    assert not runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    assert not runner.measurer.measure_run(bench.run, [("gradients", None)])
     assert not folder.gradients.exists()
 
 
@@ -297,6 +269,6 @@ def test_a_torn_file_is_noticed_and_measured_anew(bench: Bench) -> None:
     path = bench.store.folder(bench.run).gradients
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert "gradients.csv" in str(bench.store.get(bench.run).problem)
-    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
+    bench.train(watch=False).measurer.measure_run(bench.run, [("gradients", None)])
     assert bench.store.get(bench.run).finished
     assert moments(bench.rows()) == [0, 8]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from narrow_networks import narrow_networks
+from short_runs import Quiet, short_runner, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.synthetic import generate
-from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import EvaluationRow
@@ -42,30 +39,9 @@ EXPERIMENT = {
 }
 
 
-class Quiet:
-    """Progress that nobody follows, and a flag that says when to stop."""
-
-    reason: str | None = None
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    started = advanced = ended = lambda *_: None
-
-
 @pytest.fixture(scope="module")
 def small() -> Dataset:
-    whole = generate()
-    return dataclasses.replace(
-        whole,
-        train_images=whole.train_images[:40],
-        train_labels=whole.train_labels[:40],
-        test_images=whole.test_images[:25],
-        test_labels=whole.test_labels[:25],
-    )
+    return small_synthetic(40, 25)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -80,10 +56,8 @@ def experiment() -> Experiment:
 
 
 def runner_of(store: Store, small: Dataset) -> tuple[Runner, Quiet]:
-    quiet: Any = Quiet()
-    runner = Runner(store, Options(data_dir=Path("nowhere"), device="cpu"), quiet, quiet)
-    runner.sources.datasets["synthetic"] = small
-    return runner, quiet
+    quiet = Quiet()
+    return short_runner(store.root, small, quiet), quiet
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +153,7 @@ def test_an_ensemble_waits_for_all_of_its_members(
     assert runner.measurer.measure([experiment]) == []
     assert quiet.notes[-1] == f"tiny: no ensemble yet, {second.id} lacks 10-crop"
     assert other.ensembles() == []
-    quiet.reason = "signal"
+    quiet.stop_after = 0
     quiet.notes.clear()
     other.folder(first).evaluations.unlink()
     assert runner.measurer.measure([experiment]) == []

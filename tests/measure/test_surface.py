@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -10,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from short_runs import small_synthetic
 from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.synthetic import generate
 from resnet_repro.measure.curvature import hessian_ends, hessian_product
 from resnet_repro.measure.surface import (
     Directions,
@@ -40,12 +38,8 @@ RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16)
 
 @pytest.fixture(scope="module")
 def feed() -> CifarFeed:
-    whole = generate()
-    small: Dataset = dataclasses.replace(
-        whole, train_images=whole.train_images[:300], train_labels=whole.train_labels[:300]
-    )
     run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=0)
-    return CifarFeed(run, small, torch.device("cpu"))
+    return CifarFeed(run, small_synthetic(300), torch.device("cpu"))
 
 
 @pytest.fixture

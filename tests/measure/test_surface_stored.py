@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.synthetic import generate
 from resnet_repro.runner import measuring
 from resnet_repro.runner.surfaces import surface_rows
 from resnet_repro.spec.experiment import Choices
@@ -47,12 +46,9 @@ curvature: {images: 20, at: [[0, 0], [0.5, -0.5]]}
 
 @pytest.fixture
 def subject() -> Subject:
-    whole = generate()
-    small = dataclasses.replace(
-        whole, train_images=whole.train_images[:60], train_labels=whole.train_labels[:60]
-    )
     run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=0)
-    return Subject(run, initial_network(run, 10, FP32), CifarFeed(run, small, FP32.device), FP32)
+    feed = CifarFeed(run, small_synthetic(60), FP32.device)
+    return Subject(run, initial_network(run, 10, FP32), feed, FP32)
 
 
 def never() -> bool:

@@ -7,21 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import short_runner
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
-from resnet_repro.store.store import Store
 from resnet_repro.training.cifar_feed import CifarFeed
-
-
-class Quiet:
-    """Progress that nobody follows, and a flag that never says stop."""
-
-    reason = None
-    started = advanced = ended = note = lambda *_: None
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -42,11 +34,7 @@ def test_it_says_what_helps_and_continues(
     )
 
     def runner() -> Runner:
-        quiet: Any = Quiet()
-        options = Options(data_dir=tmp_path, device="cpu", checkpoint_every=0.0)
-        made = Runner(Store(tmp_path), options, quiet, quiet)
-        made.sources.datasets["synthetic"] = small_dataset
-        return made
+        return short_runner(tmp_path, small_dataset, checkpoint_every=0.0)
 
     def hungry(self: CifarFeed, iteration: int) -> Any:
         if iteration == 3:
@@ -80,8 +68,6 @@ def test_another_error_is_not_taken_for_it(
             "recipe": {"iterations": 1, "milestones": [], "batch_size": 4},
         }
     )
-    quiet: Any = Quiet()
-    runner = Runner(Store(tmp_path), Options(data_dir=tmp_path, device="cpu"), quiet, quiet)
-    runner.sources.datasets["synthetic"] = small_dataset
+    runner = short_runner(tmp_path, small_dataset)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         runner.run_all([run])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
+from short_runs import small_synthetic
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
@@ -47,15 +47,9 @@ def synthetic() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def small(synthetic: Dataset) -> Dataset:
+def small() -> Dataset:
     """The first 100 training and 30 test images of `synthetic`."""
-    return dataclasses.replace(
-        synthetic,
-        train_images=synthetic.train_images[:100],
-        train_labels=synthetic.train_labels[:100],
-        test_images=synthetic.test_images[:30],
-        test_labels=synthetic.test_labels[:30],
-    )
+    return small_synthetic()
 
 
 @pytest.fixture(scope="session")

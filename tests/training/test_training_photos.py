@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from short_runs import small_synthetic
 
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset, Photos, photos_of
@@ -33,19 +33,9 @@ def photos(small: Dataset) -> PhotoDataset:
 
 
 @pytest.fixture(scope="module")
-def many(synthetic: Dataset) -> PhotoDataset:
+def many() -> PhotoDataset:
     """Enough to test on for several batches, the last one partial."""
-    count = 3 * TEST_BATCH + 5
-    images, labels = synthetic.test_images[:count], synthetic.test_labels[:count]
-    return photos_of(
-        dataclasses.replace(
-            synthetic,
-            train_images=synthetic.train_images[:50],
-            train_labels=synthetic.train_labels[:50],
-            test_images=images,
-            test_labels=labels,
-        )
-    )
+    return photos_of(small_synthetic(50, 3 * TEST_BATCH + 5))
 
 
 def feed_of(

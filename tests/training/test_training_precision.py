@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import Quiet
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import side_by_side
@@ -124,11 +125,11 @@ def test_the_fastest_iteration_of_each_counts(monkeypatch: pytest.MonkeyPatch) -
     clock = 0.0
     spent = {"fp32": iter([9.0, 2.0, 4.0, 8.0, 9.0]), "bf16": iter([7.0, 5.0, 1.0, 9.0, 9.0])}
 
-    def step_of(backend: Any) -> Callable[[], None]:
+    def step_of(precision: str) -> Callable[[], None]:
         def step() -> None:
             nonlocal clock
-            order.append(backend.precision)
-            clock += next(spent[backend.precision])
+            order.append(precision)
+            clock += next(spent[precision])
 
         return step
 
@@ -269,24 +270,6 @@ def test_one_measures_while_the_others_wait_for_its_answer(measuring: Measuring)
     assert measuring.times == 1
 
 
-class Told:
-    """A stop flag that counts how often it was asked, and progress that keeps its notes."""
-
-    def __init__(self, stop_after: int = 10**9) -> None:
-        self.stop_after, self.asked = stop_after, 0
-        self.notes: list[str] = []
-
-    @property
-    def reason(self) -> str | None:
-        self.asked += 1
-        return "signal" if self.asked > self.stop_after else None
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    started = advanced = ended = lambda *_: None
-
-
 def made_run(**more: Any) -> Run:
     fields = {"network": "resnet-8", "dataset": "synthetic", "seed": 0, "recipe": RECIPE}
     return Run.model_validate(fields | more)
@@ -306,7 +289,7 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     def first() -> None:
         """Stop when the first iteration is made."""
         for asked in range(1, 60):
-            assert train(Told(asked)) == "stopped"
+            assert train(Quiet(asked)) == "stopped"
             summary = store.get(run).summary
             if summary and summary.iteration:
                 assert summary.provenance.precision == "bf16"
@@ -317,7 +300,7 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     another_process()
     measuring.result = INTEL
     assert auto_precision(CPU, anew=True).precision == "fp32"
-    told = Told()
+    told = Quiet()
     assert train(told) == "done"
     assert f"{run.id} was begun in bf16 and continues in bf16" in told.notes
     summary = store.get(run).summary
@@ -331,7 +314,7 @@ def test_the_first_of_several_processes_decides(
     measuring: Measuring, small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measuring.result = AssertionError("another process than the first one measures")
-    told: Any = Told()
+    told: Any = Quiet()
     sources = Sources(Options(data_dir=tmp_path, device="cpu"), told)
     sources.datasets["synthetic"] = small
     trained: list[Resolved] = []
@@ -366,7 +349,7 @@ def test_who_starts_jobs_decides_for_all_of_them(
 
     given: list[str | None] = []
     monkeypatch.setattr(side_by_side, "RunProcess", Process)
-    told: Any = Told()
+    told: Any = Quiet()
     options = Options(data_dir=tmp_path, device="cpu")
     runs = [made_run(precision=asked, seed=seed) for seed in (0, 1)]
     train_side_by_side(2, Runner(Store(tmp_path), options, told, told), runs)

@@ -1,0 +1,55 @@
+"""Runs inside the test's process: on a few synthetic images, followed by nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.synthetic import generate
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
+from resnet_repro.store.store import Store
+
+
+def small_synthetic(train: int = 100, test: int = 30) -> Dataset:
+    """The first images of `synthetic`."""
+    whole = generate()
+    return dataclasses.replace(
+        whole,
+        train_images=whole.train_images[:train],
+        train_labels=whole.train_labels[:train],
+        test_images=whole.test_images[:test],
+        test_labels=whole.test_labels[:test],
+    )
+
+
+class Quiet:
+    """Progress that keeps its notes, and a stop flag that is set after so many questions."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after, self.asked = stop_after, 0
+        self.notes: list[str] = []
+
+    @property
+    def reason(self) -> str | None:
+        self.asked += 1
+        return "signal" if self.stop_after is not None and self.asked > self.stop_after else None
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    started = advanced = ended = lambda *_: None
+
+
+def short_runner(
+    root: Path, dataset: Dataset | None, quiet: Quiet | None = None, **options: Any
+) -> Runner:
+    """A runner on the CPU whose synthetic images are these."""
+    told: Any = quiet or Quiet()
+    chosen = Options(**{"data_dir": root / "data", "device": "cpu"} | options)
+    runner = Runner(Store(root), chosen, told, told)
+    if dataset is not None:
+        runner.sources.datasets["synthetic"] = dataset
+    return runner
