@@ -55,11 +55,7 @@ _INCEPTIONS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 # Modules of ResNet, of VGG, AlexNet and DenseNet, and of GoogLeNet that have weights.
 _MODULES = (
     *("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier"),
-    *(
-        "conv2",
-        "conv3",
-        *(f"inception{name}" for name in ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]),
-    ),
+    *("conv2", "conv3", *(f"inception{name}" for name in _INCEPTIONS)),
 )
 
 Shapes = dict[str, tuple[int, ...]]

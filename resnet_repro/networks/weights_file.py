@@ -174,7 +174,11 @@ class Inert:
     def extend(self, items: Any) -> None:
         self.given.append(items)
 
-    add = __call__ = append
+    add = append
+
+    def __call__(self, *given: Any) -> Inert:
+        self.given += given
+        return self
 
 
 class _Mapping(dict[Any, Any]):

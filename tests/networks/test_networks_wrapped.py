@@ -169,6 +169,9 @@ class Reduced:
     def __reduce__(self) -> tuple[Any, ...]:
         return self.reduced
 
+    def __call__(self) -> None:
+        """What may be pickled as the function of a call has to be callable."""
+
 
 class Touching:
     """Leaves a file behind when it is made, or given its state, or its items."""
@@ -200,6 +203,7 @@ def harmful() -> dict[str, Any]:
         "a type's own reading": Reduced(
             torch._tensor._rebuild_from_type_v2, (Path.touch, Touching, (Path("executed"),), {})
         ),
+        "a call of what a call has given": Reduced(Reduced(*made), ()),
         "an attribute of a function": Reduced(eval, ("open('executed', 'w')",)),
     }
 
