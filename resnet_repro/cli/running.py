@@ -236,7 +236,7 @@ def _train(
     quiet: bool,
 ) -> dict[str, Outcome]:
     """Train what is missing wherever it is to be trained; measure here what is asked of it."""
-    from resnet_repro.launch.where import train_at
+    from resnet_repro.launch.launcher import train_at
     from resnet_repro.plan.progress import make_progress
     from resnet_repro.runner.runner import Runner
 

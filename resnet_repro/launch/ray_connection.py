@@ -57,7 +57,7 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         if named not in (None, "auto", "local"):
             _check_reachable(str(named))
-        if named == "local" or not _joined(named, quiet):
+        if named == "local" or not _connect(named, quiet):
             _start_here(quiet, folders.enter_context(own_folder()))
         for number, handler in before.items():
             signal.signal(number, handler)  # Ray puts its own in their place
@@ -78,8 +78,8 @@ def own_folder() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _joined(named: str | None, quiet: dict[str, Any]) -> bool:
-    """Connect to the cluster of that name, or to that of this machine; False if there is none.
+def _connect(named: str | None, quiet: dict[str, Any]) -> bool:
+    """Connect to the cluster of that name, else to the one of this machine; False if none runs.
 
     Raises:
         ConfigError: there is none of that name, or it wants another token.

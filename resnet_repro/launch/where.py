@@ -7,20 +7,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 
-if TYPE_CHECKING:
-    from resnet_repro.runner.options import Outcome
-    from resnet_repro.runner.runner import Runner
-    from resnet_repro.spec.run import Run
-
-__all__ = ["Kind", "Where", "parse_where", "train_at"]
+__all__ = ["Kind", "Where", "parse_where"]
 
 Kind = Literal["here", "ray", "slurm", "slurm-local"]
 MAX_JOBS = 4_096
-# What an array job is made of, decided here and not by options.
+# Options of sbatch that resnet-repro sets itself.
 RESERVED = (
     *("array", "output", "error", "open_mode", "signal", "requeue", "no_requeue"),
     *("nodes", "ntasks", "ntasks_per_node", "additional_parameters", "use_srun"),
@@ -29,7 +24,7 @@ RESERVED = (
 
 @dataclass(frozen=True)
 class Where:
-    """On what the runs of an experiment are trained."""
+    """Where the runs of an experiment are trained."""
 
     kind: Kind = "here"
     jobs: int | Literal["auto"] = 1  # side by side on this machine
@@ -42,7 +37,7 @@ class Where:
 
     @property
     def plain(self) -> bool:
-        """Whether it is simply one run after another in this process."""
+        """Whether runs are trained one after another in this process."""
         return self.kind == "here" and self.jobs == 1
 
     @property
@@ -52,7 +47,7 @@ class Where:
 
     @property
     def submits(self) -> bool:
-        """Whether the runs are handed over to be trained later, by somebody else."""
+        """Whether the runs are only handed over, to be trained later."""
         return self.is_slurm and not self.wait
 
 
@@ -66,10 +61,10 @@ def parse_where(
     fail_fast: bool = False,
     time_budget: float | None = None,
 ) -> Where:
-    """What `--jobs`, `--launcher` and their companions say together.
+    """What `--jobs`, `--launcher` and the options for them say together.
 
     Raises:
-        ConfigError: impossible, contradictory, or a package is missing.
+        ConfigError: a value is impossible, options contradict each other, a package is missing.
     """
     count = _parse_jobs(jobs)
     kind, address = _parse_launcher(launcher)
@@ -154,30 +149,3 @@ def _parse_slurm(items: Sequence[str]) -> dict[str, str | list[str]]:
         else:
             options[name] = value
     return options
-
-
-def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
-    """Train what is missing at a place; returns the outcome of every run that was looked at.
-
-    Args:
-        where: to train.
-        runner: that trains runs here, one after another.
-        runs: that are wanted.
-
-    Raises:
-        ReproError: as `Runner.run_all`, or the place is not what is asked of it; what others were
-            at is saved then.
-    """
-    if where.plain:
-        return runner.run_all(runs)
-    if where.kind == "here":
-        from resnet_repro.launch.side_by_side import train_side_by_side
-
-        return train_side_by_side(where.jobs, runner, runs)
-    if where.kind == "ray":
-        from resnet_repro.launch.ray_cluster import train_with_ray
-
-        return train_with_ray(where, runner, runs)
-    from resnet_repro.launch.slurm import train_by_slurm
-
-    return train_by_slurm(where, runner, runs)

@@ -1,0 +1,39 @@
+"""Training runs at the place that the command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resnet_repro.launch.where import Where
+from resnet_repro.runner.options import Outcome
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.run import Run
+
+__all__ = ["train_at"]
+
+
+def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
+    """Train what is missing at a place; returns the outcome of every run that was looked at.
+
+    Args:
+        where: to train.
+        runner: that trains runs here, one after another.
+        runs: that are wanted.
+
+    Raises:
+        ReproError: as `Runner.run_all`, or the place is not what is asked of it; what others were
+            at is saved then.
+    """
+    if where.plain:
+        return runner.run_all(runs)
+    if where.kind == "here":
+        from resnet_repro.launch.side_by_side import train_side_by_side
+
+        return train_side_by_side(where.jobs, runner, runs)
+    if where.kind == "ray":
+        from resnet_repro.launch.ray_cluster import train_with_ray
+
+        return train_with_ray(where, runner, runs)
+    from resnet_repro.launch.slurm import train_by_slurm
+
+    return train_by_slurm(where, runner, runs)
