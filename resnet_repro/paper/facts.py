@@ -17,20 +17,25 @@ class PrintedError(Frozen):
     mean: float | None = None
     std: float | None = None
     runs: int | None = None
+    fails: bool = False  # printed as "fail": the error is above `printed`
 
     @property
-    def comparable(self) -> float:
+    def comparable(self) -> float | None:
         """What a mean over seeds is to be compared with: the mean if there is one."""
+        if self.fails:
+            return None
         return self.printed if self.mean is None else self.mean
 
     def __str__(self) -> str:
+        if self.fails:
+            return f"fail (above {self.printed:g})"
         if self.mean is None:
             return f"{self.printed:.2f}"
         return f"{self.printed:.2f} ({self.mean:.2f} ± {self.std:.2f})"
 
 
 class CifarResult(Frozen):
-    """A row of Table 6: CIFAR-10 test error with data augmentation."""
+    """A row of Table 6, or of He et al. 2016: CIFAR-10 test error with data augmentation."""
 
     network: Network | None = None  # None for other authors' networks
     method: str
@@ -66,6 +71,9 @@ class Facts(Frozen):
     table4: tuple[ImageNetResult, ...]
     table5: tuple[ImageNetResult, ...]
     table6: tuple[CifarResult, ...]
+    preact_table1: tuple[CifarResult, ...]
+    preact_table2: tuple[CifarResult, ...]
+    preact_table3: tuple[CifarResult, ...]
 
     def flops_of(self, network: str) -> float | None:
         """The multiply-adds printed for a network (Table 1, Fig. 3), or None."""
@@ -81,9 +89,14 @@ class Facts(Frozen):
         rows = self.imagenet_results(table)
         return next((row for row in rows if row.network == network), None)
 
-    def cifar_result(self, network: str) -> CifarResult | None:
-        """The row of Table 6 that is about a network, or None: plain ones are not tabulated."""
-        return next((row for row in self.table6 if row.network == network), None)
+    def cifar_results(self, table: str) -> tuple[CifarResult, ...]:
+        """The rows of `table6`, or of `preact-table1` to 3 (He et al. 2016), in order."""
+        rows: tuple[CifarResult, ...] = getattr(self, table.replace("-", "_"))
+        return rows
+
+    def cifar_result(self, network: str, table: str = "table6") -> CifarResult | None:
+        """The row of such a table that is about a network, or None."""
+        return next((row for row in self.cifar_results(table) if row.network == network), None)
 
 
 @cache

@@ -119,7 +119,9 @@ def _error_table(
         literature = [row for row in load_facts().table6 if row.network is None]
         rows += [_paper_row(row.method, row) for row in literature]
     for network in networks:
-        paper = _paper_row(network_title(network), load_facts().cifar_result(network), network)
+        paper = _paper_row(
+            network_title(network), load_facts().cifar_result(network, table.paper), network
+        )
         if others:
             paper = {**paper, **_others(network)}
         own = [cell for cell in cells if cell.network == network]

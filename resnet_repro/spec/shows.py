@@ -102,6 +102,7 @@ class ErrorTable(Frozen):
 
     kind: Literal["errors"] = "errors"
     literature: bool = False
+    paper: Literal["table6", "preact-table1", "preact-table2", "preact-table3"] = "table6"
 
 
 class ViewsTable(Frozen):
