@@ -5,6 +5,8 @@ import pytest
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.facts import Facts, load_facts
 from resnet_repro.paper.reading import read_package_file
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
 
 
 def test_flops_are_those_of_table_1_and_nothing_is_invented_for_b_and_c() -> None:
