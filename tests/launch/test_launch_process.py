@@ -1,0 +1,48 @@
+"""What the process that trains a run says, as the one who started it hears it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from launch_helpers import await_that
+
+from resnet_repro.launch.process import Ended, RunProcess
+
+TRACEBACK = "Traceback (most recent call last):\\n  File somewhere\\nValueError: a bug\\n"
+
+
+@pytest.mark.parametrize(
+    ("does", "ended"),
+    [
+        ("exit 0", Ended(0)),
+        ("echo a warning; exit 1", Ended(1)),
+        ("echo a warning; echo resnet-repro: no data; echo get it; exit 3",
+         Ended(3, "no data\nget it")),
+        (f"printf '{TRACEBACK}'; exit 1", Ended(1, "ValueError: a bug")),
+        ("echo Fatal Python error; exit 134", Ended(134, "Fatal Python error")),
+        ("kill -KILL $$", Ended(-9, "killed, perhaps for want of memory")),
+        ("kill -SEGV $$", Ended(-11, "ended by SIGSEGV")),
+    ],
+)  # fmt: skip
+def test_how_it_ended(
+    does: str,
+    ended: Ended,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho note: begun on $2\n{does}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    caplog.set_level(logging.DEBUG)
+    notes: list[str] = []
+    process = RunProcess("{}", 1, notes.append)
+    await_that(lambda: process.poll() is not None)
+    assert process.poll() == ended
+    process.close()
+    assert notes == ["begun on resnet_repro"]
+    assert all(line in caplog.text for line in ended.error.splitlines() if ended.code > 0), "-v"
