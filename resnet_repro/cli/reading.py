@@ -253,12 +253,10 @@ def report(
     from resnet_repro.report.document.document import report_and_verdicts
     from resnet_repro.report.document.html import as_html
     from resnet_repro.report.document.opening import findings
-    from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
     chosen: Any = choice("--format", form, REPORTS)
     store = open_store(results)
-    experiments = [load_experiment(name) for name in shipped_experiments()]
-    text, verdicts = report_and_verdicts(store, experiments)
+    text, verdicts = report_and_verdicts(store)
     content = as_html(text, store.read_figure) if chosen == "html" else text
     content = content.encode("utf-8", "replace").decode("utf-8")  # as it is written
     path = store.report_file(chosen)

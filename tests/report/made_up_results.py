@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.html import as_html
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import EvaluationRow, GradientRow, ResponseRow
@@ -36,6 +38,14 @@ class Bench:
     def experiment(self, name: str, preset: Preset | None = None) -> Experiment:
         """A shipped experiment, at a preset of it."""
         return load_experiment(name).choose(Choices(preset=preset))
+
+    def report(self) -> str:
+        """The report on what is there, in Markdown."""
+        return write_report(self.store)
+
+    def page(self) -> str:
+        """The same in HTML."""
+        return as_html(self.report(), self.store.read_figure)
 
     def add(
         self,

@@ -11,7 +11,6 @@ from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
-from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 LOSSES = {
@@ -28,16 +27,8 @@ LOSSES = {
 }
 
 
-def experiments() -> list[Experiment]:
-    return [load_experiment(name) for name in shipped_experiments()]
-
-
-def report(bench: Bench) -> str:
-    return write_report(bench.store, experiments())
-
-
 def test_an_empty_folder_says_what_to_do(bench: Bench) -> None:
-    text = report(bench)
+    text = bench.report()
     assert "**No run has finished yet.**" in text
     assert f"none of {len(load_claims())} judged yet" in text
     assert "`resnet-repro run fig1`" in text
@@ -54,7 +45,8 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
             norms = {moment: [1.0, 2.0] for moment in (0, BETWEEN, -1)}
             bench.add(network, test, train, seed=seed, responses=[std, std], gradients=norms)
     bench.store.write_csv("table1", "network,parameters,multiply_adds,paper_flops,agrees\n")
-    text = write_report(bench.store, [e for e in experiments() if "surface" not in e.measure])
+    experiments = map(load_experiment, shipped_experiments())
+    text = write_report(bench.store, [e for e in experiments if "surface" not in e.measure])
     summary = text.partition("\n## ")[0]
     assert "**Runs**: 14 finished." in summary
     assert "7.00 training hours on NVIDIA H100" in summary
@@ -71,7 +63,7 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
 def test_sections_follow_the_argument_and_carry_rule_numbers_and_runs(bench: Bench) -> None:
     for network, (test, train) in LOSSES.items():
         bench.add(network, test, train)
-    text = report(bench)
+    text = bench.report()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings[:2] == ["What was found", "What was run"]
     assert headings[2:5] == ["Fig. 1 (`fig1`)", "Fig. 6 (`fig6`)", "Table 6 (`table6`)"]
@@ -83,7 +75,7 @@ def test_sections_follow_the_argument_and_carry_rule_numbers_and_runs(bench: Ben
 
 def test_an_experiment_without_runs_takes_a_line_not_a_table(bench: Bench) -> None:
     bench.add("plain-20", 14.0, 9.0, preset="short")
-    text = report(bench)
+    text = bench.report()
     assert "## Table 6" not in text
     assert "| Maxout |" not in text
     fig6 = text.partition("## Fig. 6")[2].partition("\n## ")[0]
@@ -105,21 +97,21 @@ def test_an_experiment_without_runs_takes_a_line_not_a_table(bench: Bench) -> No
 
 def test_others_are_shown_with_their_links(bench: Bench) -> None:
     bench.add("resnet-20", 8.7)
-    text = report(bench)
+    text = bench.report()
     assert "## What others got" in text
     assert "[akamaster/pytorch_resnet_cifar10](https://github.com/akamaster/" in text
 
 
 def test_a_claim_of_no_experiment_shows_its_numbers_too(bench: Bench) -> None:
     bench.add("plain-110", 70.0, 70.0)
-    other = report(bench).partition("## Other claims")[2].partition("\n## ")[0]
+    other = bench.report().partition("## Other claims")[2].partition("\n## ")[0]
     assert "plain-110 70.00 (1 seed), predicted at least 60" in other
 
 
 def test_reduced_results_open_with_a_warning(bench: Bench) -> None:
     bench.add("plain-20", 14.0, 9.0, preset="short")
     bench.add("plain-56", 17.0, 14.0, preset="short")
-    text = report(bench)
+    text = bench.report()
     assert "No run here follows the paper's full protocol" in text.partition("\n## ")[0]
     assert "consistent (trend)" in text
     assert "`resnet-repro run fig6 --preset short --networks" in text
@@ -127,11 +119,11 @@ def test_reduced_results_open_with_a_warning(bench: Bench) -> None:
 
 def test_figures_are_linked_only_where_they_are(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
-    assert "](figures/" not in report(bench)
-    assert "Not drawn yet: `resnet-repro plot fig1`" in report(bench)
+    assert "](figures/" not in bench.report()
+    assert "Not drawn yet: `resnet-repro plot fig1`" in bench.report()
     for picture in draw(bench.experiment("fig1"), Results(bench.store)):
         bench.store.write_figure(picture.name, "png", picture.content)
-    text = report(bench)
+    text = bench.report()
     links = re.findall(r"\]\((figures/[^)]+)\)", text)
     assert links == ["figures/fig1.png"]
     assert all((bench.store.root / link).is_file() for link in links)
@@ -142,7 +134,7 @@ def test_problems_and_failures_are_told(bench: Bench) -> None:
     bench.add("plain-32").summary.write_text("{", encoding="utf-8")
     bench.add("plain-44").curve.write_text("iteration\nx\n", encoding="utf-8")
     bench.add("plain-56", seed=3, state="stopped")
-    text = report(bench)
+    text = bench.report()
     problems = text.partition("## Problems")[2]
     assert "failed: the loss became nan" in problems
     assert "summary.json is torn or unreadable" in problems
@@ -155,7 +147,7 @@ def test_no_paths_of_this_machine(bench: Bench) -> None:
     folder.config.unlink()
     folder.config.mkdir()  # reading it fails with the path in the message
     bench.add("plain-56")
-    text = report(bench)
+    text = bench.report()
     assert str(bench.store.root) not in text
     assert "/home/" not in text
 
@@ -163,7 +155,7 @@ def test_no_paths_of_this_machine(bench: Bench) -> None:
 def test_provenance_assumptions_and_cost(bench: Bench) -> None:
     bench.add("plain-20", official=False)
     bench.add("plain-56", official=False)
-    text = report(bench)
+    text = bench.report()
     assert "SHA-256 `" + "f" * 64 + "`" in text
     assert "unofficial copy: checksums differ" in text
     assert "0.1.0 (abc1234) (2 runs)" in text
@@ -174,21 +166,21 @@ def test_provenance_assumptions_and_cost(bench: Bench) -> None:
 
 def test_a_changed_recipe_is_listed_as_differing(bench: Bench) -> None:
     bench.add("resnet-20", recipe={"validation_images": 5000})
-    protocol = report(bench).partition("## Protocol")[2].partition("\n## ")[0]
+    protocol = bench.report().partition("## Protocol")[2].partition("\n## ")[0]
     assert "validation_images=5000" in protocol
 
 
 def test_same_results_same_bytes(bench: Bench) -> None:
     for seed in range(2):
         bench.add("resnet-20", 8.7 + seed / 10, seed=seed)
-    assert report(bench) == report(bench)
+    assert bench.report() == bench.report()
 
 
 @pytest.mark.parametrize("filled", [False, True])
 def test_tables_are_well_formed_and_blank_lines_single(bench: Bench, filled: bool) -> None:
     if filled:
         bench.add("resnet-20")
-    text = report(bench)
+    text = bench.report()
     assert "\n\n\n" not in text
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
@@ -209,7 +201,7 @@ def imagenette(bench: Bench) -> str:
         bench.add(
             network, error, error - 5, evaluations={"10-crop": (error - 1, 4.0)}, **IMAGENETTE
         )
-    return report(bench)
+    return bench.report()
 
 
 def test_reduced_imagenet_results_are_marked_wherever_they_stand(bench: Bench) -> None:
@@ -262,7 +254,7 @@ def test_processes_weights_and_ensembles_have_their_provenance(bench: Bench) -> 
     run = bench.add("resnet-50", 25.0, dataset="imagenet", processes=8, bn_images=32)
     bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
     bench.add_ensemble([run], 20.0, 5.0)
-    text = report(bench)
+    text = bench.report()
     assert "8 together, batch normalisation over 32 images each (1 run)" in text
     assert "paper preset, BN over 32 images, ImageNet, fp32" in text
     other = text.partition("## Other weights and ensembles")[2]
@@ -280,7 +272,7 @@ def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
     origin["earlier"] = [{key: origin[key] for key in shared} | laptop]
     origin |= {"first_iteration": 100, "first_second": 450.0, "sessions": 2}
     folder.summary.write_text(json.dumps(content), encoding="utf-8")
-    text = report(bench)
+    text = bench.report()
     assert "Hardware: A laptop, cpu, fp32, 1 thread (1 run)" in text
     assert "Hardware: NVIDIA H100, cuda, fp32, 4 threads (1 run)" in text
     assert "with uncommitted changes (1 run)" in text
@@ -293,7 +285,7 @@ def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
 def test_what_is_trained_but_not_tested_by_ten_crops_is_missing(bench: Bench) -> None:
     for network in ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a"):
         bench.add(network, 30.0, **IMAGENETTE)
-    missing = report(bench).partition("## What is missing")[2].partition("\n## ")[0]
+    missing = bench.report().partition("## What is missing")[2].partition("\n## ")[0]
     assert "10-crop errors of plain-18, ResNet-18 A, plain-34, ResNet-34 A" in missing
     assert "`resnet-repro run table2 --preset short --dataset imagenette`" in missing
 
@@ -303,12 +295,12 @@ def test_an_ensemble_is_missing_until_all_of_its_members_are_in_it(bench: Bench)
         bench.add(network, 30.0, evaluations={"multi-scale": (25.0, 4.0)}, **IMAGENETTE)
         for network in ("resnet-34-b", "resnet-34-c")
     ]
-    assert "| table5 | short preset, Imagenette | the ensemble |" in report(bench)
+    assert "| table5 | short preset, Imagenette | the ensemble |" in bench.report()
     reduced: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
     bench.add_ensemble(members[:1], 24.0, 3.5, **reduced)
-    assert "| the ensemble |" in report(bench)
+    assert "| the ensemble |" in bench.report()
     bench.add_ensemble(members, 24.0, 3.5, **reduced)
-    assert "| the ensemble |" not in report(bench)
+    assert "| the ensemble |" not in bench.report()
 
 
 def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench) -> None:
@@ -321,7 +313,7 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
     made = (
         "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads, `resnet-repro run --data-dir ...`"
     )
-    told = [line for line in report(bench).splitlines() if "Measured after training" in line]
+    told = [line for line in bench.report().splitlines() if "Measured after training" in line]
     assert told == [
         f"- Measured after training: 10-crop errors {made} (1 run)",
         f"- Measured after training: layer responses {made} (2 runs)",
@@ -333,4 +325,4 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
 def test_torn_evaluations_set_a_run_aside(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     folder.evaluations.write_text("views,top1_error\nten,x\n", encoding="utf-8")
-    assert "evaluations.csv is torn or unreadable; left out" in report(bench)
+    assert "evaluations.csv is torn or unreadable; left out" in bench.report()

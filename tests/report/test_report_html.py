@@ -8,9 +8,7 @@ from html.parser import HTMLParser
 
 from made_up_results import Bench
 
-from resnet_repro.report.document.document import write_report
 from resnet_repro.report.document.html import as_html
-from resnet_repro.spec.loading import load_experiment, shipped_experiments
 
 
 class Page(HTMLParser):
@@ -42,16 +40,11 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
 
-def page_of(bench: Bench) -> str:
-    experiments = [load_experiment(name) for name in shipped_experiments()]
-    return as_html(write_report(bench.store, experiments), bench.store.read_figure)
-
-
 def test_one_file_holds_everything_and_asks_for_nothing(bench: Bench) -> None:
     bench.add("plain-20", 9.4, 5.5)
     bench.add("plain-56", 12.6, 10.4)
     bench.store.write_figure("fig1", "png", b"as if a picture")
-    text = page_of(bench)
+    text = bench.page()
     page = Page(text)
     assert page.open == []
     (source,) = page.sources
@@ -69,7 +62,7 @@ def test_one_file_holds_everything_and_asks_for_nothing(bench: Bench) -> None:
 
 def test_same_results_same_bytes(bench: Bench) -> None:
     bench.add("plain-20")
-    assert page_of(bench) == page_of(bench)
+    assert bench.page() == bench.page()
 
 
 def test_tables_scroll_by_themselves_and_numbers_stand_right() -> None:

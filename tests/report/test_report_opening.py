@@ -7,9 +7,7 @@ import re
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.report.document.document import write_report
-from resnet_repro.report.document.html import STYLE, as_html
-from resnet_repro.spec.loading import load_experiment, shipped_experiments
+from resnet_repro.report.document.html import STYLE
 
 MARKS = {
     "confirmed": "✓✓",
@@ -18,14 +16,6 @@ MARKS = {
     "undecided (opposite trend)": "✗?",
     "contradicted": "✗",
 }
-
-
-def report(bench: Bench) -> str:
-    return write_report(bench.store, [load_experiment(name) for name in shipped_experiments()])
-
-
-def page(bench: Bench) -> str:
-    return as_html(report(bench), bench.store.read_figure)
 
 
 @pytest.fixture
@@ -48,7 +38,7 @@ def found(bench: Bench) -> Bench:
 
 
 def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Bench) -> None:
-    text = report(found)
+    text = found.report()
     section = text.partition("## What was found")[2].partition("\n## ")[0]
     verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(opposite trend\))?) \|", section, re.MULTILINE)
     assert {"confirmed", "contradicted", "undecided (opposite trend)"} <= {v for _, v in verdicts}
@@ -63,7 +53,7 @@ def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Be
 
 def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: Bench) -> None:
     def opening() -> tuple[str, str]:
-        text = report(found)
+        text = found.report()
         section = text.partition("## What was found\n\n")[2]
         return section.splitlines()[0], text
 
@@ -81,13 +71,13 @@ def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: B
 def test_without_a_verdict_the_figure_stays_in_its_section(bench: Bench) -> None:
     bench.add("plain-20")
     bench.store.write_figure("fig1", "png", b"a curve")
-    text = report(bench)
+    text = bench.report()
     assert "## What was found" not in text
     assert "](figures/fig1.png)" in text.partition("## Fig. 1")[2].partition("\n## ")[0]
 
 
 def test_the_page_has_contents_that_lead_to_every_section(found: Bench) -> None:
-    text = page(found)
+    text = found.page()
     (contents,) = re.findall(r"<nav .*?</nav>", text, re.DOTALL)
     links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', contents)
     sections = re.findall(r'<h2 id="([^"]+)">', text)
@@ -98,7 +88,7 @@ def test_the_page_has_contents_that_lead_to_every_section(found: Bench) -> None:
 
 
 def test_the_page_gives_each_verdict_its_colour(found: Bench) -> None:
-    text = page(found)
+    text = found.page()
     for word, mark in MARKS.items():
         kind = "opposite" if "opposite" in word else word
         assert f'<span class="verdict {kind}">{mark} {word}</span>' in text

@@ -30,13 +30,14 @@ from resnet_repro.report.markdown import bullets, code, literal
 from resnet_repro.report.others import others_section
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.store import Store
 
 __all__ = ["report_and_verdicts", "write_report"]
 
 # The order in which one reads them.
-ARGUMENT = (
+READING_ORDER = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
     *("table2", "fig4", "signals", "table3", "table4", "table5"),
 )
@@ -44,8 +45,12 @@ HEADLINES = ("fig1", "fig6")  # of their figures, the first that is there opens 
 ABOVE = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
 
 
-def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
+def write_report(store: Store, experiments: Sequence[Experiment] | None = None) -> str:
     """The report on a results folder, empty and partial ones included.
+
+    Args:
+        store: the results folder.
+        experiments: those with a section of their own; all shipped ones unless given.
 
     Raises:
         StoreError: the folder itself, or the CSV of a cost table, cannot be read.
@@ -54,10 +59,12 @@ def write_report(store: Store, experiments: Sequence[Experiment]) -> str:
 
 
 def report_and_verdicts(
-    store: Store, experiments: Sequence[Experiment]
+    store: Store, experiments: Sequence[Experiment] | None = None
 ) -> tuple[str, list[Verdict]]:
-    """The report, and one verdict per claim as it gives them; raises as `write_report`."""
-    experiments = sorted(experiments, key=_reading_order)
+    """The report, and one verdict per claim as it gives them; otherwise as `write_report`."""
+    if experiments is None:
+        experiments = [load_experiment(name) for name in shipped_experiments()]
+    experiments = sorted(experiments, key=_position)
     results = Results(store)
     tables = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
     costs = {network: row for table in tables for network, row in table.items()}
@@ -66,18 +73,21 @@ def report_and_verdicts(
     gaps = [gap for experiment in experiments for gap in gaps_of(experiment, results)]
 
     owned = _by_experiment(experiments, verdicts)
-    told = {e.name: experiment_section(e, results, owned.get(e.name, [])) for e in experiments}
-    figures = (line for name in HEADLINES for line in told.get(name, ()) if line[:2] == "![")
-    headline = next(figures, None)
+    by_experiment = {
+        experiment.name: experiment_section(experiment, results, owned.get(experiment.name, []))
+        for experiment in experiments
+    }
+    candidates = (line for name in HEADLINES for line in by_experiment.get(name, ()))
+    headline = next((line for line in candidates if line.startswith("![")), None)
     found = claims_section(main, results.numbers, headline)
     if found and headline:  # shown once, where one looks first
-        for lines in told.values():
+        for lines in by_experiment.values():
             lines[:] = [ABOVE if line == headline else line for line in lines]
     sections = [
         summary_section(results, main, len(gaps)),
         found,
         groups_section(results),
-        *told.values(),
+        *by_experiment.values(),
         _elsewhere_section(owned.get(None, []), results),
         others_section() if any(group.family == "cifar" for group in results.numbers) else [],
         missing_section(experiments, gaps, main, results.numbers),
@@ -93,9 +103,10 @@ def report_and_verdicts(
     return _without_paths(printable_lines(text), store), main
 
 
-def _reading_order(experiment: Experiment) -> tuple[bool, int]:
-    known = ARGUMENT.index(experiment.name) if experiment.name in ARGUMENT else len(ARGUMENT)
-    return (isinstance(experiment.table, CostTable), known)
+def _position(experiment: Experiment) -> tuple[bool, int]:
+    positions = {name: position for position, name in enumerate(READING_ORDER)}
+    position = positions.get(experiment.name, len(positions))
+    return (isinstance(experiment.table, CostTable), position)
 
 
 def _by_experiment(

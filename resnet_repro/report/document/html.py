@@ -45,7 +45,7 @@ def as_html(markdown: str, figure: Callable[[str], bytes | None]) -> str:
             title = text if token.tag == "h1" else title
             sections += [text] if token.tag == "h2" else []
         elif token.type in ("td_open", "th_open"):
-            _shape_cell(token, following)
+            _set_cell_classes(token, following)
         elif token.type == "inline":
             _embed_figures(token, figure)
             _colour_verdicts(token)
@@ -78,7 +78,7 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def _shape_cell(cell: Token, inline: Token) -> None:
+def _set_cell_classes(cell: Token, inline: Token) -> None:
     """Classes instead of an inline style, and for how cells wrap on a narrow screen."""
     classes = ["right"] if "right" in str(cell.attrs.pop("style", "")) else []
     if cell.type == "td_open":

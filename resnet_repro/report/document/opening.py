@@ -81,8 +81,8 @@ def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
     notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
     unfit = sum(verdict.unfit for verdict in judged)
     notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
-    told = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}"
-    return f"**Claims of the paper**: {'; '.join([told, ', '.join(notes)] if notes else [told])}."
+    text = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}"
+    return f"**Claims of the paper**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
 
 
 def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
