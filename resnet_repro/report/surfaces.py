@@ -96,8 +96,11 @@ class Surface:
             edge = min(width / max(abs(x), 1e-12), height / max(abs(y), 1e-12))
             along = np.linspace(0, edge, STEPS, endpoint=False)
             points = np.stack((along * y, along * x)[-len(axes) :], axis=-1)
-            above = between(points) >= math.log(level)
-            distances.append(float(along[np.argmax(above)]) if above.any() else edge)
+            rise = between(points) - math.log(level)
+            first = int(np.argmax(rise >= 0))  # 0 where there is none, or the centre is above
+            part = rise[first] / (rise[first] - rise[first - 1]) if first else 0.0
+            reached = along[first] - part * along[1]
+            distances.append(float(reached) if rise[first] >= 0 else edge)
         return fmean(distances)
 
 

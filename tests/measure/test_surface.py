@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -28,7 +29,7 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import SurfaceSettings, axis
 from resnet_repro.training.cifar_feed import CifarFeed
-from resnet_repro.training.device import Backend
+from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Batch
 
@@ -283,3 +284,22 @@ def test_weights_at_the_centre_are_exactly_the_networks(network: nn.Module) -> N
     flat = Directions([torch.ones_like(p) for p in network.parameters()], [])
     with pytest.raises(ValueError, match="zip"):  # two directions are needed
         move(twin, network, flat, 1.0, 0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_measures_the_same_surface(network: nn.Module) -> None:
+    def measured(device: str) -> tuple[str, list[float], float]:
+        backend = choose_backend(device, "fp32")
+        run = Run(network="resnet-8", dataset="synthetic", recipe=RECIPE, seed=0)
+        sample = choose_sample(CifarFeed(run, small_synthetic(300), backend.device), 100)
+        there = copy.deepcopy(network).to(backend.device)
+        directions = random_directions(there, 3)
+        rows = measure_rows(there, directions, (-0.5, 0.0, 0.5), (0.25,), sample.batches, backend)
+        losses = [point.loss for row in rows for point in row]
+        return sample.sha256, losses, hessian_ends(there, sample.batches).largest
+
+    (sha256, losses, largest), (there, found, highest) = measured("cpu"), measured("cuda")
+    assert there == sha256
+    assert found == pytest.approx(losses, rel=1e-4)
+    assert highest == pytest.approx(largest, rel=3e-2)

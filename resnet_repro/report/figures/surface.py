@@ -17,9 +17,10 @@ from resnet_repro.report.figures.plotting import Axes, Figure, LogNorm
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
-from resnet_repro.report.surfaces import RISE, Surface, surfaces_of
+from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["LEVELS", "Panel", "draw", "html", "lines", "panels_of", "relief"]
 
@@ -36,6 +37,7 @@ class Panel(NamedTuple):
     network: str
     title: str
     surfaces: list[Surface]  # one for each seed of directions
+    numbers: str  # that sum up the first of them
 
 
 def panels_of(cells: Sequence[Cell]) -> list[Panel]:
@@ -48,7 +50,7 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
                 error = run.summary.final_test_error if run.summary else None
                 ended = f"\ntest error {error:.2f}%" if error is not None else ""
                 title = label(network_title(cell.network)) + ended
-                panels.append(Panel(cell.network, title, surfaces))
+                panels.append(Panel(cell.network, title, surfaces, _numbers(run, surfaces[0])))
                 break
     return panels
 
@@ -57,7 +59,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     """Lines of equal loss: a column for each network, a row for each seed of directions."""
     panels = panels_of(cells)
     rows = max((len(panel.surfaces) for panel in panels), default=1)
-    figure = Figure(figsize=(WIDTH * len(panels) + 0.3, HEIGHT * rows + 0.2))
+    figure = Figure(figsize=(WIDTH * len(panels) + 0.3, HEIGHT * rows + 0.4))
     grid = figure.subplots(rows, len(panels), squeeze=False)
     for column, panel in enumerate(panels):
         grid[0][column].set_title(panel.title)
@@ -209,10 +211,24 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
         f"mean cross-entropy of {of} training images; 1 on either axis is the norm of each filter",
         f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
     ]
-    for panel in panels:
-        surface = panel.surfaces[0]
-        notes.append(
-            f"{network_title(panel.network)}: {surface.violations:.1f}% of the points not convex, "
-            f"radius of loss +{RISE:g} {surface.radius(surface.centre + RISE):.2f}"
-        )
+    notes += [f"{network_title(panel.network)}: {panel.numbers}" for panel in panels]
     return notes
+
+
+def _numbers(run: StoredRun, surface: Surface) -> str:
+    """What sums up a surface, in words."""
+    whole = [row for row in run.rows("surface") if row.images > surface.images]
+    ratio = eigenvalue_ratio(run)
+    return (
+        f"loss {surface.centre:.2f}"
+        + (f" (of all {whole[0].images:,} images {whole[0].loss:.2f})" if whole else "")
+        + f" to {_short(surface.highest)}, {surface.violations:.1f}% of the points not convex, "
+        + f"mean radius {surface.radius(surface.centre + RISE):.2f} where it is {RISE:g} higher, "
+        + f"{surface.radius(2.5):.2f} where it is 2.5"
+        + (f", eigenvalue ratio {ratio:.2g}" if ratio is not None else "")
+    )
+
+
+def _short(value: float) -> str:
+    """`5.5`, `1,360`."""
+    return f"{float(f'{value:.3g}'):,.0f}" if 100 <= value < HIGHEST else f"{value:.3g}"
