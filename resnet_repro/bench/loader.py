@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import cpu_name
+from resnet_repro.bench.measure import spread
 from resnet_repro.bench.textbook import endless, textbook_photographs
 from resnet_repro.data.augment import finish
 from resnet_repro.data.photos.holding import hold
@@ -171,15 +171,9 @@ def measure_loader(
         rounds=rounds,
         in_memory=in_memory,
         decoding_seconds=None if decoding is None else round(decoding, 2),
-        images_per_second=round(statistics.median(ours), 1),
-        images_per_second_low=round(min(ours), 1),
-        images_per_second_high=round(max(ours), 1),
-        textbook_images_per_second=round(statistics.median(textbook), 1),
-        textbook_images_per_second_low=round(min(textbook), 1),
-        textbook_images_per_second_high=round(max(textbook), 1),
-        ratio=round(statistics.median(ratios), 3),
-        ratio_low=round(min(ratios), 3),
-        ratio_high=round(max(ratios), 3),
+        **spread("images_per_second", ours, 1),
+        **spread("textbook_images_per_second", textbook, 1),
+        **spread("ratio", ratios, 3),
     )
 
 

@@ -12,7 +12,7 @@ import multiprocessing
 import signal
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,7 +39,7 @@ from resnet_repro.training.feeds import make_feed
 from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Measurement", "bench_run", "measure_network"]
+__all__ = ["Measurement", "bench_run", "measure_network", "spread"]
 
 # Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
 # fourth is captured as a graph.
@@ -272,13 +272,9 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
         crop=crop,
         batch_size=run.recipe.batch_size,
         rounds=plan.rounds,
-        images_per_second=round(statistics.median(own), 1),
-        images_per_second_low=round(min(own), 1),
-        images_per_second_high=round(max(own), 1),
+        **spread("images_per_second", own, 1),
         textbook_images_per_second=round(statistics.median(others), 1) if others else None,
-        ratio=round(statistics.median(ratios), 3) if ratios else None,
-        ratio_low=round(min(ratios), 3) if ratios else None,
-        ratio_high=round(max(ratios), 3) if ratios else None,
+        **spread("ratio", ratios, 3),
         matrix_tflops=round(statistics.median(rates) / 1e12, 4),
         share_of_matrix_rate=round(statistics.median(shares), 4),
         memory_gb_per_second=round(bandwidth / 1e9, 1),
@@ -287,6 +283,15 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
         share_of_memory_bandwidth=round(per_second * work.bytes / bandwidth, 4),
         share_of_launch_rate=round(per_second * work.operations * launch, 4),
     )
+
+
+def spread(name: str, values: Sequence[float], digits: int) -> dict[str, Any]:
+    """The median over rounds with the lowest and the highest, None where nothing was measured."""
+    if not values:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    found = (statistics.median(values), min(values), max(values))
+    keys = (name, f"{name}_low", f"{name}_high")
+    return {key: round(value, digits) for key, value in zip(keys, found, strict=True)}
 
 
 class _Loop(Protocol):

@@ -25,7 +25,7 @@ import numpy as np
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
-from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source, SourceFile
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source
 
 __all__ = ["CacheRecord", "read_cache", "read_record", "write_cache"]
 
@@ -43,10 +43,8 @@ class CacheRecord:
 
     identity: Identity
     classes: tuple[str, ...]
-    source_files: tuple[SourceFile, ...]
     shapes: dict[str, tuple[int, ...]]  # by field of `Contents`
     checksums: dict[str, str]  # SHA-256 of each array's bytes, by field of `Contents`
-    created: str  # UTC, ISO 8601
 
     @property
     def images(self) -> int:
@@ -224,10 +222,8 @@ def _parse_record(values: dict[str, Any]) -> CacheRecord:
     return CacheRecord(
         identity=Identity.from_dict(values["identity"]),
         classes=tuple(map(str, values["classes"])),
-        source_files=tuple(SourceFile(**file) for file in values["source_files"]),
         shapes=shapes,
         checksums={field: str(arrays[field]["sha256"]) for field in Contents._fields},
-        created=str(values["created"]),
     )
 
 

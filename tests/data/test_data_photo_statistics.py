@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from pathlib import Path
 
@@ -35,6 +33,10 @@ def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
     return load_photos(write_photos(train=40), tmp_path / "data")
 
 
+def same(one: PhotoStatistics, other: PhotoStatistics) -> bool:
+    return all(np.array_equal(value, vars(other)[name]) for name, value in vars(one).items())
+
+
 def test_against_numpy(photos: PhotoDataset, tmp_path: Path) -> None:
     crops = []
     for index in range(len(photos.train)):
@@ -60,8 +62,7 @@ def test_neither_workers_nor_memory_show(
     monkeypatch.setattr("resnet_repro.data.photos.holding.available_memory", lambda: 1000)
     photos.train.held = None  # type: ignore[attr-defined]
     other = statistics(photos, SIZES, tmp_path / "nowhere", workers=2)
-    assert one.to_dict() == other.to_dict()
-    assert (one.mean == other.mean).all()
+    assert same(one, other)
 
 
 def test_computed_once(
@@ -78,13 +79,13 @@ def test_computed_once(
         patch.setattr(photo_statistics, "_compute", work)
         patch.setattr(photo_statistics, "_known", {})
         again = statistics(photos, SIZES, data_dir)
-        assert again.to_dict() == first.to_dict()
+        assert same(again, first)
         patch.setattr(photo_statistics, "_known", {})
         with pytest.raises(AssertionError):  # other sizes are another matter
             statistics(photos, Photographs.for_crop(16), data_dir)
     kept.write_bytes(kept.read_bytes()[:100])
     monkeypatch.setattr(photo_statistics, "_known", {})
-    assert statistics(photos, SIZES, data_dir).to_dict() == first.to_dict()
+    assert same(statistics(photos, SIZES, data_dir), first)
 
 
 def test_of_several_at_once_one_computes(
@@ -120,15 +121,6 @@ def test_of_several_at_once_one_computes(
 def test_can_be_stopped(photos: PhotoDataset, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         statistics(photos, SIZES, tmp_path / "data", should_stop=lambda: True)
-
-
-def test_what_is_recorded(photos: PhotoDataset, tmp_path: Path) -> None:
-    found = statistics(photos, SIZES, tmp_path / "data")
-    record = json.loads(json.dumps(found.to_dict()))
-    assert record["mean_sha256"] == hashlib.sha256(found.mean.tobytes()).hexdigest()
-    assert record["channel_means"] == pytest.approx(found.mean.mean(axis=(1, 2)), abs=1e-4)
-    assert len(record["eigenvalues"]) == 3
-    assert np.array(record["eigenvectors"]).shape == (3, 3)
 
 
 def test_colour_shift_is_alexnets() -> None:

@@ -11,7 +11,6 @@ a few levels of 255. On a scale of 0 to 255 the same formula would shift colours
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,17 +55,6 @@ class PhotoStatistics:
         """What to add to each image's pixels [b, 3], of 0 to 255, for draws `alphas` [b, 3]."""
         shift = (alphas * self.eigenvalues) @ self.eigenvectors.T * 255.0
         return shift.astype(np.float32)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What is recorded with results: plain values for JSON."""
-        mean = np.ascontiguousarray(self.mean, dtype="<f4")
-        return {
-            "images": self.images,
-            "mean_sha256": hashlib.sha256(mean.tobytes()).hexdigest(),
-            "channel_means": [round(float(v), 6) for v in self.mean.mean((1, 2), np.float64)],
-            "eigenvalues": [round(float(v), 9) for v in self.eigenvalues],
-            "eigenvectors": [[round(float(v), 9) for v in row] for row in self.eigenvectors],
-        }
 
 
 def statistics(
