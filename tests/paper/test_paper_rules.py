@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import Claim, load_claims
-from resnet_repro.paper.estimates import weakest
-from resnet_repro.paper.rules import CostRule, EnsembleRule, Rule, RunRule, Subject
+from resnet_repro.paper.estimates import Condition, weakest
+from resnet_repro.paper.rules import CostRule, EnsembleRule, Rule, RunRule
 
 RULES: TypeAdapter[Any] = TypeAdapter(Rule)
 A, B, C = "resnet-20", "plain-20", "resnet-34-b"
-CHANGED = Subject(A, ("warmup=null",))
 
 
 def rule(kind: str, quantity: str = "final_test_error", **fields: Any) -> Any:
@@ -56,34 +56,143 @@ def test_words_name_the_quantity_and_its_unit() -> None:
     )
 
 
+def judged(name: str, *values: list[float]) -> list[Condition]:
+    """The conditions of a claim, given values for each of what its rule speaks of."""
+    rule = next(claim.rule for claim in load_claims() if claim.id == name)
+    assert isinstance(rule, RunRule)
+    return rule.conditions(dict(zip(rule.subjects, values, strict=True)))
+
+
 @pytest.mark.parametrize(
-    ("made", "values", "outcome"),
+    ("shallow", "deep", "outcome"),
     [
-        (ORDER, {A: [7.0], B: [8.5]}, "consistent"),
-        (ORDER, {A: [7.0], B: [7.4]}, "contradicted"),  # not by 1
-        (ORDER, {A: [7.0], B: [9.5]}, "contradicted"),  # by more than 2
-        (ORDER, {A: [7.0, 7.1], B: [8.5, 8.6]}, "confirmed"),
-        (TREND, {A: [7.0], B: [7.5], C: [8.0]}, "consistent"),
-        (TREND, {A: [8.0], B: [7.5], C: [7.0]}, "contradicted"),
-        (THROUGHOUT, {A: [], B: [99.0]}, "consistent"),
-        (THROUGHOUT, {A: [], B: [60.0]}, "contradicted"),
-        (GAP, {A: [7.0], B: [9.0], C: [5.0]}, "consistent"),
-        (GAP, {A: [9.0], B: [7.0], C: [5.0]}, "contradicted"),
-        (BAND, {A: [8.9]}, "consistent"),
-        (BAND, {A: [9.6]}, "contradicted"),
-        (CLOSE, {A: [7.0], B: [10.0]}, "consistent"),
-        (CLOSE, {A: [7.0], B: [7.1]}, "contradicted"),
-        (LIMIT, {CHANGED: [6.0], A: [99.0]}, "consistent"),
-        (LIMIT, {CHANGED: [12.0], A: [0.0]}, "contradicted"),
-        (SAME, {CHANGED: [8.0], A: [8.2]}, "consistent"),
-        (SAME, {CHANGED: [8.0], A: [9.2]}, "contradicted"),
+        ([9.0, 9.1, 9.2], [12.0, 12.1, 12.2], "confirmed"),
+        ([12.0, 12.1, 12.2], [9.0, 9.1, 9.2], "contradicted"),
+        ([9.0, 10.0, 11.0], [9.5, 10.5, 11.5], "consistent"),  # right direction, wide interval
+        ([9.5, 10.5, 11.5], [9.0, 10.0, 11.0], "undecided"),  # wrong direction, wide interval
+        ([9.0, 9.5], [9.0, 9.5], "undecided"),  # a tie
+        ([9.0, 9.0], [9.0, 9.0], "undecided"),  # a tie without any spread
+        ([9.0], [12.0], "consistent"),  # one seed is never more than that
+        ([9.0, 9.1, 9.2], [12.0], "consistent"),  # nor one seed on one side
+        ([9.0], [9.0], "undecided"),
+        ([9.0], [8.8], "undecided"),  # wrong direction within the margin of 0.3
+        ([9.0], [9.2], "undecided"),  # right direction within it
+        ([9.0], [9.4], "consistent"),  # beyond it
+        ([9.0], [8.6], "contradicted"),  # beyond it
     ],
 )
-def test_outcomes(made: RunRule, values: dict[Any, list[float]], outcome: str) -> None:
-    samples = {Subject(k) if isinstance(k, str) else k: v for k, v in values.items()}
-    assert set(made.subjects) <= set(samples), "what it says it needs is enough"
-    needed = {subject: samples[subject] for subject in made.subjects}
-    assert weakest(made.conditions(needed)) == outcome
+def test_order(shallow: list[float], deep: list[float], outcome: str) -> None:
+    assert weakest(judged("plain-56-test", shallow, deep)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome"),
+    [
+        ((24.19, 24.52, 25.03), "consistent"),  # the paper's
+        ((23.0, 26.9, 27.4), "contradicted"),  # a step of 3.9 points is no margin
+        ((24.2, 24.6, 25.8), "undecided"),  # a step of 1.2 is over 1 by less than the margin
+        ((24.4, 24.2, 25.0), "undecided"),
+        ((25.1, 24.2, 25.0), "contradicted"),
+    ],
+)
+def test_slightly_and_marginally_better(errors: tuple[float, ...], outcome: str) -> None:
+    conditions = judged("imagenet-options-order", *([error] for error in errors))
+    assert weakest(conditions) == outcome
+
+
+@pytest.mark.parametrize(("plain", "outcome"), [(28.54, "consistent"), (26.2, "undecided")])
+def test_considerably_better(plain: float, outcome: str) -> None:
+    conditions = judged("imagenet-options-beat-plain", [25.03], [plain], [24.52], [24.19])
+    assert weakest(conditions) == outcome
+
+
+@pytest.mark.parametrize(
+    ("errors", "spread", "outcome"),
+    [
+        ((8.75, 7.51, 7.17, 6.97, 6.61), 0.16, "confirmed"),
+        ((8.75, 7.51, 7.17, 7.20, 6.61), 0.16, "confirmed"),  # one step is not the trend
+        ((6.61, 6.97, 7.17, 7.51, 8.75), 0.16, "contradicted"),
+        ((8.75, 7.51, 7.17, 6.97, 6.61), None, "consistent"),  # single seeds
+        ((7.0, 7.1, 7.0, 7.1, 7.0), None, "undecided"),
+        ((7.0, 7.05, 6.9, 6.95, 6.85), None, "undecided"),  # within the margin
+        ((6.61, 6.97, 7.17, 7.51, 8.75), None, "contradicted"),
+    ],
+)
+def test_gains_from_depth_are_a_trend(
+    errors: tuple[float, ...], spread: float | None, outcome: str
+) -> None:
+    """`errors` are of 20 to 110 layers."""
+    values = [[e] if spread is None else [e - spread, e, e + spread] for e in errors[::-1]]
+    (condition,) = judged("residual-depth-test", *values)
+    assert condition.outcome == outcome
+    slope = np.polyfit([-2, -1, 0, 1, 2], errors[::-1], 1)[0]
+    assert f"{slope:+.2f}" in condition.text
+    assert f"the steps {errors[3] - errors[4]:+.2f}, " in condition.text
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(99.0, "consistent"), (60.0, "contradicted")])
+def test_throughout(share: float, outcome: str) -> None:
+    assert weakest(judged("imagenet-plain-throughout", [share], [share])) == outcome
+
+
+@pytest.mark.parametrize(
+    ("lead_at_56", "outcome"), [(5.0, "consistent"), (1.0, "undecided"), (0.0, "contradicted")]
+)
+def test_gap(lead_at_56: float, outcome: str) -> None:
+    conditions = judged("residual-gain-grows", [7.0], [7.0 + lead_at_56], [9.0], [10.0])
+    assert weakest(conditions) == outcome
+    assert f"growth {lead_at_56 - 1:+.2f}" in conditions[0].text
+
+
+def test_networks_that_learned_nothing_have_no_gap_that_grows() -> None:
+    conditions = judged("residual-gain-grows", [89.9], [90.0], [70.0], [60.0])
+    assert "growth +10.10" in conditions[0].text
+    assert weakest(conditions) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("train", "outcome"),
+    [
+        ([0.05, 0.05, 0.06], "confirmed"),
+        ([0.05], "consistent"),
+        ([0.08], "undecided"),  # within the margin of 0.03
+        ([0.12], "undecided"),
+        ([0.15], "contradicted"),
+    ],
+)
+def test_limit(train: list[float], outcome: str) -> None:
+    assert weakest(judged("resnet-1202-trains", train)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome"),
+    [
+        ([8.7, 8.75, 8.8], "confirmed"),
+        ([8.2, 8.7, 9.2], "consistent"),
+        ([8.6, 9.3, 10.1], "undecided"),
+        ([10.0, 10.1, 10.2], "contradicted"),
+        ([9.2], "consistent"),
+        ([9.5], "undecided"),  # outside the band of 0.5, by less than the margin of 0.3
+        ([9.6], "contradicted"),
+        ([7.9], "contradicted"),
+    ],
+)
+def test_band(errors: list[float], outcome: str) -> None:
+    assert weakest(judged("table6-resnet-20", errors)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("gain", "outcome"), [(3.4, "consistent"), (2.7, "undecided"), (1.0, "contradicted")]
+)
+def test_a_difference_of_the_paper(gain: float, outcome: str) -> None:
+    (condition,) = judged("imagenet-residual-34-gain", [25.0], [25.0 + gain])
+    assert condition.outcome == outcome
+    assert "paper +3.51" in condition.text
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [(6.8, "consistent"), (7.6, "contradicted")])
+def test_the_same_with_a_changed_recipe(changed: float, outcome: str) -> None:
+    assert weakest(judged("resnet-110-without-warmup", [6.6], [changed])) == outcome
 
 
 def test_a_network_is_named_once_among_those_that_a_rule_needs() -> None:

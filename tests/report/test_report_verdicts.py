@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import numpy as np
 import pytest
 from made_up_results import BETWEEN, Bench
 
@@ -32,21 +31,12 @@ def add_seeds(bench: Bench, network: str, errors: list[float], **more: Any) -> N
     ("shallow", "deep", "word"),
     [
         ([9.0, 9.1, 9.2], [12.0, 12.1, 12.2], "confirmed"),
-        ([12.0, 12.1, 12.2], [9.0, 9.1, 9.2], "contradicted"),
-        ([9.0, 10.0, 11.0], [9.5, 10.5, 11.5], "consistent"),  # right direction, wide interval
-        ([9.5, 10.5, 11.5], [9.0, 10.0, 11.0], "undecided"),  # wrong direction, wide interval
-        ([9.0, 9.5], [9.0, 9.5], "undecided"),  # a tie
-        ([9.0, 9.0], [9.0, 9.0], "undecided"),  # a tie without any spread
-        ([9.0], [12.0], "consistent"),  # one seed is never more than that
-        ([9.0, 9.1, 9.2], [12.0], "consistent"),  # nor one seed on one side
-        ([9.0], [9.0], "undecided"),
-        ([9.0], [8.8], "undecided"),  # wrong direction within the margin of 0.3
-        ([9.0], [9.2], "undecided"),  # right direction within it
-        ([9.0], [9.4], "consistent"),  # beyond it
-        ([9.0], [8.6], "contradicted"),  # beyond it
+        ([9.0, 9.1, 9.2], [12.0], "consistent"),
     ],
 )
-def test_order(bench: Bench, shallow: list[float], deep: list[float], word: str) -> None:
+def test_the_seeds_of_both_networks_are_behind_a_verdict(
+    bench: Bench, shallow: list[float], deep: list[float], word: str
+) -> None:
     add_seeds(bench, "plain-20", shallow)
     add_seeds(bench, "plain-56", deep)
     (verdict,) = verdicts(bench, "plain-56-test")
@@ -122,34 +112,6 @@ def test_a_chain_is_worth_its_weakest_link(bench: Bench) -> None:
     assert verdicts(bench, "residual-beats-plain")[0].word == "contradicted"
 
 
-DEPTHS = ("resnet-20", "resnet-32", "resnet-44", "resnet-56", "resnet-110")
-
-
-@pytest.mark.parametrize(
-    ("errors", "spread", "word"),
-    [
-        ((8.75, 7.51, 7.17, 6.97, 6.61), 0.16, "confirmed"),
-        ((8.75, 7.51, 7.17, 7.20, 6.61), 0.16, "confirmed"),  # one step is not the trend
-        ((6.61, 6.97, 7.17, 7.51, 8.75), 0.16, "contradicted"),
-        ((8.75, 7.51, 7.17, 6.97, 6.61), None, "consistent"),  # single seeds
-        ((7.0, 7.1, 7.0, 7.1, 7.0), None, "undecided"),
-        ((7.0, 7.05, 6.9, 6.95, 6.85), None, "undecided"),  # within the margin
-        ((6.61, 6.97, 7.17, 7.51, 8.75), None, "contradicted"),
-    ],
-)
-def test_gains_from_depth_are_a_trend(
-    bench: Bench, errors: tuple[float, ...], spread: float | None, word: str
-) -> None:
-    for network, error in zip(DEPTHS, errors, strict=True):
-        seeds = [error] if spread is None else [error - spread, error, error + spread]
-        add_seeds(bench, network, seeds)
-    (verdict,) = verdicts(bench, "residual-depth-test")
-    assert verdict.word == word
-    slope = np.polyfit([-2, -1, 0, 1, 2], errors[::-1], 1)[0]
-    assert f"{slope:+.2f}" in verdict.numbers
-    assert f"the steps {errors[3] - errors[4]:+.2f}, " in verdict.numbers
-
-
 def test_the_short_preset_cannot_judge_what_the_first_steps_decide(bench: Bench) -> None:
     for preset in ("short", "paper"):
         bench.add("plain-20", 15.0, preset=preset)  # type: ignore[arg-type]
@@ -159,32 +121,6 @@ def test_the_short_preset_cannot_judge_what_the_first_steps_decide(bench: Bench)
     assert "first twenty steps" in short.numbers
     assert "first twenty steps" not in full.numbers
     assert "plain-56 minus plain-20 +42.00" in short.numbers, "the numbers stay"
-
-
-@pytest.mark.parametrize(
-    ("errors", "word"),
-    [
-        ((24.19, 24.52, 25.03), "consistent"),  # the paper's
-        ((23.0, 26.9, 27.4), "contradicted"),  # a step of 3.9 points is no margin
-        ((24.2, 24.6, 25.8), "undecided"),  # a step of 1.2 is over 1 by less than the margin
-        ((24.4, 24.2, 25.0), "undecided"),
-        ((25.1, 24.2, 25.0), "contradicted"),
-    ],
-)
-def test_slightly_and_marginally_better(
-    bench: Bench, errors: tuple[float, float, float], word: str
-) -> None:
-    for network, error in zip(("resnet-34-c", "resnet-34-b", "resnet-34-a"), errors, strict=True):
-        bench.add(network, 20.0, dataset="imagenet", evaluations={"10-crop": (error, 7.0)})
-    assert verdicts(bench, "imagenet-options-order")[0].word == word
-
-
-@pytest.mark.parametrize(("plain", "word"), [(28.54, "consistent"), (26.2, "undecided")])
-def test_considerably_better(bench: Bench, plain: float, word: str) -> None:
-    errors = {"resnet-34-a": 25.03, "resnet-34-b": 24.52, "resnet-34-c": 24.19, "plain-34": plain}
-    for network, error in errors.items():
-        bench.add(network, 20.0, dataset="imagenet", evaluations={"10-crop": (error, 7.0)})
-    assert verdicts(bench, "imagenet-options-beat-plain")[0].word == word
 
 
 @pytest.mark.parametrize(("crossing", "word"), [(0.0, "consistent"), (0.5, "contradicted")])
@@ -203,17 +139,6 @@ def test_throughout_is_judged_seed_by_seed(bench: Bench) -> None:
     bench.add("plain-18", dataset="imagenet", seed=0)
     bench.add("plain-34", dataset="imagenet", seed=1)
     assert verdicts(bench, "imagenet-plain-throughout")[0].word == "not run"
-
-
-@pytest.mark.parametrize(
-    ("gain", "word"), [(3.4, "consistent"), (2.7, "undecided"), (1.0, "contradicted")]
-)
-def test_a_difference_of_the_paper(bench: Bench, gain: float, word: str) -> None:
-    for network, error in {"resnet-34-a": 25.0, "plain-34": 25.0 + gain}.items():
-        bench.add(network, 20.0, dataset="imagenet", evaluations={"10-crop": (error, 7.0)})
-    (verdict,) = verdicts(bench, "imagenet-residual-34-gain")
-    assert verdict.word == word
-    assert "paper +3.51" in verdict.numbers
 
 
 @pytest.mark.parametrize("beside_the_usual_run", [True, False])
@@ -266,24 +191,6 @@ def test_an_ensemble_of_full_runs_is_held_against_table_5(
     assert judged().word == word
 
 
-@pytest.mark.parametrize(
-    ("errors", "word"),
-    [
-        ([8.7, 8.75, 8.8], "confirmed"),
-        ([8.2, 8.7, 9.2], "consistent"),
-        ([8.6, 9.3, 10.1], "undecided"),
-        ([10.0, 10.1, 10.2], "contradicted"),
-        ([9.2], "consistent"),
-        ([9.5], "undecided"),  # outside the band of 0.5, by less than the margin of 0.3
-        ([9.6], "contradicted"),
-        ([7.9], "contradicted"),
-    ],
-)
-def test_band(bench: Bench, errors: list[float], word: str) -> None:
-    add_seeds(bench, "resnet-20", errors)
-    assert verdicts(bench, "table6-resnet-20")[0].word == word
-
-
 def test_a_number_of_the_paper_is_not_judged_by_reduced_runs(bench: Bench) -> None:
     bench.add("resnet-20", 8.75, preset="short")
     (verdict,) = verdicts(bench, "table6-resnet-20")
@@ -297,42 +204,6 @@ def test_an_unofficial_copy_can_be_held_against_the_paper(bench: Bench) -> None:
     assert verdict.word == "consistent"
     assert verdict.group is not None
     assert "unofficial" in verdict.group.caption
-
-
-@pytest.mark.parametrize(
-    ("train", "word"),
-    [
-        ([0.05, 0.05, 0.06], "confirmed"),
-        ([0.05], "consistent"),
-        ([0.08], "undecided"),  # within the margin of 0.03
-        ([0.12], "undecided"),
-        ([0.15], "contradicted"),
-    ],
-)
-def test_limit(bench: Bench, train: list[float], word: str) -> None:
-    add_seeds(bench, "resnet-1202", train)
-    assert verdicts(bench, "resnet-1202-trains")[0].word == word
-
-
-@pytest.mark.parametrize(
-    ("lead_at_56", "word"), [(5.0, "consistent"), (1.0, "undecided"), (0.0, "contradicted")]
-)
-def test_gap(bench: Bench, lead_at_56: float, word: str) -> None:
-    for network, error in {"resnet-20": 9.0, "plain-20": 10.0, "resnet-56": 7.0}.items():
-        bench.add(network, error)
-    bench.add("plain-56", 7.0 + lead_at_56)
-    (verdict,) = verdicts(bench, "residual-gain-grows")
-    assert verdict.word == word
-    assert f"growth {lead_at_56 - 1:+.2f}" in verdict.numbers
-
-
-def test_networks_that_learned_nothing_have_no_gap_that_grows(bench: Bench) -> None:
-    errors = {"resnet-20": 70.0, "plain-20": 60.0, "resnet-56": 89.9, "plain-56": 90.0}
-    for network, error in errors.items():
-        bench.add(network, error, preset="short")
-    (verdict,) = verdicts(bench, "residual-gain-grows")
-    assert "growth +10.10" in verdict.numbers
-    assert verdict.word == "undecided"
 
 
 def test_responses_need_to_be_measured(bench: Bench) -> None:
