@@ -76,7 +76,8 @@ def scores(
         should_stop: asked before every batch.
         workers: how many processes; by default this process's share of the cores.
         deviation: float32 [3] by which the difference is divided, for others' weights.
-        on_progress: told how many views (a photograph at one shorter side) of how many are done.
+        on_progress: called with the numbers of views (a photograph at one shorter side) that are
+            done and that there are.
 
     Raises:
         Stopped: `should_stop` said so.
@@ -248,7 +249,7 @@ def scores_of(
 def progress_teller(
     tell: Callable[[str], None], what: str, every: float
 ) -> Callable[[int, int], None]:
-    """What tells how many percent of `what` are done, at most once in so many seconds."""
+    """A callback that reports how many percent of `what` are done, once in so many seconds."""
     told = time.monotonic()
 
     def on_progress(done: int, total: int) -> None:

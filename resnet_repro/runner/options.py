@@ -1,4 +1,4 @@
-"""How to run, as opposed to what, and who is told."""
+"""How to run, as opposed to what, and where progress is reported."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Options:
 
 
 class Progress(Protocol):
-    """Who is told how the work goes."""
+    """Where the progress of the work is reported."""
 
     def started(self, run: Run, iteration: int) -> None:
         """A run starts, or continues after `iteration`."""
 
     def advanced(self, run: Run, summary: Summary) -> None:
-        """A run has got further; told a few times a second at most."""
+        """A run has got further; reported a few times a second at most."""
 
     def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
         """A run ended or was left to another process."""

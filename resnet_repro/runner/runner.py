@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import filelock
@@ -18,7 +18,7 @@ from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import Resumed, resume
 from resnet_repro.runner.session import Observer, Session, origin_of
 from resnet_repro.runner.sources import Sources
-from resnet_repro.runner.together import TrainTask, ready
+from resnet_repro.runner.together import TrainTask, prepare_everywhere
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import SessionRecord
 from resnet_repro.store.run_folder import RunFolder
@@ -49,7 +49,7 @@ class Runner:
         self.store, self.options, self.stop, self.progress = store, options, stop, progress
         self.processes = processes
         self.sources = Sources(options, stop, processes)
-        self._told_locked: set[str] = set()
+        self._reported_locked: set[str] = set()
 
     @cached_property
     def measurer(self) -> Measurer:
@@ -96,8 +96,8 @@ class Runner:
         try:
             lock.acquire()
         except filelock.Timeout:
-            if run.id not in self._told_locked:
-                self._told_locked.add(run.id)
+            if run.id not in self._reported_locked:
+                self._reported_locked.add(run.id)
                 self.progress.ended(run, "locked", stored.summary)
             return "locked"
         except OSError as error:
@@ -154,7 +154,8 @@ class Runner:
         trainer = resumed.trainer
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
-            if not ready(self.processes, lambda: trainer.feed.prepare(self.sources.should_stop)):
+            prepare = partial(trainer.feed.prepare, self.sources.should_stop)
+            if not prepare_everywhere(self.processes, prepare):
                 raise Stopped
             with enough_memory(trainer.memory_advice):
                 return self._session(trainer, stored, resumed.sessions)

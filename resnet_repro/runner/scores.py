@@ -13,7 +13,7 @@ from torch import Tensor
 from resnet_repro.base.stop import Stopped
 from resnet_repro.measure.views import progress_teller, scores_of
 from resnet_repro.runner.sources import Sources
-from resnet_repro.runner.together import ready
+from resnet_repro.runner.together import prepare_everywhere
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.photo_feed import PhotoFeed
@@ -21,7 +21,7 @@ from resnet_repro.training.subject import Subject
 
 __all__ = ["score_together"]
 
-NEWS = 60.0  # seconds between two notes of progress
+PROGRESS_EVERY = 60.0  # seconds between two notes of progress
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _scores(
     def compute() -> None:
         mine.append(_own_share(subject(), views, sources, note))
 
-    if not ready(sources.processes, compute):
+    if not prepare_everywhere(sources.processes, compute):
         raise Stopped
     return torch.cat(sources.processes.gather(mine[0]))
 
@@ -84,5 +84,5 @@ def _own_share(
         photos = photos.some(np.arange(count * rank // world, count * (rank + 1) // world))
     if not len(photos):
         return torch.empty(0, feed.classes)
-    on_progress = progress_teller(note, f"{subject.run.id}: {views}", NEWS)
+    on_progress = progress_teller(note, f"{subject.run.id}: {views}", PROGRESS_EVERY)
     return scores_of(subject, views, sources.should_stop, on_progress, photos)

@@ -18,7 +18,7 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Observer", "Session", "origin_of"]
 
-HEARTBEAT = 5.0  # seconds between two notes of how far a run is
+HEARTBEAT = 5.0  # seconds between two writings of the summary
 
 
 class Observer(Protocol):
@@ -58,7 +58,7 @@ class Session:
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
-        """Say what is trained here and by whom."""
+        """Record what is trained here and by which process."""
         self.folder.claim()
         self.folder.write_config(self.run)
         self._write_curve()
@@ -83,18 +83,18 @@ class Session:
         return self.agreement.should_stop(due)
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
-        """Save and tell, now and then."""
+        """Save and report, now and then."""
         if self.agreement.save_is_due:
             self._save()
         if time.monotonic() - self.last_note >= HEARTBEAT:
-            self._tell()
+            self._report()
 
     def on_point(self, trainer: Trainer) -> None:
         """Store the curve with its new point."""
         self._write_curve()
         for observer in self.observers:
             observer.on_point(trainer)
-        self._tell()
+        self._report()
 
     def _save(self) -> None:
         sessions = [session.model_dump() for session in self.provenance.trained_by]
@@ -104,7 +104,7 @@ class Session:
     def _write_curve(self) -> None:
         self.folder.write_curve(self.trainer.points)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.summary = self._summarize("running")
         self.folder.write_summary(self.summary, durable=False)
         self.folder.claim()

@@ -1,4 +1,4 @@
-"""Processes that train and measure together: what they agree on, and what all but one do."""
+"""Processes that train and measure together: what they agree on, and what the others do."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
-__all__ = ["Agreement", "TrainTask", "follow", "ready"]
+__all__ = ["Agreement", "TrainTask", "follow", "prepare_everywhere"]
 
-ECHO = 5.0  # seconds for a launcher to pass on a Ctrl-C that the processes have seen already
+ECHO = 5.0  # seconds within which a launcher may repeat a Ctrl-C that the terminal sent to all
 
 _REASONS: tuple[Literal["budget", "signal"], ...] = ("budget", "signal")  # the latter matters more
 
@@ -47,7 +47,7 @@ class Agreement:
         return code > 0
 
 
-def ready(processes: Processes, prepare: Callable[[], None]) -> bool:
+def prepare_everywhere(processes: Processes, prepare: Callable[[], None]) -> bool:
     """Prepare in every process; False if it was time to stop in one of them.
 
     Raises:
@@ -60,7 +60,7 @@ def ready(processes: Processes, prepare: Callable[[], None]) -> bool:
         stopped = True
     except ReproError as error:
         failure = error
-    processes.settle(failure)
+    processes.share_error(failure)
     return not any(processes.gather(stopped))
 
 
@@ -72,14 +72,14 @@ class Task(Protocol):
 
 
 def follow(processes: Processes, options: Options, stop: StopFlag) -> int:
-    """Work along until the first process has done its work; returns the exit code it has.
+    """Do what the first process asks for until it is done; returns its exit code.
 
     Neither the results folder nor the terminal is touched here.
 
     Raises:
         ReproError: as in the first process.
     """
-    logging.getLogger("resnet_repro").setLevel(logging.ERROR)  # the first one says the same
+    logging.getLogger("resnet_repro").setLevel(logging.ERROR)  # the first one logs the same
     sources = Sources(options, stop, processes)
     while True:
         task: Task | int = processes.broadcast(0)
@@ -108,27 +108,27 @@ class TrainTask:
             trainer.feed.prepare(sources.should_stop)
 
         try:
-            if not ready(sources.processes, prepare):
+            if not prepare_everywhere(sources.processes, prepare):
                 return
             assert trainer is not None, "prepared without an error"
             with enough_memory(trainer.memory_advice):
-                trainer.train(_Along(sources.processes, sources.stop))
+                trainer.train(FollowerHooks(sources.processes, sources.stop))
             trainer.state()  # which takes all processes, and which the first one stores
         except DivergenceError:
-            pass  # which the first one tells
+            pass  # which the first one reports
         finally:
             if trainer is not None:
                 trainer.feed.close()
 
 
-class _Along:
+class FollowerHooks:
     """Hooks of a training whose outcome another process stores."""
 
     def __init__(self, processes: Processes, stop: StopFlag) -> None:
         self.agreement = Agreement(processes, stop)
 
     def should_stop(self) -> bool:
-        """What all agree on."""
+        """Whether any process has to stop."""
         return self.agreement.should_stop()
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:

@@ -1,8 +1,8 @@
 """The processes that train a run together, one per GPU, as `torchrun` starts them.
 
-The first of them (rank 0) decides, writes and prints; the others follow it. Each knows what the
-others have come to through few and small messages: a word before every iteration, sums where a
-number is needed. They go from host to host (gloo), so that no GPU has to be waited for.
+The first of them (rank 0) decides, writes and prints; the others follow it. They exchange few and
+small messages: two numbers before every iteration, sums where a result is needed. These go from
+host to host (gloo), so that no GPU has to be waited for.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ __all__ = ["ALONE", "Processes", "in_parallel", "process_group"]
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(hours=12)  # of a process that waits while the first one measures
-_GATHERING = timedelta(minutes=10)  # for all processes to appear
-_HEARING = timedelta(seconds=5)  # to hear why another process has gone
-_FAILURE, _TELLERS = "resnet-repro/failure", "resnet-repro/tellers"
+_COLLECTIVE_TIMEOUT = timedelta(hours=12)  # the others wait while the first one measures
+_RENDEZVOUS_TIMEOUT = timedelta(minutes=10)  # for all processes to appear
+_FAILURE_TIMEOUT = timedelta(seconds=5)  # for another process to say why it ends
+# In the store that the processes share: the exit code of a failure, and how many have reported it.
+_FAILURE, _REPORTS = "resnet-repro/failure", "resnet-repro/reports"
 
 
 class PeerLostError(ReproError):
@@ -47,8 +48,8 @@ class PeerLostError(ReproError):
         )
 
 
-class _PeersError(ReproError):
-    """What another process cannot go on for, so that none does."""
+class _PeerError(ReproError):
+    """The error of another process, raised in this one as well."""
 
     def __init__(self, text: str, exit_code: int = 1) -> None:
         super().__init__(text)
@@ -101,7 +102,7 @@ class Processes:
         return self.sum_(value).div_(self.count) if self.count > 1 else value
 
     def largest(self, values: Sequence[int]) -> list[int]:
-        """The largest of each number over all processes, agreed on the hosts."""
+        """The largest of each number over all processes."""
         if self.count == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.int64)
@@ -127,7 +128,7 @@ class Processes:
             dist.all_gather_object(found, value)
         return found
 
-    def settle(self, error: ReproError | None) -> None:
+    def share_error(self, error: ReproError | None) -> None:
         """Raise the first error that any process has, in all of them, or go on in all.
 
         Raises:
@@ -138,7 +139,7 @@ class Processes:
             if other is not None:
                 if error is not None:
                     raise error
-                raise _PeersError(*other)
+                raise _PeerError(*other)
 
 
 ALONE = Processes()
@@ -165,8 +166,8 @@ def in_parallel(network: nn.Module, device: torch.device) -> DistributedDataPara
 def process_group() -> Iterator[Processes]:
     """Join the processes that `torchrun` (or whatever sets RANK and WORLD_SIZE) has started.
 
-    An error in one of them ends all, with its exit code. The one that has it tells it; all the
-    others end silently.
+    An error in one of them ends all, with its exit code. That one prints it; all the others end
+    silently.
 
     Raises:
         ConfigError: the variables make no sense, or the processes cannot reach each other.
@@ -208,13 +209,15 @@ def _join(shard: Shard) -> Store:
         told = "process %d of %d, by RANK and WORLD_SIZE: waiting for the others%s"
         logging.getLogger(__name__).info(told, shard.rank, shard.world, alone)
     try:
-        store, _, _ = next(rendezvous("env://", shard.rank, shard.world, timeout=_GATHERING))
+        store, _, _ = next(
+            rendezvous("env://", shard.rank, shard.world, timeout=_RENDEZVOUS_TIMEOUT)
+        )
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if gpus else "gloo",
             store=PrefixStore("resnet-repro", store),
             rank=shard.rank,
             world_size=shard.world,
-            timeout=_PATIENCE,
+            timeout=_COLLECTIVE_TIMEOUT,
         )
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
@@ -225,22 +228,22 @@ def _join(shard: Shard) -> Store:
 
 
 def _end(error: Exception, store: Store, shard: Shard) -> NoReturn:
-    """End this process because of an error that it has, or that another one seems to have had."""
+    """End this process because of its own error, or because another process has ended."""
     if isinstance(error, dist.DistError):  # of a collective that torch began by itself
         error = PeerLostError()
     if isinstance(error, PeerLostError):
         with contextlib.suppress(RuntimeError):
-            store.wait([_FAILURE], _HEARING)
-            raise SystemExit(int(store.get(_FAILURE)))  # which that one has told
+            store.wait([_FAILURE], _FAILURE_TIMEOUT)
+            raise SystemExit(int(store.get(_FAILURE)))
     code = error.exit_code if isinstance(error, ReproError) else 1
     try:
         store.set(_FAILURE, str(code))
-        told = store.add(_TELLERS, 1) > 1
-    except RuntimeError:  # whoever held the store has ended, the first process or its launcher
-        told = shard.rank > 0
+        reported = store.add(_REPORTS, 1) > 1
+    except RuntimeError:  # the process that held the store has ended
+        reported = shard.rank > 0
     if not isinstance(error, ReproError):
         raise error  # a bug, shown where it is
-    if told:
+    if reported:
         raise SystemExit(code)
     if shard.rank == 0:
         raise error

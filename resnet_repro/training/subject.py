@@ -1,4 +1,4 @@
-"""A run's network, as its recipe describes it, with what it takes to look at it."""
+"""A run's network, as its recipe describes it, and what is needed to measure it."""
 
 from __future__ import annotations
 

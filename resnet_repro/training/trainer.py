@@ -48,7 +48,7 @@ class DivergenceError(ReproError):
 
 
 class Hooks(Protocol):
-    """What the loop tells and asks the one who started it, in every process at the same time."""
+    """Callbacks of the training loop, called in every process at the same time."""
 
     def should_stop(self) -> bool:
         """Asked before every iteration and every batch of a test; must be cheap.
@@ -57,10 +57,10 @@ class Hooks(Protocol):
         """
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
-        """Told after every iteration; must be cheap. May call `trainer.state()`."""
+        """Called after every iteration; must be cheap. May call `trainer.state()`."""
 
     def on_point(self, trainer: Trainer) -> None:
-        """Told after each new point of the curve."""
+        """Called after each new point of the curve."""
 
 
 class Trainer:
@@ -97,7 +97,7 @@ class Trainer:
 
     @property
     def subject(self) -> Subject:
-        """The network as it is now, for those who look at it."""
+        """The network as it is now, with its data."""
         return Subject(self.run, self.network, self.feed, self.backend)
 
     @property
@@ -272,7 +272,7 @@ class Trainer:
         self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
 
     def _error_on(self, part: Part, should_stop: Callable[[], bool]) -> float:
-        """The error in percent; that of a network whose outputs are no numbers would be a lie."""
+        """The error in percent. Raises DivergenceError where the outputs are not finite."""
         batches = self.feed.part(part)
         loss, error = evaluate(self.network, batches, self.backend, should_stop, self.processes)
         if not math.isfinite(loss):

@@ -19,7 +19,7 @@ from resnet_repro.training.device import Backend
 
 __all__ = ["Evaluation", "Request", "memory_advice"]
 
-_NEWS = 10.0  # seconds between two notes of progress
+_PROGRESS_EVERY = 10.0  # seconds between two notes of progress
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Request:
     device: str = "auto"
     precision: str | None = None  # None: as the run was trained; auto for somebody else's weights
     should_stop: Callable[[], bool] = lambda: False
-    tell: Callable[[str], None] = lambda text: None  # hears how far it is
+    tell: Callable[[str], None] = lambda text: None  # gets lines on the progress
 
     def load(self, dataset: str, choice: DatasetChoice | None) -> Dataset | PhotoDataset:
         """A data set, from the folder that the command line named if it did."""
@@ -40,7 +40,7 @@ class Request:
 
     def progress_of(self, views: Views) -> Callable[[int, int], None]:
         """What to tell (done, total) of the views of all photographs; a line now and then."""
-        return progress_teller(self.tell, views, _NEWS)
+        return progress_teller(self.tell, views, _PROGRESS_EVERY)
 
 
 def memory_advice(backend: Backend) -> str:
