@@ -1,1 +1,1 @@
-"""What the paper says: its printed numbers and its claims, as data with their places."""
+"""What the paper says: its printed numbers, and its claims with the rules that judge them."""

@@ -20,7 +20,7 @@ from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import Preset
 
-__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Change", "Claim", "load_claims", "load_power"]
+__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Claim", "load_claims", "load_power"]
 
 POWER_SEEDS = (1, 3, 5)
 POWER_COLUMNS = (

@@ -10,7 +10,7 @@ from typing import Literal
 
 from scipy.stats import t as student
 
-__all__ = ["CONFIDENCE", "Condition", "Estimate", "Outcome", "contrast", "in_words", "weakest"]
+__all__ = ["Condition", "Estimate", "Outcome", "contrast", "in_words", "weakest"]
 
 CONFIDENCE = 0.95
 Outcome = Literal["confirmed", "consistent", "undecided", "contradicted"]

@@ -7,7 +7,7 @@ from functools import cache
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.reading import Network, read_package_file
 
-__all__ = ["CifarResult", "Facts", "ImageNetResult", "PrintedError", "PrintedFlops", "load_facts"]
+__all__ = ["CifarResult", "Facts", "ImageNetResult", "load_facts"]
 
 
 class PrintedError(Frozen):

@@ -10,7 +10,7 @@ from pydantic import Field
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.reading import Network, read_package_file
 
-__all__ = ["ReportedError", "Reproduction", "load_others", "reported_range"]
+__all__ = ["Reproduction", "load_others", "reported_range"]
 
 
 class ReportedError(Frozen):

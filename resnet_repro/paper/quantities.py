@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
 
-__all__ = ["QUANTITIES", "Quantity", "QuantityName"]
+__all__ = ["QUANTITIES", "QuantityName"]
 
 
 class Quantity(NamedTuple):

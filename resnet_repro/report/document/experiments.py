@@ -22,7 +22,7 @@ __all__ = ["covers", "evidence", "experiment_section"]
 
 SUFFIXES = ("png", "svg")  # what a page can show
 MOST_HASHES = 6  # runs behind a verdict that are named one by one
-TOLD_ELSEWHERE = 4  # what a column is worth that the method or Table 1 tells as well
+MOST_SPARE = 3  # columns that are easier to spare say what the method or Table 1 says as well
 Numbers = Mapping[Group, int]
 
 
@@ -63,7 +63,7 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
         run = {cell.network for cell in results.cells(networks_of(experiment))}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
     if not isinstance(experiment.table, CostTable):
-        columns = tuple(column for column in made.columns if column.spare < TOLD_ELSEWHERE)
+        columns = tuple(column for column in made.columns if column.spare <= MOST_SPARE)
         made = replace(made, columns=columns)
     return render_table(made, "md").strip().splitlines()
 

@@ -18,7 +18,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["Gap", "gaps_of", "is_measured", "missing_section"]
+__all__ = ["gaps_of", "is_measured", "missing_section"]
 
 
 @dataclass(frozen=True)
