@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 __all__ = ["command_line", "recorded_again"]
 
@@ -117,6 +118,7 @@ def command_line(arguments: Sequence[str]) -> str:
     return " ".join([PROGRAM, *map(_quoted, _shown(list(arguments)))])
 
 
+@lru_cache(maxsize=1024)  # many runs are of the same command
 def recorded_again(command: str) -> str:
     """A command that an earlier version recorded, or anybody else, as we would record it today."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
 
@@ -103,6 +104,7 @@ def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:
     return list(100 * above.groupby(both.seed).mean())
 
 
+@lru_cache(maxsize=1)  # several quantities of the same results ask for it
 def _observed(results: Results) -> pd.DataFrame:
     """Gradients of the runs that were measured at the start and at every point of their curve.
 

@@ -66,7 +66,7 @@ def _measured(run: StoredRun) -> set[str]:
         return set()
     origins = run.origins()
     there = {what for what in MEASUREMENTS if is_measured(run, what)}
-    if not any(row.measured == "afterwards" for row in run.gradients()):
+    if "afterwards" not in run.columns("gradients").get("measured", ()):
         there.discard("gradients")  # they were measured by the training itself
     return {
         f"{MEASUREMENTS[what].title} by "
