@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["LoaderMeasurement", "measure_loader"]
 
 BATCH_SIZE = 64
-WARM_UP = 4  # batches before the clock counts: what is ready already is not speed
+READY = 2  # batches that each worker has ready, as torch's default is: they are not speed
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def measure_loader(
     try:
         for turn in range(rounds):
             for batches, own in zip(contenders, speeds, strict=True):
-                own.append(_speed(batches, seconds))
+                own.append(_speed(batches, seconds, READY * max(1, count)))
             progress(
                 f"loader: round {turn + 1} of {rounds}, {speeds[0][-1]:,.0f} images/s,"
                 f" textbook {speeds[1][-1]:,.0f}"
@@ -177,9 +177,9 @@ def measure_loader(
     )
 
 
-def _speed(batches: Iterator[Tensor], seconds: float) -> float:
-    """Images per second over at least `seconds`."""
-    for _ in range(WARM_UP):
+def _speed(batches: Iterator[Tensor], seconds: float, warm_up: int) -> float:
+    """Images per second over at least `seconds`, after some batches."""
+    for _ in range(warm_up):
         next(batches)
     images, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
