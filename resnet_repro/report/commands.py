@@ -1,4 +1,4 @@
-"""The commands that a reader is told to type."""
+"""The commands that tables and reports tell a reader to run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 
 
 def _source_of(experiment: Experiment) -> Source:
-    """What an experiment was loaded from; of one made otherwise, what its name stands for."""
+    """What an experiment was loaded from; if it was made otherwise, what its name stands for."""
     if experiment.source is not None:
         return experiment.source
     if experiment.name in shipped_experiments():
@@ -62,6 +62,6 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
     source = _source_of(experiment)
-    if source.shipped:  # its file knows what a preset leaves out
+    if source.shipped:  # its file says what a preset leaves out
         return load_experiment(source.text, choices=choices)
     return experiment.choose(choices)

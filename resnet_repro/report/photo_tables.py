@@ -80,7 +80,7 @@ class _Measured(NamedTuple):
 def views_table(
     experiment: Experiment, table: ViewsTable, results: Results, shared: Numbers | None
 ) -> Table:
-    """A row per network and group of runs, in the paper's order, and one per foreign weights.
+    """A row per network and group of runs, in the paper's order, and per weights of others.
 
     `shared` are the groups' numbers where the report counts and explains them.
     """
@@ -98,14 +98,14 @@ def views_table(
             for measured in every
             if measured.cell.network == network
         ]
-        foreign = [
+        evaluated = [
             row
             for external in of_network(results.externals, network)
             if (row := _weights_row(paper, external, table.views))
         ]
-        about_it = own or any(row["network"] == network for row in foreign)
-        rows += [*([] if about_it else [paper]), *own, *foreign]
-        weights += [str(row["protocol"]) for row in foreign]
+        about_it = own or any(row["network"] == network for row in evaluated)
+        rows += [*([] if about_it else [paper]), *own, *evaluated]
+        weights += [str(row["protocol"]) for row in evaluated]
     notes = [*weights, *troubles(cells, numbers)]
     if not shared:
         notes = [*group_notes(numbers), *notes, *_explained(table.views, every, bool(weights))]
@@ -159,7 +159,7 @@ def _our_values(paper: Row, measured: _Measured, runs: pd.DataFrame, numbers: Nu
 def of_network(
     externals: Sequence[ExternalEvaluation], network: str | None
 ) -> list[ExternalEvaluation]:
-    """Those of a network, or of the same with its stride elsewhere, as others have trained it."""
+    """The evaluations of a network, also of its variant with the stride in the 3x3 convolution."""
     if network is None:
         return []
     name = parse_network(network)

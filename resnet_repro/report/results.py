@@ -91,8 +91,8 @@ class Cell:
 class Results:
     """What a results folder holds, each part of it read once.
 
-    The frames speak of the runs that have begun and can be read, `stored` of every run folder. In
-    each frame, `run` is the run's id: the index of `runs`, and a column of the others.
+    `stored` has every run folder, `runs` the runs that have begun and can be read, the other frames
+    those that are done. `run` is a run's id: the index of `runs`, a column of the others.
     """
 
     def __init__(self, store: Store, stored: Sequence[StoredRun] | None = None) -> None:
@@ -100,7 +100,7 @@ class Results:
         self.store = store
         self.stored = store.all_runs() if stored is None else list(stored)
         self._cells = _cells(self.stored)
-        # Every group with its number, from 1, the most faithful first.
+        # Group -> its number in the report, from 1, the most faithful first.
         self.numbers = {group: n for n, group in enumerate(groups_in(self._cells), start=1)}
 
     def cells(self, networks: Iterable[str]) -> list[Cell]:

@@ -32,17 +32,18 @@ _ENSEMBLE = (
     *("experiment", "preset", "dataset", "official", "views", "models", "runs"),
     *("top1_error", "top5_error", "images", "code", "measured"),
 )
-_WHOLE = ("seed", "iterations", "crop", "images", "bn_images", "processes")  # numbers, if known
+_WHOLE = ("seed", "iterations", "crop", "images", "bn_images", "processes")  # or not known
 CENTRE: Views = "centre"
 
 
 def tidy_csv(experiment: Experiment, results: Results) -> str:
     """What an experiment measured, one observation per line; errors in percent.
 
-    What it draws where it draws something; a line per ensemble, or per run and kind of views, where
-    it tabulates these, those of weights that were not trained here included; and otherwise one line
-    per run. Failed and unfinished runs have a line of their own. `paper_error` is what a mean over
-    seeds is compared with; `rank` counts a run's responses from the largest, 1.
+    An experiment with a figure gives the data that it draws. One that tabulates ensembles gives a
+    line per ensemble, one that tabulates views a line per run and kind of views, weights that were
+    not trained here included. Any other gives a line per run, failed and unfinished ones too.
+    `paper_error` is what a mean over seeds is compared with; `rank` counts a run's responses from
+    the largest, 1.
 
     Raises:
         StoreError: what was measured of ensembles or of others' weights cannot be read.
@@ -51,9 +52,9 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
         return _text(_ensembles(experiment, results.ensembles), _ENSEMBLE)
     runs = _runs(experiment, results)
     if isinstance(experiment.table, ViewsTable):
-        rows = pd.concat([_evaluations(runs, experiment.table, results.evaluations),
-                          _externals(experiment, experiment.table, results.externals)])  # fmt: skip
-        return _text(rows, (*_RUN, *_EVALUATION))
+        trained = _evaluations(runs, experiment.table, results.evaluations)
+        external = _externals(experiment, experiment.table, results.externals)
+        return _text(pd.concat([trained, external]), (*_RUN, *_EVALUATION))
     if experiment.plot is None:
         return _text(_with_paper(runs), (*_RUN, *_RESULT))
     kind = FIGURES[experiment.plot.kind]
@@ -101,7 +102,7 @@ def _with_paper(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_nan(gradients: pd.DataFrame) -> pd.DataFrame:
-    """Norms that are no numbers as `nan`, unlike those that were not measured."""
+    """The frame with `nan` for norms that are not numbers; those not measured stay empty."""
     norms = gradients[["forward_std", "gradient_norm", "weight_norm", "signal_norm"]]
     texts = norms.astype(object).mask(norms.isna(), "nan")
     texts["signal_norm"] = texts.signal_norm.where(gradients.has_signal, None)

@@ -1,5 +1,6 @@
 """The tidy CSVs load in one line of pandas and hold every number with its run."""
 
+import csv
 import io
 
 import pandas as pd
@@ -51,6 +52,16 @@ def test_gradients_one_line_per_layer_and_moment(bench: Bench) -> None:
     assert list(data.iteration) == [0, 0, 64_000, 64_000]
     assert list(data.gradient_norm) == [1.0, 2.0, 3.0, 4.0]
     assert set(data.measured) == {"training"}
+
+
+def test_norms_that_are_not_numbers_are_told_from_those_that_were_not_measured(
+    bench: Bench,
+) -> None:
+    bench.add("plain-20", gradients={0: [float("nan"), 2.0], -1: [float("inf"), 4.0]})
+    text = tidy_csv(bench.experiment("gradients"), Results(bench.store))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["gradient_norm"] for row in rows] == ["nan", "2.0", "inf", "4.0"]
+    assert {row["signal_norm"] for row in rows} == {""}
 
 
 def test_an_empty_folder_gives_the_header(bench: Bench) -> None:

@@ -1,7 +1,7 @@
-"""What is used of matplotlib, imported so that no setting of the user's has a say in it.
+"""The parts of matplotlib that are used, imported so that the user's settings have no effect.
 
-A kernel of Jupyter sets MPLBACKEND to a module that need not be here, and a `matplotlibrc` or a
-style may be unreadable. The figures here are files in a style of their own (`report.style`).
+A Jupyter kernel sets MPLBACKEND to a module that may not be installed here, and a `matplotlibrc` or
+a style file may be unreadable. The figures have a style of their own, in `style.py`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ __all__ = [
     "mpl",
 ]
 
-_FOLDERS = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where its fonts' index is kept
+_FOLDERS = (
+    "MPLCONFIGDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+)  # of its index of fonts
 
 
 @contextlib.contextmanager
 def _without_settings() -> Iterator[None]:
-    """Where matplotlib finds no settings but its own, and does not complain of where it is."""
+    """Let matplotlib find only its own settings, and not warn about its folders."""
     before = {name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
     for name in _FOLDERS:
         if os.environ.get(name):
@@ -44,7 +48,7 @@ def _without_settings() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with _elsewhere():  # a matplotlibrc in the working directory comes before all others
+        with _elsewhere():  # a matplotlibrc in the working directory would come first
             yield
     finally:
         log.setLevel(level)
