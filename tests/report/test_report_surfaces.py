@@ -220,3 +220,11 @@ def test_the_tidy_file_has_every_point(bench: Bench) -> None:
     assert len(lines) == 1 + 21 * 21 + 1
     assert folder.path.name in lines[1]
     assert lines[1].endswith(f",0,-1.0,-1.0,{slope(-1, -1)!r},30.0,2000,0,{SHA256}")
+
+
+def test_a_line_alone_can_be_drawn(bench: Bench) -> None:
+    folder = bench.add("resnet-20")
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    folder.write_measured("surface", rows(bowl, 21, 1), origin)
+    drawn = draw(bench.experiment("surface"), Results(bench.store))
+    assert [picture.content[:4] for picture in drawn] == [b"\x89PNG"] * 3
