@@ -222,19 +222,11 @@ class Experiment(Frozen):
                 don't go with.
         """
         chosen = choices.preset or self.preset
-        networks, seeds = choices.networks, choices.seeds
         selection = self.presets.get(chosen, Selection())
-        wanted = tuple(networks) if networks else selection.networks
+        wanted = self._named(choices.networks or selection.networks or ())
+        seeds = choices.seeds
         if seeds is None and selection.seeds:
             seeds = range(selection.seeds)
-        if wanted:
-            wanted = tuple(str(parse_network(n)) for n in wanted)
-            for network in wanted:
-                if self.runs and network not in self.networks:
-                    raise ConfigError(
-                        f"{self.name} has no network {network}: "
-                        f"{nearest(network, list(self.networks))}"
-                    )
         groups = []
         for group in self.runs:
             kept = tuple(n for n in group.networks if not wanted or n in wanted)
@@ -258,6 +250,15 @@ class Experiment(Frozen):
                 "ensemble": self._chosen_ensemble(groups),
             }
         )
+
+    def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
+        """Networks of the experiment by their stored names."""
+        names = tuple(str(parse_network(network)) for network in networks)
+        for name in names:
+            if self.runs and name not in self.networks:
+                known = nearest(name, list(self.networks))
+                raise ConfigError(f"{self.name} has no network {name}: {known}")
+        return names
 
     def _check_dataset(self, dataset: str) -> None:
         """Refuse a choice that no run could be made of; an own one is blamed on its file's line."""
@@ -314,24 +315,14 @@ class Experiment(Frozen):
             settings: Frozen | None = getattr(self, f"{name}_settings")
             content[name] = settings and settings.model_dump(mode="json")
         content = {key: value for key, value in content.items() if value not in (None, [], "")}
-        groups = [
-            {
-                "networks": [network],
-                "seeds": list(group.seeds),
-                "recipe": self.resolved_recipe(group, network).model_dump(mode="json"),
-            }
-            for group in self.runs
-            for network in group.networks
-        ]
-        if groups:
-            common = {
-                key: value
-                for key, value in groups[0]["recipe"].items()  # type: ignore[attr-defined]
-                if all(g["recipe"][key] == value for g in groups)  # type: ignore[index]
-            }
-            for group in groups:
-                own = {k: v for k, v in group.pop("recipe").items() if k not in common}  # type: ignore[attr-defined]
-                if own:
-                    group["recipe"] = own
-            content |= {"recipe": common, "runs": groups}
+        pairs = [(group, network) for group in self.runs for network in group.networks]
+        recipes = [self.resolved_recipe(*pair).model_dump(mode="json") for pair in pairs]
+        if recipes:
+            first, *others = recipes
+            common = {k: v for k, v in first.items() if all(o[k] == v for o in others)}
+            content |= {"recipe": common, "runs": []}
+        for (group, network), recipe in zip(pairs, recipes, strict=True):
+            own = {key: value for key, value in recipe.items() if key not in common}
+            run = {"networks": [network], "seeds": list(group.seeds)}
+            content["runs"].append(run | ({"recipe": own} if own else {}))
         return write_yaml(content)
