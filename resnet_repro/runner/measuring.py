@@ -13,13 +13,13 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
 from resnet_repro.measure.gradients import has_both_ends, measure_afterwards
+from resnet_repro.measure.landscape import curvature_rows, surface_rows
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.tensorboard import has_events, write_events
 from resnet_repro.measure.views import row_of
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.scores import score_together
 from resnet_repro.runner.sources import Sources
-from resnet_repro.runner.surfaces import curvature_rows, surface_rows
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.run import Run

@@ -24,7 +24,7 @@ TEST_BATCH, GPU_TEST_BATCH = 250, 2000
 
 
 class CifarFeed:
-    """A `Feed` of a data set of 32x32 images, augmented on the device."""
+    """Batches of a data set of 32x32 images, augmented on the device."""
 
     def __init__(
         self, run: Run, dataset: Dataset, device: torch.device, shard: Shard = WHOLE
@@ -72,10 +72,10 @@ class CifarFeed:
         return self.order.epoch(iterations)
 
     def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Everything is there already."""
+        """Nothing to do: everything is on the device."""
 
     def batch(self, iteration: int) -> Batch:
-        """This process's share of an iteration's batch, cropped and mirrored."""
+        """This process's share of the batch of an iteration (from 0), cropped and mirrored."""
         return self.augmented(self.draw(iteration).to(self.device))
 
     def draw(self, iteration: int) -> Draw:
@@ -96,7 +96,10 @@ class CifarFeed:
         return Batch(inputs, self.train_labels[draw.images])
 
     def part(self, name: Part) -> Iterator[Batch]:
-        """This process's share of the test set or of the held-out images, original views."""
+        """This process's share of the test set or of the held-out images, original views.
+
+        Every process gets as many batches, some of which may be empty.
+        """
         size = TEST_BATCH if self.device.type == "cpu" else GPU_TEST_BATCH
         images, labels = (values.split(size) for values in self._parts[name])
         for start in range(0, len(images), self.shard.world):
@@ -112,7 +115,7 @@ class CifarFeed:
         return Batch(subtract_mean(self.train_images[which], self.mean), self.train_labels[which])
 
     def close(self) -> None:
-        """Nothing works in the background."""
+        """Nothing to do: nothing works in the background."""
 
 
 def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:

@@ -17,12 +17,10 @@ from resnet_repro.training.memory import keep_freed_memory
 from resnet_repro.training.rates import Rates, rates_here
 
 __all__ = [
-    "AutoPrecision",
     "Backend",
     "auto_precision",
     "choose_backend",
     "hardware_name",
-    "native_bf16",
     "origin_here",
 ]
 

@@ -1,19 +1,18 @@
-"""What a training needs of its data, whether they are 32x32 images or photographs."""
+"""What the feeds of 32x32 images and of photographs share: batches, shards, and what fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.run import Run
 
-__all__ = ["WHOLE", "Batch", "Feed", "Part", "Shard", "check_fits", "evenly_spaced"]
+__all__ = ["WHOLE", "Batch", "Part", "Shard", "check_fits", "evenly_spaced"]
 
 Part = Literal["test", "validation"]
 
@@ -33,48 +32,6 @@ class Shard(NamedTuple):
 
 
 WHOLE = Shard(0, 1)
-
-
-class Feed(Protocol):
-    """One run's data as batches on the device; of several processes, each has its own."""
-
-    identity: Identity
-    images: int  # to train on
-    classes: int
-    parts: tuple[Part, ...]  # what there is to test on
-
-    @property
-    def normalisation(self) -> dict[str, Any]:
-        """What is subtracted from every image, for the record."""
-
-    def epoch(self, iterations: int) -> float:
-        """Epochs completed after so many iterations."""
-
-    def prepare(self, should_stop: Callable[[], bool] = ...) -> None:
-        """Get ready to give training batches, which may take a while; `batch` does it if need be.
-
-        Raises:
-            DataError: the data cannot be read.
-            Stopped: `should_stop` said so.
-        """
-
-    def batch(self, iteration: int) -> Batch:
-        """This process's share of an iteration's batch, augmented.
-
-        It depends on nothing but the run's seed and the iteration, counted from 0.
-        """
-
-    def part(self, name: Part) -> Iterator[Batch]:
-        """This process's share of a part, without augmentation, in batches.
-
-        Every process gets as many batches, some of which may be empty.
-        """
-
-    def fixed_batch(self, size: int) -> Batch:
-        """Training images without augmentation, evenly spaced over the data set."""
-
-    def close(self) -> None:
-        """End what works in the background. The feed can be used again afterwards."""
 
 
 def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) -> None:

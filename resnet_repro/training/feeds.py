@@ -11,11 +11,15 @@ from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.feed import Feed, check_fits
+from resnet_repro.training.feed import check_fits
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.processes import ALONE, Processes
 
-__all__ = ["make_feed"]
+__all__ = ["Feed", "make_feed"]
+
+# One run's data as batches on the device; of several processes, each has its own share. A batch
+# depends on nothing but the run's seed and the iteration.
+Feed = CifarFeed | PhotoFeed
 
 
 def make_feed(

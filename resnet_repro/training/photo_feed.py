@@ -25,7 +25,7 @@ TEST_BATCH = 128  # photographs; a matter of speed only, BN uses its stored stat
 
 
 class PhotoFeed:
-    """A `Feed` of photographs; the `test` part is tested on one centre crop of each."""
+    """Batches of photographs; the `test` part is tested on one centre crop of each."""
 
     parts: tuple[Part, ...] = ("test",)
 
@@ -88,7 +88,7 @@ class PhotoFeed:
             )
 
     def batch(self, iteration: int) -> Batch:
-        """This process's share of an iteration's batch, mirrored and coloured."""
+        """This process's share of the batch of an iteration (from 0), mirrored and coloured."""
         self.prepare()
         assert self._crops is not None
         crops = self._crops.batch(iteration)
@@ -105,7 +105,10 @@ class PhotoFeed:
         return Batch(inputs, crops.labels.to(self.device, non_blocking=True))
 
     def part(self, name: Part) -> Iterator[Batch]:
-        """Centre crops of this process's share of the test part."""
+        """Centre crops of this process's share of the test part.
+
+        Every process gets as many batches, some of which may be empty.
+        """
         rounds = -(-len(self.dataset.test) // (TEST_BATCH * self.shard.world))
         given = 0
         for batch in self._centre_crops(self._test_photos()):
@@ -122,7 +125,7 @@ class PhotoFeed:
         return Batch(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers. The feed can be used again afterwards."""
         if self._crops is not None:
             self._crops.close()
             self._crops = None

@@ -14,7 +14,7 @@ from resnet_repro.networks.network import build_network
 from resnet_repro.spec.run import Run
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import Backend
-from resnet_repro.training.feed import Feed
+from resnet_repro.training.feeds import Feed
 
 __all__ = ["Subject", "initial_network", "trained_network"]
 

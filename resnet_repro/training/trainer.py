@@ -29,7 +29,8 @@ from resnet_repro.training.checkpoint import CheckpointError, read_progress
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Batch, Feed, Part
+from resnet_repro.training.feed import Batch, Part
+from resnet_repro.training.feeds import Feed
 from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.processes import ALONE, Processes, in_parallel

@@ -14,8 +14,8 @@ from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
+from resnet_repro.measure.landscape import surface_rows
 from resnet_repro.runner import measuring
-from resnet_repro.runner.surfaces import surface_rows
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.recipe import Recipe

@@ -1,4 +1,4 @@
-"""The loss surface and the curvature of one trained network, row by row, so that a stop costs one.
+"""The loss surface and the curvature of a run, row by row, so that a stop costs one row.
 
 Whole rows of the grid are kept in a file beside the run's others until all of them are there. It
 begins with what they were measured on; what was begun otherwise is begun anew.
