@@ -20,10 +20,11 @@ import numpy as np
 from narrow_networks import NARROW, set_widths
 from warm_up import warm_up
 
+import resnet_repro.launch.launcher
 import resnet_repro.plan.progress
-import resnet_repro.report.document
+import resnet_repro.report.document.document
 import resnet_repro.report.tidy
-import resnet_repro.runner  # noqa: F401
+import resnet_repro.runner.runner  # noqa: F401
 from resnet_repro import cli
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
