@@ -58,8 +58,10 @@ def test_images_arrive_byte_for_byte(tmp_path: Path) -> None:
 def make_run(results: Path, name: str, state: str, iteration: int, checkpoint: int) -> Path:
     run = results / "runs" / name
     run.mkdir(parents=True)
-    (run / "summary.json").write_text(json.dumps({"state": state, "iteration": iteration}))
-    (run / "config.yaml").write_text(name)
+    (run / "summary.json").write_text(
+        json.dumps({"state": state, "iteration": iteration}), encoding="utf-8"
+    )
+    (run / "config.yaml").write_text(name, encoding="utf-8")
     (run / ".lock").touch()
     (run / "checkpoint.previous").write_bytes(b"older")
     (run / "checkpoint").write_bytes(os.urandom(checkpoint))
@@ -142,7 +144,7 @@ def test_the_commit_is_only_said_of_the_sources_it_is_of(
 ) -> None:
     assert transfer.known_commit(tmp_path) is None
     record = {"commit": "0123456789ab", "sources": transfer.sources_digest()}
-    (tmp_path / transfer.COMMIT).write_text(json.dumps(record))
+    (tmp_path / transfer.COMMIT).write_text(json.dumps(record), encoding="utf-8")
     assert transfer.known_commit(tmp_path) == "0123456789ab"
     (tmp_path / "wheels").mkdir()
     (tmp_path / transfer.COMMIT).rename(tmp_path / "wheels" / transfer.COMMIT)
@@ -159,7 +161,7 @@ def test_a_command_that_would_outlast_the_call_is_ended(tmp_path: Path) -> None:
     patient = "import time; print('begun', flush=True); time.sleep(60)"
     assert session.python("-c", patient, note="note.txt", until=14.0) < 0
     assert time.monotonic() - before < 15
-    assert (session.notes / "note.txt").read_text() == "begun\n"
+    assert (session.notes / "note.txt").read_text(encoding="utf-8") == "begun\n"
     session.began -= 100.0
     assert session.python("-c", "print('too late')") == kit.USED_UP
 
@@ -209,7 +211,7 @@ def test_what_a_stop_left_unmeasured_is_measured_at_home(
 
     monkeypatch.setattr(kit.Session, "answer", answer)
     run = make_run(tmp_path, "a", "done", 60, 10)
-    (run / "summary.json").write_text(json.dumps({"network": "plain-20"}))
+    (run / "summary.json").write_text(json.dumps({"network": "plain-20"}), encoding="utf-8")
     kit._update(kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 60.0, [], []), "paper")
     to = f"--preset paper --results {tmp_path}"
     assert asked[2:] == [
@@ -234,7 +236,7 @@ def test_a_training_goes_on_from_what_was_packed(
     monkeypatch.setattr(kit.Session, "answer", answer)
     monkeypatch.setattr(kit.Session, "repro", repro)
     monkeypatch.setattr(transfer, "adopt_finished", lambda committed, results: None)
-    (tmp_path / "tiny.yaml").write_text(EXPERIMENT)
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT, encoding="utf-8")
     names = [str(tmp_path / "tiny.yaml")]
     home = ["--kit", str(tmp_path / "at-home"), "--results", str(tmp_path / "home")]
 
