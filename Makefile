@@ -22,7 +22,7 @@ $(DEV): $(RUN)
 # Four small networks, side by side on the cores there are.
 demo: $(RUN)
 	$(BIN)/resnet-repro run table1 fig1 fig6 fig7 table6 --preset demo --jobs 4 --results demo-results
-	$(BIN)/resnet-repro plot fig1 fig6 fig7 --results demo-results
+	$(BIN)/resnet-repro plot fig1 fig3 fig6 fig7 --results demo-results
 	$(BIN)/resnet-repro report --results demo-results
 	@echo
 	@echo "The picture of it:           demo-results/figures/fig6.png"

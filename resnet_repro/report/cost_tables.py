@@ -74,6 +74,12 @@ def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
         "Multiply-adds of convolutions and classifier for one image: 224x224 in the ImageNet "
         "family, 32x32 in the CIFAR family. An empty cell: the paper prints no number."
     ]
+    if "vgg-16" in table.networks:
+        notes.append(
+            "The 15.3e9 that the paper gives VGG-16 are its convolutions alone (15.347e9). AlexNet "
+            "is that of its paper, in two groups, for 227x227; GoogLeNet is torchvision's, with BN "
+            "and 3x3 convolutions where 5x5 belong."
+        )
     if len(measured) < len(rows):
         notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
     return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
