@@ -59,8 +59,9 @@ def measurements_in(name: str) -> list[str]:
 
 def measurement_of(name: str, row: Any) -> str:
     """Which measurement a row of a table belongs to: of several in one file, the line says it."""
-    if len(measurements_in(name)) == 1:
-        return name
+    names = measurements_in(name)
+    if len(names) == 1:
+        return names[0]
     label: str = getattr(row, next(iter(_columns_of(TABLES[name].row))))
     return label
 

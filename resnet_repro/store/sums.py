@@ -44,7 +44,7 @@ def measured_sums(name: str, text: str) -> Iterator[tuple[str, str]]:
     """Sums of the measurements in a table; where it holds several, each line has its own."""
     kinds = measurements_in(name)
     if len(kinds) == 1:
-        yield name, sum_of(text)
+        yield kinds[0], sum_of(text)
         return
     for line in text.splitlines():
         kind = line.partition(",")[0]

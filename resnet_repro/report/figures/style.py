@@ -32,7 +32,7 @@ __all__ = [
 FigureFormat = Literal["png", "svg", "pdf", "html"]
 SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"  # a note in captions
 _LINE = 0.145  # inches, of the caption
-_CHARACTERS = 18.5  # per inch at the caption's size
+_CHARACTERS, _BOLD_CHARACTERS = 18.5, 16.5  # per inch at the caption's size
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -85,11 +85,11 @@ def add_caption(
 ) -> None:
     """Write the caption under the panels; the group is bold where it is not the paper's."""
     width, height = figure.get_size_inches()
-    lines = [
-        (part, index == 0 and not group.faithful)
-        for index, line in enumerate(caption_lines(group, cells, networks, notes))
-        for part in textwrap.wrap(line, int(_CHARACTERS * width))
-    ]
+    lines = []
+    for index, line in enumerate(caption_lines(group, cells, networks, notes)):
+        strong = index == 0 and not group.faithful
+        fitting = _BOLD_CHARACTERS if strong else _CHARACTERS
+        lines += [(part, strong) for part in textwrap.wrap(line, int(fitting * width))]
     below = _LINE * len(lines) + 0.1
     figure.set_size_inches(width, height + below)
     figure.tight_layout(rect=(0, below / (height + below), 1, 1))
