@@ -1,7 +1,8 @@
 """What can be measured on a run's network beyond its training curve, as data.
 
-A new measurement needs a line in `MEASUREMENTS`, with what a row of its file says, and a module in
-`measure/` that `runner.measuring` calls. Storing, checking and removing it go over this table.
+A new measurement needs a line in `MEASUREMENTS` with what a row of its file says, a module in
+`measure/` that makes the rows, and a line in `runner.measuring.METHODS`. Storing, reading, removing
+and the checks of experiments go over this table.
 """
 
 from __future__ import annotations

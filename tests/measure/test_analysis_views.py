@@ -12,9 +12,10 @@ from narrow_networks import narrow_networks
 from short_runs import Quiet, short_runner, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.runner.measuring import METHODS, VIEWS
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.measurements import EvaluationRow
+from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.store.store import Store
 
@@ -158,6 +159,10 @@ def test_an_ensemble_waits_for_all_of_its_members(
     other.folder(first).evaluations.unlink()
     assert runner.measurer.measure([experiment]) == []
     assert (quiet.notes, other.folder(first).evaluations.exists()) == ([], False)
+
+
+def test_every_measurement_can_be_made() -> None:
+    assert {*METHODS, *VIEWS} == set(MEASUREMENTS)
 
 
 def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
