@@ -10,10 +10,8 @@ from resnet_repro.base.durations import format_duration
 from resnet_repro.base.errors import StoreError
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
-from resnet_repro.store.measurements import measurements_in
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -177,11 +175,15 @@ def plan_testing(
 
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
-    """Those of the measurements that a run lacks."""
-    known = _measured_views(stored)
-    files = [name for name in measurements if name not in measurements_in("evaluations")]
-    known += [n for n in files if (stored.folder.path / MEASUREMENTS[n].file).exists()]
-    return [name for name in measurements if name not in known]
+    """Those of the measurements that a run lacks, or whose file cannot be read."""
+
+    def there(measurement: str) -> bool:
+        try:
+            return stored.has(measurement)
+        except StoreError:
+            return False
+
+    return [name for name in measurements if not there(name)]
 
 
 def _measured_views(stored: StoredRun) -> list[str]:

@@ -19,7 +19,7 @@ from resnet_repro.base.errors import ConfigError, StoreError, plain
 from resnet_repro.base.files import read_text
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.loading import parse_run
-from resnet_repro.spec.measurements import EvaluationRow, GradientRow, ResponseRow
+from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow, GradientRow, ResponseRow
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions
@@ -28,6 +28,8 @@ from resnet_repro.store.measurements import (
     TABLES,
     Table,
     has_layers_lines,
+    measurement_of,
+    measurements_in,
     parsed,
     read_file,
 )
@@ -116,6 +118,15 @@ class StoredRun:
         """The columns of one of `measurements.TABLES` by name, none where there is no such file."""
         table: Table | None = self._read(name)
         return table.columns if table else {}
+
+    def has(self, measurement: str) -> bool:
+        """Whether one of `MEASUREMENTS` is on record."""
+        kind = MEASUREMENTS[measurement]
+        if len(measurements_in(kind.table)) > 1:
+            return any(
+                measurement_of(kind.table, row) == measurement for row in self.rows(kind.table)
+            )
+        return (self.folder.path / kind.file).exists()
 
     def origins(self) -> dict[str, MeasurementOrigin]:
         """What made the measurements on the trained network, where that is on record."""

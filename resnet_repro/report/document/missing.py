@@ -18,7 +18,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["gaps_of", "is_measured", "missing_section"]
+__all__ = ["gaps_of", "missing_section"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
         return [Gap(experiment.name, _where(experiment), what, command)]
     gaps = []
     for measurement in experiment.measure:
-        without = [run for run in needed if not is_measured(finished[run.id], measurement)]
+        without = [run for run in needed if not finished[run.id].has(measurement)]
         if without:
             text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
             gaps.append(Gap(experiment.name, _where(experiment), text, run_command(experiment)))
@@ -82,14 +82,6 @@ def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
 
 def _where(experiment: Experiment) -> str:
     return f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
-
-
-def is_measured(run: StoredRun, measurement: str) -> bool:
-    """Whether the results of a measurement lie in a run's folder."""
-    file = run.folder.path / MEASUREMENTS[measurement].file
-    if file == run.folder.evaluations:  # which several measurements share
-        return any(row.views == measurement for row in run.evaluations())
-    return file.exists()
 
 
 def _by_network(runs: Sequence[Run]) -> str:

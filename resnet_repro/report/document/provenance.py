@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from resnet_repro.report.document.missing import is_measured
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import group_of
 from resnet_repro.report.markdown import bullets, code, literal, plural, table
@@ -65,7 +64,7 @@ def _measured(run: StoredRun) -> set[str]:
     if run.problem:
         return set()
     origins = run.origins()
-    there = {what for what in MEASUREMENTS if is_measured(run, what)}
+    there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
         there.discard("gradients")  # they were measured by the training itself
     return {
