@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import nn
 
 from resnet_repro.base.stop import Stopped
@@ -55,6 +54,8 @@ def hessian_ends(
     Raises:
         Stopped: `should_stop` said so.
     """
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # slow to import
+
     weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     size = sum(weight.numel() for weight in weights)
     modes = {module: module.training for module in network.modules()}

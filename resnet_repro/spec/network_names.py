@@ -100,6 +100,11 @@ class NetworkName:
         return self.kind in ("resnet", "preact")
 
     @property
+    def of_2016(self) -> bool:
+        """Whether it is of He et al. 2016 and not of the paper."""
+        return self.kind == "preact" or bool(self.variant) or self.depth in CIFAR_BOTTLENECKS
+
+    @property
     def trainable(self) -> bool:
         """Whether the paper trains it; the others are only evaluated."""
         return self.kind != "compared"

@@ -16,6 +16,7 @@ from resnet_repro.report.results import Results, networks_of
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
 
 __all__ = ["covers", "evidence", "experiment_section"]
@@ -74,7 +75,11 @@ def _has_something(experiment: Experiment, results: Results) -> bool:
         return results.store.csv_path(experiment.name).is_file()
     if isinstance(experiment.table, EnsembleTable):
         return any(e.experiment == experiment.name for e in results.ensembles)
-    if results.cells(networks_of(experiment)):
+    networks = networks_of(experiment)
+    if isinstance(experiment.table, ErrorTable) and experiment.table.paper != "table6":
+        # Networks of this paper alone stand in its own tables.
+        networks = tuple(n for n in networks if parse_network(n).of_2016)
+    if results.cells(networks):
         return True
     if not isinstance(experiment.table, ViewsTable):
         return False
