@@ -58,12 +58,15 @@ class Order:
 @pytest.fixture
 def crops() -> Iterator[TrainingCrops]:
     """A loader at work, with two workers."""
+    # A DataLoader of another test may have left torch's handler, which raises in the middle.
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     images = [np.asarray(photo(n, 40, 40)) for n in range(8)]
     photos = ArrayPhotos(images, np.arange(8), [str(n) for n in range(8)])
     loader = TrainingCrops(photos, Order(), Photographs.for_crop(32), workers=2)
     loader.batch(0)
     yield loader
     loader.close()
+    signal.signal(signal.SIGCHLD, before)
 
 
 def pids() -> list[int]:
@@ -108,7 +111,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_workers_end_when_the_main_process_is_killed(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     result = subprocess.run(
-        [sys.executable, "-c", KILLED, lock], capture_output=True, encoding="utf-8"
+        [sys.executable, "-W", "ignore", "-c", KILLED, lock], capture_output=True, encoding="utf-8"
     )
     assert result.returncode == -signal.SIGKILL
     found = [int(pid) for pid in result.stdout.split()]
@@ -125,8 +128,8 @@ from resnet_repro.data.photos.workers import parallel_map
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 results = parallel_map(abs, range(50), 2)
 next(results)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print(len(list(results)))
@@ -135,7 +138,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_is_for_the_main_process_alone() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED],
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

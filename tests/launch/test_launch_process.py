@@ -38,7 +38,7 @@ def test_how_it_ended(
     program.write_text(f"#!/bin/sh\necho note: begun on $2\n{does}\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "resnet_repro")  # whatever a command before has set
     notes: list[str] = []
     process = RunProcess("{}", 1, notes.append)
     await_that(lambda: process.poll() is not None)

@@ -57,9 +57,9 @@ class Job:
         return code
 
     def await_training(self) -> None:
-        """Wait until it says that a training starts or continues."""
+        """Wait until it says that a training starts or continues, or that nothing is left of it."""
         deadline = time.monotonic() + PATIENCE
-        while not re.search(r": (starts|continues)", self.stderr):
+        while not re.search(r": (starts|continues|done)", self.stderr):
             assert time.monotonic() < deadline, self.stderr
             time.sleep(0.002)
 
