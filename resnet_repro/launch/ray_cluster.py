@@ -113,7 +113,8 @@ def _probe(results: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink(missing_ok=True)
 
 
 def _say_what_is_asked(
@@ -137,9 +138,10 @@ class TaskOnNode:
         self, order: str, share: Share, probe: Path, code: str, progress: Progress
     ) -> None:
         self._progress = progress
+        self._told_to_stop = Path(f"{probe}-{secrets.token_hex(8)}")
         task: Any = ray.remote(train_on_node)
         self._result = task.options(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0).remote(
-            order, share.cpus, str(probe), code
+            order, share.cpus, str(probe), code, str(self._told_to_stop)
         )
 
     def poll(self) -> Ended | None:
@@ -161,7 +163,12 @@ class TaskOnNode:
         return ended  # type: ignore[no-any-return]
 
     def stop(self) -> None:
-        """Have its process save and end; a task that has no place yet is given up."""
+        """Have its process save and end; a task that has no place yet is given up.
+
+        What Ray interrupts can miss it, so that a file in the results folder says it as well.
+        """
+        with contextlib.suppress(OSError):
+            self._told_to_stop.touch()
         ray.cancel(self._result)
 
     def close(self) -> None:
@@ -169,10 +176,13 @@ class TaskOnNode:
         ray.wait([self._result], timeout=SAVING)
 
 
-def train_on_node(order: str, threads: int, probe: str, code: str) -> tuple[Ended, list[str]]:
+def train_on_node(
+    order: str, threads: int, probe: str, code: str, stop: str = ""
+) -> tuple[Ended, list[str]]:
     """What a node does: train a run in a process of its own; how that ended, and its notes.
 
-    Loads no torch itself. `ray.cancel` ends it with KeyboardInterrupt, when all is saved.
+    Loads no torch itself. `ray.cancel` ends it with KeyboardInterrupt, and the file `stop` as soon
+    as there is one, when all is saved.
     """
     host, here = socket.gethostname(), code_version()[0]
     if not _is_same_code(here, code):
@@ -185,6 +195,9 @@ def train_on_node(order: str, threads: int, probe: str, code: str) -> tuple[Ende
     process = RunProcess(order, threads, notes.append)
     try:
         while (ended := process.poll()) is None:
+            if stop and Path(stop).exists():
+                process.stop()
+                stop = ""  # once is enough
             time.sleep(LISTENING)
     finally:
         process.stop()

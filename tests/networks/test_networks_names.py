@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.spec.network_names import IMAGENET_DEPTHS, NetworkName, parse_network
+from resnet_repro.spec.network_names import (
+    CIFAR_BOTTLENECKS,
+    IMAGENET_DEPTHS,
+    NetworkName,
+    parse_network,
+)
 
 OPTIONS = ("A", "B", "C")
 
@@ -101,7 +106,7 @@ def test_any_6n_plus_2_is_a_network(n: int, kind: str) -> None:
 @given(st.integers(min_value=9, max_value=9_990), st.sampled_from(["plain", "resnet"]))
 def test_any_other_depth_is_refused_with_its_neighbours(depth: int, kind: str) -> None:
     below = (depth - 2) // 6 * 6 + 2
-    if depth in (below, *IMAGENET_DEPTHS):
+    if depth in (below, *IMAGENET_DEPTHS) or (kind == "resnet" and depth in CIFAR_BOTTLENECKS):
         return
     with pytest.raises(ConfigError, match=rf"6n\+2 layers.*\b{below}, {below + 6}\b"):
         parse_network(f"{kind}-{depth}")
