@@ -45,6 +45,8 @@ class _Block(nn.Module):
             self.add_module(f"conv{number}", convolution)
             self.add_module(f"bn{number}", normalised)
             channels_in = outputs
+        if self.norm_first and isinstance(shortcut, nn.Sequential):
+            shortcut = shortcut[0]
         self.downsample = shortcut
 
     def conv(self, number: int, x: Tensor) -> Tensor:
@@ -98,18 +100,6 @@ class Preact(_Block):
     """
 
     norm_first = True
-
-    def __init__(
-        self,
-        channels_in: int,
-        shapes: Shapes,
-        norm: BatchNormSettings,
-        shortcut: nn.Module,
-        first: bool,
-    ) -> None:
-        if isinstance(shortcut, nn.Sequential):
-            shortcut = shortcut[0]
-        super().__init__(channels_in, shapes, norm, shortcut, first)
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output."""
