@@ -175,8 +175,8 @@ class ImpededBlock(BasicBlock):
 class CountedDropout(nn.Module):
     """Dropout whose draws depend on how many batches were seen, which the state dict holds.
 
-    So a training that is continued draws what an uninterrupted one does, on every device and in a
-    CUDA graph. The draws are a hash of the element's place and of that count.
+    So a training that is continued draws what an uninterrupted one does. The draws are a hash, in
+    whole numbers, of the element's place and of that count; on a GPU this was not tried.
     """
 
     batches: Tensor

@@ -65,7 +65,7 @@ class _Place:
     y: float
 
 
-def columns_figure(networks: Sequence[str], *, fold: bool = False, title: str = "") -> Figure:
+def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
     """Networks side by side, a box a layer, output sizes at the left (Fig. 3).
 
     Layers with the same output size stand on the same height in all columns. Shortcuts are curves
@@ -96,8 +96,6 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False, title: str = 
     axes.set_axis_off()
     axes.set_xlim(0, width)
     axes.set_ylim(y - 0.1, 0.25)
-    if title:
-        axes.text(width / 2, 0.18, label(title), ha="center", va="top", fontsize=9)
     for side in sides:
         axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
     for number, each in enumerate(outlines):
