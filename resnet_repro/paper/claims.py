@@ -20,7 +20,9 @@ from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import Preset
 
-__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Claim", "load_claims", "load_power"]
+__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "THE_PAPER", "Claim", "load_claims", "load_power"]
+
+THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
 
 POWER_SEEDS = (1, 3, 5)
 POWER_COLUMNS = (
@@ -43,6 +45,7 @@ class Claim(Frozen):
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     sentence: str
     source: str  # place in the paper
+    paper: str = THE_PAPER  # whose claim it is; each file is about one
     dataset: Literal["cifar10", "imagenet"] = "cifar10"
     rule: Rule
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
@@ -62,6 +65,7 @@ class Claim(Frozen):
 
 
 class _File(Frozen):
+    paper: str = THE_PAPER
     claims: tuple[Claim, ...]
 
     @field_validator("claims")
@@ -81,7 +85,8 @@ def load_claims() -> tuple[Claim, ...]:
     """
     names = ("cifar10", "imagenet", "surface")
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
-    return _File(claims=tuple(claim for file in files for claim in file.claims)).claims
+    claims = (c.model_copy(update={"paper": f.paper}) for f in files for c in f.claims)
+    return _File(claims=tuple(claims)).claims
 
 
 @cache

@@ -120,6 +120,12 @@ def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
     assert verdicts["surface-20-alike"].word == "consistent"
     assert verdicts["surface-20-as-wide"].word == "consistent"
     assert "ResNet-56 0.01" in verdicts["surface-56-curvature"].numbers
+    text = bench.report()
+    assert "- **Claims of Li et al. 2018**: 5 of 5 judged: ✓ 5 consistent.\n" in text
+    found = text.partition("## What was found")[2].partition("\n## ")[0]
+    ours, theirs = found.split("\nClaims of Li et al. 2018:\n")
+    assert "Li et al." not in ours
+    assert theirs.count("| Li et al.: ") == 5
 
 
 def test_the_opposite_contradicts_the_claims(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from resnet_repro.paper.claims import THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, literal, plural, table
@@ -55,20 +56,29 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
         ]
     counts = Counter(map(_state, results.stored))
     states = [f"{counts[s]} {s}" for s in STATES if counts[s] or s == "finished"]
-    texts = [_verdict_counts(verdicts), f"**Runs**: {', '.join(states)}.", *_spent(results)]
+    texts = [_verdict_counts(p, of) for p, of in _by_paper(verdicts).items()]
+    texts += [f"**Runs**: {', '.join(states)}.", *_spent(results)]
     if gaps and finished:
         texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
     return lines + bullets(texts)
 
 
-def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
+def _by_paper(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Whose claims they are about -> the verdicts, in their order."""
+    found: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.claim.paper, []).append(verdict)
+    return found
+
+
+def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
     """`**Claims of the paper**: 18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent.`
 
     How many of these are trends only stands behind it.
     """
     judged = _judged(verdicts)
     if not judged:
-        return f"**Claims of the paper**: none of {len(verdicts)} judged yet."
+        return f"**Claims of {paper}**: none of {len(verdicts)} judged yet."
     counts = Counter((verdict.mark, verdict.word) for verdict in judged)
     kinds = [(MARKS[word], word) for word in WORDS]
     kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
@@ -82,7 +92,7 @@ def _verdict_counts(verdicts: Sequence[Verdict]) -> str:
     unfit = sum(verdict.unfit for verdict in judged)
     notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
     text = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}"
-    return f"**Claims of the paper**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
+    return f"**Claims of {paper}**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
 
 
 def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -117,18 +127,20 @@ def claims_section(
     judged = _judged(verdicts)
     if not judged:
         return []
-    rows = [
-        [
-            f"{v.mark} {v.label}",
-            v.claim.sentence,
-            v.claim.source,
-            f"[{numbers[v.group]}]" if v.group else "",
+    lines = [f"## {FOUND}", ""] + ([headline, ""] if headline else [])
+    for paper, own in _by_paper(judged).items():
+        rows = [
+            [
+                f"{v.mark} {v.label}",
+                v.claim.sentence,
+                v.claim.source,
+                f"[{numbers[v.group]}]" if v.group else "",
+            ]
+            for v in own
         ]
-        for v in judged
-    ]
-    figure = [headline, ""] if headline else []
-    header = ["verdict", "claim", "where", "on"]
-    lines = [f"## {FOUND}", "", *figure, *table(header, rows), "", *bullets(LEGEND), "", RULES_NOTE]
+        lines += [] if paper == THE_PAPER else [f"Claims of {paper}:", ""]
+        lines += [*table(["verdict", "claim", "where", "on"], rows), ""]
+    lines += [*bullets(LEGEND), "", RULES_NOTE]
     if left := len(verdicts) - len(judged):
         lines += ["", f"{plural(left, 'claim')} not judged: [why](#what-is-missing)."]
     return lines
