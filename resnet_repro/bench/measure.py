@@ -259,7 +259,7 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
         memory_bandwidth(backend),
         statistics.median(own) / run.recipe.batch_size,
     )
-    graphed = backend.device.type == "cuda" and crop is None and graph_wanted()
+    graphed = crop is None and graph_wanted(backend.device)
     launch = launch_seconds(backend, graphed=graphed)
     shares = [speed * operations / rate for speed, rate in zip(own, rates, strict=True)]
     return Measurement(

@@ -6,8 +6,11 @@ hundreds of kernels from Python takes. Captured once, they are launched as one.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -27,9 +30,9 @@ QUEUED = 512  # iterations whose draws are copied to the device at once
 SWITCH = "RESNET_REPRO_GRAPH"  # 0 in the environment: no graph, every iteration from Python
 
 
-def graph_wanted() -> bool:
-    """Whether the user lets iterations be captured; `RESNET_REPRO_GRAPH=0` turns that off."""
-    return os.environ.get(SWITCH) != "0"
+def graph_wanted(device: torch.device) -> bool:
+    """Whether iterations on a device are captured; `RESNET_REPRO_GRAPH=0` turns that off."""
+    return device.type == "cuda" and os.environ.get(SWITCH) != "0"
 
 
 class DrawQueue:
@@ -75,47 +78,91 @@ class GraphedStep:
     """Iterations of a training on a CUDA device, captured after the first few.
 
     The learning rate has to be a tensor on the device and everything that `update` changes has to
-    stay where it is in memory; whoever replaces it makes a new `GraphedStep`.
+    stay where it is in memory; whoever replaces it makes a new `GraphedStep`. `update` is given
+    anew every time: kept here, it would keep its trainer, and a trainer that only the garbage
+    collector frees takes its graph with it at any moment.
     """
 
-    def __init__(self, feed: CifarFeed, update: Update) -> None:
-        self.update = update
+    def __init__(self, feed: CifarFeed) -> None:
         self.queue = DrawQueue(feed)
         self._eager = EAGER_ITERATIONS
         self._stream = torch.cuda.Stream(feed.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Make an iteration; its loss and number of errors stand until the next one."""
+    def __call__(self, iteration: int, update: Update) -> tuple[Tensor, Tensor]:
+        """Make an iteration; its loss and number of errors stand until the next one.
+
+        Raises:
+            ReproError: something in `update` cannot be part of a graph.
+        """
         self.queue.prepare(iteration)
         if self._eager:
             self._eager -= 1
-            return self._make_eagerly()
+            return self._make_eagerly(update)
         if self._graph is None or self._result is None:
             # Capturing runs nothing, so the queue's place and the network are as they were.
             graph = torch.cuda.CUDAGraph()
-            try:
-                with torch.cuda.graph(graph, stream=self._stream):
-                    self._result = self.update(self.queue.take())
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                why = plain(str(error).partition("\n")[0], 200)
-                raise ReproError(
-                    f"an iteration cannot be captured as a CUDA graph ({why}); "
-                    f"{SWITCH}=0 in the environment trains without one, more slowly"
-                ) from error
+            capturing = torch.cuda.graph(graph, stream=self._stream)
+            with _naming_the_switch(), _no_collection(), capturing:
+                self._result = update(self.queue.take())
             self._graph = graph
         self._graph.replay()
         return self._result
 
-    def _make_eagerly(self) -> tuple[Tensor, Tensor]:
-        """On the stream of the capture, as torch asks of what goes before one."""
+    def _make_eagerly(self, update: Update) -> tuple[Tensor, Tensor]:
+        """On the stream of the capture, as torch asks of what goes before one.
+
+        In the last of these iterations whatever waits for the device is an error with a name.
+        """
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
-        with torch.cuda.stream(self._stream):
-            result = self.update(self.queue.take())
+        with torch.cuda.stream(self._stream), contextlib.ExitStack() as stack:
+            if not self._eager:
+                stack.enter_context(_naming_the_switch())
+                stack.enter_context(_nothing_waits())
+            result = update(self.queue.take())
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
         for tensor in result:
             tensor.record_stream(torch.cuda.current_stream(self._stream.device))
         return result
+
+
+@contextlib.contextmanager
+def _naming_the_switch() -> Iterator[None]:
+    """Turn what torch says of an iteration that cannot be captured into an error with a way out."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        why = plain(str(error).partition("\n")[0], 200)
+        raise ReproError(
+            f"an iteration cannot be captured as a CUDA graph ({why}); "
+            f"{SWITCH}=0 in the environment trains without one, more slowly"
+        ) from error
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect garbage now and not inside: an old graph that is destroyed there ends the capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _nothing_waits() -> Iterator[None]:
+    """Have CUDA's operations raise where they wait for the device."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this finds most of what waits, not all
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

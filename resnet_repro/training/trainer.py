@@ -131,6 +131,12 @@ class Trainer:
         """
         self.network.train()
         self._connect()
+        try:
+            return self._loop(hooks)
+        finally:
+            self._graphed = None  # and the memory that it holds
+
+    def _loop(self, hooks: Hooks) -> bool:
         while self._point_is_due or not self.finished:
             if hooks.should_stop():
                 return False
@@ -185,11 +191,11 @@ class Trainer:
 
     def _update(self) -> tuple[Tensor, Tensor]:
         """Learn from the iteration's batch; returns the loss and the errors made in the share."""
-        graphed = self.backend.device.type == "cuda" and graph_wanted()
-        if graphed and isinstance(self.feed, CifarFeed) and self.processes.count == 1:
+        graphed = graph_wanted(self.backend.device) and self.processes.count == 1
+        if graphed and isinstance(self.feed, CifarFeed):
             if self._graphed is None:
-                self._graphed = GraphedStep(self.feed, self._learn)
-            return self._graphed(self.iteration)
+                self._graphed = GraphedStep(self.feed)
+            return self._graphed(self.iteration, self._learn)
         return self._learn(self.feed.batch(self.iteration))
 
     def _learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -296,18 +302,21 @@ class Trainer:
             yield from inputs.split(self.bn_images)
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides the future, for a checkpoint.
+        """Everything that decides the future, for a checkpoint: copies, on the CPU.
 
         Raises:
             DivergenceError: a loss was not finite; such a state is not worth keeping.
         """
         self._check_finite()
         average_over_processes(self.network, self.processes)
+        network = self.network.state_dict()
+        network.update({name: value.to("cpu", copy=True) for name, value in network.items()})
+        momentum = [b if b is None else b.to("cpu", copy=True) for b in self.updates.momentum()]
         return {
             "run": self.run.id,
             "data": self.feed.identity.sha256,
             "precision": self.backend.precision,
-            "bn_sizes": self.bn_sizes,
+            "bn_sizes": list(self.bn_sizes),
             "iteration": self.iteration,
             "warmup_end": self.warmup_end,
             "rate": self.updates.rate,
@@ -316,8 +325,8 @@ class Trainer:
             "points": [point._asdict() for point in self.points],
             "metrics": self._metrics.state(),
             "warmup_metrics": self._warmup_metrics.state(),
-            "network": self.network.state_dict(),
-            "momentum": self.updates.momentum(),
+            "network": network,
+            "momentum": momentum,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:

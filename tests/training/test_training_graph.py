@@ -1,4 +1,4 @@
-"""What of a graphed iteration can be tested without a GPU: its draws, its switch, its error."""
+"""What surrounds a graphed iteration, tested without a GPU: its draws, its switch, its error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
@@ -40,39 +39,6 @@ def test_the_queue_gives_every_iteration_its_batch(feed: CifarFeed, queued: int)
         assert torch.equal(taken.targets, expected.targets)
 
 
-class Names(TorchDispatchMode):
-    """Remembers which operations are made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.seen.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
-
-
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2"}
-
-
-@pytest.mark.parametrize("recipe", [{}, {"micro_batch_size": 8}, {"momentum_form": "torch"}])
-def test_nothing_in_an_iteration_would_wait_for_a_device(
-    prepare: Any, small: Dataset, recipe: dict[str, object]
-) -> None:
-    trainer = prepare(small, **recipe)
-    queue = DrawQueue(trainer.feed)
-    queue.prepare(0)
-    with Names() as names:
-        trainer._learn(queue.take())
-    assert {"convolution", "convolution_backward", "index_select"} <= names.seen
-    assert not names.seen & WAITING
-    with Names() as names:
-        bool(trainer.network.fc.weight.sum() > 0)
-    assert names.seen & WAITING, "what waits is seen"
-
-
 @pytest.mark.parametrize(("said", "graphed"), [(None, True), ("1", True), ("0", False)])
 def test_the_environment_turns_the_graph_off(
     prepare: Any, small: Dataset, monkeypatch: pytest.MonkeyPatch, said: str | None, graphed: bool
@@ -80,7 +46,7 @@ def test_the_environment_turns_the_graph_off(
     trainer = prepare(small)
     trainer.backend = Backend(torch.device("cuda"), "fp32")
     monkeypatch.setattr(trainer, "_learn", lambda batch: "from Python")
-    captured = lambda feed, update: lambda iteration: "captured"  # noqa: E731
+    captured = lambda feed: lambda iteration, update: "captured"  # noqa: E731
     monkeypatch.setattr("resnet_repro.training.trainer.GraphedStep", captured)
     if said is not None:
         monkeypatch.setenv("RESNET_REPRO_GRAPH", said)
@@ -99,6 +65,6 @@ def test_a_capture_that_fails_names_the_switch(
     monkeypatch.setattr("torch.cuda.Stream", lambda device: None)
     monkeypatch.setattr("torch.cuda.CUDAGraph", lambda: None)
     monkeypatch.setattr("torch.cuda.graph", failing)
-    step = GraphedStep(feed, lambda batch: (batch.inputs, batch.targets))
+    step = GraphedStep(feed)
     with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
-        step(0)
+        step(0, lambda batch: (batch.inputs, batch.targets))
