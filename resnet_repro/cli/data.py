@@ -13,6 +13,7 @@ from resnet_repro.cli.completing import complete_datasets
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
 if TYPE_CHECKING:
+    from resnet_repro.data.boxes.boxes import BoxDataset
     from resnet_repro.data.dataset import Dataset
     from resnet_repro.data.photos.photos import PhotoDataset
 
@@ -21,7 +22,7 @@ __all__ = ["data_app"]
 DatasetArgument = Annotated[
     str,
     typer.Argument(
-        help="cifar10, imagenet, imagenette, synthetic or folder:PATH.",
+        help="cifar10, imagenet, imagenette, synthetic or folder:PATH; for detection scenes.",
         autocompletion=complete_datasets,
     ),
 ]
@@ -143,15 +144,17 @@ def _teller(quiet: bool) -> Callable[[str], None]:
     return tell
 
 
-def _print_identity(dataset: Dataset | PhotoDataset) -> None:
+def _print_identity(dataset: Dataset | PhotoDataset | BoxDataset) -> None:
+    from resnet_repro.data.dataset import Dataset
     from resnet_repro.data.photos.photos import PhotoDataset
 
     identity = dataset.identity
     kind = "official" if identity.official else "unofficial"
-    if isinstance(dataset, PhotoDataset):
-        train, test, which = len(dataset.train), len(dataset.test), "validation"
+    which = "validation" if isinstance(dataset, PhotoDataset) else "test"
+    if isinstance(dataset, Dataset):
+        train, test = len(dataset.train_images), len(dataset.test_images)
     else:
-        train, test, which = len(dataset.train_images), len(dataset.test_images), "test"
+        train, test = len(dataset.train), len(dataset.test)
     say(f"{identity.name}: {kind}, {train:,} training and {test:,} {which} images")
     say(f"sha256 {identity.sha256}, {identity.source}")
     if identity.note:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.data.boxes.scenes import SceneReader
 from resnet_repro.data.cifar.cifar10 import Cifar10
 from resnet_repro.data.dataset import Dataset, DatasetStatus
 from resnet_repro.data.photos.imagenet import ImageNet
@@ -18,16 +20,28 @@ from resnet_repro.data.photos.source import PhotoSource
 from resnet_repro.data.synthetic import Synthetic
 from resnet_repro.spec.dataset_names import parse_dataset
 
-__all__ = ["DATASETS", "describe", "known_test_images", "load", "prepare", "verify"]
+__all__ = [
+    "BOXES",
+    "DATASETS",
+    "describe",
+    "known_test_images",
+    "load",
+    "load_boxes",
+    "prepare",
+    "verify",
+]
 
 _log = logging.getLogger(__name__)
 _NO_FOLDERS: Mapping[str, Path] = {}
 
 
-class Reader(Protocol):
+Loaded = TypeVar("Loaded", covariant=True)
+
+
+class Reader(Protocol[Loaded]):
     """How one data set is opened, prepared, checked and described."""
 
-    def load(self, data_dir: Path) -> Dataset | PhotoDataset:
+    def load(self, data_dir: Path) -> Loaded:
         """Open it. Raises DataError when there is nothing to open."""
 
     def prepare(
@@ -38,21 +52,24 @@ class Reader(Protocol):
         download: bool,
         size: str,
         progress: Callable[[str], None],
-    ) -> Dataset | PhotoDataset:
+    ) -> Loaded:
         """Bring it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset | PhotoDataset:
+    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Loaded:
         """Open it and check every byte. Raises DataError when it is missing or damaged."""
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """What can be said without opening it; raises nothing."""
 
 
-DATASETS: dict[str, Reader] = {
+DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
     "cifar10": Cifar10(),
     "imagenet": PhotoReader(ImageNet()),
     "imagenette": PhotoReader(Imagenette()),
     "synthetic": Synthetic(),
+}
+BOXES: dict[str, Reader[BoxDataset]] = {
+    "scenes": SceneReader(),
 }
 _NOT_FOLDERS = frozenset({"cifar10", "imagenet", *FOLDERS})  # but other data sets
 
@@ -63,9 +80,21 @@ def load(
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
     `folder:NAME` is the folder `folders[NAME]` if that says so, else NAME in `data_dir`. Raises
-    ConfigError when the name is unknown and DataError when there is nothing to load.
+    ConfigError when the name is unknown or its images have boxes instead of classes, and DataError
+    when there is nothing to load.
     """
-    return _reader(name, folders).load(data_dir)
+    reader = _class_reader(name, folders)
+    if reader is None:
+        raise ConfigError(f"{name} has images with boxes, for detection: see `load_boxes`")
+    return reader.load(data_dir)
+
+
+def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS) -> BoxDataset:
+    """Open the prepared data set `name` of images with boxes; else as `load`."""
+    reader = _box_reader(name, folders)
+    if reader is None:
+        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} have them")
+    return reader.load(data_dir)
 
 
 def prepare(
@@ -77,7 +106,7 @@ def prepare(
     size: str = "160",
     folders: Mapping[str, Path] = _NO_FOLDERS,
     progress: Callable[[str], None] = _log.info,
-) -> Dataset | PhotoDataset:
+) -> Dataset | PhotoDataset | BoxDataset:
     """Bring a copy of the data set, whatever its form, into `data_dir`, and check it.
 
     The copy is at `source`, on the network (`download`), or in `data_dir`. Of CIFAR-10 a verified
@@ -87,7 +116,7 @@ def prepare(
     sense, DataError when there is no usable copy.
     """
     reader = _reader(name, folders)
-    if source is not None and download and name != "synthetic":
+    if source is not None and download and name not in ("synthetic", "scenes"):
         raise ConfigError("either bring a copy or download one, not both")
     return reader.prepare(data_dir, source, download=download, size=size, progress=progress)
 
@@ -98,7 +127,7 @@ def verify(
     folders: Mapping[str, Path] = _NO_FOLDERS,
     *,
     progress: Callable[[str], None] = _log.info,
-) -> Dataset | PhotoDataset:
+) -> Dataset | PhotoDataset | BoxDataset:
     """Open the prepared data set and compare every byte with its checksums.
 
     Of photographs, every one is decoded.
@@ -112,7 +141,8 @@ def describe(data_dir: Path) -> list[DatasetStatus]:
     """What there is in `data_dir`, read from the caches' records alone; raises nothing."""
     *known, synthetic = DATASETS.values()
     own = (_reader(f"folder:{name}", _NO_FOLDERS) for name in _found_folders(data_dir))
-    return [reader.describe(data_dir) for reader in (*known, *own, synthetic)]
+    readers = (*known, *own, synthetic, *BOXES.values())
+    return [reader.describe(data_dir) for reader in readers]
 
 
 def known_test_images(
@@ -128,11 +158,25 @@ def known_test_images(
     return found
 
 
-def _reader(name: str, folders: Mapping[str, Path]) -> Reader:
+def _reader(
+    name: str, folders: Mapping[str, Path]
+) -> Reader[Dataset | PhotoDataset] | Reader[BoxDataset]:
+    reader = _class_reader(name, folders) or _box_reader(name, folders)
+    assert reader is not None  # `parse_dataset` knows it
+    return reader
+
+
+def _class_reader(name: str, folders: Mapping[str, Path]) -> Reader[Dataset | PhotoDataset] | None:
+    """The reader of a data set whose images have a class each; None if they have boxes."""
     short = parse_dataset(name).removeprefix("folder:")
-    if name in DATASETS:
-        return DATASETS[name]
-    return PhotoReader(PhotoSource(name, folders.get(short)))
+    if name.startswith("folder:"):
+        return PhotoReader(PhotoSource(name, folders.get(short)))
+    return DATASETS.get(name)
+
+
+def _box_reader(name: str, folders: Mapping[str, Path]) -> Reader[BoxDataset] | None:
+    """The reader of a data set whose images have boxes; None if they have a class each."""
+    return BOXES.get(parse_dataset(name))
 
 
 def _found_folders(data_dir: Path) -> list[str]:

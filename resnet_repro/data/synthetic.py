@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import Contents, Dataset, DatasetStatus, Identity, Images
 
-__all__ = ["CLASSES", "TEST_IMAGES", "TRAIN_IMAGES", "Synthetic", "generate"]
+__all__ = ["CLASSES", "SHAPES", "TEST_IMAGES", "TRAIN_IMAGES", "Synthetic", "generate"]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
@@ -61,7 +61,7 @@ def _triangle(u: Floats, v: Floats) -> Floats:
     return distance
 
 
-_SHAPES: dict[str, Shape] = {
+SHAPES: dict[str, Shape] = {
     "disc": _disc,
     "ring": _ring,
     "square": _square,
@@ -69,7 +69,7 @@ _SHAPES: dict[str, Shape] = {
     "triangle": _triangle,
 }
 _TEXTURES = ("plain", "striped")
-CLASSES = tuple(f"{texture} {shape}" for shape in _SHAPES for texture in _TEXTURES)
+CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in _TEXTURES)
 
 
 @functools.cache
@@ -147,7 +147,7 @@ def _draw(random: np.random.Generator, labels: NDArray[np.uint8]) -> Images:
     canvas = _draw_background(random, count)
     u, v, radius = _place_objects(random, count)
     outside = np.empty((count, 32, 32), np.float32)
-    for index, shape in enumerate(_SHAPES.values()):
+    for index, shape in enumerate(SHAPES.values()):
         chosen = labels // len(_TEXTURES) == index
         outside[chosen] = shape(u[chosen], v[chosen])
 

@@ -5,6 +5,10 @@
 `folder:NAME`                           photographs of the user's own, in `train/<class>/` and
                                         `val/<class>/`; on the command line `folder:PATH`, whose
                                         last component is the name; the path is never stored
+
+For detection, images with boxes:
+
+`scenes`                                generated, needs no download
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from resnet_repro.base.paths import user_path
 from resnet_repro.spec.network_names import Family
 
 __all__ = [
+    "BOXES",
     "DATASETS",
     "DatasetChoice",
     "choose_dataset",
@@ -38,11 +43,15 @@ class Known(NamedTuple):
     test_images: int
 
 
+BOXES = {  # data sets for detection
+    "scenes": Known("generated scenes", (), 500),
+}
 DATASETS = {
     "cifar10": Known("CIFAR-10", ("cifar",), 10_000),
     "imagenet": Known("ImageNet", ("imagenet",), 50_000),
     "imagenette": Known("Imagenette", ("imagenet",), 3_925),
     "synthetic": Known("synthetic images", ("cifar", "imagenet"), 2_000),
+    **BOXES,
 }
 _FOLDER = "folder:"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
