@@ -23,6 +23,7 @@ __all__ = [
     "GradientRow",
     "Measurement",
     "MeasurementName",
+    "PrecisionRow",
     "ResponseRow",
     "SurfaceRow",
 ]
@@ -89,6 +90,24 @@ class CurvatureRow(NamedTuple):
     images: int
     sample_seed: int
     sample_sha256: str
+
+
+class PrecisionRow(NamedTuple):
+    """How well the objects of one class are detected (Tables 7, 8, 10 and 11), in percent.
+
+    The numbers of a data set (mAP) are the means over the classes that have objects: see
+    `measure.average_precision.mean_over_classes`.
+    """
+
+    class_name: str
+    ap_11point: Percent | None  # PASCAL VOC 2007's form, at an overlap of 0.5; None without objects
+    ap_area: Percent | None  # that of VOC 2010 and later
+    objects: int  # that are not difficult
+    detections: int  # of this class, whatever became of them
+    images: int  # that were searched
+    dataset_sha256: str  # of the data set that they are from
+    coco_ap: Percent | None = None  # COCO's, the mean over overlaps of 0.5 to 0.95
+    coco_ap50: Percent | None = None  # COCO's at 0.5
 
 
 class Measurement(NamedTuple):

@@ -108,7 +108,8 @@ def test_damaged_cache(prepared: Path, damage: Callable[[Path], None], message: 
     for use in (datasets.load, datasets.verify):
         with pytest.raises(DataError, match=f"{message}.*\n.*resnet-repro data prepare cifar10"):
             use("cifar10", prepared)
-    assert [status.name for status in datasets.describe(prepared)] == list(datasets.DATASETS)
+    known = list(dataset_names.DATASETS)
+    assert [status.name for status in datasets.describe(prepared)] == known
 
 
 def test_interrupted_preparation_leaves_nothing_behind(
@@ -173,11 +174,11 @@ def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) ->
 
 
 def test_describe(prepared: Path, tmp_path: Path) -> None:
-    assert [status.name for status in datasets.describe(tmp_path / "nowhere")] == list(
-        datasets.DATASETS
-    )
-    assert list(datasets.DATASETS) == list(dataset_names.DATASETS)
-    cifar10, *_, synthetic = datasets.describe(prepared)
+    known = list(dataset_names.DATASETS)
+    assert [status.name for status in datasets.describe(tmp_path / "nowhere")] == known
+    assert known == [*datasets.DATASETS, *datasets.BOXES]
+    assert list(datasets.BOXES) == list(dataset_names.BOXES)
+    cifar10, *_, synthetic = datasets.describe(prepared)[: len(datasets.DATASETS)]
     assert (cifar10.prepared, cifar10.official, cifar10.images) == (True, False, 30)
     assert cifar10.source == "image folder"
     assert (synthetic.prepared, synthetic.official, synthetic.images) == (True, True, 12_000)
