@@ -43,7 +43,7 @@ class Architecture:
     Every stage but the first begins with a stride of 2.
     """
 
-    side: int  # pixels of the paper's input
+    side: int  # pixels of the paper's input; of a detector's, the shorter one
     classes: int  # of the paper's data set
     style: Style
     stem: Stem
@@ -93,7 +93,7 @@ class Architecture:
 
 @lru_cache(maxsize=1024)
 def architecture(network: str) -> Architecture:
-    """What a network of some name is.
+    """What a network of some name is; of a detector, its backbone.
 
     Raises:
         ConfigError: there is no such network.
@@ -123,8 +123,8 @@ def _cifar(name: NetworkName) -> Architecture:
 def _imagenet(name: NetworkName) -> Architecture:
     """Table 1."""
     return Architecture(
-        side=227 if name.label == "alexnet" else _SIDES["imagenet"],
-        classes=1000,
+        side=227 if name.label == "alexnet" else _SIDES[name.family],
+        classes=20 if name.backbone else 1000,
         style=_style(name),
         stem=Stem(kernel=7, channels=64, stride=2, pooled=True),
         widths=IMAGENET_WIDTHS,
@@ -136,7 +136,7 @@ def _imagenet(name: NetworkName) -> Architecture:
 
 
 IMAGENET_WIDTHS: tuple[int, ...] = (64, 128, 256, 512)
-_SIDES: dict[Family, int] = {"cifar": 32, "imagenet": 224}
+_SIDES: dict[Family, int] = {"cifar": 32, "imagenet": 224, "detection": 600}
 _TABLE_1 = {  # blocks of a stage by depth
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),

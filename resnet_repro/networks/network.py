@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
 from resnet_repro.networks.blocks import (
     BasicBlock,
@@ -101,8 +102,10 @@ def build_network(
     the last two arguments do not concern them.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or it is a detector (`networks.detector`).
     """
+    if parse_network(network).backbone:
+        raise ConfigError(f"{network} is a detector, not a classification network")
     built = architecture(network)
     if built.blocks:
         return Network(built, classes, norm, zero_channels)

@@ -144,6 +144,8 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
     outputs = built.classes if classes is None else classes
     layers: list[Layer] = []
     shortcuts: list[Shortcut] = []
+    if name.backbone:
+        raise ConfigError(f"{network}: its layers are not one row; those of {name.backbone} are")
     if name.label.startswith("vgg"):
         layers += _vgg(name.depth, side or built.side, outputs)
         title = network_title(network)

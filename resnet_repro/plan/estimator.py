@@ -8,7 +8,7 @@ from typing import Literal
 
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.experiment import Experiment
@@ -101,7 +101,7 @@ class Estimator:
         if same:
             return _faster((s.precision, s.images_per_second) for s in same)
         rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
-        return rate / multiply_adds(network, side)
+        return rate / forward_cost(network, side)
 
     def _tested(self, run: Run) -> int:
         return self._test_images.get(run.dataset, UNKNOWN_TEST_IMAGES)
@@ -140,9 +140,9 @@ class Estimator:
         if "10-crop" in measurements:
             crops += 10
         if "multi-scale" in measurements:
-            one = multiply_adds(run.network, photographs.crop)
+            one = forward_cost(run.network, photographs.crop)
             crops += 2 * LANDSCAPE * sum(  # the image and its mirror
-                multiply_adds(run.network, side) / one for side in photographs.multi_scale
+                forward_cost(run.network, side) / one for side in photographs.multi_scale
             )  # fmt: skip
         images = crops * self._tested(run) * FORWARD_SHARE
         return images / self.images_per_second(run.network, photographs.crop, run.precision)
@@ -151,7 +151,7 @@ class Estimator:
 def training_cost(run: Run) -> int:
     """Multiply-adds of all forward passes of a training; what is needed to compare runs."""
     recipe = run.recipe
-    return multiply_adds(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
+    return forward_cost(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
 
 
 def _faster(values: Iterable[tuple[str, float]]) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -35,7 +35,7 @@ class Speed:
     @property
     def rate(self) -> float:
         """Multiply-adds of the forward pass per second of training."""
-        return self.images_per_second * multiply_adds(self.network, self.side)
+        return self.images_per_second * forward_cost(self.network, self.side)
 
 
 def input_side(run: Run) -> int:

@@ -9,13 +9,15 @@
 `plain-34`, `resnet-34-a`       ImageNet family (Table 1)
 `resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
 `resnet-50-v1.5`                the same with the stride in the 3x3 instead of the first 1x1
-`vgg-16`, `densenet-121` ...    ImageNet family, only compared with and evaluated here: `COMPARED`
+`vgg-16`, `densenet-121` ...    ImageNet family, compared with and evaluated here: `COMPARED`; of
+                                these only VGG-16 is trained, as Table 7's other backbone
+`faster-rcnn-resnet-101`        Faster R-CNN on one of these (Table 7): plain, ResNet or VGG-16
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 Kind = Literal["plain", "resnet", "preact", "compared"]
-Family = Literal["cifar", "imagenet"]
+Family = Literal["cifar", "imagenet", "detection"]
 Option = Literal["A", "B", "C"]
 
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
@@ -62,6 +64,8 @@ COMPARED = {
     "densenet-201": (201, "DenseNet-201"),
     "densenet-161": (161, "DenseNet-161"),
 }
+TRAINED = ("vgg-16",)  # of these
+_DETECTOR = "faster-rcnn-"  # before its backbone's name
 THE_PAPERS = (
     *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
     *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
@@ -74,6 +78,7 @@ THE_PAPERS = (
         "resnet-152",
         *COMPARED,
     ),
+    *(f"{_DETECTOR}{backbone}" for backbone in ("resnet-18-a", "resnet-101", "vgg-16")),
 )
 _PATTERN = re.compile(
     r"(?P<kind>plain|resnet|preact)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
@@ -92,7 +97,8 @@ class NetworkName:
     option: Option | None = None  # None where there are no shortcuts
     stride_in_3x3: bool = False
     variant: str = ""  # of `VARIANTS`
-    label: str = ""  # the whole name of one that is only compared with
+    label: str = ""  # the whole name of one that is compared with
+    backbone: str = ""  # of a detector, whose name is otherwise told apart as that network's
 
     @property
     def residual(self) -> bool:
@@ -106,17 +112,19 @@ class NetworkName:
 
     @property
     def trainable(self) -> bool:
-        """Whether the paper trains it; the others are only evaluated."""
-        return self.kind != "compared"
+        """Whether it is trained here; the others are only evaluated."""
+        return self.kind != "compared" or self.label in TRAINED
 
     @property
     def bottleneck(self) -> bool:
         """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more; 164 and 1001)."""
         if self.family == "cifar":
             return self.residual and self.depth in CIFAR_BOTTLENECKS
-        return self.trainable and self.depth not in _BASIC_DEPTHS
+        return self.kind != "compared" and self.depth not in _BASIC_DEPTHS
 
     def __str__(self) -> str:
+        if self.backbone:
+            return _DETECTOR + self.backbone
         if self.label:
             return self.label
         text = f"{self.kind}-{self.depth}"
@@ -145,6 +153,8 @@ def parse_network(text: str) -> NetworkName:
         ConfigError: the name is not one of this project's, or the depth is not one of the family's.
     """
     written = text.strip().lower()
+    if written.startswith(_DETECTOR):
+        return _detector(written.removeprefix(_DETECTOR))
     if written in COMPARED:
         return NetworkName("compared", COMPARED[written][0], "imagenet", label=written)
     match = _PATTERN.fullmatch(written)
@@ -187,9 +197,25 @@ def parse_network(text: str) -> NetworkName:
     return name
 
 
+def _detector(backbone: str) -> NetworkName:
+    """Faster R-CNN on a network of the ImageNet family."""
+    name = parse_network(backbone)
+    if name.family != "imagenet" or not name.trainable:
+        raise ConfigError(
+            f"network {_DETECTOR}{name}: Faster R-CNN goes with plain networks and ResNets of 18, "
+            "34, 50, 101 or 152 layers, and with vgg-16"
+        )
+    return replace(name, family="detection", backbone=str(name))
+
+
 def network_title(network: str) -> str:
-    """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`."""
+    """A network as the paper writes it: `ResNet-110`, `plain-20`, `ResNet-34 B`.
+
+    A detector is called Faster R-CNN with its backbone.
+    """
     name = parse_network(network)
+    if name.backbone:
+        return f"Faster R-CNN, {network_title(name.backbone)}"
     if name.label:
         return COMPARED[name.label][1]
     if not name.residual:

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.detection import Detection
+from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Plateau, Warmup
 
@@ -68,6 +69,64 @@ _SMALLEST: dict[str, Any] = {
     "bn_average_iterations": 20,
     "evaluate_every": 20,
 }
+# VGG-16 has no BN: a tenth of the rate, and its own paper's weight decay.
+_VGG = {"weight_decay": 5e-4, "bn_average_iterations": 0}
+_VGG_SLOWER = 0.1
+
+# Faster R-CNN's 60,000 and 20,000 mini-batches, with Fast R-CNN's two images in each: here the
+# four steps of its training are one.
+_DETECTION = Recipe(
+    iterations=80_000,
+    batch_size=2,
+    learning_rate=0.001,
+    milestones=(60_000,),
+    weight_decay=5e-4,
+    evaluate_every=1_000,
+    detection=Detection(),
+)
+# Appendix A: Fast R-CNN's 16 images on 8 GPUs; 240,000 iterations, 80,000 at a lower rate.
+_COCO: dict[str, Any] = {
+    "iterations": 320_000,
+    "batch_size": 16,
+    "milestones": (240_000,),
+    "detection": Detection(anchor_sides=(64, 128, 256, 512)),
+}
+# Photographs with a shorter side of 224 pixels; anchors and proposals in proportion.
+_SMALL_DETECTION: dict[str, Any] = {
+    "iterations": 4_000,
+    "learning_rate": 0.002,
+    "milestones": (3_000,),
+    "evaluate_every": 200,
+    "detection": Detection(
+        shorter_side=224,
+        longer_side=400,
+        anchor_sides=(48, 96, 192),
+        smallest_proposal=6,
+        proposals_before_nms=(4_000, 2_000),
+        proposals=(1_000, 100),
+        rois_per_image=32,
+    ),
+}
+# From scratch, so that batch normalisation is trained; for generated scenes.
+_SMALLEST_DETECTION: dict[str, Any] = {
+    "iterations": 300,
+    "learning_rate": 0.01,
+    "milestones": (240,),
+    "evaluate_every": 20,
+    "detection": Detection(
+        batch_norm="trained",
+        frozen_stages=0,
+        shorter_side=96,
+        longer_side=128,
+        anchor_sides=(24, 40),
+        anchors_per_image=64,
+        smallest_proposal=4,
+        proposals_before_nms=(400, 200),
+        proposals=(100, 30),
+        rois_per_image=16,
+        roi_side=7,
+    ),
+}
 
 
 @lru_cache(maxsize=1024)
@@ -84,12 +143,28 @@ def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     name = parse_network(network)
     if not name.trainable:
         raise ConfigError(f"{network} is only evaluated here: it has no recipe to train it by")
+    if name.family == "detection":
+        return _DETECTION.model_copy(update=_detection_changes(preset, dataset))
     if name.family == "imagenet":
-        return _IMAGENET.model_copy(update=_imagenet_changes(preset, dataset))
+        return _imagenet_recipe(preset, name, dataset)
     needs_warmup = name.residual and name.depth >= WARMED_UP_DEPTH
     warmup = Warmup(window=SHORT_WINDOW) if preset == "short" else Warmup()
     paper = Recipe(warmup=warmup if needs_warmup else None)
     return paper.model_copy(update=_CIFAR[preset])
+
+
+def _imagenet_recipe(preset: Preset, name: NetworkName, dataset: str) -> Recipe:
+    recipe = _IMAGENET.model_copy(update=_imagenet_changes(preset, dataset))
+    if name.label:
+        changes = _VGG | {"learning_rate": recipe.learning_rate * _VGG_SLOWER}
+        return recipe.model_copy(update=changes)
+    return recipe
+
+
+def _detection_changes(preset: Preset, dataset: str) -> dict[str, Any]:
+    if preset == "paper":
+        return _COCO if dataset == "coco" else {}
+    return _SMALLEST_DETECTION if preset == "demo" else _SMALL_DETECTION
 
 
 def _imagenet_changes(preset: Preset, dataset: str) -> dict[str, Any]:
@@ -103,8 +178,12 @@ def _imagenet_changes(preset: Preset, dataset: str) -> dict[str, Any]:
 def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     """The top-level fields that make a training by `recipe` another one than by `base`.
 
-    How often a run is measured does not, unless a plateau rule judges these measurements.
+    How often a run is measured does not, unless a plateau rule judges these measurements. Presets
+    leave open which classification weights a detector starts from.
     """
+    if recipe.detection and base.detection:
+        open_one = recipe.detection.model_copy(update={"backbone": None})
+        recipe = recipe.model_copy(update={"detection": open_one})
     changed = differences(recipe, base)
     if recipe.plateau is None and base.plateau is None:
         changed.pop("evaluate_every", None)

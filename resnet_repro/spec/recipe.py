@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from resnet_repro.base.records import Frozen
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe_parts import (
     Augmentation,
@@ -22,6 +23,11 @@ from resnet_repro.spec.recipe_parts import (
 __all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
 
 MOST_ITERATIONS = 10_000_000
+# Fields that say nothing of a detector's training.
+OF_CLASSIFIERS = (
+    *("plateau", "warmup", "augmentation", "image_size", "photographs", "classifier_init"),
+    *("bn_average_iterations", "validation_images"),
+)
 SMALLEST_MAP = 32  # pixels of a photograph that are one place of the last feature map (Table 1)
 
 
@@ -79,6 +85,9 @@ class Recipe(Frozen):
     )
     photographs: Photographs | None = field(
         None, "paper", "section 3.4: sizes, crops and colours in the ImageNet family"
+    )
+    detection: Detection | None = field(
+        None, "paper", "appendix A: Faster R-CNN, of detectors and of nothing else"
     )
     partial_batch: Literal["wrap", "drop"] = field(
         "wrap",
@@ -199,6 +208,17 @@ class Recipe(Frozen):
             raise ValueError("validation_images: only with 32x32 images can some be held out")
         return self
 
+    @model_validator(mode="after")
+    def _detectors_are_their_own_kind(self) -> Self:
+        if self.detection is None:
+            return self
+        for name in OF_CLASSIFIERS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name}: is of classification; detectors have `detection` instead"
+                )
+        return self
+
 
 def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     """`base` with mappings of changes laid over it, one after another, and validated.
@@ -250,6 +270,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 _OF_FAMILY: dict[Family, tuple[str, ...]] = {
     "cifar": ("augmentation.", "warmup.", "validation_images"),
     "imagenet": ("photographs.", "plateau.", "bn_average_iterations"),
+    "detection": ("detection.",),
 }
 
 
@@ -267,6 +288,7 @@ def open_choices(family: Family | None = None) -> list[tuple[str, str, Any, str]
         ("warmup.", Warmup),
         ("photographs.", Photographs),
         ("plateau.", Plateau),
+        ("detection.", Detection),
     )
     for prefix, model in parts:
         for name, info in model.model_fields.items():

@@ -17,7 +17,7 @@ from resnet_repro.spec.dataset_names import (
     family_datasets,
     parse_dataset,
 )
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import preset_label
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.yaml_io import write_yaml
@@ -39,6 +39,11 @@ Precision = Literal["auto", "fp32", "bf16"]
 Resolved = Literal["fp32", "bf16"]  # what a precision of `auto` comes to
 LARGEST_SEED = 2**31 - 1
 FORMAT = 1  # of config.yaml
+KINDS: dict[Family, str] = {
+    "cifar": "a CIFAR network",
+    "imagenet": "an ImageNet network",
+    "detection": "a detector",
+}
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
 
@@ -95,24 +100,25 @@ class Run(Frozen):
     def _families_match(self) -> Self:
         name = parse_network(self.network)
         if not dataset_fits(self.dataset, name.family):
-            kind = "a CIFAR" if name.family == "cifar" else "an ImageNet"
             raise ValueError(
-                f"network: {self.network} is {kind} network, which does not go with {self.dataset} "
+                f"network: {self.network} is {KINDS[name.family]}, which does not go with "
+                f"{self.dataset} "
                 f"but with {', '.join(family_datasets(name.family))}"
             )
         return self
 
     @model_validator(mode="after")
     def _recipe_is_the_familys(self) -> Self:
-        family, photographs = parse_network(self.network).family, self.recipe.photographs
-        if family == "imagenet" and photographs is None:
-            raise ValueError(
-                f"recipe: {self.network} is an ImageNet network, so its recipe needs `photographs`"
-            )
-        if family == "cifar" and photographs is not None:
-            raise ValueError(
-                f"recipe: {self.network} is a CIFAR network, so its recipe has no `photographs`"
-            )
+        family = parse_network(self.network).family
+        for name, of in (("photographs", "imagenet"), ("detection", "detection")):
+            there = getattr(self.recipe, name) is not None
+            if there is not (family == of):
+                needs = "has no" if there else "needs"
+                raise ValueError(
+                    f"recipe: {self.network} is {KINDS[family]}, so its recipe {needs} `{name}`"
+                )
+        if self.recipe.detection and (misfit := self.recipe.detection.misfit):
+            raise ValueError(misfit)
         return self
 
     @property

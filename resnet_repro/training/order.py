@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["BatchOrder", "Draw", "split_indices"]
+__all__ = ["BatchOrder", "Draw", "generator", "seed_of", "split_indices"]
 
 _SPLIT_SEED = "validation split"
 
@@ -36,17 +36,22 @@ class Draw:
         return self if count == 1 else _slice(self, rank * each, (rank + 1) * each)
 
 
-def _generator(*parts: object) -> torch.Generator:
-    """A generator (CPU) seeded from all of `parts`."""
+def seed_of(*parts: object) -> int:
+    """A seed below 2**63 that depends on all of `parts`."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """A generator (CPU) seeded from all of `parts`."""
+    return torch.Generator().manual_seed(seed_of(*parts))
 
 
 def split_indices(images: int, held_out: int) -> tuple[Tensor, Tensor]:
     """(training, validation) indices of a fixed random split, the same for every seed."""
     if not held_out:
         return torch.arange(images), torch.empty(0, dtype=torch.int64)
-    shuffled = torch.randperm(images, generator=_generator(_SPLIT_SEED, images))
+    shuffled = torch.randperm(images, generator=generator(_SPLIT_SEED, images))
     return shuffled[held_out:].sort().values, shuffled[:held_out].sort().values
 
 
@@ -93,12 +98,12 @@ class BatchOrder:
 
     def _draw_epoch(self, epoch: int) -> Draw:
         if epoch not in self._epochs:
-            generator = _generator("epoch", self.seed, epoch)
-            corners = torch.randint(0, 2 * self.pad + 1, (2, self.images), generator=generator)
-            mirrored = torch.rand(self.images, generator=generator) < 0.5
+            drawn = generator("epoch", self.seed, epoch)
+            corners = torch.randint(0, 2 * self.pad + 1, (2, self.images), generator=drawn)
+            mirrored = torch.rand(self.images, generator=drawn) < 0.5
             self._epochs = {e: d for e, d in self._epochs.items() if e == epoch - 1}
             self._epochs[epoch] = Draw(
-                torch.randperm(self.images, generator=generator),
+                torch.randperm(self.images, generator=drawn),
                 corners[0],
                 corners[1],
                 mirrored if self.mirror else torch.zeros_like(mirrored),

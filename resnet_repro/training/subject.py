@@ -15,14 +15,20 @@ from resnet_repro.spec.run import Run
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feeds import Feed
+from resnet_repro.training.order import generator
 
 __all__ = ["Subject", "initial_network", "trained_network"]
 
 
 def _build(run: Run, classes: int) -> nn.Module:
     """The run's network, not initialised, on the CPU."""
-    norm = BatchNormSettings(run.recipe.bn_epsilon, run.recipe.bn_momentum)
-    return build_network(run.network, classes, norm, run.recipe.zero_channels)
+    recipe = run.recipe
+    norm = BatchNormSettings(recipe.bn_epsilon, recipe.bn_momentum)
+    if recipe.detection is None:
+        return build_network(run.network, classes, norm, recipe.zero_channels)
+    from resnet_repro.networks.detector import build_detector  # torchvision takes a second
+
+    return build_detector(run.network, classes, recipe.detection, norm, recipe.zero_channels)
 
 
 def initial_network(run: Run, classes: int, backend: Backend) -> nn.Module:
@@ -30,6 +36,11 @@ def initial_network(run: Run, classes: int, backend: Backend) -> nn.Module:
     network = _build(run, classes)
     recipe = run.recipe
     initialise(network, run.seed, recipe.convolution_init, recipe.classifier_init, recipe.gate_bias)
+    if recipe.detection is not None:
+        from resnet_repro.networks.detector import initialise_new_layers
+
+        drawn = generator("new layers", run.seed)
+        initialise_new_layers(network, recipe.detection.new_layers_std, drawn)
     return network.to(backend.device).to(memory_format=torch.channels_last)
 
 

@@ -97,7 +97,7 @@ MINE: dict[str, Any] = {
             {"dataset": "cifar10", "runs": [{"networks": ["resnet-20"]}]},
             "measure: 10-crop is of networks on photographs",
         ),
-        ({"runs": [{"networks": ["vgg-16"]}]}, "vgg-16 is .*only evaluated"),
+        ({"runs": [{"networks": ["vgg-19"]}]}, "vgg-19 is .*only evaluated"),
     ],
 )
 def test_experiments_that_cannot_be_are_told_where(changes: dict[str, Any], words: str) -> None:

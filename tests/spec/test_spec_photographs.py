@@ -11,7 +11,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import preset_label, preset_recipe
-from resnet_repro.spec.recipe import Recipe, changed_recipe, open_choices
+from resnet_repro.spec.recipe import Recipe, changed_recipe, differences, open_choices
 from resnet_repro.spec.recipe_parts import Photographs, Plateau
 from resnet_repro.spec.run import Run
 
@@ -143,12 +143,23 @@ def test_each_family_has_its_own_kind_of_recipe() -> None:
         load_experiment("fig1", ["recipe.photographs.crop=64"])
 
 
-def test_vgg_has_no_recipe_and_no_run() -> None:
+def test_vgg_16_learns_without_bn_at_a_lower_rate_for_as_long() -> None:
+    for preset, dataset in (("paper", "imagenet"), ("short", "imagenette"), ("demo", "synthetic")):
+        vgg, resnet = (preset_recipe(preset, n, dataset) for n in ("vgg-16", "resnet-34-a"))  # type: ignore[arg-type]
+        assert set(differences(vgg, resnet)) <= {
+            "learning_rate",
+            "weight_decay",
+            "bn_average_iterations",
+        }
+        assert vgg.learning_rate == pytest.approx(resnet.learning_rate / 10)
+
+
+def test_compared_networks_have_no_recipe_and_no_run() -> None:
     with pytest.raises(ConfigError, match="only evaluated"):
-        preset_recipe("paper", "vgg-16", "imagenet")
+        preset_recipe("paper", "vgg-19", "imagenet")
     recipe = preset_recipe("paper", "resnet-50", "imagenet")
-    with pytest.raises(ValidationError, match="evaluate FILE --network vgg-16"):
-        Run(network="vgg-16", dataset="imagenet", recipe=recipe, seed=0)
+    with pytest.raises(ValidationError, match="evaluate FILE --network vgg-19"):
+        Run(network="vgg-19", dataset="imagenet", recipe=recipe, seed=0)
 
 
 def test_ids_of_imagenet_runs_never_change() -> None:
@@ -172,9 +183,10 @@ def test_fields_of_photographs_leave_the_hashes_of_cifar_alone() -> None:
 
 
 def test_open_choices_of_a_family() -> None:
-    of = {family: {c[0] for c in open_choices(family)} for family in ("cifar", "imagenet")}  # type: ignore[arg-type]
+    of = {family: {c[0] for c in open_choices(family)} for family in ("cifar", "imagenet", "detection")}  # type: ignore[arg-type]
     assert {"plateau.patience", "plateau.threshold", "bn_average_iterations"} <= of["imagenet"]
     assert not of["cifar"] & {"plateau.patience", "bn_average_iterations"}
     assert {"warmup.window", "validation_images"} <= of["cifar"] - of["imagenet"]
     assert "momentum_form" in of["cifar"] & of["imagenet"]
-    assert {c[0] for c in open_choices()} == of["cifar"] | of["imagenet"]
+    assert {"detection.frozen_stages", "momentum_form"} <= of["detection"] - {"warmup.window"}
+    assert {c[0] for c in open_choices()} == set().union(*of.values())

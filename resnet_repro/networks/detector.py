@@ -1,0 +1,292 @@
+"""Faster R-CNN on a network of the ImageNet family (Tables 7 and 8, appendix A).
+
+torchvision's `FasterRCNN` with the paper's parts: the stages up to conv4_x are shared at a stride
+of 16, regions are pooled before conv5_1, and conv5_x with average pooling is the head; of VGG-16,
+all 13 convolutions are shared, and fc6 and fc7 are the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import MultiScaleRoIAlign, roi_pool
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels, pool_and_flatten
+from resnet_repro.networks.network import Network, build_network
+from resnet_repro.spec.detection import Detection
+from resnet_repro.spec.network_names import parse_network
+
+__all__ = [
+    "LOSSES",
+    "Detections",
+    "Detector",
+    "build_detector",
+    "initialise_new_layers",
+]
+
+STRIDE = 16  # of the shared map; also what images are padded to a multiple of
+# Red, green and blue of 0 to 255, of ImageNet's photographs: what is subtracted without a backbone.
+AVERAGE_COLOUR = (123.675, 116.28, 103.53)
+# The parts of a detector's loss, by torchvision's names.
+LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
+_SHARED = ("layer1", "layer2", "layer3")
+_HIDDEN = 4096  # outputs of fc6 and fc7
+_BOX_SHARE = 0.1  # of the new layers' deviation: that of box regression (Fast R-CNN)
+
+
+class Detections(NamedTuple):
+    """What was found in one image, the highest scores first."""
+
+    boxes: Tensor  # float32 [n, 4], corners in pixels of the image as it came
+    labels: Tensor  # int64 [n], 1 to K
+    scores: Tensor  # float32 [n], 0 to 1
+
+
+class Detector(nn.Module):
+    """Images of any size to their objects; in training, to the parts of the loss.
+
+    Everything but the convolutions and fc layers of the classification network is fp32.
+    """
+
+    pixel_mean: Tensor  # [3, 1, 1], of 0 to 255
+    pixel_std: Tensor
+
+    def __init__(self, rcnn: FasterRCNN) -> None:
+        super().__init__()
+        self.rcnn = rcnn
+        self.register_buffer("pixel_mean", torch.tensor(AVERAGE_COLOUR).view(3, 1, 1))
+        self.register_buffer("pixel_std", torch.ones(3, 1, 1))
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[Detections]:
+        """Losses by `LOSSES` in training, else what is found in each image.
+
+        Args:
+            images: uint8 [3, H, W] each, red, green, blue.
+            targets: in training, `boxes` float32 [n, 4] and `labels` int64 [n] for each.
+        """
+        inputs = [(image - self.pixel_mean) / self.pixel_std for image in images]
+        kind = self.pixel_mean.device.type
+        reduced = torch.is_autocast_enabled(kind)
+        for part in (self.rcnn.backbone, self.rcnn.roi_heads.box_head):
+            part.reduced = reduced
+        with torch.autocast(kind, enabled=False):
+            found = self.rcnn(inputs, targets)
+        if self.training:
+            losses: dict[str, Tensor] = found
+            return losses
+        return [Detections(one["boxes"], one["labels"], one["scores"]) for one in found]
+
+    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over a classification network's weights, all but its classifier's.
+
+        Raises:
+            ValueError, RuntimeError: they are not of this backbone.
+        """
+        parts = (self.rcnn.backbone, self.rcnn.roi_heads.box_head)
+        wanted = [name for part in parts for name in part.state_dict()]
+        if _kept(wanted) != _kept(weights):
+            raise ValueError("weights of another network")
+        for part in parts:
+            known = _kept(part.state_dict())  # what is not there is BN's count of batches
+            part.load_state_dict({name: weights[name] for name in known}, strict=False)
+
+
+def _kept(names: Iterable[str]) -> set[str]:
+    """The tensors that a detector has of its backbone."""
+    left = ("fc.", "classifier.6.")
+    return {n for n in names if not n.startswith(left) and not n.endswith("num_batches_tracked")}
+
+
+class _Part(nn.Module):
+    """A part of a classification network, in bf16 where the rest of the detector may not be.
+
+    Its tensors are called as in that network.
+    """
+
+    reduced = False
+
+    def run(self, x: Tensor) -> Tensor:
+        """The part itself."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 to float32."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.reduced):
+            return self.run(x).float()
+
+
+class _ResNetBody(_Part):
+    """conv1 to conv4_x of a plain or residual network; stages that stay as they are come first."""
+
+    def __init__(self, network: Network, frozen: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = network.conv1, network.bn1
+        self.layer1, self.layer2, self.layer3 = map(network.get_submodule, _SHARED)
+        self.out_channels = network.architecture.widths[2] * network.architecture.expansion
+        stages = [nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3]
+        for stage in stages[:frozen]:
+            stage.requires_grad_(False)
+
+    def run(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for stage in (self.layer1, self.layer2, self.layer3):
+            x = stage(x)
+        return x
+
+
+class _ResNetHead(_Part):
+    """conv5_x and average pooling: [N, C, s, s] to [N, features]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.layer4 = network.get_submodule("layer4")
+
+    def run(self, x: Tensor) -> Tensor:
+        return pool_and_flatten(self.layer4(x))
+
+
+class _VggBody(_Part):
+    """VGG's convolutions, without the last pooling."""
+
+    out_channels = 512
+
+    def __init__(self, network: nn.Module, frozen: int) -> None:
+        super().__init__()
+        self.features = network.get_submodule("features")[:-1]  # type: ignore[index]
+        stage = 0
+        for layer in self.features:
+            if stage < frozen:
+                layer.requires_grad_(False)
+            stage += isinstance(layer, nn.MaxPool2d)
+
+    def run(self, x: Tensor) -> Tensor:
+        for layer in self.features:
+            x = layer(x)
+        return x
+
+
+class _VggHead(_Part):
+    """fc6 and fc7 with their dropout: [N, 512, 7, 7] to [N, 4096]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.classifier = network.get_submodule("classifier")[:-1]  # type: ignore[index]
+
+    def run(self, x: Tensor) -> Tensor:
+        x = torch.flatten(x, 1)
+        for layer in self.classifier:
+            x = layer(x)
+        return x
+
+
+class _RoIPool(MultiScaleRoIAlign):  # type: ignore[misc]
+    """Maximum pooling of regions, as the paper has it, where torchvision wants an alignment."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__(["0"], side, sampling_ratio=1)
+
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> Tensor:
+        """[regions of all images, C, side, side]."""
+        return roi_pool(x["0"], boxes, self.output_size, 1 / STRIDE)
+
+
+class _FrozenNorm(BatchNormSettings):
+    """Batch normalisation as a constant scale and offset (appendix A)."""
+
+    def __call__(self, channels: int) -> nn.Module:  # type: ignore[override]
+        return FrozenBatchNorm2d(channels, eps=self.epsilon)
+
+
+def build_detector(
+    network: str,
+    classes: int,
+    settings: Detection,
+    norm: BatchNormSettings | None = None,
+    zero_channels: ZeroChannels = "end",
+) -> Detector:
+    """Faster R-CNN by its name, for so many classes besides the background.
+
+    Its weights are those of torch's modules: see `networks.initialise`, and `load_backbone`.
+
+    Raises:
+        ConfigError: it is the name of something else.
+    """
+    backbone = parse_network(network).backbone
+    if not backbone:
+        raise ConfigError(f"{network} is no detector")
+    norm = norm or BatchNormSettings()
+    if settings.batch_norm == "frozen":
+        norm = _FrozenNorm(norm.epsilon, norm.momentum)
+    whole = build_network(backbone, 1, norm, zero_channels)
+    body: _Part
+    head: _Part
+    if isinstance(whole, Network):
+        body, head = _ResNetBody(whole, settings.frozen_stages), _ResNetHead(whole)
+        features, roi_side = architecture(network).features, 14
+    else:
+        body, head = _VggBody(whole, settings.frozen_stages), _VggHead(whole)
+        features, roi_side = _HIDDEN, 7
+        if settings.roi_side not in (None, roi_side):
+            raise ConfigError(f"recipe.detection.roi_side: {backbone}'s fc6 is for {roi_side}")
+    anchors = AnchorGenerator((settings.anchor_sides,), (settings.anchor_ratios,))
+    rcnn = FasterRCNN(
+        body,
+        min_size=settings.shorter_side,
+        max_size=settings.longer_side,
+        size_divisible=STRIDE,
+        image_mean=[0.0, 0.0, 0.0],  # `Detector` has subtracted it
+        image_std=[1.0, 1.0, 1.0],
+        rpn_anchor_generator=anchors,
+        rpn_head=RPNHead(body.out_channels, anchors.num_anchors_per_location()[0]),
+        rpn_pre_nms_top_n_train=settings.proposals_before_nms[0],
+        rpn_pre_nms_top_n_test=settings.proposals_before_nms[1],
+        rpn_post_nms_top_n_train=settings.proposals[0],
+        rpn_post_nms_top_n_test=settings.proposals[1],
+        rpn_nms_thresh=settings.proposal_nms,
+        rpn_fg_iou_thresh=settings.anchor_overlap[1],
+        rpn_bg_iou_thresh=settings.anchor_overlap[0],
+        rpn_batch_size_per_image=settings.anchors_per_image,
+        box_roi_pool=_RoIPool(settings.roi_side or roi_side),
+        box_head=head,
+        box_predictor=FastRCNNPredictor(features, classes + 1),
+        box_score_thresh=settings.lowest_score,
+        box_nms_thresh=settings.test_nms,
+        box_detections_per_img=settings.detections_per_image,
+        box_fg_iou_thresh=settings.foreground_overlap,
+        box_bg_iou_thresh=settings.foreground_overlap,
+        box_batch_size_per_image=settings.rois_per_image,
+        box_positive_fraction=settings.foreground_share,
+    )
+    rcnn.rpn.min_size = settings.smallest_proposal
+    return Detector(rcnn)
+
+
+def initialise_new_layers(
+    detector: nn.Module, deviation: float, generator: torch.Generator
+) -> None:
+    """Draw the weights of the layers that no classification network has: normal, biases zero."""
+    assert isinstance(detector, Detector)
+    predictor = detector.rcnn.roi_heads.box_predictor
+    for module in (*detector.rcnn.rpn.head.modules(), predictor.cls_score, predictor.bbox_pred):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            share = _BOX_SHARE if module is predictor.bbox_pred else 1.0
+            nn.init.normal_(module.weight, std=deviation * share, generator=generator)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,73 @@
+"""What a detector costs: its parameters, and multiply-adds for one image.
+
+Arithmetic only, as `networks.outline`; torch need not be imported.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import Layer, multiply_adds, outline
+from resnet_repro.spec.detection import Detection
+from resnet_repro.spec.network_names import parse_network
+
+__all__ = ["detector_parameters", "forward_cost"]
+
+STRIDE = 16  # of the map that everything shares
+LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
+
+
+def detector_parameters(network: str, classes: int, settings: Detection) -> int:
+    """Parameters of a detector for so many classes; BN counts where it is trained.
+
+    Raises:
+        ConfigError: no such network.
+    """
+    body, head, shared = _parts(network)
+    norms = 0 if settings.batch_norm == "trained" else sum(2 * (x.norm or 0) for x in body + head)
+    anchors = len(settings.anchor_sides) * len(settings.anchor_ratios)
+    proposing = (9 * shared + 1) * shared + 5 * anchors * (shared + 1)
+    siblings = (
+        5 * (classes + 1) * (_classifier(network).inputs + 1)
+    )  # classes and boxes, background too
+    return sum(layer.parameters for layer in body + head) - norms + proposing + siblings
+
+
+@lru_cache(maxsize=1024)
+def forward_cost(network: str, side: int | None = None) -> int:
+    """Multiply-adds for one image whose (shorter) side has so many pixels, by default the paper's.
+
+    Of a detector, a photograph in landscape and the regions of one image in training.
+
+    Raises:
+        ConfigError: no such network.
+    """
+    if not parse_network(network).backbone:
+        return multiply_adds(network, side)
+    body, head, shared = _parts(network)
+    settings, usual = Detection(), architecture(parse_network(network).backbone).side
+    by_area = (side or settings.shorter_side) ** 2 * LANDSCAPE / usual**2
+    proposing = 9 * shared**2 * (usual / STRIDE) ** 2
+    # Regions have 14x14 places, as conv5_x's input for an image of the usual side.
+    of_regions = settings.rois_per_image * sum(layer.multiply_adds for layer in head)
+    return round((sum(layer.multiply_adds for layer in body) + proposing) * by_area) + of_regions
+
+
+def _parts(network: str) -> tuple[list[Layer], list[Layer], int]:
+    """(layers of the shared convolutions, of the head, channels of the shared map)."""
+    backbone = parse_network(network).backbone
+    built, last = architecture(backbone), _classifier(network)
+    layers = [layer for layer in outline(backbone).weighted if layer != last]
+    if built.blocks:
+        head = [layer for layer in layers if layer.name.startswith("layer4.")]
+        shared = built.widths[2] * built.expansion
+    else:
+        head = [layer for layer in layers if layer.kind == "fc"]
+        shared = built.widths[-1]
+    return [layer for layer in layers if layer not in head], head, shared
+
+
+def _classifier(network: str) -> Layer:
+    layers = outline(parse_network(network).backbone).layers
+    return next(layer for layer in reversed(layers) if layer.kind == "fc")
