@@ -44,7 +44,7 @@ class Known(NamedTuple):
 
 
 BOXES = {  # data sets for detection
-    "scenes": Known("generated scenes", (), 500),
+    "scenes": Known("generated scenes", ("detection",), 500),
 }
 DATASETS = {
     "cifar10": Known("CIFAR-10", ("cifar",), 10_000),
