@@ -183,7 +183,8 @@ def test_fields_of_photographs_leave_the_hashes_of_cifar_alone() -> None:
 
 
 def test_open_choices_of_a_family() -> None:
-    of = {family: {c[0] for c in open_choices(family)} for family in ("cifar", "imagenet", "detection")}  # type: ignore[arg-type]
+    families = ("cifar", "imagenet", "detection")
+    of = {family: {c[0] for c in open_choices(family)} for family in families}  # type: ignore[arg-type]
     assert {"plateau.patience", "plateau.threshold", "bn_average_iterations"} <= of["imagenet"]
     assert not of["cifar"] & {"plateau.patience", "bn_average_iterations"}
     assert {"warmup.window", "validation_images"} <= of["cifar"] - of["imagenet"]
