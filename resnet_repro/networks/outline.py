@@ -47,19 +47,22 @@ class Layer(NamedTuple):
     norm: int | None = None
 
     @property
+    def weights(self) -> int:
+        """Weights without biases: what is multiplied at each pixel of the output."""
+        if self.kind == "conv":
+            return self.kernel**2 * self.inputs * self.outputs
+        return self.inputs * self.outputs if self.kind == "fc" else 0
+
+    @property
     def parameters(self) -> int:
         """Weights, and BN's or the bias."""
-        beside = self.outputs if self.norm is None else 2 * self.norm
-        if self.kind == "conv":
-            return self.kernel**2 * self.inputs * self.outputs + beside
-        return (self.inputs + 1) * self.outputs if self.kind == "fc" else 2 * (self.norm or 0)
+        bias = self.outputs if self.norm is None and self.weights else 0
+        return self.weights + bias + 2 * (self.norm or 0)
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds for one image."""
-        if self.kind == "conv":
-            return self.side**2 * self.kernel**2 * self.inputs * self.outputs
-        return self.inputs * self.outputs if self.kind == "fc" else 0
+        return self.side**2 * self.weights
 
     @property
     def text(self) -> str:

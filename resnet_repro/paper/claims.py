@@ -1,7 +1,8 @@
 """The paper's claims, each with a rule written down before there were results.
 
-`claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_surface.yaml` those of a later
-paper about the loss around these networks; `rules.py` says how each is judged.
+`claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_costs.yaml` those that counting
+layers decides, `claims_surface.yaml` those of a later paper about the loss around these networks;
+`rules.py` and `exact.py` say how each is judged.
 `power.csv` holds how often each rule finds what is true, as `benchmarks/claims_power.py` simulates.
 """
 
@@ -83,7 +84,7 @@ def load_claims() -> tuple[Claim, ...]:
     Raises:
         ConfigError: the installation is damaged.
     """
-    names = ("cifar10", "imagenet", "surface")
+    names = ("cifar10", "imagenet", "costs", "surface")
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     claims = (c.model_copy(update={"paper": f.paper}) for f in files for c in f.claims)
     return _File(claims=tuple(claims)).claims

@@ -72,9 +72,6 @@ QUANTITIES = {
     ),
     # At the trained weights.
     "eigenvalue_ratio": Quantity("|smallest / largest eigenvalue| of the Hessian", "curvature"),
-    # Of the network as built; only a `CostRule` speaks of them.
-    "parameters": Quantity("parameters"),
-    "multiply_adds": Quantity("multiply-adds"),
     # Only an `EnsembleRule` speaks of it.
     "ensemble_top5_error": Quantity("top-5 error of the ensemble"),
 }

@@ -2,6 +2,7 @@
 
 A rule speaks of one quantity, of some networks, as a mean over seeds. It turns numbers into
 conditions, all of which must hold, and itself into words. It knows neither files nor runs.
+Rules about costs, which need no runs, are in `exact.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
+from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
 from resnet_repro.paper.reading import Network
 from resnet_repro.spec.network_names import network_title
@@ -22,7 +24,6 @@ from resnet_repro.spec.network_names import network_title
 __all__ = [
     "BandRule",
     "CloseRule",
-    "CostRule",
     "EnsembleRule",
     "OrderRule",
     "Rule",
@@ -343,35 +344,6 @@ class SameRule(RunRule):
         return f"{title} with {changes} within {self.band:g} of {title} without"
 
 
-class CostRule(_Rule):
-    """A network as built is smaller than each of these; exact, so that no run is needed."""
-
-    kind: Literal["cost"]
-    quantity: Literal["parameters", "multiply_adds"]
-    network: Network
-    below: dict[str, float] = Field(min_length=1)  # name -> its count, as printed
-    margin: float = Field(0.0, ge=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network,)
-
-    def condition(self, count: int) -> Condition:
-        """What the network's own count makes of it."""
-        texts = [
-            f"{'below' if count < other else 'not below'} {name}'s {other:,.0f}"
-            for name, other in self.below.items()
-        ]
-        holds = all(count < other for other in self.below.values())
-        text = f"{network_title(self.network)} {count:,}: {', '.join(texts)}"
-        return Condition("confirmed" if holds else "contradicted", text)
-
-    def words(self) -> str:
-        others = ", ".join(f"{name} ({count:g})" for name, count in self.below.items())
-        title = QUANTITIES[self.quantity].title
-        return f"{title}: {network_title(self.network)} below {others}"
-
-
 class EnsembleRule(_Rule):
     """An experiment's ensemble is within `band` of the paper's number."""
 
@@ -408,8 +380,11 @@ Rule = Annotated[
     | BandRule
     | CloseRule
     | SameRule
-    | CostRule
-    | EnsembleRule,
+    | EnsembleRule
+    | BelowRule
+    | EqualRule
+    | RatioRule
+    | MoreRule,
     Field(discriminator="kind"),
 ]
 

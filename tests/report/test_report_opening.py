@@ -68,14 +68,6 @@ def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: B
     assert text.count("](figures/fig6.png)") == 1, "now in its own section again"
 
 
-def test_without_a_verdict_the_figure_stays_in_its_section(bench: Bench) -> None:
-    bench.add("plain-20")
-    bench.store.write_figure("fig1", "png", b"a curve")
-    text = bench.report()
-    assert "## What was found" not in text
-    assert "](figures/fig1.png)" in text.partition("## Fig. 1")[2].partition("\n## ")[0]
-
-
 def test_the_page_has_contents_that_lead_to_every_section(found: Bench) -> None:
     text = found.page()
     (contents,) = re.findall(r"<nav .*?</nav>", text, re.DOTALL)

@@ -167,12 +167,13 @@ def test_the_start_without_warmup(
 
 
 def test_what_a_network_costs_is_exact_and_needs_no_run(bench: Bench) -> None:
-    claims, nothing = [claim("resnet-110-fewer-parameters")], Results(bench.store)
-    assert evaluate(claims, nothing)[0].word == "not run"
-    found = evaluate(claims, nothing, {"resnet-110": {"parameters": 1_727_962}})
-    assert found[0].label == "contradicted"
-    assert "below Highway-19's 2,300,000, not below Highway-32's 1,250,000" in found[0].numbers
-    assert evaluate(claims, nothing, {"resnet-110": {"parameters": 9}})[0].label == "confirmed"
+    (found,) = verdicts(bench, "resnet-110-fewer-parameters")
+    assert found.label == "contradicted (counted)"
+    assert "below Highway-19's 2,300,000, not below Highway-32's 1,250,000" in found.numbers
+    assert not found.runs
+    (found,) = verdicts(bench, "costs-baseline-of-vgg")
+    assert found.label == "confirmed (counted)"
+    assert found.numbers == "plain-34 3,644,493,824, VGG-19 19,632,062,464: 18.56%"
 
 
 @pytest.mark.parametrize(("top5", "word"), [(3.6, "consistent"), (4.6, "contradicted")])
@@ -312,7 +313,7 @@ def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:
 
 def test_nothing_run_and_imagenet(bench: Bench) -> None:
     found = evaluate(load_claims(), Results(bench.store))
-    assert {v.word for v in found} == {"not run"}
+    assert {v.word for v in found if not v.counted} == {"not run"}
     assert len(found) == len(load_claims())
     assert verdicts(bench, "imagenet-options-order")[0].numbers == (
         "needs ResNet-34 C, ResNet-34 B, ResNet-34 A"

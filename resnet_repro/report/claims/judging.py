@@ -12,7 +12,7 @@ ones.
 Reduced runs say nothing about the paper's protocol: they are *consistent* if they show the trend,
 otherwise *undecided*, and marked if they clearly show the opposite; claims about a number are left
 alone, and so are claims that a preset cannot judge for a reason of its own (`unfit`). Other changes
-to the protocol count the same. What a network costs is exact and needs no run.
+to the protocol count the same. What a network costs is counted: exact, and no run is needed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Outcome, weakest
-from resnet_repro.paper.rules import CostRule, EnsembleRule, RunRule, Subject, ThroughoutRule
+from resnet_repro.paper.exact import ExactRule
+from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject, ThroughoutRule
+from resnet_repro.report.claims.counts import counts
 from resnet_repro.report.claims.quantities import measured, shares_above
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
@@ -35,7 +37,6 @@ from resnet_repro.store.models import EnsembleResult
 __all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "main_verdicts"]
 
 VerdictWord = Literal["confirmed", "consistent", "contradicted", "undecided", "not run"]
-Costs = Mapping[str, Mapping[str, Any]]  # network -> parameters, multiply_adds
 
 # Before the words, so that they are told apart at a glance, without colours as well.
 MARKS: dict[VerdictWord, str] = {
@@ -63,6 +64,11 @@ class Verdict:
     unfit: bool = False  # whether this preset cannot judge it, whatever the numbers
 
     @property
+    def counted(self) -> bool:
+        """Whether counting layers gives it; nothing was trained for it."""
+        return isinstance(self.claim.rule, ExactRule)
+
+    @property
     def mark(self) -> str:
         """The sign that goes before the label."""
         return OPPOSITE if self.word == "undecided" and self.opposed else MARKS[self.word]
@@ -70,6 +76,8 @@ class Verdict:
     @property
     def label(self) -> str:
         """The word, marked where it speaks of a trend only, and where that is the opposite."""
+        if self.counted:
+            return f"{self.word} (counted)"
         if self.unfit:
             return f"{self.word} (preset unfit)"
         if not self.trend_only:
@@ -77,15 +85,12 @@ class Verdict:
         return f"{self.word} (opposite trend)" if self.opposed else f"{self.word} (trend)"
 
 
-def evaluate(
-    claims: Iterable[Claim], results: Results, costs: Costs | None = None
-) -> list[Verdict]:
+def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     """A verdict per claim and group that has the runs, or one `not run` where none has.
 
     Args:
         claims: to be judged.
         results: everything that was measured.
-        costs: network -> what `table1` counted of it, where that was run.
 
     Raises:
         StoreError: a run's curve or what was measured on it cannot be read.
@@ -96,8 +101,8 @@ def evaluate(
     verdicts: list[Verdict] = []
     for claim in claims:
         match claim.rule:
-            case CostRule():
-                verdicts.append(_judge_cost(claim, claim.rule, costs or {}))
+            case ExactRule():
+                verdicts.append(_judge_exact(claim, claim.rule))
             case EnsembleRule():
                 verdicts.append(_judge_ensemble(claim, claim.rule, results.ensembles, cells))
             case _:
@@ -113,12 +118,9 @@ def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(first.values())
 
 
-def _judge_cost(claim: Claim, rule: CostRule, costs: Costs) -> Verdict:
-    if rule.network not in costs:
-        reason = "needs the counts of every network: `resnet-repro run table1`"
-        return Verdict(claim, "not run", reason, missing=claim.networks)
-    found = rule.condition(costs[rule.network][rule.quantity])
-    return Verdict(claim, found.outcome, found.text)
+def _judge_exact(claim: Claim, rule: ExactRule) -> Verdict:
+    found = rule.conditions(counts)
+    return Verdict(claim, weakest(found), "; ".join(condition.text for condition in found))
 
 
 def _judge_ensemble(

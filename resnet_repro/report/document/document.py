@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
-from resnet_repro.report.cost_tables import read_costs
 from resnet_repro.report.document.experiments import covers, evidence, experiment_section
 from resnet_repro.report.document.missing import gaps_of, missing_section
 from resnet_repro.report.document.opening import (
@@ -66,9 +65,7 @@ def report_and_verdicts(
         experiments = [load_experiment(name) for name in shipped_experiments()]
     experiments = sorted(experiments, key=_position)
     results = Results(store)
-    tables = [read_costs(e, store) for e in experiments if isinstance(e.table, CostTable)]
-    costs = {network: row for table in tables for network, row in table.items()}
-    verdicts = evaluate(load_claims(), results, costs)
+    verdicts = evaluate(load_claims(), results)
     main = main_verdicts(verdicts)
     gaps = [gap for experiment in experiments for gap in gaps_of(experiment, results)]
 
@@ -80,7 +77,7 @@ def report_and_verdicts(
     candidates = (line for name in HEADLINES for line in by_experiment.get(name, ()))
     headline = next((line for line in candidates if line.startswith("![")), None)
     found = claims_section(main, results.numbers, headline)
-    if found and headline:  # shown once, where one looks first
+    if headline:  # shown once, where one looks first
         for lines in by_experiment.values():
             lines[:] = [ABOVE if line == headline else line for line in lines]
     sections = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from resnet_repro.paper.claims import Claim
+from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.figures.kinds import figure_names
@@ -28,7 +29,9 @@ Numbers = Mapping[Group, int]
 
 
 def covers(experiment: Experiment, claim: Claim) -> bool:
-    """Whether an experiment trains, and measures, all that a claim needs."""
+    """Whether an experiment trains, and measures, all that a claim needs; or counts it."""
+    if isinstance(claim.rule, ExactRule):
+        return isinstance(experiment.table, CostTable)
     if claim.command or not experiment.runs:
         return False
     needed = QUANTITIES[claim.rule.quantity].measured
@@ -43,9 +46,9 @@ def experiment_section(
     parts = [_table(experiment, results), _figures(experiment, results)]
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
-        parts.append(
-            ["What the runs say of the paper's claims:", "", *evidence(judged, results.numbers)]
-        )
+        who = "counting says" if isinstance(experiment.table, CostTable) else "the runs say"
+        lead = f"What {who} of the paper's claims:"
+        parts.append([lead, "", *evidence(judged, results.numbers)])
     lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
     if experiment.table is None:
         lines += ["", f"**{literal(experiment.title)}**"]

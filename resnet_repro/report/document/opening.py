@@ -29,6 +29,7 @@ LEGEND = (
     f"{OPPOSITE} undecided (opposite trend): they clearly disagree, but the protocol is not the "
     "paper's.",
     f"{MARKS['contradicted']} contradicted: they clearly disagree.",
+    "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
 )
 RULES_NOTE = (
     "The rules were written down before the results (`resnet_repro/paper/claims_*.yaml`, where "
@@ -56,7 +57,10 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
         ]
     counts = Counter(map(_state, results.stored))
     states = [f"{counts[s]} {s}" for s in STATES if counts[s] or s == "finished"]
-    texts = [_verdict_counts(p, of) for p, of in _by_paper(verdicts).items()]
+    counted = [verdict for verdict in verdicts if verdict.counted]
+    others = [verdict for verdict in verdicts if not verdict.counted]
+    texts = [_verdict_counts(paper, of) for paper, of in _by_paper(others).items()]
+    texts.insert(1, f"**Claims of the paper about costs**, by counting: {_by_word(counted)}.")
     texts += [f"**Runs**: {', '.join(states)}.", *_spent(results)]
     if gaps and finished:
         texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
@@ -79,20 +83,23 @@ def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
     judged = _judged(verdicts)
     if not judged:
         return f"**Claims of {paper}**: none of {len(verdicts)} judged yet."
-    counts = Counter((verdict.mark, verdict.word) for verdict in judged)
-    kinds = [(MARKS[word], word) for word in WORDS]
-    kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
-    texts = [
-        f"{mark} {counts[mark, word]} {word}" + (" (opposite trend)" if mark == OPPOSITE else "")
-        for mark, word in kinds
-        if counts[mark, word]
-    ]
     trends = sum(verdict.trend_only for verdict in judged)
     notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
     unfit = sum(verdict.unfit for verdict in judged)
     notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
-    text = f"{len(judged)} of {len(verdicts)} judged: {', '.join(texts)}"
+    text = f"{len(judged)} of {len(verdicts)} judged: {_by_word(judged)}"
     return f"**Claims of {paper}**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
+
+
+def _by_word(judged: Sequence[Verdict]) -> str:
+    counts = Counter((verdict.mark, verdict.word) for verdict in judged)
+    kinds = [(MARKS[word], word) for word in WORDS]
+    kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
+    return ", ".join(
+        f"{mark} {counts[mark, word]} {word}" + (" (opposite trend)" if mark == OPPOSITE else "")
+        for mark, word in kinds
+        if counts[mark, word]
+    )
 
 
 def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -125,8 +132,6 @@ def claims_section(
     `headline` is the figure that shows most of it, as Markdown.
     """
     judged = _judged(verdicts)
-    if not judged:
-        return []
     lines = [f"## {FOUND}", ""] + ([headline, ""] if headline else [])
     for paper, own in _by_paper(judged).items():
         rows = [
