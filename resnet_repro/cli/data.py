@@ -22,7 +22,8 @@ __all__ = ["data_app"]
 DatasetArgument = Annotated[
     str,
     typer.Argument(
-        help="cifar10, imagenet, imagenette, synthetic or folder:PATH; for detection scenes.",
+        help="cifar10, cifar100, imagenet, imagenette, synthetic or folder:PATH; for detection "
+        "scenes.",
         autocompletion=complete_datasets,
     ),
 ]
@@ -64,7 +65,7 @@ def data_prepare(
         Path | None,
         typer.Option(
             "--from",
-            help="A copy. CIFAR-10: the python or the binary version, a folder of images "
+            help="A copy. CIFAR-10 and 100: the python or the binary version, a folder of images "
             "(train/<class>/*, test/<class>/*), or an archive of one. Photographs: a folder "
             "(train/<class>/*, val/<class>/*; val alone, to test on), Imagenette's archive, "
             "ImageNet's three tar files in a folder, or what Kaggle's or Hugging Face's archives "
@@ -73,7 +74,7 @@ def data_prepare(
     ] = None,
     download: Annotated[
         bool,
-        typer.Option("--download", help="Fetch the official copy (cifar10, imagenette)."),
+        typer.Option("--download", help="Fetch the official copy (cifar10, cifar100, imagenette)."),
     ] = False,
     size: Annotated[
         str, typer.Option("--size", help="Of the Imagenette to fetch: 160, 320 or full.")
@@ -84,12 +85,14 @@ def data_prepare(
 ) -> None:
     """Bring a data set into the data folder, and check it.
 
-    Of CIFAR-10 one verified cache is made. Photographs stay in their files: a folder is linked to.
+    Of CIFAR-10 and CIFAR-100 one verified cache is made. Photographs stay in their files: a folder
+    is linked to.
 
     \b
     Examples:
       resnet-repro data prepare cifar10 --download
       resnet-repro data prepare cifar10 --from ~/cifar-10-batches-bin
+      resnet-repro data prepare cifar100 --from ~/cifar-100-python.tar.gz
       resnet-repro data prepare imagenette --download --size 320
       resnet-repro data prepare imagenet --from /data/imagenet
     """

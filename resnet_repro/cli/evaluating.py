@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-KINDS = ("torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1")
+KINDS = ("torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1")
 PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
 # The networks that people bring weights of.
@@ -85,8 +85,8 @@ def evaluate(
         typer.Option(
             "--dataset",
             help="What to test a FILE on: imagenet (the default), imagenette or folder:PATH; "
-            "cifar10 (the default) for a CIFAR network; synthetic. For a RUN on folder:NAME: "
-            "where that is.",
+            "cifar10 (the default) or cifar100 for a CIFAR network; synthetic. For a RUN on "
+            "folder:NAME: where that is.",
             autocompletion=complete_datasets,
         ),
     ] = None,
@@ -99,9 +99,9 @@ def evaluate(
             "--input",
             help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
             "deviations; the default), paper (0 to 255, per-pixel mean of the training set), "
-            "paper-0-1 (the same of 0 to 1), cifar (CIFAR-10's means and deviations), kuangliu "
-            "(deviations 0.2023, 0.1994, 0.201), half (minus 0.5, divided by 0.5) or 0-1 (as it "
-            "is). A CIFAR network's is tried on training images.",
+            "paper-0-1 (the same of 0 to 1), cifar and cifar100 (means and deviations of CIFAR-10 "
+            "and CIFAR-100), kuangliu (deviations 0.2023, 0.1994, 0.201), half (minus 0.5, divided "
+            "by 0.5) or 0-1 (as it is). A CIFAR network's is tried on training images.",
             autocompletion=one_of(*KINDS),
         ),
     ] = None,

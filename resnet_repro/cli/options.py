@@ -61,7 +61,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="cifar10, imagenet, imagenette, folder:PATH or synthetic.",
+        help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic.",
         autocompletion=complete_datasets,
     ),
 ]

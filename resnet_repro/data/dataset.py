@@ -56,7 +56,7 @@ class Contents(NamedTuple):
     """The four arrays of a data set, in the order in which they are stored and hashed."""
 
     train_images: Images
-    train_labels: NDArray[np.uint8]  # [N], 0..9
+    train_labels: NDArray[np.uint8]  # [N], from 0
     test_images: Images
     test_labels: NDArray[np.uint8]
 
@@ -75,7 +75,7 @@ class Dataset:
     identity: Identity
     classes: tuple[str, ...]
     train_images: Images
-    train_labels: NDArray[np.int64]  # [N], 0..9
+    train_labels: NDArray[np.int64]  # [N], from 0
     test_images: Images
     test_labels: NDArray[np.int64]
 

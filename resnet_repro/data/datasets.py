@@ -10,7 +10,8 @@ from typing import Protocol, TypeVar
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.scenes import SceneReader
-from resnet_repro.data.cifar.cifar10 import Cifar10
+from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
+from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
@@ -63,7 +64,8 @@ class Reader(Protocol[Loaded]):
 
 
 DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
-    "cifar10": Cifar10(),
+    "cifar10": CifarReader(CIFAR_10),
+    "cifar100": CifarReader(CIFAR_100),
     "imagenet": PhotoReader(ImageNet()),
     "imagenette": PhotoReader(Imagenette()),
     "synthetic": Synthetic(),
@@ -71,7 +73,7 @@ DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
 BOXES: dict[str, Reader[BoxDataset]] = {
     "scenes": SceneReader(),
 }
-_NOT_FOLDERS = frozenset({"cifar10", "imagenet", *FOLDERS})  # but other data sets
+_NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", *FOLDERS})  # but other data sets
 
 
 def load(
@@ -109,11 +111,11 @@ def prepare(
 ) -> Dataset | PhotoDataset | BoxDataset:
     """Bring a copy of the data set, whatever its form, into `data_dir`, and check it.
 
-    The copy is at `source`, on the network (`download`), or in `data_dir`. Of CIFAR-10 a verified
-    cache is made; with no copy named, one that verifies is kept. Photographs stay as they are: a
-    folder is linked to and looked through. `size` is that of the Imagenette to download; `progress`
-    hears what is going on. Raises ConfigError when the name is unknown or the options make no
-    sense, DataError when there is no usable copy.
+    The copy is at `source`, on the network (`download`), or in `data_dir`. Of CIFAR-10 and 100 a
+    verified cache is made; with no copy named, one that verifies is kept. Photographs stay as they
+    are: a folder is linked to and looked through. `size` is that of the Imagenette to download;
+    `progress` hears what is going on. Raises ConfigError when the name is unknown or the options
+    make no sense, DataError when there is no usable copy.
     """
     reader = _reader(name, folders)
     if source is not None and download and name not in ("synthetic", "scenes"):

@@ -1,6 +1,7 @@
 """How data sets are named, and which networks they go with.
 
-`cifar10`, `imagenet`, `imagenette`     those of the paper, and a small ImageNet
+`cifar10`, `imagenet`                   those of the paper
+`cifar100`, `imagenette`                those of a later paper of its authors, a small ImageNet
 `synthetic`                             generated, needs no download
 `folder:NAME`                           photographs of the user's own, in `train/<class>/` and
                                         `val/<class>/`; on the command line `folder:PATH`, whose
@@ -40,17 +41,19 @@ class Known(NamedTuple):
 
     title: str
     families: tuple[Family, ...]  # of the networks that it goes with
+    classes: int
     test_images: int
 
 
 BOXES = {  # data sets for detection
-    "scenes": Known("generated scenes", ("detection",), 500),
+    "scenes": Known("generated scenes", ("detection",), 5, 500),
 }
 DATASETS = {
-    "cifar10": Known("CIFAR-10", ("cifar",), 10_000),
-    "imagenet": Known("ImageNet", ("imagenet",), 50_000),
-    "imagenette": Known("Imagenette", ("imagenet",), 3_925),
-    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 2_000),
+    "cifar10": Known("CIFAR-10", ("cifar",), 10, 10_000),
+    "cifar100": Known("CIFAR-100", ("cifar",), 100, 10_000),
+    "imagenet": Known("ImageNet", ("imagenet",), 1_000, 50_000),
+    "imagenette": Known("Imagenette", ("imagenet",), 10, 3_925),
+    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000),
     **BOXES,
 }
 _FOLDER = "folder:"

@@ -16,6 +16,7 @@ from typing import Any
 from resnet_repro.base.errors import StoreError, plain
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import parameters
+from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.measurements import (
     MEASUREMENTS,
     CurvatureRow,
@@ -123,9 +124,9 @@ def _provenance_problems(summary: Summary, run: Run) -> Iterator[str]:
 
 
 def _possible_parameters(run: Run, said: int) -> bool:
-    """Only the classifier's size is the data set's to decide; 32x32 images have ten classes."""
+    """Only the classifier's size is the data set's to decide; of 32x32 images it is known."""
     if parse_network(run.network).family == "cifar":
-        return said == parameters(run.network, 10)
+        return said == parameters(run.network, DATASETS[run.dataset].classes)
     classifier = said - parameters(run.network, 0)
     return classifier > 0 and classifier % (architecture(run.network).features + 1) == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import socket
@@ -13,7 +14,8 @@ import pytest
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.cifar.cifar10 import read_source
+from resnet_repro.data.cifar.known import CIFAR_10
+from resnet_repro.data.cifar.reader import read_source
 
 WriteImages = Callable[..., Path]
 
@@ -36,13 +38,12 @@ def test_binary_archive_is_official_with_the_published_checksum(
     binary_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack(binary_copy, tmp_path / "cifar-10-binary.tar")
-    found = read_source(archive, tmp_path, print)
+    found = read_source(CIFAR_10, archive, tmp_path, print)
     assert not found.official
     assert found.note.startswith("unofficial copy")
     assert [file.name for file in found.files] == ["cifar-10-binary.tar"]
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr("resnet_repro.data.cifar.cifar10.ARCHIVE_MD5", md5)
-    found = read_source(archive, tmp_path, print)
+    found = read_source(dataclasses.replace(CIFAR_10, binary_md5=md5), archive, tmp_path, print)
     assert found.official
     assert found.note == ""
 

@@ -12,7 +12,8 @@ import pytest
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.cifar.cifar10 import read_source
+from resnet_repro.data.cifar.known import CIFAR_10
+from resnet_repro.data.cifar.reader import read_source
 from resnet_repro.data.dataset import Dataset
 
 
@@ -52,7 +53,7 @@ def test_both_versions_have_the_same_contents(
     shared_binary_copy: Path, shared_python_copy: Path, tmp_path: Path
 ) -> None:
     binary, python = (
-        read_source(copy.parent, tmp_path, print).contents
+        read_source(CIFAR_10, copy.parent, tmp_path, print).contents
         for copy in (shared_binary_copy, shared_python_copy)
     )
     assert binary.sha256() == python.sha256()
@@ -67,7 +68,7 @@ def test_python_version_is_official_only_with_the_listed_checksums(
 ) -> None:
     from torchvision.datasets import CIFAR10
 
-    found = read_source(python_copy, tmp_path, print)
+    found = read_source(CIFAR_10, python_copy, tmp_path, print)
     assert not found.official
     assert "test_batch" in found.note
     for listing in ("train_list", "test_list"):

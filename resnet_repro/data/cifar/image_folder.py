@@ -1,4 +1,4 @@
-"""CIFAR-10, or ten classes like it, as a folder of images: train/<class>/*, test/<class>/*."""
+"""CIFAR-10 or 100, or as many classes, as a folder of images: train/<class>/*, test/<class>/*."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.cifar.versions import CLASSES
+from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
 from resnet_repro.data.layout import in_order, of_system
 
@@ -23,17 +23,17 @@ _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _DEEP_MODES = ("I", "F")  # more than 8 bits a pixel; also "I;16" and the like
 
 
-def read_image_folder(folder: Path) -> Source:
+def read_image_folder(known: KnownCifar, folder: Path) -> Source:
     """Read PNG or JPEG files of 32x32 pixels, ordered by class, then by file name.
 
-    Classes with the ten names or numbers of CIFAR-10 get its labels, ten others get theirs in
+    Classes with the names or numbers of the data set get its labels, as many others get theirs in
     alphabetical order, or that of their numbers. Any number of images per class will do. Grey and
     palette images become RGB; an alpha channel is dropped, not composed; of colours with 16 bits
     the upper 8 count. Such contents have no official order or checksum, so they are always
     unofficial. Raises DataError, naming the file, when one is not such an image.
     """
-    classes = _class_folders(folder / "train")
-    if _class_folders(folder / "test").keys() != classes.keys():
+    classes = _class_folders(known, folder / "train")
+    if _class_folders(known, folder / "test").keys() != classes.keys():
         raise DataError(f"train and test in {folder} do not have the same classes")
     arrays, files = [], []
     for part in ("train", "test"):
@@ -56,8 +56,8 @@ def read_image_folder(folder: Path) -> Source:
         f" {len(contents.test_images):,} test images from single files, which cannot be checked"
         " against the official archive"
     )
-    if tuple(classes) != CLASSES:
-        note += "; the classes are not those of CIFAR-10"
+    if tuple(classes) != known.classes:
+        note += f"; the classes are not those of {known.title}"
     return Source(
         kind="image folder",
         contents=contents,
@@ -68,20 +68,21 @@ def read_image_folder(folder: Path) -> Source:
     )
 
 
-def _class_folders(part: Path) -> dict[str, str]:
+def _class_folders(known: KnownCifar, part: Path) -> dict[str, str]:
     """Class names in label order, each with the name of its folder in `part`."""
     if not part.is_dir():
         raise DataError(f"{part} is missing: images belong in train/<class>/ and test/<class>/")
     names = in_order(
         path.name for path in part.iterdir() if path.is_dir() and not of_system(path.name)
     )
-    if len(names) != len(CLASSES):
-        raise DataError(f"{part} has {len(names)} class folders; ten are needed")
-    if set(names) == set(map(str, range(10))):
-        return dict(zip(CLASSES, names, strict=True))
+    needed = len(known.classes)
+    if len(names) != needed:
+        raise DataError(f"{part} has {len(names)} class folders; {known.title} needs {needed}")
+    if set(names) == set(map(str, range(needed))):
+        return dict(zip(known.classes, names, strict=True))
     by_lower_case = {name.lower(): name for name in names}
-    if by_lower_case.keys() == set(CLASSES):
-        return {name: by_lower_case[name] for name in CLASSES}
+    if by_lower_case.keys() == set(known.classes):
+        return {name: by_lower_case[name] for name in known.classes}
     return {name: name for name in names}
 
 

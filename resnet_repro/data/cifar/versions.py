@@ -1,7 +1,7 @@
-"""CIFAR-10 in its official binary and python versions: six batches of 10,000 records.
+"""CIFAR-10 and CIFAR-100 in their official binary and python versions.
 
-In the binary version a record is a label byte and 3,072 pixel bytes. The python version is
-pickles, which are read without trusting them.
+In the binary version a record is a label byte (CIFAR-100: two, superclass and class) and 3,072
+pixel bytes. The python version is pickles, which are read without trusting them.
 """
 
 from __future__ import annotations
@@ -17,43 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
 
-__all__ = ["ARCHIVE_MD5", "BATCHES", "CLASSES", "read_binary_version", "read_python_version"]
+__all__ = ["read_binary_version", "read_python_version", "torchvision_class"]
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
-_TEST = ("test_batch",)
-_RECORDS = 10_000  # in each batch
-BATCHES = _TRAIN + _TEST
-ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz
-_RECORD_BYTES = 1 + 3 * 32 * 32
-_MAX_PICKLE = 2**26  # bytes; the official pickles have 31 MB
+_PIXEL_BYTES = 3 * 32 * 32
+_MAX_PICKLE = 2**26 // 10_000  # bytes an image; the official pickles have 3,100
 
 
-def read_binary_version(folder: Path) -> Source:
-    """Read the six .bin files in `folder`.
+def read_binary_version(known: KnownCifar, folder: Path) -> Source:
+    """Read the .bin files in `folder`.
 
     Only the archive has a published checksum, so loose files count as unofficial; whoever unpacked
-    them from an archive with `ARCHIVE_MD5` knows better. Raises DataError, naming the file, when
-    one is missing, has the wrong size or holds something else than CIFAR-10.
+    them from an archive with that MD5 knows better. Raises DataError, naming the file, when one is
+    missing, has the wrong size or holds something else than this data set.
     """
-    batches = [_read_binary_batch(folder / f"{name}.bin") for name in BATCHES]
+    batches = [
+        _read_binary_batch(folder / f"{name}.bin", records, known.label_bytes)
+        for name, records in known.files.items()
+    ]
     return Source(
         kind="binary version",
-        contents=_join_batches(batches),
-        classes=CLASSES,
+        contents=_join_batches(known, batches),
+        classes=known.classes,
         files=tuple(batch.file for batch in batches),
         official=False,
         note="unofficial copy: contents differ from, or cannot be checked against, the official"
@@ -61,42 +48,44 @@ def read_binary_version(folder: Path) -> Source:
     )
 
 
-def _read_binary_batch(path: Path) -> _Batch:
+def _read_binary_batch(path: Path, records: int, label_bytes: int) -> _Batch:
     if not path.is_file():
         raise DataError(f"{path.name} is missing in {path.parent}")
-    size, expected = path.stat().st_size, _RECORDS * _RECORD_BYTES
+    length = label_bytes + _PIXEL_BYTES
+    size, expected = path.stat().st_size, records * length
     if size != expected:
         what = "truncated" if size < expected else "too long"
         raise DataError(
             f"{path.name} is {what}: {size:,} bytes instead of {expected:,}"
-            f" ({_RECORDS:,} records of {_RECORD_BYTES:,} bytes)"
+            f" ({records:,} records of {length:,} bytes)"
         )
     data = path.read_bytes()
-    records = np.frombuffer(data, np.uint8).reshape(_RECORDS, _RECORD_BYTES)
+    rows = np.frombuffer(data, np.uint8).reshape(records, length)
     return _Batch(
         SourceFile(path.name, size, hashlib.sha256(data).hexdigest()),
-        images=records[:, 1:].reshape(_RECORDS, 3, 32, 32),
-        labels=records[:, 0],
+        images=rows[:, label_bytes:].reshape(records, 3, 32, 32),
+        labels=rows[:, label_bytes - 1],
     )
 
 
-def read_python_version(folder: Path) -> Source:
-    """Read the six pickles in `folder`; official if each has the MD5 that torchvision lists.
+def read_python_version(known: KnownCifar, folder: Path) -> Source:
+    """Read the pickles in `folder`; official if each has the MD5 that torchvision lists.
 
     Nothing in a pickle is executed, official or not. Raises DataError, naming the file, when one
-    is missing, asks for anything but arrays, or holds something else than CIFAR-10.
+    is missing, asks for anything but arrays, or holds something else than this data set.
     """
-    official_md5 = _official_md5()
+    official = torchvision_class(known)
+    official_md5 = dict([*official.train_list, *official.test_list])
     batches, differing = [], []
-    for name in BATCHES:
-        data = _read_bytes(folder / name)
-        batches.append(_parse_batch(name, data))
+    for name, records in known.files.items():
+        data = _read_bytes(folder / name, records)
+        batches.append(_parse_batch(known, name, data))
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != official_md5[name]:
             differing.append(name)
     return Source(
         kind="python version",
-        contents=_join_batches(batches),
-        classes=CLASSES,
+        contents=_join_batches(known, batches),
+        classes=known.classes,
         files=tuple(batch.file for batch in batches),
         official=not differing,
         note=f"unofficial copy: {', '.join(differing)} differ from the official python version"
@@ -105,21 +94,23 @@ def read_python_version(folder: Path) -> Source:
     )
 
 
-def _official_md5() -> dict[str, str]:
-    from torchvision.datasets import CIFAR10  # slow to import, so only when needed
+def torchvision_class(known: KnownCifar) -> Any:
+    """The class in torchvision that has the official address and checksums."""
+    from torchvision import datasets  # slow to import, so only when needed
 
-    return dict([*CIFAR10.train_list, *CIFAR10.test_list])
+    return getattr(datasets, known.torchvision)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, records: int) -> bytes:
     if not path.is_file():
         raise DataError(f"{path.name} is missing in {path.parent}")
-    if path.stat().st_size > _MAX_PICKLE:
-        raise DataError(f"{path.name} is too large for a batch of {_RECORDS:,} images")
+    if path.stat().st_size > _MAX_PICKLE * records:
+        raise DataError(f"{path.name} is too large for a batch of {records:,} images")
     return path.read_bytes()
 
 
-def _parse_batch(name: str, data: bytes) -> _Batch:
+def _parse_batch(known: KnownCifar, name: str, data: bytes) -> _Batch:
+    records, classes, key = known.files[name], len(known.classes), known.label_key
     try:
         values = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
     except DataError as error:
@@ -130,22 +121,22 @@ def _parse_batch(name: str, data: bytes) -> _Batch:
         ) from None
     if not isinstance(values, dict):
         raise DataError(f"{name} is not a batch: it holds no dictionary")
-    pixels, labels = (values.get(key.encode(), values.get(key)) for key in ("data", "labels"))
+    pixels, labels = (values.get(k.encode(), values.get(k)) for k in ("data", key))
     if (
         not isinstance(pixels, np.ndarray)
         or pixels.dtype != np.uint8
-        or pixels.shape != (_RECORDS, 3072)
+        or pixels.shape != (records, _PIXEL_BYTES)
     ):
-        raise DataError(f"{name}: 'data' is not {_RECORDS:,} rows of 3,072 bytes")
+        raise DataError(f"{name}: 'data' is not {records:,} rows of 3,072 bytes")
     if (
         not isinstance(labels, list)
-        or len(labels) != _RECORDS
-        or not all(type(label) is int and 0 <= label < len(CLASSES) for label in labels)
+        or len(labels) != records
+        or not all(type(label) is int and 0 <= label < classes for label in labels)
     ):
-        raise DataError(f"{name}: 'labels' is not {_RECORDS:,} numbers from 0 to 9")
+        raise DataError(f"{name}: '{key}' is not {records:,} numbers from 0 to {classes - 1}")
     return _Batch(
         SourceFile(name, len(data), hashlib.sha256(data).hexdigest()),
-        images=pixels.reshape(_RECORDS, 3, 32, 32),
+        images=pixels.reshape(records, 3, 32, 32),
         labels=np.array(labels, dtype=np.uint8),
     )
 
@@ -199,32 +190,34 @@ def _encode(text: str, encoding: str) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """One batch file as read: where it came from, images [10000, 3, 32, 32] and labels [10000]."""
+    """One batch file as read: where it came from, images [N, 3, 32, 32] and labels [N]."""
 
     file: SourceFile
     images: Images
     labels: NDArray[np.uint8]
 
 
-def _join_batches(batches: list[_Batch]) -> Contents:
-    """The contents of the five training batches and the test batch, given in official order.
+def _join_batches(known: KnownCifar, batches: list[_Batch]) -> Contents:
+    """The contents of the training files and the test file, given in official order.
 
-    Raises DataError when a label is not 0..9, when two files are the same, or when the classes do
-    not have their official 5,000 training and 1,000 test images each.
+    Raises DataError when a label is of no class, when two files are the same, or when the classes
+    do not have the same number of images each.
     """
+    classes = len(known.classes)
     seen: dict[str, str] = {}
     for batch in batches:
-        if int(batch.labels.max()) >= len(CLASSES):
-            record = int(np.argmax(batch.labels >= len(CLASSES)))
+        if int(batch.labels.max()) >= classes:
+            record = int(np.argmax(batch.labels >= classes))
             raise DataError(
-                f"{batch.file.name}: record {record} has label {batch.labels[record]}, not 0 to 9"
+                f"{batch.file.name}: record {record} has label {batch.labels[record]}, "
+                f"not 0 to {classes - 1}"
             )
         twin = seen.setdefault(batch.file.sha256, batch.file.name)
         if twin != batch.file.name:
             raise DataError(f"{batch.file.name} has the same contents as {twin}")
-    train, test = batches[: len(_TRAIN)], batches[len(_TRAIN) :]
+    train, test = batches[: len(known.train_files)], batches[len(known.train_files) :]
     for part, part_batches in (("training", train), ("test", test)):
-        _check_balance(part, part_batches)
+        _check_balance(known, part, part_batches)
     return Contents(
         np.concatenate([batch.images for batch in train]),
         np.concatenate([batch.labels for batch in train]),
@@ -233,14 +226,15 @@ def _join_batches(batches: list[_Batch]) -> Contents:
     )
 
 
-def _check_balance(part: str, batches: list[_Batch]) -> None:
+def _check_balance(known: KnownCifar, part: str, batches: list[_Batch]) -> None:
     labels = np.concatenate([batch.labels for batch in batches])
-    expected = len(labels) // len(CLASSES)
-    for name, count in zip(CLASSES, np.bincount(labels, minlength=len(CLASSES)), strict=True):
+    expected = len(labels) // len(known.classes)
+    counts = np.bincount(labels, minlength=len(known.classes))
+    for name, count in zip(known.classes, counts, strict=True):
         if count != expected:
             files = batches[0].file.name
             if len(batches) > 1:
                 files += f" to {batches[-1].file.name}"
             raise DataError(
-                f"{files}: {count:,} {part} images of class {name}; CIFAR-10 has {expected:,}"
+                f"{files}: {count:,} {part} images of class {name}; {known.title} has {expected:,}"
             )

@@ -24,7 +24,7 @@ from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory
 from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Padding, Stated
 from resnet_repro.measure.views import losses, row_of, topk_errors
 from resnet_repro.networks.weights import Fitted, network_of
-from resnet_repro.spec.dataset_names import DatasetChoice
+from resnet_repro.spec.dataset_names import DATASETS, DatasetChoice
 from resnet_repro.spec.network_names import NetworkName
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
 from resnet_repro.training.device import Backend, choose_backend, origin_here
@@ -111,14 +111,17 @@ def evaluate_on_images(
     dataset = request.load(choice.name, choice)
     assert isinstance(dataset, Dataset)
     if fitted.classes != len(dataset.classes):
+        small = (name for name, known in DATASETS.items() if "cifar" in known.families)
+        fitting = [name for name in small if DATASETS[name].classes == fitted.classes]
+        hint = f"; try --dataset {fitting[0]}" if fitting else ""
         raise ConfigError(
             f"the weights tell {fitted.classes or 0:,} classes apart, {dataset.identity.name} has "
-            f"{len(dataset.classes)}"
+            f"{len(dataset.classes)}{hint}"
         )
     backend = choose_backend(request.device, request.precision or "fp32")
     tester = _Tester(fitted, dataset, backend, request)
     with enough_memory(lambda: memory_advice(backend)):
-        way, notes = _chosen(tester, _ways(name), stated)
+        way, notes = _chosen(tester, _ways(name, choice.name), stated)
         found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)
         row = row_of("centre", found, labels, "running", dataset.identity)
     return Evaluation(
@@ -141,10 +144,11 @@ def _check(name: NetworkName, stated: Stated, request: Request) -> None:
         raise ConfigError(f"--crop is for photographs; {name} takes 32x32 images as they are")
 
 
-def _ways(name: NetworkName) -> list[_Way]:
-    """All that are known."""
+def _ways(name: NetworkName, dataset: str) -> list[_Way]:
+    """All that are known, CIFAR-100's means on CIFAR-100 alone."""
     paddings: Sequence[Padding | None] = tuple(PADDINGS) if name.option == "A" else (None,)
-    return [_Way(Input(kind, crop=None), padding) for padding in paddings for kind in KINDS]
+    kinds = [kind for kind in KINDS if kind != "cifar100" or dataset == "cifar100"]
+    return [_Way(Input(kind, crop=None), padding) for padding in paddings for kind in kinds]
 
 
 def _stated_ways(ways: Sequence[_Way], stated: Stated) -> list[_Way]:

@@ -18,7 +18,7 @@ from resnet_repro.spec.recipe_parts import Photographs
 __all__ = ["KINDS", "PADDINGS", "Input", "Kind", "Padding", "Stated", "parse_mean"]
 
 RGB = tuple[float, float, float]
-Kind = Literal["torchvision", "paper", "cifar", "kuangliu", "paper-0-1", "half", "0-1"]
+Kind = Literal["torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1"]
 Padding = Literal["end", "both"]  # where option A's zero channels are
 
 
@@ -64,6 +64,12 @@ KINDS: dict[Kind, _Arithmetic] = {
         _of_255(0.2470, 0.2435, 0.2616),
         "0 to 1, minus {}, divided by its channel deviations",
         "the channel means of CIFAR-10",
+    ),
+    "cifar100": _Arithmetic(
+        _of_255(0.5071, 0.4865, 0.4409),
+        _of_255(0.2673, 0.2564, 0.2762),
+        "0 to 1, minus {}, divided by its channel deviations",
+        "the channel means of CIFAR-100",
     ),
     # kuangliu/pytorch-cifar's; the deviations are those within an image, averaged over images
     "kuangliu": _Arithmetic(

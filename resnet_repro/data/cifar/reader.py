@@ -1,4 +1,4 @@
-"""CIFAR-10: finding a copy of it, whatever its form, and making the verified cache of it."""
+"""CIFAR-10 and CIFAR-100: finding a copy, whatever its form, and making the verified cache."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import digest, fetch, is_archive, unpack
 from resnet_repro.data.cache import read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
+from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.cifar.versions import (
-    ARCHIVE_MD5,
-    BATCHES,
     read_binary_version,
     read_python_version,
+    torchvision_class,
 )
 from resnet_repro.data.dataset import Dataset, DatasetStatus, Source, SourceFile, cannot_prepare
 from resnet_repro.data.layout import of_system
 
-__all__ = ["Cifar10", "read_source"]
+__all__ = ["CifarReader", "read_source"]
 
 _log = logging.getLogger(__name__)
 
-_ARCHIVES = ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-10-binary.tar")
-
-Reader = Callable[[Path], Source]
+Reader = Callable[[KnownCifar, Path], Source]
 
 
-class Cifar10:
-    """CIFAR-10 in the table of data sets; what is prepared of it is the cache `DATA/cifar10`."""
+class CifarReader:
+    """Either of them in the table of data sets; what is prepared of it is the cache `DATA/NAME`."""
 
-    name = "cifar10"
-    description = "CIFAR-10: 50,000 training and 10,000 test images of 32x32 pixels in ten classes"
+    def __init__(self, known: KnownCifar) -> None:
+        self.known, self.name = known, known.name
+        self.description = (
+            f"{known.title}: {known.train_images:,} training and {known.test_images:,} test images "
+            f"of 32x32 pixels in {len(known.classes)} classes"
+        )
 
     def load(self, data_dir: Path) -> Dataset:
         """Open the cache, or make it of a copy in `data_dir`."""
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)
-        source = _find_source(data_dir)
+        source = _find_source(self.known, data_dir)
         if source is None:
             raise self._missing(data_dir)
         _log.info("preparing %s from %s, once", self.name, source)
@@ -65,7 +67,7 @@ class Cifar10:
                 progress(f"{self.name} is prepared already in {data_dir / self.name}")
                 return kept
             if not download:
-                source = _find_source(data_dir)
+                source = _find_source(self.known, data_dir)
                 if source is None:
                     raise self._missing(data_dir)
         return self._prepare(data_dir, source, progress, replace=True)
@@ -84,7 +86,7 @@ class Cifar10:
                 record = read_record(self.name, data_dir / self.name)
                 identity = record.identity
                 return DatasetStatus.of(self.description, identity, record.images)
-            source = _find_source(data_dir)
+            source = _find_source(self.known, data_dir)
             if source is not None:
                 note = f"will be prepared from {source} when first used"
         except DataError as error:
@@ -107,9 +109,9 @@ class Cifar10:
             with tempfile.TemporaryDirectory(prefix=".prepare-", dir=data_dir) as name:
                 scratch = Path(name)
                 if source is None:
-                    found = _read_download(data_dir, scratch, progress)
+                    found = _read_download(self.known, data_dir, scratch, progress)
                 else:
-                    found = read_source(source, scratch, progress)
+                    found = read_source(self.known, source, scratch, progress)
             progress(f"writing {data_dir / self.name}")
             return write_cache(self.name, data_dir, found, replace=replace)
         except OSError as error:
@@ -126,102 +128,108 @@ class Cifar10:
 
     def _missing(self, data_dir: Path) -> DataError:
         return DataError(
-            f"no CIFAR-10 in {data_dir}: bring a copy with"
-            " `resnet-repro data prepare cifar10 --from PATH`, or download it with"
-            " `resnet-repro data prepare cifar10 --download`\n"
+            f"no {self.known.title} in {data_dir}: bring a copy with"
+            f" `resnet-repro data prepare {self.name} --from PATH`, or download it with"
+            f" `resnet-repro data prepare {self.name} --download`\n"
             "no data at hand? `--dataset synthetic` (or `--preset demo`) needs none"
         )
 
 
-def _find_source(data_dir: Path) -> Path | None:
-    """A copy of CIFAR-10 that lies in `data_dir` or is it; a verifiable form is preferred.
+def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
+    """A copy that lies in `data_dir` or is it; a verifiable form is preferred.
 
-    Folders of images are left out: nothing tells that they are CIFAR-10, so users name them.
+    Folders of images are left out: nothing tells whose they are, so users name them.
     """
-    found = _find_batches(data_dir)
+    found = _find_batches(known, data_dir)
     if found is not None:
         return found[0]
-    return next((data_dir / name for name in _ARCHIVES if (data_dir / name).is_file()), None)
+    return next((data_dir / name for name in known.archives if (data_dir / name).is_file()), None)
 
 
-def read_source(path: Path, scratch: Path, progress: Callable[[str], None]) -> Source:
-    """Read the copy of CIFAR-10 at `path`, whose form is recognised by looking at it.
+def read_source(
+    known: KnownCifar, path: Path, scratch: Path, progress: Callable[[str], None]
+) -> Source:
+    """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whose form is recognised by looking at it.
 
-    `path` is a folder with the official batches (python or binary version), a folder of images
+    `path` is a folder with the official files (python or binary version), a folder of images
     `train/<class>/*` and `test/<class>/*`, the parent of one of the former, or a tar file of any.
     Archives are unpacked in `scratch` for the time being. Raises DataError when there is no such
-    thing at `path` or it is not CIFAR-10.
+    thing at `path` or it is not the data set wanted.
     """
     if path.is_dir():
-        found = _find_copy(path)
+        found = _find_copy(known, path)
         if found is None:
-            found_archive = _find_source(path)
+            found_archive = _find_source(known, path)
             if found_archive is None:
-                raise _not_recognised(path)
-            return read_source(found_archive, scratch, progress)
+                raise _not_recognised(known, path)
+            return read_source(known, found_archive, scratch, progress)
         folder, read = found
         progress(f"reading {folder}")
-        return read(folder)
+        return read(known, folder)
     if not path.exists():
         raise DataError(f"{path} does not exist")
     if not is_archive(path):
-        raise _not_recognised(path)
-    return _read_archive(path, scratch, progress)
+        raise _not_recognised(known, path)
+    return _read_archive(known, path, scratch, progress)
 
 
-def _read_download(data_dir: Path, scratch: Path, progress: Callable[[str], None]) -> Source:
+def _read_download(
+    known: KnownCifar, data_dir: Path, scratch: Path, progress: Callable[[str], None]
+) -> Source:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
     Raises DataError when the network or the server fails, or what arrives is not the official
     archive.
     """
-    from torchvision.datasets import CIFAR10  # slow to import, so only when needed
+    official = torchvision_class(known)
+    archive = data_dir / official.filename
+    otherwise = f"bring a copy with `resnet-repro data prepare {known.name} --from PATH` instead"
+    fetch(official.url, official.tgz_md5, archive, scratch, progress, otherwise)
+    return replace(_read_archive(known, archive, scratch, progress), kind="download")
 
-    archive = data_dir / CIFAR10.filename
-    otherwise = "bring a copy with `resnet-repro data prepare cifar10 --from PATH` instead"
-    fetch(CIFAR10.url, CIFAR10.tgz_md5, archive, scratch, progress, otherwise)
-    return replace(_read_archive(archive, scratch, progress), kind="download")
 
-
-def _find_copy(folder: Path) -> tuple[Path, Reader] | None:
+def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
     """The folder that holds a copy, `folder` itself or one in it, and who can read it."""
-    found = _find_batches(folder)
+    found = _find_batches(known, folder)
     if found is None and ((folder / "train").is_dir() and (folder / "test").is_dir()):
         return folder, read_image_folder
     return found
 
 
-def _find_batches(folder: Path) -> tuple[Path, Reader] | None:
+def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
     """The same for the official versions alone."""
-    for candidate in (folder, folder / "cifar-10-batches-py", folder / "cifar-10-batches-bin"):
-        if any((candidate / name).is_file() for name in BATCHES):
+    for candidate in (folder, folder / known.python_folder, folder / known.binary_folder):
+        if any((candidate / name).is_file() for name in known.files):
             return candidate, read_python_version
-        if any((candidate / f"{name}.bin").is_file() for name in BATCHES):
+        if any((candidate / f"{name}.bin").is_file() for name in known.files):
             return candidate, read_binary_version
     return None
 
 
-def _read_archive(archive: Path, scratch: Path, progress: Callable[[str], None]) -> Source:
+def _read_archive(
+    known: KnownCifar, archive: Path, scratch: Path, progress: Callable[[str], None]
+) -> Source:
     progress(f"unpacking {archive}")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as name:
         folder = Path(name)
         unpack(archive, folder)
         inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]
-        found = _find_copy(folder)
+        found = _find_copy(known, folder)
         if found is None and len(inside) == 1:  # all in one folder, as archives often are
-            found = _find_copy(inside[0])
+            found = _find_copy(known, inside[0])
         if found is None:
-            raise _not_recognised(archive)
+            raise _not_recognised(known, archive)
         content_folder, read = found
-        source = read(content_folder)
+        source = read(known, content_folder)
     file = SourceFile(archive.name, archive.stat().st_size, digest(archive, "sha256"))
-    if read is read_binary_version and digest(archive, "md5") == ARCHIVE_MD5:
+    if read is read_binary_version and digest(archive, "md5") == known.binary_md5:
         return replace(source, files=(file,), official=True, note="")
     return replace(source, files=(file,))
 
 
-def _not_recognised(path: Path) -> DataError:
+def _not_recognised(known: KnownCifar, path: Path) -> DataError:
     return DataError(
-        f"no CIFAR-10 recognised in {path}: expected cifar-10-batches-py, cifar-10-batches-bin,"
-        " train/ and test/ with a folder of images per class, or a tar file of one of them"
+        f"no {known.title} recognised in {path}: expected {known.python_folder},"
+        f" {known.binary_folder}, train/ and test/ with a folder of images per class, or a tar file"
+        " of one of them"
     )
