@@ -8,7 +8,7 @@ trying every combination on training images; the test set has no part in it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,7 +121,7 @@ def evaluate_on_images(
     backend = choose_backend(request.device, request.precision or "fp32")
     tester = _Tester(fitted, dataset, backend, request)
     with enough_memory(lambda: memory_advice(backend)):
-        way, notes = _chosen(tester, _ways(name, choice.name), stated)
+        way, notes = _chosen(tester, _ways(name, {choice.name, stated.kind}), stated)
         found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)
         row = row_of("centre", found, labels, "running", dataset.identity)
     return Evaluation(
@@ -144,10 +144,10 @@ def _check(name: NetworkName, stated: Stated, request: Request) -> None:
         raise ConfigError(f"--crop is for photographs; {name} takes 32x32 images as they are")
 
 
-def _ways(name: NetworkName, dataset: str) -> list[_Way]:
-    """All that are known, CIFAR-100's means on CIFAR-100 alone."""
+def _ways(name: NetworkName, said: Collection[str | None]) -> list[_Way]:
+    """All that are known; CIFAR-100's means where that is the data set or they are stated."""
     paddings: Sequence[Padding | None] = tuple(PADDINGS) if name.option == "A" else (None,)
-    kinds = [kind for kind in KINDS if kind != "cifar100" or dataset == "cifar100"]
+    kinds = [kind for kind in KINDS if kind != "cifar100" or kind in said]
     return [_Way(Input(kind, crop=None), padding) for padding in paddings for kind in kinds]
 
 
