@@ -233,7 +233,7 @@ def test_another_number_of_classes(command, make: Make, tmp_path: Path) -> None:
     torch.save(given.net.state_dict(), tmp_path / "r8.th")
     answer = command("evaluate", "r8.th", "--network", "resnet-8")
     assert answer.code == 2
-    assert "the weights tell 100 classes apart, cifar10 has 10; try --dataset cifar100" in answer.err
+    assert "tell 100 classes apart, cifar10 has 10; try --dataset cifar100" in answer.err
 
 
 def test_the_means_of_cifar_100_are_those_of_its_weights_alone(make: Make, measure) -> None:
