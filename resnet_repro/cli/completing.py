@@ -72,10 +72,10 @@ def complete_networks(context: typer.Context, incomplete: str) -> Iterator[str]:
 
 
 def complete_datasets(incomplete: str) -> Iterator[str]:
-    """The data sets that have names; what follows `folder:` is the user's."""
+    """The data sets that have names; what follows `folder:` or `voc:` is the user's."""
     from resnet_repro.spec.dataset_names import DATASETS
 
-    return _beginning((*DATASETS, "folder:"), incomplete)
+    return _beginning((*DATASETS, "folder:", "voc:"), incomplete)
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> Iterator[str]:

@@ -22,8 +22,8 @@ __all__ = ["data_app"]
 DatasetArgument = Annotated[
     str,
     typer.Argument(
-        help="cifar10, cifar100, imagenet, imagenette, synthetic or folder:PATH; for detection "
-        "scenes.",
+        help="cifar10, cifar100, imagenet, imagenette, synthetic or folder:PATH; for detection voc07, "
+        "voc07+12, voc07++12, voc12, coco, coco2017, scenes or voc:PATH.",
         autocompletion=complete_datasets,
     ),
 ]
@@ -69,12 +69,15 @@ def data_prepare(
             "(train/<class>/*, test/<class>/*), or an archive of one. Photographs: a folder "
             "(train/<class>/*, val/<class>/*; val alone, to test on), Imagenette's archive, "
             "ImageNet's three tar files in a folder, or what Kaggle's or Hugging Face's archives "
-            "of it were unpacked to.",
+            "of it were unpacked to. Boxes: VOC's development kit, unpacked or as its tar files, "
+            "COCO's unpacked folder, or one of your own laid out like VOC's.",
         ),
     ] = None,
     download: Annotated[
         bool,
-        typer.Option("--download", help="Fetch the official copy (cifar10, cifar100, imagenette)."),
+        typer.Option(
+            "--download", help="Fetch the official copy (cifar10, cifar100, imagenette, voc...)."
+        ),
     ] = False,
     size: Annotated[
         str, typer.Option("--size", help="Of the Imagenette to fetch: 160, 320 or full.")
@@ -95,6 +98,7 @@ def data_prepare(
       resnet-repro data prepare cifar100 --from ~/cifar-100-python.tar.gz
       resnet-repro data prepare imagenette --download --size 320
       resnet-repro data prepare imagenet --from /data/imagenet
+      resnet-repro data prepare voc07+12 --download
     """
     from resnet_repro.base.paths import user_path
     from resnet_repro.data.datasets import prepare

@@ -9,7 +9,11 @@ from typing import Protocol, TypeVar
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.data.boxes.coco import Coco
+from resnet_repro.data.boxes.folder import BoxReader
 from resnet_repro.data.boxes.scenes import SceneReader
+from resnet_repro.data.boxes.voc import year_folders
+from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus
@@ -72,8 +76,18 @@ DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
 }
 BOXES: dict[str, Reader[BoxDataset]] = {
     "scenes": SceneReader(),
+    "voc07": BoxReader(Voc("voc07", ("VOC2007 trainval",), ("VOC2007 test",))),
+    "voc07+12": BoxReader(
+        Voc("voc07+12", ("VOC2007 trainval", "VOC2012 trainval"), ("VOC2007 test",))
+    ),
+    "voc07++12": BoxReader(
+        Voc("voc07++12", ("VOC2007 trainval", "VOC2007 test", "VOC2012 trainval"), ())
+    ),
+    "voc12": BoxReader(Voc("voc12", ("VOC2012 train",), ("VOC2012 val",))),
+    "coco": BoxReader(Coco("coco", 2014, (82_783, 40_504))),
+    "coco2017": BoxReader(Coco("coco2017", 2017, (118_287, 5_000))),
 }
-_NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", *FOLDERS})  # but other data sets
+_NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS})  # but other data sets
 
 
 def load(
@@ -95,7 +109,7 @@ def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLD
     """Open the prepared data set `name` of images with boxes; else as `load`."""
     reader = _box_reader(name, folders)
     if reader is None:
-        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} have them")
+        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
     return reader.load(data_dir)
 
 
@@ -142,8 +156,11 @@ def verify(
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """What there is in `data_dir`, read from the caches' records alone; raises nothing."""
     *known, synthetic = DATASETS.values()
-    own = (_reader(f"folder:{name}", _NO_FOLDERS) for name in _found_folders(data_dir))
-    readers = (*known, *own, synthetic, *BOXES.values())
+    photos, boxes = (
+        [_reader(f"{kind}:{name}", _NO_FOLDERS) for name in _found_folders(data_dir, kind, holds)]
+        for kind, holds in (("folder", lambda path: (path / "val").is_dir()), ("voc", year_folders))
+    )
+    readers = (*known, *photos, synthetic, *BOXES.values(), *boxes)
     return [reader.describe(data_dir) for reader in readers]
 
 
@@ -178,25 +195,30 @@ def _class_reader(name: str, folders: Mapping[str, Path]) -> Reader[Dataset | Ph
 
 def _box_reader(name: str, folders: Mapping[str, Path]) -> Reader[BoxDataset] | None:
     """The reader of a data set whose images have boxes; None if they have a class each."""
-    return BOXES.get(parse_dataset(name))
+    if parse_dataset(name).startswith("voc:"):
+        return BoxReader(OwnVoc(name, folders.get(name.removeprefix("voc:"))))
+    return BOXES.get(name)
 
 
-def _found_folders(data_dir: Path) -> list[str]:
-    """Names NAME of folders in `data_dir` that `folder:NAME` would find; raises nothing."""
+def _found_folders(data_dir: Path, kind: str, holds: Callable[[Path], object]) -> list[str]:
+    """Names NAME of folders in `data_dir` that `folder:NAME` or `voc:NAME` would find.
+
+    Raises nothing.
+    """
     try:
         return sorted(
             path.name
             for path in data_dir.iterdir()
-            if path.name not in _NOT_FOLDERS and _is_name(path.name) and (path / "val").is_dir()
+            if path.name not in _NOT_FOLDERS and _is_name(f"{kind}:{path.name}") and holds(path)
         )
     except OSError:
         return []
 
 
 def _is_name(text: str) -> bool:
-    """Whether `folder:text` is a data set's name; those of hidden folders, for one, are not."""
+    """Whether `text` is a data set's name; those of hidden folders, for one, are not."""
     try:
-        parse_dataset(f"folder:{text}")
+        parse_dataset(text)
     except ConfigError:
         return False
     return True

@@ -10,6 +10,14 @@
 For detection, images with boxes:
 
 `scenes`                                generated, needs no download
+`voc07`, `voc07+12`, `voc07++12`        PASCAL VOC, trained on 2007's trainval, with 2012's, and
+                                        with 2007's test as well (Table 7); tested on 2007's test,
+                                        for which `voc07++12` has nothing: 2012's test boxes are
+                                        not public
+`voc12`                                 2012's train, tested on its val
+`coco`, `coco2017`                      COCO: train2014 and val2014 as in the paper, or 2017's
+`voc:NAME`                              images of the user's own, laid out like VOC's development
+                                        kit; on the command line `voc:PATH`, as with `folder:`
 """
 
 from __future__ import annotations
@@ -47,6 +55,12 @@ class Known(NamedTuple):
 
 BOXES = {  # data sets for detection
     "scenes": Known("generated scenes", ("detection",), 5, 500),
+    "voc07": Known("PASCAL VOC 2007", ("detection",), 20, 4_952),
+    "voc07+12": Known("PASCAL VOC 07+12", ("detection",), 20, 4_952),
+    "voc07++12": Known("PASCAL VOC 07++12", ("detection",), 20, 0),
+    "voc12": Known("PASCAL VOC 2012", ("detection",), 20, 5_823),
+    "coco": Known("COCO 2014", ("detection",), 80, 40_504),
+    "coco2017": Known("COCO 2017", ("detection",), 80, 5_000),
 }
 DATASETS = {
     "cifar10": Known("CIFAR-10", ("cifar",), 10, 10_000),
@@ -56,7 +70,7 @@ DATASETS = {
     "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000),
     **BOXES,
 }
-_FOLDER = "folder:"
+_FOLDER, _VOC = "folder:", "voc:"  # those of the user's own, one for each kind of folder
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -70,52 +84,51 @@ class DatasetChoice:
     @property
     def folders(self) -> dict[str, Path]:
         """NAME -> PATH for `data.load`, empty where the folder is to be looked for."""
-        return {} if self.path is None else {self.name.removeprefix(_FOLDER): self.path}
+        return {} if self.path is None else {self.name.partition(":")[2]: self.path}
 
 
 def parse_dataset(text: str) -> str:
-    """A data set's name as it is stored: one of `DATASETS` or `folder:NAME`.
+    """A data set's name as it is stored: one of `DATASETS`, `folder:NAME` or `voc:NAME`.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
     if text in DATASETS:
         return text
-    if text.startswith(_FOLDER):
-        name = text.removeprefix(_FOLDER)
+    if text.startswith((_FOLDER, _VOC)):
+        name = text.partition(":")[2]
         if not _FOLDER_NAME.fullmatch(name):
             raise ConfigError(
                 f"data set {plain(text, 80)!r}: a folder's name has up to 64 letters, digits, "
                 "dots, dashes and underscores; rename the folder"
             )
         return text
-    raise ConfigError(
-        f"unknown data set {plain(text, 60)!r}: {nearest(text[:60], [*DATASETS, 'folder:PATH'])}"
-    )
+    known = [*DATASETS, "folder:PATH", "voc:PATH"]
+    raise ConfigError(f"unknown data set {plain(text, 60)!r}: {nearest(text[:60], known)}")
 
 
 def choose_dataset(text: str) -> DatasetChoice:
-    """Read `--dataset`, where `folder:` is followed by a path.
+    """Read `--dataset`, where `folder:` and `voc:` are followed by a path.
 
     A bare name that is no folder here is looked for among the data, as in an experiment's file.
 
     Raises:
         ConfigError: no such data set, or a folder whose name cannot be stored.
     """
-    if not text.startswith(_FOLDER):
+    if not text.startswith((_FOLDER, _VOC)):
         return DatasetChoice(parse_dataset(text))
-    given = text.removeprefix(_FOLDER)
+    kind, _, given = text.partition(":")
     if not given.strip() or "\0" in given:
-        raise ConfigError("--dataset folder: needs a path, as in folder:PATH")
+        raise ConfigError(f"--dataset {kind}: needs a path, as in {kind}:PATH")
     path = user_path(given)
     name = path.name if path.name not in ("", "..") else path.resolve().name
     elsewhere = Path(given).name == given and not path.exists()
-    return DatasetChoice(parse_dataset(f"{_FOLDER}{name}"), None if elsewhere else path)
+    return DatasetChoice(parse_dataset(f"{kind}:{name}"), None if elsewhere else path)
 
 
 def dataset_slug(dataset: str) -> str:
     """The data set in a run's id and in file names: `folder:birds` is `folder-birds`."""
-    return dataset.replace(":", "-")
+    return dataset.replace(":", "-").replace("+", "-")
 
 
 def dataset_title(dataset: str) -> str:
@@ -124,13 +137,19 @@ def dataset_title(dataset: str) -> str:
 
 
 def family_datasets(family: Family) -> tuple[str, ...]:
-    """The data sets that go with a family of networks; `folder:PATH` stands for any folder."""
+    """The data sets that go with a family of networks; PATH stands for any folder's."""
     known = [name for name, dataset in DATASETS.items() if family in dataset.families]
     if family == "imagenet":
         known.insert(-1, f"{_FOLDER}PATH")
+    if family == "detection":
+        known.append(f"{_VOC}PATH")
     return tuple(known)
 
 
 def dataset_fits(dataset: str, family: Family) -> bool:
     """Whether networks of a family can be trained on a data set."""
-    return family in DATASETS[dataset].families if dataset in DATASETS else family == "imagenet"
+    if dataset in DATASETS:
+        return family in DATASETS[dataset].families
+    return family == ("detection" if dataset.startswith(_VOC) else "imagenet")
+
+

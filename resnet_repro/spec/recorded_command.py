@@ -38,12 +38,12 @@ def _matching(pattern: str) -> Show:
 
 
 def _dataset(value: str) -> str:
-    """Of `folder:PATH` the name that the results have as well, the last component."""
+    """Of `folder:PATH` or `voc:PATH` the name that the results have as well, its last part."""
     kind, colon, path = value.partition(":")
     name = path.rstrip("/").rpartition("/")[2]
-    if kind == "folder" and colon:
-        return f"folder:{name}" if _NAME.fullmatch(name) else f"folder:{_NOT_SHOWN}"
-    return value if re.fullmatch(r"[a-z0-9]{1,20}", value) else _NOT_SHOWN
+    if kind in ("folder", "voc") and colon:
+        return f"{kind}:{name}" if _NAME.fullmatch(name) else f"{kind}:{_NOT_SHOWN}"
+    return value if re.fullmatch(r"[a-z0-9+]{1,20}", value) else _NOT_SHOWN
 
 
 def _launcher(value: str) -> str:

@@ -61,13 +61,19 @@ _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError,
 
 
 def open_photo(
-    path: str | Path, name: str, size: int | None = None, sha256: bytes | None = None
+    path: str | Path,
+    name: str,
+    size: int | None = None,
+    sha256: bytes | None = None,
+    *,
+    turned: bool = True,
 ) -> Image.Image:
     """Decode the file at `path`; `name` is for messages.
 
     Grey, palette, CMYK and other colours become RGB, an alpha channel is dropped (not composed),
     of 16 bits the upper 8 count, EXIF's orientation is undone, of several frames the first counts.
-    JPEG's quicker draft decoding is not used: it would change the pixels.
+    JPEG's quicker draft decoding is not used: it would change the pixels. With `turned` False,
+    EXIF's orientation is left alone, for boxes that are of the image as it is stored.
 
     Raises:
         DataError: the file is missing, unreadable, damaged, far too large or far too narrow, or
@@ -80,11 +86,11 @@ def open_photo(
     ):
         _check_shape(image.size, name)
         image.load()
-        return _upright(_rgb(image, name), _orientation(image))
+        return _upright(_rgb(image, name), _orientation(image) if turned else 1)
 
 
-def read_size(path: str | Path, name: str) -> tuple[int, int]:
-    """(width, height) of the upright image, from the file's header alone.
+def read_size(path: str | Path, name: str, *, turned: bool = True) -> tuple[int, int]:
+    """(width, height) of the image that `open_photo` makes, from the file's header alone.
 
     Raises DataError like `open_photo`, as far as the header tells.
     """
@@ -95,7 +101,8 @@ def read_size(path: str | Path, name: str) -> tuple[int, int]:
     ):
         _check_shape(image.size, name)
         width, height = image.size
-        return (height, width) if _orientation(image) in _SWAPPING else (width, height)
+        swapped = turned and _orientation(image) in _SWAPPING
+        return (height, width) if swapped else (width, height)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _estimate(photos: FilePhotos) -> float:
     for index in sample:
         name = photos.names[index]
         try:
-            width, height = read_size(f"{photos.root}/{name}", name)
+            width, height = read_size(f"{photos.root}/{name}", name, turned=photos.turned)
         except DataError:  # will be named when it is decoded
             continue
         pixels.append(width * height)

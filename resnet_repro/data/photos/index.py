@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,14 @@ from resnet_repro.data.photos.folder import Part, Scan, scan_folder
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
 
-__all__ = ["CONTENTS_LIMIT", "PhotoIndex", "make_index", "read_index", "write_index"]
+__all__ = [
+    "CONTENTS_LIMIT",
+    "PhotoIndex",
+    "hash_contents",
+    "make_index",
+    "read_index",
+    "write_index",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +105,7 @@ def make_index(
     """
     progress(f"looking through {root}, once")
     scan = scan_folder(root)
-    contents = _contents(root, scan)
+    contents = hash_contents(root, [*scan.train.names, *scan.val.names], _total_bytes(scan))
     identity = Identity(name, official, _sha256(scan, contents), source, "")
     index = PhotoIndex(root, identity, scan, contents)
     if before and before.identity.sha256 == identity.sha256 and not official:
@@ -193,17 +200,19 @@ def _total_bytes(scan: Scan) -> int:
     return int(scan.train.sizes.sum() + scan.val.sizes.sum())
 
 
-def _contents(root: Path, scan: Scan) -> NDArray[np.uint8] | None:
-    """SHA-256 [N, 32] of the contents of every file, unless they are too many."""
-    if _total_bytes(scan) > CONTENTS_LIMIT:
+def hash_contents(root: Path, names: Sequence[str], size: int) -> NDArray[np.uint8] | None:
+    """SHA-256 [N, 32] of the contents of every file; None if their `size` in bytes is too much.
+
+    Raises DataError when one cannot be read.
+    """
+    if size > CONTENTS_LIMIT:
         return None
-    names = [*scan.train.names, *scan.val.names]
     parts = [names[part.start : part.stop] for part in chunks(len(names), _CHUNK)]
     hashes = parallel_map(partial(_hashes, root), parts, worker_count(parts))
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def _hashes(root: Path, names: list[str]) -> bytes:
+def _hashes(root: Path, names: Sequence[str]) -> bytes:
     """SHA-256 of each file's contents, one after another."""
     hashes = b""
     for name in names:

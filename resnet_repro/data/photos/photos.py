@@ -68,7 +68,7 @@ class FilePhotos(Photos):
     """Photographs in files, decoded when asked for.
 
     A file is refused then that has not the size in `sizes` [N] or the SHA-256 in `contents`
-    [N, 32], as far as these are known.
+    [N, 32], as far as these are known. `turned` is `open_photo`'s.
     """
 
     def __init__(
@@ -78,9 +78,11 @@ class FilePhotos(Photos):
         labels: NDArray[np.int64],
         sizes: NDArray[np.int64] | None = None,
         contents: NDArray[np.uint8] | None = None,
+        *,
+        turned: bool = True,
     ) -> None:
         self.root, self.names, self.labels = root, names, labels
-        self.sizes, self.contents = sizes, contents
+        self.sizes, self.contents, self.turned = sizes, contents, turned
         self.held: HeldPhotos | None = None  # the same in memory, once they are there
         self.too_large = False  # for the memory, as was found out
 
@@ -88,7 +90,7 @@ class FilePhotos(Photos):
         name = self.names[index]
         size = None if self.sizes is None else int(self.sizes[index])
         sha256 = None if self.contents is None else self.contents[index].tobytes()
-        return open_photo(f"{self.root}/{name}", name, size, sha256)
+        return open_photo(f"{self.root}/{name}", name, size, sha256, turned=self.turned)
 
     def some(self, indices: NDArray[np.int64]) -> Photos:
         if self.held is not None:
@@ -99,6 +101,7 @@ class FilePhotos(Photos):
             self.labels[indices],
             None if self.sizes is None else self.sizes[indices],
             None if self.contents is None else self.contents[indices],
+            turned=self.turned,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupied
 from resnet_repro.data.photos.workers import map_photos
 
-__all__ = ["PhotoReader"]
+__all__ = ["PhotoReader", "check_photos", "link_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class PhotoReader:
                     copy = self._bring(source, data_dir, progress, scratch)
                 index = self._look_through(copy.root, data_dir, progress, official=copy.official)
                 if index.hashes_contents:
-                    _check_images(index, progress)
+                    _check(index, progress)
                 else:
                     progress(
                         f"`resnet-repro data verify {self.name}` decodes every image, to find"
@@ -111,7 +111,7 @@ class PhotoReader:
         index = self._look_through(root, data_dir, progress)
         if kept and kept.identity.sha256 != index.identity.sha256:
             raise self._changed(root)
-        _check_images(index, progress)
+        _check(index, progress)
         write_index(index, data_dir)
         return index.dataset()
 
@@ -190,10 +190,10 @@ class PhotoReader:
         target = data_dir / self.source.short
         if not target.is_symlink() and target.resolve() != root.resolve():
             refuse_occupied(target)
-        return _Copy(root, False, lambda: _link(target, root))
+        return _Copy(root, False, lambda: link_folder(target, root))
 
 
-def _link(link: Path, folder: Path) -> Path:
+def link_folder(link: Path, folder: Path) -> Path:
     """Make `link` lead to `folder`; it replaces an earlier link."""
     if not (link.exists() and link.resolve() == folder.resolve()):
         if link.is_dir() and not link.is_symlink():
@@ -214,18 +214,23 @@ def _move(folder: Path, target: Path) -> Path:
     return target
 
 
-def _check_images(index: PhotoIndex, progress: Progress) -> None:
-    """Decode every image. Raises DataError naming the first that is broken."""
-    dataset, broken = index.dataset(), []
-    progress(f"decoding {index.images:,} images to find broken ones")
-    for photos in (dataset.train, dataset.test):
+def _check(index: PhotoIndex, progress: Progress) -> None:
+    dataset = index.dataset()
+    check_photos(index.root, (dataset.train, dataset.test), progress)
+
+
+def check_photos(root: Path, parts: Sequence[Photos], progress: Progress) -> None:
+    """Decode every image in `root`. Raises DataError naming the first that is broken."""
+    broken: list[str] = []
+    progress(f"decoding {sum(map(len, parts)):,} images to find broken ones")
+    for photos in parts:
         for lines in map_photos(_find_broken, photos, None, progress, "decoded"):
             broken += lines
     for line in broken[1:]:
         progress(f"broken: {line}")
     if broken:
         which = "an image is" if len(broken) == 1 else f"{len(broken):,} images are"
-        raise DataError(f"{which} broken in {index.root}: {broken[0]}")
+        raise DataError(f"{which} broken in {root}: {broken[0]}")
 
 
 def _find_broken(photos: Photos, part: range) -> list[str]:

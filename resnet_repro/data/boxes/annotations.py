@@ -1,0 +1,158 @@
+"""PASCAL VOC's XML files, one for each image: what is in it, and where.
+
+VOC counts pixels from 1 and includes both ends: an object in the upper left pixel alone has xmin =
+xmax = 1. Boxes here are corners (see `boxes`), so that xmin and ymin lose 1, xmax and ymax stay.
+This is the only place where VOC's coordinates are converted.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import read_regular
+
+__all__ = ["Annotation", "Box", "check_box", "read_annotation"]
+
+LARGEST = 2**20  # bytes; the official ones have up to 20 kB
+_DEEPEST = 16  # elements in elements; the official ones have five
+_LONGEST = 64  # letters of a class
+_SLACK = 1.0  # pixels that a box may lie outside its image, by rounding; it is cut off
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2
+
+
+class Annotation(NamedTuple):
+    """What an XML file says of one image."""
+
+    size: tuple[int, int] | None  # width, height; None where it says nothing
+    names: list[str]  # of the objects' classes
+    boxes: list[Box]
+    difficult: list[bool]
+
+
+def read_annotation(path: str | Path, name: str) -> Annotation:
+    """Read an XML file; `name` is for messages.
+
+    Raises:
+        DataError: it is missing, far too large, no XML or none of an annotation, declares a
+            document type or entities, or an object lacks something or has an impossible box.
+    """
+    root = _parse(_read(path, name), name)
+    if root.tag != "annotation":
+        raise DataError(f"{name}: no annotation but <{plain(root.tag, 40)}>")
+    annotation = Annotation(_size(root, name), [], [], [])
+    for number, element in enumerate(root.iterfind("object"), start=1):
+        where = f"{name}: object {number}"
+        label = (element.findtext("name") or "").strip()
+        if not 0 < len(label) <= _LONGEST or not label.isprintable():
+            raise DataError(f"{where}: {plain(label, 40)!r} is no class")
+        annotation.names.append(label)
+        annotation.boxes.append(_box(element.find("bndbox"), f"{where} ({label})"))
+        annotation.difficult.append(_flag(element.findtext("difficult"), where))
+    return annotation
+
+
+def check_box(box: Box, size: tuple[int, int], where: str) -> Box:
+    """The box, cut off at the edges of an image of (width, height).
+
+    Raises DataError, which begins with `where`, when it is empty or lies further outside than
+    rounding explains.
+    """
+    x1, y1, x2, y2 = box
+    width, height = size
+    if not (x1 < x2 and y1 < y2):
+        raise DataError(f"{where}: an empty box, {_shown(box)}")
+    if min(x1, y1) < -_SLACK or x2 > width + _SLACK or y2 > height + _SLACK:
+        raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
+    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    if not (inside[0] < inside[2] and inside[1] < inside[3]):
+        raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
+    return inside
+
+
+def _shown(box: Box) -> str:
+    x1, y1, x2, y2 = box
+    return f"x {x1:g} to {x2:g}, y {y1:g} to {y2:g}"
+
+
+def _read(path: str | Path, name: str) -> bytes:
+    try:
+        return read_regular(path, LARGEST)
+    except FileNotFoundError:
+        raise DataError(f"{name}: the file is missing") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+
+
+def _parse(data: bytes, name: str) -> Element:
+    """The root element. No entity is ever expanded: a document type is refused when it begins."""
+    builder, depth = TreeBuilder(), 0
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"{name}: declares a document type or entities; refusing to read it")
+
+    def start(tag: str, _attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise DataError(f"{name}: more than {_DEEPEST} elements in one another")
+        builder.start(tag, {})
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise DataError(f"{name}: damaged or no XML: {plain(str(error), 100)}") from error
+    root: Element = builder.close()
+    return root
+
+
+def _size(root: Element, name: str) -> tuple[int, int] | None:
+    sides = [root.findtext(f"size/{side}") for side in ("width", "height")]
+    if sides[0] is None or sides[1] is None:
+        return None
+    width, height = (_number(side, f"{name}: size") for side in sides if side is not None)
+    return (int(width), int(height)) if width > 0 and height > 0 else None
+
+
+def _box(element: Element | None, where: str) -> Box:
+    if element is None:
+        raise DataError(f"{where}: no bndbox")
+    found = [element.findtext(side) for side in ("xmin", "ymin", "xmax", "ymax")]
+    if None in found:
+        raise DataError(f"{where}: bndbox lacks one of xmin, ymin, xmax and ymax")
+    x1, y1, x2, y2 = (_number(side or "", where) for side in found)
+    return x1 - 1, y1 - 1, x2, y2
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) < 1e6:
+        raise DataError(f"{where}: {plain(text.strip(), 40)!r} is no number of pixels")
+    return value
+
+
+def _flag(text: str | None, where: str) -> bool:
+    flag = (text or "0").strip()
+    if flag not in ("0", "1"):
+        raise DataError(f"{where}: difficult is {plain(flag, 40)!r}, not 0 or 1")
+    return flag == "1"

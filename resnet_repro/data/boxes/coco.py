@@ -1,0 +1,198 @@
+"""COCO, in its own layout: images of a year in two folders, and a JSON file for each of them.
+
+    train2014/COCO_train2014_000000000009.jpg
+    val2014/COCO_val2014_000000000042.jpg
+    annotations/instances_train2014.json
+    annotations/instances_val2014.json
+
+Boxes there are x, y, width, height from the upper left corner, in pixels. Crowds (`iscrowd`) are
+marked difficult: they are not trained on, and COCO's metric ignores what is found in them. Labels
+are in the order of COCO's category numbers, which have gaps.
+
+torchvision's `CocoDetection` gives the same images in the same order; it needs pycocotools, and
+checks nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import read_regular
+from resnet_repro.data.boxes.annotations import check_box
+from resnet_repro.data.boxes.folder import BoxSource
+from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
+from resnet_repro.data.photos.decoding import LARGEST, read_size
+from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
+
+__all__ = ["Coco"]
+
+LARGEST_JSON = 2**30  # bytes; that of train2017 has 470 MB
+_CHUNK = 256  # images in a task
+
+
+# What is used of the JSON files; all else, the outlines above all, is passed over.
+
+
+@dataclass(slots=True)
+class _Image:
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+@dataclass(slots=True)
+class _Object:
+    image_id: int
+    category_id: int
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]  # x, y, width, height
+    area: FiniteFloat | None = None
+    iscrowd: bool = False
+
+
+@dataclass(slots=True)
+class _Category:
+    id: int
+    name: str
+
+
+@dataclass(slots=True)
+class _Instances:
+    images: list[_Image]
+    annotations: list[_Object]
+    categories: list[_Category]
+
+
+class Coco(BoxSource):
+    """A year of COCO: `coco` is 2014's, of the paper."""
+
+    source = "images and instances"
+
+    def __init__(self, name: str, year: int, counts: tuple[int, int]) -> None:
+        """`counts` are the official images to train and to test on."""
+        self.name, self.year, self.official_counts = name, year, counts
+        self.short = f"coco{year}"
+        self.description = (
+            f"COCO {year}, 80 classes: {counts[0]:,} photographs to train on, {counts[1]:,} to test"
+        )
+
+    def has(self, folder: Path) -> bool:
+        return (folder / _instances(f"train{self.year}")).is_file()
+
+    def scan(self, root: Path) -> Scan:
+        stamps: dict[str, int] = {}
+        names = [f"{part}{self.year}" for part in ("train", "val")]
+        read = [_read_part(root, name, stamps) for name in names]
+        (train, classes, train_empty), (test, test_classes, test_empty) = read
+        if classes != test_classes:
+            raise DataError(f"{root}: train{self.year} and val{self.year} have other categories")
+        empty = train_empty + test_empty
+        remarks = (f"{empty:,} empty boxes are left out",) if empty else ()
+        splits = {"train": names[0], "test": names[1]}
+        train_part, test_part = (BoxPart.of(images, classes) for images in (train, test))
+        return Scan(tuple(classes), train_part, test_part, splits, stamps, remarks)
+
+    def missing(self, data_dir: Path) -> DataError:
+        return DataError(
+            f"no COCO {self.year} in {data_dir / self.short}: it needs train{self.year},"
+            f" val{self.year} and annotations there, unpacked; bring a copy with"
+            f" `resnet-repro data prepare {self.name} --from PATH`\n"
+            "no data at hand? `--dataset scenes` (or `--preset demo`) needs none"
+        )
+
+
+def _instances(part: str) -> str:
+    return f"annotations/instances_{part}.json"
+
+
+def _read_part(
+    root: Path, part: str, stamps: dict[str, int]
+) -> tuple[list[Annotated], list[str], int]:
+    """(the images, the classes in order, how many boxes are empty and left out)."""
+    name = _instances(part)
+    found = _read_instances(root, name, stamps)
+    categories = sorted(found.categories, key=lambda category: category.id)
+    name_of = {category.id: category.name for category in categories}
+    if len(set(name_of.values())) < len(categories) or not categories:
+        raise DataError(f"{name}: should name each category once")
+    images = sorted(found.images, key=lambda image: image.id)
+    objects: dict[int, list[_Object]] = {image.id: [] for image in images}
+    if len(objects) < len(images):
+        raise DataError(f"{name}: two images have the same number")
+    empty = 0
+    for number, one in enumerate(found.annotations):
+        if one.image_id not in objects or one.category_id not in name_of:
+            unknown = "category" if one.image_id in objects else "image"
+            raise DataError(f"{name}: annotations.{number}: unknown {unknown}")
+        if one.bbox[2] > 0 and one.bbox[3] > 0:
+            objects[one.image_id].append(one)
+        else:  # the official files have a few
+            empty += 1
+    try:
+        stamps[part] = (root / part).stat().st_mtime_ns
+    except OSError as error:
+        raise DataError(f"cannot read {root / part}: {error.strerror}") from error
+    parts = [images[piece.start : piece.stop] for piece in chunks(len(images), _CHUNK)]
+    sizes = parallel_map(partial(_check_images, root, part, name), parts, worker_count(parts))
+    annotated = []
+    for image, size in zip(images, (size for some in sizes for size in some), strict=True):
+        annotated.append(_annotated(image, part, size, objects[image.id], name_of, name))
+    return annotated, [category.name for category in categories], empty
+
+
+def _read_instances(root: Path, name: str, stamps: dict[str, int]) -> _Instances:
+    path = root / name
+    try:
+        stamps[name] = path.stat().st_mtime_ns
+        return TypeAdapter(_Instances).validate_json(read_regular(path, LARGEST_JSON))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {plain(where, 80)}: {plain(first['msg'], 120)}") from None
+
+
+def _check_images(root: Path, part: str, name: str, images: Sequence[_Image]) -> list[int]:
+    """The size in bytes of each file. Raises DataError when one is missing or has other sides."""
+    sizes = []
+    for image in images:
+        inside = PurePosixPath(image.file_name)
+        if inside.is_absolute() or ".." in inside.parts or not image.file_name.isprintable():
+            raise DataError(f"{name}: {plain(image.file_name, 80)!r} is no file's name")
+        file = f"{part}/{image.file_name}"
+        sides = read_size(f"{root}/{file}", file, turned=False)
+        if sides != (image.width, image.height):
+            said = f"{image.width}x{image.height}"
+            raise DataError(f"{file} has {sides[0]}x{sides[1]} pixels, but {name} says {said}")
+        size = os.stat(f"{root}/{file}").st_size  # noqa: PTH116
+        if size > LARGEST:
+            raise DataError(f"{file} is too large for a photograph: {size:,} bytes")
+        sizes.append(size)
+    return sizes
+
+
+def _annotated(
+    image: _Image, part: str, size: int, objects: list[_Object], name_of: dict[int, str], name: str
+) -> Annotated:
+    where = f"{name}: an object in {plain(image.file_name, 80)}"
+    boxes = [
+        check_box((x, y, x + width, y + height), (image.width, image.height), where)
+        for x, y, width, height in (one.bbox for one in objects)
+    ]
+    return Annotated(
+        str(image.id),
+        f"{part}/{image.file_name}",
+        size,
+        [name_of[one.category_id] for one in objects],
+        boxes,
+        [one.iscrowd for one in objects],
+        [one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in objects],
+    )

@@ -1,0 +1,201 @@
+"""What a folder of images with boxes holds, kept in the data folder so that opening it is quick.
+
+Like the index of photographs (`photos.index`). It is good as long as the lists, the annotations and
+the folders of images have not changed; an image that changes in place shows when it is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
+from resnet_repro.data.boxes.parts import BoxPart, FileBoxes, Scan
+from resnet_repro.data.dataset import Identity
+from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.photos.index import CONTENTS_LIMIT, hash_contents
+
+__all__ = ["BoxIndex", "make_index", "read_index", "write_index"]
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+FOLDER = ".boxes"  # in the data folder
+_ARRAYS = ("sizes", "first", "boxes", "labels", "difficult", "areas")
+
+
+@dataclass(frozen=True, eq=False)
+class BoxIndex:
+    """A folder of images with boxes that has been looked through."""
+
+    root: Path
+    identity: Identity
+    scan: Scan
+    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of test
+
+    @property
+    def images(self) -> int:
+        """How many images there are, train and test together."""
+        return len(self.scan.train.ids) + len(self.scan.test.ids)
+
+    def parts(self) -> tuple[FileBoxes, FileBoxes]:
+        """The images to train and to test on, still in their files."""
+        scan, contents = self.scan, self.contents
+        count = len(scan.train.ids)
+        train, test = (None, None) if contents is None else (contents[:count], contents[count:])
+        return FileBoxes(self.root, scan.train, train), FileBoxes(self.root, scan.test, test)
+
+    def dataset(self) -> BoxDataset:
+        """The data set of them."""
+        return BoxDataset(self.identity, self.scan.classes, *self.parts(), self.scan.splits)
+
+
+def make_index(
+    name: str,
+    root: Path,
+    scan: Scan,
+    source: str,
+    *,
+    official: bool,
+    official_counts: tuple[int, int] | None,
+    before: BoxIndex | None,
+) -> BoxIndex:
+    """Say what was found in `root`, and hash it.
+
+    The identity's sha256 is of the classes, of names, sizes and objects of all images in order, and
+    of the files' contents unless they exceed `CONTENTS_LIMIT`. `official` is for whoever unpacked
+    the folder from archives with the official checksums, `official_counts` are the images to train
+    and to test on that it should have. A folder with the same hash as `before`, an earlier index,
+    is what that says it is.
+
+    Raises DataError when a file cannot be read.
+    """
+    contents = hash_contents(root, [*scan.train.files, *scan.test.files], scan.bytes)
+    digest = hashlib.sha256("\0".join(scan.classes).encode() + b"\0\0")
+    for part in (scan.train, scan.test):
+        part.update(digest)
+    if contents is not None:
+        digest.update(contents.data)
+    sha256 = digest.hexdigest()
+    if before and before.identity.sha256 == sha256 and not official:
+        return BoxIndex(root, before.identity, scan, contents)
+    note = _note(name, scan, official, official_counts, contents is not None)
+    return BoxIndex(root, Identity(name, official, sha256, source, note), scan, contents)
+
+
+def _note(
+    name: str, scan: Scan, official: bool, expected: tuple[int, int] | None, hashed: bool
+) -> str:
+    """What to say beside results."""
+    remarks = list(scan.remarks)
+    if not official:
+        what = "the user's own images" if name.startswith("voc:") else "unofficial copy"
+        train, test = len(scan.train.ids), len(scan.test.ids)
+        remarks[:0] = [
+            f"{what}: {train:,} images to train on ({scan.splits['train']}) and {test:,} to test on"
+            f" ({scan.splits['test'] or 'none'}) with boxes around objects of"
+            f" {len(scan.classes):,} classes, from single files, which cannot be checked against"
+            " anything official"
+        ]
+        if expected and expected != (train, test):
+            remarks.append(f"the official one has {expected[0]:,} and {expected[1]:,}")
+        if not hashed:
+            remarks.append("told apart from other copies by names, sizes and boxes, not contents")
+    return "; ".join(remarks)
+
+
+def read_index(name: str, root: Path, data_dir: Path, *, outdated: bool = False) -> BoxIndex | None:
+    """The index of `root` that `data_dir` keeps; None when there is none.
+
+    One of a folder that has changed since is left out too, unless `outdated` asks for it.
+    """
+    values = read_npz(_index_path(name, root, data_dir)) or {}
+    try:
+        header = json.loads(values["header"].tobytes())
+        if header["format"] != FORMAT:
+            return None
+        stamps = dict(zip(_texts(values["stamped"]), values["stamps"].tolist(), strict=True))
+        train, test = (_unpack(values, part) for part in PARTS)
+        scan = Scan(
+            tuple(header["classes"]),
+            train,
+            test,
+            dict(header["splits"]),
+            stamps,
+            tuple(header["remarks"]),
+        )
+        contents = values.get("contents")
+        index = BoxIndex(root, Identity.from_dict(header["identity"]), scan, contents)
+        if contents is not None and contents.shape != (index.images, 32):
+            return None
+        if (contents is None) != (scan.bytes > CONTENTS_LIMIT):
+            return None
+        if not outdated and not _still_true(root, stamps):
+            return None
+    except Exception:  # missing, damaged or written by another version: made again
+        return None
+    return index
+
+
+def write_index(index: BoxIndex, data_dir: Path) -> None:
+    """Keep `index` in `data_dir`, if that can be written to."""
+    scan = index.scan
+    header = {
+        "format": FORMAT,
+        "identity": asdict(index.identity),
+        "classes": scan.classes,
+        "splits": scan.splits,
+        "remarks": scan.remarks,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+        "stamped": _packed(list(scan.stamps)),
+        "stamps": np.array(list(scan.stamps.values()), np.int64),
+    }
+    for name, part in zip(PARTS, (scan.train, scan.test), strict=True):
+        arrays |= {f"{name}_ids": _packed(part.ids), f"{name}_files": _packed(part.files)}
+        arrays |= {f"{name}_{key}": getattr(part, key) for key in _ARRAYS}
+    if index.contents is not None:
+        arrays["contents"] = index.contents
+    path = _index_path(index.identity.name, index.root, data_dir)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_npz(path, arrays)
+    except OSError as error:
+        _log.info("looked through again each time, since it cannot be kept: %s", error)
+
+
+def _still_true(root: Path, stamps: dict[str, int]) -> bool:
+    return all(os.stat(f"{root}/{name}").st_mtime_ns == at for name, at in stamps.items())  # noqa: PTH116
+
+
+def _index_path(name: str, root: Path, data_dir: Path) -> Path:
+    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
+    return data_dir / FOLDER / f"{name.replace(':', '-')}-{place}.npz"
+
+
+def _packed(texts: list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("\0".join(texts).encode("utf-8", "surrogateescape"), np.uint8)
+
+
+def _texts(array: NDArray[np.uint8]) -> list[str]:
+    text = array.tobytes().decode("utf-8", "surrogateescape")
+    return text.split("\0") if text else []
+
+
+def _unpack(values: Any, name: str) -> BoxPart:
+    ids, files = _texts(values[f"{name}_ids"]), _texts(values[f"{name}_files"])
+    part = BoxPart(ids, files, *(values[f"{name}_{key}"] for key in _ARRAYS))
+    count, objects = len(part.ids), len(part.labels)
+    lengths = (len(part.files), len(part.sizes), len(part.first) - 1)
+    if lengths != (count,) * 3 or part.boxes.shape != (objects, 4) or part.first[-1] != objects:
+        raise ValueError("not one row for each image or object")
+    return part

@@ -1,0 +1,128 @@
+"""Images with boxes in files: one part of a data set as arrays, and its images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_repro.data.boxes.annotations import Box
+from resnet_repro.data.boxes.boxes import BoxImages, Target
+from resnet_repro.data.photos.photos import FilePhotos
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Annotated", "BoxPart", "FileBoxes", "Scan"]
+
+
+class Annotated(NamedTuple):
+    """One image as its data set describes it."""
+
+    image_id: str
+    file: str  # relative to the data set's folder
+    size: int  # bytes of the file
+    names: list[str]  # of its objects' classes
+    boxes: list[Box]
+    difficult: list[bool]
+    areas: list[float]  # pixels
+
+
+@dataclass(frozen=True, eq=False)
+class BoxPart:
+    """The images of train or test in order, and all of their M objects in one row."""
+
+    ids: list[str]  # [N]
+    files: list[str]  # [N], relative to the data set's folder
+    sizes: NDArray[np.int64]  # [N], bytes
+    first: NDArray[np.int64]  # [N + 1], of each image the first of its objects; at last M
+    boxes: NDArray[np.float32]  # [M, 4]
+    labels: NDArray[np.int64]  # [M]
+    difficult: NDArray[np.bool_]  # [M]
+    areas: NDArray[np.float32]  # [M]
+
+    @classmethod
+    def of(cls, images: Sequence[Annotated], classes: Sequence[str]) -> BoxPart:
+        """A part of these images, with the objects of these classes; others are left out."""
+        label_of = {name: label for label, name in enumerate(classes, start=1)}
+        rows = [
+            [
+                (box, label_of[name], difficult, area)
+                for name, box, difficult, area in zip(*image[3:], strict=True)
+                if name in label_of
+            ]
+            for image in images
+        ]
+        every = [row for some in rows for row in some]
+        return cls(
+            [image.image_id for image in images],
+            [image.file for image in images],
+            np.array([image.size for image in images], np.int64),
+            np.cumsum([0, *map(len, rows)], dtype=np.int64),
+            np.array([row[0] for row in every], np.float32).reshape(-1, 4),
+            np.array([row[1] for row in every], np.int64),
+            np.array([row[2] for row in every], bool),
+            np.array([row[3] for row in every], np.float32),
+        )
+
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """All arrays, in the order of the fields."""
+        return self.sizes, self.first, self.boxes, self.labels, self.difficult, self.areas
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Let a hash cover names, sizes and objects, not the files' contents."""
+        for text in (*self.ids, *self.files):
+            digest.update(os.fsencode(text) + b"\0")
+        for array in self.arrays():
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a folder of images with boxes holds."""
+
+    classes: tuple[str, ...]
+    train: BoxPart
+    test: BoxPart
+    splits: dict[str, str]  # part -> what the data set calls it
+    # What was read, relative to the folder -> when it last changed; folders too.
+    stamps: dict[str, int] = field(repr=False)
+    remarks: tuple[str, ...] = ()  # for the identity's note
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files, each counted as often as it is listed."""
+        return int(self.train.sizes.sum() + self.test.sizes.sum())
+
+
+class FileBoxes(BoxImages):
+    """Images in files, decoded when asked for, as they are stored: EXIF's orientation is ignored.
+
+    `photos` are the images alone; once `photos.holding.hold` has decoded them into memory, they
+    come from there.
+    """
+
+    def __init__(self, root: Path, part: BoxPart, contents: NDArray[np.uint8] | None) -> None:
+        self.part, self.ids = part, part.ids
+        no_class = np.zeros(len(part.ids), np.int64)  # of the image as a whole
+        self.photos = FilePhotos(root, part.files, no_class, part.sizes, contents, turned=False)
+
+    def image(self, index: int) -> Tensor:
+        import torch
+
+        pixels = (self.photos.held or self.photos).pixels(index)
+        return torch.tensor(pixels).permute(2, 0, 1).contiguous()
+
+    def target(self, index: int) -> Target:
+        import torch
+
+        part = self.part
+        mine = slice(*part.first[index : index + 2].tolist())
+        arrays = (part.boxes, part.labels, part.difficult, part.areas)
+        return Target(self.ids[index], *(torch.tensor(array[mine]) for array in arrays))

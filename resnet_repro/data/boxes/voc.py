@@ -1,0 +1,245 @@
+"""PASCAL VOC's development kit, and folders laid out like it.
+
+VOC2007/ImageSets/Main/trainval.txt     names of images, one a line
+VOC2007/Annotations/000005.xml          what is in the image, see `annotations`
+VOC2007/JPEGImages/000005.jpg
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import read_text
+from resnet_repro.data.boxes.annotations import check_box, read_annotation
+from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
+from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
+from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
+
+__all__ = ["CLASSES", "CLASSES_FILE", "ImageSet", "find_sets", "scan_voc", "year_folders"]
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+CLASSES_FILE = "classes.txt"  # in a folder of the user's own
+LISTS, ANNOTATIONS, IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
+_YEAR = re.compile(r"VOC\d{4}", re.ASCII)
+_CHUNK = 256  # images in a task
+_MOST_NAMED = 4  # classes in a note
+_ENDINGS = (".jpg", *sorted(SUFFIXES - {".jpg"}))
+
+
+class ImageSet(NamedTuple):
+    """A list of images of a year."""
+
+    year: str  # the folder, "VOC2007"; "" where the folder is of no year
+    name: str  # "trainval"
+
+    def __str__(self) -> str:
+        return f"{self.year} {self.name}".strip()
+
+
+def year_folders(root: Path) -> list[str]:
+    """The folders VOC2007 ... in `root`, in order; "" if `root` itself is laid out like one."""
+    try:
+        if (root / LISTS).is_dir():
+            return [""]
+        entries = [entry for entry in root.iterdir() if _YEAR.fullmatch(entry.name)]
+        return sorted(entry.name for entry in entries if (entry / LISTS).is_dir())
+    except OSError:
+        return []
+
+
+def find_sets(root: Path) -> tuple[list[ImageSet], list[ImageSet]]:
+    """What to train and to test on in a folder of the user's own.
+
+    Where a year has a list `test`, every year's `trainval` (or else `train`) is trained on and
+    every `test` tested on; else every `train`, and every `val`. Raises DataError when there is
+    nothing for one of the two.
+    """
+    years = year_folders(root)
+    if not years:
+        raise DataError(
+            f"{root} is not laid out like VOC's development kit: no folder {LISTS}, nor one in a"
+            " folder VOC2007 or of another year"
+        )
+    lists = {year: {path.stem for path in (root / year / LISTS).glob("*.txt")} for year in years}
+    tested = any("test" in names for names in lists.values())
+    train, test = [], []
+    for year, names in lists.items():
+        whole = "trainval" if tested and "trainval" in names else "train"
+        train += [ImageSet(year, whole)] if whole in names else []
+        rest = "test" if tested else "val"
+        test += [ImageSet(year, rest)] if rest in names else []
+    if not train or not test:
+        part = "test and val" if train else "trainval and train"
+        raise DataError(f"{root}: of the lists {part}, {LISTS} has none")
+    return train, test
+
+
+def scan_voc(
+    root: Path,
+    train: Sequence[ImageSet],
+    test: Sequence[ImageSet],
+    classes: Sequence[str] | None = None,
+) -> Scan:
+    """Read all annotations of these lists and the headers of their images.
+
+    `classes` None means the user's own: those in `classes.txt`, a name a line, or else all that
+    the objects to train on have. Objects to train on may have no other. Objects to test on that
+    have another are left out, and the remarks say so.
+
+    Raises:
+        DataError: naming the file: a list, an annotation or an image is missing or unreadable, an
+            image is listed twice or has another size than its annotation says, a class is
+            unknown, a box is empty or outside its image.
+    """
+    stamps: dict[str, int] = {}
+    parts = [_read_sets(root, sets, stamps) for sets in (train, test)]
+    if classes is None:
+        classes = _own_classes(root, parts[0], stamps)
+    known = set(classes)
+    for image in parts[0]:
+        for number, name in enumerate(image.names, start=1):
+            if name not in known:
+                where = PurePosixPath(image.file).parents[1] / ANNOTATIONS / image.image_id
+                raise DataError(f"{where}.xml: object {number}: unknown class {name!r}")
+    left_out = Counter(name for image in parts[1] for name in image.names if name not in known)
+    remarks = [_left_out(left_out)] if left_out else []
+    if both := {image.file for image in parts[0]} & {image.file for image in parts[1]}:
+        remarks.append(f"{len(both):,} images are both trained and tested on")
+    if not any(image.names for image in parts[0]):
+        raise DataError(f"{root}: no image of {', '.join(map(str, train))} has an object")
+    splits = {part: " + ".join(map(str, sets)) for part, sets in (("train", train), ("test", test))}
+    train_part, test_part = (BoxPart.of(images, classes) for images in parts)
+    return Scan(tuple(classes), train_part, test_part, splits, stamps, tuple(remarks))
+
+
+def _left_out(counts: Counter[str]) -> str:
+    names = sorted(counts)
+    some = ", ".join(plain(name, 40) for name in names[:_MOST_NAMED])
+    more = ", ..." if len(names) > _MOST_NAMED else ""
+    which = "a class" if len(names) == 1 else f"{len(names)} classes"
+    return (
+        f"{counts.total():,} objects to test on of {which} that nothing is trained on"
+        f" ({some}{more}) are left out"
+    )
+
+
+def _own_classes(root: Path, train: Sequence[Annotated], stamps: dict[str, int]) -> list[str]:
+    path = root / CLASSES_FILE
+    if not path.is_file():
+        return sorted({name for image in train for name in image.names})
+    classes = [line.strip() for line in _read_lines(path, CLASSES_FILE, stamps) if line.strip()]
+    if not classes or len(set(classes)) < len(classes):
+        raise DataError(f"{path}: should name each class once, one a line")
+    return classes
+
+
+def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> list[Annotated]:
+    images: list[Annotated] = []
+    for chosen in sets:
+        ids = _read_list(root, chosen, stamps)
+        for folder in (ANNOTATIONS, IMAGES):
+            _stamp(root, _path(chosen.year, folder), stamps)
+        parts = [ids[part.start : part.stop] for part in chunks(len(ids), _CHUNK)]
+        task = partial(_read_images, root, chosen)
+        for some in parallel_map(task, parts, worker_count(parts)):
+            images += some
+        for image_id in ids:
+            _stamp(root, _xml(chosen, image_id), stamps)
+    return images
+
+
+def _path(year: str, rest: str) -> str:
+    return f"{year}/{rest}" if year else rest
+
+
+def _xml(chosen: ImageSet, image_id: str) -> str:
+    return f"{_path(chosen.year, ANNOTATIONS)}/{image_id}.xml"
+
+
+def _read_list(root: Path, chosen: ImageSet, stamps: dict[str, int]) -> list[str]:
+    name = _path(chosen.year, f"{LISTS}/{chosen.name}.txt")
+    ids = [line.strip() for line in _read_lines(root / name, name, stamps) if line.strip()]
+    for one in ids:
+        if "/" in one or "\\" in one or one.startswith(".") or not one.isprintable():
+            raise DataError(f"{root / name}: {plain(one, 60)!r} is no image's name")
+    twice = [one for one, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{root / name} lists {plain(twice[0], 60)} twice")
+    if not ids:
+        raise DataError(f"{root / name} lists no images")
+    return ids
+
+
+def _read_lines(path: Path, name: str, stamps: dict[str, int]) -> list[str]:
+    try:
+        stamps[name] = path.stat().st_mtime_ns
+        return read_text(path).splitlines()
+    except FileNotFoundError:
+        raise DataError(f"no list {path}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        raise DataError(f"{path} is not UTF-8 text") from None
+
+
+def _stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
+    try:
+        stamps[name] = (root / name).stat().st_mtime_ns
+    except OSError as error:
+        raise DataError(f"cannot read {root / name}: {error.strerror}") from error
+
+
+def _read_images(root: Path, chosen: ImageSet, ids: list[str]) -> list[Annotated]:
+    return [_read_image(root, chosen, image_id) for image_id in ids]
+
+
+def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
+    """What is known of one image, every box in it."""
+    xml = _xml(chosen, image_id)
+    file, size = _find_image(root, chosen, image_id)
+    annotation = read_annotation(root / xml, xml)
+    actual = read_size(root / file, file, turned=False)
+    if annotation.size not in (None, actual):
+        said, there = ("x".join(map(str, s)) for s in (annotation.size, actual) if s)
+        raise DataError(f"{xml}: is of an image of {said}, but {file} has {there} pixels")
+    boxes = [
+        check_box(box, actual, f"{xml}: object {number} ({name})")
+        for number, (name, box) in enumerate(
+            zip(annotation.names, annotation.boxes, strict=True), start=1
+        )
+    ]
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
+    return Annotated(image_id, file, size, annotation.names, boxes, annotation.difficult, areas)
+
+
+def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:
+    """(the image's file, its bytes)."""
+    stem = f"{_path(chosen.year, IMAGES)}/{image_id}"
+    for name in _file_names(stem):
+        try:
+            size = os.stat(f"{root}/{name}").st_size  # noqa: PTH116
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+        if size > LARGEST:
+            raise DataError(f"{name} is too large for a photograph: {size:,} bytes")
+        return name, size
+    raise DataError(f"{stem}.jpg is missing; the list {chosen} names it")
+
+
+def _file_names(stem: str) -> Iterator[str]:
+    for ending in _ENDINGS:
+        yield stem + ending
+        yield stem + ending.upper()

@@ -1,0 +1,198 @@
+"""PASCAL VOC's official data, by what the paper trains and tests on, and folders laid out alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from resnet_repro.base.errors import ConfigError, DataError, plain
+from resnet_repro.data.archives import digest, fetch, is_archive, unpack
+from resnet_repro.data.boxes.folder import BoxSource, Copy
+from resnet_repro.data.boxes.parts import Scan
+from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
+from resnet_repro.data.photos.source import Progress
+
+__all__ = ["DEVKIT", "OwnVoc", "Voc"]
+
+DEVKIT = "VOCdevkit"
+MAX_BYTES = 2**32  # of an archive, unpacked; the largest has 2 GB
+_IMAGES = {  # in the official lists
+    "VOC2007 trainval": 5_011,
+    "VOC2007 test": 4_952,
+    "VOC2012 train": 5_717,
+    "VOC2012 val": 5_823,
+    "VOC2012 trainval": 11_540,
+}
+
+
+_NOTHING_TO_TEST_ON = (
+    "nothing to test on: the boxes of VOC 2012's test images are with VOC's evaluation server alone"
+)
+
+
+class _Archive(NamedTuple):
+    url: str
+    name: str
+    md5: str
+
+
+class Voc(BoxSource):
+    """Lists of the official data: `voc07+12` and the like."""
+
+    source = DEVKIT
+    short = DEVKIT
+    downloadable = True
+
+    def __init__(self, name: str, train: tuple[str, ...], test: tuple[str, ...]) -> None:
+        """`train` and `test` are lists, "VOC2007 trainval"."""
+        self.name = name
+        self.train, self.test = ([ImageSet(*one.split()) for one in sets] for sets in (train, test))
+        counts = [sum(_IMAGES[one] for one in sets) for sets in (train, test)]
+        self.official_counts = counts[0], counts[1]
+        where = " and ".join(test) or "test images whose boxes VOC's server keeps"
+        self.description = (
+            f"PASCAL VOC, twenty classes: {counts[0]:,} photographs of {' and '.join(train)},"
+            f" {counts[1]:,} of {where}"
+        )
+
+    @property
+    def years(self) -> list[str]:
+        """The folders that it needs."""
+        return sorted({one.year for one in (*self.train, *self.test)})
+
+    def has(self, folder: Path) -> bool:
+        return set(self.years) <= set(year_folders(folder))
+
+    def scan(self, root: Path) -> Scan:
+        scan = scan_voc(root, self.train, self.test, CLASSES)
+        return scan if self.test else replace(scan, remarks=(*scan.remarks, _NOTHING_TO_TEST_ON))
+
+    def missing(self, data_dir: Path) -> DataError:
+        found = set(year_folders(data_dir / DEVKIT))
+        lacks = " and ".join(year for year in self.years if year not in found)
+        return DataError(
+            f"no {lacks} in {data_dir / DEVKIT}: bring a copy with `resnet-repro data prepare"
+            f" {self.name} --from PATH`, or download it with `resnet-repro data prepare {self.name}"
+            " --download`\n"
+            "no data at hand? `--dataset scenes` (or `--preset demo`) needs none"
+        )
+
+    def unpacked(
+        self, source: Path | None, data_dir: Path, download: bool, progress: Progress
+    ) -> AbstractContextManager[Copy] | None:
+        devkit = data_dir / DEVKIT
+        if download:
+            packed = self._download(data_dir, progress)
+        elif source is None:
+            packed = [] if self.has(devkit) else self._lying_in(data_dir)
+        elif source.is_dir():
+            packed = [] if self.has(self.locate(source)) else self._lying_in(source)
+        else:
+            packed = [source]
+        return self._from_archives(packed, data_dir, progress) if packed else None
+
+    def _lying_in(self, folder: Path) -> list[Path]:
+        """The official archives in a folder, as far as they are needed."""
+        known = _archives()
+        paths = (folder / archive.name for year in self.years for archive in known[year])
+        return [path for path in paths if path.is_file()]
+
+    def _download(self, data_dir: Path, progress: Progress) -> list[Path]:
+        """The archives of the years that are not there yet."""
+        there = year_folders(data_dir / DEVKIT)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        otherwise = f"bring a copy with `resnet-repro data prepare {self.name} --from PATH` instead"
+        paths = []
+        for year in self.years:
+            if year in there:
+                progress(f"{data_dir / DEVKIT / year} is there already")
+                continue
+            for archive in _archives()[year]:
+                path = data_dir / archive.name
+                with TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
+                    fetch(archive.url, archive.md5, path, Path(scratch), progress, otherwise)
+                paths.append(path)
+        return paths
+
+    @contextmanager
+    def _from_archives(
+        self, packed: list[Path], data_dir: Path, progress: Progress
+    ) -> Iterator[Copy]:
+        """Unpack these; years that are there already are taken as they are."""
+        devkit = data_dir / DEVKIT
+        if devkit.is_symlink():
+            raise DataError(f"{devkit} is a link: remove it to unpack archives there")
+        data_dir.mkdir(parents=True, exist_ok=True)
+        known = {archive.md5 for archives in _archives().values() for archive in archives}
+        official = True
+        with TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
+            for path in packed:
+                if not is_archive(path, MAX_BYTES):
+                    raise DataError(f"{path} is not a tar file")
+                official = official and digest(path, "md5") in known
+                progress(f"unpacking {path}")
+                unpack(path, Path(name), MAX_BYTES)
+            root = Path(name) / DEVKIT
+            years = year_folders(root)
+            if not years:
+                raise DataError(f"no {DEVKIT} with VOC2007 or another year in {packed[0]}")
+            for year in year_folders(devkit):
+                if year in years:
+                    raise DataError(f"{devkit / year} is in the way: move it elsewhere")
+                (root / year).symlink_to((devkit / year).resolve(), target_is_directory=True)
+                official = official and year not in self.years
+            if not self.has(root):
+                raise self.missing(data_dir)
+
+            def place() -> Path:
+                devkit.mkdir(exist_ok=True)
+                for year in years:
+                    (root / year).rename(devkit / year)
+                return devkit
+
+            yield Copy(root, official, place)
+
+
+class OwnVoc(BoxSource):
+    """`voc:NAME`, a folder of the user's own that is laid out like the development kit."""
+
+    source = "folder"
+    description = "images with boxes of your own, laid out like VOC's development kit"
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """`folder` is where the command line says that it is; else it is in the data folder."""
+        self.name, self.folder = name, folder
+        self.short = name.removeprefix("voc:")
+
+    def has(self, folder: Path) -> bool:
+        return folder.is_dir()
+
+    def scan(self, root: Path) -> Scan:
+        return scan_voc(root, *find_sets(root))
+
+    def missing(self, data_dir: Path) -> DataError:
+        return DataError(
+            f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for there;"
+            " on the command line `--dataset voc:PATH` says where it is"
+        )
+
+
+def _archives() -> dict[str, list[_Archive]]:
+    """By year, where torchvision gets it from."""
+    from torchvision.datasets import voc  # slow to import, so only when needed
+
+    try:
+        known = voc.DATASET_YEAR_DICT
+        return {
+            year: [
+                _Archive(*(known[key][what] for what in ("url", "filename", "md5"))) for key in keys
+            ]
+            for year, keys in (("VOC2007", ("2007", "2007-test")), ("VOC2012", ("2012",)))
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        reason = plain(str(error), 100)
+        raise ConfigError(f"this torchvision does not say where VOC is: {reason}") from error
