@@ -53,10 +53,9 @@ class Voc(BoxSource):
         self.train, self.test = ([ImageSet(*one.split()) for one in sets] for sets in (train, test))
         counts = [sum(_IMAGES[one] for one in sets) for sets in (train, test)]
         self.official_counts = counts[0], counts[1]
-        where = " and ".join(test) or "test images whose boxes VOC's server keeps"
+        tested = f"{counts[1]:,} to test on ({' + '.join(test)})" if test else "none to test on"
         self.description = (
-            f"PASCAL VOC, twenty classes: {counts[0]:,} photographs of {' and '.join(train)},"
-            f" {counts[1]:,} of {where}"
+            f"PASCAL VOC, 20 classes: {counts[0]:,} photographs ({' + '.join(train)}), {tested}"
         )
 
     @property
