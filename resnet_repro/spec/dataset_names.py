@@ -151,5 +151,3 @@ def dataset_fits(dataset: str, family: Family) -> bool:
     if dataset in DATASETS:
         return family in DATASETS[dataset].families
     return family == ("detection" if dataset.startswith(_VOC) else "imagenet")
-
-
