@@ -87,9 +87,8 @@ BOXES: dict[str, Reader[BoxDataset]] = {
     "coco": BoxReader(Coco("coco", 2014, (82_783, 40_504))),
     "coco2017": BoxReader(Coco("coco2017", 2017, (118_287, 5_000))),
 }
-_NOT_FOLDERS = frozenset(
-    {"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS}
-)  # but other data sets
+# Folders that are other data sets'.
+_NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS})
 
 
 def load(

@@ -284,8 +284,9 @@ def test_folders_in_the_data_folder_are_listed(
     write_photos(name="data/birds")
     write_photos(name="data/no name")  # which cannot be one of a data set
     (tmp_path / "data" / "papers").mkdir()
-    assert list(listed(command))[:5] == [
+    assert list(listed(command))[:6] == [
         "cifar10",
+        "cifar100",
         "imagenet",
         "imagenette",
         "folder:birds",
