@@ -10,4 +10,9 @@ __all__ = ["Frozen"]
 class Frozen(BaseModel):
     """A record of which nothing can be changed; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        defer_build=True,  # until one is validated: no command uses all of them
+    )

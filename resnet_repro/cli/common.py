@@ -97,16 +97,16 @@ def say(text: str, err: bool = False) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns that fold inside a terminal's width, and are as wide as they need to be elsewhere."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
     if not sys.stdout.isatty() and _is_simple(header, rows):
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         for row in (header, *rows):
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             typer.echo("  ".join(cells).rstrip())
         return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
     for name in header:

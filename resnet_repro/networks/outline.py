@@ -75,8 +75,7 @@ class Layer(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class Shortcut:
+class Shortcut(NamedTuple):
     """The shortcut of one block.
 
     Attributes:
@@ -235,17 +234,15 @@ def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut])
             if built.option:
                 out, side = layers[-1].outputs, layers[-1].side
                 resized = before.outputs != out or stride > 1
-                at, norm = f"{module}.downsample.0", out
-                if built.order == "preact":
-                    at, norm = f"{module}.downsample", 0
-                projection = Layer("conv", at, 1, stride, before.outputs, out, side, norm)
-                gate = Layer("conv", f"{module}.gate", 1, stride, before.outputs, out, side)
-                projects = built.option == "C" or (built.option == "B" and resized)
-                has = (
-                    *([projection] if projects else []),
-                    *([gate] if built.impeded.endswith("gate") else []),
-                )
-                shortcuts.append(Shortcut(first, len(layers) - 1, resized, has))
+                beside = []
+                if built.option == "C" or (built.option == "B" and resized):
+                    preact = built.order == "preact"
+                    at, norm = f"{module}.downsample{'' if preact else '.0'}", 0 if preact else out
+                    beside.append(Layer("conv", at, 1, stride, before.outputs, out, side, norm))
+                if built.impeded.endswith("gate"):
+                    at = f"{module}.gate"
+                    beside.append(Layer("conv", at, 1, stride, before.outputs, out, side))
+                shortcuts.append(Shortcut(first, len(layers) - 1, resized, tuple(beside)))
 
 
 def _block(built: Architecture, width: int, stride: int) -> list[tuple[int, int, int]]:
@@ -276,7 +273,7 @@ def folded(whole: Outline) -> Outline:
         shortcut = by_first.get(index)
         first = len(kept)
         if shortcut:
-            shortcuts.append(replace(shortcut, first=first, last=first + size - 1))
+            shortcuts.append(shortcut._replace(first=first, last=first + size - 1))
         if times > 1:
             repeats.append((first, first + size - 1, times))
         kept += block

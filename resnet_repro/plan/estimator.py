@@ -128,8 +128,11 @@ class Estimator:
         if "curvature" in missing and (curvature := experiment.curvature_settings):
             images = curvature.images or TRAINING_IMAGES
             passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
-        speed = self.images_per_second(run.network, input_side(run), run.precision)
-        return self._viewing_seconds(run, missing) + passes * FORWARD_SHARE / speed
+        seconds = self._viewing_seconds(run, missing)
+        if passes:
+            speed = self.images_per_second(run.network, input_side(run), run.precision)
+            seconds += passes * FORWARD_SHARE / speed
+        return seconds
 
     def _viewing_seconds(self, run: Run, measurements: Sequence[str]) -> float:
         """Seconds that testing the trained network from several views takes."""
@@ -144,6 +147,8 @@ class Estimator:
             crops += 2 * LANDSCAPE * sum(  # the image and its mirror
                 forward_cost(run.network, side) / one for side in photographs.multi_scale
             )  # fmt: skip
+        if not crops:
+            return 0.0
         images = crops * self._tested(run) * FORWARD_SHARE
         return images / self.images_per_second(run.network, photographs.crop, run.precision)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
@@ -32,7 +33,7 @@ class Speed:
     images_per_second: float
     precision: str  # fp32 or bf16; empty if unknown
 
-    @property
+    @cached_property
     def rate(self) -> float:
         """Multiply-adds of the forward pass per second of training."""
         return self.images_per_second * forward_cost(self.network, self.side)

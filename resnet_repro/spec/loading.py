@@ -58,13 +58,14 @@ def load_experiment(
         ConfigError: no such experiment, invalid YAML, unknown keys, impossible values.
     """
     known = shipped_experiments()
+    shipped = name in known
     try:
         is_file = user_path(name).exists() and not user_path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name.startswith(_NETWORK):
         document = _of_network(name)
-    elif name in known:
+    elif shipped:
         document = read_yaml(experiments_folder() / f"{name}.yaml")
         document = Document(document.data, f"{name}.yaml", document.node)
     elif name.endswith((".yaml", ".yml")) or is_file:
@@ -73,7 +74,7 @@ def load_experiment(
         document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes, choices, name)
+    return parse_experiment(document, changes, choices, (name, shipped))
 
 
 def _of_network(name: str) -> Document:
@@ -92,11 +93,11 @@ def parse_experiment(
     document: Document,
     changes: Iterable[str] = (),
     choices: Choices | None = None,
-    source: str | None = None,
+    source: tuple[str, bool] | None = None,
 ) -> Experiment:
     """Validate a parsed file as an experiment, or as one run's configuration; see above.
 
-    `source` is what the command line calls it.
+    `source` is what the command line calls it, and whether it comes with the package.
     """
     data = document.data
     if not isinstance(data, dict):
@@ -109,7 +110,7 @@ def parse_experiment(
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
     if source is not None:
-        experiment = experiment.loaded_from(source, source in shipped_experiments())
+        experiment = experiment.loaded_from(*source)
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(

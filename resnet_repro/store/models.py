@@ -187,8 +187,6 @@ class Summary(Stored):
 class Record(Stored):
     """What was measured of something else than one run, in a file of its own."""
 
-    model_config = ConfigDict(defer_build=True)  # commands that list runs do without
-
     format: int = FORMAT
     dataset: DatasetName
     data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
