@@ -44,13 +44,13 @@ class StoreError(ReproError):
 
 
 def plain(text: str, longest: int) -> str:
-    """Foreign text for an error message: of bounded length, without control characters."""
+    """Untrusted text for an error message: cut to a length, without control characters."""
     cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
     return cut if cut.isprintable() else ascii(cut)[1:-1]
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """A phrase that offers the known names closest to `word`, or a few when none is close."""
+    """A phrase with the known names closest to `word`, or a few of them if none is close."""
     import difflib
 
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
-"""Reading files that anybody may have put there, and replacing files whole.
+"""Reading untrusted files, and replacing files atomically.
 
-Only regular files are read, and none without end: a pipe with no writer would keep a command
-waiting for ever, and so would a link to /dev/zero. What is written appears complete or not at all.
+Only regular files of bounded size are read: a pipe without a writer would block a command for ever,
+and so would a link to /dev/zero. A written file appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def open_regular(path: str | Path, largest: int | None = None) -> BufferedReader
 
     Args:
         path: the file.
-        largest: bytes that it may have.
+        largest: the largest size allowed, in bytes.
 
     Raises:
-        OSError: there is none, or it is a pipe, a socket, a device or a folder, or it is larger;
-            `strerror` says so in words.
+        OSError: the file is missing, too large, or a pipe, socket, device or folder; `strerror`
+            gives the reason.
     """
     _check(Path(path).stat(), path, largest)  # first, since opening some devices does things
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
@@ -61,9 +61,9 @@ def open_regular(path: str | Path, largest: int | None = None) -> BufferedReader
 
 
 def read_regular(path: str | Path, largest: int) -> bytes:
-    """What is in a regular file, as many bytes as it says it has.
+    """The contents of a regular file, up to the size that it reports.
 
-    Raises OSError as `open_regular` does. The files of /proc that never end say that they have 0.
+    Endless files of /proc report 0 bytes. Raises OSError as `open_regular` does.
     """
     with open_regular(path, largest) as file:
         return file.read(os.fstat(file.fileno()).st_size)
@@ -83,10 +83,10 @@ def _check(status: os.stat_result, path: str | Path, largest: int | None) -> Non
 
 
 def read_text(path: Path) -> str:
-    """The contents of a text file that somebody else may have put there.
+    """The contents of an untrusted text file.
 
     Raises:
-        OSError: it cannot be read, is no regular file or far too large.
+        OSError: it cannot be read, is not a regular file, or is too large.
         ValueError: it is not UTF-8.
     """
     return read_regular(path, LARGEST_TEXT).decode("utf-8")
@@ -94,11 +94,10 @@ def read_text(path: Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` at the end of the block.
+    """Open a file that replaces `path` when the block ends; its folder has to exist.
 
-    It is written beside `path` and renamed, so that a reader or a crash finds the old contents or
-    the new. Nothing is left of it where the block raises. `durable` flushes it to the disk first.
-    The folder has to be there.
+    It is written beside `path` and then renamed, so readers and crashes find either the old or the
+    new contents. If the block raises, it is removed. `durable` flushes it to the disk first.
 
     Raises:
         OSError: disk full, no permission, and so on.
@@ -120,7 +119,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) -> None:
-    """Replace a file of the results by new contents or leave it alone; see `replacing`.
+    """Replace a file of the results, or leave it unchanged; see `replacing`.
 
     Raises:
         StoreError: disk full, no permission, and so on.

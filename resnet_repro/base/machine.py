@@ -18,9 +18,9 @@ __all__ = [
     "usable_cores",
 ]
 
-# Instructions that multiply bf16, as the kernel names them: AVX-512's, Intel's AMX, Arm's.
+# Processor features for bf16 arithmetic, as the kernel names them: AVX-512's, AMX's, Arm's.
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-_CGROUPS = (  # folder, limit, used, and which line of memory.stat is cache that can go
+_CGROUPS = (  # folder, limit, used, and the line of memory.stat that counts reclaimable cache
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     (
         "/sys/fs/cgroup/memory",
@@ -32,7 +32,7 @@ _CGROUPS = (  # folder, limit, used, and which line of memory.stat is cache that
 
 
 def _cpu_info(*keys: str) -> str:
-    """The first of the kernel's lines on the processor with one of these keys; empty if none."""
+    """The value of the first line of /proc/cpuinfo with one of these keys, or an empty text."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -45,7 +45,7 @@ def _cpu_info(*keys: str) -> str:
 
 
 def cpu_features() -> frozenset[str]:
-    """The processor's features as the kernel names them; empty where it does not say."""
+    """The processor's features as the kernel names them; empty if unknown."""
     return frozenset(_cpu_info("flags", "Features").split())
 
 
@@ -57,9 +57,9 @@ def usable_cores() -> int:
 
 
 def process_rank() -> int:
-    """The number of this process among those that torchrun started to train together; 0 alone.
+    """This process's rank among those that torchrun started; 0 without torchrun.
 
-    RANK and WORLD_SIZE alone do not say so: some clusters set them in every shell of a container.
+    RANK and WORLD_SIZE are not enough: some clusters set them in every shell of a container.
     """
     world, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
     alone = "TORCHELASTIC_RESTART_COUNT" not in os.environ or world in ("", "0", "1")
@@ -67,24 +67,24 @@ def process_rank() -> int:
 
 
 def processor_name() -> str:
-    """What the processor is called: `AMD EPYC`."""
+    """The processor's name: `AMD EPYC`."""
     return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def cpu_name() -> str:
-    """The processor's name with its number of usable cores: `AMD EPYC (2 cores)`."""
+    """The processor's name and number of usable cores: `AMD EPYC (2 cores)`."""
     cores = usable_cores()
     return f"{processor_name()} ({cores} core{'s' if cores > 1 else ''})"
 
 
 def available_memory() -> int | None:
-    """Bytes that can be used without swapping, within the container's limit; None if unknown."""
+    """Bytes usable without swapping, within the container's limit; None if unknown."""
     known = [*_system_memory(), *_container_memory()]
     return max(0, min(known)) if known else None
 
 
 def local_processes() -> int:
-    """Training processes on this machine, as torchrun tells; 1 without it."""
+    """How many training processes torchrun started on this machine; 1 without it."""
     count = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, int(count)) if count.isdecimal() else 1
 

@@ -10,7 +10,7 @@ __all__ = ["user_folder", "user_path"]
 
 
 def user_path(text: str | Path) -> Path:
-    """A path whose leading `~` or `~USER` is the home folder, also where no shell has seen it.
+    """A path with a leading `~` or `~USER` replaced by the home folder.
 
     Raises:
         ConfigError: there is no such user, or no home folder is known.
@@ -24,10 +24,10 @@ def user_path(text: str | Path) -> Path:
 
 
 def user_folder(text: str | Path) -> Path:
-    """The same for a folder, which need not be there yet.
+    """`user_path` for a folder, which need not exist yet.
 
     Raises:
-        ConfigError: as `user_path`, or it is something else.
+        ConfigError: as `user_path`, or the path is not a folder.
     """
     path = user_path(text)
     if path.exists() and not path.is_dir():

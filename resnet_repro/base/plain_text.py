@@ -1,4 +1,4 @@
-"""Foreign text made harmless: from files, names and settings that anybody may have written."""
+"""Making untrusted text, from files, names and settings, safe to print."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def printable(text: str) -> str:
-    """`text` with everything that is not to be seen as its backslash escape: `\\x1b`, `\\u202e`.
+    """`text` with control and invisible characters as backslash escapes: `\\x1b`, `\\u202e`.
 
-    A terminal, an editor or a browser that shows the result does nothing else than show it.
+    Showing the result in a terminal, an editor or a browser has no other effect.
     """
     if text.isprintable():
         return text
@@ -33,11 +33,11 @@ def _shown(character: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Text of several lines that stay lines, each as `printable` has it."""
+    """`printable` for each line of a text."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def spreadsheet_safe(text: str) -> str:
-    """`printable`, and where a spreadsheet would take it for a formula, behind an apostrophe."""
+    """`printable`, with an apostrophe before what a spreadsheet would read as a formula."""
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions. No names or paths of the machine."""
+"""Versions of the code and the libraries behind a result; no names or paths of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_repro import __version__
 
 __all__ = ["code_version", "utc_now", "versions"]
 
-# The commit of a copy without `.git`: 12 digits or more, `+changed` behind if files differ from it.
+# Variable with the commit of a copy without `.git`: 12 or more digits, then `+changed` if modified.
 COMMIT = "RESNET_REPRO_COMMIT"
 
 
@@ -25,9 +25,9 @@ def utc_now() -> str:
 
 
 def code_version() -> tuple[str, bool | None]:
-    """The version with the commit, where it is known, and whether files differ from it.
+    """(version with commit, whether files differ from the commit; None if unknown).
 
-    A checkout knows; of a copy without `.git`, whoever copied it can say so in `COMMIT`.
+    The commit is read from git, or from the variable `COMMIT` in a copy without `.git`.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -53,7 +53,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a result."""
+    """Versions of Python and of the libraries that affect results."""
     found = {"python": platform.python_version(), "system": platform.system()}
     for package in ("torch", "torchvision", "numpy"):
         module = sys.modules.get(package)

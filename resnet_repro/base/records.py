@@ -8,7 +8,7 @@ __all__ = ["Frozen"]
 
 
 class Frozen(BaseModel):
-    """A record of which nothing can be changed; unknown keys are refused."""
+    """An immutable record; unknown keys are refused."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""Ending early on purpose: signals and time budgets, noticed at the next iteration."""
+"""Stopping early: signals and time budgets, checked between iterations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ __all__ = ["StopFlag", "Stopped"]
 
 
 class Stopped(Exception):  # noqa: N818
-    """Work was given up because a signal came, or the time budget is used up."""
+    """Work stopped because of a signal or because the time budget is used up."""
 
 
 class StopFlag:
-    """Whether, and why, work should stop. Usable as a context that catches signals.
+    """Whether and why work should stop. As a context manager, it handles signals.
 
-    SIGINT, SIGTERM and SIGUSR1 (a cluster's preemption warning) set it; a second SIGINT ends the
-    process at once, which is safe because files are only ever replaced whole. Under a launcher,
-    which passes on the SIGINT that the terminal has sent to all, `echo` is how many seconds such
-    a second one may take; it does not count then.
+    SIGINT, SIGTERM and SIGUSR1 (a cluster's preemption warning) set it. A second SIGINT ends the
+    process at once, which is safe because files are replaced atomically. A launcher repeats the
+    SIGINT that the terminal sends to all processes: a repetition within `echo` seconds is ignored.
     """
 
     def __init__(self, time_budget: float | None = None) -> None:
@@ -35,7 +34,7 @@ class StopFlag:
 
     @property
     def reason(self) -> Literal["signal", "budget"] | None:
-        """Why to stop, or None to go on."""
+        """Why to stop; None to continue."""
         if self.signalled:
             return "signal"
         if self.deadline is not None and time.monotonic() >= self.deadline:
@@ -43,7 +42,7 @@ class StopFlag:
         return None
 
     def stop_for(self, reason: Literal["signal", "budget"]) -> None:
-        """Stop for the reason that another process has, with which this one trains together."""
+        """Stop because a process that trains together with this one stops."""
         if reason == "signal":
             self.signalled = self.signalled or "another process"
             self._told_at = time.monotonic()
@@ -67,7 +66,7 @@ class StopFlag:
         if number == signal.SIGINT and now - self._told_at < self.echo:
             return
         if self.signalled and number == signal.SIGINT:
-            # Not sys.stderr: its buffer may be in use. The live view hides the cursor: show it.
+            # Not through sys.stderr, whose buffer may be in use. The live view hides the cursor.
             shown = b"\x1b[?25h" if sys.stderr.isatty() else b""
             with contextlib.suppress(OSError):
                 os.write(2, shown + b"\ninterrupted again: stopping at once\n")

@@ -1,4 +1,4 @@
-"""How data sets are named, and which networks they go with.
+"""Names of data sets, and the networks that can be trained on each.
 
 `cifar10`, `imagenet`                   those of the paper
 `cifar100`, `imagenette`                those of a later paper of its authors, a small ImageNet
@@ -45,10 +45,10 @@ __all__ = [
 
 
 class Known(NamedTuple):
-    """A data set that everybody has alike."""
+    """A data set with a name of its own."""
 
     title: str
-    families: tuple[Family, ...]  # of the networks that it goes with
+    families: tuple[Family, ...]  # of networks that can be trained on it
     classes: int
     test_images: int
 
@@ -76,7 +76,7 @@ _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A data set as the command line named it; `path` is where the user's own folder lies."""
+    """A data set as the command line named it; `path` is that of a user's own folder."""
 
     name: str
     path: Path | None = None
@@ -110,7 +110,7 @@ def parse_dataset(text: str) -> str:
 def choose_dataset(text: str) -> DatasetChoice:
     """Read `--dataset`, where `folder:` and `voc:` are followed by a path.
 
-    A bare name that is no folder here is looked for among the data, as in an experiment's file.
+    A bare name that is not a folder here means a folder of the data folder, as in experiments.
 
     Raises:
         ConfigError: no such data set, or a folder whose name cannot be stored.

@@ -1,4 +1,4 @@
-"""An experiment: a named item of the paper, and the runs that it comes to."""
+"""An experiment: a named item of the paper, which resolves to runs."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ from resnet_repro.spec.yaml_io import write_yaml
 __all__ = ["MOST_SEEDS", "Choices", "Ensemble", "Experiment", "RunGroup", "Source"]
 
 MOST_SEEDS = 1_000
+# By measurement, for those that have any.
+SETTINGS: dict[str, type[Frozen]] = {"surface": SurfaceSettings, "curvature": CurvatureSettings}
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -73,7 +75,7 @@ class RunGroup(Frozen):
 
 
 class Selection(Frozen):
-    """What a preset trains and measures of an experiment, where that is less than everything."""
+    """What a preset changes of an experiment: fewer networks or seeds, other settings."""
 
     networks: tuple[str, ...] | None = None
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
@@ -83,7 +85,7 @@ class Selection(Frozen):
 
 
 class Ensemble(Frozen):
-    """Whose scores are averaged, and over which views: every run of these networks (Table 5)."""
+    """An ensemble of every run of these networks: their scores are averaged (Table 5)."""
 
     networks: Networks = Field(min_length=1, max_length=200)
     views: Views = "multi-scale"
@@ -91,7 +93,7 @@ class Ensemble(Frozen):
 
 @dataclass(frozen=True)
 class Choices:
-    """What the command line says about an experiment; None leaves it as it is."""
+    """The command line's changes to an experiment; None leaves a value unchanged."""
 
     preset: Preset | None = None
     dataset: DatasetName | None = None
@@ -101,7 +103,7 @@ class Choices:
 
 
 class Source(NamedTuple):
-    """What a command line calls an experiment, and what that is without further choices."""
+    """How a command line names an experiment, and its values without further choices."""
 
     text: str  # a shipped experiment's name, or the path of a file
     shipped: bool
@@ -114,7 +116,7 @@ S = TypeVar("S", bound=Frozen)
 
 
 def _laid_over(of_preset: S | None, own: S | None) -> S | None:
-    """A preset's settings with what an experiment, or `--set`, says itself."""
+    """A preset's settings, overridden by those of the experiment itself or of `--set`."""
     if of_preset is None or own is None:
         return own or of_preset
     return of_preset.model_copy(update={n: getattr(own, n) for n in own.model_fields_set})
@@ -155,18 +157,18 @@ class Experiment(Frozen):
 
     @property
     def source(self) -> Source | None:
-        """What it was loaded from; None where it was made otherwise."""
+        """What it was loaded from; None if it was not loaded."""
         return self._source
 
     def loaded_from(self, text: str, shipped: bool) -> Experiment:
-        """The same, remembering what it is called on the command line."""
+        """A copy that remembers its name on the command line."""
         copy = self.model_copy()
         copy._source = Source(text, shipped, self.preset, self.dataset, self.precision)
         return copy
 
     @model_validator(mode="after")
     def _shows_what_it_has(self) -> Self:
-        for name in ("surface", "curvature"):
+        for name in SETTINGS:
             if getattr(self, name) is not None and name not in self.measure:
                 raise ValueError(f"{name}: is not measured; add it to `measure`")
         table, ensemble = self.table, self.ensemble
@@ -187,24 +189,23 @@ class Experiment(Frozen):
 
     @property
     def surface_settings(self) -> SurfaceSettings | None:
-        """What of loss surfaces is measured; None if nothing is."""
-        if "surface" not in self.measure:
-            return None
-        of_preset = self.presets.get(self.preset, Selection()).surface
-        return _laid_over(of_preset, self.surface) or SurfaceSettings()
+        """The settings for loss surfaces; None if they are not measured."""
+        settings: SurfaceSettings | None = self.settings_of("surface")
+        return settings
 
     @property
     def curvature_settings(self) -> CurvatureSettings | None:
-        """Where the Hessian's eigenvalues are measured; None if nowhere."""
-        if "curvature" not in self.measure:
-            return None
-        of_preset = self.presets.get(self.preset, Selection()).curvature
-        return _laid_over(of_preset, self.curvature) or CurvatureSettings()
+        """The settings for the Hessian's eigenvalues; None if they are not measured."""
+        settings: CurvatureSettings | None = self.settings_of("curvature")
+        return settings
 
-    def settings_of(self, measurement: str) -> SurfaceSettings | CurvatureSettings | None:
-        """What is set of a measurement; None for those of which nothing can be."""
-        settings = {"surface": self.surface_settings, "curvature": self.curvature_settings}
-        return settings.get(measurement)
+    def settings_of(self, measurement: str) -> Any:
+        """The settings of a measurement; None if it has none, or is not measured."""
+        if measurement not in SETTINGS or measurement not in self.measure:
+            return None
+        of_preset = getattr(self.presets.get(self.preset), measurement, None)
+        own = getattr(self, measurement)
+        return _laid_over(of_preset, own) or SETTINGS[measurement]()
 
     @property
     def ensemble_members(self) -> tuple[Run, ...]:
@@ -245,14 +246,13 @@ class Experiment(Frozen):
                 "runs": tuple(groups),
                 "presets": {},
                 "recipe": merge(selection.recipe, self.recipe),
-                "surface": _laid_over(selection.surface, self.surface),
-                "curvature": _laid_over(selection.curvature, self.curvature),
+                **{n: _laid_over(getattr(selection, n), getattr(self, n)) for n in SETTINGS},
                 "ensemble": self._chosen_ensemble(groups),
             }
         )
 
     def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
-        """Networks of the experiment by their stored names."""
+        """The stored names of some of the experiment's networks."""
         names = tuple(str(parse_network(network)) for network in networks)
         for name in names:
             if self.runs and name not in self.networks:
@@ -261,7 +261,7 @@ class Experiment(Frozen):
         return names
 
     def _check_dataset(self, dataset: str) -> None:
-        """Refuse a choice that no run could be made of; an own one is blamed on its file's line."""
+        """Raise ConfigError if a network cannot be trained on the chosen data set."""
         for network in self.networks:
             family = parse_network(network).family
             if not dataset_fits(dataset, family):
@@ -311,8 +311,8 @@ class Experiment(Frozen):
     def to_yaml(self) -> str:
         """The fully resolved experiment as YAML that `run` accepts in place of a name."""
         content = self.model_dump(mode="json", exclude={"recipe", "presets", "runs"})
-        for name in ("surface", "curvature"):
-            settings: Frozen | None = getattr(self, f"{name}_settings")
+        for name in SETTINGS:
+            settings = self.settings_of(name)
             content[name] = settings and settings.model_dump(mode="json")
         content = {key: value for key, value in content.items() if value not in (None, [], "")}
         pairs = [(group, network) for group in self.runs for network in group.networks]

@@ -1,4 +1,4 @@
-"""Choices that the paper leaves open and that no field of a recipe changes."""
+"""Choices that the paper leaves open and that are not fields of a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["FIXED_CHOICES"]
 
 
 class FixedChoice(NamedTuple):
-    """Something that is always done in one way here."""
+    """A choice that is always the same here."""
 
     what: str
     how: str

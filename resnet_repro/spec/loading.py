@@ -1,4 +1,4 @@
-"""From YAML and the command line to a validated experiment, with every mistake named and placed."""
+"""Loading experiments from YAML and the command line; errors name the file, line and field."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SEED = re.compile("^  seed: (0|[1-9][0-9]{0,9})$", re.MULTILINE)  # as `Run.to_
 
 
 def experiments_folder() -> Path:
-    """Where the shipped experiments lie: in the package (wheel), or beside it (checkout)."""
+    """The folder of the shipped experiments: in the package (wheel), or beside it (checkout)."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "experiments"
     return inside if inside.is_dir() else package.parent / "experiments"
@@ -49,8 +49,8 @@ def shipped_experiments() -> list[str]:
 def load_experiment(
     name: str, changes: Iterable[str] = (), choices: Choices | None = None
 ) -> Experiment:
-    """Load a shipped experiment by name, a user's file (also a run's `config.yaml`) by path, or
-    what there is to show of a network, `network:resnet-56`.
+    """Load a shipped experiment by name, a YAML file (an experiment or a run's `config.yaml`) by
+    path, or the drawing and costs of a network, `network:resnet-56`.
 
     `changes` are `--set` assignments such as `recipe.batch_size=64`.
 
@@ -95,9 +95,9 @@ def parse_experiment(
     choices: Choices | None = None,
     source: tuple[str, bool] | None = None,
 ) -> Experiment:
-    """Validate a parsed file as an experiment, or as one run's configuration; see above.
+    """Validate a parsed file as an experiment or a run's configuration; see `load_experiment`.
 
-    `source` is what the command line calls it, and whether it comes with the package.
+    `source` is its name on the command line, and whether it comes with the package.
     """
     data = document.data
     if not isinstance(data, dict):
@@ -136,16 +136,15 @@ def _single_run(document: Document) -> Run:
 
 
 def parse_run(text: str, name: str) -> Run:
-    """The one run that a file describes, quickly where one like it but for the seed was read.
+    """The one run that a file describes. Files that differ in their seed only are parsed once.
 
     Raises:
-        ConfigError: it is not valid, or describes no run or several.
+        ConfigError: it is not valid, or does not describe exactly one run.
     """
     parts = _SEED.split(text)
     if len(parts) == 3 and int(parts[1]) <= LARGEST_SEED:
-        # Nothing else in a run's configuration can hold such a line: keys stand once, and its
-        # texts are names.
-        with contextlib.suppress(ConfigError):  # told with the file's name, below
+        # No other line of a run's configuration can look so: keys are unique, values are names.
+        with contextlib.suppress(ConfigError):  # raised below, with the file's name
             return _with_any_seed(parts[0], parts[2]).model_copy(update={"seed": int(parts[1])})
     return _parse_run(text, name)
 
@@ -166,7 +165,7 @@ def _parse_run(text: str, name: str) -> Run:
 
 
 def _mentions_iterations(data: dict[str, Any]) -> bool:
-    """Whether a (not yet validated) experiment says how many iterations to train."""
+    """Whether an experiment that is not validated yet sets the number of iterations."""
     groups = data.get("runs")
     holders = [data, *(groups if isinstance(groups, list) else [])]
     recipes = [h.get("recipe") for h in holders if isinstance(h, dict)]
@@ -174,7 +173,7 @@ def _mentions_iterations(data: dict[str, Any]) -> bool:
 
 
 def _experiment_of(run: Run) -> dict[str, Any]:
-    """The experiment that consists of one run."""
+    """An experiment of one run."""
     shows: dict[str, Any] = {
         "table": {"kind": "errors"},
         "plot": {"kind": "curves", "panels": [{"networks": [run.network]}]},
@@ -195,7 +194,7 @@ def _experiment_of(run: Run) -> dict[str, Any]:
 
 
 def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
-    """Validate one group's recipe, blaming the file's field that carries the mistake."""
+    """Validate the recipes of one group; errors name the file's field."""
     for network in group.networks:
         try:
             recipe = experiment.resolved_recipe(group, network)
@@ -213,7 +212,7 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
 
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:
-    """Refuse to measure what a network's family does not have."""
+    """Raise ConfigError for a measurement that does not fit a network's family."""
     family = parse_network(network).family
     for index, measurement in enumerate(experiment.measure):
         if family not in MEASUREMENTS[measurement].families:
@@ -232,7 +231,7 @@ def _validated(model: Any, data: Any, document: Document, prefix: tuple[str | in
 def _config_error(
     error: ValidationError, document: Document, prefix: tuple[str | int, ...]
 ) -> ConfigError:
-    """One line for the first problem of a validation, with file, line and field."""
+    """The first problem of a validation as one line, with file, line and field."""
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
     location = prefix + _without_kinds(first["loc"])
@@ -246,7 +245,7 @@ def _config_error(
 
 
 def _without_kinds(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """A validation's location without the kinds of tables and plots, which no file spells out."""
+    """A validation's location without the kinds of tables and plots, which pydantic inserts."""
     return tuple(
         part for i, part in enumerate(location) if not i or location[i - 1] not in ("table", "plot")
     )

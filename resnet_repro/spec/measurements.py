@@ -1,8 +1,8 @@
-"""What can be measured on a run's network beyond its training curve, as data.
+"""The measurements on a run's network besides its training curve, as data.
 
-A new measurement needs a line in `MEASUREMENTS` with what a row of its file says, a module in
-`measure/` that makes the rows, and a line in `runner.measuring.METHODS`. Storing, reading, removing
-and the checks of experiments go over this table.
+A new measurement needs a line in `MEASUREMENTS` with the type of its rows, a module in `measure/`
+that makes them, and a line in `runner.measuring.METHODS`. Storing, reading and removing
+measurements, and checking experiments, use this table.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ class SurfaceRow(NamedTuple):
     beta: FiniteFloat
     loss: float  # mean cross-entropy
     error: Percent
-    images: int  # of the training set, as they are; of all of them the centre is measured as well
-    sample_seed: int  # of the choice of these images
+    images: int  # of the training set, not augmented; the centre is also measured with all images
+    sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
 
 
 class CurvatureRow(NamedTuple):
-    """The ends of the Hessian's spectrum at one point; not numbers where they did not converge."""
+    """The Hessian's extreme eigenvalues at one point; NaN where they did not converge."""
 
     directions: int
     alpha: FiniteFloat
@@ -111,20 +111,18 @@ class PrecisionRow(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What is measured on a network and where its numbers are kept."""
+    """A measurement and its file."""
 
     title: str  # in a report
-    file: str  # in the run's folder; of measurements that share one, lines begin with their names
-    row: type  # whose fields are the columns
+    file: str  # in the run's folder; if several share it, the first column is their name
+    row: type  # its fields are the columns
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
-    precision: Literal["fp32", "bf16"] | None = (
-        None  # in which it is measured; None for that of the training
-    )
+    precision: Literal["fp32", "bf16"] | None = None  # to measure in; None: that of the training
 
     @property
     def table(self) -> str:
-        """The file's name without its suffix, by which the store knows it."""
+        """The file's name without its suffix: its key in the store."""
         return self.file.removesuffix(".csv")
 
 

@@ -1,4 +1,4 @@
-"""How networks are named.
+"""Names of networks.
 
 `plain-20`, `resnet-110`        CIFAR family, 6n+2 layers, option A unless said otherwise
 `resnet-56-b`                   CIFAR family with shortcut option B
@@ -52,7 +52,7 @@ VARIANTS = {
     "plain": (),
 }
 _TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
-# Networks that are only compared with: weighted layers, and what people call them.
+# Networks that are evaluated for comparison only: weighted layers and usual names.
 COMPARED = {
     "alexnet": (8, "AlexNet"),  # in two groups, as in its paper
     "alexnet-one-tower": (8, "AlexNet, one tower"),  # torchvision's, of a later paper
@@ -89,7 +89,7 @@ _PATTERN = re.compile(
 
 @dataclass(frozen=True)
 class NetworkName:
-    """A network of the paper, told apart by everything that its name says."""
+    """A network, as described by its name."""
 
     kind: Kind
     depth: int
@@ -97,8 +97,8 @@ class NetworkName:
     option: Option | None = None  # None where there are no shortcuts
     stride_in_3x3: bool = False
     variant: str = ""  # of `VARIANTS`
-    label: str = ""  # the whole name of one that is compared with
-    backbone: str = ""  # of a detector, whose name is otherwise told apart as that network's
+    label: str = ""  # the whole name of a network of `COMPARED`
+    backbone: str = ""  # of a detector; the other fields are those of this network
 
     @property
     def residual(self) -> bool:
@@ -112,7 +112,7 @@ class NetworkName:
 
     @property
     def trainable(self) -> bool:
-        """Whether it is trained here; the others are only evaluated."""
+        """Whether it can be trained here; others are only evaluated."""
         return self.kind != "compared" or self.label in TRAINED
 
     @property
@@ -137,9 +137,7 @@ class NetworkName:
 
 
 def _default_option(family: Family, depth: int) -> Option | None:
-    """The option that a name may leave out: A of basic blocks on CIFAR, B of bottlenecks, none
-    for 18 and 34.
-    """
+    """The shortcut option of names without one; None if they need one (18 and 34 layers)."""
     if family == "cifar":
         return "B" if depth in CIFAR_BOTTLENECKS else "A"
     return None if depth in _BASIC_DEPTHS else "B"
@@ -147,7 +145,7 @@ def _default_option(family: Family, depth: int) -> Option | None:
 
 @lru_cache(maxsize=1024)
 def parse_network(text: str) -> NetworkName:
-    """Read a network's name.
+    """Parse a network's name.
 
     Raises:
         ConfigError: the name is not one of this project's, or the depth is not one of the family's.

@@ -1,4 +1,4 @@
-"""How much of the paper's protocol to spend: the recipe of each preset for each network."""
+"""Presets: how much of the paper's protocol to spend. The recipe of each for each network."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["PRESETS", "Preset", "preset_label", "preset_recipe", "training_diffe
 
 Preset = Literal["paper", "short", "demo"]
 PRESETS: tuple[Preset, ...] = ("paper", "short", "demo")
-SHORT_WINDOW = 100  # iterations; what `short` was before the paper's preset judged whole epochs
+SHORT_WINDOW = 100  # iterations; kept, since another value would change the ids of its runs
 WARMED_UP_DEPTH = 110  # section 4.2: ResNet-110, and ResNet-1202 "trained as described above"
 
 _CIFAR: dict[Preset, dict[str, Any]] = {
     "paper": {},
     "short": {"iterations": 6_400, "milestones": (3_200, 4_800), "evaluate_every": 400},
-    # Found by trial on the synthetic data set, all but the length on held-out training images. At
-    # the paper's rate so few iterations show the opposite of what it found; smaller images and
-    # batches, and no random crops, since few images come twice, let residual networks learn within
-    # them. The rate is below the warm-up's.
+    # Chosen by trial on the synthetic data set; all but the length on held-out training images.
+    # With the paper's rate, so few iterations show the opposite of its results. Smaller images and
+    # batches without random crops (few images are seen twice) let residual networks learn in time.
+    # The rate is below the warm-up's.
     "demo": {
         "iterations": 900,
         "batch_size": 16,
@@ -48,8 +48,7 @@ _IMAGENET = Recipe(
     evaluate_every=5_000,
 )
 _TENTH = {"iterations": 60_000, "evaluate_every": 500, "bn_average_iterations": 100}
-# Reduced scale divides the rate at fixed iterations: over so few images the plateau rule would
-# judge noise.
+# At reduced scale the rate is divided at fixed iterations: the plateau rule would judge noise.
 _SMALL: dict[str, Any] = {
     "iterations": 1_500,
     "batch_size": 64,
@@ -133,9 +132,9 @@ _SMALLEST_DETECTION: dict[str, Any] = {
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     """The recipe of a preset for one network on one data set.
 
-    `paper` is section 4.2 for the CIFAR family and section 3.4 for ImageNet's. `short` has a tenth
-    of the iterations, the schedule scaled with it; other photographs than ImageNet's are fewer,
-    and get smaller crops and a length to go with them. `demo` has minutes' worth.
+    `paper` follows section 4.2 (CIFAR family) or 3.4 (ImageNet family). `short` has a tenth of the
+    iterations and a schedule to match; data sets smaller than ImageNet get smaller crops and fewer
+    iterations. `demo` takes minutes.
 
     Raises:
         ConfigError: no such network, or one that is only evaluated.
@@ -176,10 +175,10 @@ def _imagenet_changes(preset: Preset, dataset: str) -> dict[str, Any]:
 
 
 def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
-    """The top-level fields that make a training by `recipe` another one than by `base`.
+    """The top-level fields in which `recipe` trains differently from `base`.
 
-    How often a run is measured does not, unless a plateau rule judges these measurements. Presets
-    leave open which classification weights a detector starts from.
+    The interval between evaluations is one of them only if a plateau rule uses the evaluations.
+    The weights that a detector starts from are not: presets leave them open.
     """
     if recipe.detection and base.detection:
         open_one = recipe.detection.model_copy(update={"backbone": None})
@@ -190,9 +189,9 @@ def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
     return changed
 
 
-@lru_cache(maxsize=1024)  # a results folder has the same few recipes again and again
+@lru_cache(maxsize=1024)  # the runs of a results folder have few different recipes
 def preset_label(recipe: Recipe, network: str, dataset: str) -> str:
-    """The preset whose recipe this is, or `custom`. How often it was measured does not matter."""
+    """The preset that has this recipe, whatever the interval between evaluations, or `custom`."""
     for preset in PRESETS:
         if not training_differences(recipe, preset_recipe(preset, network, dataset)):
             return preset

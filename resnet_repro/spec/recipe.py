@@ -23,16 +23,16 @@ from resnet_repro.spec.recipe_parts import (
 __all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
 
 MOST_ITERATIONS = 10_000_000
-# Fields that say nothing of a detector's training.
+# Fields that do not affect the training of a detector.
 OF_CLASSIFIERS = (
     *("plateau", "warmup", "augmentation", "image_size", "photographs", "classifier_init"),
     *("bn_average_iterations", "validation_images"),
 )
-SMALLEST_MAP = 32  # pixels of a photograph that are one place of the last feature map (Table 1)
+SMALLEST_MAP = 32  # pixels of a photograph per pixel of the last feature map (Table 1)
 
 
 class Recipe(Frozen):
-    """Everything that decides how a network is trained; the defaults are section 4.2."""
+    """Everything that decides how a network is trained. The defaults are those of section 4.2."""
 
     iterations: Count = field(64_000, "paper", "section 4.2", ge=1, le=MOST_ITERATIONS)
     batch_size: Count = field(128, "paper", "section 4.2", ge=1, le=65_536)
@@ -182,9 +182,9 @@ class Recipe(Frozen):
         return self
 
     def too_few_for_norm(self, images: int) -> str | None:
-        """Why so many images in one forward pass are too few for batch normalisation, or None.
+        """Why batch normalisation needs more than so many images in a forward pass, or None.
 
-        It divides by the deviation of a channel's values: of one value there is none.
+        A channel with a single value has no standard deviation.
         """
         if images > 1 or self.photographs is None or self.photographs.crop > SMALLEST_MAP:
             return None
@@ -221,12 +221,12 @@ class Recipe(Frozen):
 
 
 def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
-    """`base` with mappings of changes laid over it, one after another, and validated.
+    """`base` with changes applied in order, validated.
 
-    A crop of another size takes the other sizes of `photographs` with it, in proportion.
+    A change of `photographs.crop` scales the other sizes of `photographs` in proportion.
 
     Raises:
-        pydantic.ValidationError: the outcome is impossible.
+        pydantic.ValidationError: the result is invalid.
     """
     if not any(changes):
         return base
@@ -240,7 +240,7 @@ def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
 
 
 def _sizes_for(crop: Any) -> dict[str, Any]:
-    """The sizes that go with a crop; none for a crop that validation is about to refuse."""
+    """The sizes for a crop; none for an invalid crop, which validation refuses later."""
     try:
         sizes = Photographs.for_crop(crop)
     except (ValidationError, TypeError):
@@ -251,13 +251,13 @@ def _sizes_for(crop: Any) -> dict[str, Any]:
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
-    """The top-level fields of `recipe` that are not as in `base`."""
+    """The top-level fields of `recipe` that differ from those of `base`."""
     names = [n for n in Recipe.model_fields if getattr(recipe, n) != getattr(base, n)]
     return recipe.model_dump(mode="json", include=set(names)) if names else {}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, nested mappings field by field."""
+    """`base` updated by `changes`; nested mappings are merged."""
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
@@ -277,7 +277,7 @@ _OF_FAMILY: dict[Family, tuple[str, ...]] = {
 def open_choices(family: Family | None = None) -> list[tuple[str, str, Any, str]]:
     """(field, kind, default, reason) of every field that is an assumption or a deviation.
 
-    Of a family of networks, those that only affect the other one are left out.
+    With a family, without the fields that affect only the other family.
     """
     elsewhere = [fields for of, fields in _OF_FAMILY.items() if family not in (None, of)]
     others = tuple(name for fields in elsewhere for name in fields)

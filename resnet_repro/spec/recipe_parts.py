@@ -1,4 +1,4 @@
-"""What a recipe is made of: fields that say where their value comes from, and parts of several."""
+"""Parts of a recipe, and fields that say where their default comes from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 
 
 def field(default: Any, kind: Kind, reason: str, **limits: Any) -> Any:
-    """A field with its default, whether the paper states that value, and why it is what it is."""
+    """A field with its default, whether the paper states that value, and the reason."""
     return Field(default, description=reason, json_schema_extra={"kind": kind}, **limits)
 
 
@@ -50,9 +50,9 @@ class Warmup(Frozen):
 
 
 class Plateau(Frozen):
-    """When the error counts as having reached a plateau, so that the rate is divided (3.4).
+    """When the error has reached a plateau, so that the learning rate is divided (3.4).
 
-    Judged on the running training error of the curve's points, never on the test set.
+    It is judged on the running training error at the points of the curve, never on the test set.
     """
 
     patience: Count = field(
@@ -132,7 +132,7 @@ class Photographs(Frozen):
 
     @classmethod
     def for_crop(cls, crop: int) -> Photographs:
-        """The paper's sizes in proportion to a crop of another size, rounded to the nearest.
+        """The paper's sizes scaled to another crop, rounded to the nearest integer.
 
         Raises:
             pydantic.ValidationError: the crop is too small or too large.

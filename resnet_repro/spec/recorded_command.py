@@ -1,8 +1,8 @@
-"""The command line as results record it: what decided them, and nothing about who ran it where.
+"""The command line as results record it, without anything about the user or the machine.
 
-A results folder is published. So only values that are known to be harmless are written down:
-names of experiments, networks and presets, numbers, yes and no. Of everything else (addresses,
-accounts, mail, tokens, `setup` commands, folders) the option's name stays, its value is `...`.
+Results folders get published, so only values that cannot be private are recorded: names of
+experiments, networks and presets, numbers, flags. The values of other options (addresses, accounts,
+mail, tokens, `setup` commands, folders) are replaced by `...`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROGRAM = "resnet-repro"
 _NOT_SHOWN = "..."
 _COMMANDS = ("run", "evaluate")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-# An option of sbatch that is about size only; a partition or an account names a cluster's people.
+# Options of sbatch about sizes; partitions and accounts say whose cluster it is.
 _SLURM = re.compile(
     r"(time|mem|mem-per-(cpu|gpu)|cpus-per-task|cpus-per-gpu|gpus-per-node|gres|array-parallelism"
     r"|signal-delay-s)=([0-9][0-9:.-]{0,15}[A-Za-z]{0,2}|gpu:[0-9]{1,3})",
@@ -32,7 +32,7 @@ _FIELD = (
 
 
 def _matching(pattern: str) -> Show:
-    """Shows a value if all of it has the pattern."""
+    """Shows a value if the whole of it matches the pattern."""
     compiled = re.compile(pattern, re.ASCII)
     return lambda value: value if compiled.fullmatch(value) else _NOT_SHOWN
 
@@ -53,9 +53,9 @@ def _launcher(value: str) -> str:
 
 
 def _target(value: str) -> str:
-    """An experiment, a run, or a file's name without its folders; no other word.
+    """An experiment, a run, or a file's name without its folders; nothing else.
 
-    Of the configuration that repeats a run, the run as well: `RUN/config.yaml`.
+    A run's configuration is shown with its run: `RUN/config.yaml`.
     """
     from resnet_repro.spec.loading import shipped_experiments
 
@@ -67,7 +67,7 @@ def _target(value: str) -> str:
     return name if known else _NOT_SHOWN
 
 
-_RUN = re.compile(r"(plain|resnet|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII)  # or how its id begins
+_RUN = re.compile(r"(plain|resnet|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII)  # or the start of its id
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
 _NUMBER = _matching(r"[0-9.]{1,12}")
 _LIST = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops
@@ -97,7 +97,7 @@ VALUES: dict[str, Show] = {
     "--padding": _WORD,
     "--mean": _matching(r"[0-9.,]{1,40}"),
 }
-HIDDEN = ("--data-dir", "--results")  # their values are places on a machine
+HIDDEN = ("--data-dir", "--results")  # their values are paths
 FLAGS = (
     *("--dry-run", "--force", "--fail-fast", "--tensorboard", "--wait", "--json", "--record"),
     *("--quiet", "-q", "--verbose", "-v"),
@@ -110,20 +110,20 @@ def _slurm_name(value: str) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The command as typed, with `...` for every value that is not known to be harmless.
+    """The command as typed, with `...` for every value that could be private.
 
     Args:
-        arguments: those behind the program's name.
+        arguments: those after the program's name.
     """
     return " ".join([PROGRAM, *map(_quoted, _shown(list(arguments)))])
 
 
 @lru_cache(maxsize=1024)  # many runs are of the same command
 def recorded_again(command: str) -> str:
-    """A command that an earlier version recorded, or anybody else, as we would record it today."""
+    """A recorded command, perhaps of an earlier version or edited, as it is recorded today."""
     try:
         words = shlex.split(command)
-    except ValueError:  # a quote without its twin
+    except ValueError:  # an unclosed quote
         words = command.split()
     return command_line(words[1:] if words[:1] == [PROGRAM] else words)
 

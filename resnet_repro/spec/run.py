@@ -1,4 +1,4 @@
-"""A run: network, dataset, recipe, precision and seed, with an id that tells it from all others."""
+"""A run: network, data set, recipe, precision and seed, with a unique id."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Precision = Literal["auto", "fp32", "bf16"]
-Resolved = Literal["fp32", "bf16"]  # what a precision of `auto` comes to
+Resolved = Literal["fp32", "bf16"]  # what `auto` resolves to
 LARGEST_SEED = 2**31 - 1
 FORMAT = 1  # of config.yaml
 KINDS: dict[Family, str] = {
@@ -59,7 +59,7 @@ DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 
 
 def canonical_network(text: str) -> str:
-    """A network's name as it is stored, for validators: ValueError where there is none."""
+    """A network's stored name, for validators: raises ValueError if there is no such network."""
     try:
         return str(parse_network(text))
     except ConfigError as error:
@@ -67,7 +67,7 @@ def canonical_network(text: str) -> str:
 
 
 def trained_network(text: str) -> str:
-    """A network's name as it is stored, of those that are trained here; for validators."""
+    """`canonical_network` for networks that can be trained here."""
     network = canonical_network(text)
     if not parse_network(network).trainable:
         raise ValueError(
@@ -78,7 +78,7 @@ def trained_network(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(canonical_network)]
-# Mistakes in a list are told of the whole list.
+# Errors in a list name the list, not the item.
 Networks = Annotated[
     tuple[str, ...], AfterValidator(lambda names: tuple(map(canonical_network, names)))
 ]
@@ -88,7 +88,7 @@ TrainedNetworks = Annotated[
 
 
 class Run(Frozen):
-    """One training: everything that decides its outcome."""
+    """One training: everything that determines its result."""
 
     network: Annotated[str, AfterValidator(trained_network)]
     dataset: DatasetName
@@ -143,9 +143,9 @@ class Run(Frozen):
         return write_yaml({"format": FORMAT, "run": self.model_dump(mode="json")})
 
 
-@lru_cache(maxsize=1024)  # runs that differ by nothing but their seeds are many
+@lru_cache(maxsize=1024)  # many runs differ in their seeds only
 def _hashed(network: str, dataset: str, recipe: Recipe, precision: str) -> tuple[str, str]:
-    """What a run's hash is of, before and after its seed."""
+    """The text that a run's hash is computed from, before and after the seed."""
     content: dict[str, Any] = {
         "network": network,
         "dataset": dataset,

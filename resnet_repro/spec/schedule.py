@@ -1,4 +1,4 @@
-"""The learning rate: a pure function of the iteration and of what the curve has shown so far."""
+"""The learning rate: a pure function of the iteration and of the curve so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["learning_rate", "plateau_divisions"]
 
 
 class Point(Protocol):
-    """What is needed of a point of the curve."""
+    """A point of the curve, as far as the schedule uses it."""
 
     @property
     def iteration(self) -> int: ...
@@ -39,12 +39,12 @@ def learning_rate(
 def plateau_divisions(
     recipe: Recipe, points: Sequence[Point], warmup_end: int | None = None
 ) -> list[int]:
-    """Iterations from which on the rate is divided because the error has reached a plateau (3.4).
+    """The iterations at which a plateau rule divides the learning rate (section 3.4).
 
-    That is an assumption; the paper only says "when the error plateaus". The rate is divided
-    after `patience` points in a row at which the running training error was not lower than the
-    best one before by more than `threshold` percentage points. Points of the warm-up do not count.
-    A function of the curve, which every checkpoint holds, so that resuming cannot change it.
+    Assumption, as the paper only says "when the error plateaus": it is divided after `patience`
+    points in a row whose running training error is not below the best one before by more than
+    `threshold` percentage points. Points of the warm-up do not count. It depends only on the curve,
+    which is in every checkpoint, so resuming cannot change it.
     """
     rule = recipe.plateau
     if rule is None:

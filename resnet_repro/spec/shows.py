@@ -1,4 +1,4 @@
-"""What an experiment tabulates and draws, as data."""
+"""The tables and figures of experiments, as data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "ViewsTable",
 ]
 
-Views = Literal["centre", "10-crop", "multi-scale"]  # of a photograph, in testing (section 3.4)
+Views = Literal["centre", "10-crop", "multi-scale"]  # of each photograph in testing (section 3.4)
 Text = Annotated[str, Field(max_length=500)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
@@ -71,13 +71,13 @@ class GradientsPlot(Frozen):
 
 
 class SurfacePlot(Frozen):
-    """The loss around trained weights: contours, and in files of their own relief and lines."""
+    """The loss around trained weights: contours; relief and lines in files of their own."""
 
     kind: Literal["surface"] = "surface"
 
 
 class DrawingPlot(Frozen):
-    """Networks, drawn from what they are (Fig. 2, Fig. 3, Fig. 5); needs no training."""
+    """Drawings of networks (Fig. 2, Fig. 3, Fig. 5); needs no training."""
 
     kind: Literal["drawing"] = "drawing"
     networks: Networks = Field(min_length=1, max_length=8)
@@ -91,7 +91,7 @@ class DepthPlot(Frozen):
 
 
 class LayerTable(Frozen):
-    """What each layer of a network costs; needs no training."""
+    """The cost of each layer of a network; needs no training."""
 
     kind: Literal["layers"] = "layers"
     network: Network

@@ -1,4 +1,4 @@
-"""What of a loss surface is measured: the grid, the images, the directions."""
+"""Settings of the measurements of loss surfaces: grid, images, directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_repro.spec.run import Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "SurfaceSettings", "axis"]
 
-SAMPLE_SEED = 0  # of the choice of training images, the same for all networks
+SAMPLE_SEED = 0  # for choosing training images, the same for all networks
 
 Points = Annotated[int, Field(ge=1, le=1_001)]
 Images = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -21,22 +21,20 @@ Coordinate = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
 def axis(limit: float, points: int) -> tuple[float, ...]:
-    """Evenly spaced values from -limit to limit; exactly 0 in the middle, and 0 alone for one."""
+    """Evenly spaced values from -limit to limit, exactly 0 in the middle; just 0 for one point."""
     return tuple(limit * (2 * i - points + 1) / max(1, points - 1) for i in range(points))
 
 
 class SurfaceSettings(Frozen):
     """A grid over two random directions around the trained weights; the defaults are Li et al.'s.
 
-    The unit of both axes is the norm of the network's own filters.
+    The unit of both axes is the norm of the network's own filters. One point along the second
+    direction makes the grid a line.
     """
 
-    points: tuple[Points, Points] = (
-        51,
-        51,
-    )  # along either direction; 1 along the second makes it a line
+    points: tuple[Points, Points] = (51, 51)
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
-    images: Images | None = None  # of the training set, as many of each class; None for all
+    images: Images | None = None  # of the training set, equally many per class; None for all
     directions: tuple[Seed, ...] = Field((0, 1), min_length=1, max_length=20)  # seeds
 
     @field_validator("points")
@@ -59,7 +57,7 @@ class SurfaceSettings(Frozen):
         return axis(self.limit, self.points[1])
 
     def measured_in(self, rows: Iterable[SurfaceRow]) -> bool:
-        """Whether this is what was measured, and nothing else."""
+        """Whether the rows are those of these settings, no more and no fewer."""
         rows = list(rows)
         whole = max((row.images for row in rows), default=0)
         images = min(self.images or whole, whole)
@@ -68,14 +66,14 @@ class SurfaceSettings(Frozen):
 
 
 class CurvatureSettings(Frozen):
-    """Where both ends of the Hessian's spectrum are computed, on how many training images."""
+    """The points at which the Hessian's extreme eigenvalues are computed, and on which images."""
 
     at: tuple[tuple[Coordinate, Coordinate], ...] = Field(((0.0, 0.0),), min_length=1)
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
     def measured_in(self, rows: Iterable[CurvatureRow]) -> bool:
-        """Whether this is what was measured; a data set may have had fewer images."""
+        """Whether the rows are those of these settings; a data set may have had fewer images."""
         there = {(row.alpha, row.beta): row for row in rows}
         alike = all(
             row.directions == self.directions and row.images <= (self.images or row.images)

@@ -1,4 +1,4 @@
-"""Reading YAML that may come from anybody, and saying where in it a mistake is."""
+"""Reading untrusted YAML, with the lines of its fields for error messages."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 LARGEST_FILE = 1_000_000  # characters
 MOST_ALIASES = 50
 DEEPEST = 30
-# Characters that libyaml takes where PyYAML does not, or counts as another number of lines.
+# Characters that libyaml accepts and PyYAML does not, or that change its line numbers.
 _READ_DIFFERENTLY = re.compile("[\t\x85\u2028\u2029\ufeff]")
 
 
 class _Checks(SafeConstructor, Composer, Resolver):
-    """From YAML's events to values, refusing repeated keys, deep nesting and alias bombs."""
+    """From YAML's events to values; refuses repeated keys, deep nesting and alias bombs."""
 
     check_event: Any  # a parser's
 
@@ -66,7 +66,7 @@ class _Checks(SafeConstructor, Composer, Resolver):
         return super().construct_mapping(node, deep=deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse `<<`: a few dozen merges of merges make a mapping that fills the memory."""
+        """Refuse `<<`: nested merges can make a mapping that fills the memory."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
@@ -88,7 +88,7 @@ if yaml.__with_libyaml__:
     from yaml._yaml import CParser
 
     class _FastLoader(_Checks, CParser):
-        """The same with libyaml's scanner and parser, where PyYAML has been built with it."""
+        """The same with libyaml's scanner and parser, if PyYAML was built with it."""
 
         def __init__(self, stream: str) -> None:
             CParser.__init__(self, stream)
@@ -97,14 +97,14 @@ if yaml.__with_libyaml__:
 
 @dataclass(frozen=True)
 class Document:
-    """Parsed YAML with the name of its source and what is needed to find a field's line."""
+    """Parsed YAML with its source's name, and its nodes, which know their lines."""
 
     data: Any
     name: str
     node: yaml.Node | None
 
     def line(self, location: Sequence[str | int]) -> int | None:
-        """The line (from 1) of the field at `location`, or of its nearest parent that exists."""
+        """The line (from 1) of the field at `location`, or of its nearest existing parent."""
         node, line = self.node, None
         for part in location:
             child = None
@@ -138,7 +138,7 @@ def parse_yaml(text: str, name: str) -> Document:
         try:
             return _loaded(_FastLoader(text), name)
         except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
-            pass  # told in PyYAML's words, below
+            pass  # read again below, for PyYAML's error message
     try:
         return _loaded(_Loader(text), name)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
@@ -180,5 +180,5 @@ def write_yaml(data: Any) -> str:
             data, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=100
         )
 
-    readable = text(True)  # unless that holds what is not to be seen: then all in escapes
+    readable = text(True)  # escapes only if some characters are not printable
     return readable if readable == printable_lines(readable) else text(False)

@@ -1,8 +1,8 @@
-"""Whether the files of one run can be true together: each check says what contradicts what.
+"""Checks whether the files of one run contradict each other.
 
-Configuration, summary, curve and measurements say many things more than once, and much follows
-from the recipe and the network's name. So an edited, swapped or half-copied file contradicts the
-others even where nothing recorded its SHA-256.
+Configuration, summary, curve and measurements repeat many facts, and others follow from the recipe
+and the network's name. So files that were edited, swapped or half copied show even if no SHA-256
+was recorded.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = ["contradictions"]
 Origins = Mapping[str, MeasurementOrigin]
 
 EPOCH_ROUNDING = 1e-4
-# By how much testing again may differ from the last test of a training, in percentage points and
-# in images: another processor rounds otherwise, and close decisions tip over.
+# How far testing again may differ from the last test of a training, in percentage points and in
+# images: another processor rounds differently, which changes close decisions.
 TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
 
 
 def contradictions(
     run: Run, summary: Summary | None, contents: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong): the first contradiction of the summary and of each file.
+    """(name, what is wrong): the first contradiction in the summary and in each file.
 
-    `contents` are by the names of `measurements.FILES`, whose errors are told elsewhere.
+    `contents` are by name in `measurements.FILES`; errors among them are reported elsewhere.
     """
     found = {
         name: value
@@ -80,7 +80,7 @@ def contradictions(
 
 
 def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
-    """What `summary.json` says otherwise than `config.yaml`, or than can be."""
+    """What in `summary.json` contradicts `config.yaml` or is impossible."""
     for name, said, known in (
         ("network", summary.network, run.network),
         ("dataset", summary.dataset, run.dataset),
@@ -124,7 +124,7 @@ def _provenance_problems(summary: Summary, run: Run) -> Iterator[str]:
 
 
 def _possible_parameters(run: Run, said: int) -> bool:
-    """Only the classifier's size is the data set's to decide; of 32x32 images it is known."""
+    """Whether the network can have so many parameters; the number of classes may be unknown."""
     if parse_network(run.network).family == "cifar":
         return said == parameters(run.network, DATASETS[run.dataset].classes)
     classifier = said - parameters(run.network, 0)
@@ -132,7 +132,7 @@ def _possible_parameters(run: Run, said: int) -> bool:
 
 
 def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) -> Iterator[str]:
-    """What in `curve.csv` is out of range, or not as the recipe has it."""
+    """What in `curve.csv` is out of range or does not follow the recipe."""
     recipe = run.recipe
     for row, due in zip(rows, _points(recipe, len(rows)), strict=True):
         if row.iteration != due:
@@ -157,7 +157,7 @@ def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) 
 
 
 def _epoch_problems(rows: Sequence[CurveRow]) -> Iterator[str]:
-    """Every iteration sees as many images as every other."""
+    """Epochs that are not in proportion to iterations."""
     if rows:
         an_iteration = rows[-1].epoch / rows[-1].iteration
         for row in rows:
@@ -187,9 +187,9 @@ def _scheduled_rates(recipe: Recipe, warmup_end: int | None, count: int) -> tupl
 
 
 def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> Iterator[str]:
-    """Where `summary.json` reports other errors than `curve.csv` has.
+    """Where the errors in `summary.json` are not those in `curve.csv`.
 
-    While a run is trained the two are written one after another, so that either may be behind.
+    During training the two are written one after the other, so either may be behind.
     """
     if summary.state == "done":
         if not rows:
@@ -244,7 +244,7 @@ def response_problems(rows: Sequence[ResponseRow], run: Run) -> Iterator[str]:
 
 
 def gradient_problems(found: Table, run: Run, origins: Origins) -> Iterator[str]:
-    """Whether these are the layers of the run's network, at moments that its recipe has."""
+    """Whether these are the layers of the run's network at points of its recipe."""
     last, layers = run.recipe.iterations, _observed(run)
     there = found.columns
     moments = there["iteration"][:: len(layers) or 1]
@@ -260,7 +260,7 @@ def gradient_problems(found: Table, run: Run, origins: Origins) -> Iterator[str]
     for moment in moments:
         if moment > last or (moment % run.recipe.evaluate_every and moment != last):
             yield f"iteration {moment:,}, of which the recipe has no point"
-    # Norms may be infinite or no numbers, but none is below zero.
+    # Norms may be infinite or NaN, but never negative.
     numbers = ("forward_std", "gradient_norm", "weight_norm", "signal_norm")
     if any(value is not None and value < 0 for name in numbers for value in there[name]):
         yield "a negative number"
@@ -285,7 +285,7 @@ def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
 
 
 def _observed(run: Run) -> list[tuple[int, str]]:
-    """(layer from 1, module) of what responses and gradients are measured of."""
+    """(layer from 1, module) of the layers whose responses and gradients are measured."""
     return list(enumerate(architecture(run.network).observed, start=1))
 
 
@@ -295,7 +295,7 @@ def evaluation_problems(
     summary: Summary | None,
     origins: Origins,
 ) -> Iterator[str]:
-    """Whether these errors can be of one network on one data set, the run's."""
+    """Whether these can be errors of one network on the run's data set."""
     if run.recipe.photographs is None:
         yield f"{run.network} is not tested on photographs"
     if not rows:
@@ -325,7 +325,7 @@ def evaluation_problems(
 
 
 def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]:
-    """Whether these can be points around one network, each once."""
+    """Whether these can be points around one network without repetitions."""
     if not rows:
         yield "no points"
     if len({(row[:3], row.images) for row in rows}) < len(rows):
@@ -344,7 +344,7 @@ def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]
 
 
 def origin_problems(origins: Origins, summary: Summary) -> Iterator[str]:
-    """A network is measured in the precision in which it was trained, or in the measurement's."""
+    """Measurements in another precision than the training's or their own fixed one."""
     for name, made in origins.items():
         expected = MEASUREMENTS[name].precision or summary.provenance.precision
         if made.precision != expected:

@@ -1,6 +1,6 @@
-"""The tables of a run's folder: its training curve and what was measured on it.
+"""The tables of a run's folder: its training curve and its measurements.
 
-What is torn is an error, what is not there is empty.
+Torn files are errors; missing ones are empty tables.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 
 class Kind(NamedTuple):
-    """A table that a run's folder can hold."""
+    """A table in a run's folder."""
 
     file: str
     row: type
     digits: int | None = None  # significant digits of its numbers; None for all
 
 
-# By the file's name without its suffix. Some measurements share a file.
+# By the file's name without its suffix; some measurements share a file.
 TABLES: dict[str, Kind] = {"curve": Kind("curve.csv", CurveRow)} | {
     m.table: Kind(m.file, m.row, m.digits) for m in MEASUREMENTS.values()
 }
@@ -58,7 +58,7 @@ def measurements_in(name: str) -> list[str]:
 
 
 def measurement_of(name: str, row: Any) -> str:
-    """Which measurement a row of a table belongs to: of several in one file, the line says it."""
+    """The measurement of a table's row; if several share a file, its first column says which."""
     names = measurements_in(name)
     if len(names) == 1:
         return names[0]
@@ -67,7 +67,7 @@ def measurement_of(name: str, row: Any) -> str:
 
 
 class Table:
-    """The columns of a CSV file, of which the rows are made when they are asked for."""
+    """The columns of a CSV file; rows are made on demand."""
 
     def __init__(self, row: type, columns: Mapping[str, Sequence[Any]]) -> None:
         self.columns, self._row = columns, row
@@ -80,7 +80,7 @@ class Table:
 
 @cache
 def _columns_of(row: type) -> dict[str, TypeAdapter[list[Any]]]:
-    """What reads the values of each column of a row's fields."""
+    """A validator of the values of each column."""
     hints: dict[str, Any] = get_type_hints(row, include_extras=True)
     return {name: _list_of(hint) for name, hint in hints.items()}
 
@@ -92,12 +92,12 @@ def _list_of(hint: Any) -> TypeAdapter[list[Any]]:
 
 
 def _optional(row: type) -> Collection[str]:
-    """The columns that not every file has."""
+    """The columns that a file may lack."""
     return getattr(row, "_field_defaults", ())
 
 
 def _parse(name: str, text: str) -> Table:
-    """Raises ValueError or KeyError if the text is not such a table, or was cut off."""
+    """Parse a table. Raises ValueError or KeyError if it is invalid or cut off."""
     there, row = _split(text), TABLES[name].row
     for column in _optional(row):
         values = there.get(column, [""] * len(next(iter(there.values()))))
@@ -120,7 +120,7 @@ def _split(text: str) -> dict[str, Sequence[str | None]]:
         if set(map(len, rows)) - {len(header)}:
             raise ValueError("lines of different lengths")
         columns = [[row[at] for row in rows] for at in range(len(header))]
-    else:  # all at once, which is several times as fast
+    else:  # several times as fast as csv.reader
         lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
         header = lines[0].split(",")
         if {line.count(",") for line in lines} != {len(header) - 1}:
@@ -131,7 +131,7 @@ def _split(text: str) -> dict[str, Sequence[str | None]]:
 
 
 def table_text(name: str, rows: Sequence[Any]) -> str:
-    """The CSV text of a table. Columns that earlier files lack are left out where all is None."""
+    """The CSV text of a table. Optional columns are left out if all their values are None."""
     kind = TABLES[name]
     empty = {c for c in _optional(kind.row) if all(getattr(row, c) is None for row in rows)}
     names = [column for column in _columns_of(kind.row) if column not in empty]
@@ -145,7 +145,7 @@ def table_text(name: str, rows: Sequence[Any]) -> str:
 
 
 def has_layers_lines(name: str, text: str, layers: int) -> bool:
-    """Whether this can be a table of so many layers, without a look at each number."""
+    """Whether this can be a table of so many layers, without parsing its numbers."""
     header, _, rest = text.partition("\n")
     needed = set(_columns_of(TABLES[name].row)) - set(_optional(TABLES[name].row))
     lines = rest.count("\n")
@@ -154,10 +154,10 @@ def has_layers_lines(name: str, text: str, layers: int) -> bool:
 
 
 def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
-    """What a file holds, or None where there is none.
+    """The parsed contents of a file; None if there is none.
 
     Raises:
-        StoreError: it is torn, or not such a file.
+        StoreError: it is torn or invalid.
     """
     try:
         text = read_text(path)
@@ -169,10 +169,10 @@ def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
 
 
 def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
-    """What the text of a file says.
+    """The parsed text of a file.
 
     Raises:
-        StoreError: it is torn, or not such a file.
+        StoreError: it is torn or invalid.
     """
     try:
         return parse(text)
@@ -180,7 +180,7 @@ def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
         raise StoreError(f"{path}: torn or unreadable") from error
 
 
-# Every file that says something of a trained run: its name, and what reads its text.
+# The tables of a run and the origins of its measurements: file names and parsers.
 FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (kind.file, partial(_parse, name)) for name, kind in TABLES.items()},
     "origins": ("measurements.json", ORIGINS.validate_json),

@@ -1,4 +1,4 @@
-"""What is stored, as typed values. Errors are percent."""
+"""The records of the results folder. Errors are percent."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stored(Frozen):
-    """Base of what is stored as JSON. Unknown keys, perhaps of a later version, are ignored."""
+    """Base of the records in JSON files. Unknown keys, perhaps of a later version, are ignored."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class CurveRow(NamedTuple):
-    """One point of a training curve; errors in percent, `seconds` of training so far."""
+    """A point of a training curve; errors in percent, `seconds` of training so far."""
 
     iteration: int
     epoch: FiniteFloat
@@ -65,7 +65,7 @@ class CurveRow(NamedTuple):
 
 
 class Origin(Stored):
-    """What made a number: code, command, machine."""
+    """The code, command and machine that made a number."""
 
     code: str  # version, and commit where known
     dirty: bool | None  # whether the code differed from the commit; None if unknown
@@ -75,25 +75,25 @@ class Origin(Stored):
     precision: str  # as resolved: fp32 or bf16
     threads: Count
     versions: dict[str, str]
-    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that worked together
+    processes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # working together
 
 
 class MeasurementOrigin(Origin):
-    """What measured something on a trained network, and when."""
+    """The origin of a measurement on a trained network, and its time."""
 
     measured: Text  # UTC
-    sha256: Sha256 | None = None  # of what was written, see `sums`; earlier versions have none
+    sha256: Sha256 | None = None  # of the numbers, see `sums`; earlier versions have none
 
 
 class SessionRecord(Origin):
-    """What trained a run, from its start or a checkpoint until its end or the next session."""
+    """One session: a stretch of training from the start or a checkpoint to its end or a stop."""
 
-    first_iteration: Count = 0  # iterations that earlier sessions had made
-    first_second: Seconds = 0.0  # of training, that earlier sessions had spent
+    first_iteration: Count = 0  # iterations of earlier sessions
+    first_second: Seconds = 0.0  # seconds of training of earlier sessions
 
 
 def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds: float) -> bool:
-    """Whether sessions, oldest first, can have trained from the start up to an iteration."""
+    """Whether sessions, oldest first, can have trained from the start to an iteration."""
     iterations = [*(session.first_iteration for session in sessions), iteration]
     times = [*(session.first_second for session in sessions), seconds]
     begun = bool(sessions) and iterations[0] == times[0] == 0
@@ -101,7 +101,7 @@ def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds
 
 
 class Provenance(SessionRecord):
-    """Where a number comes from: the last session, those before it, and the data."""
+    """Where a run's numbers come from: the last session, earlier ones, and the data."""
 
     dataset: dict[str, Any]  # identity: name, official, sha256, source, note
     normalisation: dict[str, Any]  # what was subtracted: kind, sha256, channel averages
@@ -109,19 +109,17 @@ class Provenance(SessionRecord):
     ended: str | None = None
     sessions: Count = 1  # how many times training was started or resumed
     bn_images: Count | None = None  # images that each batch normalisation saw, where recorded
-    earlier: tuple[
-        SessionRecord, ...
-    ] = ()  # of which this training is the continuation, oldest first
+    earlier: tuple[SessionRecord, ...] = ()  # sessions before the last one, oldest first
 
     @property
     def trained_by(self) -> tuple[SessionRecord, ...]:
-        """All that took part in the training, the last one last."""
+        """All sessions, the last one last."""
         last = SessionRecord(**self.model_dump(include=set(SessionRecord.model_fields)))
         return (*self.earlier, last)
 
 
 class Summary(Stored):
-    """The state and the outcome of one run; errors in percent."""
+    """The state and the results of one run; errors in percent."""
 
     format: int = FORMAT
     id: str
@@ -145,7 +143,7 @@ class Summary(Stored):
     seconds: Seconds = 0.0  # of training and testing, over all sessions
     images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None  # see `pace_counts`
     provenance: Provenance
-    sums: dict[str, Sha256] | None = None  # SHA-256 by file, of what has ended; see `sums`
+    sums: dict[str, Sha256] | None = None  # SHA-256 by file, once training has ended; see `sums`
 
     @model_validator(mode="after")
     def _sessions_follow_each_other(self) -> Self:
@@ -156,16 +154,15 @@ class Summary(Stored):
 
     @property
     def pace_counts(self) -> bool:
-        """Whether the last session has been at it for long enough for its speed to mean much.
+        """Whether the last session is long enough to tell its speed.
 
-        Until then the whole training's speed is what is known, though it may be that of another
-        machine.
+        Until then the speed of the whole training is used, perhaps that of another machine.
         """
         return self.iteration - self.provenance.first_iteration >= FEWEST_FOR_PACE
 
     @property
     def seconds_left(self) -> float | None:
-        """Of training and testing, at the pace so far; None before the first iteration."""
+        """Estimated seconds of training and testing left; None before the first iteration."""
         if not self.iteration:
             return None
         first = self.provenance if self.pace_counts else None
@@ -174,7 +171,7 @@ class Summary(Stored):
         return (self.iterations - self.iteration) * spent / made
 
     def seconds_by_hardware(self) -> dict[str, float]:
-        """Of training and testing, on each kind of hardware that took part."""
+        """Seconds of training and testing on each kind of hardware."""
         sessions = self.provenance.trained_by
         ends = [*(s.first_second for s in sessions[1:]), self.seconds]
         spent: dict[str, float] = {}
@@ -185,7 +182,7 @@ class Summary(Stored):
 
 
 class Record(Stored):
-    """What was measured of something else than one run, in a file of its own."""
+    """A result that is not of one run, in a file of its own."""
 
     format: int = FORMAT
     dataset: DatasetName
@@ -197,7 +194,7 @@ class Record(Stored):
 
 
 class EnsembleResult(Record):
-    """What the averaged scores of several runs come to (Table 5)."""
+    """The errors of the averaged scores of several runs (Table 5)."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     preset: Literal["paper", "short", "demo", "custom"]  # of the members
@@ -206,7 +203,7 @@ class EnsembleResult(Record):
     top1_error: Percent
     top5_error: Percent
     images: Annotated[int, Field(ge=1, le=10**15)]
-    origin: Origin | None = None  # the machine as well; earlier versions did not keep it
+    origin: Origin | None = None  # earlier versions did not record it
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -221,16 +218,16 @@ class EnsembleResult(Record):
 
 
 class ExternalEvaluation(Record):
-    """What `evaluate FILE --record` measured of weights that were not trained here."""
+    """The errors of weights that were not trained here, by `evaluate FILE --record`."""
 
     network: Network
     evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
     weights_sha256: Sha256
     weights_file: Annotated[str, Field(min_length=1, max_length=255)]  # its name, without a path
-    input: Text = ""  # what the weights were given: scale, mean, crop
+    input: Text = ""  # scale, mean and crop of the images
     precision: Text = ""  # fp32 or bf16
-    notes: tuple[Text, ...] = Field((), max_length=20)  # what to know when reading the errors
-    # What made each of the evaluations; earlier versions kept only the latest command and code.
+    notes: tuple[Text, ...] = Field((), max_length=20)  # to show with the errors
+    # Earlier versions recorded only the latest command and code.
     origins: dict[Views, MeasurementOrigin] = Field({})
 
     @model_validator(mode="after")

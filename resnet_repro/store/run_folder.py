@@ -1,4 +1,4 @@
-"""The files of one run, and writing them."""
+"""The files of one run: their names, and writing them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from resnet_repro.store.sums import measured_sums, summary_sum, training_sums
 
 __all__ = ["RunFolder"]
 
-HEARTBEAT_TIMEOUT = 120.0  # seconds after which a run on another host counts as abandoned
-LONGEST_SILENCE = 3600.0  # the same for a living process here, which may be testing meanwhile
+HEARTBEAT_TIMEOUT = 120.0  # seconds without news after which a run on another host is abandoned
+LONGEST_SILENCE = 3600.0  # the same on this host, whose process may be in a long test
 
 
 class _File:
-    """A file of a run's folder."""
+    """A file of a run's folder, as an attribute of `RunFolder`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,19 +55,19 @@ class RunFolder:
     responses = _File("responses.csv")
     gradients = _File("gradients.csv")
     evaluations = _File("evaluations.csv")
-    origins = _File("measurements.json")  # what made the three before
+    origins = _File("measurements.json")  # of the measurements
     tensorboard = _File("tensorboard")  # not committed
-    fresh_checkpoint = _File("checkpoint.new")  # whole, but not in its place yet
+    fresh_checkpoint = _File("checkpoint.new")  # complete, but not yet renamed
     checkpoint = _File("checkpoint")
     previous_checkpoint = _File("checkpoint.previous")
     owner = _File(".owner.json")
     lock = _File(".lock")
 
     def make(self) -> None:
-        """Make the folder, which has to be one: what is written here stays in the store.
+        """Make the folder.
 
         Raises:
-            StoreError: it cannot be made, or is a link to somewhere else.
+            StoreError: it cannot be made, or is a link, which may lead out of the store.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -78,23 +78,23 @@ class RunFolder:
             raise StoreError(f"{self.path} is a link; nothing is written through it")
 
     def sweep(self) -> None:
-        """Remove what a killed process left half-written; only for the owner of the lock."""
+        """Remove half-written files of killed processes; only for the owner of the lock."""
         with contextlib.suppress(OSError):
             for part in self.path.glob(".*.part"):
                 part.unlink(missing_ok=True)
 
     def write_config(self, run: Run) -> None:
-        """Record the resolved configuration."""
+        """Write `config.yaml`, the resolved configuration."""
         write_atomically(self.config, run.to_yaml())
 
     def write_curve(self, rows: Sequence[CurveRow]) -> None:
-        """Replace the curve by `rows`."""
+        """Write `curve.csv`."""
         write_atomically(self.curve, table_text("curve", rows))
 
     def write_summary(self, summary: Summary, *, durable: bool = True) -> None:
-        """Replace the summary; `durable=False` for the frequent ones that say how far it is.
+        """Write `summary.json`; `durable=False` for the frequent ones that report progress.
 
-        Of a training that has ended it gets the sums, for which the rest has to be written.
+        At the end of a training it gets the sums of the other files, which are written before.
         """
         content = summary.model_dump(mode="json", exclude={"sums"})
         if summary.state in ("done", "failed"):
@@ -104,14 +104,14 @@ class RunFolder:
         write_atomically(self.summary, text, durable=durable)
 
     def write_measured(self, name: str, rows: Sequence[Any], origin: Origin | None = None) -> None:
-        """Write what was measured into one of `TABLES`, and what made it into `measurements.json`.
+        """Write measured rows into one of `TABLES`, and their origin into `measurements.json`.
 
-        Of a table that holds several measurements, the others' lines stay. Without an `origin` the
-        training itself has measured it. An earlier record goes first: a crash between leaves a
-        number without an origin, and none with another's.
+        In a table that several measurements share, the rows of the others stay. Without an
+        `origin`, the training itself has measured them. The earlier origin is removed first: a
+        crash may leave a number without an origin, but never with the wrong one.
 
         Raises:
-            StoreError: it cannot be written, or what is there is torn.
+            StoreError: it cannot be written, or the existing file is torn.
         """
         path, kinds = self.path / FILES[name][0], measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
@@ -141,7 +141,7 @@ class RunFolder:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
 
     def discard(self, name: str) -> None:
-        """Remove one of `FILES` that cannot be used, and the record of what made it.
+        """Remove one of `FILES` that cannot be used, and the record of its origin.
 
         Raises:
             StoreError: it cannot be removed.
@@ -150,7 +150,7 @@ class RunFolder:
         self._forget(measurements_in(name))
 
     def _forget(self, what: Sequence[str]) -> None:
-        """Remove the record of what made some measurements."""
+        """Remove the record of the origin of some measurements."""
         with contextlib.suppress(StoreError):  # a torn record is discarded itself
             known = self._origins()
             others = {name: made for name, made in known.items() if name not in what}
@@ -158,7 +158,7 @@ class RunFolder:
                 self._write_origins(others)
 
     def _text(self, path: Path) -> str | None:
-        """What was just written, or None where there is nothing.
+        """The text of a file; None if there is none.
 
         Raises:
             StoreError: it cannot be read.
@@ -166,15 +166,15 @@ class RunFolder:
         return read_file(path, str)
 
     def scores(self, views: str) -> Path:
-        """Where the scores of every image go, for ensembles: float16 [N, classes]."""
+        """The file with the scores of every image, for ensembles: float16 [N, classes]."""
         return self.path / f"scores-{views}.npz"
 
     def unfinished(self, name: str) -> Path:
-        """Where a measurement of one of `TABLES` keeps what it has so far; not committed."""
+        """The file for an unfinished measurement of one of `TABLES`; not committed."""
         return self.path / f".{name}.csv"
 
     def write_checkpoint(self, content: bytes) -> None:
-        """Write a checkpoint durably; the last one stays as the previous one."""
+        """Write a checkpoint durably; keep the one before it."""
         write_atomically(self.fresh_checkpoint, content)
         try:
             if self.checkpoint.exists():
@@ -185,39 +185,39 @@ class RunFolder:
         flush_folder(self.path)
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints there are, newest first. A crash can leave any two of the three."""
+        """The existing checkpoints, newest first. A crash can leave any two of the three."""
         generations = (self.fresh_checkpoint, self.checkpoint, self.previous_checkpoint)
         return [path for path in generations if path.exists()]
 
     def set_aside(self, checkpoint: Path) -> None:
-        """Rename a checkpoint that cannot be used, so that it does not push out a good one."""
+        """Rename a damaged checkpoint, so that it does not replace a good one."""
         try:
             checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
         except OSError as error:
             raise unwritable(checkpoint, error) from error
 
     def claim(self) -> None:
-        """Say that this process is at work here (the lock itself is the runner's)."""
+        """Record that this process works on the run (the runner holds the lock itself)."""
         content = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
         write_atomically(self.owner, json.dumps(content), durable=False)
 
     def has_live_owner(self) -> bool:
-        """Whether the process that said so last is still there, as far as can be told."""
+        """Whether the process that claimed the run last still seems to be there."""
         try:
             owner = json.loads(read_text(self.owner))
             silence = time.time() - float(owner["time"])
             if owner["host"] != socket.gethostname():
                 return silence < HEARTBEAT_TIMEOUT
             os.kill(int(owner["pid"]), 0)
-            return silence < LONGEST_SILENCE  # else its number has gone to another process
+            return silence < LONGEST_SILENCE  # otherwise another process has got its id
         except PermissionError:
             return True
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return False
 
     def clear(self) -> None:
-        """Remove everything that training wrote, for starting over."""
-        # The summary goes after the checkpoints: without it, what is left of them would be resumed.
+        """Remove everything that training wrote, to start over."""
+        # The summary goes after the checkpoints: without it, those left would be resumed.
         for path in (
             *self.path.glob("checkpoint*"),
             self.summary,

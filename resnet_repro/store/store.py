@@ -38,11 +38,11 @@ class Store:
         return RunFolder(self.runs_folder / run.id)
 
     def get(self, run: Run) -> StoredRun:
-        """What is stored of `run`."""
+        """The contents of the run's folder."""
         return read_run(self.runs_folder / run.id, run)
 
     def all_runs(self, *, outline: bool = False) -> list[StoredRun]:
-        """Every run folder, by id, unreadable ones with their problem; `outline` as `read_run`."""
+        """Every run, by id, unreadable ones with their problem; `outline` as in `read_run`."""
         if not self.runs_folder.is_dir():
             return []
         try:
@@ -65,7 +65,7 @@ class Store:
         return path
 
     def figure_path(self, name: str, suffix: str) -> Path:
-        """Where a figure goes."""
+        """The file of a figure."""
         return self.figures_folder / f"{name}.{suffix}"
 
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
@@ -76,11 +76,11 @@ class Store:
         return path
 
     def report_file(self, form: Literal["md", "html"]) -> Path:
-        """Where the report goes."""
+        """The file of the report."""
         return self.root / f"report.{form}"
 
     def read_report(self, form: Literal["md", "html"]) -> str | None:
-        """The stored report, or None where there is none.
+        """The stored report; None if there is none.
 
         Raises:
             StoreError: it cannot be read.
@@ -100,14 +100,14 @@ class Store:
         return path
 
     def read_figure(self, path: str) -> bytes | None:
-        """A figure by its path in the report, `figures/fig1.png`; None where there is none."""
+        """A figure by its path in the report, `figures/fig1.png`; None if there is none."""
         try:
             return read_regular(self.figures_folder / Path(path).name, LARGEST_FILE)
         except OSError:
             return None
 
     def check_writable(self) -> None:
-        """Fail early if nothing could be stored.
+        """Check that results can be stored.
 
         Raises:
             StoreError: the folder cannot be made or written.
@@ -118,39 +118,39 @@ class Store:
             probe.unlink()
 
     def ensembles(self) -> list[EnsembleResult]:
-        """Every ensemble that was measured, by file name.
+        """Every measured ensemble, by file name.
 
         Raises:
-            StoreError: a file is torn, or not what it should be.
+            StoreError: a file is torn or invalid.
         """
         return _read_records(self.ensembles_folder, EnsembleResult)
 
     def write_ensemble(self, result: EnsembleResult) -> Path:
-        """Record an ensemble, in place of the one before at this preset and data set."""
+        """Record an ensemble; it replaces an earlier one at the same preset and data set."""
         return _write_record(self.ensembles_folder, result)
 
     def external_evaluations(self) -> list[ExternalEvaluation]:
-        """What was recorded of weights that were not trained here, by file name.
+        """The recorded evaluations of weights that were not trained here, by file name.
 
         Raises:
-            StoreError: a file is torn, or not what it should be.
+            StoreError: a file is torn or invalid.
         """
         return _read_records(self.evaluations_folder, ExternalEvaluation)
 
     def write_external_evaluation(self, evaluation: ExternalEvaluation) -> Path:
-        """Record an evaluation of weights, in place of the one before of the same weights."""
+        """Record an evaluation; it replaces an earlier one of the same weights."""
         return _write_record(self.evaluations_folder, evaluation)
 
 
 def _refuse_link(folder: Path) -> None:
-    """What is written into a folder of the store's stays in the store."""
+    """Raise StoreError for a folder of the store that is a link, which may lead out of it."""
     if folder.is_symlink():
         raise StoreError(f"{folder} is a link; nothing is written through it")
 
 
 @contextlib.contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Make many objects that stay, and spare Python's collector looking through them meanwhile."""
+    """Pause Python's garbage collector while many objects that stay are made."""
     before = gc.isenabled()
     gc.disable()
     try:

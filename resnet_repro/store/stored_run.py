@@ -1,7 +1,6 @@
-"""What the results folder knows of one run, read as if it came from anybody.
+"""Reading the folder of one run, without trusting it.
 
-`read_run` says what is wrong with a folder, if something is: a torn file, one that says something
-else than the others, one that was changed.
+`read_run` reports problems: torn files, files that contradict each other, files that were changed.
 """
 
 from __future__ import annotations
@@ -40,16 +39,16 @@ from resnet_repro.store.sums import measured_sums, sum_of, summary_sum, training
 __all__ = ["StoredRun", "read_run", "without_copies"]
 
 CHANGED = "has been changed since it was written"
-MEASURED = tuple(name for name in TABLES if name != "curve")  # each of one network alone
+MEASURED = tuple(name for name in TABLES if name != "curve")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What the results folder knows of one run. `problem` says why it cannot be used, if so.
+    """The contents of one run's folder. `problem` says why they cannot be used, if so.
 
-    A problem is `repairable` if a good checkpoint makes up for it: a file is torn or gone, or says
-    something else than the rest, rather than being another run's or a newer program's.
+    A problem is `repairable` if training on from a good checkpoint solves it: a file is torn,
+    missing or contradicts others, but is not another run's or a newer program's.
     """
 
     id: str
@@ -58,14 +57,14 @@ class StoredRun:
     summary: Summary | None
     problem: str | None = None
     repairable: bool = False
-    damaged: Collection[str] = ()  # of `measurements.FILES`, those that cannot be used
-    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of what was measured on it
-    # What was read of `measurements.FILES` so far: contents, or the error that reading gave.
+    damaged: Collection[str] = ()  # the names in `measurements.FILES` that cannot be used
+    digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each measurement file
+    # By name in `measurements.FILES`, what was read so far: contents, or the error.
     contents: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def state(self) -> State:
-        """How far the run is; a run whose process died counts as stopped."""
+        """The run's state; a run whose process died counts as stopped."""
         if self.summary is None:
             return "missing"
         if self.summary.state == "running" and not self.folder.has_live_owner():
@@ -74,12 +73,12 @@ class StoredRun:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a final result that can be used."""
+        """Whether it has a usable final result."""
         return self.problem is None and self.state == "done"
 
     @property
     def holds_result(self) -> bool:
-        """Whether starting over would destroy what is left of a finished training."""
+        """Whether starting over would destroy a finished training, even if it is damaged."""
         if self.summary is not None and self.summary.state == "done":
             return True
         try:
@@ -90,15 +89,15 @@ class StoredRun:
             return False
         return rows[-1].iteration >= self.run.recipe.iterations
 
-    # Each of these is empty where there is no such file yet, and raises a StoreError where the
-    # file is torn or not what it should be. Each file is read once.
+    # Each of these is empty if there is no such file, and raises StoreError if the file is torn or
+    # invalid. Each file is read once.
 
     def curve(self) -> list[CurveRow]:
         """The training curve."""
         return self.rows("curve")
 
     def responses(self) -> list[ResponseRow]:
-        """Standard deviations of layer responses, as `fig7` measured them."""
+        """Standard deviations of layer responses (Fig. 7)."""
         return self.rows("responses")
 
     def gradients(self) -> list[GradientRow]:
@@ -106,7 +105,7 @@ class StoredRun:
         return self.rows("gradients")
 
     def evaluations(self) -> list[EvaluationRow]:
-        """Errors over the val part, by kind of views (centre, 10-crop, multi-scale)."""
+        """Errors on the val part, by kind of views (centre, 10-crop, multi-scale)."""
         return self.rows("evaluations")
 
     def rows(self, name: str) -> list[Any]:
@@ -115,7 +114,7 @@ class StoredRun:
         return table.rows if table else []
 
     def columns(self, name: str) -> Mapping[str, Sequence[Any]]:
-        """The columns of one of `measurements.TABLES` by name, none where there is no such file."""
+        """The columns of one of `measurements.TABLES` by name; none if there is no such file."""
         table: Table | None = self._read(name)
         return table.columns if table else {}
 
@@ -129,7 +128,7 @@ class StoredRun:
         return (self.folder.path / kind.file).exists()
 
     def origins(self) -> dict[str, MeasurementOrigin]:
-        """What made the measurements on the trained network, where that is on record."""
+        """The recorded origins of the measurements on the trained network."""
         return self._read("origins") or {}
 
     def _read(self, name: str) -> Any:
@@ -145,29 +144,29 @@ class StoredRun:
         return found
 
     def discard_torn_measurements(self) -> None:
-        """Remove measurements on the trained network that cannot be used, to be made anew.
+        """Remove unusable measurements on the trained network, so that they are made again.
 
         Raises:
             StoreError: one cannot be removed.
         """
         for name in self.damaged:
-            if name != "curve":  # which the training writes anew
+            if name != "curve":  # training writes that one again
                 self.folder.discard(name)
 
 
 def read_run(path: Path, expected: Run | None, *, outline: bool = False) -> StoredRun:
-    """What is stored in a run's folder, with its first problem.
+    """The contents of a run's folder, with its first problem.
 
     Args:
         path: the folder.
         expected: the run that should be there.
-        outline: do not look at each number of `gradients.csv`, which may have many thousand.
+        outline: do not parse `gradients.csv`, which may have many thousand lines.
     """
     return _Reading(RunFolder(path), outline).read(expected)
 
 
 def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The runs, those that share a measurement with another network's run having that problem."""
+    """The runs; measurements that are the same for two networks become problems of both runs."""
     first: dict[tuple[str, str], StoredRun] = {}
     copies: dict[str, str] = {}
     for stored in runs:
@@ -184,7 +183,7 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
 
 
 class _Problem(Exception):  # noqa: N818
-    """What is wrong with a stored run, and whether a good checkpoint makes up for it."""
+    """What is wrong with a stored run, and whether training on from a checkpoint solves it."""
 
     def __init__(self, text: str, repairable: bool = False) -> None:
         super().__init__(text)
@@ -192,7 +191,7 @@ class _Problem(Exception):  # noqa: N818
 
 
 class _Reading:
-    """One look at a run's folder. Each file is read once, the summary before what it speaks of."""
+    """Reads a run's folder once: each file once, the summary first."""
 
     def __init__(self, folder: RunFolder, outline: bool) -> None:
         self.folder, self.outline = folder, outline
@@ -211,7 +210,7 @@ class _Reading:
             self._read_file(name, names)
         if run is not None:
             self._check_agreement(run, summary)
-        # The sums come last: what contradicts what says more than that something was changed.
+        # Sums come last, since contradictions are more precise.
         if summary is not None and summary.sums:
             self._check_training_sums(summary.sums, content)
         self._check_measured_sums()
@@ -236,7 +235,7 @@ class _Reading:
             return None
 
     def _found(self, text: str, name: str = "") -> None:
-        """Note a problem that a checkpoint makes up for, perhaps of one of `FILES`."""
+        """Note a repairable problem, perhaps of one of `FILES`."""
         self.problems.append(_Problem(text, repairable=True))
         if name in FILES:
             self.damaged[name] = None
@@ -252,7 +251,7 @@ class _Reading:
                 return
             self.texts[name] = text
             if self.outline and name == "gradients":
-                del self.contents[name]  # to be read when it is asked for
+                del self.contents[name]  # read on demand
             else:
                 self.contents[name] = parsed(path, text, parse)
         except StoreError as error:
@@ -289,7 +288,7 @@ class _Reading:
 
 
 def _names(folder: RunFolder) -> set[str]:
-    """What is in a run's folder, nothing where there is none."""
+    """The names in a run's folder; none if it does not exist."""
     if folder.path.is_symlink():
         raise _Problem("its folder is a link")
     try:
@@ -301,7 +300,7 @@ def _names(folder: RunFolder) -> set[str]:
 
 
 def _stored_run(folder: RunFolder, names: set[str]) -> Run | None:
-    """The run that `config.yaml` describes, or None in a folder that holds nothing yet."""
+    """The run that `config.yaml` describes; None in an empty folder."""
     name = folder.config.name
     if name not in names:
         if folder.summary.name in names:
@@ -339,7 +338,7 @@ def _summary_content(folder: RunFolder, names: set[str]) -> Any:
 
 
 def _summary(content: Any, folder: RunFolder) -> Summary | None:
-    """What `summary.json` says, or None where there is none."""
+    """The validated contents of `summary.json`; None if there is none."""
     if content is None:
         return None
     written = content.get("format") if isinstance(content, dict) else None

@@ -1,8 +1,8 @@
-"""SHA-256 sums of what was written, by which a later change is noticed.
+"""SHA-256 sums of the results, to notice later changes.
 
-`summary.json` has those of a run that has ended, `measurements.json` those of what was measured on
-it, because that is written later. Ends of lines don't count: git and editors may change them.
-What earlier versions wrote has no sums.
+`summary.json` has those of a finished run's files, `measurements.json` those of its measurements,
+which are written later. Line ends do not count: git and editors may change them. Results of earlier
+versions have no sums.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ __all__ = ["measured_sums", "sum_of", "summary_sum", "training_sums"]
 
 
 def sum_of(text: str) -> str:
-    """SHA-256 of a text file, whatever its lines end with."""
+    """SHA-256 of a text file, with any line ends."""
     return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
 def summary_sum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what `summary.json` says, its sums left out."""
+    """SHA-256 of the contents of `summary.json` without its sums."""
     rest = {name: value for name, value in content.items() if name != "sums"}
     return sum_of(json.dumps(rest, sort_keys=True, separators=(",", ":")))
 
 
 def training_sums(curve: str | None, gradients: str | None) -> dict[str, str]:
-    """Sums of what the training itself wrote; of gradients, only the lines that it measured.
+    """Sums of the files that training wrote; of gradients, only of the lines that it measured.
 
-    Those measured afterwards come later, and have a sum in `measurements.json`.
+    Lines measured afterwards have their sum in `measurements.json`.
     """
     sums = {} if curve is None else {"curve.csv": sum_of(curve)}
-    # An empty column at the end may be there for the sake of lines that were measured afterwards.
+    # An empty last column may exist only because of lines measured afterwards.
     there = (gradients or "").splitlines()
     lines = [line.rstrip(",") for line in there if ",training" in line]
     return sums | ({"gradients.csv": sum_of("\n".join(lines))} if lines else {})
 
 
 def measured_sums(name: str, text: str) -> Iterator[tuple[str, str]]:
-    """Sums of the measurements in a table; where it holds several, each line has its own."""
+    """Sums of the measurements in a table; if several share it, each line has its own."""
     kinds = measurements_in(name)
     if len(kinds) == 1:
         yield kinds[0], sum_of(text)
