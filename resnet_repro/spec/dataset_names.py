@@ -83,7 +83,7 @@ class DatasetChoice:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """NAME -> PATH for `data.load`, empty where the folder is to be looked for."""
+        """NAME -> PATH for `data.load`; empty if the folder is in the data folder."""
         return {} if self.path is None else {self.name.partition(":")[2]: self.path}
 
 
@@ -108,7 +108,7 @@ def parse_dataset(text: str) -> str:
 
 
 def choose_dataset(text: str) -> DatasetChoice:
-    """Read `--dataset`, where `folder:` and `voc:` are followed by a path.
+    """Parse `--dataset`, where `folder:` and `voc:` are followed by a path.
 
     A bare name that is not a folder here means a folder of the data folder, as in experiments.
 
@@ -137,7 +137,7 @@ def dataset_title(dataset: str) -> str:
 
 
 def family_datasets(family: Family) -> tuple[str, ...]:
-    """The data sets that go with a family of networks; PATH stands for any folder's."""
+    """The data sets for a family of networks; PATH means that of any folder."""
     known = [name for name, dataset in DATASETS.items() if family in dataset.families]
     if family == "imagenet":
         known.insert(-1, f"{_FOLDER}PATH")

@@ -38,7 +38,7 @@ def _matching(pattern: str) -> Show:
 
 
 def _dataset(value: str) -> str:
-    """Of `folder:PATH` or `voc:PATH` the name that the results have as well, its last part."""
+    """A data set's name; of `folder:PATH` and `voc:PATH` only the path's last component."""
     kind, colon, path = value.partition(":")
     name = path.rstrip("/").rpartition("/")[2]
     if kind in ("folder", "voc") and colon:
