@@ -1,13 +1,26 @@
-"""The numbers that the paper prints (Table 1 to Table 6), typed. Errors are percent."""
+"""The numbers that the paper prints (Table 1 to Table 11), typed; in percent."""
 
 from __future__ import annotations
 
 from functools import cache
 
+from pydantic import Field
+
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.reading import Network, read_package_file
+from resnet_repro.spec.shows import Percent
 
-__all__ = ["CifarResult", "Facts", "ImageNetResult", "load_facts"]
+__all__ = [
+    "CifarResult",
+    "ClassResult",
+    "CocoResult",
+    "Facts",
+    "ImageNetResult",
+    "VocResult",
+    "load_facts",
+]
+
+VOC_CLASSES = 20
 
 
 class PrintedError(Frozen):
@@ -54,6 +67,36 @@ class ImageNetResult(Frozen):
     note: str = ""
 
 
+class VocResult(Frozen):
+    """A row of Table 7: mAP at an overlap of 0.5 on PASCAL VOC's test sets."""
+
+    network: Network
+    method: str
+    voc07: Percent  # trained on 07+12
+    voc12: Percent  # trained on 07++12
+
+
+class CocoResult(Frozen):
+    """A row of Table 8 or 9: average precision on COCO, at an overlap of 0.5 and COCO's own."""
+
+    network: Network | None = None  # None for what is not built here
+    method: str
+    ap50: Percent | None = None  # on the validation set
+    ap: Percent | None = None
+    test_ap50: Percent | None = None  # on test-dev
+    test_ap: Percent | None = None
+
+
+class ClassResult(Frozen):
+    """A row of Table 10 or 11: average precision on PASCAL VOC by class."""
+
+    network: Network | None = None  # None for what is not built here
+    method: str
+    data: str  # what it is trained on, "07+12"
+    mean: Percent
+    classes: tuple[Percent, ...] = Field(min_length=VOC_CLASSES, max_length=VOC_CLASSES)
+
+
 class PrintedFlops(Frozen):
     """Multiply-adds of one network for one 224x224 image."""
 
@@ -71,6 +114,12 @@ class Facts(Frozen):
     table4: tuple[ImageNetResult, ...]
     table5: tuple[ImageNetResult, ...]
     table6: tuple[CifarResult, ...]
+    table7: tuple[VocResult, ...]
+    table8: tuple[CocoResult, ...]
+    table9: tuple[CocoResult, ...]
+    voc_classes: tuple[str, ...] = Field(min_length=VOC_CLASSES, max_length=VOC_CLASSES)
+    table10: tuple[ClassResult, ...]
+    table11: tuple[ClassResult, ...]
     preact_table1: tuple[CifarResult, ...]
     preact_table2: tuple[CifarResult, ...]
     preact_table3: tuple[CifarResult, ...]
@@ -97,6 +146,12 @@ class Facts(Frozen):
     def cifar_result(self, network: str, table: str = "table6") -> CifarResult | None:
         """The row of such a table that is about a network, or None."""
         return next((row for row in self.cifar_results(table) if row.network == network), None)
+
+    def class_precisions(self, table: str, network: str) -> dict[str, float]:
+        """By VOC's name of the class, the baseline's in `table10` or `table11`; empty without."""
+        rows: tuple[ClassResult, ...] = getattr(self, table)
+        row = next((row for row in rows if row.network == network), None)
+        return dict(zip(self.voc_classes, row.classes, strict=True)) if row else {}
 
 
 @cache
