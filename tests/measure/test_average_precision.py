@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
+from made_up_detections import Truth, made_up
 from numpy.typing import NDArray
 
 from resnet_repro.data.boxes.boxes import Target
@@ -21,13 +20,6 @@ from resnet_repro.measure.average_precision import (
 Box = tuple[float, float, float, float]
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
 NOWHERE = (70, 70, 80, 80)
-
-
-@dataclass(frozen=True)
-class Truth:
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    difficult: NDArray[np.bool_]
 
 
 def truth(*objects: Box, difficult: tuple[int, ...] = (), labels: list[int] | None = None) -> Truth:
@@ -249,24 +241,7 @@ def kit_average_precisions(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_made_up_scenes_come_out_as_the_plain_loops_have_it(seed: int) -> None:
-    random = np.random.Generator(np.random.PCG64(seed))
-
-    def boxes(count: int) -> NDArray[np.float64]:
-        corner, size = random.integers(0, 12, (count, 2)), random.integers(1, 14, (count, 2))
-        return np.concatenate([corner, corner + size], 1).astype(float)
-
-    truths, detections = [], []
-    for _ in range(25):
-        count, more = int(random.integers(0, 6)), int(random.integers(0, 9))
-        truths.append(
-            Truth(boxes(count), random.integers(1, 4, count), random.random(count) < 0.25)
-        )
-        some = boxes(more)
-        if count:  # most near an object, many of them twice
-            some[more // 3 :] = truths[-1].boxes[random.integers(0, count, more - more // 3)]
-            some[more // 2 :, 2] += random.integers(0, 3, more - more // 2)
-        scores = random.integers(0, 8, more) / 8  # many alike
-        detections.append(Detections(some, scores, random.integers(1, 4, more)))
+    truths, detections = made_up(seed)
     every = average_precisions(truths, detections, 3)
     for label, one in enumerate(every, start=1):
         expected = kit_average_precisions(truths, detections, label)
