@@ -1,0 +1,171 @@
+"""VOC's official lists: archives that are brought or fetched, joined, checked and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import pytest
+from made_up_boxes import Object, write_voc
+
+from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.data import datasets
+from resnet_repro.data.boxes.boxes import BoxDataset
+
+CAT: Object = ("cat", (1, 1, 40, 30), 0)
+BUS: Object = ("bus", (3, 3, 20, 20), 1)
+
+
+@pytest.fixture
+def devkit(tmp_path: Path) -> Path:
+    """A small VOCdevkit with both years."""
+    root = tmp_path / "brought" / "VOCdevkit"
+    write_voc(root / "VOC2007", {"trainval": {"000005": [CAT, BUS]}, "test": {"000001": [BUS]}})
+    write_voc(
+        root / "VOC2012",
+        {
+            "train": {"2008_1": [CAT]},
+            "val": {"2008_2": [CAT]},
+            "trainval": {"2008_1": [CAT], "2008_2": [CAT]},
+        },
+    )
+    return root
+
+
+@pytest.fixture
+def served(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The three official archives, of which torchvision is told addresses and checksums."""
+    from torchvision.datasets import voc
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    known = {}
+    for key, year, files in (
+        ("2007", "VOC2007", ("000005", "trainval")),
+        ("2007-test", "VOC2007", ("000001", "test")),
+        ("2012", "VOC2012", ("2008", "train", "val", "trainval")),
+    ):
+        path = folder / f"{key}.tar"
+        with tarfile.open(path, "w") as tar:
+            for file in sorted((devkit / year).rglob("*")):
+                listed = file.stem in files or file.suffix != ".txt"
+                if file.is_file() and listed and file.stem.startswith(files):
+                    tar.add(file, f"VOCdevkit/{file.relative_to(devkit)}")
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        known[key] = {"url": path.as_uri(), "filename": path.name, "md5": md5}
+    monkeypatch.setattr(voc, "DATASET_YEAR_DICT", known)
+    return folder
+
+
+def prepare(
+    name: str, data: Path, source: Path | None = None, download: bool = False
+) -> BoxDataset:
+    prepared = datasets.prepare(name, data, source, download=download)
+    assert isinstance(prepared, BoxDataset)
+    assert datasets.load_boxes(name, data).identity == prepared.identity
+    return prepared
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("voc07", ["000005"], ["000001"]),
+        ("voc07+12", ["000005", "2008_1", "2008_2"], ["000001"]),
+        ("voc07++12", ["000005", "000001", "2008_1", "2008_2"], []),
+        ("voc12", ["2008_1"], ["2008_2"]),
+    ],
+)
+def test_lists_are_those_of_the_paper(
+    name: str, train: list[str], test: list[str], devkit: Path, tmp_path: Path
+) -> None:
+    """A folder with the kit, or the kit itself, is linked to."""
+    for number, source in enumerate((devkit, devkit.parent)):
+        dataset = prepare(name, tmp_path / f"data{number}", source)
+        assert (list(dataset.train.ids), list(dataset.test.ids)) == (train, test)
+        assert len(dataset.classes) == 20
+        assert not dataset.identity.official
+        assert "unofficial copy" in dataset.identity.note
+        assert "the official one has" in dataset.identity.note
+        assert (tmp_path / f"data{number}" / "VOCdevkit").resolve() == devkit
+    if not test:
+        with pytest.raises(DataError, match=r"voc07\+\+12 has nothing to test on here: no boxes"):
+            dataset.need_objects("test", "no boxes")
+        assert "evaluation server" in dataset.identity.note
+
+
+def test_the_official_archives_are_fetched_and_joined(served: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    dataset = prepare("voc07+12", data, download=True)
+    assert dataset.identity.official
+    assert dataset.identity.note == ""
+    assert len(dataset.train) == 3
+    assert dataset.train.target(0).labels.tolist() == [8, 6]  # cat and bus, of VOC's twenty
+    assert {path.name for path in (data / "VOCdevkit").iterdir()} == {"VOC2007", "VOC2012"}
+    assert {path.name for path in data.iterdir() if path.name.startswith(".")} == {".boxes"}
+    assert datasets.verify("voc07+12", data).identity == dataset.identity
+    again = prepare("voc07+12", data, download=True)  # nothing to fetch
+    assert again.identity == dataset.identity
+
+
+def test_a_year_is_added_to_one_that_is_there(served: Path, tmp_path: Path) -> None:
+    """What was there cannot be known to be official any more."""
+    data = tmp_path / "data"
+    assert prepare("voc07", data, download=True).identity.official
+    assert not (data / "VOCdevkit" / "VOC2012").exists()
+    dataset = prepare("voc07+12", data, download=True)
+    assert len(dataset.train) == 3
+    assert not dataset.identity.official
+    assert (data / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2008_1.jpg").is_file()
+    assert not (data / "VOCdevkit" / "VOC2007").is_symlink()
+    assert datasets.load_boxes("voc07", data).identity.official
+
+
+def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(
+    served: Path, tmp_path: Path
+) -> None:
+    assert prepare("voc07", tmp_path / "data", served).identity.official
+    assert prepare("voc12", served).identity.official
+    assert (served / "VOCdevkit" / "VOC2012").is_dir()
+
+
+def test_an_archive_of_ones_own_is_unofficial(served: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "mine.tar", "w") as tar:
+        tar.add(tmp_path / "brought" / "VOCdevkit", "VOCdevkit")
+    assert not prepare("voc07", tmp_path / "data", tmp_path / "mine.tar").identity.official
+
+
+def test_what_cannot_be_used_is_refused_and_leaves_nothing(
+    served: Path, devkit: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(DataError, match=r"no list .*test.txt"):
+        prepare("voc07", data, served / "2007.tar")
+    with pytest.raises(DataError, match=r"no VOC2007 in .*data prepare voc07 --from PATH.*\n"):
+        prepare("voc07", data, served / "2012.tar")
+    (tmp_path / "no.tar").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="is not a tar file"):
+        prepare("voc07", data, tmp_path / "no.tar")
+    with pytest.raises(DataError, match="does not exist"):
+        prepare("voc07", data, tmp_path / "nowhere")
+    assert not any(data.iterdir())
+    with pytest.raises(DataError, match=r"no VOC2007 and VOC2012 in .*\n.*--dataset scenes"):
+        datasets.load_boxes("voc07+12", data)
+    with pytest.raises(ConfigError, match="not both"):
+        datasets.prepare("voc07", data, devkit, download=True)
+    prepare("voc07", data, devkit)
+    with pytest.raises(DataError, match="is a link: remove it"):
+        prepare("voc07", data, served / "2007.tar")
+    (data / "VOCdevkit").unlink()
+    prepare("voc12", data, served)
+    with pytest.raises(DataError, match="VOC2012 is in the way: move it elsewhere"):
+        prepare("voc12", data, served / "2012.tar")
+
+
+def test_a_download_that_is_not_the_official_archive_is_refused(
+    served: Path, tmp_path: Path
+) -> None:
+    (served / "2007.tar").write_bytes(b"something else")
+    with pytest.raises(DataError, match="is not the official archive"):
+        prepare("voc07", tmp_path / "data", download=True)
+    assert not any((tmp_path / "data").iterdir())
