@@ -1,4 +1,4 @@
-"""Archives: downloading those whose checksum is known, and unpacking tar files from anywhere."""
+"""Downloading archives with known checksums, and unpacking untrusted tar files."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MAX_MEMBERS = 200_000
 MAX_BYTES = 2**30  # unpacked, unless the caller knows better; CIFAR-10 is 184 MB
 MAX_DEPTH = 16  # folders in folders; official archives have four
 _HEADER_BYTES = 2**18  # of one member; a file's name has hundreds
-_HEADERS_BYTES = 2**29  # of all members, and what pads them
+_HEADERS_BYTES = 2**29  # of all members, and their padding
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _TIMEOUT = 30  # seconds without an answer
 _BLOCK = 2**20  # bytes
-_DAMAGE = (  # what reading one can end in
+_DAMAGE = (  # errors of reading a damaged one
     *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, struct.error, RecursionError),
     *(ValueError, LookupError, OverflowError),
 )
@@ -42,11 +42,13 @@ def fetch(
     progress: Callable[[str], None],
     otherwise: str,
 ) -> None:
-    """Download `url` to `archive` unless the right file is there already.
+    """Download `url` to `archive` unless that is there with the right checksum.
 
-    What arrives is put into `scratch`, a folder on the same disk, until it is known to be whole.
-    Raises DataError when the network or the server fails (`otherwise` says what to do instead), or
-    what arrives has another checksum.
+    The download goes to `scratch`, a folder on the same disk, until it is complete.
+
+    Raises:
+        DataError: the network or the server fails (`otherwise` says what to do instead), or the
+            download has another checksum.
     """
     if archive.is_file() and digest(archive, "md5") == md5:
         return
@@ -65,7 +67,7 @@ def digest(path: Path, algorithm: str) -> str:
 
 
 def _open(url: str) -> Any:
-    """The answer to a request for torchvision's own address of an archive."""
+    """Request an archive at its address in torchvision."""
     import urllib.request  # slow to import, so only when needed
 
     return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
@@ -101,10 +103,11 @@ def is_archive(path: Path, max_bytes: int | None = None) -> bool:
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int | None = None) -> None:
-    """Unpack `archive` into the existing `folder`, nothing else and nowhere else.
+    """Unpack the files and folders of `archive` into the existing `folder`.
 
-    Raises DataError naming the first member that is a link, a device, sparse, outside the folder or
-    too deep in it, and when there are too many members, too many bytes, or the archive is damaged.
+    Raises:
+        DataError: a member is a link, a device, sparse, outside the folder or too deep in it; there
+            are too many members or bytes; or the archive is damaged.
     """
     with _opened(archive, MAX_BYTES if max_bytes is None else max_bytes) as reader:
         for member in reader.members():
@@ -113,9 +116,11 @@ def unpack(archive: Path, folder: Path, max_bytes: int | None = None) -> None:
 
 
 def read_members(archive: Path, names: Collection[str], max_bytes: int) -> dict[str, bytes]:
-    """The contents of those of the files `names` that `archive` holds, which may have `max_bytes`.
+    """The contents of the files `names` as far as `archive`, of at most `max_bytes`, has them.
 
-    Raises DataError when it is too large or damaged, and OSError when it cannot be read.
+    Raises:
+        DataError: it is too large or damaged.
+        OSError: it cannot be read.
     """
     found: dict[str, bytes] = {}
     with _opened(archive, max_bytes) as reader:
@@ -154,7 +159,7 @@ def _damaged(archive: Path, error: Exception) -> DataError:
 
 
 def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:
-    # The "data" filter would quietly mend some of these; a data set has no use for any of them.
+    # tarfile's "data" filter would silently change some of these; data sets need none of them.
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         reason = "leads out of the archive"
@@ -175,20 +180,20 @@ def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:
 
 
 class _Reader:
-    """A tar archive and the file that it is read from, forwards, never more than makes sense.
+    """A tar archive, read forwards from a file with limits on what is read.
 
-    tarfile believes what a header says of its own size, and would read gigabytes for a name.
+    tarfile trusts the sizes in headers, and would read gigabytes for a name.
     """
 
     def __init__(self, name: str, file: IO[bytes], max_bytes: int) -> None:
         self.name, self._file, self._max_bytes = name, file, max_bytes
         self._allowed, self._last = _HEADER_BYTES, b""
         self.tar = tarfile.open(fileobj=self, mode="r:")  # type: ignore[call-overload] # noqa: SIM115
-        # Python 3.11.0 to 3.11.3 have no filters; what "data" refuses is refused below as well.
+        # Python 3.11.0 to 3.11.3 have no filters; `_refuse_strange` covers the "data" filter.
         self.tar.extraction_filter = getattr(tarfile, "data_filter", None)
 
     def members(self) -> Iterator[tarfile.TarInfo]:
-        """Every member, to be read before the next. Raises DataError when there is too much."""
+        """Every member, to be read before the next one. Raises DataError beyond the limits."""
         total = count = 0
         while member := self._next():
             if member.size < 0:
@@ -212,7 +217,7 @@ class _Reader:
         return self._last
 
     def seek(self, position: int) -> int:
-        """Go on at a later position, for tarfile."""
+        """Skip to a later position, for tarfile."""
         if position < self.tell():
             raise tarfile.ReadError("a member leads back to an earlier one")
         if position > self._max_bytes + _HEADERS_BYTES:
@@ -220,12 +225,12 @@ class _Reader:
         return self._file.seek(position)
 
     def tell(self) -> int:
-        """Where it is, for tarfile."""
+        """The position, for tarfile."""
         return self._file.tell()
 
     def _next(self) -> tarfile.TarInfo | None:
         self._allowed = _HEADER_BYTES
         member: tarfile.TarInfo | None = self.tar.next()
-        if member is None and self._last.strip(b"\0"):  # tarfile takes any strange block for an end
+        if member is None and self._last.strip(b"\0"):  # tarfile takes an invalid block for the end
             raise tarfile.ReadError(f"bad header after {len(self.tar.members):,} members")
         return member

@@ -1,7 +1,4 @@
-"""What becomes of a batch on the device: crop, mirror, mean, colour (sections 3.4 and 4.2).
-
-Imports torch, so it is not part of what `resnet_repro.data` loads by itself.
-"""
+"""Augmentation on the device: crop, mirror, mean, colour (sections 3.4 and 4.2)."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ from torch import Tensor
 
 __all__ = ["augment", "finish", "per_pixel_mean", "shrink", "subtract_mean"]
 
-CHUNK = 10_000  # images widened at once, to keep memory small
+CHUNK = 10_000  # images converted at once, to save memory
 
 
 def shrink(images: Tensor, side: int) -> Tensor:
-    """uint8 images [N, 3, H, W] averaged over areas, and rounded: uint8 [N, 3, side, side]."""
+    """uint8 images [N, 3, H, W] averaged over areas and rounded: uint8 [N, 3, side, side]."""
     chunks = images.split(CHUNK)
     return torch.cat([F.adaptive_avg_pool2d(c.float(), side).round().byte() for c in chunks])
 
@@ -65,7 +62,7 @@ def augment(
     rows = top[:, None] + down
     columns = left[:, None] + torch.where(mirrored[:, None], across.flip(0), across)
     which = torch.arange(len(images), device=images.device)
-    # The indexed dimensions come first, so the result is [B, H, W, 3]: channels last in memory.
+    # Indexed dimensions come first in the result: [B, H, W, 3], channels last in memory.
     cropped = values[which[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     cropped = cropped.permute(0, 3, 1, 2)
     return cropped if fill == "mean" else cropped - mean
@@ -79,8 +76,8 @@ def finish(
 ) -> Tensor:
     """Crops as the network's input: mirrored where asked, mean subtracted, colours shifted.
 
-    Values stay on the scale of 0 to 255, as in the authors' framework. The mean is subtracted after
-    mirroring, which is the order of the paper's text; the mean image itself is not mirrored.
+    Values stay on the scale of 0 to 255, as in the authors' framework. As in the paper's text, the
+    mean is subtracted after mirroring; the mean image itself is not mirrored.
 
     Args:
         images: uint8 [B, h, w, 3], on the device.

@@ -1,9 +1,8 @@
-"""The prepared form of a data set on disk: four .npy files and a record of what they are.
+"""The prepared form of a data set on disk: four .npy files and a record that describes them.
 
-A cache is written into a hidden sibling folder and renamed into place, so there is never half a
-one, whatever is killed or works at the same time. Opening it reads all of it into memory and
-compares it with the recorded checksums, so that what is trained on is what its identity says.
-Labels are uint8 on disk.
+A cache is written into a hidden sibling folder and renamed into place, so it is always complete.
+Opening it reads all of it into memory and compares it with the recorded checksums, so training uses
+exactly the data of the recorded identity. Labels are uint8 on disk.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source
 
-__all__ = ["CacheRecord", "read_cache", "read_record", "write_cache"]
+__all__ = ["CacheRecord", "intact_cache", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; with 20 source files it has 5,000
@@ -39,7 +38,7 @@ _FILES = frozenset({_RECORD, *(f"{field}.npy" for field in Contents._fields)})
 
 @dataclass(frozen=True)
 class CacheRecord:
-    """What record.json says about the arrays beside it."""
+    """The contents of record.json: a description of the arrays beside it."""
 
     identity: Identity
     classes: tuple[str, ...]
@@ -53,11 +52,14 @@ class CacheRecord:
 
 
 def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> Dataset:
-    """Store `source` as the cache `data_dir/name`, check what was stored, and return it.
+    """Store `source` as the cache `data_dir/name`, check it, and return it.
 
-    With `replace` an earlier cache is replaced; without it, one that another process has put there
-    meanwhile stays. Raises DataError when a folder of that name is not a cache, and OSError when
-    the disk cannot be written to.
+    With `replace` it replaces an earlier cache; otherwise one that another process has written
+    meanwhile stays.
+
+    Raises:
+        DataError: a folder of that name is not a cache.
+        OSError: the disk cannot be written to.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     staging = data_dir / f".{name}-{secrets.token_hex(6)}"
@@ -98,9 +100,8 @@ def read_record(name: str, folder: Path) -> CacheRecord:
 def read_cache(name: str, folder: Path) -> Dataset:
     """Read the cache in `folder` into memory and compare every byte with its checksums.
 
-    For CIFAR-10 that takes 0.15 s of processor time, 0.1 s of it for the checksum; on processors
-    without instructions for SHA-256 0.4 s.
-    Raises DataError, naming the first file that is missing or not what the record says.
+    For CIFAR-10 that takes 0.15 s of processor time, 0.4 s without instructions for SHA-256.
+    Raises DataError, naming the first file that is missing or differs from the record.
     """
     record = read_record(name, folder)
     arrays = [
@@ -113,6 +114,14 @@ def read_cache(name: str, folder: Path) -> Dataset:
         which = next((f"{field}.npy differs from its checksum" for field in damaged), None)
         raise _unusable(name, folder, which or "contents differ from the recorded identity")
     return Dataset.of(record.identity, record.classes, contents)
+
+
+def intact_cache(name: str, folder: Path) -> Dataset | None:
+    """The cache in `folder`; None if it is missing or damaged."""
+    try:
+        return read_cache(name, folder)
+    except DataError:
+        return None
 
 
 def _write_files(name: str, folder: Path, source: Source) -> None:
@@ -138,25 +147,25 @@ def _write_files(name: str, folder: Path, source: Source) -> None:
 
 
 def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
-    """Rename `staging` to `folder`, moving an earlier cache out of the way if need be."""
+    """Rename `staging` to `folder`, after moving an earlier cache away if needed."""
     retired = folder.with_name(f"{staging.name}-old")
-    for _ in range(100):  # another process may win the race for the name, but not for ever
+    for _ in range(100):  # other processes may take the name meanwhile, but not every time
         try:
             staging.rename(folder)
         except OSError as error:
             if error.errno not in _OCCUPIED:
                 if retired.is_dir() and not folder.exists():
-                    retired.rename(folder)  # it is better than none
+                    retired.rename(folder)  # better the old one than none
                 raise
         else:
             flush_folder(folder.parent)
             shutil.rmtree(retired, ignore_errors=True)
             return
-        shutil.rmtree(retired, ignore_errors=True)  # another one took the name meanwhile
+        shutil.rmtree(retired, ignore_errors=True)  # another process took the name meanwhile
         try:
             if not {path.name for path in folder.iterdir()} <= _FILES:
                 raise _in_the_way(name, folder)
-            if not replace and _is_usable(name, folder):
+            if not replace and intact_cache(name, folder):
                 return
             folder.rename(retired)
         except FileNotFoundError:
@@ -170,16 +179,8 @@ def _in_the_way(name: str, folder: Path) -> DataError:
     return DataError(f"{folder} is in the way: it is not a prepared {name}; move it elsewhere")
 
 
-def _is_usable(name: str, folder: Path) -> bool:
-    try:
-        read_cache(name, folder)
-    except DataError:
-        return False
-    return True
-
-
 def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
-    """The uint8 array of this shape that the file at `path` holds, and nothing more."""
+    """The uint8 array of this shape in the file at `path`, which may hold nothing else."""
     problem = f"{path.name} is not the array that was recorded"
     try:
         with open_regular(path) as file:
@@ -197,7 +198,7 @@ def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
 
 
 def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
-    """(shape, whether columns come first, type) as the header says; None if it is damaged."""
+    """(shape, whether columns come first, type) from the header; None if it is damaged."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

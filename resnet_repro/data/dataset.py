@@ -1,4 +1,4 @@
-"""What a data set is: images, labels, and where they came from."""
+"""Data sets of small images: images, labels, and their identity."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Images = NDArray[np.uint8]  # [N, 3, 32, 32]: red, green and blue planes, row by
 
 @dataclass(frozen=True)
 class Identity:
-    """Says what a data set is and where it came from; travels with every result measured on it."""
+    """What a data set is and where it came from; recorded with every result."""
 
     name: str  # "cifar10", "synthetic"
     official: bool  # contents verified to be the official ones; always True for "synthetic"
     sha256: str  # of the canonical contents, see `Contents.sha256`
-    source: str  # one phrase without machine paths, since results are published: "binary version"
-    note: str  # one plain phrase to print beside results; empty if official
+    source: str  # a phrase without paths, since results get published: "binary version"
+    note: str  # a phrase to print with results; empty if official
 
     def to_dict(self) -> dict[str, Any]:
         """The identity as plain values for JSON."""
@@ -53,7 +53,7 @@ class Identity:
 
 
 class Contents(NamedTuple):
-    """The four arrays of a data set, in the order in which they are stored and hashed."""
+    """The four arrays of a data set, in the order of storing and hashing."""
 
     train_images: Images
     train_labels: NDArray[np.uint8]  # [N], from 0
@@ -70,7 +70,7 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels to train and test on, in memory; nobody writes into them."""
+    """Images and labels for training and testing, in memory; not to be changed."""
 
     identity: Identity
     classes: tuple[str, ...]
@@ -81,7 +81,7 @@ class Dataset:
 
     @classmethod
     def of(cls, identity: Identity, classes: tuple[str, ...], contents: Contents) -> Dataset:
-        """A data set of `contents`, its labels widened to int64 as loss functions want them."""
+        """A data set of `contents`, with labels as int64, which loss functions need."""
         return cls(
             identity,
             classes,
@@ -94,18 +94,18 @@ class Dataset:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file (or a class folder, its files joined in order) that contents were read from."""
+    """A file, or a class folder (its files joined in order), that contents were read from."""
 
-    name: str  # relative to the source, so that it says nothing about the machine
+    name: str  # relative to the source: no paths of the machine
     size: int  # bytes
     sha256: str
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a reader found: contents, and what can be said about them."""
+    """What a reader has read: contents, and facts about them."""
 
-    kind: str  # the phrase that becomes `Identity.source`
+    kind: str  # becomes `Identity.source`
     contents: Contents
     classes: tuple[str, ...]
     files: tuple[SourceFile, ...]
@@ -138,9 +138,9 @@ class DatasetStatus:
 
 
 def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSError) -> DataError:
-    """What to raise; where `data_dir` cannot be written to, it names the way out.
+    """The error for a failed preparation; it says what to do if `data_dir` is not writable.
 
-    `source` is the copy that was to be prepared, None for a download.
+    `source` is the copy that was being prepared, None for a download.
     """
     text = f"cannot prepare {name} in {data_dir}: {plain(str(error), 300)}"
     existing = next(

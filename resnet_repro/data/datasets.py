@@ -1,4 +1,4 @@
-"""The data sets: one table of them, and what is done with each by its name."""
+"""The table of data sets, and opening, preparing, checking and listing them by name."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ Loaded = TypeVar("Loaded", covariant=True)
 
 
 class Reader(Protocol[Loaded]):
-    """How one data set is opened, prepared, checked and described."""
+    """Opens, prepares, checks and describes one data set."""
 
     def load(self, data_dir: Path) -> Loaded:
-        """Open it. Raises DataError when there is nothing to open."""
+        """Open it. Raises DataError if there is nothing to open."""
 
     def prepare(
         self,
@@ -58,13 +58,13 @@ class Reader(Protocol[Loaded]):
         size: str,
         progress: Callable[[str], None],
     ) -> Loaded:
-        """Bring it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
+        """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
     def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Loaded:
-        """Open it and check every byte. Raises DataError when it is missing or damaged."""
+        """Open it and check every byte. Raises DataError if it is missing or damaged."""
 
     def describe(self, data_dir: Path) -> DatasetStatus:
-        """What can be said without opening it; raises nothing."""
+        """Its status, without opening it; raises nothing."""
 
 
 DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
@@ -87,7 +87,7 @@ BOXES: dict[str, Reader[BoxDataset]] = {
     "coco": BoxReader(Coco("coco", 2014, (82_783, 40_504))),
     "coco2017": BoxReader(Coco("coco2017", 2017, (118_287, 5_000))),
 }
-# Folders that are other data sets'.
+# Folders of other data sets.
 _NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS})
 
 
@@ -96,9 +96,11 @@ def load(
 ) -> Dataset | PhotoDataset:
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
-    `folder:NAME` is the folder `folders[NAME]` if that says so, else NAME in `data_dir`. Raises
-    ConfigError when the name is unknown or its images have boxes instead of classes, and DataError
-    when there is nothing to load.
+    `folder:NAME` is the folder `folders[NAME]` if that exists, otherwise NAME in `data_dir`.
+
+    Raises:
+        ConfigError: the name is unknown, or of a data set with boxes instead of classes.
+        DataError: there is nothing to load.
     """
     reader = _class_reader(name, folders)
     if reader is None:
@@ -107,7 +109,7 @@ def load(
 
 
 def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS) -> BoxDataset:
-    """Open the prepared data set `name` of images with boxes; else as `load`."""
+    """`load` for a data set of images with boxes."""
     reader = _box_reader(name, folders)
     if reader is None:
         raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
@@ -124,13 +126,24 @@ def prepare(
     folders: Mapping[str, Path] = _NO_FOLDERS,
     progress: Callable[[str], None] = _log.info,
 ) -> Dataset | PhotoDataset | BoxDataset:
-    """Bring a copy of the data set, whatever its form, into `data_dir`, and check it.
+    """Put a copy of the data set, in any form, into `data_dir`, and check it.
 
-    The copy is at `source`, on the network (`download`), or in `data_dir`. Of CIFAR-10 and 100 a
-    verified cache is made; with no copy named, one that verifies is kept. Photographs stay as they
-    are: a folder is linked to and looked through. `size` is that of the Imagenette to download;
-    `progress` hears what is going on. Raises ConfigError when the name is unknown or the options
-    make no sense, DataError when there is no usable copy.
+    The copy is at `source`, on the network (`download`), or in `data_dir`. CIFAR-10 and 100 get a
+    verified cache; without `source` and `download`, an intact one stays. Photographs stay in their
+    files: their folder is linked to and scanned.
+
+    Args:
+        name: of the data set.
+        data_dir: the data folder.
+        source: the user's copy.
+        download: fetch the official copy.
+        size: of the Imagenette to download.
+        folders: NAME -> folder of `folder:NAME`.
+        progress: gets messages.
+
+    Raises:
+        ConfigError: the name is unknown, or the options contradict each other.
+        DataError: there is no usable copy.
     """
     reader = _reader(name, folders)
     if source is not None and download and name not in ("synthetic", "scenes"):
@@ -145,17 +158,15 @@ def verify(
     *,
     progress: Callable[[str], None] = _log.info,
 ) -> Dataset | PhotoDataset | BoxDataset:
-    """Open the prepared data set and compare every byte with its checksums.
+    """Open the prepared data set and compare every byte with its checksums; decode photographs.
 
-    Of photographs, every one is decoded.
-
-    Raises ConfigError when the name is unknown, DataError when it is missing or damaged.
+    Raises ConfigError if the name is unknown, DataError if the data are missing or damaged.
     """
     return _reader(name, folders).verify(data_dir, progress)
 
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
-    """What there is in `data_dir`, read from the caches' records alone; raises nothing."""
+    """The status of every data set in `data_dir`, without opening it; raises nothing."""
     *known, synthetic = DATASETS.values()
     photos, boxes = (
         [_reader(f"{kind}:{name}", _NO_FOLDERS) for name in _found_folders(data_dir, kind, holds)]
@@ -168,7 +179,7 @@ def describe(data_dir: Path) -> list[DatasetStatus]:
 def known_test_images(
     names: Iterable[str], data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS
 ) -> dict[str, int]:
-    """By name, the test images of those `folder:NAME` that were looked through before."""
+    """The numbers of test images of those `folder:NAME` that were scanned before, by name."""
     found = {}
     for name in names:
         reader = _reader(name, folders)
@@ -217,7 +228,7 @@ def _found_folders(data_dir: Path, kind: str, holds: Callable[[Path], object]) -
 
 
 def _is_name(text: str) -> bool:
-    """Whether `text` is a data set's name; those of hidden folders, for one, are not."""
+    """Whether `text` is a valid name of a data set, unlike those of hidden folders."""
     try:
         parse_dataset(text)
     except ConfigError:

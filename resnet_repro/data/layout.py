@@ -1,4 +1,4 @@
-"""How folders of images are laid out: parts, class folders and their order, and what is neither."""
+"""The layout of folders of images: parts, class folders and their order, system files."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _SYSTEM = frozenset(  # what is not hidden by a dot, in lower case
 
 
 def of_system(name: str) -> bool:
-    """Whether a system or a program put a file or folder of that name there for itself."""
+    """Whether files or folders of that name belong to an operating system or a program."""
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether train or val is in a folder; val alone is enough to test on."""
+    """Whether a folder has train or val; val alone is enough for testing."""
     try:
         return (folder / "train").is_dir() or (folder / "val").is_dir()
     except OSError:
@@ -58,7 +58,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def order_in_words(classes: Sequence[str]) -> str:
-    """What `in_order` went by, with an example if a network's classes may go by something else."""
+    """How `in_order` sorted, with an example where another network may sort differently."""
     by_name = sorted(classes)
     by_value = sorted(by_name, key=_by_value)
     numbered = _numbered(by_name)
@@ -78,6 +78,6 @@ def _numbered(names: Sequence[str]) -> bool:
 
 
 def _by_value(name: str) -> list[str | int]:
-    """A sorting key that takes the numbers in a name for numbers."""
+    """A sorting key in which digits within a name count as numbers."""
     parts = re.split(r"(\d+)", name, flags=re.ASCII)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]

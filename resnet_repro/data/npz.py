@@ -1,4 +1,4 @@
-"""Arrays kept in `.npz` files, which may be damaged, foreign or made to fill the memory."""
+"""Arrays in `.npz` files, which are not trusted: they may be damaged or far too large."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = 2**30  # bytes, unpacked; the index of ImageNet has 110 MB, the scores
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The arrays in a file, whose checksums were compared; None if it is missing or unusable."""
+    """The arrays in a file, checked against its checksums; None if it is missing or unusable."""
     try:
         with open_regular(path, LARGEST) as file:
             with zipfile.ZipFile(file) as packed:
@@ -33,6 +33,6 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Keep arrays, in place of what is there. Raises OSError when that cannot be."""
+    """Write arrays to a file, replacing it. Raises OSError if that fails."""
     with replacing(path) as file:
         np.savez(file, **arrays)

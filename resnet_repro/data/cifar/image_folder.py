@@ -26,11 +26,12 @@ _DEEP_MODES = ("I", "F")  # more than 8 bits a pixel; also "I;16" and the like
 def read_image_folder(known: KnownCifar, folder: Path) -> Source:
     """Read PNG or JPEG files of 32x32 pixels, ordered by class, then by file name.
 
-    Classes with the names or numbers of the data set get its labels, as many others get theirs in
-    alphabetical order, or that of their numbers. Any number of images per class will do. Grey and
-    palette images become RGB; an alpha channel is dropped, not composed; of colours with 16 bits
-    the upper 8 count. Such contents have no official order or checksum, so they are always
-    unofficial. Raises DataError, naming the file, when one is not such an image.
+    Classes with the names or numbers of the data set get its labels; equally many other classes are
+    numbered in the order of their names or numbers. Classes may have any number of images. Grey and
+    palette images become RGB, an alpha channel is dropped (not composed), 16 bits are reduced to
+    the upper 8. Without an official order or checksum, such data are always unofficial.
+
+    Raises DataError, naming the file, if one is not such an image.
     """
     classes = _class_folders(known, folder / "train")
     if _class_folders(known, folder / "test").keys() != classes.keys():
@@ -69,7 +70,7 @@ def read_image_folder(known: KnownCifar, folder: Path) -> Source:
 
 
 def _class_folders(known: KnownCifar, part: Path) -> dict[str, str]:
-    """Class names in label order, each with the name of its folder in `part`."""
+    """Class name -> name of its folder in `part`, in label order."""
     if not part.is_dir():
         raise DataError(f"{part} is missing: images belong in train/<class>/ and test/<class>/")
     names = in_order(
@@ -110,7 +111,7 @@ def _read_class(name: str, paths: list[Path], images: Images) -> SourceFile:
 
 
 def _decode(path: Path, data: bytes) -> Images:
-    """The image [3, 32, 32] in `data`; `path` is for messages."""
+    """Decode the image [3, 32, 32] in `data`; `path` is for messages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -9,11 +9,11 @@ __all__ = ["CIFAR_10", "CIFAR_100", "KnownCifar"]
 
 @dataclass(frozen=True)
 class KnownCifar:
-    """One of the two, as its authors publish it (Krizhevsky 2009)."""
+    """CIFAR-10 or CIFAR-100, as published by its authors (Krizhevsky 2009)."""
 
-    name: str  # among the data sets here
+    name: str  # of the data set here
     title: str
-    torchvision: str  # the class of torchvision.datasets that has its address and checksums
+    torchvision: str  # class of torchvision.datasets with its address and checksums
     stem: str  # the archives are STEM-python.tar.gz and STEM-binary.tar.gz
     python_folder: str  # in the archive
     binary_folder: str
@@ -28,13 +28,13 @@ class KnownCifar:
 
     @property
     def files(self) -> dict[str, int]:
-        """File name -> how many records it holds; training files first."""
+        """File name -> number of its records; training files first."""
         parts = ((self.train_files, self.train_images), (self.test_files, self.test_images))
         return {name: images // len(names) for names, images in parts for name in names}
 
     @property
     def archives(self) -> tuple[str, ...]:
-        """What its archives are called, those with a checksum first."""
+        """The names of its archives, those with a checksum first."""
         endings = ("python.tar.gz", "binary.tar.gz", "binary.tar")
         return tuple(f"{self.stem}-{ending}" for ending in endings)
 
@@ -66,8 +66,8 @@ CIFAR_10 = KnownCifar(
     classes=tuple(_OF_CIFAR_10.split()),
 )
 
-# Its images have a class and one of 20 superclasses; the classes ("fine labels") are what is told
-# apart here, as in He et al. 2016.
+# Its images have a class and one of 20 superclasses; the classes ("fine labels") are used here, as
+# in He et al. 2016.
 CIFAR_100 = KnownCifar(
     name="cifar100",
     title="CIFAR-100",

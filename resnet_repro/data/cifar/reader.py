@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: finding a copy, whatever its form, and making the verified cache."""
+"""CIFAR-10 and CIFAR-100: finding a copy in any of its forms, and making the verified cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import digest, fetch, is_archive, unpack
-from resnet_repro.data.cache import read_cache, read_record, write_cache
+from resnet_repro.data.cache import intact_cache, read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.cifar.versions import (
@@ -29,7 +29,7 @@ Reader = Callable[[KnownCifar, Path], Source]
 
 
 class CifarReader:
-    """Either of them in the table of data sets; what is prepared of it is the cache `DATA/NAME`."""
+    """CIFAR-10 or CIFAR-100 in the table of data sets; prepared, it is the cache `DATA/NAME`."""
 
     def __init__(self, known: KnownCifar) -> None:
         self.known, self.name = known, known.name
@@ -39,7 +39,7 @@ class CifarReader:
         )
 
     def load(self, data_dir: Path) -> Dataset:
-        """Open the cache, or make it of a copy in `data_dir`."""
+        """Open the cache, or make it from a copy in `data_dir`."""
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)
         source = _find_source(self.known, data_dir)
@@ -57,12 +57,12 @@ class CifarReader:
         size: str,
         progress: Callable[[str], None],
     ) -> Dataset:
-        """Make the cache of the copy at `source`, of a download, or of a copy in `data_dir`.
+        """Make the cache from the copy at `source`, a download, or a copy in `data_dir`.
 
-        With neither named, a cache that verifies is kept.
+        Without `source` and `download`, a cache that is intact stays.
         """
         if source is None:
-            kept = self._kept(data_dir)
+            kept = intact_cache(self.name, data_dir / self.name)
             if kept is not None and (kept.identity.official or not download):
                 progress(f"{self.name} is prepared already in {data_dir / self.name}")
                 return kept
@@ -73,13 +73,13 @@ class CifarReader:
         return self._prepare(data_dir, source, progress, replace=True)
 
     def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
-        """Open the cache, whose every byte is compared with its checksums."""
+        """Open the cache, which compares every byte with its checksums."""
         if not (data_dir / self.name).exists():
             raise self._missing(data_dir)
         return read_cache(self.name, data_dir / self.name)
 
     def describe(self, data_dir: Path) -> DatasetStatus:
-        """What the cache's record says; raises nothing."""
+        """Its status, from the cache's record; raises nothing."""
         note = ""
         try:
             if (data_dir / self.name).exists():
@@ -103,7 +103,7 @@ class CifarReader:
         *,
         replace: bool,
     ) -> Dataset:
-        """Make the cache of the copy at `source`, or of a download if that is None."""
+        """Make the cache from the copy at `source`, or from a download if that is None."""
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".prepare-", dir=data_dir) as name:
@@ -115,16 +115,8 @@ class CifarReader:
             progress(f"writing {data_dir / self.name}")
             return write_cache(self.name, data_dir, found, replace=replace)
         except OSError as error:
-            copy = source if replace else data_dir  # in which `load` found it
+            copy = source if replace else data_dir  # where `load` found it
             raise cannot_prepare(self.name, data_dir, copy, error) from error
-
-    def _kept(self, data_dir: Path) -> Dataset | None:
-        """The cache, if there is one that verifies."""
-        folder = data_dir / self.name
-        try:
-            return read_cache(self.name, folder) if folder.exists() else None
-        except DataError:
-            return None
 
     def _missing(self, data_dir: Path) -> DataError:
         return DataError(
@@ -136,9 +128,9 @@ class CifarReader:
 
 
 def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
-    """A copy that lies in `data_dir` or is it; a verifiable form is preferred.
+    """A copy that is in `data_dir` or is that folder; verifiable forms first.
 
-    Folders of images are left out: nothing tells whose they are, so users name them.
+    Folders of images are not searched for: users have to name them.
     """
     found = _find_batches(known, data_dir)
     if found is not None:
@@ -149,12 +141,12 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
 def read_source(
     known: KnownCifar, path: Path, scratch: Path, progress: Callable[[str], None]
 ) -> Source:
-    """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whose form is recognised by looking at it.
+    """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
     `path` is a folder with the official files (python or binary version), a folder of images
-    `train/<class>/*` and `test/<class>/*`, the parent of one of the former, or a tar file of any.
-    Archives are unpacked in `scratch` for the time being. Raises DataError when there is no such
-    thing at `path` or it is not the data set wanted.
+    `train/<class>/*` and `test/<class>/*`, the parent of one of the former, or a tar file of one.
+    Archives are unpacked in `scratch`. Raises DataError if `path` is none of these or another data
+    set.
     """
     if path.is_dir():
         found = _find_copy(known, path)
@@ -178,7 +170,7 @@ def _read_download(
 ) -> Source:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
-    Raises DataError when the network or the server fails, or what arrives is not the official
+    Raises DataError if the network or the server fails, or the download is not the official
     archive.
     """
     official = torchvision_class(known)
@@ -189,7 +181,7 @@ def _read_download(
 
 
 def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
-    """The folder that holds a copy, `folder` itself or one in it, and who can read it."""
+    """(The folder of a copy, `folder` itself or one in it; the function that reads it)."""
     found = _find_batches(known, folder)
     if found is None and ((folder / "train").is_dir() and (folder / "test").is_dir()):
         return folder, read_image_folder
@@ -197,7 +189,7 @@ def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
 
 
 def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
-    """The same for the official versions alone."""
+    """`_find_copy` for the official versions only."""
     for candidate in (folder, folder / known.python_folder, folder / known.binary_folder):
         if any((candidate / name).is_file() for name in known.files):
             return candidate, read_python_version

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 in their official binary and python versions.
 
 In the binary version a record is a label byte (CIFAR-100: two, superclass and class) and 3,072
-pixel bytes. The python version is pickles, which are read without trusting them.
+pixel bytes. The python version consists of pickles, which are not trusted.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _MAX_PICKLE = 2**26 // 10_000  # bytes an image; the official pickles have 3,100
 def read_binary_version(known: KnownCifar, folder: Path) -> Source:
     """Read the .bin files in `folder`.
 
-    Only the archive has a published checksum, so loose files count as unofficial; whoever unpacked
-    them from an archive with that MD5 knows better. Raises DataError, naming the file, when one is
-    missing, has the wrong size or holds something else than this data set.
+    They count as unofficial, since only their archive has a published checksum; the caller may know
+    that archive. Raises DataError, naming the file, if one is missing, has the wrong size or is not
+    of this data set.
     """
     batches = [
         _read_binary_batch(folder / f"{name}.bin", records, known.label_bytes)
@@ -71,8 +71,8 @@ def _read_binary_batch(path: Path, records: int, label_bytes: int) -> _Batch:
 def read_python_version(known: KnownCifar, folder: Path) -> Source:
     """Read the pickles in `folder`; official if each has the MD5 that torchvision lists.
 
-    Nothing in a pickle is executed, official or not. Raises DataError, naming the file, when one
-    is missing, asks for anything but arrays, or holds something else than this data set.
+    Nothing in a pickle is executed. Raises DataError, naming the file, if one is missing, needs
+    anything but arrays, or is not of this data set.
     """
     official = torchvision_class(known)
     official_md5 = dict([*official.train_list, *official.test_list])
@@ -95,7 +95,7 @@ def read_python_version(known: KnownCifar, folder: Path) -> Source:
 
 
 def torchvision_class(known: KnownCifar) -> Any:
-    """The class in torchvision that has the official address and checksums."""
+    """The class in torchvision with the official address and checksums."""
     from torchvision import datasets  # slow to import, so only when needed
 
     return getattr(datasets, known.torchvision)
@@ -142,7 +142,7 @@ def _parse_batch(known: KnownCifar, name: str, data: bytes) -> _Batch:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that can build containers, numbers, texts and plain arrays, and nothing else."""
+    """An unpickler that can build only containers, numbers, texts and plain arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[str, Any] = {
@@ -190,7 +190,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """One batch file as read: where it came from, images [N, 3, 32, 32] and labels [N]."""
+    """The contents of one file: images [N, 3, 32, 32] and labels [N]."""
 
     file: SourceFile
     images: Images
@@ -200,8 +200,8 @@ class _Batch:
 def _join_batches(known: KnownCifar, batches: list[_Batch]) -> Contents:
     """The contents of the training files and the test file, given in official order.
 
-    Raises DataError when a label is of no class, when two files are the same, or when the classes
-    do not have the same number of images each.
+    Raises DataError if a label is of no class, two files are the same, or the classes do not have
+    the same number of images each.
     """
     classes = len(known.classes)
     seen: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""Photographs of any size: ImageNet, Imagenette, folders; decoded, cropped, served in batches."""
+"""Photographs of any size (ImageNet, Imagenette, folders): preparing, decoding, cropping."""

@@ -1,10 +1,9 @@
-"""Which crops training draws, and resizing and cropping them with Pillow (section 3.4).
+"""Drawing random crops, and resizing and cropping with Pillow (section 3.4).
 
-Resizing is Pillow's bilinear filter, which is antialiased when it makes an image smaller. For
-testing, the whole image is resized and then cropped. For training, a crop is computed without the
-rest of the resized image, which takes a third of the time. That is the same up to rounding, since
-Pillow takes its `box` in single precision: a few values in a hundred differ by one level of 255,
-hardly any by two.
+Images are resized with Pillow's bilinear filter, which is antialiased when reducing. For testing,
+the whole image is resized and then cropped. For training, only the crop of the resized image is
+computed, in a third of the time. The results differ by rounding, since Pillow's `box` is in single
+precision: a few values in a hundred by one level of 255, hardly any by two.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ _FILTER = Image.Resampling.BILINEAR
 
 @dataclass(frozen=True)
 class CropDraw:
-    """What is drawn for each image of a batch, [B] each."""
+    """Random draws for each image of a batch, [B] each."""
 
     sides: NDArray[np.int64]  # shorter side, pixels
-    fractions: NDArray[np.float64]  # [B, 2], of [0, 1): where the crop is, down and across
+    fractions: NDArray[np.float64]  # [B, 2] in [0, 1): the crop's place, down and across
     mirrored: NDArray[np.bool_]
-    alphas: NDArray[np.float32]  # [B, 3], AlexNet's: one for each principal component
+    alphas: NDArray[np.float32]  # [B, 3], AlexNet's: one per principal component of the colours
 
 
 def draw_crops(seed: int, iteration: int, batch_size: int, photographs: Photographs) -> CropDraw:
@@ -57,7 +56,7 @@ def draw_crops(seed: int, iteration: int, batch_size: int, photographs: Photogra
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
     low, high = photographs.shorter_side
     uniform = random.random((batch_size, 4))
-    # Drawn even when it is not used: switching one thing off leaves the others as they were.
+    # Drawn even if unused, so that switching it off does not change the other draws.
     alphas = random.standard_normal((batch_size, 3)) * photographs.colour_std
     return CropDraw(
         sides=low + (uniform[:, 0] * (high - low + 1)).astype(np.int64),
@@ -70,7 +69,7 @@ def draw_crops(seed: int, iteration: int, batch_size: int, photographs: Photogra
 def resized_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """(width, height) whose shorter side is `side`, of an image of (width, height) `size`.
 
-    The longer side is rounded down, as torchvision does it.
+    The longer side is rounded down, as in torchvision.
     """
     width, height = size
     if width <= height:
@@ -90,11 +89,11 @@ def crops_of(image: Image.Image, side: int, corners: list[Corner], crop: int) ->
 
 
 def quick_crop_of(image: Image.Image, side: int, corner: Corner, crop: int) -> Pixels:
-    """One of `crops_of`, to rounding, without computing the rest of the resized image."""
+    """One of `crops_of` up to rounding, without computing the rest of the resized image."""
     width, height = resized_size(image.size, side)
     (top, left), across, down = corner, image.width / width, image.height / height
     box = (left * across, top * down, (left + crop) * across, (top + crop) * down)
-    # In single precision, which Pillow uses, the far edge may come out beyond the image.
+    # In Pillow's single precision the far edge may lie beyond the image.
     box = (*box[:2], min(box[2], image.width), min(box[3], image.height))
     return np.asarray(image.resize((crop, crop), _FILTER, box))
 
@@ -102,20 +101,20 @@ def quick_crop_of(image: Image.Image, side: int, corner: Corner, crop: int) -> P
 def drawn_corner(
     size: tuple[int, int], side: int, crop: int, fractions: tuple[float, float]
 ) -> Corner:
-    """The corner that two uniform random numbers of [0, 1) choose among all that fit."""
+    """A corner among all that fit, chosen by two uniform random numbers in [0, 1)."""
     width, height = resized_size(size, side)
     down, across = fractions
     return int(down * (height - crop + 1)), int(across * (width - crop + 1))
 
 
 def centre_corners(size: tuple[int, int], side: int, crop: int) -> list[Corner]:
-    """The one corner of the centre crop, rounded as torchvision does it."""
+    """The corner of the centre crop, rounded as in torchvision."""
     width, height = resized_size(size, side)
     return [(round((height - crop) / 2), round((width - crop) / 2))]
 
 
 def five_corners(size: tuple[int, int], side: int, crop: int) -> list[Corner]:
-    """The corners of 10-crop testing's five places: four corners and centre."""
+    """The corners of 10-crop testing's five crops: four corners and the centre."""
     width, height = resized_size(size, side)
     bottom, right = height - crop, width - crop
     return [(0, 0), (0, right), (bottom, 0), (bottom, right), *centre_corners(size, side, crop)]

@@ -1,4 +1,4 @@
-"""One image file as upright 8-bit RGB, or one line that says why not."""
+"""Decoding one image file to upright 8-bit RGB; errors are one line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["SUFFIXES", "open_photo", "read_size"]
 
 FORMATS = tuple(
     plugin.format
-    for plugin in (  # naming them loads them, as Image.open does not when told what to expect
+    for plugin in (  # naming them loads them: Image.open(formats=...) does not
         JpegImagePlugin.JpegImageFile,  # which opens MPO as well
         PngImagePlugin.PngImageFile,
         PpmImagePlugin.PpmImageFile,
@@ -44,10 +44,10 @@ SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in ["jpeg", "jpg", "png", "ppm", "pgm", "bmp", "tif", "tiff", "webp", "gif"]
 )
-LARGEST = 2**29  # bytes of a file; as many as the most pixels that Pillow takes
-NARROWEST = 100  # longer side to shorter; beyond it enlarging would fill the memory
+LARGEST = 2**29  # bytes of a file; about Pillow's limit on pixels at three bytes each
+NARROWEST = 100  # longer side to shorter; enlarging narrower ones would fill the memory
 _ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {  # its values, and what undoes them; 1 is upright
+_TURNS = {  # value -> the operation that undoes it; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -56,7 +56,7 @@ _TURNS = {  # its values, and what undoes them; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SWAPPING = (5, 6, 7, 8)  # those that swap width and height
+_SWAPPING = (5, 6, 7, 8)  # values that swap width and height
 _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError)
 
 
@@ -70,14 +70,14 @@ def open_photo(
 ) -> Image.Image:
     """Decode the file at `path`; `name` is for messages.
 
-    Grey, palette, CMYK and other colours become RGB, an alpha channel is dropped (not composed),
-    of 16 bits the upper 8 count, EXIF's orientation is undone, of several frames the first counts.
-    JPEG's quicker draft decoding is not used: it would change the pixels. With `turned` False,
-    EXIF's orientation is left alone, for boxes that are of the image as it is stored.
+    Grey, palette, CMYK and other images become RGB. An alpha channel is dropped (not composed), 16
+    bits are reduced to the upper 8, EXIF's orientation is undone, and only the first frame is used.
+    JPEG's faster draft decoding is not used, since it changes pixels. With `turned` False, EXIF's
+    orientation is ignored, for boxes whose coordinates are those of the stored image.
 
     Raises:
         DataError: the file is missing, unreadable, damaged, far too large or far too narrow, or
-            has not the size in bytes or the SHA-256 that are given.
+            its size in bytes or SHA-256 is not the given one.
     """
     with (
         _named_errors(name),
@@ -90,9 +90,9 @@ def open_photo(
 
 
 def read_size(path: str | Path, name: str, *, turned: bool = True) -> tuple[int, int]:
-    """(width, height) of the image that `open_photo` makes, from the file's header alone.
+    """(width, height) of the image that `open_photo` returns, from the file's header.
 
-    Raises DataError like `open_photo`, as far as the header tells.
+    Raises DataError as `open_photo` does, for problems that show in the header.
     """
     with (
         _named_errors(name),
@@ -107,7 +107,7 @@ def read_size(path: str | Path, name: str, *, turned: bool = True) -> tuple[int,
 
 @contextmanager
 def _named_errors(name: str) -> Iterator[None]:
-    """Raise what goes wrong as a DataError on the file, and ignore what is merely doubtful."""
+    """Turn errors into a DataError that names the file; ignore warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -132,7 +132,7 @@ def _check_shape(size: tuple[int, int], name: str) -> None:
 def _opened(
     path: str | Path, name: str, size: int | None, sha256: bytes | None
 ) -> BufferedReader | BytesIO:
-    """The file, or its contents where they are to be checked first."""
+    """The file, or its contents if their size or SHA-256 has to be checked."""
     if size is None and sha256 is None:
         return open_regular(path, LARGEST)
     data = read_regular(path, LARGEST)
@@ -162,10 +162,10 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) where there is none or EXIF is damaged."""
+    """EXIF's orientation; 1 (upright) if there is none or EXIF is damaged."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF blocks are damaged in many ways, and not worth losing an image for
+    except Exception:  # damaged EXIF can raise many errors, and is no reason to refuse an image
         return 1
     return value if value in _TURNS else 1
 

@@ -1,4 +1,4 @@
-"""Looking through a folder of photographs: train/<class>/* and val/<class>/*, or flat parts."""
+"""Scanning a folder of photographs: train/<class>/* and val/<class>/*, or flat parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Part", "Scan", "scan_folder"]
 MAX_DEPTH = 8  # folders below a class folder
 _SHOWN = 3  # names in a message
 _MEANT = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
-_LOOKED_AT = 1000  # entries of a folder that may explain what is missing
+_LOOKED_AT = 1000  # entries of a folder that are searched for a hint
 _NEITHER = "train' or 'val"
 
 File = tuple[str, int]  # name relative to the data set's folder, bytes
@@ -31,23 +31,23 @@ File = tuple[str, int]  # name relative to the data set's folder, bytes
 class Part:
     """The image files of train or val, ordered by class, then by name."""
 
-    names: list[str]  # where they are, relative to the data set's folder
+    names: list[str]  # paths relative to the data set's folder
     labels: NDArray[np.int64]  # [N]
     sizes: NDArray[np.int64]  # [N], bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What a folder of photographs holds."""
+    """The contents of a folder of photographs."""
 
-    classes: tuple[str, ...]  # names of train's folders (of val's if it is alone), in order
+    classes: tuple[str, ...]  # names of train's class folders (val's if it is alone), in order
     train: Part
     val: Part
-    left_out: int  # files that are not images, by their suffix
-    stamps: dict[str, int] = field(repr=False)  # folders looked through -> when they last changed
+    left_out: int  # files without an image's suffix
+    stamps: dict[str, int] = field(repr=False)  # folder -> time of its last change, nanoseconds
 
     def canonical_names(self) -> Iterator[str]:
-        """`part/class/file` of every file in order, wherever it lies: a flat val has no folders."""
+        """`part/class/file` of every file in order, also for a flat val without class folders."""
         for part, files in (("train", self.train), ("val", self.val)):
             for name, label in zip(files.names, files.labels.tolist(), strict=True):
                 prefix = f"{part}/{self.classes[label]}/"
@@ -55,15 +55,15 @@ class Scan:
 
 
 def scan_folder(root: Path) -> Scan:
-    """List the photographs in `root`; none of them is opened.
+    """List the photographs in `root` without opening them.
 
-    Classes are train's folders, or val's where it is alone, in the order of `layout.in_order`.
-    The photographs of a part without class folders get theirs from `ground_truth.classes_of`.
+    Classes are train's folders (val's if it is alone) in the order of `layout.in_order`. The
+    classes of photographs without class folders come from `ground_truth.classes_of`.
 
     Raises:
-        DataError: there is neither train nor val, or no val; a folder is unreadable, there are
-            fewer than two classes, a class or a part has no images, val has a class that train
-            lacks, or nothing tells the classes of a part without class folders.
+        DataError: val is missing, a folder is unreadable, there are fewer than two classes, a class
+            or a part has no images, val has a class that train lacks, or the classes of a part
+            without class folders are unknown.
     """
     walk = _Walk(root)
     parts = {part: walk.layout(part) for part in walk.parts()}
@@ -89,22 +89,22 @@ def scan_folder(root: Path) -> Scan:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a part's photographs are sorted: into class folders, or flat."""
+    """The layout of a part: class folders, or flat."""
 
-    classes: list[str]  # of a flat part all that its ground truth knows
-    flat: dict[str, list[File]]  # a flat part's files by class, else empty
+    classes: list[str]  # of a flat part all classes in its ground truth
+    flat: dict[str, list[File]]  # a flat part's files by class; otherwise empty
 
 
 @dataclass
 class _Walk:
-    """Reads folders, and remembers when they last changed."""
+    """Reads folders and records the times of their last changes."""
 
     root: Path
     left_out: int = 0
     stamps: dict[str, int] = field(default_factory=dict)
 
     def parts(self) -> list[str]:
-        """Which there are: train and val, or val alone."""
+        """The existing parts: train and val, or val alone."""
         entries = {entry.name: entry for entry in self._entries("")}
         found: list[str] = [
             part for part in ("train", "val") if part in entries and _is_dir(entries[part])
@@ -116,11 +116,11 @@ class _Walk:
                 f" val/<class>/{_hint(self.root, missing)}"
             )
         if "train" in found:
-            del self.stamps[""]  # it matters only as long as train may come
+            del self.stamps[""]  # it matters only if train could be added
         return found
 
     def layout(self, part: str) -> _Layout:
-        """How the photographs of train or val are sorted; flat ones are listed."""
+        """The layout of train or val; the photographs of flat ones are listed."""
         folders = sorted(entry.name for entry in self._entries(part) if _is_dir(entry))
         tiny = folders == ["images"] and (self.root / part / ANNOTATIONS).is_file()
         if folders and not tiny:
@@ -193,7 +193,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _hint(root: Path, missing: str) -> str:
-    """What may help where a part, or all class folders, are missing."""
+    """A hint for the user if a part, or all class folders, are missing."""
     try:
         entries = [
             entry for entry in sorted(root.iterdir())[:_LOOKED_AT] if not of_system(entry.name)

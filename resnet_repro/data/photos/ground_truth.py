@@ -1,4 +1,4 @@
-"""The classes of photographs that lie in no class folders, as their data set tells them."""
+"""The classes of photographs that are not in class folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOLUTION = "LOC_val_solution.csv"  # Kaggle's
 ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's
 _LABELS = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")  # in the development kit
 _MAX_TEXT = 2**26  # bytes of one of these files; the largest has 2 MB
-_COMPRESSED = 15  # kind of an element of a MATLAB file, version 5
+_COMPRESSED = 15  # type of an element of a MATLAB file, version 5
 _MAX_DEVKIT = 2**28  # bytes of its archive, unpacked; it has 6 MB
 # n01440764_10026 as in ImageNet's archives, or with the class at the end as in Hugging Face's
 _NAMED = re.compile(r"(?:.*_)?(n\d{8})(?:_\d+)?", re.ASCII)
@@ -30,14 +30,13 @@ Truth = dict[str, str]  # file name without suffix, in lower case -> class
 
 
 def classes_of(root: Path, part: str, files: list[str]) -> tuple[list[str], set[str]] | None:
-    """The class of each of a part's files and all classes that are known; None if none is.
+    """(The class of each of a part's files, all known classes); None if there is no ground truth.
 
-    They stand in the files' names, or for val in Tiny ImageNet's val/val_annotations.txt, in the
-    development kit (or its .tar.gz) or in Kaggle's LOC_val_solution.csv, which may lie in `root`
-    or in a folder above it.
+    Classes come from the files' names, or for val from Tiny ImageNet's val/val_annotations.txt, the
+    development kit (or its .tar.gz) or Kaggle's LOC_val_solution.csv, in `root` or a folder above.
 
     Raises:
-        DataError: such a file is damaged, or silent about one of `files`.
+        DataError: such a file is damaged, or does not contain one of `files`.
     """
     stems = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
     named = [match[1] for match in map(_NAMED.fullmatch, stems) if match]

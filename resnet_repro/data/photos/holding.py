@@ -1,4 +1,4 @@
-"""Photographs that fit in memory are decoded once."""
+"""Decoding photographs into memory if they fit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["hold"]
 
 _log = logging.getLogger(__name__)
 
-SHARE = 0.5  # of the available memory that decoded photographs may take
-_SAMPLE = 256  # files whose headers are read to estimate how much they would take
+SHARE = 0.5  # of the available memory that decoded photographs may use
+_SAMPLE = 256  # files whose headers are read to estimate the memory needed
 
 
 def hold(
@@ -27,11 +27,10 @@ def hold(
     progress: Callable[[str], None] = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> Photos:
-    """The same photographs in memory if they fit there, else as they are.
+    """The same photographs in memory if they fit, otherwise unchanged.
 
-    They fit if, decoded, they take no more than half of the memory that is available, divided by
-    the number of training processes on this machine. They are decoded once: later calls return the
-    same `HeldPhotos`.
+    They fit if, decoded, they take at most half of the available memory, divided by the number of
+    training processes on this machine. Later calls return the same `HeldPhotos`.
 
     Raises:
         DataError: a file cannot be decoded.
@@ -60,14 +59,14 @@ def hold(
 
 
 def _estimate(photos: FilePhotos) -> float:
-    """Bytes that all photographs would take, judged by evenly spread files' headers."""
+    """Estimated bytes of all photographs, from the headers of evenly spaced files."""
     sample = np.linspace(0, len(photos) - 1, min(_SAMPLE, len(photos))).astype(np.int64)
     pixels = []
     for index in sample:
         name = photos.names[index]
         try:
             width, height = read_size(f"{photos.root}/{name}", name, turned=photos.turned)
-        except DataError:  # will be named when it is decoded
+        except DataError:  # reported when it is decoded
             continue
         pixels.append(width * height)
     return 3.0 * len(photos) * float(np.mean(pixels)) if pixels else 0.0
@@ -80,7 +79,7 @@ def _decoded(
     progress: Callable[[str], None],
     should_stop: Callable[[], bool] | None,
 ) -> list[Pixels] | None:
-    """All photographs; None once they take more than `limit` bytes."""
+    """All photographs, decoded; None if they take more than `limit` bytes."""
     images: list[Pixels] = []
     size = 0
     try:
@@ -89,7 +88,7 @@ def _decoded(
             if size > limit:
                 return None
             images += some
-    except MemoryError:  # less memory than it seemed
+    except MemoryError:  # less memory than estimated
         return None
     return images
 

@@ -1,6 +1,6 @@
 """ImageNet (ILSVRC 2012): finding it in its usual layouts, and unpacking it.
 
-Nobody may pass it on, so users bring it: folders, Kaggle's folders, or the official tar files.
+It may not be redistributed, so users bring it: folders, Kaggle's folders or the official tar files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupi
 
 __all__ = ["ImageNet"]
 
-_KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # from below, and one above
+_KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # where train and val may be
 _TRAIN, _VAL, _DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{DEVKIT}.tar.gz"
 _STAGING = ".imagenet-unpacking"
 
@@ -52,10 +52,11 @@ class ImageNet(PhotoSource):
     def unpacked(
         self, packed: Path, data_dir: Path, progress: Progress
     ) -> Iterator[tuple[Path, bool]]:
-        """Check and unpack the official tar files, without train's if that is not there.
+        """Check and unpack the official tar files with torchvision; train's may be missing.
 
-        torchvision does both. Raises DataError when a file is missing or not the official one, and
-        OSError when the disk is full.
+        Raises:
+            DataError: a file is missing or not the official one.
+            OSError: the disk is full.
         """
         found = _find_tars(packed)
         missing = [name for name in (_VAL, _DEVKIT) if name not in found]
@@ -67,7 +68,7 @@ class ImageNet(PhotoSource):
             )
         target = data_dir / "imagenet"
         if target.resolve() != packed.resolve() or has_parts(target):
-            refuse_occupied(target)  # before hours of work
+            refuse_occupied(target)  # before hours of unpacking
         staging = data_dir / _STAGING
         try:
             with filelock.FileLock(staging.with_suffix(".lock"), timeout=0):
@@ -81,7 +82,7 @@ class ImageNet(PhotoSource):
 
 
 def _find_folder(folder: Path) -> Path | None:
-    """The folder with train and val: `folder` itself, or where Kaggle's archive has them."""
+    """The folder with train and val: `folder` itself, or one as in Kaggle's archive."""
     places = chain((folder / place for place in _KAGGLE), _sorted(folder, f"*/{_KAGGLE[-1]}"))
     return next(filter(has_parts, places), None)
 
@@ -91,7 +92,7 @@ def _sorted(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def _find_tars(folder: Path) -> list[str]:
-    """The official tar files in `folder` that want unpacking: all three, or some and no folders."""
+    """The official tar files in `folder` to unpack: all three, or some and no folders."""
     found = [name for name in (_TRAIN, _VAL, _DEVKIT) if (folder / name).is_file()]
     alone = found not in ([], [_DEVKIT]) and _find_folder(folder) is None
     return found if len(found) == 3 or alone else []

@@ -1,6 +1,6 @@
-"""Imagenette: ten classes of ImageNet, in three sizes, with torchvision's addresses and checksums.
+"""Imagenette: ten classes of ImageNet in three sizes, with torchvision's addresses and checksums.
 
-All three have the shorter side that their name says, `imagenette2` the original one.
+The names give the shorter side in pixels; `imagenette2` has the original sizes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Imagenette(PhotoSource):
         super().__init__("imagenette")
 
     def find(self, data_dir: Path) -> Path | None:
-        """The folder with the largest photographs if there are several."""
+        """The folder with the largest photographs."""
         found = [path for path in (data_dir / name for name in FOLDERS) if has_parts(path)]
         with_train = (path for path in found if (path / "train").is_dir())
         return next(with_train, found[0] if found else None)

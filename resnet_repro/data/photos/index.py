@@ -1,8 +1,8 @@
-"""What a folder of photographs holds, kept in the data folder so that opening it is quick.
+"""The index of a folder of photographs, stored in the data folder so that it opens quickly.
 
-The index of a folder is good as long as the folders in it have not changed, which shows when files
-come, go or are renamed. A file that is overwritten in place or damaged shows when it is decoded:
-each is held against its size, and against the SHA-256 of its contents where the identity covers it.
+An index is valid as long as its folders are unchanged, that is, no file was added, removed or
+renamed. Files that were overwritten or damaged are found when they are decoded: their size is
+checked, and the SHA-256 of their contents if the identity covers contents.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = ".photographs"  # in the data folder
-CONTENTS_LIMIT = 2**33  # bytes; of larger data sets only names and sizes are hashed
+CONTENTS_LIMIT = 2**33  # bytes; for larger data sets only names and sizes are hashed
 _CHUNK = 256  # files in a task
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoIndex:
-    """A folder of photographs that has been looked through."""
+    """A folder of photographs that has been scanned."""
 
     root: Path
     identity: Identity
@@ -58,12 +58,12 @@ class PhotoIndex:
 
     @property
     def images(self) -> int:
-        """How many photographs there are, train and val together."""
+        """The number of photographs, train and val together."""
         return len(self.scan.train.names) + len(self.scan.val.names)
 
     @property
     def hashes_contents(self) -> bool:
-        """Whether the identity's sha256 covers the files' contents, not only names and sizes."""
+        """Whether the identity's SHA-256 covers the files' contents, not only names and sizes."""
         return _total_bytes(self.scan) <= CONTENTS_LIMIT
 
     def dataset(self) -> PhotoDataset:
@@ -92,13 +92,19 @@ def make_index(
     before: PhotoIndex | None = None,
     progress: Callable[[str], None] = _log.info,
 ) -> PhotoIndex:
-    """Look through the folder `root` of the data set `name` and say what it is.
+    """Scan the folder of a data set of photographs.
 
-    The identity's sha256 is of the names `part/class/file` and the sizes of all files in order,
-    and of their contents unless they exceed `CONTENTS_LIMIT`. `source` becomes the identity's;
-    `official` is for whoever unpacked the folder from an archive with the official checksum,
-    `official_counts` are the classes, training and validation images that it should have. A folder
-    with the same hash as `before`, an earlier index, is what that says it is.
+    The identity's SHA-256 covers the names `part/class/file` and the sizes of all files in order,
+    and their contents unless they exceed `CONTENTS_LIMIT`.
+
+    Args:
+        name: of the data set.
+        root: its folder, with train and val.
+        source: for the identity.
+        official: whether it was unpacked from an archive with the official checksum.
+        official_counts: classes, training and validation images of the official data set.
+        before: an earlier index, whose identity is kept if the SHA-256 is the same.
+        progress: gets messages.
 
     Raises:
         DataError: the folder is not one of photographs, or a file cannot be read.
@@ -117,10 +123,10 @@ def make_index(
 def read_index(
     name: str, root: Path, data_dir: Path, *, outdated: bool = False
 ) -> PhotoIndex | None:
-    """The index of `root` that `data_dir` keeps; None when there is none.
+    """The stored index of `root`; None if there is none.
 
-    One of a folder that has changed since, or that would be read otherwise today, is left out too,
-    unless `outdated` asks for it.
+    Without `outdated`, also None if the folder has changed, or if this version reads it
+    differently.
     """
     values = read_npz(_index_path(name, root, data_dir)) or {}
     try:
@@ -147,7 +153,7 @@ def read_index(
 
 
 def write_index(index: PhotoIndex, data_dir: Path) -> None:
-    """Keep `index` in `data_dir`, if that can be written to."""
+    """Store `index` in `data_dir`, if that is writable."""
     path = _index_path(index.identity.name, index.root, data_dir)
     header = {
         "format": FORMAT,
@@ -173,7 +179,7 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
 
 
 def _still_true(root: Path, scan: Scan) -> bool:
-    """Whether the folders looked through have not changed, and are read today as they were then."""
+    """Whether the folders are unchanged, and this version reads them in the same way."""
     return (
         list(scan.classes) == in_order(scan.classes)
         and not any(of_system(name) for folder in scan.stamps for name in folder.split("/"))
@@ -201,9 +207,9 @@ def _total_bytes(scan: Scan) -> int:
 
 
 def hash_contents(root: Path, names: Sequence[str], size: int) -> NDArray[np.uint8] | None:
-    """SHA-256 [N, 32] of the contents of every file; None if their `size` in bytes is too much.
+    """SHA-256 [N, 32] of the contents of every file; None if their `size` in bytes is too large.
 
-    Raises DataError when one cannot be read.
+    Raises DataError if one cannot be read.
     """
     if size > CONTENTS_LIMIT:
         return None
@@ -234,7 +240,7 @@ def _sha256(scan: Scan, contents: NDArray[np.uint8] | None) -> str:
 
 
 def _unofficial(index: PhotoIndex, expected: tuple[int, int, int] | None) -> str:
-    """What to say beside results on photographs that cannot be checked against official ones."""
+    """The note on results with photographs that cannot be checked against official ones."""
     scan, name = index.scan, index.identity.name
     what = "the user's own photographs" if name.startswith("folder:") else "unofficial copy"
     note = (

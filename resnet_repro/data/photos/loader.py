@@ -1,7 +1,4 @@
-"""Batches of crops for training and views for testing (section 3.4).
-
-Imports torch, so it is not part of what `resnet_repro.data` loads by itself.
-"""
+"""Batches of crops for training and views for testing (section 3.4)."""
 
 from __future__ import annotations
 
@@ -42,14 +39,14 @@ View = Literal["centre", "five", "whole"]
 
 
 class ImageDraw(Protocol):
-    """One batch's images, int64 [B]."""
+    """The indices of one batch's images, int64 [B]."""
 
     @property
     def images(self) -> Tensor: ...
 
 
 class ImageOrder(Protocol):
-    """Which images each iteration sees; `training.BatchOrder` is one."""
+    """The images of each iteration, such as `training.BatchOrder`."""
 
     @property
     def seed(self) -> int: ...
@@ -58,7 +55,7 @@ class ImageOrder(Protocol):
 
 
 class CropBatch(NamedTuple):
-    """One process's slice of a batch, on the CPU; `finish` does the rest."""
+    """One process's slice of a batch, on the CPU; `augment.finish` does the rest."""
 
     images: Tensor  # uint8 [b, crop, crop, 3], not mirrored yet
     labels: Tensor  # int64 [b]
@@ -68,7 +65,7 @@ class CropBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class _Crops:
-    """A training's batches by iteration, as the workers make them."""
+    """The batches of a training by iteration, as workers make them."""
 
     photos: Photos
     order: ImageOrder
@@ -99,8 +96,8 @@ class _Crops:
 class TrainingCrops:
     """Training batches of crops, prepared a few iterations ahead by worker processes.
 
-    A batch is a pure function of the order's seed and the iteration, whatever the number of
-    workers, so training resumes at any iteration. Photographs that fit in memory are decoded first.
+    A batch is a pure function of the order's seed and the iteration, so training can resume at any
+    iteration, with any number of workers. Photographs that fit in memory are decoded first.
     """
 
     def __init__(
@@ -114,17 +111,17 @@ class TrainingCrops:
         pin: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        """Decode what fits in memory; workers start with the first batch.
+        """Decode the photographs if they fit in memory; workers start with the first batch.
 
         Args:
-            photos: what to crop from.
+            photos: to crop from.
             order: the images of each iteration.
             photographs: sizes and augmentation.
-            workers: how many processes; 0 crops in this one, None takes this process's share of
-                the cores (0 for small images that are in memory anyway).
-            shard: (rank, world): this process gets that one of `world` equal, consecutive slices.
-            pin: put images into page-locked memory, which a GPU copies from in the background.
-            should_stop: asked meanwhile.
+            workers: number of processes; 0 crops in this one, None takes this process's share of
+                the cores (0 for small images, which are in memory anyway).
+            shard: (rank, world): this process gets slice `rank` of `world` equal slices.
+            pin: put images into page-locked memory, which GPUs copy from in the background.
+            should_stop: called while decoding.
 
         Raises:
             DataError: a photograph cannot be decoded.
@@ -168,7 +165,7 @@ class TrainingCrops:
 
 @dataclass(frozen=True)
 class ViewChunk:
-    """Consecutive photographs of the val part as a network sees them, not mirrored."""
+    """Consecutive photographs of the val part as input of a network, not mirrored."""
 
     first: int  # index of the first of them
     labels: Tensor  # int64 [n]
@@ -188,9 +185,9 @@ def photo_views(
 ) -> Generator[ViewChunk]:
     """The val part in order, in chunks of `chunk` photographs, by default about 32 MB of them.
 
-    `centre` gives one crop of each photograph and `five` the four corners and the centre; `whole`
-    gives whole images; all at the shorter side `side`, by default `test_shorter_side`. Mirror
-    images are left to whoever has them on the device. Errors are those of `TrainingCrops`.
+    `centre` gives one crop of each photograph, `five` the four corners and the centre, `whole` the
+    whole image; all at the shorter side `side`, by default `test_shorter_side`. The caller makes
+    mirror images. Raises what `TrainingCrops` raises.
     """
     photos = hold(photos, workers, should_stop=should_stop)
     side = photographs.test_shorter_side if side is None else side

@@ -1,4 +1,4 @@
-"""Photographs of any size: one part of a data set of them, in files or in memory."""
+"""Photographs of any size, in files or in memory, and data sets of them."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Photos(ABC):
 
     @abstractmethod
     def some(self, indices: NDArray[np.int64]) -> Photos:
-        """Those photographs by themselves, in memory if all of them are."""
+        """A selection of the photographs, in memory if all of them are."""
 
 
 class ArrayPhotos(Photos):
-    """Photographs in memory: small images that are taken as photographs."""
+    """Photographs in memory, such as small images used as photographs."""
 
     def __init__(
         self, images: Sequence[Pixels] | Pixels, labels: NDArray[np.int64], names: Sequence[str]
@@ -61,14 +61,14 @@ class ArrayPhotos(Photos):
 
 
 class HeldPhotos(ArrayPhotos):
-    """Photographs from files that were decoded into memory."""
+    """Photographs from files, decoded into memory."""
 
 
 class FilePhotos(Photos):
-    """Photographs in files, decoded when asked for.
+    """Photographs in files, decoded on demand.
 
-    A file is refused then that has not the size in `sizes` [N] or the SHA-256 in `contents`
-    [N, 32], as far as these are known. `turned` is `open_photo`'s.
+    A file is refused if it does not have its size in `sizes` [N] or its SHA-256 in `contents`
+    [N, 32], as far as these are given. `turned` is that of `open_photo`.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class FilePhotos(Photos):
     ) -> None:
         self.root, self.names, self.labels = root, names, labels
         self.sizes, self.contents, self.turned = sizes, contents, turned
-        self.held: HeldPhotos | None = None  # the same in memory, once they are there
-        self.too_large = False  # for the memory, as was found out
+        self.held: HeldPhotos | None = None  # the same, once they are in memory
+        self.too_large = False  # for the memory, once that is known
 
     def image(self, index: int) -> Image.Image:
         name = self.names[index]
@@ -107,21 +107,21 @@ class FilePhotos(Photos):
 
 @dataclass(frozen=True, eq=False)
 class PhotoDataset:
-    """Photographs to train and test on. `test` is the val part, on which the paper tests."""
+    """Photographs for training and testing. `test` is the val part, on which the paper tests."""
 
     identity: Identity
     classes: tuple[str, ...]
-    train: Photos  # none where val is alone
+    train: Photos  # empty if there is only val
     test: Photos
 
     def need_training(self, why: str) -> None:
-        """Raise DataError, which says `why`, where there are only photographs to test on."""
+        """Raise DataError with the reason `why` if there are no training photographs."""
         if not len(self.train):
             raise DataError(f"{self.identity.name} here is val alone, without train: {why}")
 
 
 def photos_of(dataset: Dataset) -> PhotoDataset:
-    """A data set of 32x32 images as photographs, to be enlarged as the recipe asks."""
+    """A data set of 32x32 images as photographs, which the recipe's sizes enlarge."""
     return PhotoDataset(
         dataset.identity,
         dataset.classes,

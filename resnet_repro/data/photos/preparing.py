@@ -1,4 +1,4 @@
-"""Bringing photographs into the data folder, opening and checking them."""
+"""Preparing, opening and checking data sets of photographs."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _log = logging.getLogger(__name__)
 
 
 class _Copy(NamedTuple):
-    """A copy that is to be looked through before it counts."""
+    """A copy that is checked before it is put in its place."""
 
     root: Path  # with train and val
-    official: bool  # from archives whose checksums are the official ones
-    place: Callable[[], Path]  # puts it where it belongs in the data folder: its root there
+    official: bool  # from archives with the official checksums
+    place: Callable[[], Path]  # puts it into the data folder; returns its root there
 
 
 class PhotoReader:
-    """A data set of photographs, kept as a folder of files and an index of them."""
+    """A data set of photographs, stored as a folder of files and an index of them."""
 
     def __init__(self, source: PhotoSource) -> None:
         self.source, self.name = source, source.name
 
     def load(self, data_dir: Path) -> PhotoDataset:
-        """Open it; the first time, look through its folder.
+        """Open it; the first time, scan its folder.
 
-        Raises DataError when it is not there or its folder is not one of photographs.
+        Raises DataError if it is missing or its folder is not one of photographs.
         """
         root = self._root(data_dir)
         index = read_index(self.name, root, data_dir)
@@ -53,7 +53,7 @@ class PhotoReader:
         return index.dataset()
 
     def test_images(self, data_dir: Path) -> int | None:
-        """How many photographs there are for testing; None before it was looked through."""
+        """The number of photographs for testing; None if its folder was not scanned yet."""
         root = self.source.find(data_dir)
         index = read_index(self.name, root, data_dir) if root else None
         return len(index.scan.val.names) if index else None
@@ -67,12 +67,14 @@ class PhotoReader:
         size: str,
         progress: Progress,
     ) -> PhotoDataset:
-        """Put it into `data_dir` and look through it.
+        """Put it into `data_dir` and scan it.
 
-        A folder that is brought is linked to, archives are unpacked. Photographs that are not too
-        many are all decoded once, so that a broken one is named now; what was there before stays if
-        there is one. Raises ConfigError when the options make no sense, DataError when there is no
-        usable copy.
+        Folders are linked to, archives are unpacked. Unless there are too many, all photographs are
+        decoded once to find broken ones; if there is one, an earlier copy stays.
+
+        Raises:
+            ConfigError: the options contradict each other.
+            DataError: there is no usable copy.
         """
         if download and not self.source.downloadable:
             raise ConfigError(
@@ -94,7 +96,7 @@ class PhotoReader:
                         f"`resnet-repro data verify {self.name}` decodes every image, to find"
                         " broken ones"
                     )
-                index = replace(index, root=copy.place())  # only what is good replaces the old
+                index = replace(index, root=copy.place())  # only a good copy replaces an earlier
         except OSError as error:
             copy_at = None if download else source
             raise cannot_prepare(self.name, data_dir, copy_at, error) from error
@@ -102,9 +104,9 @@ class PhotoReader:
         return index.dataset()
 
     def verify(self, data_dir: Path, progress: Progress) -> PhotoDataset:
-        """Look through it again, compare it with what is known of it and decode every image.
+        """Scan it again, compare it with its index and decode every image.
 
-        Raises DataError when it has changed or an image is broken.
+        Raises DataError if it has changed or an image is broken.
         """
         root = self._root(data_dir)
         kept = read_index(self.name, root, data_dir, outdated=True)
@@ -116,7 +118,7 @@ class PhotoReader:
         return index.dataset()
 
     def describe(self, data_dir: Path) -> DatasetStatus:
-        """What is known of it without looking through it; raises nothing."""
+        """Its status, without scanning it; raises nothing."""
         description = self.source.description
         try:
             root = self.source.find(data_dir)
@@ -166,14 +168,14 @@ class PhotoReader:
     def _found(
         self, data_dir: Path, download: str | None, progress: Progress
     ) -> tuple[Path, Path | None]:
-        """(The folder in `data_dir`, what is to be unpacked to make it if it is not there yet)."""
+        """(The folder in `data_dir`, the archive to unpack if the folder does not exist yet)."""
         if download is not None:
             return self.source.download(data_dir, download, progress)
         packed = None if self.source.find(data_dir) else self.source.find_packed(data_dir)
         return (data_dir, packed) if packed else (self._root(data_dir), None)
 
     def _bring(self, source: Path, data_dir: Path, progress: Progress, scratch: ExitStack) -> _Copy:
-        """The copy at `source`: archives are unpacked until `scratch` ends, folders stay there."""
+        """The copy at `source`; archives are unpacked into a folder that `scratch` removes."""
         if not source.exists():
             raise DataError(f"{source} does not exist")
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ class PhotoReader:
 
 
 def link_folder(link: Path, folder: Path) -> Path:
-    """Make `link` lead to `folder`; it replaces an earlier link."""
+    """Make `link` a link to `folder`; an earlier link is replaced."""
     if not (link.exists() and link.resolve() == folder.resolve()):
         if link.is_dir() and not link.is_symlink():
             link.rmdir()  # it is empty
@@ -205,7 +207,7 @@ def link_folder(link: Path, folder: Path) -> Path:
 
 
 def _move(folder: Path, target: Path) -> Path:
-    """Move what was unpacked to `target`, which may be a folder already."""
+    """Move an unpacked folder to `target`, which may be a folder already."""
     if target.is_dir():
         for part in sorted(folder.iterdir()):
             part.rename(target / part.name)
@@ -220,7 +222,7 @@ def _check(index: PhotoIndex, progress: Progress) -> None:
 
 
 def check_photos(root: Path, parts: Sequence[Photos], progress: Progress) -> None:
-    """Decode every image in `root`. Raises DataError naming the first that is broken."""
+    """Decode every image in `root`. Raises DataError that names the first broken one."""
     broken: list[str] = []
     progress(f"decoding {sum(map(len, parts)):,} images to find broken ones")
     for photos in parts:
@@ -234,7 +236,7 @@ def check_photos(root: Path, parts: Sequence[Photos], progress: Progress) -> Non
 
 
 def _find_broken(photos: Photos, part: range) -> list[str]:
-    """One line for each photograph that cannot be decoded."""
+    """An error message for each photograph that cannot be decoded."""
     broken = []
     for index in part:
         try:

@@ -1,4 +1,4 @@
-"""Where the photographs of a data set are, and in which form they are brought."""
+"""Where a data set's photographs are, and how copies of it are packed."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ Progress = Callable[[str], None]
 
 
 class PhotoSource:
-    """`folder:NAME`, photographs of the user's own; other data sets override what differs."""
+    """`folder:NAME`, a user's own photographs; other data sets override what differs."""
 
     description = "photographs of your own"
     downloadable = False
     official_counts: tuple[int, int, int] | None = None  # classes, training, validation images
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
-        """`folder` is where the command line says that it is; else it is in the data folder."""
+        """`folder` is where the command line says it is; by default it is in the data folder."""
         self.name, self.folder = name, folder
 
     @property
     def short(self) -> str:
-        """Its own folder in the data folder."""
+        """The name of its folder in the data folder."""
         return self.name.removeprefix("folder:")
 
     def find(self, data_dir: Path) -> Path | None:
-        """The folder with train and val, or None."""
+        """The folder with train and val; None if there is none."""
         path = self.folder or data_dir / self.short
         return path if path.is_dir() else None
 
     def find_packed(self, data_dir: Path) -> Path | None:
-        """What in `data_dir` is still to be unpacked."""
+        """An archive, or a folder of archives, in `data_dir` that is still to be unpacked."""
         return None
 
     def missing(self, data_dir: Path) -> DataError:
-        """What to raise when there is neither."""
+        """The error if there is neither a folder nor an archive."""
         if self.name not in DATASETS:
             return DataError(
                 f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for"
@@ -55,7 +55,7 @@ class PhotoSource:
         )
 
     def locate(self, copy: Path) -> tuple[Path, bool]:
-        """What matters in a copy that was brought: (a folder or an archive, whether to unpack)."""
+        """(The folder or archive within a user's copy, whether to unpack it)."""
         return copy, False
 
     def unpacked(
@@ -63,22 +63,22 @@ class PhotoSource:
     ) -> AbstractContextManager[tuple[Path, bool]]:
         """Unpack in `data_dir`: (the folder with train and val, whether it is the official one).
 
-        The folder is removed in the end unless it has been moved away. Raises DataError when it is
-        not what it should be.
+        The folder is removed at the end unless it was moved. Raises DataError if the archive is not
+        one of this data set.
         """
         raise NotImplementedError
 
     def download(self, data_dir: Path, size: str, progress: Progress) -> tuple[Path, Path | None]:
-        """(The folder in `data_dir`, the archive to make it of unless it is there already)."""
+        """(The folder in `data_dir`, the downloaded archive; None if the folder exists already)."""
         raise NotImplementedError
 
     def source(self, root: Path) -> str:
-        """`Identity.source` of what is at `root`: says nothing about the machine."""
+        """`Identity.source` of the folder `root`; without paths of the machine."""
         return "folder"
 
 
 def refuse_occupied(target: Path) -> None:
-    """Raise DataError where something is already that is not an empty folder."""
+    """Raise DataError if `target` exists and is not an empty folder."""
     if target.is_symlink() or (
         target.exists() and not (target.is_dir() and not any(target.iterdir()))
     ):

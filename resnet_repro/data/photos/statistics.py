@@ -1,11 +1,11 @@
 """The training set's per-pixel mean and principal colours (section 3.4), computed once.
 
-AlexNet, whose colour augmentation the paper uses, adds [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T to each
+The paper uses AlexNet's colour augmentation: it adds [p1, p2, p3] [a1 l1, a2 l2, a3 l3]^T to each
 pixel, where p and l are the eigenvectors and *eigenvalues* (not their roots) of the covariance of
-RGB values and each a is drawn per image from N(0, 0.1). The formula depends on the scale of the
-values, which the text does not give. Assumption: 0 to 1, as in the known reimplementations, whose
-constants for ImageNet (0.2175, 0.0188, 0.0045) are the eigenvalues on that scale; a shift is then
-a few levels of 255. On a scale of 0 to 255 the same formula would shift colours by hundreds.
+RGB values, and each a is drawn per image from N(0, 0.1). The formula depends on the scale of the
+values, which the text does not give. Assumption: 0 to 1, as in known reimplementations, whose
+constants for ImageNet (0.2175, 0.0188, 0.0045) are the eigenvalues on that scale. A shift is then a
+few levels of 255; on a scale of 0 to 255 the same formula would shift colours by hundreds.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = ".statistics"  # in the data folder
-_PATIENCE = 0.5  # seconds between two looks at whether to stop
-_known: dict[tuple[str, int, int], PhotoStatistics] = {}  # what this process has seen
+_PATIENCE = 0.5  # seconds between two checks of whether to stop
+_known: dict[tuple[str, int, int], PhotoStatistics] = {}  # of this process
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoStatistics:
-    """Over the centre crops of the training set at `test_shorter_side`."""
+    """Statistics of the centre crops of the training set at `test_shorter_side`."""
 
     images: int
     mean: NDArray[np.float32]  # [3, crop, crop], of 0 to 255
@@ -52,7 +52,7 @@ class PhotoStatistics:
     eigenvectors: NDArray[np.float64]  # [3, 3], a column for each; its largest entry is positive
 
     def colour_shift(self, alphas: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What to add to each image's pixels [b, 3], of 0 to 255, for draws `alphas` [b, 3]."""
+        """The values [b, 3], of 0 to 255, to add to each image's pixels for draws `alphas`."""
         shift = (alphas * self.eigenvalues) @ self.eigenvectors.T * 255.0
         return shift.astype(np.float32)
 
@@ -66,11 +66,10 @@ def statistics(
     progress: Callable[[str], None] = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> PhotoStatistics:
-    """The statistics of a data set for these sizes: read, if `data_dir` has them, or computed.
+    """The statistics of a data set for these sizes, read from `data_dir` or computed.
 
-    With None for `data_dir`, or where there is no such folder, they are not kept.
-    Sums are exact, so the result depends on neither workers nor machine. Of several processes one
-    computes while the others wait.
+    They are stored in `data_dir` if it is a folder. Sums are exact, so the result does not depend
+    on workers or machine. If several processes need them, one computes and the others wait.
 
     Raises:
         DataError: there is no training set, or a photograph cannot be decoded.
@@ -93,7 +92,7 @@ def statistics(
 def _alone(
     data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
 ) -> Any:
-    """The file for `key`, locked; None where nothing can be kept."""
+    """The file for `key`, locked; None without a data folder."""
     if data_dir is None:
         yield None
         return
@@ -101,7 +100,7 @@ def _alone(
     lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_PATIENCE)
     try:
         if not data_dir.is_dir():
-            raise FileNotFoundError  # do not make a data folder for a generated data set
+            raise FileNotFoundError  # a generated data set needs no data folder
         path.parent.mkdir(exist_ok=True)
         while True:
             with contextlib.suppress(filelock.Timeout):
@@ -109,7 +108,7 @@ def _alone(
                 break
             if should_stop and should_stop():
                 raise Stopped
-    except (OSError, NotImplementedError):  # what is there can be read all the same
+    except (OSError, NotImplementedError):  # an existing file can be read all the same
         yield path
         return
     try:

@@ -1,7 +1,7 @@
 """Processes that decode photographs while the main process trains: torch's DataLoader.
 
-What comes back never depends on how many there are. They end with the main process, however it
-ends, and leave Ctrl-C to it.
+Results do not depend on the number of workers. Workers end with the main process, however it ends,
+and leave Ctrl-C to it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
 __all__ = ["chunks", "default_workers", "map_photos", "parallel_map", "worker_count", "workers_for"]
 
-_FORKS = sys.platform == "linux"  # elsewhere a worker gets a copy of what it works on
+_FORKS = sys.platform == "linux"  # elsewhere each worker gets a copy of the photographs
 MOST_WORKERS = 16
 VARIABLE = "RESNET_REPRO_WORKERS"
-_FEW = 2  # items; done sooner than a process starts
-_CHUNK = 64  # photographs that a worker takes at a time
-_NEWS = 10.0  # seconds between two notes of progress
+_FEW = 2  # items that are done sooner than a process starts
+_CHUNK = 64  # photographs in a task
+_NEWS = 10.0  # seconds between two progress messages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """Worker processes for this process: its share of the cores, or what RESNET_REPRO_WORKERS says.
+    """The number of workers for this process: its share of the cores, or RESNET_REPRO_WORKERS.
 
-    Raises ConfigError when that is not a number.
+    Raises ConfigError if that variable is not a number.
     """
     if os.name != "posix":
         return 0
@@ -52,14 +52,14 @@ def default_workers() -> int:
 
 
 def workers_for(photos: Photos, workers: int | None = None) -> int:
-    """So many workers, or as many as there is use for; small images are not worth a process."""
+    """The number of workers; by default `default_workers`, and 0 for small images in memory."""
     if workers is None and isinstance(photos, ArrayPhotos):
         return default_workers() if _FORKS and isinstance(photos, HeldPhotos) else 0
     return default_workers() if workers is None else workers
 
 
 def worker_count(items: Collection[Any], workers: int | None = None) -> int:
-    """How many workers are of use for these items; None asks for this process's share."""
+    """The number of workers for some items; with None at most this process's share."""
     if len(items) <= _FEW:
         return 0
     return min(default_workers() if workers is None else workers, len(items))
@@ -71,9 +71,9 @@ def parallel_map(
     workers: int,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[Result]:
-    """`task(item)` for each of `items` in order, by so many processes working ahead (0: by this).
+    """`task(item)` for each of `items` in order, computed ahead by workers (0: in this process).
 
-    Results come through pipes: no shared memory, of which containers often have but 64 MB.
+    Results come through pipes, as containers often have only 64 MB of shared memory.
 
     Raises:
         DataError: a task did.
@@ -98,9 +98,9 @@ def map_photos(
     verb: str,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[Result]:
-    """`task(photos, part)` for consecutive parts of photographs; raises like `parallel_map`.
+    """`task(photos, part)` for consecutive parts of photographs; raises what `parallel_map` raises.
 
-    `progress` hears now and then how many are done, as in "decoded 640 of 9,469 photographs".
+    `progress` gets messages such as "decoded 640 of 9,469 photographs".
     """
     parts = list(chunks(len(photos), _CHUNK))
     count = worker_count(parts, workers_for(photos, workers))
@@ -114,12 +114,12 @@ def map_photos(
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
-    """Consecutive ranges of `size` (the last may be shorter) that make up `count`."""
+    """Consecutive ranges of `size` (the last may be shorter) that cover `count` items."""
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
 class _Tasks:
-    """What a DataLoader takes for its data set: an item's "sample" is what the task makes of it."""
+    """A data set for torch's DataLoader: the sample of an item is the task's result."""
 
     def __init__(self, task: Callable[[Any], Any]) -> None:
         self.task = task
@@ -127,7 +127,7 @@ class _Tasks:
     def __getitem__(self, item: Any) -> Any:
         try:
             return self.task(item)
-        except DataError as error:  # raised, it would come back as a traceback
+        except DataError as error:  # returned, since DataLoader would turn it into a traceback
             return error
 
 
@@ -136,7 +136,7 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
     from torch.utils.data import DataLoader
 
     with warnings.catch_warnings():
-        # It says so where there are fewer cores.
+        # A warning if there are fewer cores than workers.
         warnings.filterwarnings("ignore", "This DataLoader will create")
         loader: DataLoader[Any] = DataLoader(
             _Tasks(task),  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             collate_fn=_as_it_is,
             worker_init_fn=_begin_worker,
             multiprocessing_context="fork" if _FORKS else None,
-            generator=torch.Generator(),  # it draws a number, which should not be a training's
+            generator=torch.Generator(),  # it draws a number, but not from the training's generator
         )
     try:
         with _signals_left_alone():
@@ -176,24 +176,24 @@ def _as_it_is(result: Any) -> Any:
 
 @contextlib.contextmanager
 def _signals_left_alone() -> Iterator[None]:
-    """Start processes that signals for the main one do not reach; its handlers stay as they are."""
+    """Start processes with signals blocked; keep this process's handlers."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD)
-    # The processes inherit what is blocked.
+    # The new processes inherit the blocked signals.
     blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         yield
     finally:
-        if main and handler is not None:  # torch's would tell of a death in the middle of anything
+        if main and handler is not None:  # torch's handler would raise at any point of the code
             signal.signal(signal.SIGCHLD, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _begin_worker(_: int) -> None:
-    """Leave the main process's group, which gets Ctrl-C, and end with that process."""
+    """Leave the main process's group, which gets Ctrl-C, and end with the main process."""
     os.setpgid(0, 0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # by which torch ends a worker
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # with which torch ends workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
