@@ -1,7 +1,7 @@
-"""Training runs elsewhere than one after another in this process.
+"""Training runs in other processes: side by side on this machine, with Ray or with Slurm.
 
-`Runner.run_all` trains runs one after another; `launcher.train_at` trains them side by side on this
-machine, on a Ray cluster, or as a Slurm array job, with the same results. Each run is trained by a
-process of its own (`worker`, or a task of the array job), and the results folder says how far it is
-(`watch`). Light to import: torch, ray and submitit are loaded when they are needed.
+`Runner.run_all` trains runs one after another in this process; `launcher.train_at` gives the same
+results elsewhere. Each run is trained by a process of its own (`worker`, or a task of an array job)
+and its progress is read from the results folder (`watch`). torch, ray and submitit are imported
+only when they are needed.
 """

@@ -1,4 +1,4 @@
-"""Training runs at the place that the command line names."""
+"""Training runs where the command line says."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["train_at"]
 
 
 def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
-    """Train what is missing at a place; returns the outcome of every run that was looked at.
+    """Train the runs that are not done; returns the outcomes of all runs that were considered.
 
     Args:
-        where: to train.
-        runner: that trains runs here, one after another.
-        runs: that are wanted.
+        where: where to train.
+        runner: trains runs in this process, one after another.
+        runs: the runs.
 
     Raises:
-        ReproError: as `Runner.run_all`, or the place is not what is asked of it; what others were
-            at is saved then.
+        ReproError: as `Runner.run_all`, or the runs cannot be trained there. Other processes have
+            saved their state then.
     """
     if where.plain:
         return runner.run_all(runs)

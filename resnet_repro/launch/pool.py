@@ -22,11 +22,11 @@ from resnet_repro.spec.run import Run
 __all__ = ["Attempt", "Pool"]
 
 MAX_DEATHS = 3  # of processes that train a run, before it counts as failed
-REST = 1.0  # seconds between a death and the next try
-LOCK_PATIENCE = 60.0  # seconds for a dead process's lock to go with it
-PAUSE = 0.05  # seconds between two looks at the processes
-LOOKING = 0.5  # seconds between two looks at the results folder
-# Errors that every other run would meet too, by exit code.
+REST = 1.0  # seconds between a death and the next attempt
+LOCK_PATIENCE = 60.0  # seconds until the lock of a dead process is released
+PAUSE = 0.05  # seconds between two checks of the processes
+LOOKING = 0.5  # seconds between two checks of the results folder
+# Errors that all other runs would have too, by exit code.
 ERRORS = {2: ConfigError, 3: DataError, UNWRITABLE: StoreError}
 
 
@@ -34,32 +34,32 @@ class Attempt(Protocol):
     """A process, here or elsewhere, that trains one run."""
 
     def poll(self) -> Ended | None:
-        """How it ended; None while it goes on."""
+        """How it ended; None while it runs."""
 
     def stop(self) -> None:
         """Ask it to save and end."""
 
     def close(self) -> None:
-        """Wait until it has ended, and free what it took."""
+        """Wait until it has ended, and free its resources."""
 
 
 @dataclass
 class _Task:
-    """A run on its way through the processes."""
+    """A run to be trained."""
 
     run: Run
-    deaths: int = 0
-    not_before: float = 0.0
-    lock_until: float = 0.0  # how long a lock may be what a dead process left
+    deaths: int = 0  # of processes that trained it
+    not_before: float = 0.0  # time of the next attempt
+    lock_until: float = 0.0  # until then a lock may be that of a dead process
 
 
 class Pool:
-    """Trains up to `places` runs at a time, each in a process; continues those that die.
+    """Trains up to `places` runs at a time, each in a process, and restarts processes that die.
 
     Args:
-        runner: that would train the runs here, one after another.
-        places: how many runs at a time.
-        start: starts a process for an order, in the place with that number from 0 on.
+        runner: a runner for this process.
+        places: the number of runs at a time.
+        start: starts a process for an order, in the place with a number from 0.
     """
 
     def __init__(self, runner: Runner, places: int, start: Callable[[Order, int], Attempt]) -> None:
@@ -78,12 +78,12 @@ class Pool:
         self._since = utc_now() if runner.options.force else None
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
-        """Train what is missing; returns the outcome of every run that was looked at.
+        """Train the runs that are not done; returns the outcomes of all that were considered.
 
         Raises:
-            ReproError: as `Runner.run_all`; what other processes were at is saved then.
+            ReproError: as `Runner.run_all`. Other processes have saved their state then.
         """
-        # The longest first: started last, one would leave the other places idle at the end.
+        # The longest first, so that no place is idle while a long run ends alone.
         runs = sorted(runs, key=training_cost, reverse=True)
         self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
         self._store.check_writable()
@@ -96,7 +96,7 @@ class Pool:
                     self._fill_places()
                 self._look()
                 if not self._queue and not self._busy and len(self._locked) < round_size:
-                    # Others were at work on them; like `Runner`, look again while that helps.
+                    # Locked by others: like `Runner`, try again as long as their number falls.
                     round_size = len(self._locked)
                     self._queue.extend(self._locked)
                     self._locked.clear()
@@ -111,14 +111,14 @@ class Pool:
         return self._outcomes
 
     def _is_known(self, run: Run) -> bool:
-        """Whether a run needs no process at all, since it is done or has failed before."""
+        """Whether a run needs no process, since it is done or has failed before."""
         known = None if self._options.force else self._runner.already(run, self._store.get(run))
         if known:
             self._note_outcome(run, known)
         return known is not None
 
     def _end(self) -> None:
-        """Ask all processes to save and end; start no others."""
+        """Ask all processes to save and end, and start no others."""
         if self._ending:
             return
         self._ending = True
@@ -139,7 +139,7 @@ class Pool:
             self._busy[place] = task, self._start(order, place)
 
     def _look(self) -> None:
-        """See which processes have ended, and now and then how far the others are."""
+        """Check which processes have ended, and report the progress of the others."""
         if time.monotonic() - self._looked >= LOOKING:
             self._looked = time.monotonic()
             for task, _ in self._busy.values():
@@ -153,7 +153,7 @@ class Pool:
                 self._settle(task, ended)
 
     def _settle(self, task: _Task, ended: Ended) -> None:
-        """Note what came of an attempt, and what that means for the run."""
+        """Record how an attempt ended and decide what to do with its run."""
         run, code, begun = task.run, ended.code, self._watcher.has_begun(task.run)
         if code in ERRORS:
             self._error = self._error or ERRORS[code](ended.error)
@@ -183,7 +183,7 @@ class Pool:
             self._end()
 
     def _leave_locked(self, task: _Task) -> None:
-        """Another process is at work on it: look again later."""
+        """Another process trains it: try again later."""
         if time.monotonic() < task.lock_until:
             task.not_before = time.monotonic() + REST
             self._queue.append(task)
@@ -195,7 +195,7 @@ class Pool:
             self._progress.ended(task.run, "locked", self._store.get(task.run).summary)
 
     def _retry(self, task: _Task, cause: str) -> None:
-        """Its process is gone; the run goes on from the last checkpoint with another one."""
+        """Its process died: continue from the last checkpoint with another one."""
         task.deaths += 1
         if task.deaths >= MAX_DEATHS:
             text = f"its process died {task.deaths} times ({cause})"
@@ -214,5 +214,5 @@ def _reason(code: int) -> str:
 
 
 def _of_run(run: Run, text: str) -> str:
-    """A text that names the run that it is about."""
+    """The text with the run's id at its start."""
     return text if text.startswith(run.id) else f"{run.id}: {text}"

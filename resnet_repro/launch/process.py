@@ -1,4 +1,4 @@
-"""A process of this machine that trains one run, seen from the one who started it."""
+"""A process on this machine that trains one run, seen from the process that started it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["Ended", "RunProcess"]
 _log = logging.getLogger(__name__)
 
 SAVING = 600.0  # seconds that a process gets to save before it is killed
-KEPT_LINES = 200  # of what it printed
-OUTCOMES = (0, 1, 4, 130)  # exit codes that say all
-ERROR = "resnet-repro: "  # how the command line begins an error
+KEPT_LINES = 200  # of its output
+OUTCOMES = (0, 1, 4, 130)  # exit codes that need no explanation
+ERROR = "resnet-repro: "  # the command line's errors begin with this
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Ended:
 
 
 class RunProcess:
-    """Runs `resnet-repro train-run`, and hands on the notes that it prints.
+    """Runs `resnet-repro train-run` and passes on its notes.
 
-    It is in a session of its own, so that Ctrl-C reaches it only through `stop`, and ends by itself
-    when this process is gone. Loads no torch, nor does it need to know what is in the order.
+    The process has its own session, so Ctrl-C reaches it only through `stop`. It ends when this
+    process is gone. This module does not import torch.
 
     Args:
         order: an `Order` as JSON.
-        threads: that it computes with.
-        note: is given each note, in a thread.
-        cores: that it is pinned to, if any.
-        passive: threads that wait for others do not spin, for cores are shared.
+        threads: the number of its threads.
+        note: called with each note, in a thread.
+        cores: cores to pin it to, if any.
+        passive: whether waiting threads sleep instead of spinning, for shared cores.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RunProcess:
                 self._printed.append(text)
 
     def poll(self) -> Ended | None:
-        """How it ended; None while it goes on."""
+        """How it ended; None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
@@ -111,7 +111,7 @@ class RunProcess:
             self._process.terminate()
 
     def close(self, patience: float = SAVING) -> None:
-        """Let it end, after saving what it is at; kill it if that takes too long."""
+        """Wait until it has saved and ended; kill it if that takes too long."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
@@ -122,7 +122,7 @@ class RunProcess:
             self._process.kill()
             self._process.wait()
         finally:
-            if hasattr(os, "killpg"):  # what it may have left behind
+            if hasattr(os, "killpg"):  # its own child processes
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
         self._reader.join(timeout=1.0)

@@ -28,13 +28,13 @@ from resnet_repro.spec.run import Run
 
 __all__ = ["Share", "TaskOnNode", "share_of", "train_on_node", "train_with_ray"]
 
-LISTENING = 0.1  # seconds between two looks of a node at its process
+LISTENING = 0.1  # seconds between two checks of a process by its node
 SAVING = 120.0  # seconds that a process gets to save at the end
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one run gets of a node."""
+    """The CPUs and GPUs of one run."""
 
     cpus: int
     gpus: float
@@ -44,17 +44,17 @@ class Share:
         return f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}{gpus}"
 
     def fits(self, node: dict[str, float]) -> int:
-        """How many runs a node with these resources trains at a time."""
+        """The number of runs that fit on a node with these resources."""
         by_cpu = int(node.get("CPU", 0)) // self.cpus
         return min(by_cpu, int(node.get("GPU", 0) / self.gpus)) if self.gpus else by_cpu
 
 
 def share_of(where: Where, device: str, nodes: Sequence[dict[str, float]], runs: int) -> Share:
-    """What a run gets where the command line leaves it open.
+    """The share of a run, as far as the command line does not say.
 
-    A whole GPU where the cluster has any (and `--device` is not cpu), with its part of its node's
-    CPUs. Without GPUs: as many CPUs as still leave room for all runs at once, though at least two
-    and at most a whole (the smallest) node.
+    One GPU if the cluster has any (and `--device` is not cpu), with a proportional part of its
+    node's CPUs. Without GPUs: as many CPUs as allow all runs at once, but at least two and at most
+    those of the smallest node.
     """
     gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
     gpus = where.gpus_per_run
@@ -74,7 +74,7 @@ def share_of(where: Where, device: str, nodes: Sequence[dict[str, float]], runs:
 
 
 def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
-    """Train what is missing on a cluster; see `Pool.run_all`.
+    """Train the runs that are not done on a cluster; see `Pool.run_all`.
 
     Raises:
         ConfigError: no cluster answers, or its nodes do not share the results folder.
@@ -82,7 +82,7 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     device = runner.options.device
     if ":" in device or device == "mps":
         raise ConfigError(f"--device {device}: Ray chooses the device; say auto, cuda or cpu")
-    # Ray prints what happens to nodes on stdout, where `--json` goes.
+    # Ray prints messages about nodes on stdout, where `--json` goes.
     with (
         contextlib.redirect_stdout(Log()),
         connected(where.address),
@@ -103,7 +103,7 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
 
 @contextlib.contextmanager
 def _probe(results: Path) -> Iterator[Path]:
-    """A file in the results folder, by which nodes see whether they share it."""
+    """A file in the results folder with which nodes check that they share it."""
     path = results.resolve() / f".shared-{secrets.token_hex(8)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class TaskOnNode:
         )
 
     def poll(self) -> Ended | None:
-        """How it ended; what becomes of a dead node's task is decided in `Pool`."""
+        """How it ended; None while it runs. `Pool` decides about tasks of dead nodes."""
         if not ray.wait([self._result], timeout=0)[0]:
             return None
         try:
@@ -155,7 +155,7 @@ class TaskOnNode:
         except RayError as error:
             last = str(error).strip().splitlines()[-1:] or ["its node is gone"]
             text = last[0].strip()[:200]
-            if isinstance(error, RayTaskError):  # others would meet it too
+            if isinstance(error, RayTaskError):  # other runs would have it too
                 return Ended(2, f"a node cannot train ({text}): install resnet-repro on every node")
             return Ended(-9, text)
         for note in notes:
@@ -163,26 +163,26 @@ class TaskOnNode:
         return ended  # type: ignore[no-any-return]
 
     def stop(self) -> None:
-        """Have its process save and end; a task that has no place yet is given up.
+        """Have its process save and end; cancel a task that has not started.
 
-        What Ray interrupts can miss it, so that a file in the results folder says it as well.
+        A file in the results folder asks for it as well, since Ray's interrupt can get lost.
         """
         with contextlib.suppress(OSError):
             self._told_to_stop.touch()
         ray.cancel(self._result)
 
     def close(self) -> None:
-        """Wait for it, if it goes on."""
+        """Wait until it has ended."""
         ray.wait([self._result], timeout=SAVING)
 
 
 def train_on_node(
     order: str, threads: int, probe: str, code: str, stop: str = ""
 ) -> tuple[Ended, list[str]]:
-    """What a node does: train a run in a process of its own; how that ended, and its notes.
+    """The task on a node: train a run in a process; returns how that ended, and its notes.
 
-    Loads no torch itself. `ray.cancel` ends it with KeyboardInterrupt, and the file `stop` as soon
-    as there is one, when all is saved.
+    It does not import torch itself. It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or
+    when the file `stop` exists.
     """
     host, here = socket.gethostname(), code_version()[0]
     if not _is_same_code(here, code):
@@ -202,13 +202,13 @@ def train_on_node(
     finally:
         process.stop()
         process.close(SAVING)
-    if ended.error:  # a node may lack what others have
+    if ended.error:  # it may be specific to the node
         ended = replace(ended, error=f"{ended.error} (on {host})")
     return ended, notes
 
 
 def _is_same_code(one: str, other: str) -> bool:
-    """Whether two versions are the same, and their commits where both are known."""
+    """Whether two versions are the same, and their commits if both are known."""
     (version, _, commit), (other_version, _, other_commit) = (
         one.partition("+"),
         other.partition("+"),

@@ -23,8 +23,8 @@ __all__ = ["Log", "connected", "own_folder"]
 
 ANSWERING = 10.0  # seconds that a cluster gets to answer
 LOCAL_OBJECTS = 100_000_000  # bytes for the object store of a cluster started here
-LONGEST = 24  # characters of a folder in which Ray's sockets have room; their paths may have 103
-SHORT = "/tmp"  # noqa: S108 - where the system's temporary folder has a longer name
+LONGEST = 24  # characters of a folder for Ray's sockets, whose paths may have at most 103
+SHORT = "/tmp"  # noqa: S108 - used if the system's temporary folder has a longer name
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ class Log(io.TextIOBase):
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Connect to a cluster, or start one on this machine if none is named and none runs here.
+    """Connect to a cluster; start one on this machine if none is named and none runs here.
 
     Raises:
-        ConfigError: nothing answers at the address, or not without a token.
+        ConfigError: nothing answers at the address, or a token is needed.
     """
     if ray.is_initialized():
         yield
@@ -60,7 +60,7 @@ def connected(address: str | None) -> Iterator[None]:
         if named == "local" or not _connect(named, quiet):
             _start_here(quiet, folders.enter_context(own_folder()))
         for number, handler in before.items():
-            signal.signal(number, handler)  # Ray puts its own in their place
+            signal.signal(number, handler)  # Ray has replaced them
         yield
     finally:
         ray.shutdown()
@@ -79,10 +79,10 @@ def own_folder() -> Iterator[str]:
 
 
 def _connect(named: str | None, quiet: dict[str, Any]) -> bool:
-    """Connect to the cluster of that name, else to the one of this machine; False if none runs.
+    """Connect to the named cluster, or to the one on this machine; False if none runs here.
 
     Raises:
-        ConfigError: there is none of that name, or it wants another token.
+        ConfigError: the named one does not answer, or a token is needed.
     """
     try:
         ray.init(address=named or "auto", **quiet)
@@ -100,22 +100,22 @@ def _connect(named: str | None, quiet: dict[str, Any]) -> bool:
 
 
 def _start_here(quiet: dict[str, Any], folder: str) -> None:
-    """Start a cluster that only this machine reaches, and of it only who has its token.
+    """Start a cluster that can be reached only from this machine, and only with its token.
 
     `folder` is for its sockets and logs.
     """
     from ray._private import ray_constants
 
-    # On this machine alone there is nobody to make way for.
+    # Lower priority is for machines with several users.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster, in no file
         loaded: Any = ray._raylet
         with contextlib.suppress(AttributeError):  # Ray before 2.52 knows no tokens
-            loaded.Config.initialize("")  # has read the environment already
+            loaded.Config.initialize("")  # it was read from the environment before
             loaded.AuthenticationTokenLoader.instance().reset_cache()
-    # What Ray does on Windows and macOS: 127.0.0.1 instead of every address of the machine.
+    # As Ray does on Windows and macOS: listen on 127.0.0.1 instead of on all addresses.
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
@@ -131,7 +131,7 @@ def _start_here(quiet: dict[str, Any], folder: str) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Try the port first, for Ray itself tries for minutes and cannot be interrupted.
+    """Try the port first, since Ray itself tries for minutes and cannot be interrupted.
 
     Raises:
         ConfigError: nothing answers.

@@ -1,4 +1,4 @@
-"""`--jobs N`: runs side by side on this machine, each in a process with its own share."""
+"""`--jobs N`: runs side by side on this machine, each in a process with its share of the cores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from resnet_repro.training.device import choose_backend
 
 __all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
 
-# Of `--jobs auto` on processors. Two threads train ResNet-20 within 3% as fast as two runs with one
-# each (docs/performance.md): fewer would only cost memory.
+# For `--jobs auto` on CPUs. One ResNet-20 with two threads trains within 3% as fast as two with one
+# each (docs/performance.md), so fewer cores per job would only cost memory.
 CORES_PER_JOB = 2
 MEMORY_PER_JOB = 1.5e9  # bytes; ResNet-110 with batches of 128 takes 1.1, CIFAR-10 0.2 more
 _TOPOLOGY = Path("/sys/devices/system/cpu")
@@ -29,7 +29,7 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 def train_side_by_side(
     jobs: int | Literal["auto"], runner: Runner, runs: Sequence[Run]
 ) -> dict[str, Outcome]:
-    """Train what is missing, `jobs` runs at a time; see `Pool.run_all`."""
+    """Train the runs that are not done, `jobs` at a time; see `Pool.run_all`."""
     store, options = runner.store, runner.options
     devices = devices_for(options.device)
     if jobs == "auto":
@@ -41,14 +41,13 @@ def train_side_by_side(
     on_cpu = devices == ["cpu"]
     decided = options.auto_precision
     if on_cpu and any(run.precision == "auto" for run in runs):
-        # Found out here, before the processes load the cores, so that all have one answer.
+        # Decided before the cores are busy, and once for all processes.
         decided = choose_backend("cpu", "auto").precision
-    # On the CPU each job is pinned to its own cores; threads of one on a GPU do little.
+    # On the CPU each job is pinned to its own cores; jobs on a GPU use the CPU little.
     cores = split_cores(jobs) if on_cpu else [()] * jobs
     threads = allowed_threads(max(1, usable_cores() // jobs))
-    # Threads of several processes that wait for each other on the same cores must not spin: two
-    # ResNet-20 with two threads each on two cores trained 2 to 6 times as fast so. Alone, spinning
-    # is up to a tenth faster.
+    # On shared cores, waiting threads must not spin: two ResNet-20 with two threads each on two
+    # cores trained 2 to 6 times as fast without. On cores of its own, spinning is up to 10% faster.
     passive = not on_cpu or jobs > usable_cores()
 
     def start(order: Order, place: int) -> RunProcess:
@@ -61,7 +60,7 @@ def train_side_by_side(
 
 
 def devices_for(device: str) -> list[str]:
-    """The devices that jobs take in turns: every GPU, unless `--device` names one of them or a CPU.
+    """The devices for the jobs: every GPU, or the one device that `--device` names.
 
     Raises:
         ConfigError: the device is not there.
@@ -75,9 +74,9 @@ def devices_for(device: str) -> list[str]:
 
 
 def pick_jobs(runs: int, devices: Sequence[str]) -> tuple[int, str]:
-    """How many jobs `--jobs auto` means for so many runs, and the reason in words.
+    """(The number of jobs for `--jobs auto` and so many runs, the reason in words).
 
-    One a GPU; on processors as many as leave each `CORES_PER_JOB` cores and `MEMORY_PER_JOB`.
+    One per GPU; on CPUs as many as have `CORES_PER_JOB` cores and `MEMORY_PER_JOB` each.
     """
     if runs < 2:
         return 1, "there is only one run to train" if runs else "nothing to train"
@@ -98,8 +97,8 @@ def pick_jobs(runs: int, devices: Sequence[str]) -> tuple[int, str]:
 def split_cores(parts: int, cores: set[int] | None = None) -> list[tuple[int, ...]]:
     """Divide cores (default: those this process may use) into disjoint, equal sets.
 
-    Left-over cores stay unused, so that all parts are as fast as each other. With more parts than
-    cores they share them, one core each. Empty sets where the system cannot pin processes.
+    Left-over cores stay unused, so that all parts are equally fast. If there are more parts than
+    cores, parts share cores, one each. Sets are empty if the system cannot pin processes.
     """
     if cores is None:
         if not hasattr(os, "sched_getaffinity"):
@@ -113,7 +112,7 @@ def split_cores(parts: int, cores: set[int] | None = None) -> list[tuple[int, ..
 
 
 def _location(core: int) -> tuple[int, int, int]:
-    """Where a core is, so that neighbours in this order share a socket and a physical core."""
+    """A sorting key by which cores of one socket and one physical core are next to each other."""
     folder = _TOPOLOGY / f"cpu{core}" / "topology"
     try:
         package = int((folder / "physical_package_id").read_text(encoding="utf-8"))
@@ -123,7 +122,7 @@ def _location(core: int) -> tuple[int, int, int]:
 
 
 def allowed_threads(share: int) -> int:
-    """Threads of a process that has `share` cores: no more than OMP_NUM_THREADS asks for."""
+    """The number of threads of a process with `share` cores; OMP_NUM_THREADS is the upper limit."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     limit = int(wanted) if wanted.isdigit() and int(wanted) else share
     return max(1, min(share, limit))

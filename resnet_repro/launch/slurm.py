@@ -1,4 +1,4 @@
-"""`--launcher slurm`: one array job whose tasks are runs, saved and requeued before they end."""
+"""`--launcher slurm`: an array job with a task per run, which saves and requeues itself in time."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ SIGNAL = "USR1"  # Slurm's warning before a task's time is up, or before it is p
 os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL  # before submitit is loaded
 
 DEFAULT_MINUTES = 240  # of a task before it is saved and requeued
-SIGNAL_DELAY = 90  # seconds before a task's time is up at which it is warned
-MAX_TIMEOUTS = 10_000  # how often a task may be requeued; one that gets nowhere ends sooner
-LOOKING = 1.0  # seconds between two looks at the results while waiting
-ASKING = 60.0  # seconds between two questions to Slurm meanwhile
+SIGNAL_DELAY = 90  # seconds between Slurm's warning and the end of a task's time
+MAX_TIMEOUTS = 10_000  # how often a task may be requeued; one without progress ends sooner
+LOOKING = 1.0  # seconds between two checks of the results while waiting
+ASKING = 60.0  # seconds between two queries to Slurm while waiting
 WHOLE_NUMBERS = ("cpus_per_task", "gpus_per_node", "array_parallelism", "signal_delay_s")
 
 LINGERING = 5.0  # seconds after SIGTERM in which Slurm's warning may follow
-LOCK_PATIENCE = 60.0  # seconds for the lock of a task that was killed to go with it
-MAX_IDLE = 3  # sessions in a row without an iteration before a task is given up
+LOCK_PATIENCE = 60.0  # seconds until the lock of a killed task is released
+MAX_IDLE = 3  # sessions in a row without an iteration before a task fails
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Submission:
 def submit_job(
     where: Where, store: Store, options: Options, runs: Sequence[Run]
 ) -> Submission | None:
-    """Hand over the runs that are not finished as one array job; None if there are none.
+    """Submit the runs that are not finished as one array job; None if there are none.
 
-    `slurm-local` runs the same tasks on this machine, all at once: for trying, without Slurm.
+    `slurm-local` runs the same tasks on this machine, all at once, to try it without Slurm.
 
     Raises:
         ConfigError: there is no Slurm here, or it refuses the options.
@@ -92,7 +92,7 @@ def submit_job(
 def _executor(where: Where, store: Store, tasks: int) -> Executor:
     from submitit import LocalExecutor, SlurmExecutor
 
-    folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, what is handed over
+    folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, pickled tasks
     parameters = slurm_parameters(where, tasks)
     if where.kind == "slurm-local":
         local = LocalExecutor(folder, max_num_timeout=MAX_TIMEOUTS)
@@ -113,7 +113,7 @@ def _executor(where: Where, store: Store, tasks: int) -> Executor:
 
 
 def _private_folder(path: Path) -> Path:
-    """A folder for this user alone, which git ignores: scripts hold whatever `setup` says."""
+    """A folder only for this user, ignored by git: scripts may hold secrets from `setup`."""
     write_atomically(path / ".gitignore", "*\n", durable=False)
     try:
         path.chmod(0o700)
@@ -123,10 +123,10 @@ def _private_folder(path: Path) -> Path:
 
 
 def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
-    """What submitit's Slurm executor is told; options that it doesn't know go to sbatch as such.
+    """The parameters for submitit's Slurm executor; it passes unknown options on to sbatch.
 
     Raises:
-        ConfigError: a time that is none.
+        ConfigError: a time is invalid.
     """
     from submitit import SlurmExecutor
 
@@ -148,14 +148,14 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
     parameters |= {name: value for name, value in given.items() if name in known}
     delay = parameters.setdefault("signal_delay_s", SIGNAL_DELAY)
     parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
-    # A job that does not take over the environment has to know the signal as well.
+    # For jobs that do not inherit the environment.
     name = f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL}"
     parameters["setup"] = [name, *given.get("setup", [])]
     return parameters
 
 
 def _minutes(text: str) -> int:
-    """Minutes, at least one, of a time as Slurm (D-HH:MM:SS and shorter) or we write it (4h)."""
+    """Minutes, at least one, of a time in Slurm's form (D-HH:MM:SS and shorter) or ours (4h)."""
     match = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,6})(?::(\d{1,2}))?(?::(\d{1,2}))?", text.strip())
     if match is None:
         seconds = parse_duration(text)
@@ -173,7 +173,7 @@ def _minutes(text: str) -> int:
 
 
 class SlurmTask:
-    """Trains a run; submitit pickles it, calls it in the job, and again after every requeue."""
+    """Trains a run; submitit pickles it and calls it in the job and after every requeue."""
 
     def __init__(
         self, order: str, time_budget: float | None, threads: int | None, idle: int = 0
@@ -182,13 +182,13 @@ class SlurmTask:
         self.idle = idle  # sessions in a row without an iteration, before this one
 
     def __call__(self) -> str:
-        """Train until done (or "failed", "locked"), or until told to save.
+        """Train until done ("failed", "locked"), or until it is time to save.
 
-        On SIGUSR1, and when the time budget is used up, the task is requeued after saving. On
+        After SIGUSR1, or when the time budget is used up, the task saves and is requeued. After
         SIGTERM alone, as from scancel, it ends.
 
         Raises:
-            ReproError: nothing got done in several sessions, or as `Runner.run_all`.
+            ReproError: several sessions made no progress, or as `Runner.run_all`.
         """
         order = Order.from_json(self.order)
         before = _iteration(order)
@@ -201,7 +201,7 @@ class SlurmTask:
             raise ReproError(
                 f"{order.run.id}: {MAX_IDLE} sessions without an iteration; give it more time"
             )
-        # From here on signals are submitit's business again: its handler requeues and exits.
+        # submitit's handlers are in place again: the handler of this signal requeues and exits.
         if stop.signalled == "SIGTERM":
             time.sleep(LINGERING)
         elif stop.reason:
@@ -222,7 +222,7 @@ class SlurmTask:
                 time.sleep(10.0)
 
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit stores before it requeues: the same again; the run's own state is saved."""
+        """The task that submitit stores to requeue it; the run's own state is in its checkpoint."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(SlurmTask(self.order, self.time_budget, self.threads, self.idle))

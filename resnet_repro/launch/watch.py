@@ -1,4 +1,4 @@
-"""Following runs that are trained elsewhere, by what stands in the results folder."""
+"""Following runs that other processes train, by reading the results folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Watcher"]
 
 
 class Watcher:
-    """Tells a `Progress` how far runs are, as their `summary.json` files say every few seconds."""
+    """Reports the progress of runs from their `summary.json`, which changes every few seconds."""
 
     def __init__(self, store: Store, progress: Progress) -> None:
         self._store, self._progress = store, progress
@@ -20,15 +20,15 @@ class Watcher:
         self._begun: set[str] = set()
 
     def expect(self, run: Run) -> None:
-        """Watch a run from now on; what is stored of it is from before."""
+        """Watch a run from now on; its stored summary is an earlier one."""
         self._seen.setdefault(run.id, self._read(run))
 
     def has_begun(self, run: Run) -> bool:
-        """Whether it has been seen to begin, or to continue."""
+        """Whether a new session of the run has begun."""
         return run.id in self._begun
 
     def look(self, run: Run) -> None:
-        """Tell what is new."""
+        """Report changes since the last call."""
         summary, before = self._read(run), self._seen[run.id]
         if summary is None or summary == before:
             return
@@ -42,10 +42,10 @@ class Watcher:
     def _read(self, run: Run) -> Summary | None:
         try:
             return Summary.model_validate_json(read_text(self._store.folder(run).summary))
-        except (OSError, ValueError):  # there is none yet, or none that can be used
+        except (OSError, ValueError):  # missing or unusable
             return None
 
 
 def _session(summary: Summary) -> tuple[str, int]:
-    """What tells the sessions of a run from each other."""
+    """Identifies a session of a run."""
     return summary.provenance.started, summary.provenance.sessions

@@ -1,4 +1,4 @@
-"""Where runs are trained, as the command line says it."""
+"""Parsing the options of `run` that say where runs are trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Where:
 
     kind: Kind = "here"
     jobs: int | Literal["auto"] = 1  # side by side on this machine
-    address: str | None = None  # of a Ray cluster; None: the one at hand, or one of this machine
+    address: str | None = None  # of a Ray cluster; None: one found, or started on this machine
     cpus_per_run: int | None = None
     gpus_per_run: float | None = None
     slurm: Mapping[str, str | list[str]] = field(default_factory=dict)  # options of sbatch
@@ -47,7 +47,7 @@ class Where:
 
     @property
     def submits(self) -> bool:
-        """Whether the runs are only handed over, to be trained later."""
+        """Whether the command only submits the runs, without waiting."""
         return self.is_slurm and not self.wait
 
 
@@ -61,10 +61,10 @@ def parse_where(
     fail_fast: bool = False,
     time_budget: float | None = None,
 ) -> Where:
-    """What `--jobs`, `--launcher` and the options for them say together.
+    """Parse `--jobs`, `--launcher` and their options.
 
     Raises:
-        ConfigError: a value is impossible, options contradict each other, a package is missing.
+        ConfigError: a value is invalid, options contradict each other, or a package is missing.
     """
     count = _parse_jobs(jobs)
     kind, address = _parse_launcher(launcher)
@@ -130,7 +130,7 @@ def _check_installed(kind: Kind) -> None:
 
 
 def _parse_slurm(items: Sequence[str]) -> dict[str, str | list[str]]:
-    """`key=value` options of sbatch; `setup` may come several times."""
+    """Parse `key=value` options of sbatch; `setup` may be repeated."""
     options: dict[str, str | list[str]] = {}
     for item in items:
         key, sign, value = item.partition("=")

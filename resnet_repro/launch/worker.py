@@ -1,8 +1,8 @@
-"""The hidden command `resnet-repro train-run`: one run, trained for the process that started it.
+"""The hidden command `resnet-repro train-run`: trains one run for the process that started it.
 
-It ends with the exit codes of `run`. How far the run is stands in the results folder; notes are
-printed as lines that begin with `NOTE`, an error as by every command. It saves and ends on SIGTERM,
-and when stdin closes: then the process that started it is gone.
+It has the exit codes of `run`. Its progress is in the results folder; notes are printed as lines
+that begin with `NOTE`, errors as in every command. It saves and ends on SIGTERM, and when stdin
+closes because the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def train_run(order: str, threads: int, cores: Sequence[int] = ()) -> int:
         ReproError: as `Runner.run_all`.
     """
     if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)  # before torch is loaded, which looks at it
+        os.sched_setaffinity(0, cores)  # before torch is imported, which reads it
     with StopFlag() as stop:
         threading.Thread(target=_stop_when_stdin_closes, args=(stop,), daemon=True).start()
         import torch
@@ -50,14 +50,14 @@ def train_run(order: str, threads: int, cores: Sequence[int] = ()) -> int:
 
 
 def _stop_when_stdin_closes(stop: StopFlag) -> None:
-    # Not sys.stdin: its lock, held by this thread, would be in the way of the process's end.
+    # Not sys.stdin: this thread would hold its lock, which blocks the process's end.
     while os.read(0, 1024):
         pass
     stop.signalled = stop.signalled or "EOF"
 
 
 class _Notes:
-    """A `Progress` that prints notes; the rest stands in the results folder."""
+    """A `Progress` that prints notes; all else is in the results folder."""
 
     def started(self, run: Run, iteration: int) -> None: ...
 

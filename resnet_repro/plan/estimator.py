@@ -1,4 +1,4 @@
-"""How long training and testing take on this machine's device."""
+"""Estimates of the time for training and testing on this machine's device."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["Estimator", "training_cost"]
 
-UNKNOWN_TEST_IMAGES = 10_000  # of a folder that has not been looked through yet
+UNKNOWN_TEST_IMAGES = 10_000  # of a folder that was not scanned yet
 TRAINING_IMAGES = 50_000  # of 32x32 pixels
 PRODUCTS, PRODUCT_PASSES = 60, 6  # to find the eigenvalues at a point; what each costs
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
-# Multiply-adds per second of a forward pass in training (which costs three), for one core, when
-# nothing has been measured. Deliberately low; anything computed from it is marked with "~".
-# Processors with instructions for bf16 are newer ones, faster in whichever precision they train.
+# Multiply-adds of the forward pass per second of training, for one core, if nothing was measured.
+# Deliberately low; estimates from it are marked with "~". Processors with bf16 instructions are
+# newer, and faster in either precision.
 GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
 GUESSED_GPU_RATE = 2e12
 
 
 class Estimator:
-    """Estimates from speeds that were measured on this machine's device."""
+    """Estimates times from speeds that were measured on this machine's device."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Estimator:
         }
         gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
         self.hardware = gpu or cpu_name()
-        # A benchmark has the machine to itself, so it goes before runs of the same network.
+        # Benchmarks take precedence over runs of the same network, as they run alone.
         bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
         known = {(s.network, s.side, s.precision) for s in bench}
         self._speeds = bench + [
@@ -71,7 +71,7 @@ class Estimator:
         return bool(self._speeds)
 
     def doubt(self, run: Run) -> str | None:
-        """Why an estimate is no more than a guess, or None."""
+        """Why an estimate is only a guess, or None."""
         if not self._relatives(run.network):
             return "nothing like it was measured on this machine"
         if run.dataset not in self._test_images:
@@ -79,7 +79,7 @@ class Estimator:
         return None
 
     def kind(self, run: Run) -> Literal["measured", "guessed"]:
-        """Whether there is no doubt about an estimate."""
+        """Whether an estimate is `measured`, or `guessed` because of a `doubt`."""
         return "guessed" if self.doubt(run) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
@@ -89,10 +89,10 @@ class Estimator:
     def images_per_second(
         self, network: str, side: int | None = None, precision: Precision = "auto"
     ) -> float:
-        """Training speed: as measured for the network, or scaled by cost from others'.
+        """Training speed: measured for the network, or scaled by cost from that of others.
 
-        Networks of the same family go before others, whose layers are of quite another shape, and
-        speeds in the precision that is asked for before those in another one.
+        Networks of the same family, whose layers are similar, take precedence over others, and
+        speeds in the given precision over those in another one.
         """
         side = side or architecture(network).side
         speeds = self._relatives(network) or self._speeds
@@ -107,7 +107,7 @@ class Estimator:
         return self._test_images.get(run.dataset, UNKNOWN_TEST_IMAGES)
 
     def seconds(self, run: Run, iterations_done: int = 0) -> float:
-        """Seconds that the rest of a run takes, evaluation included."""
+        """Seconds for the rest of a run, evaluation included."""
         recipe = run.recipe
         left = max(0, recipe.iterations - iterations_done)
         tests = left / recipe.evaluate_every
@@ -135,7 +135,7 @@ class Estimator:
         return seconds
 
     def _viewing_seconds(self, run: Run, measurements: Sequence[str]) -> float:
-        """Seconds that testing the trained network from several views takes."""
+        """Seconds for testing the trained network from several views."""
         photographs = run.recipe.photographs
         if photographs is None:
             return 0.0
@@ -154,13 +154,13 @@ class Estimator:
 
 
 def training_cost(run: Run) -> int:
-    """Multiply-adds of all forward passes of a training; what is needed to compare runs."""
+    """Multiply-adds of all forward passes of a training, to compare runs."""
     recipe = run.recipe
     return forward_cost(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
 
 
 def _faster(values: Iterable[tuple[str, float]]) -> float:
-    """The mean of the values of a precision, of the faster one: `auto` trains in that."""
+    """The mean of the values of the faster precision, in which `auto` trains."""
     by_precision: dict[str, list[float]] = {}
     for precision, value in values:
         by_precision.setdefault(precision, []).append(value)

@@ -1,4 +1,4 @@
-"""What there is and how far it is: the texts of `list`, `status` and `run --dry-run`."""
+"""The contents of `list`, `status` and `run --dry-run`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ExperimentLine:
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run: how far it is, its errors so far in percent, seconds left."""
+    """One run: its progress, errors so far in percent, seconds left."""
 
     run: str
     state: str
@@ -63,10 +63,10 @@ class RunLine:
     seconds_left: float | None
     estimate: str
     problem: str | None = None
-    views: tuple[str, ...] = ()  # of each photograph, from which it was tested
+    views: tuple[str, ...] = ()  # with which it was tested on photographs
 
     def cells(self) -> list[str]:
-        """What a table shows of it; its views, if there are any, have a column of their own."""
+        """Its cells in a table, without its views."""
         about = "" if self.estimate == "measured" else "~"
         left = ""
         if self.seconds_left is not None and self.state not in ("done", "failed"):
@@ -86,7 +86,7 @@ class RunLine:
 
 
 def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; tested views only where some run has any."""
+    """Header and rows; with a column of views if any run has some."""
     header = ["run", "state", "iteration", "train %", "test %", "left"]
     if not any(line.views for line in lines):
         return header, [line.cells() for line in lines]
@@ -95,7 +95,7 @@ def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
 
 @dataclass(frozen=True)
 class TestingLine:
-    """What is still to be measured on one trained network: views of photographs, a surface."""
+    """The measurements still to be made on one trained network: views of photographs, a surface."""
 
     run: str
     views: tuple[str, ...]
@@ -142,7 +142,7 @@ def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
 def plan_runs(
     store: Store, runs: Sequence[Run], estimator: Estimator, force: bool
 ) -> list[RunLine]:
-    """What `run` would do, with the time that each run still needs; touches nothing."""
+    """What `run` would do, with the time for each run; changes nothing."""
     lines = []
     for run in runs:
         line = _run_line(run, store.get(run), estimator)
@@ -158,7 +158,7 @@ def plan_runs(
 def plan_testing(
     store: Store, experiments: Sequence[Experiment], estimator: Estimator, force: bool
 ) -> list[TestingLine]:
-    """What `run` would measure on the trained networks for more than a moment, and has not yet."""
+    """The measurements that `run` would make on trained networks, without the fast ones."""
     lines: dict[str, TestingLine] = {}
     for experiment in experiments:
         for run in experiment.resolve():
@@ -175,7 +175,7 @@ def plan_testing(
 
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
-    """Those of the measurements that a run lacks, or whose file cannot be read."""
+    """The measurements that a run lacks, or whose file cannot be read."""
 
     def there(measurement: str) -> bool:
         try:
@@ -187,7 +187,7 @@ def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
 
 
 def _measured_views(stored: StoredRun) -> list[str]:
-    """The views from which a run was tested; none where that cannot be read."""
+    """The views with which a run was tested; none if their file cannot be read."""
     try:
         return [row.views for row in stored.evaluations()]
     except StoreError:
@@ -214,7 +214,7 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
-    """Every experiment at every preset: what is done and what the rest would cost here."""
+    """Every experiment at every preset: runs done, and the time for the rest here."""
     stored = {s.id: s for s in store.all_runs(outline=True)}
     estimator = Estimator(store, runs=list(stored.values()))
     return [
@@ -227,7 +227,7 @@ def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[Ex
 def _experiment_line(
     chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
 ) -> ExperimentLine:
-    """One experiment at its preset, whose runs may be among those `stored` by their ids."""
+    """One experiment at its preset; `stored` are runs by their ids."""
     runs, done, seconds = chosen.resolve(), 0, 0.0
     guessed = any(estimator.kind(run) == "guessed" for run in runs)
     for run in runs:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 
 PLAIN_EVERY = 30.0  # seconds between two lines of one run
-PLAIN_RUNS = 4  # of more runs at a time, each has a line less often
+PLAIN_RUNS = 4  # with more runs at a time, each gets a line less often
 FEWEST_SHOWN = 6  # runs, however low the terminal
 NARROW = 110  # columns, below which a run takes two lines
 
@@ -35,7 +35,7 @@ def _errors(summary: Summary) -> str:
 
 
 def _facts(run: Run, summary: Summary) -> list[str]:
-    """How far a run is: iteration, learning rate, errors, speed, time left."""
+    """The progress of a run: iteration, learning rate, errors, speed, time left."""
     divisions = summary.lr_divisions or ()
     last = max(0, summary.iteration - 1)
     rate = learning_rate(run.recipe, last, summary.warmup_end, divisions)
@@ -61,7 +61,7 @@ def _ending(outcome: str, summary: Summary | None) -> str:
 
 
 class QuietProgress:
-    """Says only what went wrong."""
+    """Prints only failures and notes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -78,12 +78,12 @@ class QuietProgress:
         return None
 
     def line(self, text: str) -> None:
-        """Print one line to stderr, as it is."""
+        """Print one line to stderr."""
         plain = Text(printable_lines(text))
         self.console.print(plain, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """Print a message for the user."""
         self.line(text)
 
     def started(self, run: Run, iteration: int) -> None:
@@ -106,12 +106,12 @@ class PlainProgress(QuietProgress):
         self._last: dict[str, float] = {}  # when each of the running runs had its last line
 
     def started(self, run: Run, iteration: int) -> None:
-        """Say what starts, and from where."""
+        """Print that a run starts or continues."""
         self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
         self._last[run.id] = time.monotonic()
 
     def advanced(self, run: Run, summary: Summary) -> None:
-        """A line when some time has passed."""
+        """Print a line if some time has passed since the last one."""
         now = time.monotonic()
         every = PLAIN_EVERY * max(1.0, len(self._last) / PLAIN_RUNS)
         if now - self._last.setdefault(run.id, now) < every:
@@ -120,7 +120,7 @@ class PlainProgress(QuietProgress):
         self.line(f"{run.id}: {', '.join(_facts(run, summary))}")
 
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
-        """Say how it ended."""
+        """Print how it ended."""
         self._last.pop(run.id, None)
         self.line(f"{run.id}: {_ending(outcome, summary)}")
 
@@ -154,19 +154,19 @@ class LiveProgress(QuietProgress):
         self._show(run, "running", summary)
 
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
-        """Leave its result standing."""
+        """Show its result."""
         self._show(run, outcome, summary)
 
     def _show(self, run: Run, state: str, summary: Summary | None) -> None:
         if state != "running":
-            self._rows.pop(run.id, None)  # what ended last stands last of what has ended
+            self._rows.pop(run.id, None)  # ended runs are in the order of their ends
         self._rows[run.id] = (run, state, summary)
         self._live.update(self._view())
 
     def _view(self) -> Group:
-        """What has ended, then what is running, in the order in which it began.
+        """Runs that have ended, then running ones in the order in which they began.
 
-        A run takes one line, or two where the terminal is narrow.
+        A run takes one line, or two on a narrow terminal.
         """
         narrow = self.console.width < NARROW
         rows = sorted(self._rows.values(), key=lambda row: row[1] == "running")
@@ -185,7 +185,7 @@ class LiveProgress(QuietProgress):
     def _lines(
         self, run: Run, state: str, summary: Summary | None, *, narrow: bool
     ) -> list[RenderableType]:
-        """One run: how it ended, or its bar and how far it is."""
+        """One run: how it ended, or a bar and its progress."""
         if state != "running" or summary is None:
             ending = "starting" if state == "running" else _ending(state, summary)
             return [Text(f"{run.id}  {ending}", overflow="fold")]

@@ -1,4 +1,4 @@
-"""Training speeds that were measured, by benchmarks and by the runs themselves."""
+"""Measured training speeds, of benchmarks and of runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEWEST_ITERATIONS = 50  # before a run's speed counts as measured
 
 @dataclass(frozen=True)
 class Speed:
-    """Images per second of training one network at one input size on one kind of hardware."""
+    """The training speed of one network at one input size on one kind of hardware."""
 
     network: str
     side: int  # pixels
@@ -47,7 +47,7 @@ def input_side(run: Run) -> int:
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
-    """Speeds of runs, as far as they were trained here."""
+    """The training speeds of runs, if their last session was long enough."""
     return [
         Speed(
             s.network,

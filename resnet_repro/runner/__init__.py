@@ -1,1 +1,1 @@
-"""Trains the runs that experiments need, and measures what is asked of the trained networks."""
+"""Trains the runs of experiments and makes the measurements on the trained networks."""

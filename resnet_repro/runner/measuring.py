@@ -1,4 +1,4 @@
-"""What experiments ask of finished runs, beyond their curves."""
+"""Making the measurements and ensembles of experiments on finished runs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["Measurer"]
 
 
 class Work(NamedTuple):
-    """What a measurement works with."""
+    """The inputs of a measurement."""
 
     subject: Subject
     stored: StoredRun
-    settings: Any  # what the experiment sets of it
+    settings: Any  # the experiment's settings of it
     should_stop: Callable[[], bool]
     note: Callable[[str], None]
 
@@ -53,15 +53,15 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "curvature": lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
-Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and what an experiment sets of it
+Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and an experiment's settings of it
 
 
 class Measurer:
-    """Measures what finished runs lack of what experiments ask for, and stores it with them."""
+    """Makes and stores the measurements of experiments that finished runs lack."""
 
     def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
         self.store, self.sources, self.progress = store, sources, progress
-        self.stopped: list[str] = []  # ids of runs whose measurement was given up, to go on later
+        self.stopped: list[str] = []  # ids of runs whose measuring was stopped
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -79,7 +79,7 @@ class Measurer:
         }
         wanted: dict[str, tuple[Run, list[Asked]]] = {}
         for experiment in experiments:
-            # The centre crop stands beside whatever other views are measured.
+            # Tables show the centre crop beside all other views.
             centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
             asked = [
                 (name, experiment.settings_of(name)) for name in (*centre, *experiment.measure)
@@ -97,12 +97,12 @@ class Measurer:
     def measure_run(
         self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]] = ()
     ) -> bool:
-        """Measure what a finished run lacks; False if its weights are not here.
+        """Make the measurements that a finished run lacks; False if its weights are not here.
 
         Args:
-            run: which one.
-            asked: what it should have, with an experiment's settings.
-            scored: the runs, with the views, whose scores an ensemble is going to need.
+            run: the run.
+            asked: the measurements that it should have, with their settings.
+            scored: (run id, views) of the scores that ensembles need.
         """
         stored = self.store.get(run)
         if not stored.finished:
@@ -140,7 +140,7 @@ class Measurer:
         return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
-        """Measure and store; returns what to say of it."""
+        """Measure and store; returns a message about it."""
         measurement, folder = MEASUREMENTS[name], stored.folder
         command = self.sources.options.command
         if name in METHODS:
@@ -163,7 +163,7 @@ class Measurer:
         return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
 
     def _trained(self, run: Run, stored: StoredRun) -> Subject | None:
-        """A finished run's network and data, or None if its final weights are not here.
+        """A finished run's network and data; None if its final weights are not here.
 
         Raises:
             DataError: the data set here is not the one that it was trained on.
@@ -190,7 +190,7 @@ class Measurer:
             return None
 
     def _measure_ensemble(self, experiment: Experiment) -> None:
-        """Average the scores of an experiment's members (Table 5), once all of them have some."""
+        """Average the scores of an ensemble's members (Table 5), if all of them have some."""
         members = experiment.ensemble_members
         if experiment.ensemble is None or self.sources.should_stop():
             return
@@ -214,7 +214,7 @@ class Measurer:
         )
 
     def _is_known(self, experiment: Experiment) -> bool:
-        """Whether an ensemble has been measured since the last of its members was trained."""
+        """Whether an ensemble was measured after the last of its members was trained."""
         members = experiment.ensemble_members
         ids = tuple(run.id for run in members)
         known = [

@@ -1,4 +1,4 @@
-"""How to run, as opposed to what, and where progress is reported."""
+"""Options that do not affect results, and the protocol for reporting progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outcome = Literal["done", "failed", "stopped", "locked"]
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, as opposed to what."""
+    """Options that do not affect results."""
 
     data_dir: Path
     folders: dict[str, Path] = field(default_factory=dict)  # NAME -> PATH of `folder:NAME`
@@ -27,12 +27,12 @@ class Options:
     command: str = "resnet-repro run"
     observe_gradients: frozenset[str] = frozenset()  # ids of runs to measure while they train
     tensorboard: bool = False
-    # What a precision of `auto` comes to, where whoever started this process has decided.
+    # The precision for `auto`, if the process that started this one has decided.
     auto_precision: Resolved | None = None
 
 
 class Progress(Protocol):
-    """Where the progress of the work is reported."""
+    """Gets reports of progress."""
 
     def started(self, run: Run, iteration: int) -> None:
         """A run starts, or continues after `iteration`."""
@@ -41,7 +41,7 @@ class Progress(Protocol):
         """A run has got further; reported a few times a second at most."""
 
     def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
-        """A run ended or was left to another process."""
+        """A run ended, or is left to another process."""
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""

@@ -1,4 +1,4 @@
-"""From what a run's folder holds to a trainer that continues it."""
+"""Making a trainer that continues a run from its checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Resumed", "resume"]
 
-UNKNOWN = SessionRecord(  # one that a checkpoint says nothing of
+UNKNOWN = SessionRecord(  # a session that a checkpoint does not describe
     code="unknown",
     dirty=None,
     command="unknown",
@@ -31,24 +31,24 @@ _SESSIONS = TypeAdapter(tuple[SessionRecord, ...])
 
 
 class Resumed(NamedTuple):
-    """A training and where it comes from."""
+    """A training to be continued, and its origin."""
 
     trainer: Trainer
-    checkpoint: bytes | None  # from which it goes on
-    sessions: tuple[SessionRecord, ...]  # the sessions that trained it so far
+    checkpoint: bytes | None  # that it continues from
+    sessions: tuple[SessionRecord, ...]  # that trained it so far
 
 
 def resume(
     run: Run, folder: RunFolder, sources: Sources, note: Callable[[str], None]
 ) -> Resumed | None:
-    """A trainer that continues from the newest good checkpoint, and where that comes from.
+    """A trainer that continues from the newest good checkpoint; None if there is none.
 
-    None if there is none; bad ones are put aside then, or when an older one is good.
+    Bad checkpoints are renamed, unless the run cannot be continued because one is unreadable.
 
     Raises:
-        StoreError: no checkpoint is good, and one could not be read: it may be good.
+        StoreError: no checkpoint is good, but one that cannot be read may be.
         DataError: the run was begun on another copy of the data set.
-        Stopped: it was time to stop before the data were there.
+        Stopped: it was time to stop before the data were read.
     """
 
     def use(content: bytes, state: dict[str, Any]) -> Resumed:
@@ -68,7 +68,7 @@ def resume(
 
 
 def _sessions(stated: object, trainer: Trainer) -> tuple[SessionRecord, ...]:
-    """What trained the iterations up to a checkpoint's, as far as it says so."""
+    """The sessions before a checkpoint, as far as it describes them."""
     if not trainer.iteration:
         return ()
     try:
@@ -83,7 +83,7 @@ def _sessions(stated: object, trainer: Trainer) -> tuple[SessionRecord, ...]:
 def _continued(
     run: Run, sources: Sources, state: dict[str, Any], note: Callable[[str], None]
 ) -> Trainer:
-    """A trainer that goes on from a checkpoint's state, in its precision."""
+    """A trainer that continues from a checkpoint's state, in its precision."""
     here = sources.dataset(run.dataset).identity.sha256
     if state.get("data", here) != here:
         raise DataError(
@@ -97,7 +97,7 @@ def _continued(
         backend = backend.with_precision(precision)
     trainer = sources.trainer(run, backend)
     trainer.load_state(state)
-    if len(trainer.bn_sizes) > len(state.get("bn_sizes", (0,))):  # they could not be kept
+    if len(trainer.bn_sizes) > len(state.get("bn_sizes", (0,))):  # the size had to change
         before, now = trainer.bn_sizes[-2:]
         note(
             f"{run.id}: batch normalisation saw {before} images before and sees {now} now: "

@@ -1,4 +1,4 @@
-"""Which runs are done; trains the rest, one after another."""
+"""Training the runs that are not done, one after another."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ __all__ = ["Runner"]
 
 
 class Runner:
-    """Trains runs into a store until they are done or it is told to stop.
+    """Trains runs into a store until they are done or it is time to stop.
 
-    Where several processes train together this is the first of them; the others `follow` it.
+    If several processes train together, this is in the first of them; the others `follow` it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Runner:
 
     @cached_property
     def measurer(self) -> Measurer:
-        """Measures what is asked of the trained networks."""
+        """Makes measurements on the trained networks."""
         return Measurer(self.store, self.sources, self.progress)
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
-        """Train what is missing; returns the outcome of every run that was looked at.
+        """Train the runs that are not done; returns the outcomes of all that were considered.
 
-        Runs that another process is at work on are left to it and looked at again at the end.
+        Runs that another process is training are skipped and checked again at the end.
 
         Raises:
             DataError: the data set is not there.
@@ -87,7 +87,7 @@ class Runner:
         stored = self.store.get(run)
         if not self.options.force and (known := self.already(run, stored)):
             return known
-        # Nothing is written before data and device are known to be there.
+        # Nothing is written before data and device are checked.
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
         self.sources.backend(run.precision)
         folder = self.store.folder(run)
@@ -112,14 +112,14 @@ class Runner:
                 return known
             try:
                 return self._train(run, stored)
-            except Stopped:  # while photographs were read, before the training began
+            except Stopped:  # while photographs were decoded, before the training began
                 self.progress.ended(run, "stopped", stored.summary)
                 return "stopped"
         finally:
             lock.release()
 
     def already(self, run: Run, stored: StoredRun) -> Outcome | None:
-        """The outcome of a run that needs no training, or that must not be touched, or None."""
+        """The outcome of a run that needs no training or must not be changed; otherwise None."""
         if stored.problem and not stored.repairable:
             return self._unusable(run, stored)
         if stored.finished:
@@ -143,7 +143,7 @@ class Runner:
         if resumed is None and stored.problem and stored.holds_result:
             return self._unusable(run, stored)
         if stored.problem:
-            # What the training is about to write anew; torn measurements are made anew.
+            # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")
             stored.discard_torn_measurements()
         if resumed is None and begun:
@@ -169,9 +169,9 @@ class Runner:
     def _session(
         self, trainer: Trainer, stored: StoredRun, sessions: tuple[SessionRecord, ...]
     ) -> Outcome:
-        """Train until the end or until it is time to stop, and store how far that is.
+        """Train until the end or until it is time to stop, and store the results.
 
-        `sessions` are the sessions that this one continues.
+        `sessions` are the earlier ones.
         """
         run, folder = trainer.run, stored.folder
         summary = stored.summary if trainer.iteration else None
@@ -193,7 +193,7 @@ class Runner:
         return outcome
 
     def _observers(self, run: Run, folder: RunFolder) -> list[Observer]:
-        """What is measured or written while this run is trained."""
+        """The observers of this run's training."""
         observers: list[Observer] = []
         if run.id in self.options.observe_gradients:
             observers.append(GradientObserver(folder))

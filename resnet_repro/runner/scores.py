@@ -1,4 +1,4 @@
-"""Softmax scores of every test photograph, made by one process or several."""
+"""Softmax scores of every test photograph, computed by one or several processes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from resnet_repro.training.subject import Subject
 
 __all__ = ["score_together"]
 
-PROGRESS_EVERY = 60.0  # seconds between two notes of progress
+PROGRESS_EVERY = 60.0  # seconds between two progress messages
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """A trained network to test together on views of every photograph."""
+    """A task for all processes: test a trained network on views of every photograph."""
 
     run: Run
     precision: Resolved  # decided by the first process
@@ -34,7 +34,7 @@ class ScoreTask:
     views: Views
 
     def work(self, sources: Sources) -> None:
-        """Compute this process's share, which the first one gets."""
+        """Compute this process's share for the first process."""
 
         def subject() -> Subject:
             return sources.trained(self.run, self.weights, sources.backend(self.precision))
@@ -46,7 +46,7 @@ class ScoreTask:
 def score_together(
     subject: Subject, views: Views, sources: Sources, note: Callable[[str], None]
 ) -> Tensor:
-    """Scores float32 [N, classes] of the test photographs, each process seeing some of them.
+    """Scores float32 [N, classes] of the test photographs, each computed by one process.
 
     Raises:
         DataError: a photograph cannot be decoded.
@@ -75,7 +75,7 @@ def _scores(
 def _own_share(
     subject: Subject, views: Views, sources: Sources, note: Callable[[str], None]
 ) -> Tensor:
-    """The scores of this process's part of the photographs, which all together have in order."""
+    """The scores of this process's share of the photographs; shares are in order of rank."""
     feed, (rank, world) = subject.feed, sources.processes.shard
     assert isinstance(feed, PhotoFeed), "views are of photographs"
     photos = feed.dataset.test

@@ -1,4 +1,4 @@
-"""One session of training a run: stores how far it is, and asks when to stop."""
+"""One session of training: stores its state and results, and decides when to stop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Observer", "Session", "origin_of"]
 
-HEARTBEAT = 5.0  # seconds between two writings of the summary
+HEARTBEAT = 5.0  # seconds between two updates of the summary
 
 
 class Observer(Protocol):
-    """Follows a training, and never changes its result."""
+    """Observes a training without changing its result."""
 
     def begin(self, trainer: Trainer) -> None:
-        """The training begins, or goes on after `trainer.iteration`."""
+        """The training begins, or continues after `trainer.iteration`."""
 
     def on_point(self, trainer: Trainer) -> None:
         """The curve has a new point."""
@@ -35,7 +35,7 @@ class Observer(Protocol):
 
 
 class Session:
-    """Hooks of the process that stores a training's outcome."""
+    """The training's hooks in the process that stores its results."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Session:
         origin: Provenance,
         observers: Sequence[Observer],
     ) -> None:
-        """`origin` is what `origin_of` says of the session that begins now."""
+        """`origin` is `origin_of` this session."""
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
@@ -58,7 +58,7 @@ class Session:
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
-        """Record what is trained here and by which process."""
+        """Record the run and this process in the run's folder."""
         self.folder.claim()
         self.folder.write_config(self.run)
         self._write_curve()
@@ -67,7 +67,7 @@ class Session:
             observer.begin(self.trainer)
 
     def end(self, state: Literal["done", "failed", "stopped"], failure: str | None = None) -> None:
-        """Store the last state; the summary comes last, so that `done` means that all is there."""
+        """Store the last state; the summary is written last, so `done` means that all is stored."""
         if state != "failed":
             self._save()
         self._write_curve()
@@ -78,12 +78,12 @@ class Session:
         self.folder.write_summary(self.summary)
 
     def should_stop(self) -> bool:
-        """Whether a signal came or the time is up, in any of the processes."""
+        """Whether any of the processes got a signal or has used up its time."""
         due = time.monotonic() - self.last_checkpoint >= self.options.checkpoint_every
         return self.agreement.should_stop(due)
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
-        """Save and report, now and then."""
+        """Save and report when it is due."""
         if self.agreement.save_is_due:
             self._save()
         if time.monotonic() - self.last_note >= HEARTBEAT:
@@ -142,7 +142,7 @@ class Session:
         return summary.model_copy(update={"images_per_second": self._speed(summary)})
 
     def _speed(self, summary: Summary) -> float | None:
-        """Images per second of training, without tests: of this session, if its pace counts."""
+        """Images per second of training without tests; of this session, if it is long enough."""
         made, seconds = summary.iteration, self.trainer.training_seconds
         if summary.pace_counts:
             made -= self.provenance.first_iteration
@@ -153,9 +153,9 @@ class Session:
 def origin_of(
     trainer: Trainer, options: Options, earlier: tuple[SessionRecord, ...], summary: Summary | None
 ) -> Provenance:
-    """Where the numbers come from: the session that begins now and the `earlier` ones.
+    """The provenance of the session that begins now, with the `earlier` ones.
 
-    `summary` is the last one's; a crash of the machine may have cost it.
+    `summary` is that of the session before, if it was not lost in a crash.
     """
     here = origin_here(trainer.backend, options.command, trainer.processes.count)
     before = summary.provenance if summary else None
@@ -167,7 +167,7 @@ def origin_of(
         sessions=(before.sessions if before else len(earlier)) + 1,
         first_iteration=trainer.iteration,
         first_second=round(trainer.seconds, 3),
-        # None where it was not the same all the time.
+        # None if it changed during the training.
         bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
         earlier=earlier,
     )

@@ -1,4 +1,4 @@
-"""The data of the runs, on the device that the options name, and what is made of them."""
+"""The data sets and the device of the runs, and trainers and trained networks with them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Sources"]
 
 
 class Sources:
-    """Data sets, each loaded once, and what is made of them for one run."""
+    """Loads each data set once, and makes trainers and trained networks of runs."""
 
     def __init__(self, options: Options, stop: StopFlag, processes: Processes = ALONE) -> None:
         self.options, self.stop, self.processes = options, stop, processes
@@ -32,7 +32,7 @@ class Sources:
         """A data set by name.
 
         Raises:
-            DataError: it is not there or not what it should be.
+            DataError: it is missing or damaged.
         """
         if name not in self.datasets:
             options = self.options
@@ -40,10 +40,10 @@ class Sources:
         return self.datasets[name]
 
     def backend(self, precision: str) -> Backend:
-        """This process's device, in the precision that a run asks for.
+        """This process's device with a run's precision.
 
         Raises:
-            ConfigError: it is not there.
+            ConfigError: there is no such device.
         """
         if precision == "auto" and self.options.auto_precision is not None:
             precision = self.options.auto_precision
@@ -51,12 +51,12 @@ class Sources:
         return choose_backend(self.options.device, precision, local_rank)
 
     def trainer(self, run: Run, backend: Backend) -> Trainer:
-        """A training at its start; of several processes, each sees its share of every batch.
+        """A training at its start; several processes get a share of every batch each.
 
         Raises:
             ConfigError: the recipe does not fit the data set.
             DataError: the data cannot be read.
-            Stopped: it was time to stop before they were.
+            Stopped: it was time to stop before they were read.
         """
         return Trainer(run, self._feed(run, backend, self.processes), backend, self.processes)
 
@@ -83,5 +83,5 @@ class Sources:
         )
 
     def should_stop(self) -> bool:
-        """Whether a signal came or the time is up, in this process."""
+        """Whether this process got a signal or has used up its time."""
         return self.stop.reason is not None

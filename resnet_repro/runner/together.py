@@ -1,4 +1,4 @@
-"""Processes that train and measure together: what they agree on, and what the others do."""
+"""Training and measuring in several processes: how they agree, and what the other ones do."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Agreement", "TrainTask", "follow", "prepare_everywhere"]
 
 ECHO = 5.0  # seconds within which a launcher may repeat a Ctrl-C that the terminal sent to all
 
-_REASONS: tuple[Literal["budget", "signal"], ...] = ("budget", "signal")  # the latter matters more
+_REASONS: tuple[Literal["budget", "signal"], ...] = ("budget", "signal")  # by priority
 
 
 class Agreement:
-    """Go on, save, or stop: the same in all processes at the same iteration.
+    """Decides to continue, save or stop, in all processes at the same iteration.
 
-    A signal to any of them, or the end of its time, stops all; the first one says when to save.
+    A signal to any of them, or the end of its time, stops all; the first decides when to save.
     """
 
     def __init__(self, processes: Processes, stop: StopFlag) -> None:
@@ -37,7 +37,7 @@ class Agreement:
         self.save_is_due = False
 
     def should_stop(self, save_is_due: bool = False) -> bool:
-        """Ask the others; every process has to at the same time."""
+        """Ask all processes; each of them has to call this at the same iteration."""
         reason = self.stop.reason
         mine = _REASONS.index(reason) + 1 if reason else 0
         code, save = self.processes.largest([mine, save_is_due])
@@ -51,7 +51,7 @@ def prepare_everywhere(processes: Processes, prepare: Callable[[], None]) -> boo
     """Prepare in every process; False if it was time to stop in one of them.
 
     Raises:
-        ReproError: it failed in one of them, which is raised in all.
+        ReproError: it failed in one of them; raised in all.
     """
     failure, stopped = None, False
     try:
@@ -65,21 +65,21 @@ def prepare_everywhere(processes: Processes, prepare: Callable[[], None]) -> boo
 
 
 class Task(Protocol):
-    """What the first process asks the others to do with it."""
+    """A task that the first process gives to the others."""
 
     def work(self, sources: Sources) -> None:
-        """Do this process's part of it."""
+        """Do this process's part."""
 
 
 def follow(processes: Processes, options: Options, stop: StopFlag) -> int:
-    """Do what the first process asks for until it is done; returns its exit code.
+    """Do the tasks of the first process until it ends; returns its exit code.
 
-    Neither the results folder nor the terminal is touched here.
+    This process writes neither into the results folder nor on the terminal.
 
     Raises:
         ReproError: as in the first process.
     """
-    logging.getLogger("resnet_repro").setLevel(logging.ERROR)  # the first one logs the same
+    logging.getLogger("resnet_repro").setLevel(logging.ERROR)  # the first process logs the same
     sources = Sources(options, stop, processes)
     while True:
         task: Task | int = processes.broadcast(0)
@@ -90,14 +90,14 @@ def follow(processes: Processes, options: Options, stop: StopFlag) -> int:
 
 @dataclass(frozen=True)
 class TrainTask:
-    """A run to train together, from the state in a checkpoint if there is one."""
+    """A task for all processes: train a run, from a checkpoint if there is one."""
 
     run: Run
     precision: Resolved  # decided by the first process
     checkpoint: bytes | None
 
     def work(self, sources: Sources) -> None:
-        """Train along with the first process, which stores the outcome."""
+        """Train with the first process, which stores the results."""
         trainer: Trainer | None = None
 
         def prepare() -> None:
@@ -113,16 +113,16 @@ class TrainTask:
             assert trainer is not None, "prepared without an error"
             with enough_memory(trainer.memory_advice):
                 trainer.train(FollowerHooks(sources.processes, sources.stop))
-            trainer.state()  # which takes all processes, and which the first one stores
+            trainer.state()  # all processes take part in it; the first one stores it
         except DivergenceError:
-            pass  # which the first one reports
+            pass  # the first process reports it
         finally:
             if trainer is not None:
                 trainer.feed.close()
 
 
 class FollowerHooks:
-    """Hooks of a training whose outcome another process stores."""
+    """Hooks of a training whose results another process stores."""
 
     def __init__(self, processes: Processes, stop: StopFlag) -> None:
         self.agreement = Agreement(processes, stop)
@@ -132,7 +132,7 @@ class FollowerHooks:
         return self.agreement.should_stop()
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
-        """Give this process's part of a state that the first one saves."""
+        """Take part in collecting a state that the first process saves."""
         if self.agreement.save_is_due:
             trainer.state()
 
