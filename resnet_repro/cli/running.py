@@ -270,7 +270,8 @@ def _finish(
             say(f"wrote {path}")
         for experiment in experiments:
             if not _has_csv(experiment):
-                say(f"{experiment.name} needs no run: resnet-repro plot {experiment.name}")
+                show = "plot" if experiment.plot else "table"
+                say(f"{experiment.name} needs no run: resnet-repro {show} {experiment.name}")
     return _exit_code(list(states.values()), reason)
 
 

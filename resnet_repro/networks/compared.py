@@ -1,13 +1,17 @@
-"""Networks that the paper or its readers compare with; none is trained here.
+"""Networks that the paper or its readers compare with.
 
 torchvision's builders where they are the network of the paper in question (VGG, DenseNet), and
 under a name that says so where they are not: its AlexNet has one tower and no normalisation
-(Krizhevsky 2014), its GoogLeNet has BN, and 3x3 convolutions where 5x5 belong.
+(Krizhevsky 2014), its GoogLeNet has BN, and 3x3 convolutions where 5x5 belong. Those of the papers
+are written here.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 import torchvision.models as models
 from torch import Tensor, nn
 
@@ -32,11 +36,13 @@ def build_compared(label: str, classes: int) -> nn.Module:
     """
     if label == "alexnet":
         return AlexNet(classes)
+    if label == "googlenet":
+        return _googlenet(classes)
     options: dict[str, bool] = {}
-    if label.startswith(("vgg", "googlenet")):
+    if label.startswith("vgg"):
         options["init_weights"] = False
-    if label.startswith("googlenet"):
-        options |= {"aux_logits": False, "transform_input": False}
+    if label == "googlenet-bn":
+        options |= _GOOGLENET_OPTIONS
     built: nn.Module = _BUILDERS[label](weights=None, num_classes=classes, **options)
     return built
 
@@ -46,7 +52,8 @@ class AlexNet(nn.Module):
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
-        norm = (5, 1e-4, 0.75, 2.0)  # of local responses: window, alpha, beta, k (section 3.3)
+        # Of local responses (section 3.3): n, alpha, beta, k; torch divides alpha by n.
+        norm = (5, 5 * 1e-4, 0.75, 2.0)
         self.features = nn.Sequential(
             *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), nn.LocalResponseNorm(*norm)),
             nn.MaxPool2d(3, 2),
@@ -68,3 +75,65 @@ class AlexNet(nn.Module):
         x = torch.flatten(self.avgpool(self.features(x)), 1)
         logits: Tensor = self.classifier(x)
         return logits
+
+
+_GOOGLENET_OPTIONS: dict[str, Any] = {
+    "aux_logits": False,  # the heads beside the network serve training only
+    "transform_input": False,
+    "init_weights": False,
+}
+
+
+def _googlenet(classes: int) -> nn.Module:
+    """Szegedy et al. 2015 (Table 1, Fig. 3), without the heads that serve training only.
+
+    The paper has local response normalisation without its constants: an assumption are those that
+    its authors' contemporaries used (Caffe's model: 5, 1e-4, 0.75, 1).
+    """
+    built = models.GoogLeNet(
+        num_classes=classes,
+        dropout=0.4,
+        blocks=[_Conv, _Inception, nn.Identity],
+        **_GOOGLENET_OPTIONS,
+    )
+    norm = nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)
+    built.maxpool1 = nn.Sequential(built.maxpool1, norm)
+    built.maxpool2 = nn.Sequential(norm, built.maxpool2)
+    built.maxpool4 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+    return built
+
+
+class _Conv(nn.Module):
+    """A convolution with bias, and ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv(x), inplace=True)
+
+
+class _Inception(nn.Module):
+    """Four branches side by side (Fig. 2b), by torchvision's names."""
+
+    def __init__(
+        self, inputs: int, one: int, before3: int, three: int, before5: int, five: int, after: int
+    ) -> None:
+        super().__init__()
+        self.branch1 = _Conv(inputs, one, kernel_size=1)
+        self.branch2 = nn.Sequential(
+            _Conv(inputs, before3, kernel_size=1), _Conv(before3, three, kernel_size=3, padding=1)
+        )
+        self.branch3 = nn.Sequential(
+            _Conv(inputs, before5, kernel_size=1), _Conv(before5, five, kernel_size=5, padding=2)
+        )
+        self.branch4 = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), _Conv(inputs, after, kernel_size=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = (self.branch1, self.branch2, self.branch3, self.branch4)
+        return torch.cat([branch(x) for branch in branches], 1)

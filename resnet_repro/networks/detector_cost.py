@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.outline import Layer, multiply_adds, outline
+from resnet_repro.networks.layer import Layer
+from resnet_repro.networks.outline import multiply_adds, outline
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 

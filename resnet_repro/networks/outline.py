@@ -5,74 +5,17 @@ Arithmetic only; torch need not be imported. Tests hold every outline against th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
+from resnet_repro.networks.compared_layers import compared_layers
+from resnet_repro.networks.layer import Layer
 from resnet_repro.spec.network_names import network_title, parse_network
 
-__all__ = ["Layer", "Outline", "folded", "multiply_adds", "outline", "parameters"]
-
-# Convolutions of VGG by output channels, "M" is 2x2 max pooling: configurations D and E of
-# Simyonan and Zisserman 2015 (Table 1).
-_VGG = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-_VGG_WIDTHS = (64, 128, 256, 512, 512)
-_VGG_HIDDEN, _VGG_MAP = 4096, 7
-
-
-class Layer(NamedTuple):
-    """One layer on the main path.
-
-    Attributes:
-        kind: convolutions and fully connected layers have weights, the others have none.
-        name: of its module, as in the state dict; empty for layers without weights of their own.
-        kernel: side of its window; 0 for fully connected layers and global pooling.
-        stride: of its window.
-        inputs, outputs: channels (features of fully connected layers).
-        side: of its output map, in pixels.
-        norm: channels of the batch normalisation that goes with it (two parameters each), or None:
-            it has a bias.
-    """
-
-    kind: Literal["conv", "max pool", "avg pool", "fc"]
-    name: str
-    kernel: int
-    stride: int
-    inputs: int
-    outputs: int
-    side: int
-    norm: int | None = None
-
-    @property
-    def weights(self) -> int:
-        """Weights without biases: what is multiplied at each pixel of the output."""
-        if self.kind == "conv":
-            return self.kernel**2 * self.inputs * self.outputs
-        return self.inputs * self.outputs if self.kind == "fc" else 0
-
-    @property
-    def parameters(self) -> int:
-        """Weights, and BN's or the bias."""
-        bias = self.outputs if self.norm is None and self.weights else 0
-        return self.weights + bias + 2 * (self.norm or 0)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds for one image."""
-        return self.side**2 * self.weights
-
-    @property
-    def text(self) -> str:
-        """As Fig. 3 writes it: `3x3 conv, 64, /2`."""
-        half = f", /{self.stride}" if self.stride > 1 else ""
-        if self.kind == "conv":
-            return f"{self.kernel}x{self.kernel} conv, {self.outputs}{half}"
-        return (
-            f"fc {self.outputs}" if self.kind == "fc" else f"{self.kind.removeprefix('max ')}{half}"
-        )
+__all__ = ["Outline", "folded", "multiply_adds", "outline", "parameters"]
 
 
 class Shortcut(NamedTuple):
@@ -96,6 +39,8 @@ class Outline:
 
     Attributes:
         repeats: (first layer, last layer, how many times) of `folded` blocks.
+        row: whether each layer follows the one before it, so that it can be drawn as a column; not
+            in GoogLeNet and DenseNet.
     """
 
     network: str
@@ -103,6 +48,7 @@ class Outline:
     layers: tuple[Layer, ...]
     shortcuts: tuple[Shortcut, ...] = ()
     repeats: tuple[tuple[int, int, int], ...] = ()
+    row: bool = True
 
     @cached_property
     def weighted(self) -> tuple[Layer, ...]:
@@ -140,7 +86,7 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         classes: outputs of the classifier.
 
     Raises:
-        ConfigError: no such network, or one whose layers are not in a row (DenseNet ...).
+        ConfigError: no such network, or a detector.
     """
     name, built = parse_network(network), architecture(network)
     outputs = built.classes if classes is None else classes
@@ -148,11 +94,9 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
     shortcuts: list[Shortcut] = []
     if name.backbone:
         raise ConfigError(f"{network}: its layers are not one row; those of {name.backbone} are")
-    if name.label.startswith("vgg"):
-        layers += _vgg(name.depth, side or built.side, outputs)
+    if name.label:
+        layers += compared_layers(name.label, side or built.side, outputs)
         title = network_title(network)
-    elif name.label:
-        raise ConfigError(f"{network}: its layers are not one row; `table1` has what it costs")
     else:
         _stem(built, side or built.side, layers)
         _stages(built, layers, shortcuts)
@@ -160,7 +104,8 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
-    return Outline(str(name), title, tuple(layers), tuple(shortcuts))
+    row = not name.label.startswith(("googlenet", "densenet"))
+    return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
 
 
 def parameters(network: str, classes: int) -> int:
@@ -190,21 +135,6 @@ def multiply_adds(network: str, side: int | None = None) -> int:
         by_pixel * (-(-side * map_side // built.side)) ** 2
         for map_side, by_pixel in whole.by_pixel.items()
     )
-
-
-def _vgg(depth: int, side: int, classes: int) -> Iterator[Layer]:
-    channels, index = 3, 0
-    for count, width in zip(_VGG[depth], _VGG_WIDTHS, strict=True):
-        for _ in range(count):
-            yield Layer("conv", f"features.{index}", 3, 1, channels, width, side)
-            channels, index = width, index + 2  # a ReLU follows
-        side //= 2
-        yield Layer("max pool", "", 2, 2, width, width, side)
-        index += 1
-    features = channels * _VGG_MAP**2  # other maps are pooled to this size
-    for number, outputs in enumerate((_VGG_HIDDEN, _VGG_HIDDEN, classes)):
-        yield Layer("fc", f"classifier.{3 * number}", 0, 1, features, outputs, 1)
-        features = outputs
 
 
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "CocoResult",
     "Facts",
     "ImageNetResult",
+    "PrintedLayer",
     "VocResult",
     "load_facts",
 ]
@@ -105,10 +106,20 @@ class PrintedFlops(Frozen):
     reference: str
 
 
+class PrintedLayer(Frozen):
+    """Layers that a paper's table has in one row."""
+
+    layer: str
+    modules: tuple[str, ...] = ()  # the first part of their names
+    parameters: float
+    multiply_adds: float
+
+
 class Facts(Frozen):
     """The paper's tables, in the paper's order."""
 
     flops: tuple[PrintedFlops, ...]
+    googlenet: tuple[PrintedLayer, ...]
     table2: tuple[ImageNetResult, ...]
     table3: tuple[ImageNetResult, ...]
     table4: tuple[ImageNetResult, ...]

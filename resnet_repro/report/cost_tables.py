@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from pandas.errors import EmptyDataError
@@ -11,8 +11,9 @@ from pandas.errors import EmptyDataError
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import read_text
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import outline
-from resnet_repro.paper.facts import load_facts
+from resnet_repro.paper.facts import PrintedLayer, load_facts
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.rendering import Column, Row, Table, Value
 from resnet_repro.report.table_parts import title_of
@@ -50,6 +51,25 @@ LAYER_COLUMNS = (
     Column("multiply_adds", "multiply-adds", form=","),
     Column("share", "share %", form=".1f", spare=2),
 )
+PRINTED_COLUMNS = (
+    Column("layer", "layer", number=False),
+    Column("parameters", "parameters", form=","),
+    Column("kilo_parameters", "printed K", form=",g", shown="print"),
+    Column("printed_parameters", shown="csv"),
+    Column("multiply_adds", "multiply-adds", form=","),
+    Column("mega_multiply_adds", "printed M", form=",g", shown="print"),
+    Column("printed_multiply_adds", shown="csv"),
+    Column("slip", "slip", number=False),
+)
+MOST_OFF = 0.05  # by which printed parameters may be off, before the row is marked
+PRINTED_NOTES = (
+    "Printed: Table 1 of GoogLeNet's paper (Szegedy et al. 2015); the heads that serve training "
+    "only are not in it.",
+    "The 7x7 convolution's printed numbers are those of 7 + 7 weights for each channel and filter "
+    "instead of 7 x 7. 4c has a tenth more parameters than printed, 5a 6% fewer multiply-adds.",
+    "All other multiply-adds are the printed ones, rounded or cut off. The other parameters are "
+    "within 5%; 112K, 380K and 1000K are exact where K is 1,024.",
+)
 
 
 def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
@@ -77,8 +97,9 @@ def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
     if "vgg-16" in table.networks:
         notes.append(
             "The 15.3e9 that the paper gives VGG-16 are its convolutions alone (15.347e9). AlexNet "
-            "is that of its paper, in two groups, for 227x227; GoogLeNet is torchvision's, with BN "
-            "and 3x3 convolutions where 5x5 belong."
+            "and GoogLeNet are those of their papers (two groups, 227x227; without the heads that "
+            "serve training only). torchvision's AlexNet has one tower, its GoogLeNet has BN, and "
+            "3x3 convolutions where 5x5 belong."
         )
     if len(measured) < len(rows):
         notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
@@ -89,8 +110,10 @@ def layer_table(experiment: Experiment, table: LayerTable) -> Table:
     """Every layer with weights, in order, those of shortcuts last, and its share of the cost.
 
     Raises:
-        ConfigError: the network's layers are not in a row.
+        ConfigError: the network is a detector.
     """
+    if table.printed:
+        return _printed_table(experiment, table.network)
     whole = outline(table.network)
     rows: list[Row] = [
         {
@@ -109,6 +132,47 @@ def layer_table(experiment: Experiment, table: LayerTable) -> Table:
         f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image.",
     )
     return Table(title_of(experiment), LAYER_COLUMNS, tuple(rows), notes)
+
+
+def _printed_table(experiment: Experiment, network: str) -> Table:
+    """GoogLeNet in the rows of its paper's table, beside what that prints."""
+    weighted, facts = outline(network).weighted, load_facts().googlenet
+    rows = []
+    for printed in facts:
+        layers = [x for x in weighted if x.name.partition(".")[0] in printed.modules]
+        rows.append(_printed_row(printed, _sums(layers)))
+    printed = PrintedLayer(
+        layer="all",
+        parameters=sum(row.parameters for row in facts),
+        multiply_adds=sum(row.multiply_adds for row in facts),
+    )
+    rows.append({**_printed_row(printed, _sums(weighted)), "slip": ""})
+    return Table(title_of(experiment), PRINTED_COLUMNS, tuple(rows), PRINTED_NOTES)
+
+
+def _sums(layers: Sequence[Layer]) -> tuple[int, int]:
+    """Parameters and multiply-adds."""
+    return sum(each.parameters for each in layers), sum(each.multiply_adds for each in layers)
+
+
+def _printed_row(printed: PrintedLayer, ours: tuple[int, int]) -> Row:
+    parameters, cost = ours
+    off = {
+        "parameters": abs(parameters / printed.parameters - 1) > MOST_OFF,
+        # Printed numbers are rounded or cut off.
+        "multiply-adds": printed.multiply_adds not in (round(cost, -6), cost - cost % 10**6),
+    }
+    slip = "both" if all(off.values()) else next((what for what in off if off[what]), "")
+    return {
+        "layer": printed.layer,
+        "parameters": parameters,
+        "printed_parameters": printed.parameters,
+        "kilo_parameters": printed.parameters / 1e3,
+        "multiply_adds": cost,
+        "printed_multiply_adds": printed.multiply_adds,
+        "mega_multiply_adds": printed.multiply_adds / 1e6,
+        "slip": slip,
+    }
 
 
 def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:

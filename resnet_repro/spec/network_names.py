@@ -58,6 +58,7 @@ COMPARED = {
     "alexnet-one-tower": (8, "AlexNet, one tower"),  # torchvision's, of a later paper
     "vgg-16": (16, "VGG-16"),
     "vgg-19": (19, "VGG-19"),
+    "googlenet": (22, "GoogLeNet"),  # as in its paper: 5x5 branches, no BN
     "googlenet-bn": (22, "GoogLeNet with BN"),  # torchvision's: BN, and 3x3 where 5x5 belongs
     "densenet-121": (121, "DenseNet-121"),
     "densenet-169": (169, "DenseNet-169"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.run import Network, Networks
@@ -91,10 +91,20 @@ class DepthPlot(Frozen):
 
 
 class LayerTable(Frozen):
-    """The cost of each layer of a network; needs no training."""
+    """The cost of each layer of a network; needs no training.
+
+    `printed` puts the table of GoogLeNet's paper beside it.
+    """
 
     kind: Literal["layers"] = "layers"
     network: Network
+    printed: bool = False
+
+    @model_validator(mode="after")
+    def _known(self) -> LayerTable:
+        if self.printed and self.network != "googlenet":
+            raise ValueError("`printed` is for googlenet, whose paper has such a table")
+        return self
 
 
 class ErrorTable(Frozen):

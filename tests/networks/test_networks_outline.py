@@ -7,12 +7,16 @@ import torch
 from torch import nn
 
 from resnet_repro.measure.costs import count_cost
+from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.network import build_network
-from resnet_repro.networks.outline import Layer, folded, outline, parameters
+from resnet_repro.networks.outline import folded, outline, parameters
+from resnet_repro.spec.network_names import COMPARED
 
 NETWORKS = (
     *("plain-20", "resnet-20", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34", "resnet-34-a"),
-    *("resnet-34-b", "resnet-34-c", "resnet-50", "resnet-50-v1.5", "resnet-152", "vgg-16"),
+    *("resnet-34-b", "resnet-34-c", "resnet-50", "resnet-50-v1.5", "resnet-152"),
+    *COMPARED,
     *("preact-20", "preact-164", "resnet-164", "resnet-20-relu-before-add", "preact-20-relu-only"),
     *("resnet-20-exclusive-gate", "resnet-20-dropout-shortcut", "resnet-164-bn-after-add"),
 )
@@ -24,7 +28,8 @@ def test_an_outline_is_the_module_tree(network: str) -> None:
     found = outline(network)
     with torch.device("meta"):
         model = build_network(network).eval()
-        image = torch.empty(1, 3, *([32 if found.layers[0].side == 32 else 224] * 2))
+        side = architecture(network).side
+        image = torch.empty(1, 3, side, side)
     seen: dict[str, tuple[int, int, int, int, int]] = {}
 
     def record(name: str) -> object:

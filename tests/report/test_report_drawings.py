@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,26 @@ def test_they_are_drawn_without_results(name: str, form: str, tmp_path: Path) ->
     (figure,) = (tmp_path / "figures").iterdir()
     assert figure.name == f"{name.replace(':', '-').replace('.', '-')}.{form}"
     assert figure.stat().st_size > 5_000
+
+
+def test_googlenet_beside_its_own_paper(tmp_path: Path) -> None:
+    """Printed sums are 6.8M and 1.5e9; three rows have slips in print."""
+    command = ["table", "googlenet", "--format", "csv", "--results", str(tmp_path)]
+    rows = list(csv.DictReader(io.StringIO(CliRunner().invoke(app, command).stdout)))
+    assert {row["layer"]: row["slip"] for row in rows if row["slip"]} == {
+        "7x7 convolution": "both",
+        "inception 4c": "parameters",
+        "inception 5a": "multiply-adds",
+    }
+    assert list(rows[-1].values())[1:-1] == [
+        *("6998552", "6797700.0"),
+        *("1582671872", "1502000000.0"),
+    ]
+    for row in rows[:-1]:
+        off = int(row["parameters"]) / float(row["printed_parameters"]) - 1
+        assert abs(off) < 0.05 or row["slip"] in ("both", "parameters")
+    seven = 2 * 7 * 3 * 64  # what explains the first row
+    assert (round(seven, -2), round(seven * 112**2, -6)) == (2_700, 34_000_000)
 
 
 def test_layers_as_a_table(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.outline import Layer, Outline, folded, outline
+from resnet_repro.networks.layer import Layer
+from resnet_repro.networks.outline import Outline, folded, outline
 from resnet_repro.report.figures.plotting import (
     Axes,
     Circle,
@@ -79,6 +80,12 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
         ConfigError: no such network, or one whose layers are not in a row.
     """
     wholes = [outline(name) for name in networks]
+    for whole in wholes:
+        if not whole.row:
+            raise ConfigError(
+                f"{whole.network}: its layers are not one row, and not drawn; "
+                f"`resnet-repro table network:{whole.network}` lists them"
+            )
     outlines = [folded(whole) for whole in wholes] if fold else wholes
     sides = sorted({layer.side for each in outlines for layer in each.layers}, reverse=True)
     rows = {
