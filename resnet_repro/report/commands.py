@@ -48,9 +48,9 @@ def _shipped_source(name: str) -> Source:
 
 
 def family_of(experiment: Experiment) -> Family:
-    """The family of an experiment's networks; ImageNet's only if all are."""
+    """The family of an experiment's networks; CIFAR's where there are several or none."""
     families = {parse_network(network).family for network in experiment.networks}
-    return "imagenet" if families == {"imagenet"} else "cifar"
+    return families.pop() if len(families) == 1 else "cifar"
 
 
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from resnet_repro.spec.dataset_names import dataset_slug, dataset_title
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
 from resnet_repro.spec.recipe import Recipe
@@ -22,12 +23,31 @@ from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "group_of", "slugs"]
 
-PAPER_DATASETS: dict[Family, str] = {"cifar": "cifar10", "imagenet": "imagenet"}
-PAPER_RECIPES: dict[Family, Recipe] = {
-    "cifar": preset_recipe("paper", "resnet-20", "cifar10"),
-    "imagenet": preset_recipe("paper", "resnet-50", "imagenet"),
+PAPER_DATASETS: dict[Family, str] = {
+    "cifar": "cifar10",
+    "imagenet": "imagenet",
+    "detection": "voc07+12",
 }
-PAPER_SIZES: dict[Family, int] = {"cifar": 32, "imagenet": Photographs().crop}  # pixels
+_FURTHER = ("voc07++12", "coco")  # on which the paper trains detectors as well
+_TYPICAL: dict[Family, str] = {  # networks whose recipes stand for their families'
+    "cifar": "resnet-20",
+    "imagenet": "resnet-50",
+    "detection": "faster-rcnn-resnet-101",
+}
+PAPER_RECIPES: dict[Family, Recipe] = {
+    family: preset_recipe("paper", _TYPICAL[family], dataset)
+    for family, dataset in PAPER_DATASETS.items()
+}
+PAPER_SIZES: dict[Family, int] = {  # pixels
+    "cifar": 32,
+    "imagenet": Photographs().crop,
+    "detection": Detection().shorter_side,
+}
+_SIZES_OF: dict[Family, str] = {
+    "cifar": "images",
+    "imagenet": "crops",
+    "detection": "shorter sides",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,9 @@ class Group:
     base: Preset  # the preset that the recipe is closest to
     changes: tuple[str, ...]  # what differs from it: "batch_size=64"
     iterations: int
-    crop: int | None  # pixels, of what the network sees; None for 32x32 images as they are
+    # Pixels of what the network sees, of a detector's image the shorter side; None for 32x32 images
+    # as they are.
+    crop: int | None
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
@@ -55,8 +77,9 @@ class Group:
 
     @property
     def on_paper_data(self) -> bool:
-        """Whether the data set is the one on which the paper trains this family."""
-        return self.dataset == PAPER_DATASETS[self.family]
+        """Whether the data set is one on which the paper trains this family."""
+        further = _FURTHER if self.family == "detection" else ()
+        return self.dataset in (PAPER_DATASETS[self.family], *further)
 
     @property
     def faithful(self) -> bool:
@@ -67,7 +90,7 @@ class Group:
     def reduced(self) -> bool:
         """Whether less was spent than the paper did, or other or smaller images were used."""
         smaller = self.crop is not None and self.crop < PAPER_SIZES[self.family]
-        fewer = self.iterations < PAPER_RECIPES[self.family].iterations
+        fewer = self.iterations < self._paper_recipe.iterations
         return fewer or smaller or not self.on_paper_data
 
     @property
@@ -83,7 +106,7 @@ class Group:
         if self.changes:
             text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
         elif self.base != "paper":
-            length = f"{self.iterations:,} of {PAPER_RECIPES[self.family].iterations:,} iterations"
+            length = f"{self.iterations:,} of {self._paper_recipe.iterations:,} iterations"
             text += f" ({', '.join([length, *self._own_departures])})"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
@@ -95,12 +118,9 @@ class Group:
         texts = []
         size = PAPER_SIZES[self.family]
         changed = {change.partition("=")[0] for change in self.changes}
-        if self.crop not in (None, size) and "image_size" not in changed:
-            what = "crops" if self.family == "imagenet" else "images"
-            texts.append(f"{what} of {self.crop} instead of {size} pixels")
-        rate, paper = (
-            recipe.learning_rate for recipe in (self._preset_recipe, PAPER_RECIPES[self.family])
-        )
+        if self.crop not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
+            texts.append(f"{_SIZES_OF[self.family]} of {self.crop} instead of {size} pixels")
+        rate, paper = (recipe.learning_rate for recipe in (self._preset_recipe, self._paper_recipe))
         if rate != paper and "learning_rate" not in changed:
             texts.append(f"rate {rate:g} instead of {paper:g}")
         return texts
@@ -117,12 +137,18 @@ class Group:
     @property
     def preset_changes(self) -> tuple[str, ...]:
         """What the preset, before any changes to it, has otherwise than the paper's: all of it."""
-        return _differences(self._preset_recipe, PAPER_RECIPES[self.family])
+        return _differences(self._preset_recipe, self._paper_recipe)
 
     @property
     def _preset_recipe(self) -> Recipe:
-        network = "resnet-20" if self.family == "cifar" else "resnet-50"
-        return preset_recipe(self.base, network, self.dataset)
+        return preset_recipe(self.base, _TYPICAL[self.family], self.dataset)
+
+    @property
+    def _paper_recipe(self) -> Recipe:
+        """What the paper has on this data set, or else on that of its family."""
+        if self.on_paper_data:
+            return preset_recipe("paper", _TYPICAL[self.family], self.dataset)
+        return PAPER_RECIPES[self.family]
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -162,7 +188,7 @@ def group_of(stored: StoredRun) -> Group | None:
         base=base,
         changes=changes,
         iterations=recipe.iterations,
-        crop=recipe.photographs.crop if recipe.photographs else recipe.image_size,
+        crop=_pixels(recipe),
         dataset=run.dataset,
         official=made.dataset.get("official") is True,
         sha256=str(made.dataset.get("sha256", "")),
@@ -170,6 +196,12 @@ def group_of(stored: StoredRun) -> Group | None:
         resolved=made.precision,
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
     )
+
+
+def _pixels(recipe: Recipe) -> int | None:
+    if recipe.detection:
+        return recipe.detection.shorter_side
+    return recipe.photographs.crop if recipe.photographs else recipe.image_size
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:

@@ -274,12 +274,12 @@ _OF_FAMILY: dict[Family, tuple[str, ...]] = {
 }
 
 
-def open_choices(family: Family | None = None) -> list[tuple[str, str, Any, str]]:
+def open_choices(*families: Family) -> list[tuple[str, str, Any, str]]:
     """(field, kind, default, reason) of every field that is an assumption or a deviation.
 
-    With a family, without the fields that affect only the other family.
+    With families, without the fields that affect only others.
     """
-    elsewhere = [fields for of, fields in _OF_FAMILY.items() if family not in (None, of)]
+    elsewhere = [fields for of, fields in _OF_FAMILY.items() if families and of not in families]
     others = tuple(name for fields in elsewhere for name in fields)
     rows = []
     parts = (

@@ -20,6 +20,7 @@ __all__ = ["as_text", "power_section", "protocol_section"]
 PAPERS: dict[Family, str] = {
     "cifar": "section 4.2 on CIFAR-10",
     "imagenet": "section 3.4 on ImageNet",
+    "detection": "appendix A on PASCAL VOC",
 }
 POWER_NOTE = (
     "Power of the rules, in percent of simulations (`benchmarks/claims_power.py`): how often a "
@@ -35,10 +36,9 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
     Only those that affect results here; all of them where there are none.
     """
     families = {group.family for group in groups} or set(PAPERS)
-    only = next(iter(families)) if len(families) == 1 else None
     rows = [
         [f"`{field}`", kind, _paper_values(field, value, families), reason]
-        for field, kind, value, reason in open_choices(only)
+        for field, kind, value, reason in open_choices(*families)
     ]
     papers = " and ".join(text for family, text in PAPERS.items() if family in families)
     sizes = " and, off ImageNet, the size of the photographs" if "imagenet" in families else ""
