@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
+from made_up_results import Bench
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from typer.testing import CliRunner
 
@@ -15,7 +16,10 @@ from resnet_repro.cli import app
 from resnet_repro.networks.outline import outline
 from resnet_repro.paper.depth import load_competitions
 from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, details_figure
+from resnet_repro.report.figures.figures import build
 from resnet_repro.report.figures.plotting import Figure
+from resnet_repro.report.results import Results
+from resnet_repro.spec.loading import load_experiment
 
 
 def boxes(figure: Figure) -> int:
@@ -111,6 +115,34 @@ def test_what_cannot_be_drawn_is_said_in_a_line(network: str, tmp_path: Path) ->
             ["plot", f"network:{network}", "--results", str(tmp_path)],
             catch_exceptions=False,
         )
+
+
+def test_what_was_trained_here_stands_apart_from_the_competitions(bench: Bench) -> None:
+    """Each protocol has an axis of its own; a reduced one is marked, and has top-1 errors."""
+    for seed, top5 in enumerate((6.0, 7.0)):
+        folder = bench.add(
+            "resnet-50", 23.0, seed=seed, dataset="imagenet", evaluations={"10-crop": (22.0, top5)}
+        )
+    bench.add("plain-18", dataset="imagenet", evaluations={"centre": (30.0, 12.0)})
+    bench.add(
+        *("resnet-18-a", 41.0),
+        preset="short",
+        dataset="imagenette",
+        evaluations={"10-crop": (40.0, 4.0)},
+    )
+    bench.add_ensemble([folder], 20.0, 5.1)
+    figure = build(load_experiment("depth"), Results(bench.store), None)
+    ours, reduced = figure.axes[len(load_competitions()) :]
+    assert ours.get_title("left") == "Trained here: top-5 error on ImageNet"
+    heights = [bar.get_height() for bar in ours.patches]
+    assert heights == [6.5, 5.1], "the mean over seeds, then the ensemble"
+    assert "6.50 ± 0.71\n50 layers" in [text.get_text() for text in ours.texts]
+    title = reduced.get_title("left")
+    assert title == "Trained here, REDUCED: top-1 error on Imagenette"
+    assert [bar.get_height() for bar in reduced.patches] == [40.0]
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert "REDUCED: short preset (1,500 of 600,000 iterations" in words
+    assert "Not to be held against the numbers above" in words
 
 
 def test_competitions_have_their_sources_and_caveats() -> None:

@@ -38,8 +38,11 @@ _FILLS = {
     16: "#F7E3C8",
     32: "#CFE8E4",
     64: "#E3D9F0",
+    96: "#EFE0EC",
     128: "#DDEBD3",
+    192: "#E8EFC8",
     256: "#F8DDD3",
+    384: "#E9DCCB",
     512: "#D6E4F2",
     1024: "#F5EFC9",
     2048: "#DCDCDC",
@@ -171,12 +174,14 @@ def _curve(axes: Axes, x: float, start: float, end: float, *, dotted: bool) -> N
     )
     axes.add_patch(
         FancyArrowPatch(
-            (right + 0.02, end),
-            (right - 0.02, end),
+            (x + 0.07, end),
+            (x, end),
             arrowstyle="-|>",
             mutation_scale=4,
-            linewidth=0,
+            linewidth=0.6,
             color="black",
+            shrinkA=0,
+            shrinkB=0,
         )
     )
 
