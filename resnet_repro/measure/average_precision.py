@@ -27,7 +27,7 @@ Numbers are percent. Takes arrays, and tensors on the CPU; needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -88,11 +88,33 @@ class ClassPrecision:
     precision: Floats  # [m]
 
 
-class _Judged(NamedTuple):
-    """The detections of one class in the order of their scores."""
+class _Joined(NamedTuple):
+    """The objects or the detections of all images in one row, image by image."""
 
-    right: NDArray[np.bool_]  # [m]
-    wrong: NDArray[np.bool_]  # [m]; neither where a difficult object was found
+    image: NDArray[np.int64]  # [M]
+    boxes: Floats  # [M, 4]
+    labels: NDArray[np.int64]  # [M]
+    values: NDArray[Any]  # [M], whether an object is difficult, or a detection's score
+
+    @classmethod
+    def of(cls, images: Sequence[tuple[Any, Any, Any]]) -> _Joined:
+        """Of (boxes, labels, values) of each image."""
+        boxes = [np.asarray(one[0], np.float64).reshape(-1, 4) for one in images]
+        labels, values = ([np.asarray(one[i]) for one in images] for i in (1, 2))
+        image = np.repeat(np.arange(len(images)), [len(some) for some in boxes])
+        if not images:
+            return cls(image, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+        return cls(image, *map(np.concatenate, (boxes, labels, values)))
+
+    def where(self, chosen: NDArray[np.bool_] | slice) -> _Joined:
+        """Some of them."""
+        image, boxes, labels, values = self
+        return _Joined(image[chosen], boxes[chosen], labels[chosen], values[chosen])
+
+    def of_image(self, image: int) -> _Joined:
+        """Those in one image."""
+        first, last = np.searchsorted(self.image, (image, image + 1))
+        return self.where(slice(first, last))
 
 
 def average_precisions(
@@ -106,13 +128,19 @@ def average_precisions(
     """
     if len(truth) != len(found):
         raise ValueError(f"{len(found)} images searched, {len(truth)} with objects")
-    for image, detections in enumerate(found):
-        scores, labels = np.asarray(detections.scores), np.asarray(detections.labels)
-        if not np.isfinite(scores).all() or not np.isfinite(np.asarray(detections.boxes)).all():
-            raise ValueError(f"image {image}: a score or a box is no number")
-        if ((labels < 1) | (labels > classes)).any():
-            raise ValueError(f"image {image}: a label is none of 1 to {classes}")
-    return [_of_class(label, truth, found) for label in range(1, classes + 1)]
+    objects = _Joined.of([(one.boxes, one.labels, one.difficult) for one in truth])
+    detections = _Joined.of([(one.boxes, one.labels, one.scores) for one in found])
+    numbers = np.isfinite(detections.values) & np.isfinite(detections.boxes).all(1)
+    for fit, what in (
+        (numbers, "a score or a box is no number"),
+        ((detections.labels >= 1) & (detections.labels <= classes), f"no label of 1 to {classes}"),
+    ):
+        if not fit.all():
+            raise ValueError(f"image {detections.image[~fit][0]}: {what}")
+    return [
+        _of_class(objects.where(objects.labels == n), detections.where(detections.labels == n))
+        for n in range(1, classes + 1)
+    ]
 
 
 def mean_over_classes(values: Sequence[float | None]) -> float | None:
@@ -133,54 +161,41 @@ def precision_rows(
     ]
 
 
-def _of_class(label: int, truth: Sequence[Objects], found: Sequence[Detections]) -> ClassPrecision:
-    objects = sum(int((~difficult).sum()) for _, difficult in _objects_of(label, truth))
-    judged = _judge(label, truth, found)
-    counted = judged.right | judged.wrong
-    right = np.cumsum(judged.right[counted], dtype=np.int64)
-    precision = right / np.arange(1, len(right) + 1)
-    recall = right / objects if objects else np.zeros(len(right))
+def _of_class(truth: _Joined, found: _Joined) -> ClassPrecision:
+    objects = int((~truth.values.astype(bool)).sum())
+    right, wrong = _judge(truth, found)
+    order = np.argsort(-found.values, kind="stable")
+    counted = order[(right | wrong)[order]]
+    found_so_far = np.cumsum(right[counted], dtype=np.int64)
+    precision = found_so_far / np.arange(1, len(counted) + 1)
+    recall = found_so_far / objects if objects else np.zeros(len(counted))
     ap_11point = ap_area = None
     if objects:
-        ap_11point = 100 * _eleven_points(right, precision, objects)
-        ap_area = 100 * _area(right, precision, objects)
-    detections = len(judged.right)
-    return ClassPrecision(ap_11point, ap_area, objects, detections, recall, precision)
+        ap_11point = 100 * _eleven_points(found_so_far, precision, objects)
+        ap_area = 100 * _area(found_so_far, precision, objects)
+    return ClassPrecision(ap_11point, ap_area, objects, len(order), recall, precision)
 
 
-def _objects_of(label: int, truth: Sequence[Objects]) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
-    """(boxes, whether difficult) of a class's objects in each image."""
-    for image in truth:
-        mine = np.asarray(image.labels) == label
-        boxes = np.asarray(image.boxes, np.float64).reshape(-1, 4)
-        yield boxes[mine], np.asarray(image.difficult, bool)[mine]
+def _judge(truth: _Joined, found: _Joined) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections are right, and which are wrong; neither where a difficult object is found.
 
-
-def _judge(label: int, truth: Sequence[Objects], found: Sequence[Detections]) -> _Judged:
-    scores, right, wrong = [], [], []
-    objects = _objects_of(label, truth)
-    for (boxes, difficult), detections in zip(objects, found, strict=True):
-        mine = np.asarray(detections.labels) == label
-        image_scores = np.asarray(detections.scores, np.float64)[mine]
-        found_boxes = np.asarray(detections.boxes, np.float64).reshape(-1, 4)[mine]
-        overlaps = _overlaps(found_boxes, boxes)
+    What happens to one depends on those of its own image with higher scores alone.
+    """
+    right, wrong = np.zeros((2, len(found.image)), bool)
+    for image in np.unique(found.image):
+        first = int(np.searchsorted(found.image, image))
+        _, boxes, _, scores = found.of_image(image)
+        _, objects, _, difficult = truth.of_image(image)
+        overlaps = _overlaps(boxes, objects)
         taken: set[int] = set()
-        image_right, image_wrong = np.zeros((2, len(image_scores)), bool)
-        # What happens to a detection depends on higher ones of its image alone.
-        for index in np.argsort(-image_scores, kind="stable"):
-            best = int(overlaps[index].argmax()) if len(boxes) else -1
+        for index in np.argsort(-scores, kind="stable"):
+            best = int(overlaps[index].argmax()) if len(objects) else -1
             if best < 0 or overlaps[index, best] < OVERLAP:
-                image_wrong[index] = True
+                wrong[first + index] = True
             elif not difficult[best]:
-                (image_wrong if best in taken else image_right)[index] = True
+                (wrong if best in taken else right)[first + index] = True
                 taken.add(best)
-        scores.append(image_scores)
-        right.append(image_right)
-        wrong.append(image_wrong)
-    if not scores:
-        return _Judged(np.zeros(0, bool), np.zeros(0, bool))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    return _Judged(np.concatenate(right)[order], np.concatenate(wrong)[order])
+    return right, wrong
 
 
 def _overlaps(found: Floats, boxes: Floats) -> Floats:
