@@ -1,8 +1,8 @@
 """The paper's claims, each with a rule written down before there were results.
 
 `claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_costs.yaml` those that counting
-layers decides, `claims_surface.yaml` those of a later paper about the loss around these networks;
-`rules.py` and `exact.py` say how each is judged.
+layers decides, `claims_preact.yaml` and `claims_surface.yaml` those of later papers; `rules.py` and
+`exact.py` say how each is judged.
 `power.csv` holds how often each rule finds what is true, as `benchmarks/claims_power.py` simulates.
 """
 
@@ -17,13 +17,13 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from resnet_repro.base.records import Frozen
+from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import Preset
 
-__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "THE_PAPER", "Claim", "load_claims", "load_power"]
+__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Claim", "load_claims", "load_power"]
 
-THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
 
 POWER_SEEDS = (1, 3, 5)
 POWER_COLUMNS = (
@@ -47,7 +47,7 @@ class Claim(Frozen):
     sentence: str
     source: str  # place in the paper
     paper: str = THE_PAPER  # whose claim it is; each file is about one
-    dataset: Literal["cifar10", "imagenet"] = "cifar10"
+    dataset: Literal["cifar10", "cifar100", "imagenet"] = "cifar10"
     rule: Rule
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
     reduced: Literal["trend", "not judged"] = "trend"
@@ -69,6 +69,13 @@ class _File(Frozen):
     paper: str = THE_PAPER
     claims: tuple[Claim, ...]
 
+    @field_validator("paper")
+    @classmethod
+    def _known(cls, paper: str) -> str:
+        if paper not in PAPERS:
+            raise ValueError(f"no such paper: {paper}")
+        return paper
+
     @field_validator("claims")
     @classmethod
     def _distinct(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
@@ -84,7 +91,7 @@ def load_claims() -> tuple[Claim, ...]:
     Raises:
         ConfigError: the installation is damaged.
     """
-    names = ("cifar10", "imagenet", "costs", "surface")
+    names = ("cifar10", "imagenet", "costs", "preact", "surface")
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     claims = (c.model_copy(update={"paper": f.paper}) for f in files for c in f.claims)
     return _File(claims=tuple(claims)).claims

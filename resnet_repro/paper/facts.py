@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 from pydantic import Field
 
 from resnet_repro.base.records import Frozen
+from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.reading import Network, read_package_file
 from resnet_repro.spec.shows import Percent
 
@@ -49,12 +51,13 @@ class PrintedError(Frozen):
 
 
 class CifarResult(Frozen):
-    """A row of Table 6, or of He et al. 2016: CIFAR-10 test error with data augmentation."""
+    """A row of Table 6, or of He et al. 2016: test error on CIFAR, with data augmentation."""
 
     network: Network | None = None  # None for other authors' networks
     method: str
     layers: int | None = None
     parameters: str | None = None  # as printed: "0.27M"
+    dataset: Literal["cifar10", "cifar100"] = "cifar10"
     error: PrintedError
 
 
@@ -155,7 +158,7 @@ class Facts(Frozen):
         return rows
 
     def cifar_result(self, network: str, table: str = "table6") -> CifarResult | None:
-        """The row of such a table that is about a network, or None."""
+        """The first row of such a table that is about a network, or None."""
         return next((row for row in self.cifar_results(table) if row.network == network), None)
 
     def class_precisions(self, table: str, network: str) -> dict[str, float]:
@@ -163,6 +166,18 @@ class Facts(Frozen):
         rows: tuple[ClassResult, ...] = getattr(self, table)
         row = next((row for row in rows if row.network == network), None)
         return dict(zip(self.voc_classes, row.classes, strict=True)) if row else {}
+
+    def cifar_result_on(
+        self, network: str, dataset: str, table: str = "table6"
+    ) -> CifarResult | None:
+        """What stands beside a result of a network on a data set.
+
+        Of data on which nobody prints anything, such as generated images: the network's first row.
+        """
+        rows = [row for row in self.cifar_results(table) if row.network == network]
+        if papers_on("cifar", dataset):
+            rows = [row for row in rows if row.dataset == dataset]
+        return next(iter(rows), None)
 
 
 @cache

@@ -245,7 +245,7 @@ def _experiment_line(
         reference=chosen.reference,
         title=chosen.title,
         preset=chosen.preset,
-        dataset=chosen.dataset,
+        dataset=", ".join(chosen.datasets),
         runs_done=done,
         runs_needed=len(runs),
         seconds_left=seconds,

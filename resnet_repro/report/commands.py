@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from functools import cache
 
-from resnet_repro.report.groups import PAPER_DATASETS, Group
+from resnet_repro.report.groups import PAPER_DATASETS, Group, changes_of
 from resnet_repro.spec.experiment import Choices, Experiment, Source
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.network_names import Family, parse_network
@@ -21,8 +21,8 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     if experiment.preset != source.preset:
         words += ["--preset", experiment.preset]
     demo = experiment.preset == "demo" and source.preset != "demo"
-    if experiment.dataset != ("synthetic" if demo else source.dataset):
-        words += ["--dataset", experiment.dataset]
+    if experiment.datasets != (("synthetic",) if demo else source.datasets):
+        words += ["--dataset", experiment.datasets[0]]
     if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]
     if networks:
@@ -37,7 +37,7 @@ def _source_of(experiment: Experiment) -> Source:
     if experiment.name in shipped_experiments():
         return _shipped_source(experiment.name)
     dataset = PAPER_DATASETS[family_of(experiment)]
-    return Source(f"{experiment.name}.yaml", False, "paper", dataset, "auto")
+    return Source(f"{experiment.name}.yaml", False, "paper", (dataset,), "auto")
 
 
 @cache
@@ -56,12 +56,15 @@ def family_of(experiment: Experiment) -> Family:
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """The experiment at a group's preset and data set, or None where the group is of no preset.
 
-    None as well where the group is about the other family of networks.
+    None as well where the group is about the other family of networks. Changes to the preset that
+    the experiment makes itself count as its own.
     """
-    if group.changes or group.family != family_of(experiment):
+    if group.family != family_of(experiment):
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
     source = _source_of(experiment)
-    if source.shipped:  # its file says what a preset leaves out
-        return load_experiment(source.text, choices=choices)
-    return experiment.choose(choices)
+    # A shipped one's file says what a preset leaves out.
+    shipped = load_experiment(source.text, choices=choices) if source.shipped else None
+    variant = shipped or experiment.choose(choices)
+    own = {changes_of(run) for run in variant.resolve()} if group.changes else {()}
+    return variant if group.changes in own else None

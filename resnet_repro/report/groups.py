@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
 from resnet_repro.spec.dataset_names import dataset_slug, dataset_title
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.spec.run import DatasetName
+from resnet_repro.spec.run import DatasetName, Run
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "group_of", "slugs"]
+__all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
 
 PAPER_DATASETS: dict[Family, str] = {
     "cifar": "cifar10",
     "imagenet": "imagenet",
     "detection": "voc07+12",
 }
-_FURTHER = ("voc07++12", "coco")  # on which the paper trains detectors as well
 _TYPICAL: dict[Family, str] = {  # networks whose recipes stand for their families'
     "cifar": "resnet-20",
     "imagenet": "resnet-50",
@@ -72,26 +72,39 @@ class Group:
 
     @property
     def preset(self) -> str:
-        """`paper`, `short`, `demo` or `custom`."""
-        return "custom" if self.changes else self.base
+        """`paper`, `short`, `demo` or `custom`; a later paper's changes make none custom."""
+        return "custom" if self.changes and self._whose is None else self.base
+
+    @property
+    def _whose(self) -> str | None:
+        """The later paper whose recipe differs from the preset's in just what this group's does."""
+        known = (name for name, paper in PAPERS.items() if paper.changes == self.changes)
+        return next(known, None) if self.changes else None
+
+    @property
+    def papers(self) -> tuple[str, ...]:
+        """The papers whose whole protocol this is, on their data (official copy or not)."""
+        if self.base != "paper":
+            return ()
+        here = papers_on(self.family, self.dataset)
+        return tuple(name for name in here if PAPERS[name].changes == self.changes)
 
     @property
     def on_paper_data(self) -> bool:
         """Whether the data set is one on which the paper trains this family."""
-        further = _FURTHER if self.family == "detection" else ()
-        return self.dataset in (PAPER_DATASETS[self.family], *further)
+        return THE_PAPER in papers_on(self.family, self.dataset)
 
     @property
     def faithful(self) -> bool:
         """Whether this is the paper's protocol on the paper's data set (official copy or not)."""
-        return self.preset == "paper" and self.on_paper_data
+        return THE_PAPER in self.papers
 
     @property
     def reduced(self) -> bool:
         """Whether less was spent than the paper did, or other or smaller images were used."""
         smaller = self.crop is not None and self.crop < PAPER_SIZES[self.family]
         fewer = self.iterations < self._paper_recipe.iterations
-        return fewer or smaller or not self.on_paper_data
+        return fewer or smaller or not papers_on(self.family, self.dataset)
 
     @property
     def data(self) -> str:
@@ -103,9 +116,11 @@ class Group:
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
         text = f"{self.base} preset"
-        if self.changes:
+        if self._whose:
+            text += f" of {self._whose}"
+        elif self.changes:
             text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
-        elif self.base != "paper":
+        if self.preset not in ("paper", "custom"):
             length = f"{self.iterations:,} of {self._paper_recipe.iterations:,} iterations"
             text += f" ({', '.join([length, *self._own_departures])})"
         if self.bn_images is not None:
@@ -130,7 +145,7 @@ class Group:
         """Protocol, data and precision in one phrase, marked if it is not the paper's."""
         asked = "" if self.precision == "auto" else " as asked for"
         text = f"{self.protocol}, {self.data}, {self.resolved}{asked}"
-        if self.faithful:
+        if self.papers:
             return text
         return f"{'REDUCED' if self.reduced else 'NOT THE PAPER’S PROTOCOL'}: {text}"
 
@@ -214,6 +229,11 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
     return names
 
 
+def changes_of(run: Run) -> tuple[str, ...]:
+    """What a run's recipe has otherwise than the preset that it is closest to."""
+    return _nearest_preset(run.recipe, run.network, run.dataset)[1]
+
+
 @lru_cache(maxsize=1024)  # runs of the same recipe are many
 def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
@@ -226,7 +246,12 @@ def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
     """What trains otherwise by one recipe than by another: `batch_size=64`, sorted."""
     before = base.model_dump(mode="json")
     changed = training_differences(recipe, base)
-    return tuple(sorted(text for k, v in changed.items() for text in _changes(k, v, before[k])))
+    words = []
+    if "warmup" in changed and recipe.warmup and recipe.warmup.length:
+        del changed["warmup"]  # said in the same words whatever the base has
+        words = [f"warmup={recipe.warmup.length} iterations at {recipe.warmup.learning_rate:g}"]
+    words += [text for k, v in changed.items() for text in _changes(k, v, before[k])]
+    return tuple(sorted(words))
 
 
 def _changes(field: str, value: Any, before: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row
@@ -101,9 +102,13 @@ def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
     return dataset_title(measured.dataset) + copy
 
 
-def difference(group: Group, ours: float | None, paper: float | None) -> float | None:
-    """Ours minus the paper's error, where the protocol is the paper's."""
-    return ours - paper if group.faithful and ours is not None and paper is not None else None
+def difference(
+    group: Group, ours: float | None, printed: float | None, paper: str = THE_PAPER
+) -> float | None:
+    """Ours minus the paper's error, where the protocol is that paper's."""
+    if ours is None or printed is None or paper not in group.papers:
+        return None
+    return ours - printed
 
 
 def group_notes(numbers: Mapping[Group, int]) -> list[str]:

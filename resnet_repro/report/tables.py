@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.facts import CifarResult, load_facts
 from resnet_repro.paper.others import reported_range
+from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.cost_tables import cost_table, layer_table
 from resnet_repro.report.ensembles import ensemble_table
@@ -28,7 +29,8 @@ from resnet_repro.report.table_parts import (
     troubles,
     variant_of,
 )
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import (
     CostTable,
@@ -43,6 +45,7 @@ __all__ = ["make_table"]
 ERROR_COLUMNS = (
     Column("network", shown="csv"),
     Column("method", "method", number=False),
+    Column("data", "data", number=False, shown="print"),
     Column("layers", "layers", spare=5),
     Column("parameters", "parameters", form=",", spare=4),
     Column("paper_parameters", "in paper", spare=6),
@@ -116,21 +119,53 @@ def _error_table(
     numbers = shared or number_groups(cells)
     rows: list[Row] = []
     if table.literature:
-        literature = [row for row in load_facts().table6 if row.network is None]
-        rows += [_paper_row(row.method, row) for row in literature]
+        unnamed = (row for row in load_facts().cifar_results(table.paper) if row.network is None)
+        rows += [_paper_row(row.method, row) for row in unnamed]
     for network in networks:
-        paper = _paper_row(
-            network_title(network), load_facts().cifar_result(network, table.paper), network
-        )
-        if others:
-            paper = {**paper, **_others(network)}
-        own = [cell for cell in cells if cell.network == network]
-        rows += [{**paper, **_our_values(paper, c, results, numbers)} for c in own] or [paper]
+        for dataset, cell in _places(experiment, table, network, cells):
+            row = _beside(network, dataset, table, others)
+            ours = _our_values(row, cell, results, numbers, table) if cell else {}
+            rows.append({**row, **ours})
     columns = [c for c in ERROR_COLUMNS if others or not c.key.startswith("others")]
     notes = troubles(cells, numbers)
     if not shared:
         notes = [*group_notes(numbers), *notes, *_explained(experiment, cells, others)]
     return Table(title_of(experiment), tuple(columns), tuple(rows), tuple(notes))
+
+
+def _places(
+    experiment: Experiment, table: ErrorTable, network: str, cells: Sequence[Cell]
+) -> list[tuple[str, Cell | None]]:
+    """(data set, cell or None) of each row of a network: our results, then what is printed alone.
+
+    A network that the paper's table lacks and that the preset leaves out has no empty row.
+    """
+    own: list[tuple[str, Cell | None]]
+    own = [(cell.group.dataset, cell) for cell in cells if cell.network == network]
+    printed = [r.dataset for r in load_facts().cifar_results(table.paper) if r.network == network]
+    if not own and not printed and network in experiment.choose(Choices()).networks:
+        return [(experiment.dataset, None)]
+    if own and not _several_datasets(table):
+        return own
+    chosen = [dataset for dataset in experiment.datasets if papers_on("cifar", dataset)]
+    seen = {dataset for dataset, _ in own}
+    wanted = [d for d in printed if d not in seen and (d in chosen or not chosen)]
+    return own + [(dataset, None) for dataset in wanted]
+
+
+def _several_datasets(table: ErrorTable) -> bool:
+    return len({row.dataset for row in load_facts().cifar_results(table.paper)}) > 1
+
+
+def _beside(network: str, dataset: str, table: ErrorTable, others: bool) -> Row:
+    """What papers and public reproductions say of a network on a data set."""
+    row = load_facts().cifar_result_on(network, dataset, table.paper)
+    values = dict(_paper_row(network_title(network), row, network))
+    if _several_datasets(table):
+        values |= {"data": dataset_title(dataset), "dataset": dataset}
+    if others and papers_on("cifar", dataset) != (HE_2016,):  # they are on CIFAR-10
+        values |= _others(network)
+    return values
 
 
 def _paper_row(method: str, row: CifarResult | None, network: str | None = None) -> Row:
@@ -164,7 +199,7 @@ def _others(network: str) -> Row:
 
 
 def _our_values(
-    paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int]
+    paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int], table: ErrorTable
 ) -> dict[str, Value]:
     """One cell's results, to stand beside the paper's."""
     runs, printed = results.runs, paper.get("paper_error")
@@ -173,7 +208,7 @@ def _our_values(
     return {
         **cell_values(cell, numbers[cell.group], len(cell.done)),
         "test_error": test,
-        "difference": difference(cell.group, test.mean, reference),
+        "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
         "best_seed": test.best if test.count > 1 else None,
         "train_error": train.mean,
         "train_error_std": train.std,
@@ -187,7 +222,7 @@ def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> l
     notes = [OTHERS_NOTE] if others else []
     if not done:
         return [*notes, no_results(experiment)]
-    faithful = any(cell.group.faithful for cell in done)
+    faithful = any(cell.group.papers for cell in done)
     notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if faithful else []), *notes]
     missing = [n for n in networks_of(experiment) if n not in {cell.network for cell in done}]
     if missing:

@@ -13,7 +13,7 @@ from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results, networks_of
 from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import EnsembleTable, Views, ViewsTable
+from resnet_repro.spec.shows import EnsembleTable, ErrorTable, Views, ViewsTable
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
 __all__ = ["tidy_csv"]
@@ -56,7 +56,7 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
         external = _externals(experiment, experiment.table, results.externals)
         return _text(pd.concat([trained, external]), (*_RUN, *_EVALUATION))
     if experiment.plot is None:
-        return _text(_with_paper(runs), (*_RUN, *_RESULT))
+        return _text(_with_paper(experiment, runs), (*_RUN, *_RESULT))
     kind = FIGURES[experiment.plot.kind]
     measured = getattr(results, kind.frame)
     if kind.frame == "gradients":
@@ -90,14 +90,17 @@ def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
     )
 
 
-def _with_paper(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the errors of Table 6."""
-    printed = {row.network: row.error for row in load_facts().table6 if row.network}
+def _with_paper(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the errors that the paper prints of their networks."""
+    table = experiment.table.paper if isinstance(experiment.table, ErrorTable) else "table6"
+    places = zip(runs.network, runs.dataset, strict=True)
+    rows = [load_facts().cifar_result_on(*place, table) for place in places]
+    errors = [row.error if row else None for row in rows]
+    means = [error.comparable if error else None for error in errors]
+    best = [error.printed if error and error.mean is not None else None for error in errors]
     return runs.assign(
-        paper_error=runs.network.map({n: e.comparable for n, e in printed.items()}),
-        paper_best_error=runs.network.map(
-            {n: e.printed for n, e in printed.items() if e.mean is not None}
-        ),
+        paper_error=pd.Series(means, runs.index, dtype=float),
+        paper_best_error=pd.Series(best, runs.index, dtype=float),
     )
 
 

@@ -56,6 +56,7 @@ class RunGroup(Frozen):
     networks: TrainedNetworks = Field(min_length=1, max_length=200)
     seeds: tuple[Seed, ...] = (0,)
     recipe: dict[str, Any] = Field({})
+    dataset: DatasetName | None = None  # where it is not the experiment's
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -108,7 +109,7 @@ class Source(NamedTuple):
     text: str  # a shipped experiment's name, or the path of a file
     shipped: bool
     preset: Preset
-    dataset: str
+    datasets: tuple[str, ...]
     precision: Precision
 
 
@@ -163,7 +164,7 @@ class Experiment(Frozen):
     def loaded_from(self, text: str, shipped: bool) -> Experiment:
         """A copy that remembers its name on the command line."""
         copy = self.model_copy()
-        copy._source = Source(text, shipped, self.preset, self.dataset, self.precision)
+        copy._source = Source(text, shipped, self.preset, self.datasets, self.precision)
         return copy
 
     @model_validator(mode="after")
@@ -186,6 +187,15 @@ class Experiment(Frozen):
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+
+    def dataset_of(self, group: RunGroup) -> str:
+        """What a group of runs is trained on."""
+        return group.dataset or self.dataset
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """What the runs are trained on, each once, in order."""
+        return tuple(dict.fromkeys(map(self.dataset_of, self.runs))) or (self.dataset,)
 
     @property
     def surface_settings(self) -> SurfaceSettings | None:
@@ -216,7 +226,8 @@ class Experiment(Frozen):
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
 
-        The demo preset goes with the synthetic data set unless another is named.
+        The demo preset goes with the synthetic data set unless another is named. Of an experiment
+        on several data sets, naming one of them chooses its runs.
 
         Raises:
             ConfigError: a network that the experiment doesn't have, or a data set that its networks
@@ -228,20 +239,23 @@ class Experiment(Frozen):
         seeds = choices.seeds
         if seeds is None and selection.seeds:
             seeds = range(selection.seeds)
+        demo = chosen == "demo" and self.preset != "demo"
+        dataset = choices.dataset or ("synthetic" if demo else None)
         groups = []
         for group in self.runs:
             kept = tuple(n for n in group.networks if not wanted or n in wanted)
-            if kept:
+            if kept and (dataset not in self.datasets or dataset == self.dataset_of(group)):
                 update = {"networks": kept, "seeds": tuple(seeds) if seeds else group.seeds}
-                groups.append(group.model_copy(update=update))
-        demo = chosen == "demo" and self.preset != "demo"
-        dataset = choices.dataset or ("synthetic" if demo else self.dataset)
+                own = None if dataset else group.dataset
+                groups.append(group.model_copy(update=update | {"dataset": own}))
+        if self.runs and not groups:
+            raise ConfigError(f"{self.name} has no {', '.join(wanted)} on {dataset}")
         if choices.dataset:
             self._check_dataset(choices.dataset)
         return self.model_copy(
             update={
                 "preset": chosen,
-                "dataset": dataset,
+                "dataset": dataset or self.dataset,
                 "precision": choices.precision or self.precision,
                 "runs": tuple(groups),
                 "presets": {},
@@ -283,7 +297,7 @@ class Experiment(Frozen):
 
     def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
         """The preset's recipe for a network with the experiment's and the group's changes."""
-        base = preset_recipe(self.preset, network, self.dataset)
+        base = preset_recipe(self.preset, network, self.dataset_of(group))
         of_preset = self.presets.get(self.preset, Selection()).recipe
         return changed_recipe(base, of_preset, self.recipe, group.recipe)
 
@@ -300,7 +314,7 @@ class Experiment(Frozen):
                 for seed in group.seeds:
                     run = Run(
                         network=network,
-                        dataset=self.dataset,
+                        dataset=self.dataset_of(group),
                         recipe=recipe,
                         seed=seed,
                         precision=self.precision,
@@ -324,5 +338,6 @@ class Experiment(Frozen):
         for (group, network), recipe in zip(pairs, recipes, strict=True):
             own = {key: value for key, value in recipe.items() if key not in common}
             run = {"networks": [network], "seeds": list(group.seeds)}
-            content["runs"].append(run | ({"recipe": own} if own else {}))
+            run |= {"recipe": own} if own else {}
+            content["runs"].append(run | ({"dataset": group.dataset} if group.dataset else {}))
         return write_yaml(content)

@@ -198,7 +198,7 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
     for network in group.networks:
         try:
             recipe = experiment.resolved_recipe(group, network)
-            Run(network=network, dataset=experiment.dataset, recipe=recipe, seed=0)
+            Run(network=network, dataset=experiment.dataset_of(group), recipe=recipe, seed=0)
         except ValidationError as error:
             first = error.errors()[0]
             field = first["loc"][0] if first["loc"] else None

@@ -48,6 +48,11 @@ class Warmup(Frozen):
         le=100_000,
     )
 
+    @property
+    def length(self) -> int | None:
+        """Iterations, where any error ends it after one window: 99.9 is above that of chance."""
+        return self.window if self.until_train_error >= 99.9 else None
+
 
 class Plateau(Frozen):
     """When the error has reached a plateau, so that the learning rate is divided (3.4).

@@ -40,6 +40,8 @@ class CurvePanel(Frozen):
     curves: tuple[Literal["train", "test"], ...] = Field(
         ("train", "test"), min_length=1, max_length=2
     )
+    # The share of the iterations that it shows, from the first on; its error axis is then its own.
+    first: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class CurvesPlot(Frozen):

@@ -25,6 +25,7 @@ from typing import Literal
 from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Outcome, weakest
 from resnet_repro.paper.exact import ExactRule
+from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject, ThroughoutRule
 from resnet_repro.report.claims.counts import counts
 from resnet_repro.report.claims.quantities import measured, shares_above
@@ -149,8 +150,9 @@ class _Judge:
         """On one claim, the most faithful group first."""
         changes = {change for subject in rule.subjects for change in subject.changes}
         cells = [cell for cell in self.cells if cell.network in claim.networks]
-        protocols = {_without(cell.group, changes) for cell in cells}
-        found = [self._at(p, claim, rule) for p in sorted(protocols, key=lambda p: p.order)]
+        known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
+        protocols = sorted(known, key=lambda p: (not _faithful(claim, p), p.order))
+        found = [self._at(protocol, claim, rule) for protocol in protocols]
         if judged := [verdict for verdict in found if verdict.word != "not run"]:
             return judged
         if found:
@@ -160,7 +162,8 @@ class _Judge:
 
     def _at(self, protocol: Group, claim: Claim, rule: RunRule) -> Verdict:
         """By the runs that follow a protocol, but for changes that the rule itself speaks of."""
-        if not protocol.faithful and claim.reduced == "not judged":
+        faithful = _faithful(claim, protocol)
+        if not faithful and claim.reduced == "not judged":
             data = dataset_title(claim.dataset)
             reason = (
                 f"a number of the paper: only the paper preset on {data} can be held against it"
@@ -178,15 +181,15 @@ class _Judge:
         runs = [
             run.id for cell in cells.values() for run in cell.done if self._counts(rule, run.id)
         ]
-        unfit = "" if protocol.faithful else claim.unfit.get(protocol.base, "")
+        unfit = claim.unfit.get(protocol.base, "")
         texts = [condition.text for condition in conditions] + _left_out(cells, runs) + [unfit]
         return Verdict(
             claim,
-            "undecided" if unfit else _word(weakest(conditions), protocol, cells.values()),
+            "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
             "; ".join(filter(None, texts)),
             protocol if protocol in self.results.numbers else cells[rule.subjects[0]].group,
             tuple(runs),
-            trend_only=not protocol.faithful and not unfit,
+            trend_only=not faithful and not unfit,
             opposed=not unfit and any(c.outcome == "contradicted" for c in conditions),
             unfit=bool(unfit),
         )
@@ -209,9 +212,19 @@ class _Judge:
         return isinstance(rule, ThroughoutRule) or run in self.measured(rule.quantity)
 
 
-def _word(word: Outcome, protocol: Group, cells: Iterable[Cell]) -> Outcome:
+def _faithful(claim: Claim, group: Group) -> bool:
+    """Whether a group follows the whole protocol of the paper that makes the claim, on its data."""
+    return claim.paper in group.papers and group.dataset == claim.dataset
+
+
+def _concerns(claim: Claim, group: Group) -> bool:
+    """Whether a group can speak of a claim: not if it is about another data set of the papers."""
+    return group.dataset == claim.dataset or not papers_on(group.family, group.dataset)
+
+
+def _word(word: Outcome, faithful: bool, cells: Iterable[Cell]) -> Outcome:
     """An outcome, less sure where seeds failed or the protocol is not the paper's."""
-    if not protocol.faithful:
+    if not faithful:
         return "consistent" if word in ("confirmed", "consistent") else "undecided"
     failed = any(cell.failed for cell in cells)
     return "consistent" if word == "confirmed" and failed else word

@@ -45,7 +45,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
     at_groups = filter(None, (at_group(experiment, group) for group in groups))
-    variants = {(e.preset, e.dataset): e for e in at_groups}
+    variants = {(e.preset, e.datasets): e for e in at_groups}
     finished = {run.id: run for run in results.stored if run.finished}
     return [
         gap
@@ -81,7 +81,7 @@ def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
 
 
 def _where(experiment: Experiment) -> str:
-    return f"{experiment.preset} preset, {dataset_title(experiment.dataset)}"
+    return f"{experiment.preset} preset, {', '.join(map(dataset_title, experiment.datasets))}"
 
 
 def _by_network(runs: Sequence[Run]) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from resnet_repro.paper.claims import THE_PAPER
+from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, literal, plural, table
@@ -49,7 +49,7 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
             "(minutes, no data set needed) or see [what is missing](#what-is-missing).",
             "",
         ]
-    elif not any((group := group_of(run)) and group.faithful for run in finished):
+    elif not any((group := group_of(run)) and group.papers for run in finished):
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
             "can be held against the paper's; claims about training are judged as trends at most.",
@@ -168,7 +168,7 @@ def groups_section(results: Results) -> list[str]:
         rows.append(row)
     families = {group.family for group in numbers}
     notes = [ERRORS_NOTE]
-    notes += [DIFFERENCE_NOTE] if any(group.faithful for group in numbers) else []
+    notes += [DIFFERENCE_NOTE] if any(group.papers for group in numbers) else []
     notes += [OTHERS_NOTE] if "cifar" in families else []
     notes += [REDUCED_NOTE] if "imagenet" in families else []
     header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]

@@ -13,7 +13,7 @@ from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocat
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import Family, network_title
 from resnet_repro.spec.shows import CurvePanel, CurvesPlot
 
@@ -25,6 +25,8 @@ TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
     "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
     "thin": {"linestyle": "-", "linewidth": 0.7},
 }
+# Okabe and Ito's, the most different first, for networks of one depth.
+PLACES = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#7F7F7F")
 TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
 PART_TITLES: dict[Family, dict[Part, str]] = {
     "cifar": {"train": "training error", "test": "test error"},
@@ -43,23 +45,32 @@ class Curve(NamedTuple):
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """The panels of an experiment's plot for one group's cells."""
-    plot, wanted = experiment.plot, networks_of(experiment)
+    plot, wanted = experiment.plot, _wanted(experiment, cells, group)
     assert isinstance(plot, CurvesPlot), "only for experiments that draw curves"
     panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
-    curves = [_panel_curves(panel, cells, results.curves) for panel in panels]
+    whole = results.curves
+    curves = [
+        _panel_curves(panel, cells, whole[whole.iteration <= panel.first * group.iterations])
+        for panel in panels
+    ]
     lines: dict[Part, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
-    drawn_curves = [curve for drawn in curves for curve in drawn]
+    drawn_curves = [
+        c for panel, drawn in zip(panels, curves, strict=True) if panel.first == 1 for c in drawn
+    ]
     axis = _error_axis(plot.error_axis, drawn_curves, group.reduced)
     unit, unit_label = _iteration_unit(group.iterations)
     figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
-        _draw_panel(axes, drawn, lines, unit)
-        axes.set(title=label(panel.title), xlim=(0, group.iterations / unit), ylim=axis)
+        colours = _colours([c for c in drawn if c.part == panel.curves[0]])
+        _draw_panel(axes, drawn, lines, unit, colours)
+        own = axis if panel.first == 1 else _beginning_axis(drawn)
+        end = panel.first * group.iterations / unit
+        axes.set(title=label(panel.title), xlim=(0, end), ylim=own)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, panel, cells, unit)
-        _label_ends(axes, drawn, unit)
+        _label_ends(axes, drawn, unit, colours)
     if any(len(panel.curves) > 1 for panel in panels):
         _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
     notes = []
@@ -70,6 +81,20 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
     add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
     return figure
+
+
+def _wanted(experiment: Experiment, cells: Sequence[Cell], group: Group) -> set[str]:
+    """The networks that the preset trains, and those that were trained all the same."""
+    chosen = experiment.choose(Choices(preset=group.base))
+    return {*networks_of(chosen), *(cell.network for cell in cells if cell.done)}
+
+
+def _colours(curves: Sequence[Curve]) -> dict[str, str]:
+    """The colour of each network's depth, or where several have the same one, of its place."""
+    colours = {c.network: architecture(c.network).style.colour for c in curves}
+    if len(set(colours.values())) == len(colours):
+        return colours
+    return {network: PLACES[n % len(PLACES)] for n, network in enumerate(colours)}
 
 
 def _panel_curves(panel: CurvePanel, cells: Sequence[Cell], rows: pd.DataFrame) -> list[Curve]:
@@ -104,6 +129,14 @@ def _error_axis(
     return paper if highest <= paper[1] else (paper[0], _rounded_up(1.15 * highest))
 
 
+def _beginning_axis(curves: Sequence[Curve]) -> tuple[float, float]:
+    """From the lowest to the highest error of the first iterations, to the next tens."""
+    means = [curve.errors["mean"] for curve in curves]
+    low = min((mean.min() for mean in means), default=0.0)
+    high = max((mean.max() for mean in means), default=100.0)
+    return (float(10 * math.floor(low / 10)), max(_rounded_up(high), 10.0))
+
+
 def _rounded_up(error: float) -> float:
     return float(min(100, 10 * math.ceil(error / 10)))
 
@@ -120,10 +153,14 @@ def _iteration_unit(iterations: int) -> tuple[int, str]:
 
 
 def _draw_panel(
-    axes: Axes, curves: Sequence[Curve], lines: Mapping[Part, LineStyle], unit: int
+    axes: Axes,
+    curves: Sequence[Curve],
+    lines: Mapping[Part, LineStyle],
+    unit: int,
+    colours: Mapping[str, str],
 ) -> None:
     for index, curve in enumerate(curves):
-        colour = architecture(curve.network).style.colour
+        colour = colours[curve.network]
         x = curve.errors.index / unit
         axes.plot(
             x,
@@ -164,7 +201,7 @@ def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], uni
             )
 
 
-def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
+def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int, colours: Mapping[str, str]) -> None:
     """The networks' names at the right, each level with its curve's end unless they would touch."""
     bottom, top = axes.get_ylim()
     spacing = 0.062 * (top - bottom)
@@ -181,11 +218,11 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int) -> None:
             xytext=(right * 1.045, height),
             va="center",
             fontsize=7.5,
-            color=architecture(network).style.colour,
+            color=colours[network],
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": architecture(network).style.colour,
+                "color": colours[network],
                 "linewidth": 0.5,
                 "relpos": (0, 0.5),  # from the name's left edge, not across it
                 "shrinkA": 0,

@@ -87,7 +87,7 @@ def add_caption(
     width, height = figure.get_size_inches()
     lines = []
     for index, line in enumerate(caption_lines(group, cells, networks, notes)):
-        strong = index == 0 and not group.faithful
+        strong = index == 0 and not group.papers
         fitting = _BOLD_CHARACTERS if strong else _CHARACTERS
         lines += [(part, strong) for part in textwrap.wrap(line, int(fitting * width))]
     below = _LINE * len(lines) + 0.1

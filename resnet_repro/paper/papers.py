@@ -1,0 +1,47 @@
+"""The papers whose experiments, numbers and claims are here, and the protocol of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from resnet_repro.spec.network_names import Family
+
+__all__ = ["HE_2016", "PAPERS", "THE_PAPER", "Paper", "paper_of_table", "papers_on"]
+
+THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
+HE_2016 = "He et al. 2016"  # "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027)
+LI_2018 = "Li et al. 2018"  # "Visualizing the Loss Landscape of Neural Nets" (arXiv 1712.09913)
+
+
+class Paper(NamedTuple):
+    """What counts as a paper's own protocol."""
+
+    datasets: Mapping[Family, tuple[str, ...]]
+    # What its recipe has otherwise than the `paper` preset's, as groups of runs say it.
+    changes: tuple[str, ...] = ()
+
+
+_FIRST = Paper(
+    {
+        "cifar": ("cifar10",),
+        "imagenet": ("imagenet",),
+        "detection": ("voc07+12", "voc07++12", "coco"),
+    }
+)
+PAPERS: dict[str, Paper] = {
+    THE_PAPER: _FIRST,
+    # A lower rate for a fixed count of iterations, whatever the network (its appendix).
+    HE_2016: Paper({"cifar": ("cifar10", "cifar100")}, ("warmup=400 iterations at 0.01",)),
+    LI_2018: _FIRST,  # the claims that are judged here are about networks trained as in section 4.2
+}
+
+
+def papers_on(family: Family, dataset: str) -> tuple[str, ...]:
+    """The papers that print results of a family of networks on a data set."""
+    return tuple(n for n, paper in PAPERS.items() if dataset in paper.datasets.get(family, ()))
+
+
+def paper_of_table(table: str) -> str:
+    """Whose table it is: `table6`, `preact-table1`."""
+    return HE_2016 if table.startswith("preact-") else THE_PAPER

@@ -1,0 +1,267 @@
+"""He et al. 2016 in tables, verdicts and figures: its protocol, its two data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from made_up_results import Bench
+
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.paper.facts import load_facts
+from resnet_repro.paper.rules import GapRule, OrderRule
+from resnet_repro.report.claims.judging import Verdict, evaluate
+from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.figures.figures import build
+from resnet_repro.report.groups import Group
+from resnet_repro.report.rendering import render_table
+from resnet_repro.report.results import Results
+from resnet_repro.report.tables import make_table
+from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.recipe_parts import Warmup
+
+# 400 iterations whatever the error.
+START: Any = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
+DEPTHS = ("110", "164", "1001")
+
+
+def add_depths(bench: Bench, dataset: str = "cifar10", seeds: int = 1, **more: Any) -> None:
+    """Networks whose errors are those that the paper prints, a little apart by seed."""
+    for row in load_facts().preact_table3:
+        if row.network and row.dataset == dataset:
+            for seed in range(seeds):
+                error = row.error.printed + 0.01 * seed
+                train = 0.2 + 0.1 * (row.method == "pre-activation")
+                bench.add(
+                    row.network, error, train, seed=seed, dataset=dataset, recipe=START, **more
+                )
+
+
+def groups(bench: Bench) -> list[Group]:
+    return list(Results(bench.store).numbers)
+
+
+def verdicts(bench: Bench) -> dict[str, list[Verdict]]:
+    found: dict[str, list[Verdict]] = {}
+    for verdict in evaluate(load_claims(), Results(bench.store)):
+        found.setdefault(verdict.claim.id, []).append(verdict)
+    return found
+
+
+def test_its_warm_up_is_one_protocol_for_networks_with_and_without_one(bench: Bench) -> None:
+    for network in ("resnet-110", "plain-110", "preact-110"):
+        bench.add(network, recipe=START)
+    (group,) = groups(bench)
+    assert group.papers == ("He et al. 2016",)
+    assert not group.faithful
+    assert group.caption == "paper preset of He et al. 2016, CIFAR-10, fp32"
+
+
+def test_its_reduced_runs_say_how_much_was_spent(bench: Bench) -> None:
+    bench.add("resnet-56", recipe=START, preset="short")
+    (group,) = groups(bench)
+    caption = "REDUCED: short preset of He et al. 2016 (6,400 of 64,000 iterations), CIFAR-10, fp32"
+    assert group.caption == caption
+    assert (group.preset, group.papers) == ("short", ())
+
+
+def test_cifar_100_is_its_data_and_not_the_first_papers(bench: Bench) -> None:
+    bench.add("preact-164", dataset="cifar100", recipe=START)
+    bench.add("resnet-20", dataset="cifar100")
+    theirs, neither = sorted(groups(bench), key=lambda group: -len(group.papers))
+    assert theirs.caption == "paper preset of He et al. 2016, CIFAR-100, fp32"
+    assert neither.caption == "NOT THE PAPER’S PROTOCOL: paper preset, CIFAR-100, fp32"
+
+
+@pytest.mark.parametrize(
+    ("warmup", "length"), [({}, None), ({"until_train_error": 99.9, "window": 400}, 400)]
+)
+def test_a_warm_up_has_a_length_where_no_error_matters(warmup: Any, length: int | None) -> None:
+    assert Warmup(**warmup).length == length
+
+
+def test_table_3_has_both_data_sets_beside_the_papers_numbers(bench: Bench) -> None:
+    experiment = load_experiment("preact-table3")
+    empty = make_table(experiment, Results(bench.store)).rows
+    assert len(empty) == 2 + len(DEPTHS) * 2 + 2 * 2  # with the skips over one layer
+    add_depths(bench, "cifar100")
+    bench.add("preact-164", 5.5, recipe=START)
+    table = make_table(experiment, Results(bench.store))
+    rows = {(row["network"], row["data"]): row for row in table.rows if row.get("data")}
+    assert len(rows) == len(DEPTHS) * 2 + 2 * 2
+    assert rows["preact-1001", "CIFAR-100"]["paper"] == "22.71 (22.68 ± 0.22)"
+    assert rows["preact-1001", "CIFAR-100"]["difference"] == pytest.approx(0.03)
+    assert rows["preact-164", "CIFAR-10"]["difference"] == pytest.approx(0.04)
+    assert rows["resnet-1001", "CIFAR-10"]["paper"] == "7.61"
+    assert "test_error" not in rows["resnet-1001", "CIFAR-10"]
+    lines = render_table(table, "text", 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "CIFAR-100" in "\n".join(lines)
+
+
+def test_what_the_paper_prints_as_failed_is_printed_so(bench: Bench) -> None:
+    bench.add("resnet-110-half-shortcut", 35.0, recipe=START)
+    rows = make_table(load_experiment("preact-table1"), Results(bench.store)).rows
+    (scaled,) = [row for row in rows if row["network"] == "resnet-110-half-shortcut"]
+    assert scaled["paper"] == "fail (above 20)"
+    assert scaled["difference"] is None
+    assert {row["layers"] for row in rows} == {110, None}  # no empty rows of the reduced presets
+
+
+def test_numbers_of_cifar_10_do_not_stand_beside_cifar_100(bench: Bench) -> None:
+    bench.add("resnet-20", 31.0, dataset="cifar100")
+    experiment, results = load_experiment("table6"), Results(bench.store)
+    (row,) = [
+        row for row in make_table(experiment, results, others=True).rows
+        if row["network"] == "resnet-20"
+    ]  # fmt: skip
+    assert "paper" not in row
+    assert "others" not in row
+    (line,) = tidy_csv(experiment, results).splitlines()[1:]
+    assert ",31.0," in line
+    assert "8.75" not in line
+
+
+def test_tidy_csv_has_the_numbers_of_its_own_table(bench: Bench) -> None:
+    add_depths(bench, "cifar100")
+    text = tidy_csv(load_experiment("preact-table3"), Results(bench.store))
+    header, *lines = (line.split(",") for line in text.splitlines())
+    found = {line[1]: line[header.index("paper_error")] for line in lines}
+    assert (found["preact-1001"], found["resnet-164"]) == ("22.68", "25.16")
+
+
+def test_claims_are_confirmed_by_runs_of_its_own_protocol(bench: Bench) -> None:
+    add_depths(bench, seeds=3)
+    add_depths(bench, "cifar100", seeds=3)
+    found = verdicts(bench)
+    names = ["preact-regularised"]
+    names += [f"preact-depth-{what}{on}" for what in ("test", "gain") for on in ("", "-cifar100")]
+    for name in names:
+        (verdict,) = found[name]
+        assert (verdict.word, verdict.trend_only) == ("confirmed", False), name
+        assert verdict.group is not None
+        assert verdict.group.dataset == verdict.claim.dataset
+    assert "pre-act ResNet-164 5.47" in found["preact-depth-test"][0].numbers
+    assert "pre-act ResNet-164 24.34" in found["preact-depth-test-cifar100"][0].numbers
+
+
+def test_runs_of_the_first_papers_protocol_show_a_trend_of_its_claims(bench: Bench) -> None:
+    for network, error in (("preact-110", 6.0), ("resnet-110", 6.6), ("preact-20", 8.5)):
+        bench.add(network, error)
+    bench.add("resnet-20", 8.6)
+    (verdict,) = verdicts(bench)["preact-depth-gain-110"]
+    assert verdict.label == "undecided (trend)"
+    assert "growth +0.50" in verdict.numbers
+
+
+def test_the_demo_preset_is_unfit_for_what_is_hard_to_train(bench: Bench) -> None:
+    for network in ("preact-56", "resnet-56", "preact-110", "resnet-110"):
+        bench.add(network, 20.0, preset="demo", dataset="synthetic")
+    (verdict,) = verdicts(bench)["preact-start-56"]
+    assert verdict.label == "undecided (preset unfit)"
+
+
+def test_a_question_about_few_iterations_is_not_put_to_all_of_them(bench: Bench) -> None:
+    for preset, better in (("short", 12.0), ("paper", 0.3)):
+        for network in ("56", "110"):
+            bench.add(f"preact-{network}", 9.0, better, preset=preset, recipe=START)
+            bench.add(f"resnet-{network}", 9.5, 15.0 if preset == "short" else 0.2, preset=preset,
+                      recipe=START)  # fmt: skip
+    full, short = verdicts(bench)["preact-short-train"]
+    assert full.unfit
+    assert "the opposite" in full.numbers
+    assert short.label == "consistent (trend)"
+
+
+def test_every_comparison_holds_for_the_papers_own_numbers() -> None:
+    facts, checked = load_facts(), 0
+    tables = ("preact-table1", "preact-table2", "preact-table3")
+    for claim in load_claims():
+        if claim.paper != "He et al. 2016" or claim.rule.quantity != "final_test_error":
+            continue
+        printed = {
+            row.network: row.error
+            for name in tables
+            for row in facts.cifar_results(name)
+            if row.dataset == claim.dataset
+        }
+        if isinstance(claim.rule, OrderRule):
+            for low, high in claim.rule.pairs:
+                if low in printed and high in printed:
+                    assert printed[low].printed < printed[high].printed, claim.id
+                    checked += 1
+        if isinstance(claim.rule, GapRule) and set(claim.networks) <= set(printed):
+            a, b, c, d = (printed[network].printed for network in claim.networks)
+            assert b - a > d - c, claim.id
+            checked += 1
+    assert checked >= 20
+
+
+def test_what_is_missing_is_said_of_the_part_on_one_data_set(bench: Bench) -> None:
+    add_depths(bench, "cifar100")
+    (group,) = groups(bench)
+    part = at_group(load_experiment("preact-table3"), group)
+    assert part is not None
+    assert {run.dataset for run in part.resolve()} == {"cifar100"}
+    assert len(part.resolve()) == 4
+    assert run_command(part) == "resnet-repro run preact-table3 --dataset cifar100"
+    bench.add("preact-110", recipe={**START, "gate_bias": -5.0})
+    (other,) = [g for g in groups(bench) if g.dataset == "cifar10"]
+    assert at_group(load_experiment("preact-table3"), other) is None
+
+
+def test_one_data_set_of_several_can_be_chosen() -> None:
+    experiment = load_experiment("preact-table3")
+    both = experiment.choose(Choices(preset="short"))
+    assert both.datasets == ("cifar10", "cifar100")
+    assert len(both.resolve()) == 8
+    assert run_command(both) == "resnet-repro run preact-table3 --preset short"
+    ten = experiment.choose(Choices(preset="short", dataset="cifar10"))
+    assert [run.dataset for run in ten.resolve()] == ["cifar10"] * 6
+    assert run_command(ten) == "resnet-repro run preact-table3 --preset short --dataset cifar10"
+    demo = experiment.choose(Choices(preset="demo"))
+    assert {run.dataset for run in demo.resolve()} == {"synthetic"}
+    assert run_command(demo) == "resnet-repro run preact-table3 --preset demo"
+
+
+def test_a_network_that_the_part_lacks_is_refused(command: Any) -> None:
+    answer = command(
+        "run", "preact-table3", "--dataset", "cifar100", "--networks", "resnet-110", "--dry-run"
+    )
+    assert answer.code == 2
+    assert "preact-table3 has no resnet-110 on cifar100" in answer.err
+
+
+def test_what_show_prints_is_the_same_experiment(command: Any, tmp_path: Any) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(command("show", "preact-table3").out, encoding="utf-8")
+    runs = [run.id for run in load_experiment("preact-table3").choose(Choices()).resolve()]
+    assert [run.id for run in load_experiment(str(path)).resolve()] == runs
+
+
+def test_a_panel_can_show_the_beginning_alone_and_same_depths_differ_in_colour(
+    bench: Bench,
+) -> None:
+    for network in ("preact-110", "resnet-110"):
+        bench.add(network, 20.0, 15.0, preset="short", recipe=START)
+    experiment, results = load_experiment("preact-fig1"), Results(bench.store)
+    whole, beginning = build(experiment, results, groups(bench)[0]).axes
+    assert (whole.get_xlim(), beginning.get_xlim()) == ((0, 0.64), (0, 0.16))
+    for axes, latest in ((whole, 0.64), (beginning, 0.16)):
+        curves = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
+        assert len(curves) == 4
+        assert len({line.get_color() for line in curves}) == 2
+        assert all(line.get_xdata()[-1] <= latest for line in curves)
+
+
+def test_a_figure_of_a_reduced_preset_has_no_empty_panels(bench: Bench) -> None:
+    for network in ("resnet-56", "resnet-56-c", "plain-56"):
+        bench.add(network, 20.0, 15.0, preset="short", recipe=START)
+    (group,) = groups(bench)
+    figure = build(load_experiment("preact-table1"), Results(bench.store), group)
+    assert [axes.get_title() for axes in figure.axes] == ["56 layers"]
+    caption = " ".join(text.get_text() for text in figure.texts)
+    assert "not run: ResNet-56 half-shortcut" in caption
+    assert "110" not in caption
