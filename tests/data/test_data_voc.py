@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from made_up_boxes import annotation, write_image, write_voc
 from PIL import Image
 
 from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.cli import main
 from resnet_repro.data import datasets
 from resnet_repro.data.boxes import annotations
+from resnet_repro.data.boxes.annotations import read_annotation
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.parts import FileBoxes
 from resnet_repro.data.photos.holding import hold
@@ -195,6 +198,47 @@ def test_annotations_that_are_wrong_are_named_in_one_line(
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).isprintable()
     assert not (folder.parent / "data").exists()  # nothing half-read is kept
+
+
+def test_a_damaged_annotation_is_an_annotation_or_one_line(tmp_path: Path) -> None:
+    """Whatever bytes are changed or cut off; nothing else ever escapes."""
+    whole = annotation([CAT, DOG]).encode()
+    random = np.random.Generator(np.random.PCG64(0))
+    path, refused = tmp_path / "x.xml", []
+    for _ in range(200):
+        content = bytearray(whole[: int(random.integers(1, 4 * len(whole)))])
+        likely = b"0123456789eE.-+<>/&; xn\x00\xff"
+        content[int(random.integers(len(content)))] = likely[random.integers(len(likely))]
+        path.write_bytes(content)
+        try:
+            read_annotation(path, "x.xml")
+        except DataError as error:
+            refused.append(str(error))
+    assert 60 < len(refused) < 200
+    assert all(text.startswith("x.xml: ") and text.isprintable() for text in refused)
+
+
+def test_the_command_says_what_is_here_and_what_is_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+
+    def command(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["resnet-repro", "data", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    code, out, _ = command("prepare", "voc:mine", "--quiet")
+    assert code in (0, None)
+    assert out.startswith("voc:mine: unofficial, 2 training and 1 test images\nsha256 ")
+    assert command("verify", "voc:mine")[0] in (0, None)
+    (folder / "Annotations" / "b.xml").write_text(BOMB, encoding="utf-8")
+    code, out, err = command("verify", "voc:mine", "--quiet")
+    assert (code, out) == (3, "")
+    assert err.startswith("resnet-repro: Annotations/b.xml: declares a document type")
+    assert len(err.splitlines()) == 1
 
 
 def test_an_entity_is_never_expanded() -> None:
