@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Nothing heavy is imported before a command needs it."""
+"""The command line: parse, call, print. Slow imports wait until a command needs them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ app.command(hidden=True)(launching.train_run)
 
 
 def main() -> None:
-    """Run the command line; errors that a user can cause end in a line or two and an exit code."""
+    """Run the command line; errors of users end in one or two lines and an exit code."""
     prepare_outputs()
     verbose = bool({"-v", "--verbose"} & set(sys.argv[1:]))
     for name in ("SIGTERM", "SIGUSR1"):  # like Ctrl-C, until a training saves when they come
@@ -85,6 +85,6 @@ def main() -> None:
 
 
 def _tell(text: str) -> None:
-    """Print a line to stderr; of several processes that train together, only the first does."""
+    """Print a line to stderr; if several processes train together, only in the first."""
     if not (process_rank() and sys.argv[1:2] == ["run"]):
         print(f"resnet-repro: {printable_lines(text)}", file=sys.stderr)

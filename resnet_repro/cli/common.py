@@ -1,10 +1,11 @@
-"""What commands share: from options to experiments, from values to what is printed."""
+"""Functions that commands share: from options to experiments, and printing."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,14 @@ __all__ = [
     "print_table",
     "say",
     "start_logging",
+    "teller",
 ]
 
 INTERRUPTED = 130  # exit code after Ctrl-C or another signal
 
 
 def choice(option: str, value: str | None, known: Sequence[str]) -> Any:
-    """`value` if it is one of `known`.
+    """`value`, which has to be one of `known` or None.
 
     Raises:
         ConfigError: it is not.
@@ -54,7 +56,7 @@ def chosen_experiment(
     precision: str | None = None,
     changes: Iterable[str] | None = None,
 ) -> Experiment:
-    """Load an experiment and lay the command line's choices over it."""
+    """Load an experiment with the command line's choices."""
     from typing import get_args
 
     from resnet_repro.spec.dataset_names import choose_dataset
@@ -91,12 +93,17 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print a line or a few, which may hold foreign names and notes, as they are to be seen."""
+    """Print one or more lines, which may contain untrusted names and notes."""
     typer.echo(printable_lines(text), err=err)
 
 
+def teller(quiet: bool) -> Callable[[str], None]:
+    """A function that prints messages on stderr, or none of them."""
+    return (lambda text: None) if quiet else partial(say, err=True)
+
+
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns that fold inside a terminal's width, and are as wide as they need to be elsewhere."""
+    """Print columns, folded to a terminal's width; not folded if stdout is not a terminal."""
     if not sys.stdout.isatty() and _is_simple(header, rows):
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         for row in (header, *rows):
@@ -120,7 +127,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether every character is one column wide and shown as it is, and the header is, too."""
+    """Whether all characters are printable ASCII, and there is a header."""
     return any(header) and all(
         cell.isascii() and (cell.isprintable() or not cell)
         for row in (header, *rows)

@@ -1,4 +1,4 @@
-"""What the shell completes: names of experiments, networks, presets and so on; never with torch."""
+"""Completion in the shell: names of experiments, networks, presets and so on; without torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Completer = Callable[[str], Iterator[str]]
 
 
 def one_of(*known: str) -> Completer:
-    """A completion of one of some words."""
+    """Completes one of some words."""
 
     def complete(incomplete: str) -> Iterator[str]:
         return _beginning(known, incomplete)
@@ -29,7 +29,7 @@ def one_of(*known: str) -> Completer:
 
 
 def several_of(*known: str) -> Completer:
-    """A completion of the last of some words with commas between them."""
+    """Completes the last word of a list with commas."""
 
     def complete(incomplete: str) -> Iterator[str]:
         return _last_beginning(known, incomplete)
@@ -49,7 +49,7 @@ def _last_beginning(known: Iterable[str], incomplete: str) -> Iterator[str]:
 
 
 def complete_experiments(context: typer.Context, incomplete: str) -> Iterator[str]:
-    """The shipped experiments but for those that are there already; the shell adds files."""
+    """The shipped experiments that are not given yet; the shell adds files."""
     from resnet_repro.spec.loading import shipped_experiments
 
     given = context.params.get("names") or ()
@@ -57,16 +57,16 @@ def complete_experiments(context: typer.Context, incomplete: str) -> Iterator[st
 
 
 def complete_networks(context: typer.Context, incomplete: str) -> Iterator[str]:
-    """The networks of the experiments that are named, or all of the paper's."""
+    """The networks of the given experiments, or all of the paper's."""
     from resnet_repro.base.errors import ReproError
     from resnet_repro.spec.loading import load_experiment
     from resnet_repro.spec.network_names import THE_PAPERS
 
     params = context.params
-    names = [*(params.get("names") or ()), params.get("name"), *context.args]  # args: not parsed
+    names = [*(params.get("names") or ()), params.get("name"), *context.args]  # args: unparsed
     known: dict[str, None] = {}
     for name in filter(None, names):
-        with contextlib.suppress(ReproError):  # an option's value, or a file that is half-written
+        with contextlib.suppress(ReproError):  # an option's value, or an incomplete file name
             known |= dict.fromkeys(load_experiment(str(name)).networks)
     return _last_beginning(known or THE_PAPERS, incomplete)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_repro.cli.common import choice, print_json, print_table, say, start_logging
+from resnet_repro.cli.common import (
+    choice,
+    print_json,
+    print_table,
+    say,
+    start_logging,
+    teller,
+)
 from resnet_repro.cli.completing import complete_datasets
 from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
@@ -114,7 +120,7 @@ def data_prepare(
         download=download,
         size=choice("--size", size.removesuffix("px"), SIZES),
         folders=chosen.folders,
-        progress=_teller(quiet),
+        progress=teller(quiet),
     )
     _print_identity(prepared)
 
@@ -138,17 +144,7 @@ def data_verify(
 
     start_logging(verbose, quiet)
     chosen = choose_dataset(dataset)
-    _print_identity(verify(chosen.name, data_dir, chosen.folders, progress=_teller(quiet)))
-
-
-def _teller(quiet: bool) -> Callable[[str], None]:
-    """Who hears what is going on: stderr, or nobody."""
-
-    def tell(text: str) -> None:
-        if not quiet:
-            say(text, err=True)
-
-    return tell
+    _print_identity(verify(chosen.name, data_dir, chosen.folders, progress=teller(quiet)))
 
 
 def _print_identity(dataset: Dataset | PhotoDataset | BoxDataset) -> None:

@@ -18,6 +18,7 @@ from resnet_repro.cli.common import (
     print_table,
     say,
     start_logging,
+    teller,
 )
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.cli.options import (
@@ -45,7 +46,7 @@ __all__ = ["evaluate"]
 KINDS = ("torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1")
 PADDINGS = ("end", "both")
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
-# The networks that people bring weights of.
+# The networks that public weights are of.
 TESTED = (
     *("resnet-18-b", "resnet-34-a", "resnet-34-b", "resnet-34-c"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
@@ -181,13 +182,9 @@ def evaluate(
 def _request(
     data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
 ) -> Iterator[Request]:
-    """How to evaluate; a signal meanwhile ends the command with its exit code."""
+    """The request for an evaluation; a signal during it ends the command with its exit code."""
     from resnet_repro.base.stop import StopFlag, Stopped
     from resnet_repro.spec.recorded_command import command_line
-
-    def tell(text: str) -> None:
-        if not quiet:
-            say(text, err=True)
 
     with StopFlag() as stop:
         from resnet_repro.measure.evaluate.evaluation import Request
@@ -201,7 +198,7 @@ def _request(
                 device=device,
                 precision=precision,
                 should_stop=lambda: stop.reason is not None,
-                tell=tell,
+                tell=teller(quiet),
             )
         except Stopped:
             typer.echo("resnet-repro: interrupted", err=True)
@@ -240,7 +237,7 @@ def _evaluate_file(
 
 
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:
-    """Refuse what only makes sense for a file of weights."""
+    """Raise ConfigError for options that are for files of weights only."""
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.spec.network_names import parse_network
 

@@ -1,4 +1,4 @@
-"""Where `resnet-repro run` trains: the options for it, and handing an array job over."""
+"""Options that say where `resnet-repro run` trains, submitting array jobs, `train-run`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the array job
 
 
 def plan_line(where: Where) -> str | None:
-    """How `--dry-run` names a place that is not simply this process."""
+    """Where the runs are trained, for `--dry-run`; None for this process."""
     if where.plain:
         return None
     if where.kind == "here":
@@ -78,7 +78,7 @@ def submit(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Hand the runs over to Slurm and say how to follow them; returns the exit code."""
+    """Submit the runs to Slurm and print how to follow them; returns the exit code."""
     from resnet_repro.launch.slurm import submit_job
 
     submission = submit_job(where, store, options, runs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_repro.cli.common import choice, open_store, print_json, print_table, say
+from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.options import (
     DATA,
     RESULTS,
@@ -76,17 +76,14 @@ def bench(
     from resnet_repro.training.device import auto_precision, choose_backend
 
     parse_dataset(str(dataset))
-    chosen: Any = choice("--precision", precision, get_args(Precision))
+    chosen = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in str(networks).split(",")]
     images = load(str(dataset), data_dir)  # prepared once, before processes of their own open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
     store = open_store(results)
 
-    def tell(text: str) -> None:
-        if not quiet:
-            say(text, err=True)
-
+    tell = teller(quiet)
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
     measured = [
         measure_network(
@@ -146,7 +143,7 @@ def _measure_loader(
     seconds: float,
     tell: Callable[[str], None],
 ) -> LoaderMeasurement:
-    """How fast the photographs that a network trains on can be had."""
+    """Measure the loading of the photographs that a network trains on."""
     from resnet_repro.bench.loader import measure_loader
     from resnet_repro.bench.measure import bench_run
 
@@ -165,7 +162,7 @@ def _measure_loader(
 def _write_benchmarks(
     store: Store, measured: Sequence[Measurement], loader: LoaderMeasurement | None
 ) -> list[Path]:
-    """Update the benchmark's files."""
+    """Update the CSV files of benchmarks."""
     from resnet_repro.bench.files import LOADER, bench_csv, loader_csv
     from resnet_repro.plan.speeds import BENCH
 
@@ -180,7 +177,7 @@ def _write_benchmarks(
 
 
 def _print_projection(store: Store) -> None:
-    """What every experiment costs here at every preset, from nothing."""
+    """Print the cost of every experiment here at every preset, from the start."""
     from resnet_repro.plan.overview import project_experiments
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
 

@@ -107,7 +107,7 @@ def _data_dir(callback: Callable[[Path], Path]) -> Any:
 
 ResultsOption = Annotated[Path, _results(user_folder)]
 DataDirOption = Annotated[Path, _data_dir(user_folder)]
-# Of `doctor`, which says itself what is wrong with them.
+# For `doctor`, which reports what is wrong with the folders.
 AnyResultsOption = Annotated[Path, _results(user_path)]
 AnyDataDirOption = Annotated[Path, _data_dir(user_path)]
 DeviceOption = Annotated[

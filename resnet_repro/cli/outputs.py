@@ -1,4 +1,4 @@
-"""Standard output and error that serve wherever the command was started."""
+"""Standard output and error that work in any environment."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ _DESCRIPTORS: dict[Literal["stdout", "stderr"], int] = {"stdout": 1, "stderr": 2
 
 
 class _Outlet(io.FileIO):
-    """A descriptor that is written to as long as somebody reads what comes out of it.
+    """A descriptor that can lose its reader without an error.
 
-    A terminal that was closed and a pipe whose reader has ended are no reason to fail: what is
-    printed is lost, what is being done is not. Other errors, such as a full disk, are raised, but
-    for standard error, which only tells how the work goes.
+    If the terminal was closed, or the reader of a pipe has ended, output is lost but work goes on.
+    Other errors, such as a full disk, are raised, except for standard error.
     """
 
-    _told = False  # that it failed; once is enough, the end of the process would do it again
+    _told = False  # whether an error was raised, which the end of the process would raise again
 
     def write(self, data: Any, /) -> int:
         if self._told:
             return memoryview(data).nbytes
         try:
-            while (written := super().write(data)) is None:  # it is set not to block, and full
+            while (written := super().write(data)) is None:  # it is non-blocking, and full
                 select.select([], [self], [])
         except OSError as error:
             if not self._may_fail(error.errno):
@@ -46,10 +45,10 @@ class _Outlet(io.FileIO):
 
 
 def prepare_outputs() -> None:
-    """Make sure that printing never ends a command without need.
+    """Prepare stdout and stderr so that printing does not end a command.
 
-    Descriptors that are closed lead nowhere (otherwise the next file that is opened would get what
-    is printed), characters that an encoding lacks are replaced, and nobody has to read.
+    Closed descriptors are opened to the null device (otherwise the next file to be opened would get
+    the output), characters that the encoding lacks are replaced, and readers may be gone.
     """
     while (free := os.open(os.devnull, os.O_RDWR)) <= max(_DESCRIPTORS.values()):
         os.set_inheritable(free, True)
@@ -75,7 +74,7 @@ def prepare_outputs() -> None:
 
 
 def _is_plain(stream: io.TextIOWrapper, descriptor: int) -> bool:
-    """Whether it simply writes to the descriptor (not a console of Windows, nor done already)."""
+    """Whether it writes directly to the descriptor (no console of Windows, not replaced yet)."""
     buffer = stream.buffer
     raw = getattr(buffer, "raw", buffer)
     return type(raw) is io.FileIO and raw.fileno() == descriptor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -172,13 +172,12 @@ def table(
     from resnet_repro.report.results import networks_of
     from resnet_repro.report.tables import make_table
 
-    choice("--format", form, TABLES)
+    chosen = choice("--format", form, TABLES)
     experiment = chosen_experiment(name, preset, dataset, networks)
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
     made = make_table(experiment, _results(store, preset, dataset), others=others)
-    chosen: Any = form
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
@@ -216,9 +215,8 @@ def plot(
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.figures.figures import draw
 
-    choice("--format", form, FIGURES)
+    chosen = choice("--format", form, FIGURES)
     store = open_store(results)
-    chosen: Any = form
     experiments = [chosen_experiment(name, preset, dataset, networks) for name in names]
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
@@ -254,7 +252,7 @@ def report(
     from resnet_repro.report.document.html import as_html
     from resnet_repro.report.document.opening import findings
 
-    chosen: Any = choice("--format", form, REPORTS)
+    chosen = choice("--format", form, REPORTS)
     store = open_store(results)
     text, verdicts = report_and_verdicts(store)
     content = as_html(text, store.read_figure) if chosen == "html" else text

@@ -125,7 +125,7 @@ def run(
         jobs, launcher, cpus_per_run, gpus_per_run, slurm or (), wait, fail_fast, budget
     )
     if process_rank() and (dry_run or not runs):
-        return  # the first of several processes does that
+        return  # the first process does that
     if dry_run:
         from resnet_repro.plan.estimator import Estimator
 
@@ -160,7 +160,7 @@ def _print_plan(
     as_json: bool,
     place: str | None,
 ) -> None:
-    """What `run` would do and how long it would take; touches nothing."""
+    """Print what `run` would do and how long it would take; change nothing."""
     from resnet_repro.base.durations import format_duration
     from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
 
@@ -204,7 +204,7 @@ def _run(
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
             if any(map(_has_csv, whole)):
-                store.check_writable()  # counting operations takes a while
+                store.check_writable()  # before counting operations, which takes a while
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.runner.options import Options
         from resnet_repro.runner.together import follow
@@ -235,7 +235,7 @@ def _train(
     processes: Processes,
     quiet: bool,
 ) -> dict[str, Outcome]:
-    """Train what is missing wherever it is to be trained; measure here what is asked of it."""
+    """Train the runs that are not done at their place; make the measurements here."""
     from resnet_repro.launch.launcher import train_at
     from resnet_repro.plan.progress import make_progress
     from resnet_repro.runner.runner import Runner
@@ -261,7 +261,7 @@ def _finish(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Write the CSVs and say so; returns the exit code."""
+    """Write the CSVs and print their paths; returns the exit code."""
     written = [str(_write_csv(store, e)) for e in experiments if _has_csv(e)]
     if as_json:
         print_json({"runs": states, "files": written, "stopped": reason})
@@ -276,7 +276,7 @@ def _finish(
 
 
 def _exit_code(states: Sequence[str], reason: str | None) -> int:
-    """The contract's exit codes, the most urgent first."""
+    """The exit code; the first case that applies."""
     left = any(state in ("waiting", "stopped") for state in states)
     if reason == "signal":
         return INTERRUPTED
@@ -288,14 +288,14 @@ def _exit_code(states: Sequence[str], reason: str | None) -> int:
 
 
 def _has_csv(experiment: Experiment) -> bool:
-    """Whether there is anything to run; drawings show what is known without."""
+    """Whether there is anything to run, unlike for drawings."""
     return bool(experiment.runs or (experiment.table and experiment.table.kind == "cost"))
 
 
 def _write_csv(store: Store, experiment: Experiment) -> Path:
-    """Write an experiment's tidy file from everything that the store has.
+    """Write an experiment's tidy file from the whole store.
 
-    Of all its networks, not only of those that were asked for now: the file would lose the others.
+    It has all networks of the experiment, not only those of this command.
     """
     if experiment.table and experiment.table.kind == "cost":
         from resnet_repro.measure.costs import cost_csv

@@ -15,7 +15,7 @@ __all__ = ["at_group", "family_of", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
-    """The command that trains what an experiment still lacks: `resnet-repro run fig1`."""
+    """The command that trains the missing runs of an experiment: `resnet-repro run fig1`."""
     source = _source_of(experiment)
     words = ["resnet-repro", "run", shlex.quote(source.text)]
     if experiment.preset != source.preset:
@@ -31,7 +31,7 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 
 
 def _source_of(experiment: Experiment) -> Source:
-    """What an experiment was loaded from; if it was made otherwise, what its name stands for."""
+    """What an experiment was loaded from; if it was not loaded, what its name means."""
     if experiment.source is not None:
         return experiment.source
     if experiment.name in shipped_experiments():
@@ -54,16 +54,16 @@ def family_of(experiment: Experiment) -> Family:
 
 
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:
-    """The experiment at a group's preset and data set, or None where the group is of no preset.
+    """The experiment at a group's preset and data set.
 
-    None as well where the group is about the other family of networks. Changes to the preset that
-    the experiment makes itself count as its own.
+    None if the group is not of a preset, or of the other family of networks. Changes to the preset
+    that the experiment itself makes are part of it.
     """
     if group.family != family_of(experiment):
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
     source = _source_of(experiment)
-    # A shipped one's file says what a preset leaves out.
+    # The file of a shipped one says what each preset trains.
     shipped = load_experiment(source.text, choices=choices) if source.shipped else None
     variant = shipped or experiment.choose(choices)
     own = {changes_of(run) for run in variant.resolve()} if group.changes else {()}

@@ -1,4 +1,4 @@
-"""Tables of what networks cost, which need no training: Table 1, and a network layer by layer."""
+"""Tables of costs, which need no training: Table 1, and a network layer by layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resnet_repro.store.store import Store
 __all__ = ["cost_table", "layer_table", "read_costs"]
 
 _YES_OR_NO = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
-# What is read of the CSV that `run` writes, and earlier versions wrote.
+# The columns to read from the CSV of `run`, also of earlier versions.
 _COSTS: dict[str, Callable[[str], Value]] = {
     "network": str,
     "parameters": int,
@@ -107,7 +107,7 @@ def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
 
 
 def layer_table(experiment: Experiment, table: LayerTable) -> Table:
-    """Every layer with weights, in order, those of shortcuts last, and its share of the cost.
+    """Every layer with weights in order (those of shortcuts last) and its share of the cost.
 
     Raises:
         ConfigError: the network is a detector.
@@ -176,10 +176,10 @@ def _printed_row(printed: PrintedLayer, ours: tuple[int, int]) -> Row:
 
 
 def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
-    """Network -> what `run` counted (`parameters`, `multiply_adds`); empty where it has not.
+    """Network -> the counts by `run` (`parameters`, `multiply_adds`); empty without its CSV.
 
     Raises:
-        StoreError: the CSV is not what `run` writes.
+        StoreError: the CSV is invalid.
     """
     path = store.csv_path(experiment.name)
     try:

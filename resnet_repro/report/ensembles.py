@@ -50,7 +50,7 @@ ENSEMBLE_COLUMNS = (
 
 
 def ensemble_table(experiment: Experiment, results: Results, shared: Numbers | None) -> Table:
-    """The paper's ensembles, and a row per preset and data set at which ours was measured."""
+    """The paper's ensembles, and a row for each of ours, by preset and data set."""
     own = [e for e in results.ensembles if e.experiment == experiment.name]
     groups = {run.id: group_of(run) for run in results.stored}
     found = {groups.get(member) for e in own for member in e.members} - {None}

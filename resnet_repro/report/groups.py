@@ -1,6 +1,6 @@
-"""Which runs may share a table cell: those of the same protocol on the same data.
+"""Groups: runs of the same protocol on the same data, which may share a table cell.
 
-A group is everything that decides a result except the network and the seed.
+A group is everything that affects a result except the network and the seed.
 """
 
 from __future__ import annotations
@@ -56,18 +56,17 @@ class Group:
 
     family: Family
     base: Preset  # the preset that the recipe is closest to
-    changes: tuple[str, ...]  # what differs from it: "batch_size=64"
+    changes: tuple[str, ...]  # differences from it: "batch_size=64"
     iterations: int
-    # Pixels of what the network sees, of a detector's image the shorter side; None for 32x32 images
-    # as they are.
+    # Pixels of the network's input (of a detector's, the shorter side); None for 32x32 images.
     crop: int | None
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
-    precision: str  # as asked for: auto, fp32 or bf16
-    resolved: str  # what that came to: fp32 or bf16
-    # That each batch normalisation saw, where several processes or a micro-batch made it less than
-    # the whole batch.
+    precision: str  # as requested: auto, fp32 or bf16
+    resolved: str  # as used: fp32 or bf16
+    # Images that each batch normalisation saw, if several processes or a micro-batch made them
+    # fewer than the batch.
     bn_images: int | None = None
 
     @property
@@ -129,7 +128,7 @@ class Group:
 
     @property
     def _own_departures(self) -> list[str]:
-        """Smaller inputs and another learning rate, where they are not among the changes."""
+        """Smaller inputs and another learning rate, unless they are among the changes."""
         texts = []
         size = PAPER_SIZES[self.family]
         changed = {change.partition("=")[0] for change in self.changes}
@@ -142,7 +141,7 @@ class Group:
 
     @property
     def caption(self) -> str:
-        """Protocol, data and precision in one phrase, marked if it is not the paper's."""
+        """Protocol, data and precision in one phrase, marked if they are not the paper's."""
         asked = "" if self.precision == "auto" else " as asked for"
         text = f"{self.protocol}, {self.data}, {self.resolved}{asked}"
         if self.papers:
@@ -151,7 +150,7 @@ class Group:
 
     @property
     def preset_changes(self) -> tuple[str, ...]:
-        """What the preset, before any changes to it, has otherwise than the paper's: all of it."""
+        """All differences between the preset, without `changes`, and the paper's."""
         return _differences(self._preset_recipe, self._paper_recipe)
 
     @property
@@ -190,13 +189,13 @@ class Group:
 
 
 def group_of(stored: StoredRun) -> Group | None:
-    """The group of a stored run, or None if too little is known of it to say."""
+    """The group of a stored run; None if too little is known about it."""
     run, summary = stored.run, stored.summary
     if stored.problem or run is None or summary is None:
         return None
     recipe, made = run.recipe, summary.provenance
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
-    # The recipe's own micro-batch is among the changes to the preset already.
+    # The recipe's micro-batch is among the changes to the preset already.
     whole_batch = recipe.micro_batch_size or recipe.batch_size
     return Group(
         family=parse_network(run.network).family,
@@ -220,7 +219,7 @@ def _pixels(recipe: Recipe) -> int | None:
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:
-    """A short name for each group, good for file names: `short-cifar10`."""
+    """A short name for each group, for file names: `short-cifar10`."""
     names: dict[Group, str] = {}
     for group in sorted(set(groups), key=lambda g: g.order):
         name = f"{group.preset}-{dataset_slug(group.dataset)}"
@@ -230,11 +229,11 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
 
 
 def changes_of(run: Run) -> tuple[str, ...]:
-    """What a run's recipe has otherwise than the preset that it is closest to."""
+    """The differences between a run's recipe and the preset that it is closest to."""
     return _nearest_preset(run.recipe, run.network, run.dataset)[1]
 
 
-@lru_cache(maxsize=1024)  # runs of the same recipe are many
+@lru_cache(maxsize=1024)  # many runs have the same recipe
 def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
     bases = {preset: preset_recipe(preset, network, dataset) for preset in PRESETS}
@@ -243,7 +242,7 @@ def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset,
 
 
 def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
-    """What trains otherwise by one recipe than by another: `batch_size=64`, sorted."""
+    """The fields in which one recipe trains differently from another: `batch_size=64`, sorted."""
     before = base.model_dump(mode="json")
     changed = training_differences(recipe, base)
     words = []
@@ -255,7 +254,7 @@ def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
 
 
 def _changes(field: str, value: Any, before: Any) -> list[str]:
-    """`field=value`, or one such text for each part that differs where both are mappings."""
+    """`field=value`; for two mappings, one such text for each part that differs."""
     if isinstance(value, dict) and isinstance(before, dict):
         return [
             text

@@ -1,4 +1,4 @@
-"""Tables for LaTeX with the booktabs package; wide ones fold their columns to fit the page."""
+"""LaTeX tables with the booktabs package; columns of wide ones are folded to fit the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["escaped", "latex_table"]
 
 WIDEST = 88  # characters of a table that fits the text block in its usual size
 LONGEST_PIECE = 22  # characters: longer cells are folded
-LONGEST_WORD = 14  # characters: longer words are broken where there is a place to
+LONGEST_WORD = 14  # characters: longer words are broken if possible
 SEPARATOR = 0.012  # of the line, between two columns of a folded table
 _BREAKS = re.compile(r"(?<=[/_.:-])(?=\w)")  # where names and addresses may be broken
 _SPECIAL = {
@@ -53,9 +53,9 @@ def latex_table(
 
 
 def _folded(columns: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
-    """Columns as wide as their longest piece, shares of the line that add up to all of it.
+    """Widths in proportion to each column's longest piece, which add up to the line.
 
-    A cell that can be broken often is given more than that, so that it does not get too high.
+    Cells with many breaks get more than that, so that they do not become too high.
     """
     needs = []
     for cells in columns:
@@ -75,13 +75,13 @@ def _parts(word: str) -> list[str]:
     """The pieces of a word where it may be broken."""
     if len(word) <= LONGEST_WORD:
         return [word]
-    size = LONGEST_PIECE  # checksums in addresses have no place of their own
+    size = LONGEST_PIECE  # for checksums in addresses, which have no breaks
     return [p[i : i + size] for p in _BREAKS.split(word) for i in range(0, len(p), size)]
 
 
 def _row(cells: Sequence[str], folded: bool) -> str:
     texts = [_breakable(cell) if folded else escaped(cell) for cell in cells]
-    if texts[0][:1] in ("[", "*"):  # which would be an argument of the \\\\ before it
+    if texts[0][:1] in ("[", "*"):  # these would be an argument of the \\\\ before them
         texts[0] = f"{{}}{texts[0]}"
     return " & ".join(texts) + " \\\\"
 
@@ -91,7 +91,7 @@ def _breakable(cell: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text with everything that LaTeX would take for a command made harmless."""
+    """Text with LaTeX's special characters escaped."""
     plain = "".join(_SPECIAL.get(character, character) for character in text)
     plain = plain.replace("--", "-{}-")  # an option of a command, not a dash
     return f"$-${plain[1:]}" if plain[:1] == "-" and plain[1:2].isdigit() else plain

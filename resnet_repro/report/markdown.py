@@ -1,4 +1,4 @@
-"""Small pieces of Markdown."""
+"""Markdown: tables, lists, escaped text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from resnet_repro.base.plain_text import printable
 
 __all__ = ["bullets", "cell", "code", "literal", "plural", "table"]
 
-# Our own marks `[1]` stay as they are, and `_` within a word, which means nothing.
+# Our own marks `[1]` are not escaped, nor is `_` within a word, where it has no meaning.
 _MARKUP = re.compile(
     r"(?P<ours>\[\d+\](?![(\[:]))|(?P<html><(?=\S)|&(?=[#\w]))|[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])"
 )
 
 
 def literal(text: str) -> str:
-    """Foreign text, from files, names or settings, so that it is shown as it stands.
-
-    Nothing in it is markup, HTML or a control character any more.
-    """
+    """Untrusted text, from files, names or settings, with markup and control characters escaped."""
     return _MARKUP.sub(_escaped, printable(" ".join(text.split())))
 
 
@@ -30,19 +27,19 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def code(text: str) -> str:
-    """Foreign text in the type of code, which it cannot end."""
+    """Untrusted text as code; its backquotes are replaced."""
     return f"`{printable(' '.join(text.split())).replace('`', chr(39)) or ' '}`"
 
 
 def cell(text: str) -> str:
-    """Text that stays within one table cell."""
+    """Text for one table cell."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
 ) -> list[str]:
-    """A table as lines; the columns counted in `numbers` (from 0) are aligned right."""
+    """A table as lines; the columns with the indices `numbers` are aligned right."""
     right = set(numbers)
     rule = "|".join("--:" if index in right else ":--" for index in range(len(header)))
     return [_row(header), f"|{rule}|", *(_row(row) for row in rows)]

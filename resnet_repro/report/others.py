@@ -1,4 +1,4 @@
-"""Where public reproductions of the paper's networks ended."""
+"""Tables of what public reproductions report for the paper's networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECTIONS = {"final": "final", "best": "best on test", "unstated": "not stated"
 
 
 def others_table(networks: Sequence[str]) -> Table:
-    """A row per reproduction that reports one of the networks, with the link where it does."""
+    """A row per reproduction that reports one of the networks, with its link."""
     columns = (
         Column("name", "reproduction", number=False),
         *(Column(network, network_title(network)) for network in networks),
@@ -48,7 +48,7 @@ def others_table(networks: Sequence[str]) -> Table:
 
 
 def others_section() -> list[str]:
-    """The reproductions as a section of the report, each a link."""
+    """The reproductions as a section of the report, with links."""
     found = others_table(NETWORKS)
     *columns, _ = found.columns
     rows = [

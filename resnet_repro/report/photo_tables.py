@@ -1,7 +1,7 @@
 """Tables 2 to 4: errors from several views of each photograph, beside the paper's.
 
-Results that are not the paper's protocol on ImageNet have columns of their own, and so have weights
-that were not trained here: neither is to be held against the paper's numbers.
+Results of other protocols or data sets than the paper's, and of weights that were not trained here,
+have their own columns, since they must not be compared with the paper's numbers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ VIEWS_COLUMNS = (
 
 
 class _Measured(NamedTuple):
-    """The errors of a cell's runs on which some views were measured."""
+    """The errors of a cell's runs for some views."""
 
     cell: Cell
     top1: Sample
@@ -82,7 +82,7 @@ def views_table(
 ) -> Table:
     """A row per network and group of runs, in the paper's order, and per weights of others.
 
-    `shared` are the groups' numbers where the report counts and explains them.
+    `shared` are the groups' numbers if the report numbers and explains them.
     """
     cells = results.cells(experiment.networks)
     found, runs = results.evaluated(table.views), results.runs
@@ -118,7 +118,7 @@ def views_table(
 
 
 def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | None, Row]]:
-    """(network, row) of the paper's rows, and then of each other network of the experiment."""
+    """(network, row) of the paper's rows, then of the experiment's other networks."""
     printed = [
         row
         for row in (load_facts().imagenet_results(table.paper) if table.paper else ())
@@ -206,7 +206,7 @@ def _explained(views: Views, every: Sequence[_Measured], weights: bool) -> list[
 
 
 def _to_do(experiment: Experiment, every: Sequence[_Measured]) -> list[str]:
-    """What is not run or not measured, with the command."""
+    """What was not run or not measured, with the command."""
     cells = [measured.cell for measured in every]
     if not any(m.top1.count or m.cell.done for m in every):
         return [no_results(experiment)]

@@ -1,4 +1,4 @@
-"""A table as data, and as text for a terminal, Markdown, CSV or LaTeX."""
+"""Tables as data, and as text for a terminal, Markdown, CSV or LaTeX."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NARROWEST = 20
 
 @dataclass(frozen=True)
 class Column:
-    """A column. Where space is short, columns with the highest `spare` go first, 0 never goes."""
+    """A column. If a table is too wide, columns with the highest `spare` are left out, 0 never."""
 
     key: str
     header: str = ""
@@ -38,13 +38,13 @@ class Column:
     form: str = ""  # format of a number, as in "{:.2f}" without the braces
     spare: int = 0
     shown: Literal["everywhere", "print", "csv"] = "everywhere"
-    csv: str = ""  # its name in CSV, where that is not the key
+    csv: str = ""  # its name in CSV, if that is not the key
     spread: bool = False  # of a Sample: `8.61 ± 0.10` in print, two columns in CSV
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: what it is of, its rows (a value per column key), and what a reader must know."""
+    """A table: title, columns, rows (a value per column key) and notes."""
 
     title: str
     columns: tuple[Column, ...]
@@ -53,10 +53,10 @@ class Table:
 
 
 def render_table(table: Table, form: TableFormat, width: int | None = None) -> str:
-    """A table as text that ends in a newline and holds no escape codes.
+    """A table as text that ends in a newline, without escape codes.
 
-    `width` (columns of the terminal, None for no limit) matters to `text` only: where it is too
-    small, less important columns are left out, and then rows become blocks of lines.
+    `width` (columns of the terminal, None for no limit) is for `text` only: if it is too small,
+    less important columns are left out, and then rows become blocks of lines.
     """
     table = _harmless(table)
     if form == "csv":
@@ -80,7 +80,7 @@ def render_table(table: Table, form: TableFormat, width: int | None = None) -> s
 
 
 def _harmless(table: Table) -> Table:
-    """The table without control characters, wherever its texts come from."""
+    """The table without control characters, which untrusted texts may have."""
     rows = [
         {key: printable(v) if isinstance(v, str) else v for key, v in row.items()}
         for row in table.rows
@@ -90,7 +90,7 @@ def _harmless(table: Table) -> Table:
 
 
 def _show(row: Row, column: Column) -> str:
-    """A cell for print: numbers in the column's format, nothing for None."""
+    """A cell for print: numbers in the column's format, an empty text for None."""
     value = row.get(column.key)
     if isinstance(value, int | float):
         return format(value, column.form)
@@ -120,7 +120,7 @@ def _text(table: Table, every: Sequence[Column], width: int) -> str:
 
 
 def _wrapped(note: str, width: int) -> list[str]:
-    """A note folded to the width, but a command at its end on a line of its own, unbroken."""
+    """A note wrapped to the width; a command at its end stays whole on a line of its own."""
     words, colon, command = note.partition(": resnet-repro ")
     lines = textwrap.wrap(words + (":" if colon else ""), width, subsequent_indent="    ")
     return [*lines, f"    resnet-repro {command}"] if colon else lines

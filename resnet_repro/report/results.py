@@ -1,4 +1,4 @@
-"""One view of all results: the results folder as data frames, and its runs by network and group."""
+"""All results: the results folder as data frames, and its runs by network and group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-OUTCOMES = ("done", "failed", "unfinished")  # of runs; done is one whose errors are numbers
+OUTCOMES = ("done", "failed", "unfinished")  # of runs; those done have finite errors
 _ERRORS = ("final_train_error", "final_test_error", "best_test_error")
 _SUMMARY = ("seed", "iterations", "parameters", *_ERRORS, "best_test_iteration")
 _PROVENANCE = ("bn_images", "processes")
@@ -79,24 +79,24 @@ class Cell:
 
     @property
     def every(self) -> tuple[StoredRun, ...]:
-        """All of them, those with a result first."""
+        """All runs, those with a result first."""
         return (*self.done, *self.failed, *self.unfinished)
 
     def over_seeds(self, values: pd.Series[float]) -> Sample:
-        """A quantity of the finished runs, by run id; those that are not there or NaN left out."""
+        """A quantity of the finished runs, given by run id; missing values and NaN are left out."""
         found = (values.get(run.id) for run in self.done)
         return Sample(tuple(float(v) for v in found if v is not None and math.isfinite(v)))
 
 
 class Results:
-    """What a results folder holds, each part of it read once.
+    """The contents of a results folder; each part is read once.
 
-    `stored` has every run folder, `runs` the runs that have begun and can be read, the other frames
-    those that are done. `run` is a run's id: the index of `runs`, a column of the others.
+    `stored` has every run folder, the frame `runs` all readable runs that have begun, the other
+    frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
     """
 
     def __init__(self, store: Store, stored: Sequence[StoredRun] | None = None) -> None:
-        """Of all the store's runs, or of those that are given."""
+        """Of all the store's runs, or of the given ones."""
         self.store = store
         self.stored = store.all_runs() if stored is None else list(stored)
         self._cells = _cells(self.stored)
@@ -111,7 +111,7 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A line per run: network, group, state and what its summary says.
+        """A line per run: network, group, state and values of its summary.
 
         `state` is one of `OUTCOMES`; errors in percent.
         """
@@ -157,7 +157,7 @@ class Results:
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
-        """`run` and the columns of `evaluations.csv`, of the data that the run was trained on."""
+        """`run` and the columns of `evaluations.csv`, on the data that the run was trained on."""
         frame = _frame(self._columns("evaluations"))
         trained_on = {
             run.id: run.summary.provenance.dataset.get("sha256")
@@ -172,21 +172,21 @@ class Results:
         return _frame(self._columns("surface"))
 
     def evaluated(self, views: Views) -> pd.DataFrame:
-        """Run id -> what was measured from such views: `top1_error`, `top5_error`, ..."""
+        """Run id -> the results for some views: `top1_error`, `top5_error`, ..."""
         return self.evaluations[self.evaluations.views == views].set_index("run")
 
     @cached_property
     def ensembles(self) -> list[EnsembleResult]:
-        """Every ensemble that was measured; raises StoreError where one cannot be read."""
+        """Every measured ensemble; raises StoreError if one cannot be read."""
         return self.store.ensembles()
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:
-        """What was recorded of others' weights; raises StoreError where it cannot be read."""
+        """The evaluations of others' weights; raises StoreError if one cannot be read."""
         return self.store.external_evaluations()
 
     def _columns(self, name: str) -> dict[str, list[Any]]:
-        """One of the tables of a run's folder, of all runs that are done, by column."""
+        """One of the tables of a run's folder for all runs that are done, by column."""
         fields = get_type_hints(TABLES[name].row)
         columns: dict[str, list[Any]] = {column: [] for column in ("run", *fields)}
         for run in (run for cell in self._cells for run in cell.done):
@@ -198,7 +198,7 @@ class Results:
 
 
 def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """A frame whose columns can be merged and compared with texts even where there are no lines."""
+    """A frame; without lines, columns get a type that can be merged and compared with texts."""
     kinds = {name: None if values else "object" for name, values in columns.items()}
     return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
 
@@ -206,7 +206,7 @@ def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
     """A cell for each network and group that has runs, by group.
 
-    Runs that cannot be read or that have not begun are left out; the report names them.
+    Runs that are unreadable or have not begun are left out; the report lists them.
     """
     members: dict[tuple[str, Group], list[StoredRun]] = {}
     for run in sorted(stored, key=lambda run: (run.summary.seed if run.summary else 0, run.id)):
@@ -225,7 +225,7 @@ def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
 
 
 def _outcome(run: StoredRun) -> str:
-    """One of `OUTCOMES`; a run that diverged may be done without errors that are numbers."""
+    """One of `OUTCOMES`; a finished run that diverged may have errors that are not finite."""
     state, summary = run.state, run.summary
     if state not in ("done", "failed") or summary is None:
         return "unfinished"
@@ -235,7 +235,7 @@ def _outcome(run: StoredRun) -> str:
 
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
-    """The networks that an experiment trains, or if it trains none, those that it draws."""
+    """The networks that an experiment trains; if it trains none, those that it draws."""
     if experiment.runs or experiment.plot is None or experiment.plot.kind != "curves":
         return experiment.networks
     return tuple(dict.fromkeys(n for panel in experiment.plot.panels for n in panel.networks))

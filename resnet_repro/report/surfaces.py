@@ -1,7 +1,7 @@
-"""Measured loss surfaces as grids, and the numbers that sum one up.
+"""Measured loss surfaces as grids, and numbers that describe them.
 
-Li et al. (arXiv 1712.09913) judge their pictures by eye. These numbers say the same of a grid: how
-often it is not convex, how wide the valley is, how high the loss gets.
+Li et al. (arXiv 1712.09913) judge their pictures by eye. These numbers describe the same: how much
+of a grid is not convex, how wide the valley is, how high the loss gets.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["RISE", "Surface", "eigenvalue_ratio", "surfaces_of"]
 
-# A point violates convexity when its loss is more than this share above the mean of its two
-# neighbours': rounding in bf16 and the smallest ripples do not count.
+# A point violates convexity if its loss is more than this share above the mean of its two
+# neighbours; rounding in bf16 and tiny ripples do not count.
 TOLERANCE = 0.01
-RISE = 0.1  # of the loss above the centre's, whose contour says how wide a valley is
+RISE = 0.1  # of the loss above that of the centre, at the contour that measures a valley's width
 RAYS = 72  # from the centre, along which a contour's distance is measured
 STEPS = 400  # along each ray
-TINY, HUGE = 1e-6, 1e6  # between which losses are told apart
+TINY, HUGE = 1e-6, 1e6  # losses are clipped to this range
 
 Grid = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class Surface:
     def violations(self) -> float:
         """Percent of the points, along the grid's lines, that lie above their neighbours' chord.
 
-        What is infinite or not a number does.
+        Infinity and NaN count as above.
         """
         found: list[NDArray[np.bool_]] = []
         for lines in (self.loss, self.loss.T):
@@ -75,9 +75,9 @@ class Surface:
     def radius(self, level: float) -> float:
         """Mean distance from the centre to where the loss first reaches a level.
 
-        Over evenly spaced rays; between the points the logarithm of the loss is a cubic spline.
-        Where a ray leaves the grid before, the distance to the grid's edge counts, so that the
-        radius is at least that.
+        The mean is over evenly spaced rays. Between points, the logarithm of the loss is
+        interpolated by a cubic spline. A ray that leaves the grid before counts with the distance
+        to the grid's edge, so the result is a lower bound then.
         """
         from scipy.interpolate import RegularGridInterpolator
 
@@ -105,10 +105,10 @@ class Surface:
 
 
 def surfaces_of(run: StoredRun) -> list[Surface]:
-    """What was measured around a run's weights, a surface for each seed of directions.
+    """The surfaces measured around a run's weights, one for each seed of directions.
 
     Raises:
-        StoreError: what was measured cannot be read.
+        StoreError: the measurement cannot be read.
     """
     rows: list[SurfaceRow] = run.rows("surface")
     seeds = dict.fromkeys(row.directions for row in rows)
@@ -116,7 +116,7 @@ def surfaces_of(run: StoredRun) -> list[Surface]:
 
 
 def _surface(rows: Sequence[SurfaceRow]) -> Surface | None:
-    """The grid of one seed's rows; of all training images there may be the centre alone."""
+    """The grid of one seed's rows; without the centre measured on all training images."""
     images = rows[0].images
     rows = [row for row in rows if row.images == images]
     alphas, betas = (sorted({row[at] for row in rows}) for at in (1, 2))
@@ -136,7 +136,7 @@ def eigenvalue_ratio(run: StoredRun) -> float | None:
     """|smallest / largest| eigenvalue of the Hessian at the trained weights; None if not measured.
 
     Raises:
-        StoreError: what was measured cannot be read.
+        StoreError: the measurement cannot be read.
     """
     for row in run.rows("curvature"):
         if row.alpha == row.beta == 0 and row.largest > 0:

@@ -1,4 +1,4 @@
-"""What the tables of errors have in common: columns, values and notes."""
+"""Columns, values and notes that the tables of errors share."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ PROTOCOL_COLUMNS = tuple(
 
 
 def title_of(experiment: Experiment) -> str:
-    """`Table 6: what it shows`."""
+    """`Table 6: ...`, the experiment's reference and title."""
     return ": ".join(filter(None, (experiment.reference, experiment.title)))
 
 
 def number_groups(cells: Sequence[Cell]) -> dict[Group, int]:
-    """The groups' numbers in a table of its own, from 1, the most faithful first."""
+    """The groups' numbers in a single table, from 1, the most faithful first."""
     return {group: number for number, group in enumerate(groups_in(cells), start=1)}
 
 
 def cell_values(cell: Cell, number: int, seeds: int) -> Row:
-    """What a row says of one cell besides errors; `seeds` of its runs have the errors."""
+    """The values of a row besides errors; `seeds` is the number of runs that have the errors."""
     every, group = cell.every, cell.group
     return {
         "parameters": next((run.summary.parameters for run in every if run.summary), None),
@@ -92,12 +92,12 @@ def cell_values(cell: Cell, number: int, seeds: int) -> Row:
 
 
 def official_word(measured: ExternalEvaluation | EnsembleResult) -> str:
-    """Whether it was measured on the official data: `yes` or `no`."""
+    """`yes` if it was measured on the official data, otherwise `no`."""
     return "yes" if measured.data.get("official") is True else "no"
 
 
 def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
-    """What it was measured on: `ImageNet (unofficial copy)`."""
+    """The data set that it was measured on: `ImageNet (unofficial copy)`."""
     copy = "" if measured.data.get("official") is True else " (unofficial copy)"
     return dataset_title(measured.dataset) + copy
 
@@ -105,7 +105,7 @@ def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
 def difference(
     group: Group, ours: float | None, printed: float | None, paper: str = THE_PAPER
 ) -> float | None:
-    """Ours minus the paper's error, where the protocol is that paper's."""
+    """Our error minus the paper's, if the protocol is that paper's."""
     if ours is None or printed is None or paper not in group.papers:
         return None
     return ours - printed
@@ -117,7 +117,7 @@ def group_notes(numbers: Mapping[Group, int]) -> list[str]:
 
 
 def troubles(cells: Sequence[Cell], numbers: Mapping[Group, int]) -> list[str]:
-    """A phrase each about the failed and the unfinished runs of every cell."""
+    """A phrase about the failed runs and one about the unfinished runs of every cell."""
     texts = []
     for cell in cells:
         name = f"{network_title(cell.network)} [{numbers[cell.group]}]"

@@ -74,18 +74,18 @@ ERROR_COLUMNS = (
 def make_table(
     experiment: Experiment, results: Results, *, others: bool = False, in_report: bool = False
 ) -> Table:
-    """What an experiment tabulates.
+    """An experiment's table: the paper's rows, with ours beside or below them.
 
     Args:
-        experiment: whose rows are the paper's and, beside or below them, ours.
-        results: all that was measured.
+        experiment: the experiment.
+        results: all results.
         others: whether a table of errors shows the range that public reproductions report.
-        in_report: whether the groups of runs have the numbers of the whole report, which explains
-            them and the columns elsewhere; the notes are about this table alone then.
+        in_report: whether it is for the report, which numbers the groups and explains them and the
+            columns elsewhere; the notes are then only about this table.
 
     Raises:
         ConfigError: the experiment is a figure.
-        StoreError: something that was measured cannot be read.
+        StoreError: a result cannot be read.
     """
     shared = results.numbers if in_report and results.numbers else None
     match experiment.table:
@@ -169,7 +169,7 @@ def _beside(network: str, dataset: str, table: ErrorTable, others: bool) -> Row:
 
 
 def _paper_row(method: str, row: CifarResult | None, network: str | None = None) -> Row:
-    """What the paper says of a network; most of it empty where it says nothing."""
+    """The paper's values of a network; without the paper's numbers if it has none."""
     layers = parse_network(network).depth if network else row.layers if row else None
     if network is None and layers is not None:
         method = f"{method}-{layers}"
@@ -185,7 +185,7 @@ def _paper_row(method: str, row: CifarResult | None, network: str | None = None)
 
 
 def _others(network: str) -> Row:
-    """What public reproductions report of a network: `8.27 to 8.74 (6)`."""
+    """The range that public reproductions report for a network: `8.27 to 8.74 (6)`."""
     found = reported_range(network)
     if found is None:
         return {}
@@ -201,7 +201,7 @@ def _others(network: str) -> Row:
 def _our_values(
     paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int], table: ErrorTable
 ) -> dict[str, Value]:
-    """One cell's results, to stand beside the paper's."""
+    """One cell's results, for the columns beside the paper's."""
     runs, printed = results.runs, paper.get("paper_error")
     reference = printed if isinstance(printed, float) else None
     test, train = map(cell.over_seeds, (runs.final_test_error, runs.final_train_error))
@@ -217,7 +217,7 @@ def _our_values(
 
 
 def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> list[str]:
-    """How to read the columns, and what is not run."""
+    """How to read the columns, and what was not run."""
     done = [cell for cell in cells if cell.done]
     notes = [OTHERS_NOTE] if others else []
     if not done:

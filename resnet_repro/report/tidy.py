@@ -37,16 +37,16 @@ CENTRE: Views = "centre"
 
 
 def tidy_csv(experiment: Experiment, results: Results) -> str:
-    """What an experiment measured, one observation per line; errors in percent.
+    """The results of an experiment, one observation per line; errors in percent.
 
-    An experiment with a figure gives the data that it draws. One that tabulates ensembles gives a
-    line per ensemble, one that tabulates views a line per run and kind of views, weights that were
-    not trained here included. Any other gives a line per run, failed and unfinished ones too.
-    `paper_error` is what a mean over seeds is compared with; `rank` counts a run's responses from
-    the largest, 1.
+    Experiments with a figure have the data of the figure. Those with a table of ensembles have a
+    line per ensemble, those with a table of views a line per run and kind of views, including
+    weights that were not trained here. All others have a line per run, including failed and
+    unfinished ones. `paper_error` is the number to compare a mean over seeds with; `rank` counts a
+    run's responses from the largest, 1.
 
     Raises:
-        StoreError: what was measured of ensembles or of others' weights cannot be read.
+        StoreError: an ensemble or an evaluation of others' weights cannot be read.
     """
     if isinstance(experiment.table, EnsembleTable):
         return _text(_ensembles(experiment, results.ensembles), _ENSEMBLE)
@@ -65,7 +65,7 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
 
 
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    """A tidy file's text, whose words no spreadsheet takes for formulas."""
+    """A tidy file's text, safe to open in a spreadsheet."""
     frame = frame.reindex(columns=list(columns))
     for name in _WHOLE:
         if name in frame:
@@ -105,7 +105,7 @@ def _with_paper(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_nan(gradients: pd.DataFrame) -> pd.DataFrame:
-    """The frame with `nan` for norms that are not numbers; those not measured stay empty."""
+    """The frame with `nan` for NaN norms; norms that were not measured stay empty."""
     norms = gradients[["forward_std", "gradient_norm", "weight_norm", "signal_norm"]]
     texts = norms.astype(object).mask(norms.isna(), "nan")
     texts["signal_norm"] = texts.signal_norm.where(gradients.has_signal, None)
@@ -113,7 +113,7 @@ def _with_nan(gradients: pd.DataFrame) -> pd.DataFrame:
 
 
 def _evaluations(runs: pd.DataFrame, table: ViewsTable, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The centre crop, and the views that the table shows; a line without errors if not there."""
+    """Lines for the centre crop and the table's views; without errors if they were not measured."""
     kinds = pd.DataFrame({"views": list(dict.fromkeys((CENTRE, table.views)))})
     rows = runs.merge(kinds, how="cross").merge(evaluations, how="left", on=["run", "views"])
     centre = rows.views == CENTRE  # whose top-1 error is measured at the end of every training
@@ -122,7 +122,7 @@ def _evaluations(runs: pd.DataFrame, table: ViewsTable, evaluations: pd.DataFram
 
 
 def _with_paper_of(rows: pd.DataFrame, table: ViewsTable) -> pd.DataFrame:
-    """The rows with the errors of Table 2, 3 or 4, on lines of the same views."""
+    """The rows with the errors of Table 2, 3 or 4 on lines with the same views."""
     printed = load_facts().imagenet_results(table.paper) if table.paper else ()
     results = [row for row in printed if row.network]
     known = rows.network.where(rows.views == table.views)
@@ -163,7 +163,7 @@ def _externals(
 
 
 def _ensembles(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -> pd.DataFrame:
-    """A line per ensemble that was measured for an experiment."""
+    """A line per measured ensemble of an experiment."""
     lines = [
         ensemble.model_dump(include=set(_ENSEMBLE))
         | {

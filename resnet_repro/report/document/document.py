@@ -1,6 +1,6 @@
-"""The report: everything that was measured, beside what the paper says, as Markdown.
+"""The report: all results beside the paper's, as Markdown.
 
-A pure function of the results folder: the same results give the same text.
+It is a pure function of the results folder: the same results give the same text.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from resnet_repro.store.store import Store
 
 __all__ = ["report_and_verdicts", "write_report"]
 
-# The order in which one reads them.
+# The order of the experiments' sections; others follow.
 READING_ORDER = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
     *("table2", "fig4", "signals", "table3", "table4", "table5"),
 )
-HEADLINES = ("fig1", "fig6")  # of their figures, the first that is there opens the report
+HEADLINES = ("fig1", "fig6")  # the first of their figures that exists opens the report
 ABOVE = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
 
 
 def write_report(store: Store, experiments: Sequence[Experiment] | None = None) -> str:
-    """The report on a results folder, empty and partial ones included.
+    """The report on a results folder, which may be empty or incomplete.
 
     Args:
         store: the results folder.
-        experiments: those with a section of their own; all shipped ones unless given.
+        experiments: those that get a section; by default all shipped ones.
 
     Raises:
         StoreError: the folder itself, or the CSV of a cost table, cannot be read.
@@ -60,7 +60,7 @@ def write_report(store: Store, experiments: Sequence[Experiment] | None = None) 
 def report_and_verdicts(
     store: Store, experiments: Sequence[Experiment] | None = None
 ) -> tuple[str, list[Verdict]]:
-    """The report, and one verdict per claim as it gives them; otherwise as `write_report`."""
+    """(The report, its verdicts: one per claim); otherwise as `write_report`."""
     if experiments is None:
         experiments = [load_experiment(name) for name in shipped_experiments()]
     experiments = sorted(experiments, key=_position)
@@ -77,7 +77,7 @@ def report_and_verdicts(
     candidates = (line for name in HEADLINES for line in by_experiment.get(name, ()))
     headline = next((line for line in candidates if line.startswith("![")), None)
     found = claims_section(main, results.numbers, headline)
-    if headline:  # shown once, where one looks first
+    if headline:  # shown once, at the top
         for lines in by_experiment.values():
             lines[:] = [ABOVE if line == headline else line for line in lines]
     sections = [
@@ -109,7 +109,7 @@ def _position(experiment: Experiment) -> tuple[bool, int]:
 def _by_experiment(
     experiments: Sequence[Experiment], verdicts: Sequence[Verdict]
 ) -> dict[str | None, list[Verdict]]:
-    """The verdicts of each section: of the first experiment that covers a claim, None of none."""
+    """The verdicts by the first experiment that covers their claim; under None those of none."""
     found: dict[str | None, list[Verdict]] = {}
     for verdict in verdicts:
         owner = next((e.name for e in experiments if covers(e, verdict.claim)), None)
@@ -134,7 +134,7 @@ def _problems_section(results: Results) -> list[str]:
 
 
 def _without_paths(text: str, store: Store) -> str:
-    """The text with the results folder's place on this machine replaced by `results`."""
+    """The text with the results folder's path replaced by `results`."""
     for path in sorted({str(store.root.resolve()), str(store.root)}, key=len, reverse=True):
         if "/" in path or "\\" in path:
             text = text.replace(path, "results")

@@ -22,14 +22,14 @@ from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsT
 
 __all__ = ["covers", "evidence", "experiment_section"]
 
-SUFFIXES = ("png", "svg")  # what a page can show
-MOST_HASHES = 6  # runs behind a verdict that are named one by one
-MOST_SPARE = 3  # columns that are easier to spare say what the method or Table 1 says as well
+SUFFIXES = ("png", "svg")  # of figures that a page can show
+MOST_HASHES = 6  # runs behind a verdict that are listed one by one
+MOST_SPARE = 3  # columns with a higher `spare` repeat the method or Table 1
 Numbers = Mapping[Group, int]
 
 
 def covers(experiment: Experiment, claim: Claim) -> bool:
-    """Whether an experiment trains, and measures, all that a claim needs; or counts it."""
+    """Whether an experiment trains and measures, or counts, everything that a claim needs."""
     if isinstance(claim.rule, ExactRule):
         return isinstance(experiment.table, CostTable)
     if claim.command or not experiment.runs:
@@ -42,7 +42,7 @@ def covers(experiment: Experiment, claim: Claim) -> bool:
 def experiment_section(
     experiment: Experiment, results: Results, verdicts: Sequence[Verdict]
 ) -> list[str]:
-    """The section as lines, none if nothing was run; `verdicts` are those to be told here."""
+    """The section as lines, none if nothing was run; `verdicts` are those for this section."""
     parts = [_table(experiment, results), _figures(experiment, results)]
     judged = [verdict for verdict in verdicts if verdict.word != "not run"]
     if judged:
@@ -59,7 +59,7 @@ def experiment_section(
 
 
 def _table(experiment: Experiment, results: Results) -> list[str]:
-    """The table, without the rows of networks that were not run unless it is one of the paper's."""
+    """The table; unless it is the paper's own, without networks that were not run."""
     if experiment.table is None or not _has_something(experiment, results):
         return []
     made = make_table(experiment, results, others=True, in_report=True)
@@ -73,7 +73,7 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
 
 
 def _has_something(experiment: Experiment, results: Results) -> bool:
-    """Whether anything of the table was measured, or its runs have at least begun."""
+    """Whether anything in the table was measured, or its runs have at least begun."""
     if isinstance(experiment.table, CostTable):
         return results.store.csv_path(experiment.name).is_file()
     if isinstance(experiment.table, EnsembleTable):
@@ -91,7 +91,7 @@ def _has_something(experiment: Experiment, results: Results) -> bool:
 
 
 def _figures(experiment: Experiment, results: Results) -> list[str]:
-    """The figures there are, the main one first, or the command that draws them."""
+    """The existing figures, the main one first, or the command that draws them."""
     if experiment.plot is None:
         return []
     names = figure_names(experiment, results)
@@ -114,7 +114,7 @@ def _caption(group: Group | None) -> str:
 
 
 def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
-    """Each claim once with its rule, and under it what each group of runs says."""
+    """Each claim once with its rule, and below it the verdict of each group of runs."""
     lines = []
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         lines.append(f"- {claim.sentence} ({claim.source})")

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and figures are inside it."""
+"""The report as one self-contained HTML file with styles and figures."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _VERDICT = re.compile(
 
 
 def as_html(markdown: str, figure: Callable[[str], bytes | None]) -> str:
-    """The report's Markdown as a page that makes no requests.
+    """The report's Markdown as a page that loads nothing else.
 
     Args:
-        figure: gives the contents of a figure by the path that the Markdown has, or None.
+        markdown: the report.
+        figure: returns the contents of a figure by its path in the Markdown, or None.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
@@ -74,12 +75,12 @@ def _contents(headings: Sequence[str]) -> str:
 
 
 def _anchor(heading: str) -> str:
-    """The name that links within the report use: that of GitHub."""
+    """A heading's anchor, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _set_cell_classes(cell: Token, inline: Token) -> None:
-    """Classes instead of an inline style, and for how cells wrap on a narrow screen."""
+    """Set classes for alignment (instead of an inline style) and for wrapping."""
     classes = ["right"] if "right" in str(cell.attrs.pop("style", "")) else []
     if cell.type == "td_open":
         classes.append("long" if len(inline.content) > LONG_CELL else "short")
@@ -88,7 +89,7 @@ def _set_cell_classes(cell: Token, inline: Token) -> None:
 
 
 def _colour_verdicts(inline: Token) -> None:
-    """A colour of its own for each verdict; its mark tells it without colours as well."""
+    """Colour the verdicts; their marks work without colours as well."""
     children = []
     for child in inline.children or []:
         found = list(_VERDICT.finditer(child.content)) if child.type == "text" else []
@@ -104,7 +105,7 @@ def _colour_verdicts(inline: Token) -> None:
 
 
 def _embed_figures(inline: Token, figure: Callable[[str], bytes | None]) -> None:
-    """Figures as data, and no address of any other picture."""
+    """Embed the report's figures as data, and remove the addresses of all other pictures."""
     for child in inline.children or []:
         if child.type == "image":
             path = str(child.attrs.get("src", ""))

@@ -1,4 +1,4 @@
-"""What the results folder lacks, and the commands that fill it."""
+"""The section on what is missing in the results folder, with the commands that add it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     """What an experiment lacks at the presets that are used in this folder.
 
     In a folder without runs, that is the experiment's own preset. Runs that experiments share are
-    missing in each. Of a family of networks of which nothing was run, `missing_section` tells.
+    missing in each. `missing_section` mentions families of networks without any runs.
     """
     if isinstance(experiment.table, CostTable):
         if results.store.csv_path(experiment.name).is_file():
@@ -73,7 +73,7 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
 
 
 def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
-    """The ensemble of an experiment all of whose members are measured, unless it is there."""
+    """The ensemble of an experiment, if it was not measured."""
     members = {run.id for run in experiment.ensemble_members}
     if not members or any(members == set(result.members) for result in results.ensembles):
         return []

@@ -1,4 +1,4 @@
-"""What was found, first: the report's opening sections, and the same lines for the terminal."""
+"""The report's opening sections with the main findings, and their lines for the terminal."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ RULES_NOTE = (
     "what was added later is marked) and stand with the numbers below."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
-NARROWEST = 60  # columns; narrower terminals get lines of this length
+NARROWEST = 60  # columns; lines are not made shorter for narrower terminals
 
 
 def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) -> list[str]:
-    """One screen, from the answer to the details; `gaps` is how many items are missing."""
+    """A summary of one screen; `gaps` is the number of missing items."""
     lines = ["# Reproducing “Deep Residual Learning for Image Recognition”: report", ""]
     finished = [run for run in results.stored if run.finished]
     if not finished:
@@ -127,7 +127,7 @@ def _spent(results: Results) -> list[str]:
 def claims_section(
     verdicts: Sequence[Verdict], numbers: Mapping[Group, int], headline: str | None = None
 ) -> list[str]:
-    """The claims that could be judged; what became of the others stands under what is missing.
+    """The claims that could be judged; the others are in the section on what is missing.
 
     `headline` is the figure that shows most of it, as Markdown.
     """
@@ -152,7 +152,7 @@ def claims_section(
 
 
 def groups_section(results: Results) -> list[str]:
-    """What was run: each protocol with its number, networks and hours, and how to read errors."""
+    """Each protocol that was run with its number, networks and hours; how to read errors."""
     numbers = results.numbers
     if not numbers:
         return []
@@ -181,14 +181,14 @@ def _by_depth(network: str) -> tuple[str, int, str]:
 
 
 def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]:
-    """For the terminal: a line a judged claim, those of each protocol under its name.
+    """Lines for the terminal: one per judged claim, grouped by protocol.
 
     Args:
         verdicts: one per claim, the most important first.
-        width: of the terminal, into which lines are broken; None leaves them whole.
+        width: of the terminal, to which lines are wrapped; None does not wrap.
 
     Returns:
-        Lines, an empty one before each protocol.
+        Lines, with an empty one before each protocol.
     """
     judged = _judged(verdicts)
     lines: list[str] = []
@@ -205,7 +205,7 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
 
 
 def _in_words(verdict: Verdict) -> str:
-    """What a verdict comes to; a protocol that is not the paper's can show a trend at most."""
+    """A verdict in words; a protocol that is not the paper's can only show a trend."""
     if verdict.trend_only and verdict.opposed:
         return "opposite trend"
     same = "trend as in the paper" if verdict.trend_only else "as in the paper"

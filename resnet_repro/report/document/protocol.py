@@ -1,4 +1,4 @@
-"""The report's sections on method: the protocol's open choices, and how much the rules can tell."""
+"""The report's sections on the protocol's open choices and on the power of the rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POWER_NOTE = (
 def protocol_section(groups: Mapping[Group, int]) -> list[str]:
     """The recipe's assumptions and deviations, and how each group differs from the paper.
 
-    Only those that affect results here; all of them where there are none.
+    Only those that affect these results; all if there are no results.
     """
     families = {group.family for group in groups} or set(PAPERS)
     rows = [
@@ -64,7 +64,7 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
 
 
 def _paper_values(field: str, default: Any, families: Collection[Family]) -> str:
-    """A field's value at the paper preset, for each family where they differ."""
+    """A field's value at the paper preset, for each family if they differ."""
     values = {family: _value(PAPER_RECIPES[family], field, default) for family in families}
     texts = {family: f"`{as_text(value)}`" for family, value in values.items()}
     if len(set(texts.values())) == 1:
@@ -73,7 +73,7 @@ def _paper_values(field: str, default: Any, families: Collection[Family]) -> str
 
 
 def _value(recipe: Recipe, field: str, default: Any) -> Any:
-    """`plateau.patience` of a recipe; the default where the recipe has no such part."""
+    """`plateau.patience` of a recipe; the default if the recipe has no such part."""
     value: Any = recipe
     for name in field.split("."):
         value = getattr(value, name, None)
@@ -89,12 +89,12 @@ def _preset(group: Group) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as a reader of JSON knows it, texts without quotes."""
+    """A value as JSON, but texts without quotes."""
     return json.dumps(value) if not isinstance(value, str) else value
 
 
 def power_section() -> list[str]:
-    """The claims that could be simulated; those about single numbers are alike: one row."""
+    """The claims that were simulated; those about single numbers share a row."""
     power = load_power()
     simulated = [claim for claim in load_claims() if (claim.id, POWER_SEEDS[0]) in power]
     numbers = [claim for claim in simulated if isinstance(claim.rule, BandRule)]

@@ -1,4 +1,4 @@
-"""The report's closing sections: where the numbers come from, cost, every run."""
+"""The report's closing sections: provenance, cost, every run, other evaluations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MANY_VIEWS: tuple[Views, ...] = ("10-crop", "multi-scale")
 def provenance_section(results: Results) -> list[str]:
     """Code, machines, versions and data behind the results, each with its number of runs.
 
-    A run that several sessions trained, perhaps on several machines, counts with each of them.
+    A run of several sessions, perhaps on several machines, counts for each of them.
     """
     origins = [summary.provenance for _, summary in _begun(results)]
     if not origins:
@@ -90,7 +90,7 @@ def _hardware(origin: Origin) -> str:
 
 
 def _processes(origin: Provenance) -> str:
-    """`8 together, batch normalisation over 32 images each`; nothing where it was one as usual."""
+    """`8 together, batch normalisation over 32 images each`; empty for a single process."""
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
     if origin.bn_images is not None:
         parts.append(f"batch normalisation over {origin.bn_images} images each")
@@ -125,7 +125,7 @@ def _dataset(identity: dict[str, Any]) -> str:
 def _normalisation(values: dict[str, Any]) -> str:
     """`per-pixel mean of ..., channel averages 125.3 123.0 113.9, SHA-256 ...`.
 
-    The colours' eigenvectors, where there are any, only stand in the runs' summaries.
+    The eigenvectors of the colours are only in the runs' summaries.
     """
     parts = [literal(str(values.get("kind", "unknown")))]
     for key in ("channel_averages", "eigenvalues"):
@@ -191,7 +191,7 @@ def runs_section(results: Results) -> list[str]:
 
 
 def evaluations_section(results: Results) -> list[str]:
-    """What was measured besides runs: others' weights, and ensembles of runs."""
+    """The evaluations of others' weights, and ensembles of runs."""
     lines: list[str] = []
     for external in results.externals:
         errors = "; ".join(
@@ -216,7 +216,7 @@ def evaluations_section(results: Results) -> list[str]:
 
 
 def _measured_by(record: Record, origins: Iterable[Origin]) -> str:
-    """When, by what code and on which machines, as far as that was kept."""
+    """When, by which code and on which machines, as far as recorded."""
     made = [_code(record.code, record.dirty), *dict.fromkeys(map(_hardware, origins))]
     return f"Measured {literal(record.measured)} by {', '.join(made)}: {_command(record.command)}."
 
