@@ -26,7 +26,7 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source
 
-__all__ = ["CacheRecord", "intact_cache", "read_cache", "read_record", "write_cache"]
+__all__ = ["intact_cache", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; with 20 source files it has 5,000

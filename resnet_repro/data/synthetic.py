@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import Contents, Dataset, DatasetStatus, Identity, Images
 
-__all__ = ["CLASSES", "SHAPES", "TEST_IMAGES", "TRAIN_IMAGES", "Synthetic", "generate"]
+__all__ = ["CLASSES", "SHAPES", "TRAIN_IMAGES", "Synthetic", "generate"]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from submitit import Executor, Job
     from submitit.helpers import DelayedSubmission
 
-__all__ = ["SlurmTask", "Submission", "slurm_parameters", "submit_job", "train_by_slurm"]
+__all__ = ["SlurmTask", "slurm_parameters", "submit_job", "train_by_slurm"]
 
 SIGNAL = "USR1"  # Slurm's warning before a task's time is up, or before it is preempted
 os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL  # before submitit is loaded

@@ -11,7 +11,7 @@ from typing import Literal
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 
-__all__ = ["Kind", "Where", "parse_where"]
+__all__ = ["Where", "parse_where"]
 
 Kind = Literal["here", "ray", "slurm", "slurm-local"]
 MAX_JOBS = 4_096

@@ -19,7 +19,7 @@ from torch import nn
 from resnet_repro.base.stop import Stopped
 from resnet_repro.training.feed import Batch
 
-__all__ = ["Spectrum", "hessian_ends", "hessian_product"]
+__all__ = ["hessian_ends", "hessian_product"]
 
 TOLERANCE = 1e-2  # relative, of both eigenvalues, as in that paper's code
 MOST_ROUNDS = 60  # restarts of the Lanczos iteration, of some 20 products each

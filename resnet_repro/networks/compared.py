@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import torchvision.models as models
 from torch import Tensor, nn
 
-__all__ = ["AlexNet", "build_compared"]
+__all__ = ["build_compared"]
 
 _BUILDERS = {
     "alexnet-one-tower": models.alexnet,

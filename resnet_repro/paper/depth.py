@@ -9,7 +9,7 @@ from pydantic import Field
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.reading import read_package_file
 
-__all__ = ["Competition", "Entry", "load_competitions"]
+__all__ = ["Competition", "load_competitions"]
 
 
 class Entry(Frozen):

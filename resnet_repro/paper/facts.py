@@ -14,12 +14,9 @@ from resnet_repro.spec.shows import Percent
 
 __all__ = [
     "CifarResult",
-    "ClassResult",
-    "CocoResult",
     "Facts",
     "ImageNetResult",
     "PrintedLayer",
-    "VocResult",
     "load_facts",
 ]
 
@@ -146,11 +143,6 @@ class Facts(Frozen):
         """The rows of `table2` to `table5`, in the paper's order."""
         rows: tuple[ImageNetResult, ...] = getattr(self, table)
         return rows
-
-    def imagenet_result(self, table: str, network: str) -> ImageNetResult | None:
-        """The row of such a table that is about a network, or None."""
-        rows = self.imagenet_results(table)
-        return next((row for row in rows if row.network == network), None)
 
     def cifar_results(self, table: str) -> tuple[CifarResult, ...]:
         """The rows of `table6`, or of `preact-table1` to 3 (He et al. 2016), in order."""

@@ -21,7 +21,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable, LayerTable
 from resnet_repro.store.store import Store
 
-__all__ = ["cost_table", "layer_table", "read_costs"]
+__all__ = ["cost_table", "layer_table"]
 
 _YES_OR_NO = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
 # The columns to read from the CSV of `run`, also of earlier versions.

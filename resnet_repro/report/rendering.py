@@ -19,7 +19,7 @@ from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
 from resnet_repro.report.results import Sample
 
-__all__ = ["Column", "Row", "Table", "TableFormat", "Value", "render_table"]
+__all__ = ["Column", "Row", "Table", "Value", "render_table"]
 
 TableFormat = Literal["text", "md", "csv", "latex"]
 Value = str | int | float | Sample | None

@@ -41,7 +41,7 @@ from resnet_repro.spec.shows import (
 from resnet_repro.spec.surface import CurvatureSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["MOST_SEEDS", "Choices", "Ensemble", "Experiment", "RunGroup", "Source"]
+__all__ = ["MOST_SEEDS", "Choices", "Experiment", "RunGroup", "Source"]
 
 MOST_SEEDS = 1_000
 # By measurement, for those that have any.

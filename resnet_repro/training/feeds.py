@@ -29,7 +29,6 @@ def make_feed(
     processes: Processes = ALONE,
     *,
     data_dir: Path | None = None,
-    workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Feed:
     """This process's batches of a run's data set.
@@ -40,7 +39,6 @@ def make_feed(
         backend: where the batches are wanted.
         processes: that train together.
         data_dir: where statistics of photographs are kept; None computes them every time.
-        workers: processes that read photographs; None for as many as there is use for.
         should_stop: asked while statistics are computed.
 
     Raises:
@@ -54,5 +52,5 @@ def make_feed(
         assert isinstance(dataset, Dataset), "a run of the CIFAR family has 32x32 images"
         return CifarFeed(run, dataset, backend.device, processes.shard)
     photos = photos_of(dataset) if isinstance(dataset, Dataset) else dataset
-    found = statistics(photos, sizes, data_dir, workers, should_stop=should_stop)
-    return PhotoFeed(run, photos, backend.device, found, processes.shard, workers)
+    found = statistics(photos, sizes, data_dir, should_stop=should_stop)
+    return PhotoFeed(run, photos, backend.device, found, processes.shard)

@@ -20,7 +20,7 @@ from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.feed import Batch
 from resnet_repro.training.order import Draw
 
-__all__ = ["DrawQueue", "GraphedStep", "Update", "graph_wanted"]
+__all__ = ["DrawQueue", "GraphedStep", "graph_wanted"]
 
 Update = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to a changed network; returns the loss and the number of errors, on the device."""

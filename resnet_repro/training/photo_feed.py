@@ -36,13 +36,12 @@ class PhotoFeed:
         device: torch.device,
         statistics: PhotoStatistics,
         shard: Shard = WHOLE,
-        workers: int | None = None,
     ) -> None:
         check_fits(run, dataset, shard.world)
         recipe = run.recipe
         assert recipe.photographs is not None, "the ImageNet family's recipes have them"
         self.identity, self.device, self.shard = dataset.identity, device, shard
-        self.photographs, self.statistics, self.workers = recipe.photographs, statistics, workers
+        self.photographs, self.statistics = recipe.photographs, statistics
         self.dataset = dataset
         self.mean = torch.from_numpy(statistics.mean).to(device)  # float32 [3, crop, crop]
         self.images, self.classes = len(dataset.train), len(dataset.classes)
@@ -76,13 +75,12 @@ class PhotoFeed:
             Stopped: `should_stop` said so.
         """
         if self._crops is None:
-            hold(self._test_photos(), self.workers, should_stop=should_stop)
+            hold(self._test_photos(), should_stop=should_stop)
             self._crops = TrainingCrops(
                 self.dataset.train,
                 self.order,
                 self.photographs,
-                self.workers,
-                self.shard,
+                shard=self.shard,
                 pin=self.device.type == "cuda",
                 should_stop=should_stop,
             )
@@ -143,9 +141,7 @@ class PhotoFeed:
     def _centre_crops(self, photos: Photos) -> Iterator[Batch]:
         if not len(photos):
             return
-        for chunk in photo_views(
-            photos, self.photographs, "centre", chunk=TEST_BATCH, workers=self.workers
-        ):
+        for chunk in photo_views(photos, self.photographs, "centre", chunk=TEST_BATCH):
             assert chunk.crops is not None, "crops were asked for"
             images: Tensor = chunk.crops[:, 0].to(self.device)
             yield Batch(finish(images, self.mean), chunk.labels.to(self.device))

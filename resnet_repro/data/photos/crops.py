@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIVE_PLACES",
-    "CropDraw",
     "centre_corners",
     "crops_of",
     "draw_crops",

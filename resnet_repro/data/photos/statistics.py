@@ -63,7 +63,6 @@ def statistics(
     data_dir: Path | None,
     workers: int | None = None,
     *,
-    progress: Callable[[str], None] = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> PhotoStatistics:
     """The statistics of a data set for these sizes, read from `data_dir` or computed.
@@ -82,7 +81,7 @@ def statistics(
         with _alone(data_dir, key, should_stop) as path:
             found = _read(path, photographs.crop)
             if found is None:
-                found = _compute(dataset, photographs, workers, progress, should_stop)
+                found = _compute(dataset, photographs, workers, should_stop)
                 _write(path, found)
         _known[key] = found
     return _known[key]
@@ -149,15 +148,14 @@ def _compute(
     dataset: PhotoDataset,
     photographs: Photographs,
     workers: int | None,
-    progress: Callable[[str], None],
     should_stop: Callable[[], bool] | None,
 ) -> PhotoStatistics:
     side, crop = photographs.test_shorter_side, photographs.crop
-    photos = hold(dataset.train, workers, progress, should_stop)
+    photos = hold(dataset.train, workers, should_stop=should_stop)
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
-    progress(f"mean image and principal colours of {len(photos):,} photographs")
+    _log.info("mean image and principal colours of %s photographs", f"{len(photos):,}")
     task = partial(_sums, side, crop)
-    for some in map_photos(task, photos, workers, progress, "looked at", should_stop):
+    for some in map_photos(task, photos, workers, _log.info, "looked at", should_stop):
         total += some[0]
         products += some[1]
     return from_sums(len(photos), total, products)

@@ -15,7 +15,7 @@ from resnet_repro.measure.evaluate.evaluation import Request
 from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.spec.recipe_parts import Photographs
 
-__all__ = ["KINDS", "PADDINGS", "Input", "Kind", "Padding", "Stated", "parse_mean"]
+__all__ = ["KINDS", "PADDINGS", "Input", "Padding", "Stated", "parse_mean"]
 
 RGB = tuple[float, float, float]
 Kind = Literal["torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1"]

@@ -14,7 +14,7 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["Picture", "build", "draw"]
+__all__ = ["build", "draw"]
 
 
 class Picture(NamedTuple):

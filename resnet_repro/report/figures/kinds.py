@@ -15,7 +15,7 @@ from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Cell, Results, groups_in, main_group, networks_of
 from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["FIGURES", "FigureKind", "drawable_cells", "figure_names", "pictures"]
+__all__ = ["FIGURES", "drawable_cells", "figure_names", "pictures"]
 
 
 class FigureKind(NamedTuple):

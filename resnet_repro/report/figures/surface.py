@@ -22,7 +22,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["LEVELS", "Panel", "draw", "html", "lines", "panels_of", "relief"]
+__all__ = ["LEVELS", "draw", "html", "lines", "relief"]
 
 # Of all panels; close where the valleys are, and none above 10 as in Li et al.
 LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
