@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ __all__ = [
     "DatasetStatus",
     "Identity",
     "Images",
+    "PrepareRequest",
     "Source",
     "SourceFile",
     "cannot_prepare",
@@ -111,6 +113,15 @@ class Source:
     files: tuple[SourceFile, ...]
     official: bool
     note: str
+
+
+class PrepareRequest(NamedTuple):
+    """The options of `data prepare`."""
+
+    source: Path | None  # the user's copy; None: one in the data folder, or a download
+    download: bool  # fetch the official copy
+    size: str  # of the Imagenette to download
+    progress: Callable[[str], None]  # gets messages
 
 
 @dataclass(frozen=True)

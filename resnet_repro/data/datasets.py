@@ -16,7 +16,7 @@ from resnet_repro.data.boxes.voc import year_folders
 from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
-from resnet_repro.data.dataset import Dataset, DatasetStatus
+from resnet_repro.data.dataset import Dataset, DatasetStatus, PrepareRequest
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -49,15 +49,7 @@ class Reader(Protocol[Loaded]):
     def load(self, data_dir: Path) -> Loaded:
         """Open it. Raises DataError if there is nothing to open."""
 
-    def prepare(
-        self,
-        data_dir: Path,
-        source: Path | None,
-        *,
-        download: bool,
-        size: str,
-        progress: Callable[[str], None],
-    ) -> Loaded:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
         """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
     def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Loaded:
@@ -148,7 +140,7 @@ def prepare(
     reader = _reader(name, folders)
     if source is not None and download and name not in ("synthetic", "scenes"):
         raise ConfigError("either bring a copy or download one, not both")
-    return reader.prepare(data_dir, source, download=download, size=size, progress=progress)
+    return reader.prepare(data_dir, PrepareRequest(source, download, size, progress))
 
 
 def verify(

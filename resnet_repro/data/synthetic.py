@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.dataset import Contents, Dataset, DatasetStatus, Identity, Images
+from resnet_repro.data.dataset import (
+    Contents,
+    Dataset,
+    DatasetStatus,
+    Identity,
+    Images,
+    PrepareRequest,
+)
 
 __all__ = ["CLASSES", "SHAPES", "TRAIN_IMAGES", "Synthetic", "generate"]
 
@@ -92,19 +99,11 @@ class Synthetic:
         """Generate them."""
         return generate()
 
-    def prepare(
-        self,
-        data_dir: Path,
-        source: Path | None,
-        *,
-        download: bool,
-        size: str,
-        progress: Callable[[str], None],
-    ) -> Dataset:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Dataset:
         """Check that this machine generates the same images as others."""
-        if source is not None or download:
+        if request.source is not None or request.download:
             raise ConfigError("synthetic is generated; there is nothing to bring or download")
-        return self.verify(data_dir, progress)
+        return self.verify(data_dir, request.progress)
 
     def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
         """Compare them with their known checksum.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
 from resnet_repro.data.boxes.parts import BoxPart, FileBoxes, Scan
 from resnet_repro.data.dataset import Identity
+from resnet_repro.data.folders import FolderIndex
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.index import CONTENTS_LIMIT, hash_contents
 
@@ -33,11 +34,9 @@ _ARRAYS = ("sizes", "first", "boxes", "labels", "difficult", "areas")
 
 
 @dataclass(frozen=True, eq=False)
-class BoxIndex:
-    """A folder of images with boxes that has been looked through."""
+class BoxIndex(FolderIndex[BoxDataset]):
+    """A folder of images with boxes that has been scanned."""
 
-    root: Path
-    identity: Identity
     scan: Scan
     contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of test
 

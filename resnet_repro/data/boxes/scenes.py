@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
-from resnet_repro.data.dataset import DatasetStatus, Identity
+from resnet_repro.data.dataset import DatasetStatus, Identity, PrepareRequest
 from resnet_repro.data.synthetic import SHAPES
 
 if TYPE_CHECKING:
@@ -80,19 +80,11 @@ class SceneReader:
         identity = Identity("scenes", True, _sha256(), "generated from seed 0", "")
         return BoxDataset(identity, CLASSES, train, test, {part: part for part in PARTS})
 
-    def prepare(
-        self,
-        data_dir: Path,
-        source: Path | None,
-        *,
-        download: bool,
-        size: str,
-        progress: Callable[[str], None],
-    ) -> BoxDataset:
-        """See that they are generated as elsewhere."""
-        if source is not None or download:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> BoxDataset:
+        """Check that this machine generates the same images as others."""
+        if request.source is not None or request.download:
             raise ConfigError("scenes are generated; there is nothing to bring or download")
-        return self.verify(data_dir, progress)
+        return self.verify(data_dir, request.progress)
 
     def verify(self, data_dir: Path, progress: Callable[[str], None]) -> BoxDataset:
         """Compare them with what they are known to be.

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError, plain
 from resnet_repro.data.archives import digest, fetch, is_archive, unpack
-from resnet_repro.data.boxes.folder import BoxSource, Copy
+from resnet_repro.data.boxes.folder import BoxSource
 from resnet_repro.data.boxes.parts import Scan
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
+from resnet_repro.data.folders import Copy
 from resnet_repro.data.photos.source import Progress
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]

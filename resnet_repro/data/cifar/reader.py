@@ -18,7 +18,14 @@ from resnet_repro.data.cifar.versions import (
     read_python_version,
     torchvision_class,
 )
-from resnet_repro.data.dataset import Dataset, DatasetStatus, Source, SourceFile, cannot_prepare
+from resnet_repro.data.dataset import (
+    Dataset,
+    DatasetStatus,
+    PrepareRequest,
+    Source,
+    SourceFile,
+    cannot_prepare,
+)
 from resnet_repro.data.layout import of_system
 
 __all__ = ["CifarReader", "read_source"]
@@ -48,25 +55,18 @@ class CifarReader:
         _log.info("preparing %s from %s, once", self.name, source)
         return self._prepare(data_dir, source, _log.debug, replace=False)
 
-    def prepare(
-        self,
-        data_dir: Path,
-        source: Path | None,
-        *,
-        download: bool,
-        size: str,
-        progress: Callable[[str], None],
-    ) -> Dataset:
-        """Make the cache from the copy at `source`, a download, or a copy in `data_dir`.
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Dataset:
+        """Make the cache from the user's copy, a download, or a copy in `data_dir`.
 
-        Without `source` and `download`, a cache that is intact stays.
+        Without the first two, a cache that is intact stays.
         """
+        source, progress = request.source, request.progress
         if source is None:
             kept = intact_cache(self.name, data_dir / self.name)
-            if kept is not None and (kept.identity.official or not download):
+            if kept is not None and (kept.identity.official or not request.download):
                 progress(f"{self.name} is prepared already in {data_dir / self.name}")
                 return kept
-            if not download:
+            if not request.download:
                 source = _find_source(self.known, data_dir)
                 if source is None:
                     raise self._missing(data_dir)

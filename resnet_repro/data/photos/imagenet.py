@@ -15,9 +15,10 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.data.folders import refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
-from resnet_repro.data.photos.source import PhotoSource, Progress, refuse_occupied
+from resnet_repro.data.photos.source import PhotoSource, Progress
 
 __all__ = ["ImageNet"]
 

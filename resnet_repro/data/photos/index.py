@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity
+from resnet_repro.data.folders import FolderIndex
 from resnet_repro.data.layout import in_order, of_system, order_in_words
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.decoding import LARGEST
@@ -48,11 +49,9 @@ _CHUNK = 256  # files in a task
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoIndex:
+class PhotoIndex(FolderIndex[PhotoDataset]):
     """A folder of photographs that has been scanned."""
 
-    root: Path
-    identity: Identity
     scan: Scan
     contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of val
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from resnet_repro.base.errors import DataError
 from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 
-__all__ = ["PhotoSource", "Progress", "refuse_occupied"]
+__all__ = ["PhotoSource", "Progress"]
 
 Progress = Callable[[str], None]
 
@@ -75,11 +75,3 @@ class PhotoSource:
     def source(self, root: Path) -> str:
         """`Identity.source` of the folder `root`; without paths of the machine."""
         return "folder"
-
-
-def refuse_occupied(target: Path) -> None:
-    """Raise DataError if `target` exists and is not an empty folder."""
-    if target.is_symlink() or (
-        target.exists() and not (target.is_dir() and not any(target.iterdir()))
-    ):
-        raise DataError(f"{target} is in the way: move it elsewhere, or prepare without --from")
