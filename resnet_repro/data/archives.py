@@ -10,12 +10,13 @@ import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
+from resnet_repro.data.dataset import Notify
 
 __all__ = ["SUFFIXES", "digest", "fetch", "is_archive", "read_members", "unpack"]
 
@@ -39,7 +40,7 @@ def fetch(
     md5: str,
     archive: Path,
     scratch: Path,
-    progress: Callable[[str], None],
+    progress: Notify,
     otherwise: str,
 ) -> None:
     """Download `url` to `archive` unless that is there with the right checksum.
@@ -73,7 +74,7 @@ def _open(url: str) -> Any:
     return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
 
 
-def _download(url: str, path: Path, progress: Callable[[str], None], otherwise: str) -> None:
+def _download(url: str, path: Path, progress: Notify, otherwise: str) -> None:
     import urllib.error
 
     try:

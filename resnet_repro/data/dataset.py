@@ -21,12 +21,14 @@ __all__ = [
     "DatasetStatus",
     "Identity",
     "Images",
+    "Notify",
     "PrepareRequest",
     "Source",
     "SourceFile",
     "cannot_prepare",
 ]
 
+Notify = Callable[[str], None]  # gets messages
 Images = NDArray[np.uint8]  # [N, 3, 32, 32]: red, green and blue planes, row by row
 
 
@@ -121,7 +123,7 @@ class PrepareRequest(NamedTuple):
     source: Path | None  # the user's copy; None: one in the data folder, or a download
     download: bool  # fetch the official copy
     size: str  # of the Imagenette to download
-    progress: Callable[[str], None]  # gets messages
+    progress: Notify
 
 
 @dataclass(frozen=True)

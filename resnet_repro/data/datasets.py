@@ -16,7 +16,7 @@ from resnet_repro.data.boxes.voc import year_folders
 from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
-from resnet_repro.data.dataset import Dataset, DatasetStatus, PrepareRequest
+from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -26,8 +26,8 @@ from resnet_repro.data.synthetic import Synthetic
 from resnet_repro.spec.dataset_names import parse_dataset
 
 __all__ = [
-    "BOXES",
-    "DATASETS",
+    "BOX_READERS",
+    "READERS",
     "describe",
     "known_test_images",
     "load",
@@ -52,21 +52,21 @@ class Reader(Protocol[Loaded]):
     def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
         """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Loaded:
+    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
         """Open it and check every byte. Raises DataError if it is missing or damaged."""
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """Its status, without opening it; raises nothing."""
 
 
-DATASETS: dict[str, Reader[Dataset | PhotoDataset]] = {
+READERS: dict[str, Reader[Dataset | PhotoDataset]] = {
     "cifar10": CifarReader(CIFAR_10),
     "cifar100": CifarReader(CIFAR_100),
     "imagenet": PhotoReader(ImageNet()),
     "imagenette": PhotoReader(Imagenette()),
     "synthetic": Synthetic(),
 }
-BOXES: dict[str, Reader[BoxDataset]] = {
+BOX_READERS: dict[str, Reader[BoxDataset]] = {
     "scenes": SceneReader(),
     "voc07": BoxReader(Voc("voc07", ("VOC2007 trainval",), ("VOC2007 test",))),
     "voc07+12": BoxReader(
@@ -104,7 +104,7 @@ def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLD
     """`load` for a data set of images with boxes."""
     reader = _box_reader(name, folders)
     if reader is None:
-        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
+        raise ConfigError(f"{name} has no boxes: {', '.join(BOX_READERS)} and voc:PATH have them")
     return reader.load(data_dir)
 
 
@@ -116,7 +116,7 @@ def prepare(
     download: bool = False,
     size: str = "160",
     folders: Mapping[str, Path] = _NO_FOLDERS,
-    progress: Callable[[str], None] = _log.info,
+    progress: Notify = _log.info,
 ) -> Dataset | PhotoDataset | BoxDataset:
     """Put a copy of the data set, in any form, into `data_dir`, and check it.
 
@@ -148,7 +148,7 @@ def verify(
     data_dir: Path,
     folders: Mapping[str, Path] = _NO_FOLDERS,
     *,
-    progress: Callable[[str], None] = _log.info,
+    progress: Notify = _log.info,
 ) -> Dataset | PhotoDataset | BoxDataset:
     """Open the prepared data set and compare every byte with its checksums; decode photographs.
 
@@ -159,12 +159,12 @@ def verify(
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """The status of every data set in `data_dir`, without opening it; raises nothing."""
-    *known, synthetic = DATASETS.values()
+    *known, synthetic = READERS.values()
     photos, boxes = (
         [_reader(f"{kind}:{name}", _NO_FOLDERS) for name in _found_folders(data_dir, kind, holds)]
         for kind, holds in (("folder", lambda path: (path / "val").is_dir()), ("voc", year_folders))
     )
-    readers = (*known, *photos, synthetic, *BOXES.values(), *boxes)
+    readers = (*known, *photos, synthetic, *BOX_READERS.values(), *boxes)
     return [reader.describe(data_dir) for reader in readers]
 
 
@@ -194,14 +194,14 @@ def _class_reader(name: str, folders: Mapping[str, Path]) -> Reader[Dataset | Ph
     short = parse_dataset(name).removeprefix("folder:")
     if name.startswith("folder:"):
         return PhotoReader(PhotoSource(name, folders.get(short)))
-    return DATASETS.get(name)
+    return READERS.get(name)
 
 
 def _box_reader(name: str, folders: Mapping[str, Path]) -> Reader[BoxDataset] | None:
     """The reader of a data set whose images have boxes; None if they have a class each."""
     if parse_dataset(name).startswith("voc:"):
         return BoxReader(OwnVoc(name, folders.get(name.removeprefix("voc:"))))
-    return BOXES.get(name)
+    return BOX_READERS.get(name)
 
 
 def _found_folders(data_dir: Path, kind: str, holds: Callable[[Path], object]) -> list[str]:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.dataset import DatasetStatus, Identity, PrepareRequest, cannot_prepare
+from resnet_repro.data.dataset import (
+    DatasetStatus,
+    Identity,
+    Notify,
+    PrepareRequest,
+    cannot_prepare,
+)
+from resnet_repro.data.npz import write_npz
 
-__all__ = ["Copy", "FolderIndex", "FolderReader", "refuse_occupied"]
+__all__ = [
+    "Copy",
+    "FolderIndex",
+    "FolderReader",
+    "index_path",
+    "refuse_occupied",
+    "store_index",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +102,7 @@ class FolderReader(ABC, Generic[Index, Loaded]):
 
     @abstractmethod
     def make_index(
-        self, root: Path, data_dir: Path, progress: Callable[[str], None], *, official: bool = False
+        self, root: Path, data_dir: Path, progress: Notify, *, official: bool = False
     ) -> Index:
         """Scan the folder. Raises DataError if it is not one of this data set."""
 
@@ -95,7 +111,7 @@ class FolderReader(ABC, Generic[Index, Loaded]):
         """The copy to prepare; archives are unpacked into folders that `scratch` removes."""
 
     @abstractmethod
-    def check_images(self, index: Index, progress: Callable[[str], None]) -> None:
+    def check_images(self, index: Index, progress: Notify) -> None:
         """Decode every image. Raises DataError that names the first broken one."""
 
     def load(self, data_dir: Path) -> Loaded:
@@ -145,11 +161,11 @@ class FolderReader(ABC, Generic[Index, Loaded]):
         self.write_index(index, data_dir)
         return self._opened(index)
 
-    def check_prepared(self, index: Index, progress: Callable[[str], None]) -> None:
+    def check_prepared(self, index: Index, progress: Notify) -> None:
         """Check the images of a new copy; see `check_images`."""
         self.check_images(index, progress)
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Loaded:
+    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
         """Scan it again, compare it with its index and decode every image.
 
         Raises DataError if it has changed or an image is broken.
@@ -214,6 +230,21 @@ class FolderReader(ABC, Generic[Index, Loaded]):
     def _opened(self, index: Index) -> Loaded:
         dataset: Loaded = index.dataset()
         return dataset
+
+
+def index_path(folder: Path, name: str, root: Path) -> Path:
+    """The file in `folder` with the index of the data set `name` in `root`."""
+    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
+    return folder / f"{name.replace(':', '-')}-{place}.npz"
+
+
+def store_index(folder: Path, index: FolderIndex[Any], arrays: Mapping[str, Any]) -> None:
+    """Write the arrays of an index into `folder`, if that is writable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_npz(index_path(folder, index.identity.name, index.root), arrays)
+    except OSError as error:
+        _log.info("looked through again each time, since it cannot be kept: %s", error)
 
 
 def refuse_occupied(target: Path) -> None:

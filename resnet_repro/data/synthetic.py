@@ -22,6 +22,7 @@ from resnet_repro.data.dataset import (
     DatasetStatus,
     Identity,
     Images,
+    Notify,
     PrepareRequest,
 )
 
@@ -105,7 +106,7 @@ class Synthetic:
             raise ConfigError("synthetic is generated; there is nothing to bring or download")
         return self.verify(data_dir, request.progress)
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
+    def verify(self, data_dir: Path, progress: Notify) -> Dataset:
         """Compare them with their known checksum.
 
         Raises DataError if this machine's numpy generates other images.

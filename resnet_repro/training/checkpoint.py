@@ -109,8 +109,8 @@ def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None
     ]
 
 
-class Progress(BaseModel):
-    """How far a training is, apart from its tensors."""
+class Position(BaseModel):
+    """The position of a training in its run: everything but its tensors."""
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
@@ -123,7 +123,7 @@ class Progress(BaseModel):
     bn_sizes: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Progress:
+def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Position:
     """The progress that a checkpoint's state holds, for a process that sees `share` images.
 
     BN goes on with as many images as before, where these divide the share; where they do not, the
@@ -134,7 +134,7 @@ def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Progr
     """
     # Checkpoints of earlier versions lack `bn_sizes`: there, BN saw what the recipe says.
     known = {"bn_sizes": [recipe.micro_batch_size or recipe.batch_size]}
-    progress = Progress.model_validate(known | dict(state))
+    progress = Position.model_validate(known | dict(state))
     iterations = [point.iteration for point in progress.points]
     for iteration in (*iterations, progress.warmup_end or 0):
         if not 0 <= iteration <= progress.iteration <= recipe.iterations:

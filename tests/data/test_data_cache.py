@@ -176,9 +176,9 @@ def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) ->
 def test_describe(prepared: Path, tmp_path: Path) -> None:
     known = list(dataset_names.DATASETS)
     assert [status.name for status in datasets.describe(tmp_path / "nowhere")] == known
-    assert known == [*datasets.DATASETS, *datasets.BOXES]
-    assert list(datasets.BOXES) == list(dataset_names.BOXES)
-    cifar10, *_, synthetic = datasets.describe(prepared)[: len(datasets.DATASETS)]
+    assert known == [*datasets.READERS, *datasets.BOX_READERS]
+    assert list(datasets.BOX_READERS) == list(dataset_names.BOXES)
+    cifar10, *_, synthetic = datasets.describe(prepared)[: len(datasets.READERS)]
     assert (cifar10.prepared, cifar10.official, cifar10.images) == (True, False, 30)
     assert cifar10.source == "image folder"
     assert (synthetic.prepared, synthetic.official, synthetic.images) == (True, True, 12_000)

@@ -29,7 +29,7 @@ WriteImages = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CIFAR-100 of 700 images, laid out as that of 60,000."""
-    monkeypatch.setitem(datasets.DATASETS, "cifar100", CifarReader(SMALL))
+    monkeypatch.setitem(datasets.READERS, "cifar100", CifarReader(SMALL))
 
 
 def records(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -122,7 +122,7 @@ def test_the_binary_archive_is_official_with_the_published_checksum(
         tar.add(binary_copy, binary_copy.name)
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     known = dataclasses.replace(SMALL, binary_md5=md5)
-    monkeypatch.setitem(datasets.DATASETS, "cifar100", CifarReader(known))
+    monkeypatch.setitem(datasets.READERS, "cifar100", CifarReader(known))
     assert prepared(tmp_path, archive).identity.official
 
 

@@ -10,10 +10,9 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.index import BoxIndex, make_index, read_index, write_index
 from resnet_repro.data.boxes.parts import Scan
-from resnet_repro.data.dataset import PrepareRequest
+from resnet_repro.data.dataset import Notify, PrepareRequest
 from resnet_repro.data.folders import Copy, FolderReader
 from resnet_repro.data.photos.preparing import check_photos
-from resnet_repro.data.photos.source import Progress
 
 __all__ = ["BoxReader", "BoxSource"]
 
@@ -52,7 +51,7 @@ class BoxSource(ABC):
         return inner if not self.has(copy) and self.has(inner) else copy
 
     def unpacked(
-        self, source: Path | None, data_dir: Path, download: bool, progress: Progress
+        self, source: Path | None, data_dir: Path, download: bool, progress: Notify
     ) -> AbstractContextManager[Copy] | None:
         """A copy made of archives at `source`, in `data_dir` or on the network; None without any.
 
@@ -73,7 +72,7 @@ class BoxReader(FolderReader[BoxIndex, BoxDataset]):
         write_index(index, data_dir)
 
     def make_index(
-        self, root: Path, data_dir: Path, progress: Progress, *, official: bool = False
+        self, root: Path, data_dir: Path, progress: Notify, *, official: bool = False
     ) -> BoxIndex:
         progress(f"looking through {root}, once")
         return make_index(
@@ -96,5 +95,5 @@ class BoxReader(FolderReader[BoxIndex, BoxDataset]):
             return Copy(root, False, lambda: root)
         return self.linked_copy(source, self.source.locate(source), data_dir)
 
-    def check_images(self, index: BoxIndex, progress: Progress) -> None:
+    def check_images(self, index: BoxIndex, progress: Notify) -> None:
         check_photos(index.root, [part.photos for part in index.parts()], progress)

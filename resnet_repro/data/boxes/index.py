@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +19,11 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
 from resnet_repro.data.boxes.parts import BoxPart, FileBoxes, Scan
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.folders import FolderIndex
-from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.folders import FolderIndex, index_path, store_index
+from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts
 from resnet_repro.data.photos.index import CONTENTS_LIMIT, hash_contents
 
 __all__ = ["BoxIndex", "make_index", "read_index", "write_index"]
-
-_log = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = ".boxes"  # in the data folder
@@ -116,12 +113,14 @@ def read_index(name: str, root: Path, data_dir: Path, *, outdated: bool = False)
 
     One of a folder that has changed since is left out too, unless `outdated` asks for it.
     """
-    values = read_npz(_index_path(name, root, data_dir)) or {}
+    values = read_npz(index_path(data_dir / FOLDER, name, root)) or {}
     try:
         header = json.loads(values["header"].tobytes())
         if header["format"] != FORMAT:
             return None
-        stamps = dict(zip(_texts(values["stamped"]), values["stamps"].tolist(), strict=True))
+        stamps = dict(
+            zip(unpacked_texts(values["stamped"]), values["stamps"].tolist(), strict=True)
+        )
         train, test = (_unpack(values, part) for part in PARTS)
         scan = Scan(
             tuple(header["classes"]),
@@ -145,7 +144,7 @@ def read_index(name: str, root: Path, data_dir: Path, *, outdated: bool = False)
 
 
 def write_index(index: BoxIndex, data_dir: Path) -> None:
-    """Keep `index` in `data_dir`, if that can be written to."""
+    """Store `index` in `data_dir`, if that is writable."""
     scan = index.scan
     header = {
         "format": FORMAT,
@@ -156,42 +155,23 @@ def write_index(index: BoxIndex, data_dir: Path) -> None:
     }
     arrays: dict[str, NDArray[Any]] = {
         "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
-        "stamped": _packed(list(scan.stamps)),
+        "stamped": packed_texts(list(scan.stamps)),
         "stamps": np.array(list(scan.stamps.values()), np.int64),
     }
     for name, part in zip(PARTS, (scan.train, scan.test), strict=True):
-        arrays |= {f"{name}_ids": _packed(part.ids), f"{name}_files": _packed(part.files)}
+        arrays |= {f"{name}_ids": packed_texts(part.ids), f"{name}_files": packed_texts(part.files)}
         arrays |= {f"{name}_{key}": getattr(part, key) for key in _ARRAYS}
     if index.contents is not None:
         arrays["contents"] = index.contents
-    path = _index_path(index.identity.name, index.root, data_dir)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_npz(path, arrays)
-    except OSError as error:
-        _log.info("looked through again each time, since it cannot be kept: %s", error)
+    store_index(data_dir / FOLDER, index, arrays)
 
 
 def _still_true(root: Path, stamps: dict[str, int]) -> bool:
     return all(os.stat(f"{root}/{name}").st_mtime_ns == at for name, at in stamps.items())  # noqa: PTH116
 
 
-def _index_path(name: str, root: Path, data_dir: Path) -> Path:
-    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
-    return data_dir / FOLDER / f"{name.replace(':', '-')}-{place}.npz"
-
-
-def _packed(texts: list[str]) -> NDArray[np.uint8]:
-    return np.frombuffer("\0".join(texts).encode("utf-8", "surrogateescape"), np.uint8)
-
-
-def _texts(array: NDArray[np.uint8]) -> list[str]:
-    text = array.tobytes().decode("utf-8", "surrogateescape")
-    return text.split("\0") if text else []
-
-
 def _unpack(values: Any, name: str) -> BoxPart:
-    ids, files = _texts(values[f"{name}_ids"]), _texts(values[f"{name}_files"])
+    ids, files = unpacked_texts(values[f"{name}_ids"]), unpacked_texts(values[f"{name}_files"])
     part = BoxPart(ids, files, *(values[f"{name}_{key}"] for key in _ARRAYS))
     count, objects = len(part.ids), len(part.labels)
     lengths = (len(part.files), len(part.sizes), len(part.first) - 1)

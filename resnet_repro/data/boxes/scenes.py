@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
-from resnet_repro.data.dataset import DatasetStatus, Identity, PrepareRequest
+from resnet_repro.data.dataset import DatasetStatus, Identity, Notify, PrepareRequest
 from resnet_repro.data.synthetic import SHAPES
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class SceneReader:
             raise ConfigError("scenes are generated; there is nothing to bring or download")
         return self.verify(data_dir, request.progress)
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> BoxDataset:
+    def verify(self, data_dir: Path, progress: Notify) -> BoxDataset:
         """Compare them with what they are known to be.
 
         Raises DataError when this machine's numpy generates something else.

@@ -14,8 +14,8 @@ from resnet_repro.data.archives import digest, fetch, is_archive, unpack
 from resnet_repro.data.boxes.folder import BoxSource
 from resnet_repro.data.boxes.parts import Scan
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
+from resnet_repro.data.dataset import Notify
 from resnet_repro.data.folders import Copy
-from resnet_repro.data.photos.source import Progress
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
 
@@ -82,7 +82,7 @@ class Voc(BoxSource):
         )
 
     def unpacked(
-        self, source: Path | None, data_dir: Path, download: bool, progress: Progress
+        self, source: Path | None, data_dir: Path, download: bool, progress: Notify
     ) -> AbstractContextManager[Copy] | None:
         devkit = data_dir / DEVKIT
         if download:
@@ -101,7 +101,7 @@ class Voc(BoxSource):
         paths = (folder / archive.name for year in self.years for archive in known[year])
         return [path for path in paths if path.is_file()]
 
-    def _download(self, data_dir: Path, progress: Progress) -> list[Path]:
+    def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
         """The archives of the years that are not there yet."""
         there = year_folders(data_dir / DEVKIT)
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class Voc(BoxSource):
 
     @contextmanager
     def _from_archives(
-        self, packed: list[Path], data_dir: Path, progress: Progress
+        self, packed: list[Path], data_dir: Path, progress: Notify
     ) -> Iterator[Copy]:
         """Unpack these; years that are there already are taken as they are."""
         devkit = data_dir / DEVKIT

@@ -21,6 +21,7 @@ from resnet_repro.data.cifar.versions import (
 from resnet_repro.data.dataset import (
     Dataset,
     DatasetStatus,
+    Notify,
     PrepareRequest,
     Source,
     SourceFile,
@@ -72,7 +73,7 @@ class CifarReader:
                     raise self._missing(data_dir)
         return self._prepare(data_dir, source, progress, replace=True)
 
-    def verify(self, data_dir: Path, progress: Callable[[str], None]) -> Dataset:
+    def verify(self, data_dir: Path, progress: Notify) -> Dataset:
         """Open the cache, which compares every byte with its checksums."""
         if not (data_dir / self.name).exists():
             raise self._missing(data_dir)
@@ -99,7 +100,7 @@ class CifarReader:
         self,
         data_dir: Path,
         source: Path | None,
-        progress: Callable[[str], None],
+        progress: Notify,
         *,
         replace: bool,
     ) -> Dataset:
@@ -138,9 +139,7 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
     return next((data_dir / name for name in known.archives if (data_dir / name).is_file()), None)
 
 
-def read_source(
-    known: KnownCifar, path: Path, scratch: Path, progress: Callable[[str], None]
-) -> Source:
+def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) -> Source:
     """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
     `path` is a folder with the official files (python or binary version), a folder of images
@@ -165,9 +164,7 @@ def read_source(
     return _read_archive(known, path, scratch, progress)
 
 
-def _read_download(
-    known: KnownCifar, data_dir: Path, scratch: Path, progress: Callable[[str], None]
-) -> Source:
+def _read_download(known: KnownCifar, data_dir: Path, scratch: Path, progress: Notify) -> Source:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
     Raises DataError if the network or the server fails, or the download is not the official
@@ -198,9 +195,7 @@ def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None
     return None
 
 
-def _read_archive(
-    known: KnownCifar, archive: Path, scratch: Path, progress: Callable[[str], None]
-) -> Source:
+def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Notify) -> Source:
     progress(f"unpacking {archive}")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as name:
         folder = Path(name)

@@ -9,6 +9,7 @@ import numpy as np
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.machine import available_memory, local_processes
+from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, Photos, Pixels
 from resnet_repro.data.photos.workers import map_photos
@@ -24,7 +25,7 @@ _SAMPLE = 256  # files whose headers are read to estimate the memory needed
 def hold(
     photos: Photos,
     workers: int | None = None,
-    progress: Callable[[str], None] = _log.info,
+    progress: Notify = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> Photos:
     """The same photographs in memory if they fit, otherwise unchanged.
@@ -76,7 +77,7 @@ def _decoded(
     photos: FilePhotos,
     limit: float,
     workers: int | None,
-    progress: Callable[[str], None],
+    progress: Notify,
     should_stop: Callable[[], bool] | None,
 ) -> list[Pixels] | None:
     """All photographs, decoded; None if they take more than `limit` bytes."""

@@ -15,10 +15,11 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.data.dataset import Notify
 from resnet_repro.data.folders import refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
-from resnet_repro.data.photos.source import PhotoSource, Progress
+from resnet_repro.data.photos.source import PhotoSource
 
 __all__ = ["ImageNet"]
 
@@ -51,7 +52,7 @@ class ImageNet(PhotoSource):
 
     @contextmanager
     def unpacked(
-        self, packed: Path, data_dir: Path, progress: Progress
+        self, packed: Path, data_dir: Path, progress: Notify
     ) -> Iterator[tuple[Path, bool]]:
         """Check and unpack the official tar files with torchvision; train's may be missing.
 
@@ -99,7 +100,7 @@ def _find_tars(folder: Path) -> list[str]:
     return found if len(found) == 3 or alone else []
 
 
-def _unpack(source: Path, tars: list[str], staging: Path, progress: Progress) -> Path:
+def _unpack(source: Path, tars: list[str], staging: Path, progress: Notify) -> Path:
     from torchvision.datasets import imagenet as torchvision_imagenet  # slow to import
 
     whole = staging / "imagenet"

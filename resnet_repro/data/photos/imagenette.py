@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError, plain
 from resnet_repro.data.archives import digest, fetch, is_archive, unpack
+from resnet_repro.data.dataset import Notify
 from resnet_repro.data.layout import has_parts
-from resnet_repro.data.photos.source import PhotoSource, Progress
+from resnet_repro.data.photos.source import PhotoSource
 
 __all__ = ["SIZES", "Imagenette"]
 
@@ -57,7 +58,7 @@ class Imagenette(PhotoSource):
             copy = self.find(copy) or self.find_packed(copy) or copy
         return copy, copy.is_file()
 
-    def download(self, data_dir: Path, size: str, progress: Progress) -> tuple[Path, Path | None]:
+    def download(self, data_dir: Path, size: str, progress: Notify) -> tuple[Path, Path | None]:
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
         if has_parts(folder):
             progress(f"{folder} is there already")
@@ -72,7 +73,7 @@ class Imagenette(PhotoSource):
 
     @contextmanager
     def unpacked(
-        self, packed: Path, data_dir: Path, progress: Progress
+        self, packed: Path, data_dir: Path, progress: Notify
     ) -> Iterator[tuple[Path, bool]]:
         if not is_archive(packed, MAX_BYTES):
             raise DataError(f"{packed} is not a tar file")

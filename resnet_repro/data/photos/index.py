@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import open_regular
-from resnet_repro.data.dataset import Identity
-from resnet_repro.data.folders import FolderIndex
+from resnet_repro.data.dataset import Identity, Notify
+from resnet_repro.data.folders import FolderIndex, index_path, store_index
 from resnet_repro.data.layout import in_order, of_system, order_in_words
-from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
@@ -89,7 +89,7 @@ def make_index(
     official: bool = False,
     official_counts: tuple[int, int, int] | None = None,
     before: PhotoIndex | None = None,
-    progress: Callable[[str], None] = _log.info,
+    progress: Notify = _log.info,
 ) -> PhotoIndex:
     """Scan the folder of a data set of photographs.
 
@@ -127,7 +127,7 @@ def read_index(
     Without `outdated`, also None if the folder has changed, or if this version reads it
     differently.
     """
-    values = read_npz(_index_path(name, root, data_dir)) or {}
+    values = read_npz(index_path(data_dir / FOLDER, name, root)) or {}
     try:
         header = json.loads(values["header"].tobytes())
         if header["format"] != FORMAT:
@@ -153,7 +153,6 @@ def read_index(
 
 def write_index(index: PhotoIndex, data_dir: Path) -> None:
     """Store `index` in `data_dir`, if that is writable."""
-    path = _index_path(index.identity.name, index.root, data_dir)
     header = {
         "format": FORMAT,
         "identity": asdict(index.identity),
@@ -165,16 +164,11 @@ def write_index(index: PhotoIndex, data_dir: Path) -> None:
         "header": np.frombuffer(json.dumps(header).encode(), np.uint8)
     }
     for name, part in (("train", index.scan.train), ("val", index.scan.val)):
-        text = "\0".join(part.names).encode("utf-8", "surrogateescape")
-        arrays[f"{name}_names"] = np.frombuffer(text, np.uint8)
+        arrays[f"{name}_names"] = packed_texts(part.names)
         arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
     if index.contents is not None:
         arrays["contents"] = index.contents
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_npz(path, arrays)
-    except OSError as error:
-        _log.info("looked through again each time, since it cannot be kept: %s", error)
+    store_index(data_dir / FOLDER, index, arrays)
 
 
 def _still_true(root: Path, scan: Scan) -> bool:
@@ -188,14 +182,9 @@ def _still_true(root: Path, scan: Scan) -> bool:
     )
 
 
-def _index_path(name: str, root: Path, data_dir: Path) -> Path:
-    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
-    return data_dir / FOLDER / f"{name.replace(':', '-')}-{place}.npz"
-
-
 def _unpack(values: Any, name: str) -> Part:
-    text = values[f"{name}_names"].tobytes().decode("utf-8", "surrogateescape")
-    part = Part(text.split("\0") if text else [], values[f"{name}_labels"], values[f"{name}_sizes"])
+    names = unpacked_texts(values[f"{name}_names"])
+    part = Part(names, values[f"{name}_labels"], values[f"{name}_sizes"])
     if not len(part.names) == len(part.labels) == len(part.sizes):
         raise ValueError("not one label and size for each name")
     return part

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.dataset import PrepareRequest
+from resnet_repro.data.dataset import Notify, PrepareRequest
 from resnet_repro.data.folders import Copy, FolderReader, refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.index import PhotoIndex, make_index, read_index, write_index
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
-from resnet_repro.data.photos.source import PhotoSource, Progress
+from resnet_repro.data.photos.source import PhotoSource
 from resnet_repro.data.photos.workers import map_photos
 
 __all__ = ["PhotoReader", "check_photos"]
@@ -36,7 +36,7 @@ class PhotoReader(FolderReader[PhotoIndex, PhotoDataset]):
         return index.contents is not None or not index.hashes_contents
 
     def make_index(
-        self, root: Path, data_dir: Path, progress: Progress, *, official: bool = False
+        self, root: Path, data_dir: Path, progress: Notify, *, official: bool = False
     ) -> PhotoIndex:
         return make_index(
             self.name,
@@ -79,7 +79,7 @@ class PhotoReader(FolderReader[PhotoIndex, PhotoDataset]):
             refuse_occupied(target)
         return Copy(folder, official, lambda: _move(folder, target))
 
-    def check_prepared(self, index: PhotoIndex, progress: Progress) -> None:
+    def check_prepared(self, index: PhotoIndex, progress: Notify) -> None:
         """Check the images, unless they are too many to do so every time."""
         if index.hashes_contents:
             self.check_images(index, progress)
@@ -87,7 +87,7 @@ class PhotoReader(FolderReader[PhotoIndex, PhotoDataset]):
             verify = f"`resnet-repro data verify {self.name}`"
             progress(f"{verify} decodes every image, to find broken ones")
 
-    def check_images(self, index: PhotoIndex, progress: Progress) -> None:
+    def check_images(self, index: PhotoIndex, progress: Notify) -> None:
         dataset = index.dataset()
         check_photos(index.root, (dataset.train, dataset.test), progress)
 
@@ -107,7 +107,7 @@ def _move(folder: Path, target: Path) -> Path:
     return target
 
 
-def check_photos(root: Path, parts: Sequence[Photos], progress: Progress) -> None:
+def check_photos(root: Path, parts: Sequence[Photos], progress: Notify) -> None:
     """Decode every image in `root`. Raises DataError that names the first broken one."""
     broken: list[str] = []
     progress(f"decoding {sum(map(len, parts)):,} images to find broken ones")

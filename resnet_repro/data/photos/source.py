@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
+from resnet_repro.data.dataset import Notify
 from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 
-__all__ = ["PhotoSource", "Progress"]
-
-Progress = Callable[[str], None]
+__all__ = ["PhotoSource"]
 
 
 class PhotoSource:
@@ -59,7 +57,7 @@ class PhotoSource:
         return copy, False
 
     def unpacked(
-        self, packed: Path, data_dir: Path, progress: Progress
+        self, packed: Path, data_dir: Path, progress: Notify
     ) -> AbstractContextManager[tuple[Path, bool]]:
         """Unpack in `data_dir`: (the folder with train and val, whether it is the official one).
 
@@ -68,7 +66,7 @@ class PhotoSource:
         """
         raise NotImplementedError
 
-    def download(self, data_dir: Path, size: str, progress: Progress) -> tuple[Path, Path | None]:
+    def download(self, data_dir: Path, size: str, progress: Notify) -> tuple[Path, Path | None]:
         """(The folder in `data_dir`, the downloaded archive; None if the folder exists already)."""
         raise NotImplementedError
 

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
 from resnet_repro.base.machine import local_processes, usable_cores
 from resnet_repro.base.stop import Stopped
+from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
 __all__ = ["chunks", "default_workers", "map_photos", "parallel_map", "worker_count", "workers_for"]
@@ -94,7 +95,7 @@ def map_photos(
     task: Callable[[Photos, range], Result],
     photos: Photos,
     workers: int | None,
-    progress: Callable[[str], None],
+    progress: Notify,
     verb: str,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[Result]:
