@@ -10,22 +10,22 @@ from typing import Literal
 
 from scipy.stats import t as student
 
-__all__ = ["Condition", "Estimate", "Outcome", "contrast", "in_words", "weakest"]
+__all__ = ["Condition", "Estimate", "Judgement", "contrast", "in_words", "weakest"]
 
 CONFIDENCE = 0.95
-Outcome = Literal["confirmed", "consistent", "undecided", "contradicted"]
-_WORST_FIRST: tuple[Outcome, ...] = ("contradicted", "undecided", "consistent", "confirmed")
+Judgement = Literal["confirmed", "consistent", "undecided", "contradicted"]
+_WORST_FIRST: tuple[Judgement, ...] = ("contradicted", "undecided", "consistent", "confirmed")
 
 
 @dataclass(frozen=True)
 class Condition:
     """Something that a claim predicts, what became of it, and the numbers in words."""
 
-    outcome: Outcome
+    outcome: Judgement
     text: str = ""
 
 
-def weakest(conditions: Iterable[Condition]) -> Outcome:
+def weakest(conditions: Iterable[Condition]) -> Judgement:
     """The outcome of a claim all of whose conditions must hold."""
     return min((condition.outcome for condition in conditions), key=_WORST_FIRST.index)
 
@@ -48,7 +48,7 @@ class Estimate:
             return f"{self.value:+.2f}"
         return f"{self.value:+.2f}, 95% interval {self.low:+.2f} to {self.high:+.2f}"
 
-    def positive(self, margin: float) -> Outcome:
+    def positive(self, margin: float) -> Judgement:
         """Judge the prediction that the number is above zero.
 
         The interval decides where there is one and it lies on one side. Otherwise the value
@@ -64,7 +64,7 @@ class Estimate:
         missed = not self.several_seeds and self.value < -margin
         return "contradicted" if missed else "undecided"
 
-    def within(self, band: float, margin: float) -> Outcome:
+    def within(self, band: float, margin: float) -> Judgement:
         """Judge the prediction that the number is at most `band` away from zero."""
         if self.low is not None and self.high is not None:
             if -band <= self.low and self.high <= band:

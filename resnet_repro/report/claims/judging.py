@@ -23,7 +23,7 @@ from functools import cache, partial
 from typing import Literal
 
 from resnet_repro.paper.claims import Claim
-from resnet_repro.paper.estimates import Outcome, weakest
+from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject, ThroughoutRule
@@ -222,7 +222,7 @@ def _concerns(claim: Claim, group: Group) -> bool:
     return group.dataset == claim.dataset or not papers_on(group.family, group.dataset)
 
 
-def _word(word: Outcome, faithful: bool, cells: Iterable[Cell]) -> Outcome:
+def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
     """An outcome, less sure where seeds failed or the protocol is not the paper's."""
     if not faithful:
         return "consistent" if word in ("confirmed", "consistent") else "undecided"
