@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -262,7 +261,7 @@ def _finish(
     as_json: bool,
 ) -> int:
     """Write the CSVs and print their paths; returns the exit code."""
-    written = [str(_write_csv(store, e)) for e in experiments if _has_csv(e)]
+    written = _write_csvs(store, [e for e in experiments if _has_csv(e)])
     if as_json:
         print_json({"runs": states, "files": written, "stopped": reason})
     elif not quiet:
@@ -292,16 +291,22 @@ def _has_csv(experiment: Experiment) -> bool:
     return bool(experiment.runs or (experiment.table and experiment.table.kind == "cost"))
 
 
-def _write_csv(store: Store, experiment: Experiment) -> Path:
-    """Write an experiment's tidy file from the whole store.
+def _write_csvs(store: Store, experiments: Sequence[Experiment]) -> list[str]:
+    """Write experiments' tidy files from the whole store; returns their paths.
 
-    It has all networks of the experiment, not only those of this command.
+    They have all networks of the experiments, not only those of this command.
     """
-    if experiment.table and experiment.table.kind == "cost":
-        from resnet_repro.measure.costs import cost_csv
-
-        return store.write_csv(experiment.name, cost_csv(experiment.table.networks))
     from resnet_repro.report.results import Results
     from resnet_repro.report.tidy import tidy_csv
 
-    return store.write_csv(experiment.name, tidy_csv(experiment, Results(store)))
+    written, results = [], None
+    for experiment in experiments:
+        if experiment.table and experiment.table.kind == "cost":
+            from resnet_repro.measure.costs import cost_csv
+
+            text = cost_csv(experiment.table.networks)
+        else:
+            results = results or Results(store)
+            text = tidy_csv(experiment, results)
+        written.append(str(store.write_csv(experiment.name, text)))
+    return written

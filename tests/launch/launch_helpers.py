@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data import datasets
@@ -26,19 +27,6 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 
 PATIENCE = 240.0  # seconds; machines have other work
-EXPERIMENT = """\
-name: tiny
-title: A tiny experiment
-dataset: cifar10
-precision: fp32
-recipe: {{iterations: {iterations}, batch_size: 8, milestones: [], evaluate_every: {every}}}
-runs:
-  - networks: [resnet-8]
-    seeds: {seeds}
-measure: {measure}
-table: {{kind: errors}}
-plot: {{kind: curves, panels: [{{networks: [resnet-8]}}]}}
-"""
 
 
 def write_experiment(
@@ -48,10 +36,8 @@ def write_experiment(
     path = folder / "tiny.yaml"
     if not (folder / "data").exists():
         _prepare_few_images(folder / "data")
-    path.write_text(
-        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds, measure=measure),
-        encoding="utf-8",
-    )
+    text = tiny_experiment("cifar10", iterations, every, seeds, measure)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_origin import provenance_of, summary_of
 from rich.console import Console
 
 from resnet_repro.base.durations import format_duration, parse_duration
@@ -21,7 +22,7 @@ from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import CurveRow, Provenance, Summary
+from resnet_repro.store.models import CurveRow, Summary
 from resnet_repro.store.store import Store
 
 CURVE = [
@@ -46,33 +47,16 @@ def _run(network: str = "resnet-20", seed: int = 0) -> Run:
 
 
 def _summary(run: Run, state: str, iteration: int, hardware: str | None = None) -> Summary:
-    return Summary(
-        id=run.id,
-        network=run.network,
-        dataset=run.dataset,
-        preset=run.preset,
-        seed=run.seed,
+    return summary_of(
+        run,
         state=state,
         iteration=iteration,
-        iterations=run.recipe.iterations,
         parameters=269_722,
         **(OUTCOME if iteration >= CURVE[0].iteration else {}),
         failure="the loss is not finite at iteration 7" if state == "failed" else None,
         seconds=iteration / 10,
         images_per_second=1280.0,
-        provenance=Provenance(
-            code="0.1.0",
-            dirty=None,
-            command="resnet-repro run",
-            device="cpu",
-            hardware=hardware or cpu_name(),
-            precision="fp32",
-            threads=2,
-            versions={},
-            dataset={},
-            normalisation={},
-            started="2026-01-01T00:00:00Z",
-        ),
+        provenance=provenance_of("2026-01-01T00:00:00Z", hardware=hardware or cpu_name()),
     )
 
 

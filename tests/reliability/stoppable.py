@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import forking
+from tiny_experiment import tiny_experiment
 
 import resnet_repro
 from resnet_repro.store.run_folder import RunFolder
@@ -22,18 +23,6 @@ from resnet_repro.training.checkpoint import unpack
 
 ROOT = Path(resnet_repro.__file__).parent.parent
 PATIENCE = 300.0  # seconds; machines have other work
-EXPERIMENT = """\
-name: tiny
-title: A tiny experiment
-dataset: synthetic
-precision: fp32
-recipe: {{iterations: {iterations}, batch_size: 8, milestones: [], evaluate_every: {every}}}
-runs:
-  - networks: [resnet-8]
-    seeds: {seeds}
-table: {{kind: errors}}
-plot: {{kind: curves, panels: [{{networks: [resnet-8]}}]}}
-"""
 
 
 class Job:
@@ -134,9 +123,7 @@ def write_experiment(
 ) -> Path:
     """A YAML file with one run of ResNet-8 per seed."""
     path = folder / f"tiny-{iterations}-{every}.yaml"
-    path.write_text(
-        EXPERIMENT.format(iterations=iterations, every=every, seeds=seeds), encoding="utf-8"
-    )
+    path.write_text(tiny_experiment("synthetic", iterations, every, seeds), encoding="utf-8")
     return path
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from made_up_origin import summary_of
+
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.document.html import as_html
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -20,7 +22,6 @@ from resnet_repro.store.models import (
     EnsembleResult,
     ExternalEvaluation,
     Provenance,
-    Summary,
 )
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
@@ -95,15 +96,10 @@ class Bench:
         folder = self.store.folder(run)
         folder.write_config(run)
         ended = state == "done"
-        summary = Summary(
-            id=run.id,
-            network=run.network,
-            dataset=run.dataset,
-            preset=run.preset,
-            seed=seed,
+        summary = summary_of(
+            run,
             state=state,
             iteration=run.recipe.iterations if ended else 7,
-            iterations=run.recipe.iterations,
             parameters=269_722,
             final_train_error=train if ended else None,
             final_test_error=test if ended else None,

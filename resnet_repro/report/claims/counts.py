@@ -1,4 +1,4 @@
-"""What claims about costs count (`paper/exact.py`), taken from the networks' outlines."""
+"""The counts for claims about costs (`paper/exact.py`), from the networks' outlines."""
 
 from __future__ import annotations
 

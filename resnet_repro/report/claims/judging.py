@@ -1,18 +1,17 @@
-"""The paper's claims judged by the results at hand.
+"""Judging the paper's claims by the results.
 
-A rule becomes one or more conditions, and a claim is worth what its weakest condition is worth.
+A rule becomes one or more conditions; the verdict on a claim is that on its weakest condition.
 
 With two seeds or more on every side, the 95% confidence interval decides: the condition is
 *confirmed* if all of the interval satisfies it, *contradicted* if none of it does. Otherwise it is
 *consistent* if the mean satisfies it by more than the rule's margin, and *undecided* if not. With a
 single seed on a side it is at most *consistent*, and *contradicted* if it is missed by more than
-the margin. Where seeds failed, it is at most *consistent* as well: the survivors may be the lucky
-ones.
+the margin. It is also at most *consistent* if seeds failed, since the others may have been lucky.
 
-Reduced runs say nothing about the paper's protocol: they are *consistent* if they show the trend,
-otherwise *undecided*, and marked if they clearly show the opposite; claims about a number are left
-alone, and so are claims that a preset cannot judge for a reason of its own (`unfit`). Other changes
-to the protocol count the same. What a network costs is counted: exact, and no run is needed.
+Runs of reduced or otherwise changed protocols say nothing about the paper's: they are *consistent*
+if they show the trend, otherwise *undecided*, and marked if they clearly show the opposite. They do
+not judge claims about a number, nor claims for which their preset is `unfit`. Claims about costs
+are judged exactly, by counting, and need no runs.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ __all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "main_verd
 
 VerdictWord = Literal["confirmed", "consistent", "contradicted", "undecided", "not run"]
 
-# Before the words, so that they are told apart at a glance, without colours as well.
+# Marks before the words, to distinguish verdicts at a glance and without colours.
 MARKS: dict[VerdictWord, str] = {
     "confirmed": "✓✓",
     "consistent": "✓",
@@ -76,7 +75,7 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word, marked where it speaks of a trend only, and where that is the opposite."""
+        """The word, with a mark if it is only about a trend, or about the opposite trend."""
         if self.counted:
             return f"{self.word} (counted)"
         if self.unfit:
@@ -87,7 +86,7 @@ class Verdict:
 
 
 def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:
-    """A verdict per claim and group that has the runs, or one `not run` where none has.
+    """A verdict per claim and group that has the runs; one `not run` if no group has.
 
     Args:
         claims: to be judged.
@@ -127,7 +126,7 @@ def _judge_exact(claim: Claim, rule: ExactRule) -> Verdict:
 def _judge_ensemble(
     claim: Claim, rule: EnsembleRule, ensembles: Iterable[EnsembleResult], cells: Iterable[Cell]
 ) -> Verdict:
-    """By the first ensemble all of whose members are runs of the full protocol."""
+    """Judge by the first ensemble whose members are all runs of the full protocol."""
     done = {run.id: cell.group for cell in cells for run in cell.done}
     for ensemble in ensembles:
         (group, *others) = {done.get(member) for member in ensemble.members}
@@ -147,7 +146,7 @@ class _Judge:
         self.measured = cache(partial(measured, results))
 
     def verdicts(self, claim: Claim, rule: RunRule) -> list[Verdict]:
-        """On one claim, the most faithful group first."""
+        """The verdicts on one claim, that of the most faithful group first."""
         changes = {change for subject in rule.subjects for change in subject.changes}
         cells = [cell for cell in self.cells if cell.network in claim.networks]
         known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
@@ -161,7 +160,7 @@ class _Judge:
         return [Verdict(claim, "not run", f"needs {needed}", missing=claim.networks)]
 
     def _at(self, protocol: Group, claim: Claim, rule: RunRule) -> Verdict:
-        """By the runs that follow a protocol, but for changes that the rule itself speaks of."""
+        """Judge by the runs of a protocol; changes that the rule itself names are ignored."""
         faithful = _faithful(claim, protocol)
         if not faithful and claim.reduced == "not judged":
             data = dataset_title(claim.dataset)
@@ -195,7 +194,7 @@ class _Judge:
         )
 
     def _samples(self, rule: RunRule, cells: Mapping[Subject, Cell]) -> dict[Subject, list[float]]:
-        """The rule's quantity over the seeds of each cell, where there is any."""
+        """The values of the rule's quantity over the seeds of each cell, if there are any."""
         if isinstance(rule, ThroughoutRule):
             pair = [cells[subject] for subject in rule.subjects if subject in cells]
             shares = shares_above(self.results, *pair) if len(pair) == 2 else []
@@ -208,7 +207,7 @@ class _Judge:
         return {subject: sample for subject, sample in samples.items() if sample}
 
     def _counts(self, rule: RunRule, run: str) -> bool:
-        """Whether a finished run is behind the rule's numbers."""
+        """Whether a finished run contributes to the rule's numbers."""
         return isinstance(rule, ThroughoutRule) or run in self.measured(rule.quantity)
 
 
@@ -218,12 +217,12 @@ def _faithful(claim: Claim, group: Group) -> bool:
 
 
 def _concerns(claim: Claim, group: Group) -> bool:
-    """Whether a group can speak of a claim: not if it is about another data set of the papers."""
+    """Whether a group can judge a claim: not if it is on another data set of the papers."""
     return group.dataset == claim.dataset or not papers_on(group.family, group.dataset)
 
 
 def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
-    """An outcome, less sure where seeds failed or the protocol is not the paper's."""
+    """The judgement, weaker if seeds failed or the protocol is not the paper's."""
     if not faithful:
         return "consistent" if word in ("confirmed", "consistent") else "undecided"
     failed = any(cell.failed for cell in cells)
@@ -247,7 +246,7 @@ def _lacking(missing: Sequence[Subject], cells: Mapping[Subject, Cell]) -> str:
 
 
 def _left_out(cells: Mapping[Subject, Cell], runs: Collection[str]) -> list[str]:
-    """Which seeds are not among those behind the numbers, and why."""
+    """The seeds that do not contribute to the numbers, and why."""
     reasons = {
         "failed seeds left out": {s: len(cell.failed) for s, cell in cells.items()},
         "seeds without this measurement": {
@@ -262,7 +261,7 @@ def _left_out(cells: Mapping[Subject, Cell], runs: Collection[str]) -> list[str]
 
 
 def _without(group: Group, changes: Collection[str]) -> Group:
-    """The protocol that a group follows but for these changes to the recipe."""
+    """The protocol of a group without these changes to the recipe."""
     return replace(group, changes=tuple(c for c in group.changes if c not in changes))
 
 

@@ -1,4 +1,4 @@
-"""The quantities of `paper/quantities.py`, taken from the results: one number for each run."""
+"""The quantities of `paper/quantities.py`, computed from the results: one number per run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["measured", "shares_above"]
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
 EARLY = 0.25  # of the iterations
-BEGINNING = 0.05  # of the iterations, which say nothing of two curves that are near chance
+BEGINNING = 0.05  # of the iterations, at which both curves are near chance
 STARTED = 90.0  # percent: a training error below it is better than chance on ten classes
 NEVER = 1e6  # epochs: stands for a training error that never fell below chance
 MOST_DECADES = 99.0  # stands for a norm that is zero, infinite or not a number
 
 
 def measured(results: Results, quantity: str) -> dict[str, float]:
-    """Run id -> a claim's quantity, where it was measured.
+    """Run id -> a claim's quantity, for the runs with that measurement.
 
     Raises:
         StoreError: what was measured cannot be read.
@@ -81,14 +81,14 @@ def _numbers(results: Results, quantity: str) -> Numbers:
 
 
 def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Numbers:
-    """A number of each surface around a run's weights, the mean over the seeds of directions."""
+    """A number of the surfaces around each run's weights: the mean over seeds of directions."""
     measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
     means = {run: fmean(map(number, found)) for run, found in measured.items() if found}
     return pd.Series(means, dtype=float)
 
 
 def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:
-    """For each seed that both have: at how many points the second's training error is higher.
+    """For each seed that both have, at how many points the second's training error is higher.
 
     In percent of the points that both curves have after the beginning.
 
@@ -117,7 +117,7 @@ def _observed(results: Results) -> pd.DataFrame:
 
 
 def _vanishing(results: Results, norm: Norm) -> Numbers:
-    """By how many powers of ten the smallest norm is below the last layer's, at worst."""
+    """By how many powers of ten the smallest norm is below the last, at the worst moment."""
     rows = _observed(results)
     return _decades(rows, norm, "last").groupby("run").max()
 
@@ -134,7 +134,7 @@ def _initial_spread(results: Results, norm: Norm) -> Numbers:
 
 
 def _decades(rows: pd.DataFrame, norm: Norm, high: Literal["last", "max"]) -> Numbers:
-    """(run, moment) -> powers of ten from the smallest norm of a layer to the last or largest.
+    """(run, moment) -> powers of ten between the smallest layer's norm and the last or largest.
 
     Without the runs of which a layer's signal was not measured.
     """
