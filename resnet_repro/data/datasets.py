@@ -11,7 +11,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.coco import Coco
 from resnet_repro.data.boxes.folder import BoxReader
-from resnet_repro.data.boxes.scenes import SceneReader
+from resnet_repro.data.boxes.scenes import SCENES
 from resnet_repro.data.boxes.voc import year_folders
 from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
@@ -22,7 +22,7 @@ from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.preparing import PhotoReader
 from resnet_repro.data.photos.source import PhotoSource
-from resnet_repro.data.synthetic import Synthetic
+from resnet_repro.data.synthetic import SYNTHETIC
 from resnet_repro.spec.dataset_names import parse_dataset
 
 __all__ = [
@@ -64,10 +64,10 @@ READERS: dict[str, Reader[Dataset | PhotoDataset]] = {
     "cifar100": CifarReader(CIFAR_100),
     "imagenet": PhotoReader(ImageNet()),
     "imagenette": PhotoReader(Imagenette()),
-    "synthetic": Synthetic(),
+    "synthetic": SYNTHETIC,
 }
 BOX_READERS: dict[str, Reader[BoxDataset]] = {
-    "scenes": SceneReader(),
+    "scenes": SCENES,
     "voc07": BoxReader(Voc("voc07", ("VOC2007 trainval",), ("VOC2007 test",))),
     "voc07+12": BoxReader(
         Voc("voc07+12", ("VOC2007 trainval", "VOC2012 trainval"), ("VOC2007 test",))

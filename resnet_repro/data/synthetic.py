@@ -10,27 +10,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.dataset import (
-    Contents,
-    Dataset,
-    DatasetStatus,
-    Identity,
-    Images,
-    Notify,
-    PrepareRequest,
-)
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
+from resnet_repro.data.generated import GeneratedReader
 
-__all__ = ["CLASSES", "SHAPES", "TRAIN_IMAGES", "Synthetic", "generate"]
+__all__ = ["CLASSES", "SHAPES", "SYNTHETIC", "TRAIN_IMAGES", "generate"]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
-_SHA256 = "0614661ffb113c9b0fff553951592631294c1c730f6be064297fcd21aa31a8fb"
 _CHUNK = 1_000  # images drawn at once, to keep memory small
 _CLUTTER = 3  # small discs in the background of each image
 _X = np.arange(32, dtype=np.float32) - np.float32(15.5)  # pixels from the centre, [32]
@@ -93,39 +83,13 @@ def generate(seed: int = 0) -> Dataset:
     return Dataset.of(identity, CLASSES, contents)
 
 
-class Synthetic:
-    """The images of seed 0 in the table of data sets."""
-
-    def load(self, data_dir: Path) -> Dataset:
-        """Generate them."""
-        return generate()
-
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> Dataset:
-        """Check that this machine generates the same images as others."""
-        if request.source is not None or request.download:
-            raise ConfigError("synthetic is generated; there is nothing to bring or download")
-        return self.verify(data_dir, request.progress)
-
-    def verify(self, data_dir: Path, progress: Notify) -> Dataset:
-        """Compare them with their known checksum.
-
-        Raises DataError if this machine's numpy generates other images.
-        """
-        dataset = generate()
-        if dataset.identity.sha256 != _SHA256:
-            raise DataError(
-                f"synthetic: numpy {np.__version__} generates other images here than elsewhere;"
-                " results on it cannot be compared with those of other machines"
-            )
-        return dataset
-
-    def describe(self, data_dir: Path) -> DatasetStatus:
-        """They are always available."""
-        description = "generated shapes in ten classes, 32x32 pixels; needs no download"
-        images = TRAIN_IMAGES + TEST_IMAGES
-        return DatasetStatus(
-            "synthetic", description, True, True, images, "generated from seed 0", ""
-        )
+SYNTHETIC = GeneratedReader(
+    "synthetic",
+    "generated shapes in ten classes, 32x32 pixels; needs no download",
+    TRAIN_IMAGES + TEST_IMAGES,
+    "0614661ffb113c9b0fff553951592631294c1c730f6be064297fcd21aa31a8fb",
+    generate,
+)
 
 
 def _draw_part(random: np.random.Generator, count: int) -> tuple[Images, NDArray[np.uint8]]:

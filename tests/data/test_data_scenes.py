@@ -92,7 +92,7 @@ def test_the_checksum_is_known_and_others_are_refused(monkeypatch: pytest.Monkey
     identity = datasets.verify("scenes", Path("nowhere")).identity
     assert identity.official
     assert len(identity.sha256) == 64
-    monkeypatch.setattr(scenes, "_SHA256", "0" * 64)
+    monkeypatch.setattr(scenes.SCENES, "sha256", "0" * 64)
     with pytest.raises(DataError, match="generates other images here"):
         datasets.prepare("scenes", Path("nowhere"))
 

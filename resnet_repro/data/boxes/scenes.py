@@ -10,26 +10,24 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
-from resnet_repro.data.dataset import DatasetStatus, Identity, Notify, PrepareRequest
+from resnet_repro.data.dataset import Identity
+from resnet_repro.data.generated import GeneratedReader
 from resnet_repro.data.synthetic import SHAPES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CLASSES", "TEST_SCENES", "TRAIN_SCENES", "SceneReader", "Scenes", "draw_scene"]
+__all__ = ["CLASSES", "SCENES", "TEST_SCENES", "TRAIN_SCENES", "Scenes", "draw_scene"]
 
 TRAIN_SCENES, TEST_SCENES = 2_000, 500
 CLASSES = tuple(SHAPES)
 _HASHED = 32  # scenes of each part that the identity's sha256 covers: all come from one function
-_SHA256 = "388055ed706c4d79f5a488a60437c0b3e56639d4c87ac2b751f7ffa9c801db9a"
 _SIZES = ((96, 128), (128, 96), (112, 112))  # height, width
 _MOST = 6  # objects
 _SMALL = 0.12  # of the objects are small and faint
@@ -71,39 +69,20 @@ class Scenes(BoxImages):
         return draw_scene(self.seed, PARTS.index(self.part), index)
 
 
-class SceneReader:
-    """The scenes of seed 0 in the table of data sets with boxes."""
+def _generate() -> BoxDataset:
+    """The scenes of seed 0, each drawn when it is used."""
+    train, test = Scenes("train", TRAIN_SCENES), Scenes("test", TEST_SCENES)
+    identity = Identity("scenes", True, _sha256(), "generated from seed 0", "")
+    return BoxDataset(identity, CLASSES, train, test, {part: part for part in PARTS})
 
-    def load(self, data_dir: Path) -> BoxDataset:
-        """Generate them, each when it is asked for."""
-        train, test = Scenes("train", TRAIN_SCENES), Scenes("test", TEST_SCENES)
-        identity = Identity("scenes", True, _sha256(), "generated from seed 0", "")
-        return BoxDataset(identity, CLASSES, train, test, {part: part for part in PARTS})
 
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> BoxDataset:
-        """Check that this machine generates the same images as others."""
-        if request.source is not None or request.download:
-            raise ConfigError("scenes are generated; there is nothing to bring or download")
-        return self.verify(data_dir, request.progress)
-
-    def verify(self, data_dir: Path, progress: Notify) -> BoxDataset:
-        """Compare them with what they are known to be.
-
-        Raises DataError when this machine's numpy generates something else.
-        """
-        dataset = self.load(data_dir)
-        if dataset.identity.sha256 != _SHA256:
-            raise DataError(
-                f"scenes: numpy {np.__version__} generates other images here than elsewhere;"
-                " results on them cannot be compared with those of other machines"
-            )
-        return dataset
-
-    def describe(self, data_dir: Path) -> DatasetStatus:
-        """They are always there."""
-        description = "generated scenes, shapes of five classes with boxes; needs no download"
-        images = TRAIN_SCENES + TEST_SCENES
-        return DatasetStatus("scenes", description, True, True, images, "generated from seed 0", "")
+SCENES = GeneratedReader(
+    "scenes",
+    "generated scenes, shapes of five classes with boxes; needs no download",
+    TRAIN_SCENES + TEST_SCENES,
+    "388055ed706c4d79f5a488a60437c0b3e56639d4c87ac2b751f7ffa9c801db9a",
+    _generate,
+)
 
 
 @functools.cache

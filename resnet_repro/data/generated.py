@@ -1,0 +1,63 @@
+"""Data sets that are generated instead of read, in the table of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.data.dataset import DatasetStatus, Identity, Notify, PrepareRequest
+
+__all__ = ["GeneratedReader"]
+
+
+class HasIdentity(Protocol):
+    """A data set of either kind."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+
+Loaded = TypeVar("Loaded", bound=HasIdentity)
+
+
+class GeneratedReader(Generic[Loaded]):
+    """A generated data set; nothing of it is stored."""
+
+    def __init__(
+        self, name: str, description: str, images: int, sha256: str, generate: Callable[[], Loaded]
+    ) -> None:
+        """`sha256` is that of its identity on all machines that generate the same images."""
+        self.name, self.description, self.images = name, description, images
+        self.sha256, self.generate = sha256, generate
+
+    def load(self, data_dir: Path) -> Loaded:
+        """Generate it."""
+        return self.generate()
+
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
+        """Check that this machine generates the same images as others."""
+        if request.source is not None or request.download:
+            raise ConfigError(f"{self.name}: generated; there is nothing to bring or download")
+        return self.verify(data_dir, request.progress)
+
+    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
+        """Compare it with its known checksum.
+
+        Raises DataError if this machine's numpy generates other images.
+        """
+        dataset = self.generate()
+        if dataset.identity.sha256 != self.sha256:
+            raise DataError(
+                f"{self.name}: numpy {np.__version__} generates other images here than elsewhere;"
+                " results on it cannot be compared with those of other machines"
+            )
+        return dataset
+
+    def describe(self, data_dir: Path) -> DatasetStatus:
+        """It is always available."""
+        source = "generated from seed 0"
+        return DatasetStatus(self.name, self.description, True, True, self.images, source, "")
