@@ -11,7 +11,7 @@ from resnet_repro.spec.experiment import Choices, Experiment, Source
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.network_names import Family, parse_network
 
-__all__ = ["at_group", "family_of", "run_command"]
+__all__ = ["at_group", "family_of", "follows", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -61,10 +61,19 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """
     if group.family != family_of(experiment):
         return None
+    return _chosen(experiment, group) if not group.changes or follows(experiment, group) else None
+
+
+def follows(experiment: Experiment, group: Group) -> bool:
+    """Whether a group trains as the experiment does at the group's preset."""
+    if group.family != family_of(experiment):
+        return False
+    return group.changes in {changes_of(run) for run in _chosen(experiment, group).resolve()}
+
+
+def _chosen(experiment: Experiment, group: Group) -> Experiment:
     choices = Choices(preset=group.base, dataset=group.dataset)
     source = _source_of(experiment)
-    # The file of a shipped one says what each preset trains.
-    shipped = load_experiment(source.text, choices=choices) if source.shipped else None
-    variant = shipped or experiment.choose(choices)
-    own = {changes_of(run) for run in variant.resolve()} if group.changes else {()}
-    return variant if group.changes in own else None
+    if source.shipped:  # its file says what each preset trains
+        return load_experiment(source.text, choices=choices)
+    return experiment.choose(choices)

@@ -210,7 +210,7 @@ def _to_do(experiment: Experiment, every: Sequence[_Measured]) -> list[str]:
     cells = [measured.cell for measured in every]
     if not any(m.top1.count or m.cell.done for m in every):
         return [no_results(experiment)]
-    main, variant = main_group(cells), variant_of(experiment, cells)
+    main, variant = main_group(cells, experiment), variant_of(experiment, cells)
     have = {m.cell.network for m in every if m.top1.count and m.cell.group == main}
     missing = [network for network in variant.networks if network not in have]
     if not missing:

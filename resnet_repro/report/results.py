@@ -12,8 +12,11 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
+from resnet_repro.paper.papers import HE_2016
+from resnet_repro.report.commands import follows
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
@@ -108,6 +111,18 @@ class Results:
         order = {network: index for index, network in enumerate(networks)}
         found = [cell for cell in self._cells if cell.network in order]
         return sorted(found, key=lambda cell: order[cell.network])
+
+    def cells_of(self, experiment: Experiment) -> list[Cell]:
+        """The cells of an experiment's networks.
+
+        Of an item of He et al. 2016 only groups with a network that is new in that paper: the
+        others are the first paper's.
+        """
+        cells = self.cells(networks_of(experiment))
+        if not experiment.reference.startswith(HE_2016):
+            return cells
+        theirs = {cell.group for cell in cells if parse_network(cell.network).of_2016}
+        return [cell for cell in cells if cell.group in theirs]
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -246,8 +261,13 @@ def groups_in(cells: Iterable[Cell]) -> list[Group]:
     return sorted({cell.group for cell in cells}, key=lambda group: group.order)
 
 
-def main_group(cells: Sequence[Cell]) -> Group | None:
-    """The most faithful group with results for at least half as many networks as the fullest."""
+def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:
+    """The most faithful group with results for at least half as many networks as the fullest.
+
+    Where the experiment changes a preset's recipe itself, groups that do so go before others.
+    """
     counts = Counter(cell.group for cell in cells if cell.done)
+    own = {g: n for g, n in counts.items() if experiment and g.changes and follows(experiment, g)}
+    counts = Counter(own) if own else counts
     full_enough = [g for g, count in counts.items() if 2 * count >= max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

@@ -136,5 +136,5 @@ def no_results(experiment: Experiment) -> str:
 
 def variant_of(experiment: Experiment, cells: Sequence[Cell]) -> Experiment:
     """The experiment at the preset and on the data set of its main group, if it has one."""
-    main = main_group(cells)
+    main = main_group(cells, experiment)
     return (main and at_group(experiment, main)) or experiment

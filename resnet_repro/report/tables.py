@@ -115,7 +115,7 @@ def _error_table(
     Without results, the paper's rows stand alone with the command that fills the table.
     """
     networks = networks_of(experiment)
-    cells = results.cells(networks)
+    cells = results.cells_of(experiment)
     numbers = shared or number_groups(cells)
     rows: list[Row] = []
     if table.literature:

@@ -10,7 +10,7 @@ from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.figures.kinds import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
-from resnet_repro.report.results import Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import EnsembleTable, ErrorTable, Views, ViewsTable
@@ -76,7 +76,7 @@ def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
 
 def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
     """A line per run of the experiment's networks, by network, group, state and seed."""
-    ids = [run.id for cell in results.cells(networks_of(experiment)) for run in cell.every]
+    ids = [run.id for cell in results.cells_of(experiment) for run in cell.every]
     runs = results.runs.loc[ids].reset_index()
     groups = runs.pop("group")
     return runs.assign(

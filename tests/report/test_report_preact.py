@@ -13,6 +13,7 @@ from resnet_repro.paper.rules import GapRule, OrderRule
 from resnet_repro.report.claims.judging import Verdict, evaluate
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.figures.figures import build
+from resnet_repro.report.figures.kinds import figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import Results
@@ -257,7 +258,7 @@ def test_a_panel_can_show_the_beginning_alone_and_same_depths_differ_in_colour(
 
 
 def test_a_figure_of_a_reduced_preset_has_no_empty_panels(bench: Bench) -> None:
-    for network in ("resnet-56", "resnet-56-c", "plain-56"):
+    for network in ("resnet-56", "resnet-56-half-both", "plain-56"):
         bench.add(network, 20.0, 15.0, preset="short", recipe=START)
     (group,) = groups(bench)
     figure = build(load_experiment("preact-table1"), Results(bench.store), group)
@@ -265,3 +266,20 @@ def test_a_figure_of_a_reduced_preset_has_no_empty_panels(bench: Bench) -> None:
     caption = " ".join(text.get_text() for text in figure.texts)
     assert "not run: ResNet-56 half-shortcut" in caption
     assert "110" not in caption
+
+
+def test_runs_of_the_first_paper_alone_make_none_of_its_tables_or_figures(bench: Bench) -> None:
+    """And where both are there, the later paper's own come first."""
+    experiment = load_experiment("preact-table1")
+    for network in ("resnet-56", "plain-56", "resnet-20", "plain-20", "resnet-110"):
+        bench.add(network, 17.0, 16.0, preset="short")
+    assert figure_names(experiment, Results(bench.store)) == {}
+    assert "No results yet" in render_table(make_table(experiment, Results(bench.store)), "text")
+    for network in ("resnet-20-half-both", "resnet-56"):
+        bench.add(network, 18.0, preset="short", recipe=START)
+    bench.add("resnet-20-half-both", 19.0, preset="short")
+    names = figure_names(experiment, Results(bench.store))
+    assert len(names) == 3
+    main = names["preact-table1"]
+    assert main is not None
+    assert "of He et al. 2016" in main.caption

@@ -13,11 +13,10 @@ from resnet_repro.report.figures.kinds import figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
-from resnet_repro.report.results import Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
 
 __all__ = ["covers", "evidence", "experiment_section"]
@@ -64,7 +63,7 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
         return []
     made = make_table(experiment, results, others=True, in_report=True)
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
-        run = {cell.network for cell in results.cells(networks_of(experiment))}
+        run = {cell.network for cell in results.cells_of(experiment)}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
     if not isinstance(experiment.table, CostTable):
         columns = tuple(column for column in made.columns if column.spare <= MOST_SPARE)
@@ -78,11 +77,7 @@ def _has_something(experiment: Experiment, results: Results) -> bool:
         return results.store.csv_path(experiment.name).is_file()
     if isinstance(experiment.table, EnsembleTable):
         return any(e.experiment == experiment.name for e in results.ensembles)
-    networks = networks_of(experiment)
-    if isinstance(experiment.table, ErrorTable) and experiment.table.paper != "table6":
-        # Networks of this paper alone stand in its own tables.
-        networks = tuple(n for n in networks if parse_network(n).of_2016)
-    if results.cells(networks):
+    if results.cells_of(experiment):
         return True
     if not isinstance(experiment.table, ViewsTable):
         return False

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from resnet_repro.report.groups import Group, slugs
-from resnet_repro.report.results import Cell, Results, groups_in, main_group, networks_of
+from resnet_repro.report.results import Cell, Results, groups_in, main_group
 from resnet_repro.spec.experiment import Experiment
 
 __all__ = ["FIGURES", "drawable_cells", "figure_names", "pictures"]
@@ -48,7 +48,7 @@ FIGURES: dict[str, FigureKind] = {
 
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     """The cells of an experiment; only runs on which the figure's quantity was measured count."""
-    cells = results.cells(networks_of(experiment))
+    cells = results.cells_of(experiment)
     if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
         return cells
     frame = getattr(results, FIGURES[experiment.plot.kind].frame)
@@ -69,7 +69,7 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     if experiment.plot and not FIGURES[experiment.plot.kind].frame:
         return {experiment.name: (None, "draw")}
     cells = drawable_cells(experiment, results)
-    main = main_group(cells)
+    main = main_group(cells, experiment)
     if main is None or experiment.plot is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)
