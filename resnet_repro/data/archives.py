@@ -18,7 +18,7 @@ from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
 
-__all__ = ["SUFFIXES", "digest", "fetch", "is_archive", "read_members", "unpack"]
+__all__ = ["SUFFIXES", "digest", "fetch", "is_archive", "is_unpacked", "read_members", "unpack"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
@@ -133,6 +133,32 @@ def read_members(archive: Path, names: Collection[str], max_bytes: int) -> dict[
             if len(found) == len(names):
                 break
     return found
+
+
+def is_unpacked(archive: Path, folder: Path, max_bytes: int) -> bool:
+    """Whether every file of `archive`, of at most `max_bytes`, is in `folder` byte for byte.
+
+    Raises:
+        DataError: the archive is too large or damaged.
+        OSError: it cannot be read.
+    """
+    with _opened(archive, max_bytes) as reader:
+        for member in reader.members():
+            file = reader.tar.extractfile(member) if member.isreg() else None
+            if file is not None and not _is_copy(file, folder / member.name, member.size):
+                return False
+    return True
+
+
+def _is_copy(file: IO[bytes], path: Path, size: int) -> bool:
+    try:
+        with open_regular(path, size) as other:
+            while block := file.read(_BLOCK):
+                if other.read(len(block)) != block:
+                    return False
+            return not other.read(1)
+    except OSError:
+        return False
 
 
 class _NotATarError(DataError):

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from made_up_boxes import Object, write_voc
+from made_up_boxes import Object, write_image, write_voc
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
@@ -108,17 +108,31 @@ def test_the_official_archives_are_fetched_and_joined(served: Path, tmp_path: Pa
     assert again.identity == dataset.identity
 
 
-def test_a_year_is_added_to_one_that_is_there(served: Path, tmp_path: Path) -> None:
-    """What was there cannot be known to be official any more."""
+@pytest.mark.parametrize("damage", ["none", "changed", "longer", "gone", "archive gone"])
+def test_a_year_is_added_to_one_that_is_there(served: Path, tmp_path: Path, damage: str) -> None:
+    """Together they are official if the first still is what its archives unpack to."""
     data = tmp_path / "data"
     assert prepare("voc07", data, download=True).identity.official
     assert not (data / "VOCdevkit" / "VOC2012").exists()
+    image = data / "VOCdevkit" / "VOC2007" / "JPEGImages" / "000001.jpg"
+    if damage == "changed":
+        write_image(image, 40, 30, seed=9)
+    elif damage == "longer":
+        image.write_bytes(image.read_bytes() + b"x")
+    elif damage == "gone":
+        (data / "VOCdevkit" / "VOC2007" / "Annotations" / "000005.xml").unlink()
+        with pytest.raises(DataError, match=r"Annotations/000005.xml: the file is missing"):
+            prepare("voc07+12", data, download=True)
+        return
+    elif damage == "archive gone":
+        (data / "2007-test.tar").unlink()
     dataset = prepare("voc07+12", data, download=True)
     assert len(dataset.train) == 3
-    assert not dataset.identity.official
+    assert dataset.identity.official == (damage == "none")
     assert (data / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2008_1.jpg").is_file()
     assert not (data / "VOCdevkit" / "VOC2007").is_symlink()
-    assert datasets.load_boxes("voc07", data).identity.official
+    # Of what is there already the same is found out.
+    assert prepare("voc07++12", data).identity.official == (damage == "none")
 
 
 def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(

@@ -50,6 +50,10 @@ class BoxSource(ABC):
         inner = copy / self.short
         return inner if not self.has(copy) and self.has(inner) else copy
 
+    def is_official(self, data_dir: Path, progress: Notify) -> bool:
+        """Whether what is in `data_dir` can be shown to be the official copy."""
+        return False
+
     def unpacked(
         self, source: Path | None, data_dir: Path, download: bool, progress: Notify
     ) -> AbstractContextManager[Copy] | None:
@@ -92,7 +96,8 @@ class BoxReader(FolderReader[BoxIndex, BoxDataset]):
             return scratch.enter_context(packed)
         if source is None:
             root = self.root(data_dir)
-            return Copy(root, False, lambda: root)
+            official = self.source.is_official(data_dir, request.progress)
+            return Copy(root, official, lambda: root)
         return self.linked_copy(source, self.source.locate(source), data_dir)
 
     def check_images(self, index: BoxIndex, progress: Notify) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, DataError, plain
-from resnet_repro.data.archives import digest, fetch, is_archive, unpack
+from resnet_repro.data.archives import digest, fetch, is_archive, is_unpacked, unpack
 from resnet_repro.data.boxes.folder import BoxSource
 from resnet_repro.data.boxes.parts import Scan
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
@@ -95,6 +95,9 @@ class Voc(BoxSource):
             packed = [source]
         return self._from_archives(packed, data_dir, progress) if packed else None
 
+    def is_official(self, data_dir: Path, progress: Notify) -> bool:
+        return all(_is_official(data_dir, year, progress) for year in self.years)
+
     def _lying_in(self, folder: Path) -> list[Path]:
         """The official archives in a folder, as far as they are needed."""
         known = _archives()
@@ -122,7 +125,7 @@ class Voc(BoxSource):
     def _from_archives(
         self, packed: list[Path], data_dir: Path, progress: Notify
     ) -> Iterator[Copy]:
-        """Unpack these; years that are there already are taken as they are."""
+        """Unpack these; years that are there already stay as they are."""
         devkit = data_dir / DEVKIT
         if devkit.is_symlink():
             raise DataError(f"{devkit} is a link: remove it to unpack archives there")
@@ -144,7 +147,8 @@ class Voc(BoxSource):
                 if year in years:
                     raise DataError(f"{devkit / year} is in the way: move it elsewhere")
                 (root / year).symlink_to((devkit / year).resolve(), target_is_directory=True)
-                official = official and year not in self.years
+                needed = year in self.years
+                official = official and (not needed or _is_official(data_dir, year, progress))
             if not self.has(root):
                 raise self.missing(data_dir)
 
@@ -179,6 +183,18 @@ class OwnVoc(BoxSource):
             f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for there;"
             " on the command line `--dataset voc:PATH` says where it is"
         )
+
+
+def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
+    """Whether a year in `data_dir` is what the official archives, which lie there, unpack to."""
+    paths = {data_dir / archive.name: archive.md5 for archive in _archives()[year]}
+    if not all(path.is_file() for path in paths):
+        return False
+    progress(f"comparing {data_dir / DEVKIT / year} with the official archives")
+    return all(
+        digest(path, "md5") == md5 and is_unpacked(path, data_dir, MAX_BYTES)
+        for path, md5 in paths.items()
+    )
 
 
 def _archives() -> dict[str, list[_Archive]]:
