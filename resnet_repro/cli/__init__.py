@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Never
 
 import typer
 
@@ -73,8 +73,7 @@ def main() -> None:
         _tell(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _tell("interrupted")
-        sys.exit(INTERRUPTED)
+        _exit_interrupted()
     except OSError as error:
         if verbose:
             raise
@@ -82,6 +81,16 @@ def main() -> None:
         what = f"{where}: {error.strerror}" if error.strerror else printable(str(error))
         print(f"resnet-repro: {what}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        # pydantic raises its SchemaError for a Ctrl-C that comes while it prepares a model.
+        if type(error).__name__ != "SchemaError" or "KeyboardInterrupt" not in str(error):
+            raise
+        _exit_interrupted()
+
+
+def _exit_interrupted() -> Never:
+    _tell("interrupted")
+    sys.exit(INTERRUPTED)
 
 
 def _tell(text: str) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic_core import SchemaError
+
+from resnet_repro import cli
 
 NO_DATA = ("--data-dir", "nowhere")
 
@@ -112,3 +115,18 @@ def test_unwritable_results_folder(
     assert answer.code == 1
     assert "cannot write" in answer.err
     assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [("literal: KeyboardInterrupt:", 130), ("literal: ValueError:", None)]
+)
+def test_ctrl_c_while_pydantic_prepares_a_model_is_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, error: str, code: int | None
+) -> None:
+    def app(**_: object) -> None:
+        raise SchemaError(error)
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit if code else SchemaError) as ended:
+        cli.main()
+    assert getattr(ended.value, "code", None) == code
