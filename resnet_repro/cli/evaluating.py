@@ -122,7 +122,10 @@ def evaluate(
     crop: Annotated[
         int | None,
         typer.Option(
-            "--crop", min=32, max=1024, help="A FILE's crop, if not 224; other sizes scale with it."
+            "--crop",
+            min=32,
+            max=1024,
+            help="A FILE's crop, if not 224 (AlexNet: 227); other sizes scale with it.",
         ),
     ] = None,
     record: Annotated[

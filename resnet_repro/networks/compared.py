@@ -93,7 +93,7 @@ def _googlenet(classes: int) -> nn.Module:
     built = models.GoogLeNet(
         num_classes=classes,
         dropout=0.4,
-        blocks=[_Conv, _Inception, nn.Identity],
+        blocks=[GoogLeNetConv, _Inception, nn.Identity],
         **_GOOGLENET_OPTIONS,
     )
     norm = nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)
@@ -103,7 +103,7 @@ def _googlenet(classes: int) -> nn.Module:
     return built
 
 
-class _Conv(nn.Module):
+class GoogLeNetConv(nn.Module):
     """A convolution with bias, and ReLU."""
 
     def __init__(
@@ -123,15 +123,17 @@ class _Inception(nn.Module):
         self, inputs: int, one: int, before3: int, three: int, before5: int, five: int, after: int
     ) -> None:
         super().__init__()
-        self.branch1 = _Conv(inputs, one, kernel_size=1)
+        self.branch1 = GoogLeNetConv(inputs, one, kernel_size=1)
         self.branch2 = nn.Sequential(
-            _Conv(inputs, before3, kernel_size=1), _Conv(before3, three, kernel_size=3, padding=1)
+            GoogLeNetConv(inputs, before3, kernel_size=1),
+            GoogLeNetConv(before3, three, kernel_size=3, padding=1),
         )
         self.branch3 = nn.Sequential(
-            _Conv(inputs, before5, kernel_size=1), _Conv(before5, five, kernel_size=5, padding=2)
+            GoogLeNetConv(inputs, before5, kernel_size=1),
+            GoogLeNetConv(before5, five, kernel_size=5, padding=2),
         )
         self.branch4 = nn.Sequential(
-            nn.MaxPool2d(3, stride=1, padding=1), _Conv(inputs, after, kernel_size=1)
+            nn.MaxPool2d(3, stride=1, padding=1), GoogLeNetConv(inputs, after, kernel_size=1)
         )
 
     def forward(self, x: Tensor) -> Tensor:

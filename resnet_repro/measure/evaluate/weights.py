@@ -17,11 +17,11 @@ from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.evaluate.input import PADDINGS, Input, Padding, Stated
 from resnet_repro.measure.views import row_of, scores
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
 from resnet_repro.spec.network_names import NetworkName, parse_network
-from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend, origin_here
@@ -74,7 +74,8 @@ def evaluate_weights(
     fitted = fit(str(name), weights)
     if name.family == "cifar":
         return evaluate_on_images(name, fitted, choice, stated, request)
-    given = Input(stated.kind or "torchvision", stated.mean, stated.crop or Photographs().crop)
+    crop = stated.crop or architecture(str(name)).side  # AlexNet's is 227
+    given = Input(stated.kind or "torchvision", stated.mean, crop)
     padding = stated.padding or "end"
     model = network_of(fitted, PADDINGS[padding].zero_channels)
     loaded = request.load(choice.name, choice)
