@@ -129,7 +129,7 @@ def run(
         from resnet_repro.plan.estimator import Estimator
 
         images: dict[str, int] = {}
-        if own := {run.dataset for run in runs if run.dataset.startswith("folder:")}:
+        if own := {run.dataset for run in runs if ":" in run.dataset}:
             from resnet_repro.data.datasets import known_test_images  # takes half a second
 
             images = known_test_images(own, data_dir, folders)

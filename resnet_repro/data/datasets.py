@@ -17,6 +17,7 @@ from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
+from resnet_repro.data.folders import FolderReader
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -171,11 +172,11 @@ def describe(data_dir: Path) -> list[DatasetStatus]:
 def known_test_images(
     names: Iterable[str], data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS
 ) -> dict[str, int]:
-    """The numbers of test images of those `folder:NAME` that were scanned before, by name."""
+    """The numbers of test images of those folders of the user's that were scanned before."""
     found = {}
     for name in names:
         reader = _reader(name, folders)
-        images = reader.test_images(data_dir) if isinstance(reader, PhotoReader) else None
+        images = reader.test_images(data_dir) if isinstance(reader, FolderReader) else None
         if images is not None:
             found[name] = images
     return found

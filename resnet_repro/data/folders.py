@@ -49,6 +49,11 @@ class FolderIndex(ABC, Generic[Loaded]):
     def images(self) -> int:
         """The number of images, for training and testing together."""
 
+    @property
+    @abstractmethod
+    def test_images(self) -> int:
+        """The number of images for testing."""
+
     @abstractmethod
     def dataset(self) -> Loaded:
         """The data set, its images still in their files."""
@@ -126,6 +131,12 @@ class FolderReader(ABC, Generic[Index, Loaded]):
             self.refuse_changed(kept, index)
             self.write_index(index, data_dir)
         return self._opened(index)
+
+    def test_images(self, data_dir: Path) -> int | None:
+        """The number of images for testing; None if its folder was not scanned yet."""
+        root = self.source.find(data_dir)
+        index = self.read_index(root, data_dir) if root else None
+        return index.test_images if index else None
 
     def is_complete(self, index: Index) -> bool:
         """Whether an index has all that this version stores."""

@@ -289,6 +289,7 @@ def test_a_folder_is_linked_to_and_listed(folder: Path) -> None:
     assert isinstance(prepared, BoxDataset)
     assert (data / "mine").resolve() == folder
     assert datasets.load_boxes("voc:mine", data).identity == prepared.identity
+    assert datasets.known_test_images(["voc:mine", "voc:other", "scenes"], data) == {"voc:mine": 1}
     *_, status = datasets.describe(data)
     assert (status.name, status.prepared, status.images) == ("voc:mine", True, 3)
     with pytest.raises(ConfigError, match="cannot be downloaded: bring it with"):

@@ -42,6 +42,10 @@ class BoxIndex(FolderIndex[BoxDataset]):
         """How many images there are, train and test together."""
         return len(self.scan.train.ids) + len(self.scan.test.ids)
 
+    @property
+    def test_images(self) -> int:
+        return len(self.scan.test.ids)
+
     def parts(self) -> tuple[FileBoxes, FileBoxes]:
         """The images to train and to test on, still in their files."""
         scan, contents = self.scan, self.contents

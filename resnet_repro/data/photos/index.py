@@ -61,6 +61,10 @@ class PhotoIndex(FolderIndex[PhotoDataset]):
         return len(self.scan.train.names) + len(self.scan.val.names)
 
     @property
+    def test_images(self) -> int:
+        return len(self.scan.val.names)
+
+    @property
     def hashes_contents(self) -> bool:
         """Whether the identity's SHA-256 covers the files' contents, not only names and sizes."""
         return _total_bytes(self.scan) <= CONTENTS_LIMIT

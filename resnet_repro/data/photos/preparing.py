@@ -48,12 +48,6 @@ class PhotoReader(FolderReader[PhotoIndex, PhotoDataset]):
             progress=progress,
         )
 
-    def test_images(self, data_dir: Path) -> int | None:
-        """The number of photographs for testing; None if its folder was not scanned yet."""
-        root = self.source.find(data_dir)
-        index = self.read_index(root, data_dir) if root else None
-        return len(index.scan.val.names) if index else None
-
     def prepare(self, data_dir: Path, request: PrepareRequest) -> PhotoDataset:
         """Prepare it; a packed copy in `data_dir` counts as one that the user brings."""
         if request.source is None and not request.download and not self.source.find(data_dir):
