@@ -102,7 +102,7 @@ def _of_subject(
     subject: Subject, iteration: int, measured: Literal["training", "afterwards"]
 ) -> list[GradientRow]:
     recipe = subject.run.recipe
-    batch = subject.feed.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
+    batch = subject.labelled.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
     autocast = subject.backend.autocast
     return measure_gradients(subject.network, *batch, autocast, iteration, measured)
 

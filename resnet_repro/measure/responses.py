@@ -81,7 +81,7 @@ def responses_of(subject: Subject, should_stop: Callable[[], bool]) -> list[Resp
     """
 
     def inputs() -> Iterator[Tensor]:
-        for batch in subject.feed.part("test"):
+        for batch in subject.labelled.part("test"):
             if should_stop():
                 raise Stopped
             yield batch.inputs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import ConfigError, StoreError
-from resnet_repro.store.models import CurveRow
+from resnet_repro.store.models import CurveRow, DetectionPoint
 from resnet_repro.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EventFiles", "check_tensorboard", "has_events", "write_events"]
 
-CURVES = ("train_loss", "train_error", "test_error", "validation_error", "lr")
+CURVES = (
+    *("train_loss", "train_error", "test_error", "validation_error", "lr"),
+    *("objectness_loss", "proposal_loss", "class_loss", "box_loss"),
+)
 
 
 def check_tensorboard() -> None:
@@ -60,7 +63,7 @@ def has_events(folder: Path) -> bool:
     return any(folder.glob("events.out.tfevents.*"))
 
 
-def write_events(folder: Path, rows: Sequence[CurveRow]) -> None:
+def write_events(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> None:
     """Write the curve of a finished run as an event file.
 
     Raises:
@@ -83,8 +86,8 @@ def _writer(folder: Path) -> SummaryWriter:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
 
 
-def _add_point(writer: SummaryWriter, point: CurveRow) -> None:
+def _add_point(writer: SummaryWriter, point: CurveRow | DetectionPoint) -> None:
     for name in CURVES:
-        value = getattr(point, name)
+        value = getattr(point, name, None)
         if value is not None:
             writer.add_scalar(name, value, point.iteration)

@@ -21,7 +21,7 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     if experiment.preset != source.preset:
         words += ["--preset", experiment.preset]
     demo = experiment.preset == "demo" and source.preset != "demo"
-    if experiment.datasets != (("synthetic",) if demo else source.datasets):
+    if experiment.datasets != ((experiment.demo_dataset,) if demo else source.datasets):
         words += ["--dataset", experiment.datasets[0]]
     if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.stop import Stopped
+from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.measure.average_precision import mean_over_classes
+from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
 from resnet_repro.measure.gradients import has_both_ends, measure_afterwards
 from resnet_repro.measure.landscape import curvature_rows, surface_rows
@@ -51,6 +54,8 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
         work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
     "curvature": lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
+    "average-precision": lambda work: precisions_of(work.subject, work.should_stop, work.note),
+    "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
 Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and an experiment's settings of it
@@ -84,7 +89,7 @@ class Measurer:
             asked = [
                 (name, experiment.settings_of(name)) for name in (*centre, *experiment.measure)
             ]
-            for run in experiment.resolve() if asked else ():
+            for run in experiment.measured_runs if asked else ():
                 wanted.setdefault(run.id, (run, []))[1].extend(asked)
         without_weights = []
         for run, asked in wanted.values():
@@ -151,6 +156,9 @@ class Measurer:
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
             folder.remove(folder.unfinished(measurement.table))
+            if name == "average-precision":
+                mean = mean_over_classes([row.ap_11point for row in rows])
+                return f"mAP {mean or 0.0:.2f} percent over {len(rows)} classes (11 points)"
             return f"{measurement.title} measured, {len(rows):,} rows"
         views = next(views for views in VIEWS if views == name)
         found = score_together(subject, views, self.sources, self.progress.note)
@@ -241,4 +249,5 @@ class Measurer:
         dataset = self.sources.dataset(run.dataset)
         if isinstance(dataset, PhotoDataset):
             return torch.from_numpy(dataset.test.labels)
+        assert isinstance(dataset, Dataset), "of detectors there are no scores"
         return torch.from_numpy(dataset.test_labels)

@@ -13,6 +13,7 @@ from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
+from resnet_repro.runner.backbones import check_backbone, load_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import Resumed, resume
@@ -89,6 +90,7 @@ class Runner:
             return known
         # Nothing is written before data and device are checked.
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
+        check_backbone(run, self.store, self.options.data_dir)
         self.sources.backend(run.precision)
         folder = self.store.folder(run)
         folder.make()
@@ -149,8 +151,7 @@ class Runner:
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
         if resumed is None:
-            trainer = self.sources.trainer(run, self.sources.backend(run.precision))
-            resumed = Resumed(trainer, None, ())
+            resumed = self._begin(run)
         trainer = resumed.trainer
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
@@ -165,6 +166,13 @@ class Runner:
             raise StoreError(f"{error}, it continues from the last checkpoint") from error
         finally:
             trainer.feed.close()
+
+    def _begin(self, run: Run) -> Resumed:
+        """A training at its start. Other processes get this one's weights when they connect."""
+        trainer = self.sources.trainer(run, self.sources.backend(run.precision))
+        data_dir = self.options.data_dir
+        load_backbone(run, trainer.network, self.store, data_dir, self.progress.note)
+        return Resumed(trainer, None, ())
 
     def _session(
         self, trainer: Trainer, stored: StoredRun, sessions: tuple[SessionRecord, ...]

@@ -102,7 +102,7 @@ class Session:
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:
-        self.folder.write_curve(self.trainer.points)
+        self.folder.write_curve(self.trainer.points, self.trainer.objective.row)
 
     def _report(self) -> None:
         self.summary = self._summarize("running")
@@ -116,7 +116,6 @@ class Session:
     ) -> Summary:
         trainer, points = self.trainer, self.trainer.points
         last = points[-1] if points else None
-        best = min(points, key=lambda p: p.test_error) if points else None
         summary = Summary(
             id=self.run.id,
             network=self.run.network,
@@ -128,11 +127,7 @@ class Session:
             iterations=self.run.recipe.iterations,
             parameters=trainer.parameters,
             final_train_loss=last.train_loss if last else None,
-            final_train_error=last.train_error if last else None,
-            final_test_error=last.test_error if last else None,
-            final_validation_error=last.validation_error if last else None,
-            best_test_error=best.test_error if best else None,
-            best_test_iteration=best.iteration if best else None,
+            **trainer.objective.outcome(points),
             warmup_end=trainer.warmup_end,
             lr_divisions=list(trainer.divisions) if self.run.recipe.plateau else None,
             failure=failure,
@@ -162,7 +157,7 @@ def origin_of(
     return Provenance(
         **here.model_dump(),
         dataset=trainer.feed.identity.to_dict(),
-        normalisation=trainer.feed.normalisation,
+        normalisation=trainer.normalisation,
         started=before.started if before else provenance.utc_now(),
         sessions=(before.sessions if before else len(earlier)) + 1,
         first_iteration=trainer.iteration,

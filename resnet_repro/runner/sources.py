@@ -8,9 +8,11 @@ from torch import Tensor
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data import datasets
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.runner.options import Options
+from resnet_repro.spec.dataset_names import BOXES
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.feeds import Feed, make_feed
@@ -26,9 +28,9 @@ class Sources:
 
     def __init__(self, options: Options, stop: StopFlag, processes: Processes = ALONE) -> None:
         self.options, self.stop, self.processes = options, stop, processes
-        self.datasets: dict[str, Dataset | PhotoDataset] = {}
+        self.datasets: dict[str, Dataset | PhotoDataset | BoxDataset] = {}
 
-    def dataset(self, name: str) -> Dataset | PhotoDataset:
+    def dataset(self, name: str) -> Dataset | PhotoDataset | BoxDataset:
         """A data set by name.
 
         Raises:
@@ -36,7 +38,8 @@ class Sources:
         """
         if name not in self.datasets:
             options = self.options
-            self.datasets[name] = datasets.load(name, options.data_dir, options.folders)
+            load = datasets.load_boxes if name in BOXES else datasets.load
+            self.datasets[name] = load(name, options.data_dir, options.folders)
         return self.datasets[name]
 
     def backend(self, precision: str) -> Backend:

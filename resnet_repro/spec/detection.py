@@ -134,19 +134,22 @@ class Detection(Frozen):
         return self
 
     @property
+    def needs_backbone(self) -> bool:
+        """Whether classification weights are needed and not named yet."""
+        return self.backbone is None and self.batch_norm == "frozen"
+
+    @property
     def misfit(self) -> str | None:
         """Why nobody can train by these settings yet, or None: what needs classification weights.
 
         Presets leave open which these are.
         """
-        if self.backbone is not None:
-            return None
-        if self.batch_norm == "frozen":
+        if self.needs_backbone:
             return (
                 "detection.backbone: without classification weights there are no statistics to "
                 "freeze at; name some, or train everything (detection.batch_norm=trained, "
                 "detection.frozen_stages=0)"
             )
-        if self.frozen_stages:
+        if self.backbone is None and self.frozen_stages:
             return "detection.frozen_stages: without classification weights all are trained (0)"
         return None

@@ -75,6 +75,14 @@ class RunGroup(Frozen):
         return seeds
 
 
+class Pretraining(Frozen):
+    """How the classification networks are trained that detectors start from: runs of their own."""
+
+    dataset: DatasetName
+    preset: Preset = "paper"
+    recipe: dict[str, Any] = Field({})
+
+
 class Selection(Frozen):
     """What a preset changes of an experiment: fewer networks or seeds, other settings."""
 
@@ -83,6 +91,7 @@ class Selection(Frozen):
     recipe: dict[str, Any] = Field({})
     surface: SurfaceSettings | None = None
     curvature: CurvatureSettings | None = None
+    pretraining: Pretraining | None = None
 
 
 class Ensemble(Frozen):
@@ -135,6 +144,7 @@ class Experiment(Frozen):
     recipe: dict[str, Any] = Field({})
     runs: tuple[RunGroup, ...] = Field((), max_length=200)
     presets: dict[Preset, Selection] = Field({})
+    pretraining: Pretraining | None = None
     measure: tuple[MeasurementName, ...] = ()
     surface: SurfaceSettings | None = None
     curvature: CurvatureSettings | None = None
@@ -198,6 +208,12 @@ class Experiment(Frozen):
         return tuple(dict.fromkeys(map(self.dataset_of, self.runs))) or (self.dataset,)
 
     @property
+    def demo_dataset(self) -> str:
+        """What the demo preset trains on unless another is named."""
+        detectors = any(parse_network(n).backbone for n in self.networks)
+        return "scenes" if detectors else "synthetic"
+
+    @property
     def surface_settings(self) -> SurfaceSettings | None:
         """The settings for loss surfaces; None if they are not measured."""
         settings: SurfaceSettings | None = self.settings_of("surface")
@@ -223,6 +239,11 @@ class Experiment(Frozen):
         wanted = self.ensemble.networks if self.ensemble else ()
         return tuple(run for run in self.resolve() if run.network in wanted)
 
+    @property
+    def measured_runs(self) -> tuple[Run, ...]:
+        """The runs whose networks the experiment names; not those that detectors start from."""
+        return tuple(run for run in self.resolve() if run.network in self.networks)
+
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
 
@@ -240,7 +261,7 @@ class Experiment(Frozen):
         if seeds is None and selection.seeds:
             seeds = range(selection.seeds)
         demo = chosen == "demo" and self.preset != "demo"
-        dataset = choices.dataset or ("synthetic" if demo else None)
+        dataset = choices.dataset or (self.demo_dataset if demo else None)
         groups = []
         for group in self.runs:
             kept = tuple(n for n in group.networks if not wanted or n in wanted)
@@ -262,6 +283,7 @@ class Experiment(Frozen):
                 "recipe": merge(selection.recipe, self.recipe),
                 **{n: _laid_over(getattr(selection, n), getattr(self, n)) for n in SETTINGS},
                 "ensemble": self._chosen_ensemble(groups),
+                "pretraining": selection.pretraining or self.pretraining,
             }
         )
 
@@ -302,7 +324,7 @@ class Experiment(Frozen):
         return changed_recipe(base, of_preset, self.recipe, group.recipe)
 
     def resolve(self) -> tuple[Run, ...]:
-        """The runs, each once, in order.
+        """The runs, each once, in order; those that detectors start from stand before them.
 
         Raises:
             pydantic.ValidationError: a recipe is impossible (`load_experiment` has checked that).
@@ -310,17 +332,40 @@ class Experiment(Frozen):
         runs: dict[str, Run] = {}
         for group in self.runs:
             for network in group.networks:
-                recipe = self.resolved_recipe(group, network)
                 for seed in group.seeds:
-                    run = Run(
-                        network=network,
-                        dataset=self.dataset_of(group),
-                        recipe=recipe,
-                        seed=seed,
-                        precision=self.precision,
-                    )
-                    runs.setdefault(run.id, run)
+                    for run in self.runs_for(group, network, seed):
+                        runs.setdefault(run.id, run)
         return tuple(runs.values())
+
+    def runs_for(self, group: RunGroup, network: str, seed: int) -> tuple[Run, ...]:
+        """The run of one network; before it the one that a detector starts from, if any.
+
+        Raises:
+            pydantic.ValidationError: a recipe is impossible.
+        """
+        recipe, made = self.resolved_recipe(group, network), self.pretraining
+        before: list[Run] = []
+        if made and recipe.detection and recipe.detection.needs_backbone:
+            backbone = parse_network(network).backbone
+            base = preset_recipe(made.preset, backbone, made.dataset)
+            before.append(
+                Run(
+                    network=backbone,
+                    dataset=made.dataset,
+                    recipe=changed_recipe(base, made.recipe),
+                    seed=seed,
+                    precision=self.precision,
+                )
+            )
+            recipe = changed_recipe(recipe, {"detection": {"backbone": {"run": before[0].id}}})
+        own = Run(
+            network=network,
+            dataset=self.dataset_of(group),
+            recipe=recipe,
+            seed=seed,
+            precision=self.precision,
+        )
+        return *before, own
 
     def to_yaml(self) -> str:
         """The fully resolved experiment as YAML that `run` accepts in place of a name."""

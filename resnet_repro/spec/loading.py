@@ -15,7 +15,7 @@ from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.paths import user_path
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
-from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
@@ -29,6 +29,11 @@ __all__ = [
 ]
 
 MOST_RUNS = 10_000
+OWNERS: dict[Family, str] = {
+    "cifar": "CIFAR networks",
+    "imagenet": "networks on photographs",
+    "detection": "detectors",
+}
 _NETWORK = "network:"  # before a network's name, where an experiment is asked for
 _SEED = re.compile("^  seed: (0|[1-9][0-9]{0,9})$", re.MULTILINE)  # as `Run.to_yaml` writes it
 
@@ -197,8 +202,7 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
     """Validate the recipes of one group; errors name the file's field."""
     for network in group.networks:
         try:
-            recipe = experiment.resolved_recipe(group, network)
-            Run(network=network, dataset=experiment.dataset_of(group), recipe=recipe, seed=0)
+            experiment.runs_for(group, network, 0)
         except ValidationError as error:
             first = error.errors()[0]
             field = first["loc"][0] if first["loc"] else None
@@ -216,7 +220,8 @@ def _check_measurements(experiment: Experiment, network: str, document: Document
     family = parse_network(network).family
     for index, measurement in enumerate(experiment.measure):
         if family not in MEASUREMENTS[measurement].families:
-            whose = "networks on photographs" if family == "cifar" else "CIFAR networks"
+            families = MEASUREMENTS[measurement].families
+            whose = " and ".join(OWNERS[name] for name in families)
             place = document.place(("measure", index))
             raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")
 

@@ -19,6 +19,7 @@ __all__ = [
     "MEASUREMENTS",
     "BatchNorm",
     "CurvatureRow",
+    "DetectionRow",
     "EvaluationRow",
     "GradientRow",
     "Measurement",
@@ -110,6 +111,18 @@ class PrecisionRow(NamedTuple):
     coco_ap50: Percent | None = None  # COCO's at 0.5
 
 
+class DetectionRow(NamedTuple):
+    """An object in one of a few test images, or what a detector found there."""
+
+    image: str  # as the data set calls it
+    class_name: str
+    score: float | None  # None: the object itself
+    left: FiniteFloat  # corners in pixels of the image as it is in the data set
+    top: FiniteFloat
+    right: FiniteFloat
+    bottom: FiniteFloat
+
+
 class Measurement(NamedTuple):
     """A measurement and its file."""
 
@@ -140,6 +153,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     "curvature": Measurement(
         "curvature of the loss", "curvature.csv", CurvatureRow, ("cifar",), precision="fp32"
     ),
+    "average-precision": Measurement(
+        "average precision", "average_precision.csv", PrecisionRow, ("detection",)
+    ),
+    "detections": Measurement("detections", "detections.csv", DetectionRow, ("detection",)),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.detector_cost import detector_parameters
 from resnet_repro.networks.outline import parameters
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.measurements import (
@@ -29,7 +30,7 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.store.measurements import FILES, Table
-from resnet_repro.store.models import CurveRow, MeasurementOrigin, Summary
+from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin, Summary
 
 __all__ = ["contradictions"]
 
@@ -59,7 +60,10 @@ def contradictions(
         problems.append(("summary", summary_problems(summary, run)))
         problems.append(("summary", origin_problems(origins, summary)))
     if not isinstance(contents.get("curve"), StoreError):
-        curve: Sequence[CurveRow] = found["curve"].rows if "curve" in found else ()
+        curve: Sequence[Any] = found["curve"].rows if "curve" in found else ()
+        if curve and isinstance(curve[0], DetectionPoint) is (run.recipe.detection is None):
+            yield "curve", f"{FILES['curve'][0]}: is not of such a network as {run.network}"
+            curve = ()
         problems.append(("curve", curve_problems(curve, run, summary)))
         if summary is not None:
             problems.append(("summary", outcome_problems(summary, curve, run)))
@@ -127,11 +131,15 @@ def _possible_parameters(run: Run, said: int) -> bool:
     """Whether the network can have so many parameters; the number of classes may be unknown."""
     if parse_network(run.network).family == "cifar":
         return said == parameters(run.network, DATASETS[run.dataset].classes)
-    classifier = said - parameters(run.network, 0)
-    return classifier > 0 and classifier % (architecture(run.network).features + 1) == 0
+    detection = run.recipe.detection
+    if detection is not None:
+        none, one = (detector_parameters(run.network, n, detection) for n in (0, 1))
+    else:
+        none, one = (parameters(run.network, n) for n in (0, 1))
+    return said > none and (said - none) % (one - none) == 0
 
 
-def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) -> Iterator[str]:
+def curve_problems(rows: Sequence[Any], run: Run, summary: Summary | None) -> Iterator[str]:
     """What in `curve.csv` is out of range or does not follow the recipe."""
     recipe = run.recipe
     for row, due in zip(rows, _points(recipe, len(rows)), strict=True):
@@ -139,12 +147,17 @@ def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) 
             yield f"a point at iteration {row.iteration:,}, where the recipe has one at {due:,}"
             return
     for row in rows:
-        errors = row.train_error, row.test_error, row.validation_error
+        errors = _errors(row)[1:]
         for error in errors:
             if error is not None and not 0 <= error <= 100:
                 yield f"an error of {error:g} percent at iteration {row.iteration:,}"
         if row.train_loss < 0 or row.seconds < 0 or row.epoch < 0:
             yield f"a negative number at iteration {row.iteration:,}"
+        if isinstance(row, DetectionPoint):
+            parts = row.objectness_loss, row.proposal_loss, row.class_loss, row.box_loss
+            if min(parts) < 0 or not math.isclose(row.train_loss, sum(parts), rel_tol=1e-3):
+                yield f"losses at iteration {row.iteration:,} that do not add up"
+            continue
         if (row.validation_error is None) is (recipe.validation_images > 0):
             yield f"held-out images at iteration {row.iteration:,} are not as in config.yaml"
     if any(a.seconds > b.seconds for a, b in pairwise(rows)):
@@ -156,7 +169,7 @@ def curve_problems(rows: Sequence[CurveRow], run: Run, summary: Summary | None) 
                 yield f"learning rate {row.lr:g} at iteration {row.iteration:,}, not {rate:g}"
 
 
-def _epoch_problems(rows: Sequence[CurveRow]) -> Iterator[str]:
+def _epoch_problems(rows: Sequence[Any]) -> Iterator[str]:
     """Epochs that are not in proportion to iterations."""
     if rows:
         an_iteration = rows[-1].epoch / rows[-1].iteration
@@ -172,7 +185,7 @@ def _points(recipe: Recipe, count: int) -> tuple[int, ...]:
     return tuple(min(every * n, recipe.iterations) for n in range(1, count + 1))
 
 
-def _rates(recipe: Recipe, rows: Sequence[CurveRow], warmup_end: int | None) -> Sequence[float]:
+def _rates(recipe: Recipe, rows: Sequence[Any], warmup_end: int | None) -> Sequence[float]:
     """The learning rate of the last iteration before each point."""
     if recipe.plateau is None:
         return _scheduled_rates(recipe, warmup_end, len(rows))
@@ -186,7 +199,7 @@ def _scheduled_rates(recipe: Recipe, warmup_end: int | None, count: int) -> tupl
     return tuple(learning_rate(recipe, point - 1, warmup_end) for point in points)
 
 
-def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> Iterator[str]:
+def outcome_problems(summary: Summary, rows: Sequence[Any], run: Run) -> Iterator[str]:
     """Where the errors in `summary.json` are not those in `curve.csv`.
 
     During training the two are written one after the other, so either may be behind.
@@ -218,7 +231,8 @@ def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> It
     for name, error, known in zip(names, said, last, strict=True):
         if error != known:
             yield f"final_{name} is {_number(error)}, but curve.csv has {_number(known)}"
-    best = min(rows[:reported], key=lambda row: row.test_error, default=None)
+    tested = [row for row in rows[:reported] if isinstance(row, CurveRow)]
+    best = min(tested, key=lambda row: row.test_error, default=None)
     if summary.best_test_error != (best and best.test_error):
         known = best and best.test_error
         yield f"best_test_error is {_number(summary.best_test_error)}, not {_number(known)}"
@@ -232,7 +246,9 @@ def outcome_problems(summary: Summary, rows: Sequence[CurveRow], run: Run) -> It
             yield f"lr_divisions are not those that curve.csv gives, {divisions}"
 
 
-def _errors(row: CurveRow) -> tuple[float | None, ...]:
+def _errors(row: CurveRow | DetectionPoint) -> tuple[float | None, ...]:
+    if isinstance(row, DetectionPoint):
+        return row.train_loss, None, None, None
     return row.train_loss, row.train_error, row.test_error, row.validation_error
 
 

@@ -12,14 +12,14 @@ from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, NamedTuple, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import csv_text, read_text
 from resnet_repro.spec.measurements import MEASUREMENTS, MeasurementName
-from resnet_repro.store.models import CurveRow, MeasurementOrigin
+from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin
 
 __all__ = [
     "FILES",
@@ -46,6 +46,7 @@ class Kind(NamedTuple):
     digits: int | None = None  # significant digits of its numbers; None for all
 
 
+_ONLY_DETECTORS = "class_loss"  # a column of their curves
 # By the file's name without its suffix; some measurements share a file.
 TABLES: dict[str, Kind] = {"curve": Kind("curve.csv", CurveRow)} | {
     m.table: Kind(m.file, m.row, m.digits) for m in MEASUREMENTS.values()
@@ -70,12 +71,12 @@ class Table:
     """The columns of a CSV file; rows are made on demand."""
 
     def __init__(self, row: type, columns: Mapping[str, Sequence[Any]]) -> None:
-        self.columns, self._row = columns, row
+        self.columns, self.row = columns, row
 
     @cached_property
     def rows(self) -> list[Any]:
         """One row per line of the file, in its order."""
-        return list(map(self._row, *self.columns.values()))
+        return list(map(self.row, *self.columns.values()))
 
 
 @cache
@@ -96,12 +97,22 @@ def _optional(row: type) -> Collection[str]:
     return getattr(row, "_field_defaults", ())
 
 
+@cache
+def _maybe_empty(row: type) -> tuple[str, ...]:
+    """The columns whose fields may be empty, which stands for None."""
+    hints = get_type_hints(row)
+    return tuple(name for name, hint in hints.items() if type(None) in get_args(hint))
+
+
 def _parse(name: str, text: str) -> Table:
     """Parse a table. Raises ValueError or KeyError if it is invalid or cut off."""
     there, row = _split(text), TABLES[name].row
-    for column in _optional(row):
-        values = there.get(column, [""] * len(next(iter(there.values()))))
-        there[column] = [value or None for value in values]
+    if name == "curve" and _ONLY_DETECTORS in there:
+        row = DetectionPoint
+    for column in _maybe_empty(row):
+        if column in there or column in _optional(row):
+            values = there.get(column, [""] * len(next(iter(there.values()))))
+            there[column] = [value or None for value in values]
     columns = {c: read.validate_python(there[c]) for c, read in _columns_of(row).items()}
     first = next(iter(columns.values()))
     if name == "curve" and any(a >= b for a, b in pairwise(first)):
@@ -130,11 +141,15 @@ def _split(text: str) -> dict[str, Sequence[str | None]]:
     return dict(zip(header, columns, strict=True))
 
 
-def table_text(name: str, rows: Sequence[Any]) -> str:
-    """The CSV text of a table. Optional columns are left out if all their values are None."""
+def table_text(name: str, rows: Sequence[Any], row: type | None = None) -> str:
+    """The CSV text of a table, with the columns of `row`, by default those that it mostly has.
+
+    Optional columns are left out if all their values are None.
+    """
     kind = TABLES[name]
-    empty = {c for c in _optional(kind.row) if all(getattr(row, c) is None for row in rows)}
-    names = [column for column in _columns_of(kind.row) if column not in empty]
+    row = row or kind.row
+    empty = {c for c in _optional(row) if all(getattr(one, c) is None for one in rows)}
+    names = [column for column in _columns_of(row) if column not in empty]
 
     def shown(value: Any) -> Any:
         if not isinstance(value, float):

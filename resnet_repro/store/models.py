@@ -21,6 +21,7 @@ from resnet_repro.spec.shows import Percent, Views
 __all__ = [
     "FORMAT",
     "CurveRow",
+    "DetectionPoint",
     "EnsembleResult",
     "ExternalEvaluation",
     "MeasurementOrigin",
@@ -62,6 +63,24 @@ class CurveRow(NamedTuple):
     test_error: FiniteFloat
     seconds: FiniteFloat
     validation_error: FiniteFloat | None = None  # a column only where images are held out
+
+
+class DetectionPoint(NamedTuple):
+    """One point of a detector's curve: running losses, and `seconds` of training so far.
+
+    `train_loss` is the sum of the four: of proposals, whether there is an object and where; of
+    regions, which and where. Average precision is measured after the training.
+    """
+
+    iteration: int
+    epoch: FiniteFloat
+    lr: FiniteFloat
+    train_loss: FiniteFloat
+    objectness_loss: FiniteFloat
+    proposal_loss: FiniteFloat
+    class_loss: FiniteFloat
+    box_loss: FiniteFloat
+    seconds: FiniteFloat
 
 
 class Origin(Stored):

@@ -57,6 +57,7 @@ class RunFolder:
     evaluations = _File("evaluations.csv")
     origins = _File("measurements.json")  # of the measurements
     tensorboard = _File("tensorboard")  # not committed
+    photographs = _File("photographs.npz")  # to draw detections on; not committed
     fresh_checkpoint = _File("checkpoint.new")  # complete, but not yet renamed
     checkpoint = _File("checkpoint")
     previous_checkpoint = _File("checkpoint.previous")
@@ -87,9 +88,9 @@ class RunFolder:
         """Write `config.yaml`, the resolved configuration."""
         write_atomically(self.config, run.to_yaml())
 
-    def write_curve(self, rows: Sequence[CurveRow]) -> None:
-        """Write `curve.csv`."""
-        write_atomically(self.curve, table_text("curve", rows))
+    def write_curve(self, rows: Sequence[Any], row: type = CurveRow) -> None:
+        """Write `curve.csv`; `row` is the kind of its rows, of a detector `DetectionPoint`."""
+        write_atomically(self.curve, table_text("curve", rows, row))
 
     def write_summary(self, summary: Summary, *, durable: bool = True) -> None:
         """Write `summary.json`; `durable=False` for the frequent ones that report progress.
@@ -223,6 +224,7 @@ class RunFolder:
             self.summary,
             *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
+            self.photographs,
             *(self.unfinished(name) for name in TABLES),
         ):
             self.remove(path)

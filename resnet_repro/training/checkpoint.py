@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from resnet_repro.base.files import read_regular
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import CurveRow
+from resnet_repro.store.models import CurveRow, DetectionPoint
 
 __all__ = [
     "CheckpointError",
@@ -116,7 +116,7 @@ class Position(BaseModel):
 
     iteration: NonNegativeInt
     warmup_end: NonNegativeInt | None
-    points: list[CurveRow]
+    points: list[CurveRow] | list[DetectionPoint]
     seconds: NonNegativeFloat
     training_seconds: NonNegativeFloat
     # What each BN has seen, in images; more than one where a resume could not keep it.
@@ -139,7 +139,11 @@ def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Posit
     for iteration in (*iterations, progress.warmup_end or 0):
         if not 0 <= iteration <= progress.iteration <= recipe.iterations:
             raise ValueError("an iteration that cannot be")
+    if progress.points and isinstance(progress.points[0], CurveRow) is bool(recipe.detection):
+        raise ValueError("a curve of another kind of training")
     for point in progress.points:
+        if isinstance(point, DetectionPoint):
+            continue
         errors = (point.train_error, point.test_error, point.validation_error or 0.0)
         if not all(0 <= error <= 100 for error in errors):
             raise ValueError("an error that cannot be")

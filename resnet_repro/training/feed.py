@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.run import Run
@@ -34,7 +35,7 @@ class Shard(NamedTuple):
 WHOLE = Shard(0, 1)
 
 
-def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) -> None:
+def check_fits(run: Run, dataset: Dataset | PhotoDataset | BoxDataset, processes: int = 1) -> None:
     """Check the sizes that a recipe asks of a data set, and of so many processes.
 
     Raises:
@@ -45,7 +46,12 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset, processes: int = 1) ->
     recipe = run.recipe
     if isinstance(dataset, PhotoDataset):
         dataset.need_training("training needs both; `resnet-repro evaluate` can test weights on it")
-    images = len(dataset.train if isinstance(dataset, PhotoDataset) else dataset.train_images)
+    if isinstance(dataset, BoxDataset):
+        dataset.need_objects("train", "training needs images with boxes")
+    if isinstance(dataset, PhotoDataset | BoxDataset):
+        images = len(dataset.train)
+    else:
+        images = len(dataset.train_images)
     if recipe.validation_images >= images:
         raise ConfigError(f"recipe.validation_images: {recipe.validation_images} of {images}")
     left = images - recipe.validation_images

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.spec.run import Run
+from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import check_fits
@@ -19,12 +21,12 @@ __all__ = ["Feed", "make_feed"]
 
 # One run's data as batches on the device; of several processes, each has its own share. A batch
 # depends on nothing but the run's seed and the iteration.
-Feed = CifarFeed | PhotoFeed
+Feed = CifarFeed | PhotoFeed | BoxFeed
 
 
 def make_feed(
     run: Run,
-    dataset: Dataset | PhotoDataset,
+    dataset: Dataset | PhotoDataset | BoxDataset,
     backend: Backend,
     processes: Processes = ALONE,
     *,
@@ -47,6 +49,8 @@ def make_feed(
         Stopped: `should_stop` said so.
     """
     check_fits(run, dataset, processes.count)
+    if isinstance(dataset, BoxDataset):
+        return BoxFeed(run, dataset, backend.device, processes.shard)
     sizes = run.recipe.photographs
     if sizes is None:
         assert isinstance(dataset, Dataset), "a run of the CIFAR family has 32x32 images"

@@ -1,4 +1,4 @@
-"""Loss and error of the training batches since the last point of the curve."""
+"""Loss and errors, or parts of the loss, of the batches since the last point of the curve."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ class RunningMetrics:
     have to ask at the same time.
     """
 
-    def __init__(self, device: torch.device, processes: Processes = ALONE) -> None:
-        self.processes = processes
+    def __init__(self, nothing: Tensor, processes: Processes = ALONE) -> None:
+        """`nothing` is what is counted beside the loss, at zero: errors, or parts of the loss."""
+        self.processes, device = processes, nothing.device
         self.loss = torch.zeros((), dtype=torch.float32, device=device)  # sum of batch means
-        self.wrong = torch.zeros((), dtype=torch.int64, device=device)
+        self.counted = nothing.clone()
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
         self.batches = self.images = 0  # images of whole batches
 
-    def add(self, iteration: int, loss: Tensor, wrong: Tensor, images: int) -> None:
+    def add(self, iteration: int, loss: Tensor, counted: Tensor, images: int) -> None:
         """Count one batch, the one after which so many iterations have been made.
 
-        `loss` and `wrong` are of this process's share, `images` is the size of the whole batch.
+        `loss` and `counted` are of this process's share, `images` is the size of the whole batch.
         """
         self.loss += loss
-        self.wrong += wrong
+        self.counted += counted
         bad = ~torch.isfinite(loss) & (self.first_bad < 0)
         self.first_bad = torch.where(bad, iteration, self.first_bad)
         self.batches += 1
@@ -50,20 +51,26 @@ class RunningMetrics:
         return self.processes.average_(self.loss.clone()).item() / max(1, self.batches)
 
     def error(self) -> float:
-        """Percent of the images."""
-        return 100.0 * self.processes.sum_(self.wrong.clone()).item() / max(1, self.images)
+        """Percent of the images, where errors are counted."""
+        return 100.0 * self.processes.sum_(self.counted.clone()).item() / max(1, self.images)
+
+    def mean_parts(self) -> list[float]:
+        """Means over the batches, where parts of the loss are counted."""
+        parts = self.processes.average_(self.counted.clone()) / max(1, self.batches)
+        return [float(part) for part in parts.tolist()]
 
     def clear(self) -> None:
         """Start anew."""
         self.loss.zero_()
-        self.wrong.zero_()
+        self.counted.zero_()
         self.batches = self.images = 0
 
-    def state(self) -> dict[str, float | int]:
+    def state(self) -> dict[str, float | int | list[float]]:
         """The sums over all processes, for a checkpoint."""
         return {
             "loss": self.processes.average_(self.loss.clone()).item(),
-            "wrong": int(self.processes.sum_(self.wrong.clone()).item()),
+            # Of errors one number, under the name that it has always had.
+            "wrong": self.processes.sum_(self.counted.clone()).tolist(),
             "batches": self.batches,
             "images": self.images,
         }
@@ -76,10 +83,17 @@ class RunningMetrics:
         """
         if not isinstance(state, dict):
             raise TypeError("metrics are a mapping")
-        loss, *counts = (state[name] for name in ("loss", "wrong", "batches", "images"))
+        loss, counted, *counts = (state[name] for name in ("loss", "wrong", "batches", "images"))
         if type(loss) is not float or not all(type(count) is int for count in counts):
             raise ValueError("metrics without numbers")
-        # Losses are averaged over the processes, but errors are counted: one has the old ones.
+        numbers = counted if isinstance(counted, list) else [counted]
+        kind = float if self.counted.is_floating_point() else int
+        if not all(type(number) is kind for number in numbers):
+            raise ValueError("metrics without numbers")
+        found = torch.tensor(counted, dtype=self.counted.dtype)
+        if found.shape != self.counted.shape:
+            raise ValueError("metrics of another training")
+        # Losses are averaged over the processes, what is counted is added up: one has the old sums.
         self.loss.fill_(loss)
-        self.wrong.fill_(counts[0] if self.processes.first else 0)
-        _, self.batches, self.images = counts
+        self.counted.copy_(found if self.processes.first else torch.zeros_like(found))
+        self.batches, self.images = counts

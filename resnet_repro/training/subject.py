@@ -12,10 +12,13 @@ from resnet_repro.networks.blocks import BatchNormSettings
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 from resnet_repro.spec.run import Run
+from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError
+from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feeds import Feed
 from resnet_repro.training.order import generator
+from resnet_repro.training.photo_feed import PhotoFeed
 
 __all__ = ["Subject", "initial_network", "trained_network"]
 
@@ -68,6 +71,12 @@ class Subject:
     network: nn.Module
     feed: Feed
     backend: Backend
+
+    @property
+    def labelled(self) -> CifarFeed | PhotoFeed:
+        """The data of a classification network: images with a class each."""
+        assert not isinstance(self.feed, BoxFeed), "a detector's images have boxes"
+        return self.feed
 
     def untrained(self) -> Subject:
         """The same before its first iteration."""

@@ -10,29 +10,30 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
-from resnet_repro.store.models import CurveRow
 from resnet_repro.training.batch_norm import (
     average_over_processes,
     part_momentum,
     set_momentum,
     store_true_average,
 )
+from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError, read_progress
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Batch, Part
+from resnet_repro.training.feed import Part
 from resnet_repro.training.feeds import Feed
 from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.metrics import RunningMetrics
+from resnet_repro.training.objective import Classification, Detection, Objective
+from resnet_repro.training.order import seed_of
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
 from resnet_repro.training.subject import Subject, initial_network
 from resnet_repro.training.updates import Updates
@@ -64,6 +65,15 @@ class Hooks(Protocol):
         """Called after each new point of the curve."""
 
 
+def objective_of(run: Run, network: nn.Module) -> Objective:
+    """What a run's training minimises."""
+    if run.recipe.detection is None:
+        return Classification(network)
+    from resnet_repro.networks.detector import LOSSES  # torchvision takes a second
+
+    return Detection(LOSSES)
+
+
 class Trainer:
     """One run's training: its network, its updates and how far they are.
 
@@ -79,15 +89,17 @@ class Trainer:
         self.updates = Updates(self.network, run.recipe)
         self.iteration = 0
         self.warmup_end: int | None = None
-        self.points: list[CurveRow] = []
+        self.objective = objective_of(run, self.network)
+        self.points: list[Any] = []  # rows of the objective's kind
         self.divisions: list[int] = []  # iterations at which the plateau rule divided the rate
         self.seconds = 0.0  # since the training began, over all sessions
         self.training_seconds = 0.0  # the same without evaluation
         self.share = run.recipe.batch_size // processes.count  # images of a batch seen here
         # What each BN has seen, in images; more than one where a resume could not keep it.
         self.bn_sizes = [run.recipe.micro_batch_size or self.share]
-        self._metrics = RunningMetrics(backend.device, processes)
-        self._warmup_metrics = RunningMetrics(backend.device, processes)
+        nothing = self.objective.nothing(backend.device)
+        self._metrics = RunningMetrics(nothing, processes)
+        self._warmup_metrics = RunningMetrics(nothing, processes)
         self._parallel: DistributedDataParallel | None = None
         self._graphed: GraphedStep | None = None
 
@@ -100,6 +112,18 @@ class Trainer:
     def subject(self) -> Subject:
         """The network as it is now, with its data."""
         return Subject(self.run, self.network, self.feed, self.backend)
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """What the network's input is, in short: what is subtracted from the images."""
+        if not isinstance(self.feed, BoxFeed):
+            return self.feed.normalisation
+        mean, std = (self.network.get_buffer(f"pixel_{name}") for name in ("mean", "std"))
+        return {
+            "kind": "colours of the classification network's training",
+            "channel_averages": [round(v, 3) for v in mean.flatten().tolist()],
+            "channel_deviations": [round(v, 3) for v in std.flatten().tolist()],
+        }
 
     @property
     def parameters(self) -> int:
@@ -196,36 +220,37 @@ class Trainer:
             if self._graphed is None:
                 self._graphed = GraphedStep(self.feed)
             return self._graphed(self.iteration, self._learn)
+        if self.objective.draws:  # as a function of the iteration, so that nothing need be saved
+            rank = self.processes.shard.rank
+            torch.manual_seed(seed_of("draws", self.run.seed, self.iteration, rank))
         return self._learn(self.feed.batch(self.iteration))
 
-    def _learn(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _learn(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Change the network by a batch's gradients; nothing here may wait for the device."""
         loss, wrong = self._forward_backward(batch)
         self.updates.optimizer.step()
         return loss, wrong
 
-    def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Gradients of one batch's mean loss; returns the loss and the errors made in the share.
+    def _forward_backward(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Gradients of one batch's mean loss; returns the loss and what is counted in the share.
 
         A share in several parts gives the same gradients as if it were whole, but for what BN sees.
         """
-        inputs, targets = batch
         self.updates.optimizer.zero_grad()
         total = torch.zeros((), device=self.backend.device)
-        wrong = torch.zeros((), dtype=torch.int64, device=self.backend.device)
-        parts = len(targets) // self.bn_images
-        pieces = zip(inputs.split(self.bn_images), targets.split(self.bn_images), strict=True)
+        counted = self.objective.nothing(self.backend.device)
+        pieces = self.objective.pieces(batch, self.bn_images)
+        parts, network = len(pieces), self._parallel or self.network
         for part, (x, y) in enumerate(pieces, start=1):
             if parts > 1:
                 set_momentum(self.network, part_momentum(self.run.recipe.bn_momentum, part, parts))
             with self._communicating(part == parts):
-                with self.backend.autocast():
-                    logits = (self._parallel or self.network)(x)
-                loss = F.cross_entropy(logits.float(), y) * (len(y) / len(targets))
+                share = len(y) / len(batch.targets)
+                loss, found = self.objective.loss(network, x, y, share, self.backend.autocast)
                 loss.backward()
             total += loss.detach()
-            wrong += (logits.detach().argmax(1) != y).sum()
-        return total, wrong
+            counted += found
+        return total, counted
 
     def _communicating(self, last: bool) -> AbstractContextManager[object]:
         """Gradients of parts are added up here; only the last part's backward pass sends them."""
@@ -251,28 +276,28 @@ class Trainer:
     def _measure(self, clock: float, should_stop: Callable[[], bool]) -> None:
         """Add a point to the curve. `clock` is when this began."""
         self._check_finite()
-        train_loss, train_error = self._metrics.mean_loss(), self._metrics.error()
+        train_loss = self._metrics.mean_loss()
         synchronized = time.perf_counter()  # reading the metrics has waited for the device
         self.training_seconds += synchronized - clock
         if self.finished and self.run.recipe.bn_average_iterations:
             inputs = self._inputs_for_statistics(should_stop)
             store_true_average(self.network, inputs, self.backend.autocast)
         average_over_processes(self.network, self.processes)
-        errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
+        errors: dict[str, float] = {}
+        if not isinstance(self.feed, BoxFeed):
+            errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
         self.seconds += time.perf_counter() - clock
         if not math.isfinite(train_loss):
             raise DivergenceError(self.iteration)
         assert self.updates.rate is not None, "an iteration has been made"
         self.points.append(
-            CurveRow(
+            self.objective.point(
                 self.iteration,
                 round(self.feed.epoch(self.iteration), 4),
                 self.updates.rate,
-                train_loss,
-                train_error,
-                errors["test"],
+                self._metrics,
+                errors,
                 round(self.seconds, 3),
-                errors.get("validation"),
             )
         )
         self._metrics.clear()
@@ -280,6 +305,7 @@ class Trainer:
 
     def _error_on(self, part: Part, should_stop: Callable[[], bool]) -> float:
         """The error in percent. Raises DivergenceError where the outputs are not finite."""
+        assert not isinstance(self.feed, BoxFeed), "detectors are tested after their training"
         batches = self.feed.part(part)
         loss, error = evaluate(self.network, batches, self.backend, should_stop, self.processes)
         if not math.isfinite(loss):
@@ -298,8 +324,8 @@ class Trainer:
         for iteration in range(recipe.bn_average_iterations):
             if should_stop():
                 raise Stopped
-            inputs, _ = self.feed.batch(recipe.iterations + iteration)
-            yield from inputs.split(self.bn_images)
+            batch = self.feed.batch(recipe.iterations + iteration)
+            yield from (inputs for inputs, _ in self.objective.pieces(batch, self.bn_images))
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the future, for a checkpoint: copies, on the CPU.
@@ -346,7 +372,7 @@ class Trainer:
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
         self.iteration, self.warmup_end = progress.iteration, progress.warmup_end
-        self.points, self.bn_sizes = progress.points, progress.bn_sizes
+        self.points, self.bn_sizes = list(progress.points), progress.bn_sizes
         self.seconds, self.training_seconds = progress.seconds, progress.training_seconds
         self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
         set_momentum(self.network, self.run.recipe.bn_momentum)

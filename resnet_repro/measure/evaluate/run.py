@@ -108,8 +108,9 @@ def evaluate_run(
             network = trained_network(run, state["network"], feed.classes, backend)
         except CheckpointError as error:
             raise StoreError(f"{run.id}: its checkpoint {error}") from error
+        subject = Subject(run, network, feed, backend)
         for views in request.views:
-            found, labels = _scores(Subject(run, network, feed, backend), views, request)
+            found, labels = _scores(subject, views, request)
             rows.append(row_of(views, found, labels, bn, dataset.identity))
             if not unstored:
                 stored.folder.write_measured("evaluations", rows[-1:], origin)
@@ -119,13 +120,18 @@ def evaluate_run(
         rows=tuple(rows),
         identity=dataset.identity,
         origin=origin,
-        input=f"0 to 255, minus the {feed.normalisation['kind']}, as in its training",
+        input=f"0 to 255, minus the {subject.labelled.normalisation['kind']}, as in its training",
         notes=tuple(filter(None, (dataset.identity.note, unstored))),
         stored=None if unstored else stored.folder.evaluations,
     )
 
 
 def _check(run: Run, request: Request, choice: DatasetChoice | None) -> None:
+    if run.recipe.detection is not None:
+        raise ConfigError(
+            f"{run.id} is a detector, of which `resnet-repro run` measures average precision; "
+            "on pictures of yours: resnet-repro detect"
+        )
     if choice and choice.name != run.dataset:
         raise ConfigError(
             f"{run.id} is tested on {run.dataset}, on which it was trained; "
@@ -167,7 +173,7 @@ def _why_not_stored(
 
 def _scores(subject: Subject, views: Views, request: Request) -> tuple[Tensor, Tensor]:
     """(scores [N, classes], labels [N]) of the test part, on the CPU."""
-    feed, stop = subject.feed, request.should_stop
+    feed, stop = subject.labelled, request.should_stop
     if not isinstance(feed, PhotoFeed):
         return image_scores(subject.network, feed.part("test"), subject.backend, stop)
     found = scores_of(subject, views, stop, request.progress_of(views))

@@ -1,0 +1,99 @@
+"""Testing detectors: average precision on a data set's test images, and what is found in some."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from resnet_repro.base.stop import Stopped
+from resnet_repro.data.boxes.boxes import BoxDataset, Target
+from resnet_repro.data.npz import write_npz
+from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
+from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
+from resnet_repro.training.box_feed import BoxFeed
+from resnet_repro.training.device import Backend
+from resnet_repro.training.subject import Subject
+
+__all__ = ["detect", "precisions_of", "show_some"]
+
+SHOWN = 8  # test images whose detections are kept to be drawn
+MOST_SHOWN = 12  # detections in each of them
+TOLD_EVERY = 250  # images
+
+
+def detect(network: nn.Module, image: Tensor, backend: Backend) -> Detections:
+    """What a detector finds in an image uint8 [3, H, W]; it is left in evaluation mode.
+
+    Boxes are in pixels of the image as it came; everything found is on the CPU.
+    """
+    network.eval()
+    with torch.inference_mode(), backend.autocast():
+        (found,) = network([image.to(backend.device)])
+    return Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu())
+
+
+def precisions_of(
+    subject: Subject, should_stop: Callable[[], bool], note: Callable[[str], None]
+) -> list[PrecisionRow]:
+    """Average precision of each class over the test images, which pass one at a time.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+        Stopped: `should_stop`, asked before every image, said so.
+    """
+    dataset = _dataset(subject)
+    truth: list[Target] = []
+    found: list[Detections] = []
+    for index in range(len(dataset.test)):
+        if should_stop():
+            raise Stopped
+        if index and index % TOLD_EVERY == 0:
+            note(f"{subject.run.id}: {index:,} of {len(dataset.test):,} images searched")
+        image, target = dataset.test[index]
+        truth.append(target)
+        found.append(detect(subject.network, image, subject.backend))
+    judged = average_precisions(truth, found, len(dataset.classes))
+    return precision_rows(judged, dataset.classes, len(truth), dataset.identity.sha256)
+
+
+def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:
+    """The objects of some test images, evenly spaced, and what is found in them.
+
+    The images themselves are written to `photographs` (.npz), to be drawn.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+        StoreError: they cannot be written.
+    """
+    dataset = _dataset(subject)
+    indices = [i for i in range(len(dataset.test)) if len(dataset.test.target(i).boxes)]
+    count = min(SHOWN, len(indices))
+    chosen = [indices[i * len(indices) // count] for i in range(count)]
+    images = [dataset.test.image(index) for index in chosen]
+    rows: list[DetectionRow] = []
+    for index, image in zip(chosen, images, strict=True):
+        target, name = dataset.test.target(index), dataset.test.ids[index]
+        found = detect(subject.network, image, subject.backend)
+        objects = zip(target.boxes.tolist(), target.labels.tolist(), strict=True)
+        rows += [_row(dataset, name, box, label, None) for box, label in objects]
+        best = zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
+        rows += [_row(dataset, name, *one) for one in itertools.islice(best, MOST_SHOWN)]
+    write_npz(photographs, {str(number): image.numpy() for number, image in enumerate(images)})
+    return rows
+
+
+def _row(
+    dataset: BoxDataset, image: str, box: Sequence[float], label: int, score: float | None
+) -> DetectionRow:
+    return DetectionRow(image, dataset.classes[label - 1], score, *(round(x, 1) for x in box))
+
+
+def _dataset(subject: Subject) -> BoxDataset:
+    assert isinstance(subject.feed, BoxFeed), "detectors' data have boxes"
+    dataset = subject.feed.dataset
+    dataset.need_objects("test", "average precision is measured on test images with boxes")
+    return dataset

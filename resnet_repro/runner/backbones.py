@@ -1,0 +1,121 @@
+"""The classification weights that a detector starts from: of a run, or of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from resnet_repro.base.errors import DataError
+from resnet_repro.networks.weights import fit
+from resnet_repro.networks.weights_file import read_weights
+from resnet_repro.spec.detection import Backbone
+from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import read_run
+from resnet_repro.training.checkpoint import newest_state
+
+__all__ = ["check_backbone", "load_backbone"]
+
+# What a file's weights are taken to expect: torchvision's input, here on the scale of 0 to 255.
+_FILE_MEAN = tuple(255 * value for value in (0.485, 0.456, 0.406))
+_FILE_STD = tuple(255 * value for value in (0.229, 0.224, 0.225))
+
+
+class _Weights(NamedTuple):
+    tensors: dict[str, Tensor]
+    mean: tuple[float, ...]  # red, green and blue of 0 to 255, that is subtracted
+    std: tuple[float, ...]  # by which the difference is divided
+
+
+def check_backbone(run: Run, store: Store, data_dir: Path) -> None:
+    """See that there is what a detector starts from, before anything is written.
+
+    Raises:
+        DataError: it is missing, not trained to its end, or of another network.
+    """
+    backbone = _backbone_of(run)
+    if backbone is None:
+        return
+    if backbone.file is not None:
+        if not (data_dir / backbone.file).is_file():
+            raise DataError(
+                f"{run.id}: its backbone's weights are not here: {data_dir / backbone.file}"
+            )
+        return
+    assert backbone.run is not None, "it is one of the two"
+    stored = read_run(store.runs_folder / backbone.run, None)
+    if stored.run is None or not stored.finished:
+        raise DataError(
+            f"{run.id} starts from {backbone.run}, which is {stored.problem or stored.state}: "
+            "train that one first, into the same results folder"
+        )
+    wanted = parse_network(run.network).backbone
+    if stored.run.network != wanted:
+        raise DataError(f"{run.id}: {backbone.run} is no run of {wanted}")
+
+
+def load_backbone(
+    run: Run, network: nn.Module, store: Store, data_dir: Path, note: Callable[[str], None]
+) -> None:
+    """Put the weights that a run starts from into its detector, and the colours that they expect.
+
+    Raises:
+        DataError: they are missing, not whole or of another network.
+        ConfigError: the file holds something else.
+    """
+    from resnet_repro.networks.detector import Detector
+
+    backbone = _backbone_of(run)
+    if backbone is None:
+        return
+    assert isinstance(network, Detector), "a detector's recipe has made one"
+    check_backbone(run, store, data_dir)
+    if backbone.file is not None:
+        found = _of_file(run, data_dir / backbone.file, backbone.sha256)
+    else:
+        found = _of_run(run, str(backbone.run), store, note)
+    try:
+        network.load_backbone(found.tensors)
+    except (ValueError, RuntimeError) as error:
+        raise DataError(f"{run.id}: {backbone} does not fit its network") from error
+    for name, values in (("pixel_mean", found.mean), ("pixel_std", found.std)):
+        buffer = network.get_buffer(name)
+        buffer.copy_(torch.tensor(values).view_as(buffer))
+
+
+def _backbone_of(run: Run) -> Backbone | None:
+    return run.recipe.detection.backbone if run.recipe.detection else None
+
+
+def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
+    stored = read_run(store.runs_folder / name, None)
+    assert stored.run is not None, "this was checked"
+    assert stored.summary is not None
+    state, reasons = newest_state(stored.run, stored.folder.checkpoints())
+    for reason in reasons:
+        note(f"{name}: not used: {reason}")
+    if state is None or state["iteration"] != stored.run.recipe.iterations:
+        raise DataError(
+            f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
+            "bring them from where it was trained, or train it again with --force"
+        )
+    mean = stored.summary.provenance.normalisation.get("channel_averages")
+    if not isinstance(mean, list) or len(mean) != 3:
+        raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")
+    return _Weights(state["network"], tuple(map(float, mean)), (1.0, 1.0, 1.0))
+
+
+def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
+    weights = read_weights(path)
+    if weights.sha256 != sha256:
+        raise DataError(
+            f"{run.id}: {path} is another file than it starts from: "
+            f"SHA-256 {weights.sha256}, not {sha256}"
+        )
+    fitted = fit(parse_network(run.network).backbone, weights)
+    return _Weights(fitted.tensors, _FILE_MEAN, _FILE_STD)

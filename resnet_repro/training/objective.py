@@ -1,0 +1,151 @@
+"""What a training minimises, and what its curve tells: of classifiers, and of detectors.
+
+The loop around it (`training.trainer`) is the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_repro.store.models import CurveRow, DetectionPoint
+from resnet_repro.training.metrics import RunningMetrics
+
+__all__ = ["Classification", "Detection", "Objective"]
+
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+class Objective(Protocol):
+    """One of the two kinds of training."""
+
+    draws: bool  # whether a forward pass draws at random
+
+    @property
+    def row(self) -> type:
+        """Of the curve."""
+
+    def nothing(self, device: torch.device) -> Tensor:
+        """What is counted beside the loss, as it is before the first batch."""
+
+    def pieces(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
+        """A batch in parts of so many images: (inputs, targets)."""
+
+    def loss(
+        self, network: nn.Module, inputs: Any, targets: Any, share: float, autocast: Autocast
+    ) -> tuple[Tensor, Tensor]:
+        """(loss times the part's share of its batch, what is counted of it); no backward pass."""
+
+    def point(
+        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
+        errors: Mapping[str, float], seconds: float,
+    ) -> Any:  # fmt: skip
+        """A point of the curve; `errors` are of the parts that are tested, in percent."""
+
+    def outcome(self, points: Sequence[Any]) -> dict[str, Any]:
+        """What a summary says of the curve."""
+
+
+class Classification:
+    """Cross-entropy; errors of training and of tests, in percent."""
+
+    row: type = CurveRow
+
+    def __init__(self, network: nn.Module) -> None:
+        self.draws = any(isinstance(module, nn.Dropout) for module in network.modules())
+
+    def nothing(self, device: torch.device) -> Tensor:
+        """The number of errors."""
+        return torch.zeros((), dtype=torch.int64, device=device)
+
+    def pieces(self, batch: Any, size: int) -> list[tuple[Tensor, Tensor]]:
+        """Images and labels."""
+        inputs, targets = batch
+        return list(zip(inputs.split(size), targets.split(size), strict=True))
+
+    def loss(
+        self, network: nn.Module, inputs: Tensor, targets: Tensor, share: float, autocast: Autocast
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and errors."""
+        with autocast():
+            logits = network(inputs)
+        loss = F.cross_entropy(logits.float(), targets) * share
+        return loss, (logits.detach().argmax(1) != targets).sum()
+
+    def point(
+        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
+        errors: Mapping[str, float], seconds: float,
+    ) -> CurveRow:  # fmt: skip
+        """Running loss and error, and the errors of the tests."""
+        return CurveRow(
+            iteration,
+            epoch,
+            rate,
+            metrics.mean_loss(),
+            metrics.error(),
+            errors["test"],
+            seconds,
+            errors.get("validation"),
+        )
+
+    def outcome(self, points: Sequence[CurveRow]) -> dict[str, Any]:
+        """The final errors, and the best on the test set."""
+        last = points[-1] if points else None
+        best = min(points, key=lambda p: p.test_error) if points else None
+        return {
+            "final_train_error": last.train_error if last else None,
+            "final_test_error": last.test_error if last else None,
+            "final_validation_error": last.validation_error if last else None,
+            "best_test_error": best.test_error if best else None,
+            "best_test_iteration": best.iteration if best else None,
+        }
+
+
+class Detection:
+    """The sum of Faster R-CNN's four losses. Average precision is measured after the training.
+
+    Which anchors and regions the losses are of is drawn at random.
+    """
+
+    row: type = DetectionPoint
+    draws = True
+
+    def __init__(self, losses: Sequence[str]) -> None:
+        """`losses` are the parts of the loss, in the order of the curve's columns."""
+        self.losses = losses
+
+    def nothing(self, device: torch.device) -> Tensor:
+        """The sums of the losses."""
+        return torch.zeros(len(self.losses), dtype=torch.float32, device=device)
+
+    def pieces(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
+        """Lists of images and of their objects."""
+        starts = range(0, len(batch.targets), size)
+        return [(batch.inputs[a : a + size], batch.targets[a : a + size]) for a in starts]
+
+    def loss(
+        self, network: nn.Module, inputs: Any, targets: Any, share: float, autocast: Autocast
+    ) -> tuple[Tensor, Tensor]:
+        """The losses' sum, and each of them."""
+        with autocast():
+            found = network(inputs, targets)
+        parts = torch.stack([found[name] for name in self.losses]) * share
+        return parts.sum(), parts.detach()
+
+    def point(
+        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
+        errors: Mapping[str, float], seconds: float,
+    ) -> DetectionPoint:  # fmt: skip
+        """The running losses."""
+        objectness, proposal, of_class, of_box = metrics.mean_parts()
+        losses = (metrics.mean_loss(), objectness, proposal, of_class, of_box)
+        return DetectionPoint(iteration, epoch, rate, *losses, seconds)
+
+    def outcome(self, points: Sequence[DetectionPoint]) -> dict[str, Any]:
+        """Nothing but the loss, which every summary has."""
+        return {}
