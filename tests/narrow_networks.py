@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resnet_repro.networks import architecture, outline
+from resnet_repro.networks import architecture, detector_cost, outline
 
 NARROW = (8, 8, 16, 16)  # channels of the stages
 
@@ -13,7 +13,8 @@ NARROW = (8, 8, 16, 16)  # channels of the stages
 def set_widths(widths: tuple[int, ...]) -> None:
     """Change the widths of the ImageNet networks in this process."""
     architecture.IMAGENET_WIDTHS = widths
-    for known in (architecture.architecture, outline.outline, outline.multiply_adds):
+    costs = (outline.multiply_adds, detector_cost.forward_cost)
+    for known in (architecture.architecture, outline.outline, *costs):
         known.cache_clear()
 
 

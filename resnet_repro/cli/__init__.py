@@ -12,7 +12,7 @@ from resnet_repro import __version__
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import process_rank
 from resnet_repro.base.plain_text import printable, printable_lines
-from resnet_repro.cli import evaluating, launching, machine, reading, running
+from resnet_repro.cli import detecting, evaluating, launching, machine, reading, running
 from resnet_repro.cli.common import INTERRUPTED
 from resnet_repro.cli.data import data_app
 from resnet_repro.cli.outputs import prepare_outputs
@@ -52,6 +52,7 @@ app.command()(reading.table)
 app.command()(reading.plot)
 app.command()(reading.report)
 app.command()(evaluating.evaluate)
+app.command()(detecting.detect)
 app.add_typer(data_app, name="data")
 app.command()(machine.bench)
 app.command()(machine.doctor)

@@ -79,12 +79,17 @@ def submit(
     quiet: bool,
 ) -> int:
     """Submit the runs to Slurm and print how to follow them; returns the exit code."""
+    from resnet_repro.launch.launcher import in_turn
     from resnet_repro.launch.slurm import submit_job
 
-    submission = submit_job(where, store, options, runs)
+    first, later = in_turn(runs)
+    unfinished = {run.id for run in first if options.force or not store.get(run).finished}
+    waiting = [run for run in later if run.recipe.starts_from in unfinished]
+    submission = submit_job(where, store, options, [run for run in runs if run not in waiting])
     handed_over = {run.id for run in submission.runs} if submission else set()
     if as_json:
         states = {run.id: "submitted" if run.id in handed_over else "done" for run in runs}
+        states |= {run.id: "waiting" for run in waiting}
         job = submission.job_id if submission else None
         print_json({"runs": states, "files": [], "stopped": None, "job": job})
     elif submission is None:
@@ -92,6 +97,8 @@ def submit(
     elif not quiet:
         number = len(submission.runs)
         typer.echo(f"submitted job {submission.job_id}: {number} run{'s' if number > 1 else ''}")
+        if waiting:
+            typer.echo(f"{len(waiting)} detectors start from these: submit them when they are done")
         typer.echo("resnet-repro status shows how far they are; when they are done, run the same")
         typer.echo("without --launcher: it measures what is left and writes the CSV files")
     return 0

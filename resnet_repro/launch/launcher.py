@@ -9,7 +9,14 @@ from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 
-__all__ = ["train_at"]
+__all__ = ["in_turn", "train_at"]
+
+
+def in_turn(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs that can be trained at once, and detectors that start from one of them."""
+    wanted = {run.id for run in runs}
+    later = [run for run in runs if run.recipe.starts_from in wanted]
+    return [run for run in runs if run not in later], later
 
 
 def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -26,6 +33,14 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
     """
     if where.plain:
         return runner.run_all(runs)
+    outcomes: dict[str, Outcome] = {}
+    for turn in filter(None, in_turn(runs)):
+        if not runner.stop.reason:
+            outcomes |= _train_elsewhere(where, runner, turn)
+    return outcomes
+
+
+def _train_elsewhere(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
     if where.kind == "here":
         from resnet_repro.launch.side_by_side import train_side_by_side
 

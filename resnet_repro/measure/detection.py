@@ -13,6 +13,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.boxes.boxes import BoxDataset, Target
 from resnet_repro.data.npz import write_npz
 from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
+from resnet_repro.measure.coco_precision import with_coco
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
 from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.device import Backend
@@ -57,7 +58,8 @@ def precisions_of(
         truth.append(target)
         found.append(detect(subject.network, image, subject.backend))
     judged = average_precisions(truth, found, len(dataset.classes))
-    return precision_rows(judged, dataset.classes, len(truth), dataset.identity.sha256)
+    rows = precision_rows(judged, dataset.classes, len(truth), dataset.identity.sha256)
+    return with_coco(rows, truth, found)
 
 
 def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:

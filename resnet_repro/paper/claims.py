@@ -47,7 +47,7 @@ class Claim(Frozen):
     sentence: str
     source: str  # place in the paper
     paper: str = THE_PAPER  # whose claim it is; each file is about one
-    dataset: Literal["cifar10", "cifar100", "imagenet"] = "cifar10"
+    dataset: Literal["cifar10", "cifar100", "imagenet", "voc07+12"] = "cifar10"
     rule: Rule
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
     reduced: Literal["trend", "not judged"] = "trend"
@@ -91,7 +91,7 @@ def load_claims() -> tuple[Claim, ...]:
     Raises:
         ConfigError: the installation is damaged.
     """
-    names = ("cifar10", "imagenet", "costs", "preact", "surface")
+    names = ("cifar10", "imagenet", "costs", "detection", "preact", "surface")
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     claims = (c.model_copy(update={"paper": f.paper}) for f in files for c in f.claims)
     return _File(claims=tuple(claims)).claims

@@ -70,6 +70,13 @@ QUANTITIES = {
     "contour_radius": Quantity(
         "mean radius of the contour 0.1 above the loss at the centre", "surface"
     ),
+    # Mean over the classes, PASCAL VOC 2007's form.
+    "voc_ap": Quantity("mAP of the detector", "average-precision"),
+    # Only a `FollowsRule` speaks of it.
+    "ap_follows_error": Quantity(
+        "average precision against the backbone's classification error, seed by seed",
+        "average-precision",
+    ),
     # At the trained weights.
     "eigenvalue_ratio": Quantity("|smallest / largest eigenvalue| of the Hessian", "curvature"),
     # Only an `EnsembleRule` speaks of it.

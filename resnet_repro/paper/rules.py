@@ -25,6 +25,7 @@ __all__ = [
     "BandRule",
     "CloseRule",
     "EnsembleRule",
+    "FollowsRule",
     "OrderRule",
     "Rule",
     "RunRule",
@@ -187,6 +188,36 @@ class ThroughoutRule(RunRule):
             f"{_second(self.pair, 'above')} at {self.share:g} percent of the curve's points or "
             "more, the first 5 percent of the iterations left out"
         )
+
+
+class FollowsRule(RunRule):
+    """A better classification network is a better backbone of a detector, over some networks.
+
+    Judged seed by seed by the rank correlation between the backbone's classification error and the
+    detector's average precision, whose sign is changed: 1 if they agree in every pair of networks.
+    """
+
+    kind: Literal["follows"]
+    quantity: Literal["ap_follows_error"]
+    each: tuple[Network, ...] = Field(min_length=3)
+    correlation: float = Field(gt=0, lt=1)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return self.each
+
+    def conditions(self, samples: Samples) -> list[Condition]:
+        values = samples[Subject(self.each[0])]
+        strength = contrast([(1, values)], offset=-self.correlation)
+        text = (
+            f"rank correlation {in_words(values)} over {len(self.each)} networks, predicted at "
+            f"least {self.correlation:g}"
+        )
+        return [Condition(strength.positive(self.margin), text)]
+
+    def _prediction(self) -> str:
+        networks = ", ".join(map(network_title, self.each))
+        return f"rank correlation of at least {self.correlation:g} over {networks}"
 
 
 class GapRule(RunRule):
@@ -375,6 +406,7 @@ Rule = Annotated[
     OrderRule
     | TrendRule
     | ThroughoutRule
+    | FollowsRule
     | GapRule
     | LimitRule
     | BandRule

@@ -68,7 +68,7 @@ def follows(experiment: Experiment, group: Group) -> bool:
     """Whether a group trains as the experiment does at the group's preset."""
     if group.family != family_of(experiment):
         return False
-    return group.changes in {changes_of(run) for run in _chosen(experiment, group).resolve()}
+    return group.changes in {changes_of(run) for run in _chosen(experiment, group).measured_runs}
 
 
 def _chosen(experiment: Experiment, group: Group) -> Experiment:

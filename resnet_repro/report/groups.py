@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,6 +69,7 @@ class Group:
     # Images that each batch normalisation saw, if several processes or a micro-batch made them
     # fewer than the batch.
     bn_images: int | None = None
+    pretraining: str = ""  # of a detector, what its classification weights come from
 
     @property
     def preset(self) -> str:
@@ -83,7 +85,8 @@ class Group:
     @property
     def papers(self) -> tuple[str, ...]:
         """The papers whose whole protocol this is, on their data (official copy or not)."""
-        if self.base != "paper":
+        pretrained = self.pretraining in ("", f"{PAPER_DATASETS['imagenet']}-paper")
+        if self.base != "paper" or not pretrained:
             return ()
         here = papers_on(self.family, self.dataset)
         return tuple(name for name in here if PAPERS[name].changes == self.changes)
@@ -124,6 +127,10 @@ class Group:
             text += f" ({', '.join([length, *self._own_departures])})"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
+        if self.pretraining:
+            text += f", from weights of {self.pretraining}"
+        elif self.family == "detection":
+            text += ", from scratch"
         return text
 
     @property
@@ -180,6 +187,7 @@ class Group:
             self.family,
             self.dataset,
             self.bn_images or 0,
+            *((self.pretraining,) if self.pretraining else ()),
         )
 
     @property
@@ -209,6 +217,7 @@ def group_of(stored: StoredRun) -> Group | None:
         precision=run.precision,
         resolved=made.precision,
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
+        pretraining=_pretraining(recipe),
     )
 
 
@@ -216,6 +225,19 @@ def _pixels(recipe: Recipe) -> int | None:
     if recipe.detection:
         return recipe.detection.shorter_side
     return recipe.photographs.crop if recipe.photographs else recipe.image_size
+
+
+def _pretraining(recipe: Recipe) -> str:
+    """What a detector's classification weights come from: `imagenette-short`, or a file's name.
+
+    The run's id without network, seed and hash: networks that started alike are of one group.
+    """
+    backbone = recipe.detection.backbone if recipe.detection else None
+    if backbone is None or backbone.run is None:
+        return backbone.file or "" if backbone else ""
+    kept = re.fullmatch(r"(.+?)-s\d+-[0-9a-f]{8}", backbone.run)
+    words = (kept[1] if kept else backbone.run).split("-")
+    return "-".join(words[-2:])
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:

@@ -182,6 +182,18 @@ class Results:
         return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
 
     @cached_property
+    def precisions(self) -> pd.DataFrame:
+        """`run` and the columns of `average_precision.csv`: a line per class, in percent."""
+        frame = _frame(self._columns("average_precision"))
+        numbers = ("ap_11point", "ap_area", "coco_ap", "coco_ap50")
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
+    @cached_property
+    def detections(self) -> pd.DataFrame:
+        """`run` and the columns of `detections.csv`; `score` is NaN of an object itself."""
+        return _frame(self._columns("detections")).astype({"score": "float64"})
+
+    @cached_property
     def surfaces(self) -> pd.DataFrame:
         """`run` and the columns of `surface.csv`: a line per point around trained weights."""
         return _frame(self._columns("surface"))
@@ -205,6 +217,8 @@ class Results:
         fields = get_type_hints(TABLES[name].row)
         columns: dict[str, list[Any]] = {column: [] for column in ("run", *fields)}
         for run in (run for cell in self._cells for run in cell.done):
+            if name == "curve" and run.run and run.run.recipe.detection:
+                continue  # whose curve has losses, no errors
             found = run.columns(name)
             columns["run"] += [run.id] * max(map(len, found.values()), default=0)
             for column, values in found.items():
@@ -244,7 +258,9 @@ def _outcome(run: StoredRun) -> str:
     state, summary = run.state, run.summary
     if state not in ("done", "failed") or summary is None:
         return "unfinished"
-    errors = (summary.final_test_error, summary.final_train_error)
+    errors = [summary.final_test_error, summary.final_train_error]
+    if run.run and run.run.recipe.detection:
+        errors = [summary.final_train_loss]
     known = all(error is not None and math.isfinite(error) for error in errors)
     return "done" if state == "done" and known else "failed"
 

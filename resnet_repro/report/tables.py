@@ -10,6 +10,7 @@ from resnet_repro.paper.others import reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.cost_tables import cost_table, layer_table
+from resnet_repro.report.detection_tables import detection_table
 from resnet_repro.report.ensembles import ensemble_table
 from resnet_repro.report.groups import Group
 from resnet_repro.report.photo_tables import views_table
@@ -34,6 +35,7 @@ from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import (
     CostTable,
+    DetectionTable,
     EnsembleTable,
     ErrorTable,
     LayerTable,
@@ -99,6 +101,8 @@ def make_table(
             return layer_table(experiment, table)
         case EnsembleTable():
             return ensemble_table(experiment, results, shared)
+        case DetectionTable() as table:
+            return detection_table(experiment, table, results, shared)
         case ErrorTable() as table:
             return _error_table(experiment, table, results, others, shared)
 

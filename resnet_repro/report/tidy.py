@@ -13,7 +13,13 @@ from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import EnsembleTable, ErrorTable, Views, ViewsTable
+from resnet_repro.spec.shows import (
+    DetectionTable,
+    EnsembleTable,
+    ErrorTable,
+    Views,
+    ViewsTable,
+)
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
 __all__ = ["tidy_csv"]
@@ -28,11 +34,17 @@ _EVALUATION = (
     *("bn_images", "processes", "final_train_error", "paper_top1_error", "paper_top5_error"),
     *("weights", "protocol"),
 )
+_PRECISION = (
+    *("state", "iterations", "class_name", "ap_11point", "ap_area", "coco_ap50", "coco_ap"),
+    *("objects", "detections", "images", "dataset_sha256", "protocol"),
+)
 _ENSEMBLE = (
     *("experiment", "preset", "dataset", "official", "views", "models", "runs"),
     *("top1_error", "top5_error", "images", "code", "measured"),
 )
-_WHOLE = ("seed", "iterations", "crop", "images", "bn_images", "processes")  # or not known
+_WHOLE = (
+    *("seed", "iterations", "crop", "images", "bn_images", "processes", "objects", "detections"),
+)  # or not known
 CENTRE: Views = "centre"
 
 
@@ -55,6 +67,8 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
         trained = _evaluations(runs, experiment.table, results.evaluations)
         external = _externals(experiment, experiment.table, results.externals)
         return _text(pd.concat([trained, external]), (*_RUN, *_EVALUATION))
+    if isinstance(experiment.table, DetectionTable):
+        return _text(runs.merge(results.precisions, how="left", on="run"), (*_RUN, *_PRECISION))
     if experiment.plot is None:
         return _text(_with_paper(experiment, runs), (*_RUN, *_RESULT))
     kind = FIGURES[experiment.plot.kind]

@@ -27,6 +27,8 @@ from resnet_repro.spec.shows import (
     CostTable,
     CurvesPlot,
     DepthPlot,
+    DetectionsPlot,
+    DetectionTable,
     DrawingPlot,
     EnsembleTable,
     ErrorTable,
@@ -151,14 +153,20 @@ class Experiment(Frozen):
     ensemble: Ensemble | None = None
     table: (
         Annotated[
-            ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable,
+            ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable | DetectionTable,
             Field(discriminator="kind"),
         ]
         | None
     ) = None
     plot: (
         Annotated[
-            CurvesPlot | ResponsesPlot | GradientsPlot | SurfacePlot | DrawingPlot | DepthPlot,
+            CurvesPlot
+            | ResponsesPlot
+            | GradientsPlot
+            | SurfacePlot
+            | DrawingPlot
+            | DepthPlot
+            | DetectionsPlot,
             Field(discriminator="kind"),
         ]
         | None

@@ -162,7 +162,7 @@ def _imagenet_recipe(preset: Preset, name: NetworkName, dataset: str) -> Recipe:
 
 def _detection_changes(preset: Preset, dataset: str) -> dict[str, Any]:
     if preset == "paper":
-        return _COCO if dataset == "coco" else {}
+        return _COCO if dataset.startswith("coco") else {}
     return _SMALLEST_DETECTION if preset == "demo" else _SMALL_DETECTION
 
 

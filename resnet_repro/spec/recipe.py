@@ -181,6 +181,12 @@ class Recipe(Frozen):
             raise ValueError(f"{name}: {reason}")
         return self
 
+    @property
+    def starts_from(self) -> str | None:
+        """The id of the run whose weights a detector starts from, if any."""
+        backbone = self.detection.backbone if self.detection else None
+        return backbone.run if backbone else None
+
     def too_few_for_norm(self, images: int) -> str | None:
         """Why batch normalisation needs more than so many images in a forward pass, or None.
 

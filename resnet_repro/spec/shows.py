@@ -14,6 +14,8 @@ __all__ = [
     "CurvePanel",
     "CurvesPlot",
     "DepthPlot",
+    "DetectionTable",
+    "DetectionsPlot",
     "DrawingPlot",
     "EnsembleTable",
     "ErrorTable",
@@ -130,6 +132,19 @@ class EnsembleTable(Frozen):
     """Errors of averaged scores beside the paper's (Table 5)."""
 
     kind: Literal["ensemble"] = "ensemble"
+
+
+class DetectionTable(Frozen):
+    """Average precision beside the paper's (Tables 7 and 8); by class beside Tables 10 and 11."""
+
+    kind: Literal["detection"] = "detection"
+    paper: Literal["table7", "table8", "table10"] = "table7"
+
+
+class DetectionsPlot(Frozen):
+    """What detectors find in a few test images, drawn on them."""
+
+    kind: Literal["detections"] = "detections"
 
 
 class CostTable(Frozen):

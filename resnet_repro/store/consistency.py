@@ -22,6 +22,7 @@ from resnet_repro.spec.measurements import (
     MEASUREMENTS,
     CurvatureRow,
     EvaluationRow,
+    PrecisionRow,
     ResponseRow,
     SurfaceRow,
 )
@@ -74,6 +75,9 @@ def contradictions(
     if "evaluations" in found:
         told = evaluation_problems(found["evaluations"].rows, run, summary, origins)
         problems.append(("evaluations", told))
+    if "average_precision" in found:
+        rows = found["average_precision"].rows
+        problems.append(("average_precision", precision_problems(rows)))
     for name in ("surface", "curvature"):
         if name in found:
             problems.append((name, surface_problems(found[name].rows)))
@@ -357,6 +361,21 @@ def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]
             yield "a negative loss"
         if isinstance(row, CurvatureRow) and row.smallest > row.largest:
             yield "a smallest eigenvalue above the largest"
+
+
+def precision_problems(rows: Sequence[PrecisionRow]) -> Iterator[str]:
+    """Whether these can be the classes of one data set, each once."""
+    if not rows:
+        yield "no classes"
+    if len({row.class_name for row in rows}) < len(rows):
+        yield "the same class twice"
+    if len({(row.images, row.dataset_sha256) for row in rows}) > 1:
+        yield "other images from line to line"
+    for row in rows:
+        if min(row.objects, row.detections, row.images) < 0:
+            yield f"{row.class_name}: a negative number"
+        if (row.ap_11point is None) is not (row.objects == 0):
+            yield f"{row.class_name}: {row.objects:,} objects do not go with its average precision"
 
 
 def origin_problems(origins: Origins, summary: Summary) -> Iterator[str]:

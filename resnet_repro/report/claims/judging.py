@@ -25,9 +25,9 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
-from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject, ThroughoutRule
+from resnet_repro.paper.rules import EnsembleRule, FollowsRule, RunRule, Subject, ThroughoutRule
 from resnet_repro.report.claims.counts import counts
-from resnet_repro.report.claims.quantities import measured, shares_above
+from resnet_repro.report.claims.quantities import agreements, measured, shares_above
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -199,6 +199,10 @@ class _Judge:
             pair = [cells[subject] for subject in rule.subjects if subject in cells]
             shares = shares_above(self.results, *pair) if len(pair) == 2 else []
             return dict.fromkeys(rule.subjects, shares) if shares else {}
+        if isinstance(rule, FollowsRule):
+            every = [cells[subject] for subject in rule.subjects if subject in cells]
+            found = agreements(self.results, every) if len(every) == len(rule.subjects) else []
+            return dict.fromkeys(rule.subjects, found) if found else {}
         numbers = self.measured(rule.quantity)
         samples = {
             subject: [numbers[run.id] for run in cell.done if run.id in numbers]
@@ -208,7 +212,7 @@ class _Judge:
 
     def _counts(self, rule: RunRule, run: str) -> bool:
         """Whether a finished run contributes to the rule's numbers."""
-        return isinstance(rule, ThroughoutRule) or run in self.measured(rule.quantity)
+        return isinstance(rule, ThroughoutRule | FollowsRule) or run in self.measured(rule.quantity)
 
 
 def _faithful(claim: Claim, group: Group) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -14,7 +14,7 @@ import pandas as pd
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 
-__all__ = ["measured", "shares_above"]
+__all__ = ["agreements", "measured", "shares_above"]
 
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
@@ -74,6 +74,8 @@ def _numbers(results: Results, quantity: str) -> Numbers:
             return _of_surfaces(results, lambda surface: surface.violations)
         case "contour_radius":
             return _of_surfaces(results, lambda surface: surface.radius(surface.centre + RISE))
+        case "voc_ap":
+            return results.precisions.groupby("run").ap_11point.mean()
         case "eigenvalue_ratio":
             finished = [run for run in results.stored if run.finished]
             return pd.Series({run.id: eigenvalue_ratio(run) for run in finished}, dtype=float)
@@ -102,6 +104,22 @@ def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:
     both = high.merge(low, on=["seed", "iteration"], suffixes=("_high", "_low"))
     above = both.train_error_high > both.train_error_low
     return list(100 * above.groupby(both.seed).mean())
+
+
+def agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
+    """For each seed that all have: how well detectors' precision follows backbones' errors.
+
+    Spearman's rank correlation, its sign changed; 1 if a lower error is always a higher precision.
+    """
+    precision, errors = measured(results, "voc_ap"), results.runs.final_test_error
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    for run in (run for cell in cells for run in cell.done):
+        backbone = run.run.recipe.starts_from if run.run else None
+        if run.run and backbone and backbone in errors.index and run.id in precision:
+            pair = (float(errors[backbone]), precision[run.id])
+            by_seed.setdefault(run.run.seed, []).append(pair)
+    frames = [pd.DataFrame(pairs) for pairs in by_seed.values() if len(pairs) == len(cells)]
+    return [-float(frame[0].rank().corr(frame[1].rank())) for frame in frames]
 
 
 @lru_cache(maxsize=1)  # several quantities of the same results ask for it

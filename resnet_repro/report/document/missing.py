@@ -134,5 +134,7 @@ def _untouched(experiments: Sequence[Experiment], groups: Collection[Group]) -> 
             text = f"Of the experiments on {dataset_title(dataset)} nothing was run: {command}"
         if family == "imagenet" and not presets:
             text += "; at reduced scale with `--preset short --dataset imagenette`"
+        if family == "detection" and not presets:
+            text += "; at reduced scale: docs/detection.md"
         lines += ["", text]
     return lines

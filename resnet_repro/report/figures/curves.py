@@ -31,6 +31,7 @@ TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
 PART_TITLES: dict[Family, dict[Part, str]] = {
     "cifar": {"train": "training error", "test": "test error"},
     "imagenet": {"train": "training error", "test": "validation error, centre crop"},
+    "detection": {},  # whose curves have losses, no errors
 }
 
 

@@ -38,6 +38,9 @@ FIGURES: dict[str, FigureKind] = {
             *("measured", "signal_norm"),
         ),
     ),
+    "detections": FigureKind(
+        "detections", ("image", "class_name", "score", "left", "top", "right", "bottom")
+    ),
     "surface": FigureKind(
         "surfaces",
         ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),

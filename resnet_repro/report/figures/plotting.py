@@ -26,6 +26,7 @@ __all__ = [
     "MaxNLocator",
     "Path",
     "PathPatch",
+    "Rectangle",
     "mpl",
 ]
 
@@ -72,6 +73,6 @@ with _without_settings():
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+    from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch, Rectangle
     from matplotlib.path import Path
     from matplotlib.ticker import MaxNLocator

@@ -1,0 +1,84 @@
+"""`resnet-repro detect`: what a trained detector finds in pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resnet_repro.cli.common import INTERRUPTED, open_store, print_json, print_table, say
+from resnet_repro.cli.completing import complete_runs
+from resnet_repro.cli.options import (
+    DATA,
+    RESULTS,
+    DataDirOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    ResultsOption,
+)
+
+__all__ = ["detect"]
+
+
+def detect(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run of a detector: its id, the beginning of it, or its folder.",
+            autocompletion=complete_runs,
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to search.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the pictures and detections.json.")
+    ] = Path("detections"),
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="Lowest score that is shown.")
+    ] = 0.5,
+    data_dir: DataDirOption = DATA,
+    device: DeviceOption = "auto",
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw what a trained detector finds in pictures, and write it as JSON.
+
+    Each picture is written to the folder as a PNG of the same name with boxes, classes and scores.
+    Boxes are in pixels of the picture: left, top, right, bottom.
+
+    \b
+    Examples:
+      resnet-repro detect faster-rcnn-resnet-18-a-scenes-demo-s0 photo.jpg
+      resnet-repro detect faster-rcnn-resnet-34-a-voc holiday/*.jpg --threshold 0.3 --out found
+    """
+    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.measure.pictures import search_pictures, write_pictures
+
+    store = open_store(results)
+    with StopFlag() as stop:
+        found = search_pictures(store, target, images, threshold, data_dir, device)
+        told = []
+        for picture in found:
+            if stop.reason is not None:
+                typer.echo("resnet-repro: interrupted", err=True)
+                raise typer.Exit(INTERRUPTED)
+            told.append(picture)
+            if not quiet:
+                say(f"{picture.path}: {len(picture.found)} found", err=True)
+        written = write_pictures(told, out)
+    if as_json:
+        print_json([picture.to_dict() for picture in told])
+        return
+    rows = [
+        [picture.path.name, one["class"], f"{one['score']:.2f}", " ".join(map(str, one["box"]))]
+        for picture in told
+        for one in picture.found
+    ]
+    if rows:
+        print_table(["picture", "class", "score", "box"], rows)
+    for path in written:
+        say(f"wrote {path}", err=sys.stdout.isatty() is False)

@@ -1,0 +1,166 @@
+"""A trained detector on pictures of the user's own: what is found, as JSON and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageOps
+
+from resnet_repro.base.errors import ConfigError, DataError, StoreError, plain
+from resnet_repro.base.files import open_regular, write_atomically
+from resnet_repro.data.datasets import load_boxes
+from resnet_repro.measure.detection import detect
+from resnet_repro.measure.evaluate.run import find_target
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.checkpoint import CheckpointError, newest_state
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.subject import trained_network
+
+__all__ = ["Picture", "search_pictures", "write_pictures"]
+
+LARGEST = 200_000_000  # bytes of a picture's file
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and what was found in it, the highest scores first."""
+
+    path: Path
+    image: Image.Image
+    found: list[dict[str, Any]]  # class, score, box: left, top, right, bottom in pixels
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        size = {"width": self.image.width, "height": self.image.height}
+        return {"image": self.path.name, **size, "detections": self.found}
+
+
+def search_pictures(
+    store: Store,
+    target: str,
+    paths: Sequence[Path],
+    threshold: float,
+    data_dir: Path,
+    device: str,
+) -> Iterator[Picture]:
+    """What a run's detector finds in pictures, one after another.
+
+    Raises:
+        ConfigError: there is no such run, or it is none of a detector.
+        StoreError: its weights are not here.
+        DataError: a picture cannot be read.
+    """
+    stored = find_target(target, store)
+    if isinstance(stored, Path):
+        raise ConfigError(f"{stored.name} is a file: detect wants a run of a detector")
+    run, state = _weights(stored)
+    _file_names(paths)
+    for path in paths:
+        _open(path)  # before the first is searched
+    classes = _classes(run, state, data_dir)
+    backend = choose_backend(device, state.get("precision", "fp32"))
+    try:
+        network = trained_network(run, state["network"], len(classes), backend)
+    except CheckpointError as error:
+        raise StoreError(f"{run.id}: its checkpoint {error}") from error
+    for path in paths:
+        image = _open(path)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        found = detect(network, pixels, backend)
+        every = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        kept = [
+            {
+                "class": classes[label - 1],
+                "score": round(score, 4),
+                "box": [round(value, 1) for value in box],
+            }
+            for label, score, box in every
+            if score >= threshold
+        ]
+        yield Picture(path, image, kept)
+
+
+def _weights(stored: StoredRun) -> tuple[Run, dict[str, Any]]:
+    run = stored.run
+    if run is None:
+        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
+    if run.recipe.detection is None:
+        raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
+    state, reasons = newest_state(run, stored.folder.checkpoints())
+    if state is None:
+        why = "; ".join(reasons) or "there is no checkpoint"
+        raise StoreError(f"{run.id}: its weights are not here ({why})")
+    return run, state
+
+
+def _classes(run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:
+    """The names of the classes that a checkpoint's network knows; numbers without the data set."""
+    count = len(state["network"]["rcnn.roi_heads.box_predictor.cls_score.bias"]) - 1
+    try:
+        known = load_boxes(run.dataset, data_dir)
+    except DataError:
+        return [f"class {number}" for number in range(1, count + 1)]
+    same = known.identity.sha256 == state.get("data") and len(known.classes) == count
+    return known.classes if same else [f"class {number}" for number in range(1, count + 1)]
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with open_regular(path, LARGEST) as file, Image.open(BytesIO(file.read())) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
+        why = error.strerror or "not a picture that can be read"
+        raise DataError(f"cannot read {path}: {plain(why, 100)}") from error
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read {path}: not a picture that can be read") from error
+
+
+def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
+    """Write each picture with its boxes, and `detections.json`; returns the files' paths.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    names = _file_names([picture.path for picture in pictures])
+    written = []
+    for name, picture in zip(names, pictures, strict=True):
+        out = BytesIO()
+        _drawn(picture).save(out, "png")
+        write_atomically(folder / name, out.getvalue())
+        written.append(folder / name)
+    text = json.dumps([picture.to_dict() for picture in pictures], indent=2) + "\n"
+    write_atomically(folder / "detections.json", text)
+    return [*written, folder / "detections.json"]
+
+
+def _file_names(paths: Sequence[Path]) -> list[str]:
+    """What the pictures with boxes are called."""
+    names = [f"{path.stem}.png" for path in paths]
+    if len(set(names)) < len(names):
+        raise ConfigError("two pictures have the same name, and would become one file")
+    return names
+
+
+def _drawn(picture: Picture) -> Image.Image:
+    image = picture.image.copy()
+    draw = ImageDraw.Draw(image)
+    width = max(1, round(min(image.size) / 150))
+    size = max(10, round(min(image.size) / 25))
+    classes = sorted({one["class"] for one in picture.found})
+    for one in reversed(picture.found):  # the best on top
+        colour = COLOURS[classes.index(one["class"]) % len(COLOURS)]
+        draw.rectangle(one["box"], outline=colour, width=width)
+        text, corner = f"{one['class']} {one['score']:.2f}", (one["box"][0], one["box"][1])
+        draw.rectangle(draw.textbbox(corner, text, font_size=size), fill=colour)
+        draw.text(corner, text, fill="black", font_size=size)
+    return image

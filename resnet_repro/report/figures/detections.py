@@ -1,0 +1,87 @@
+"""What detectors find in a few test images, drawn on them: a row of images for each network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from resnet_repro.base.errors import ReproError
+from resnet_repro.data.npz import read_npz
+from resnet_repro.report.figures.plotting import Axes, Figure, Rectangle
+from resnet_repro.report.figures.style import add_caption, label
+from resnet_repro.report.groups import Group
+from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.network_names import network_title, parse_network
+
+__all__ = ["draw"]
+
+MOST_IMAGES, MOST_NETWORKS = 4, 6
+MOST_BOXES, LOWEST_SCORE = 5, 0.3  # drawn in an image; of a detection that is drawn
+_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+_WIDTH = 1.8  # inches of an image
+
+
+def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
+    """The first run of each network; objects are dashed, detections have their class and score.
+
+    Raises:
+        ReproError: the images are not here: they are not committed.
+    """
+    shown = [cell for cell in cells if cell.done][:MOST_NETWORKS]
+    found = results.detections
+    rows = [(cell, found[found.run == cell.done[0].id]) for cell in shown]
+    names = list(dict.fromkeys(rows[0][1].image))
+    figure = Figure(figsize=(_WIDTH * min(MOST_IMAGES, len(names)), 1.55 * len(rows)))
+    grid = figure.subplots(len(rows), min(MOST_IMAGES, len(names)), squeeze=False)
+    classes = sorted(set(found.class_name))
+    for (cell, lines), axes in zip(rows, grid, strict=True):
+        run = cell.done[0]
+        images = read_npz(run.folder.photographs)
+        if images is None:
+            raise ReproError(
+                f"{run.id}: the images that its detections are drawn on are not here but where "
+                "it was measured; on pictures of yours: resnet-repro detect"
+            )
+        own = list(dict.fromkeys(lines.image))
+        for name, panel in zip(names, axes, strict=False):
+            panel.set(xticks=[], yticks=[])
+            key = str(own.index(name)) if name in own else ""
+            if key in images:
+                _draw_image(panel, images[key], lines[lines.image == name], classes)
+        title = network_title(parse_network(cell.network).backbone)
+        axes[0].set_title(label(title), loc="left", fontsize=8)
+    notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more"]
+    add_caption(figure, group, cells, networks_of(experiment), notes)
+    return figure
+
+
+def _draw_image(axes: Axes, image: Any, lines: pd.DataFrame, classes: Sequence[str]) -> None:
+    axes.imshow(np.moveaxis(image, 0, -1))
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for line in lines[lines.score.isna()].to_dict("records"):
+        _box(axes, line, "white", "--")
+    best = lines[lines.score >= LOWEST_SCORE].nlargest(MOST_BOXES, "score")
+    for line in best.to_dict("records"):
+        colour = _COLOURS[classes.index(line["class_name"]) % len(_COLOURS)]
+        _box(axes, line, colour, "-")
+        axes.text(
+            line["left"] + 2,
+            line["top"] + 2,
+            label(f"{line['class_name']} {line['score']:.2f}"),
+            fontsize=5,
+            va="top",
+            color="black",
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6},
+            clip_on=True,
+        )
+
+
+def _box(axes: Axes, line: dict[Any, Any], colour: str, style: str) -> None:
+    left, top, right, bottom = (line[side] for side in ("left", "top", "right", "bottom"))
+    look: dict[str, Any] = {"edgecolor": colour, "linestyle": style, "linewidth": 1}
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **look))

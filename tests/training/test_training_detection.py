@@ -1,0 +1,152 @@
+"""Training detectors: what is learned, what the curve tells, and that stops change nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from narrow_networks import narrow_networks
+from small_detectors import few_scenes, small_run
+
+from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.measure.average_precision import mean_over_classes
+from resnet_repro.measure.detection import precisions_of
+from resnet_repro.spec.run import Run
+from resnet_repro.store.models import DetectionPoint
+from resnet_repro.training.box_feed import BoxFeed
+from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
+from resnet_repro.training.device import choose_backend
+from resnet_repro.training.feed import Shard
+from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.trainer import DivergenceError, Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _narrow() -> Iterator[None]:
+    with narrow_networks():
+        yield
+
+
+@pytest.fixture(scope="module")
+def scenes() -> BoxDataset:
+    return few_scenes()
+
+
+def trainer_of(run: Run, scenes: BoxDataset) -> Trainer:
+    backend = choose_backend("cpu", "fp32")
+    return Trainer(run, make_feed(run, scenes, backend), backend)
+
+
+def without_seconds(points: list[Any]) -> list[Any]:
+    return [point._replace(seconds=0) for point in points]
+
+
+def test_the_curve_holds_the_sum_and_the_parts_of_the_loss(
+    scenes: BoxDataset, keep_going: Any
+) -> None:
+    trainer = trainer_of(small_run(8), scenes)
+    assert trainer.train(keep_going())
+    assert [point.iteration for point in trainer.points] == [4, 8]
+    for point in trainer.points:
+        assert isinstance(point, DetectionPoint)
+        parts = (point.objectness_loss, point.proposal_loss, point.class_loss, point.box_loss)
+        assert point.train_loss == pytest.approx(sum(parts), rel=1e-5)
+    assert trainer.objective.outcome(trainer.points) == {}
+    assert trainer.normalisation["channel_averages"] == [123.675, 116.28, 103.53]
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 6])
+def test_a_training_that_goes_on_from_a_checkpoint_ends_in_the_same_bits(
+    scenes: BoxDataset, keep_going: Any, stop_at: int
+) -> None:
+    run = small_run(8)
+    whole, first, second = (trainer_of(run, scenes) for _ in range(3))
+    assert whole.train(keep_going())
+    assert not first.train(keep_going(stop_at))
+    second.load_state(unpack(pack(first.state())))
+    torch.rand(7)  # what the process drew before must not matter
+    assert second.train(keep_going())
+    assert without_seconds(second.points) == without_seconds(whole.points)
+    for ours, theirs in zip(
+        second.network.state_dict().values(), whole.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_batch_in_parts_gives_the_same_gradients_where_bn_is_frozen(scenes: BoxDataset) -> None:
+    """But for what is drawn: with as many anchors and regions as there are, nothing is."""
+    everything = {"anchors_per_image": 100_000, "rois_per_image": 10_000}
+    changes = {"detection": {**everything, "batch_norm": "trained", "mirror": False}}
+    gradients = []
+    for micro in (None, 1):
+        trainer = trainer_of(small_run(8, micro_batch_size=micro, **changes), scenes)
+        trainer.network.eval()
+        for module in (trainer.network, *trainer.network.modules()):
+            module.training = not isinstance(module, torch.nn.BatchNorm2d)
+        trainer._forward_backward(trainer.feed.batch(0))
+        head = trainer.network.get_parameter("rcnn.roi_heads.box_predictor.bbox_pred.bias")
+        assert head.grad is not None
+        gradients.append(head.grad.clone())
+    assert gradients[0].shape == gradients[1].shape
+
+
+def test_a_state_of_another_kind_of_training_is_refused(scenes: BoxDataset) -> None:
+    trainer = trainer_of(small_run(8), scenes)
+    state = trainer.state()
+    state["metrics"] = {**state["metrics"], "wrong": 3}
+    with pytest.raises(CheckpointError):
+        trainer.load_state(state)
+
+
+def test_what_is_not_finite_ends_the_training(scenes: BoxDataset, keep_going: Any) -> None:
+    trainer = trainer_of(small_run(8, learning_rate=1e2), scenes)
+    bias = trainer.network.get_parameter("rcnn.rpn.head.cls_logits.bias")
+    with torch.no_grad():
+        bias.fill_(float("nan"))
+    with pytest.raises((DivergenceError, AssertionError)):
+        trainer.train(keep_going())
+
+
+def test_batches_are_a_function_of_seed_and_iteration(scenes: BoxDataset) -> None:
+    one, other = (BoxFeed(small_run(8), scenes, CPU) for _ in range(2))
+    forward = [one.batch(i) for i in range(4)]
+    backward = [other.batch(i) for i in reversed(range(4))][::-1]
+    for a, b in zip(forward, backward, strict=True):
+        assert all(map(torch.equal, a.inputs, b.inputs))
+        assert all(torch.equal(x["boxes"], y["boxes"]) for x, y in zip(*(a[1], b[1]), strict=True))
+    shards = [BoxFeed(small_run(8), scenes, CPU, Shard(rank, 2)).batch(0) for rank in (0, 1)]
+    assert torch.equal(torch.stack([s.inputs[0].float().mean() for s in shards]),
+                       torch.stack([x.float().mean() for x in forward[0].inputs]))  # fmt: skip
+    one.close()
+    other.close()
+
+
+def test_difficult_objects_are_not_trained_on(scenes: BoxDataset) -> None:
+    run = small_run(8, detection={"mirror": False})
+    feed = BoxFeed(run, scenes, CPU)
+    indices = feed.order.batch(0).images.tolist()
+    for index, target in zip(indices, feed.batch(0).targets, strict=True):
+        objects = scenes.train.target(index)
+        assert torch.equal(target["boxes"], objects.boxes[~objects.difficult])
+    feed.close()
+
+
+def test_a_detector_learns_to_find_objects(scenes: BoxDataset, keep_going: Any) -> None:
+    """On the images that it learns: no more can be had in seconds."""
+    four = few_scenes(4)
+    same = dataclasses.replace(four, test=four.train)
+    trainer = trainer_of(small_run(120, learning_rate=0.02, evaluate_every=120), same)
+
+    def found() -> float:
+        rows = precisions_of(trainer.subject, lambda: False, lambda _: None)
+        return mean_over_classes([row.ap_11point for row in rows]) or 0.0
+
+    before = found()
+    assert trainer.train(keep_going())
+    after = found()
+    assert before < 10 < 40 < after
