@@ -15,6 +15,7 @@ from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["detector_parameters", "forward_cost"]
 
+ROI_SIDE = 14  # places of a pooled region before conv5_x
 STRIDE = 16  # of the map that everything shares
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 
@@ -36,10 +37,11 @@ def detector_parameters(network: str, classes: int, settings: Detection) -> int:
 
 
 @lru_cache(maxsize=1024)
-def forward_cost(network: str, side: int | None = None) -> int:
+def forward_cost(network: str, side: int | None = None, settings: Detection | None = None) -> int:
     """Multiply-adds for one image whose (shorter) side has so many pixels, by default the paper's.
 
-    Of a detector, a photograph in landscape and the regions of one image in training.
+    Of a detector, a photograph in landscape and the regions of one image in training, as the
+    settings say.
 
     Raises:
         ConfigError: no such network.
@@ -47,12 +49,14 @@ def forward_cost(network: str, side: int | None = None) -> int:
     if not parse_network(network).backbone:
         return multiply_adds(network, side)
     body, head, shared = _parts(network)
-    settings, usual = Detection(), architecture(parse_network(network).backbone).side
+    usual = architecture(parse_network(network).backbone).side
+    settings = settings or Detection()
     by_area = (side or settings.shorter_side) ** 2 * LANDSCAPE / usual**2
     proposing = 9 * shared**2 * (usual / STRIDE) ** 2
-    # Regions have 14x14 places, as conv5_x's input for an image of the usual side.
-    of_regions = settings.rois_per_image * sum(layer.multiply_adds for layer in head)
-    return round((sum(layer.multiply_adds for layer in body) + proposing) * by_area) + of_regions
+    # Usually regions have 14x14 places, as conv5_x's input for an image of the usual side.
+    places = (settings.roi_side / ROI_SIDE) ** 2 if settings.roi_side else 1
+    of_regions = settings.rois_per_image * places * sum(layer.multiply_adds for layer in head)
+    return round((sum(layer.multiply_adds for layer in body) + proposing) * by_area + of_regions)
 
 
 def _parts(network: str) -> tuple[list[Layer], list[Layer], int]:

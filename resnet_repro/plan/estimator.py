@@ -9,7 +9,14 @@ from typing import Literal
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import forward_cost
-from resnet_repro.plan.speeds import Speed, benchmarks, gpu_name, input_side, measured_runs
+from resnet_repro.plan.speeds import (
+    Speed,
+    benchmarks,
+    gpu_name,
+    input_side,
+    measured_runs,
+    own_cost,
+)
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
@@ -87,7 +94,11 @@ class Estimator:
         return [s for s in self._speeds if parse_network(s.network).family == family]
 
     def images_per_second(
-        self, network: str, side: int | None = None, precision: Precision = "auto"
+        self,
+        network: str,
+        side: int | None = None,
+        precision: Precision = "auto",
+        cost: int | None = None,
     ) -> float:
         """Training speed: measured for the network, or scaled by cost from that of others.
 
@@ -101,7 +112,7 @@ class Estimator:
         if same:
             return _faster((s.precision, s.images_per_second) for s in same)
         rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
-        return rate / forward_cost(network, side)
+        return rate / (cost or forward_cost(network, side))
 
     def _tested(self, run: Run) -> int:
         return self._test_images.get(run.dataset, UNKNOWN_TEST_IMAGES)
@@ -110,11 +121,14 @@ class Estimator:
         """Seconds for the rest of a run, evaluation included."""
         recipe = run.recipe
         left = max(0, recipe.iterations - iterations_done)
-        tests = left / recipe.evaluate_every
+        tests = 0 if recipe.detection else left / recipe.evaluate_every
         tested = self._tested(run) + recipe.validation_images
         averaged = recipe.bn_average_iterations * recipe.batch_size if left else 0
         images = left * recipe.batch_size + (tests * tested + averaged) * FORWARD_SHARE
-        return images / self.images_per_second(run.network, input_side(run), run.precision)
+        return images / self._speed(run)
+
+    def _speed(self, run: Run) -> float:
+        return self.images_per_second(run.network, input_side(run), run.precision, own_cost(run))
 
     def measuring_seconds(self, run: Run, experiment: Experiment, missing: Sequence[str]) -> float:
         """Seconds that what is missing of an experiment's measurements takes.
@@ -156,7 +170,11 @@ class Estimator:
 def training_cost(run: Run) -> int:
     """Multiply-adds of all forward passes of a training, to compare runs."""
     recipe = run.recipe
-    return forward_cost(run.network, input_side(run)) * recipe.iterations * recipe.batch_size
+    return (
+        (own_cost(run) or forward_cost(run.network, input_side(run)))
+        * recipe.iterations
+        * recipe.batch_size
+    )
 
 
 def _faster(values: Iterable[tuple[str, float]]) -> float:

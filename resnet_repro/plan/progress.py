@@ -30,7 +30,8 @@ NARROW = 110  # columns, below which a run takes two lines
 
 def _errors(summary: Summary) -> str:
     if summary.final_test_error is None or summary.final_train_error is None:
-        return ""
+        loss = summary.final_train_loss  # all that a detector's curve tells
+        return "" if loss is None else f"loss {loss:.3f}"
     return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
 
 

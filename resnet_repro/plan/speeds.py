@@ -32,18 +32,27 @@ class Speed:
     hardware: str
     images_per_second: float
     precision: str  # fp32 or bf16; empty if unknown
+    cost: int | None = None  # multiply-adds of a forward pass, where network and side do not say it
 
     @cached_property
     def rate(self) -> float:
         """Multiply-adds of the forward pass per second of training."""
-        return self.images_per_second * forward_cost(self.network, self.side)
+        return self.images_per_second * (self.cost or forward_cost(self.network, self.side))
 
 
 def input_side(run: Run) -> int:
     """The side of a run's input in pixels."""
     recipe = run.recipe
     side = recipe.photographs.crop if recipe.photographs else recipe.image_size
+    if recipe.detection:
+        side = recipe.detection.shorter_side
     return side or architecture(run.network).side
+
+
+def own_cost(run: Run) -> int | None:
+    """Multiply-adds of a forward pass of a detector with its own settings; None of others."""
+    detection = run.recipe.detection
+    return forward_cost(run.network, None, detection) if detection else None
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
@@ -55,6 +64,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
             s.provenance.hardware,
             s.images_per_second,
             s.provenance.precision,
+            own_cost(stored.run),
         )
         for stored in runs
         if stored.problem is None

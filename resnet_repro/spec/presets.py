@@ -108,9 +108,9 @@ _SMALL_DETECTION: dict[str, Any] = {
 }
 # From scratch, so that batch normalisation is trained; for generated scenes.
 _SMALLEST_DETECTION: dict[str, Any] = {
-    "iterations": 300,
+    "iterations": 400,
     "learning_rate": 0.01,
-    "milestones": (240,),
+    "milestones": (320,),
     "evaluate_every": 20,
     "detection": Detection(
         batch_norm="trained",
@@ -121,7 +121,7 @@ _SMALLEST_DETECTION: dict[str, Any] = {
         anchors_per_image=64,
         smallest_proposal=4,
         proposals_before_nms=(400, 200),
-        proposals=(100, 30),
+        proposals=(100, 20),
         rois_per_image=16,
         roi_side=7,
     ),

@@ -53,7 +53,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             if key in images:
                 _draw_image(panel, images[key], lines[lines.image == name], classes)
         title = network_title(parse_network(cell.network).backbone)
-        axes[0].set_title(label(title), loc="left", fontsize=8)
+        axes[0].set_ylabel(label(title))
     notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more"]
     add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
