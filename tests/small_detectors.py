@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.data import datasets
 from resnet_repro.data.boxes.boxes import BoxDataset
-from resnet_repro.data.boxes.scenes import SceneReader, Scenes
+from resnet_repro.data.boxes.scenes import Scenes
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import Run
@@ -37,5 +38,5 @@ def small_run(iterations: int = 8, seed: int = 0, **changes: Any) -> Run:
 
 
 def few_scenes(train: int = 12, test: int = 4) -> BoxDataset:
-    whole = SceneReader().load(Path("nowhere"))
+    whole = datasets.load_boxes("scenes", Path("nowhere"))
     return dataclasses.replace(whole, train=Scenes("train", train), test=Scenes("test", test))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def search_pictures(
     _file_names(paths)
     for path in paths:
         _open(path)  # before the first is searched
-    classes = _classes(run, state, data_dir)
+    classes = _classes(stored, run, state, data_dir)
     backend = choose_backend(device, state.get("precision", "fp32"))
     try:
         network = trained_network(run, state["network"], len(classes), backend)
@@ -103,15 +104,20 @@ def _weights(stored: StoredRun) -> tuple[Run, dict[str, Any]]:
     return run, state
 
 
-def _classes(run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:
-    """The names of the classes that a checkpoint's network knows; numbers without the data set."""
+def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:
+    """The names of the classes that a checkpoint's network knows; numbers where nothing says them.
+
+    They stand with the run's average precision, or with the data set that it was trained on.
+    """
     count = len(state["network"]["rcnn.roi_heads.box_predictor.cls_score.bias"]) - 1
-    try:
+    names = [row.class_name for row in stored.rows("average_precision")]
+    if len(names) == count:
+        return names
+    with contextlib.suppress(DataError):
         known = load_boxes(run.dataset, data_dir)
-    except DataError:
-        return [f"class {number}" for number in range(1, count + 1)]
-    same = known.identity.sha256 == state.get("data") and len(known.classes) == count
-    return known.classes if same else [f"class {number}" for number in range(1, count + 1)]
+        if known.identity.sha256 == state.get("data") and len(known.classes) == count:
+            return known.classes
+    return [f"class {number}" for number in range(1, count + 1)]
 
 
 def _open(path: Path) -> Image.Image:

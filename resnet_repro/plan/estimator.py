@@ -143,9 +143,10 @@ class Estimator:
             images = curvature.images or TRAINING_IMAGES
             passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
         seconds = self._viewing_seconds(run, missing)
+        if "average-precision" in missing:
+            passes += self._tested(run)
         if passes:
-            speed = self.images_per_second(run.network, input_side(run), run.precision)
-            seconds += passes * FORWARD_SHARE / speed
+            seconds += passes * FORWARD_SHARE / self._speed(run)
         return seconds
 
     def _viewing_seconds(self, run: Run, measurements: Sequence[str]) -> float:
@@ -170,11 +171,8 @@ class Estimator:
 def training_cost(run: Run) -> int:
     """Multiply-adds of all forward passes of a training, to compare runs."""
     recipe = run.recipe
-    return (
-        (own_cost(run) or forward_cost(run.network, input_side(run)))
-        * recipe.iterations
-        * recipe.batch_size
-    )
+    one = own_cost(run) or forward_cost(run.network, input_side(run))
+    return one * recipe.iterations * recipe.batch_size
 
 
 def _faster(values: Iterable[tuple[str, float]]) -> float:

@@ -12,7 +12,7 @@ from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.runner.options import Options
-from resnet_repro.spec.dataset_names import BOXES
+from resnet_repro.spec.dataset_names import dataset_fits
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.feeds import Feed, make_feed
@@ -38,7 +38,8 @@ class Sources:
         """
         if name not in self.datasets:
             options = self.options
-            load = datasets.load_boxes if name in BOXES else datasets.load
+            boxes = dataset_fits(name, "detection")
+            load = datasets.load_boxes if boxes else datasets.load
             self.datasets[name] = load(name, options.data_dir, options.folders)
         return self.datasets[name]
 

@@ -214,7 +214,7 @@ def network_title(network: str) -> str:
     """
     name = parse_network(network)
     if name.backbone:
-        return f"Faster R-CNN, {network_title(name.backbone)}"
+        return f"Faster R-CNN with {network_title(name.backbone)}"
     if name.label:
         return COMPARED[name.label][1]
     if not name.residual:

@@ -184,7 +184,7 @@ def test_names_of_detectors() -> None:
     name = parse_network("faster-rcnn-ResNet-34-A")
     assert str(name) == "faster-rcnn-resnet-34-a"
     assert (name.family, name.backbone, name.depth) == ("detection", "resnet-34-a", 34)
-    assert network_title("faster-rcnn-resnet-101") == "Faster R-CNN, ResNet-101"
+    assert network_title("faster-rcnn-resnet-101") == "Faster R-CNN with ResNet-101"
     for wrong in ("faster-rcnn-resnet-20", "faster-rcnn-vgg-19", "faster-rcnn-", "faster-rcnn-x"):
         with pytest.raises(ConfigError):
             parse_network(wrong)
