@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,17 @@ def coco_precisions(
 
 
 def with_coco(
-    rows: Sequence[PrecisionRow], truth: Sequence[Objects], found: Sequence[Detections]
+    rows: Sequence[PrecisionRow],
+    truth: Sequence[Objects],
+    found: Sequence[Detections],
+    note: Callable[[str], None],
 ) -> list[PrecisionRow]:
-    """The rows of all classes with COCO's numbers; as they are where its program is missing."""
+    """The rows of all classes with COCO's numbers.
+
+    Where its program is missing they stay as they are, and `note` hears so.
+    """
     if coco_program() is None:
+        note(f"COCO's average precision is left out, since pycocotools is missing: {_INSTALL}")
         return list(rows)
     numbers = coco_precisions(truth, found, len(rows))
     return [

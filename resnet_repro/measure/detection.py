@@ -59,7 +59,7 @@ def precisions_of(
         found.append(detect(subject.network, image, subject.backend))
     judged = average_precisions(truth, found, len(dataset.classes))
     rows = precision_rows(judged, dataset.classes, len(truth), dataset.identity.sha256)
-    return with_coco(rows, truth, found)
+    return with_coco(rows, truth, found, note)
 
 
 def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:

@@ -52,7 +52,6 @@ def test_boxes_are_corners_and_the_lists_give_the_order(folder: Path) -> None:
     assert target.boxes.tolist() == [[0, 0, 40, 30], [4, 5, 5, 6]]
     assert target.labels.tolist() == [1, 2]
     assert target.difficult.tolist() == [False, True]
-    assert target.areas.tolist() == [1200, 1]
     nothing = dataset.train.target(1)
     assert nothing.boxes.shape == (0, 4)
     assert nothing.labels.dtype == torch.int64

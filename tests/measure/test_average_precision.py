@@ -165,7 +165,6 @@ def test_tensors_are_as_good_as_arrays() -> None:
         torch.tensor([A, B], dtype=torch.float32),
         torch.tensor([1, 1]),
         torch.tensor([False, True]),
-        torch.tensor([100.0, 100.0]),
     )
     detections = Detections(
         torch.tensor([A], dtype=torch.float32), torch.tensor([0.5]), torch.tensor([1])

@@ -93,7 +93,7 @@ def test_rows_get_cocos_numbers_and_extremes_are_right() -> None:
     nothing = [Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)) for _ in truths]
     for found, expected in ((perfect, 100), (nothing, 0)):
         rows = precision_rows(average_precisions(truths, found, 4), list("abcd"), 25, "0" * 64)
-        rows = with_coco(rows, truths, found)
+        rows = with_coco(rows, truths, found, print)
         for row in rows[:3]:
             assert [row.coco_ap, row.coco_ap50] == pytest.approx([expected, expected])
         assert (rows[3].coco_ap, rows[3].coco_ap50) == (None, None)
@@ -111,4 +111,6 @@ def test_without_the_program_it_says_how_to_install_it(monkeypatch: pytest.Monke
     with pytest.raises(ConfigError, match=r"pip install 'resnet-repro\[detection\]'"):
         coco_precisions([], [], 1)
     rows = precision_rows(average_precisions([], [], 1), ["a"], 0, "0" * 64)
-    assert with_coco(rows, [], []) == rows
+    told: list[str] = []
+    assert with_coco(rows, [], [], told.append) == rows
+    assert "pip install 'resnet-repro[detection]'" in told[0]

@@ -34,7 +34,6 @@ class Target:
     boxes: Tensor  # float32 [n, 4], corners in pixels
     labels: Tensor  # int64 [n], 1 to K
     difficult: Tensor  # bool [n], neither trained on nor counted: VOC's flag, COCO's crowds
-    areas: Tensor  # float32 [n], pixels that the object covers; of the box where nobody says
 
 
 class BoxImages(ABC):

@@ -53,7 +53,6 @@ class _Object:
     image_id: int
     category_id: int
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]  # x, y, width, height
-    area: FiniteFloat | None = None
     iscrowd: bool = False
 
 
@@ -194,5 +193,4 @@ def _annotated(
         [name_of[one.category_id] for one in objects],
         boxes,
         [one.iscrowd for one in objects],
-        [one.bbox[2] * one.bbox[3] if one.area is None else one.area for one in objects],
     )

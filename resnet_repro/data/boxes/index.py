@@ -25,9 +25,9 @@ from resnet_repro.data.photos.index import CONTENTS_LIMIT, hash_contents
 
 __all__ = ["BoxIndex", "make_index", "read_index", "write_index"]
 
-FORMAT = 1
+FORMAT = 2  # 1 had areas as well, which entered the hash
 FOLDER = ".boxes"  # in the data folder
-_ARRAYS = ("sizes", "first", "boxes", "labels", "difficult", "areas")
+_ARRAYS = ("sizes", "first", "boxes", "labels", "difficult")
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,6 @@ class Annotated(NamedTuple):
     names: list[str]  # of its objects' classes
     boxes: list[Box]
     difficult: list[bool]
-    areas: list[float]  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,6 @@ class BoxPart:
     boxes: NDArray[np.float32]  # [M, 4]
     labels: NDArray[np.int64]  # [M]
     difficult: NDArray[np.bool_]  # [M]
-    areas: NDArray[np.float32]  # [M]
 
     @classmethod
     def of(cls, images: Sequence[Annotated], classes: Sequence[str]) -> BoxPart:
@@ -53,8 +51,8 @@ class BoxPart:
         label_of = {name: label for label, name in enumerate(classes, start=1)}
         rows = [
             [
-                (box, label_of[name], difficult, area)
-                for name, box, difficult, area in zip(*image[3:], strict=True)
+                (box, label_of[name], difficult)
+                for name, box, difficult in zip(*image[3:], strict=True)
                 if name in label_of
             ]
             for image in images
@@ -68,12 +66,11 @@ class BoxPart:
             np.array([row[0] for row in every], np.float32).reshape(-1, 4),
             np.array([row[1] for row in every], np.int64),
             np.array([row[2] for row in every], bool),
-            np.array([row[3] for row in every], np.float32),
         )
 
     def arrays(self) -> tuple[NDArray[np.generic], ...]:
         """All arrays, in the order of the fields."""
-        return self.sizes, self.first, self.boxes, self.labels, self.difficult, self.areas
+        return self.sizes, self.first, self.boxes, self.labels, self.difficult
 
     def update(self, digest: hashlib._Hash) -> None:
         """Let a hash cover names, sizes and objects, not the files' contents."""
@@ -124,5 +121,5 @@ class FileBoxes(BoxImages):
 
         part = self.part
         mine = slice(*part.first[index : index + 2].tolist())
-        arrays = (part.boxes, part.labels, part.difficult, part.areas)
+        arrays = (part.boxes, part.labels, part.difficult)
         return Target(self.ids[index], *(torch.tensor(array[mine]) for array in arrays))

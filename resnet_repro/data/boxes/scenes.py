@@ -44,7 +44,6 @@ class Scene(NamedTuple):
     boxes: Floats  # [n, 4]
     labels: NDArray[np.int64]  # [n], 1 to 5
     difficult: NDArray[np.bool_]  # [n]
-    areas: Floats  # [n], pixels to be seen
 
 
 class Scenes(BoxImages):
@@ -80,7 +79,7 @@ SCENES = GeneratedReader(
     "scenes",
     "generated scenes, shapes of five classes with boxes; needs no download",
     TRAIN_SCENES + TEST_SCENES,
-    "388055ed706c4d79f5a488a60437c0b3e56639d4c87ac2b751f7ffa9c801db9a",
+    "5ff721885e0bb66ef9c2b81a255eb622e5acbbcf653350b22b00d02a6a4f61d0",
     _generate,
 )
 
@@ -127,7 +126,6 @@ def draw_scene(seed: int, part: int, index: int) -> Scene:
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),
         np.array(faint, bool) | hidden,
-        seen,
     )
 
 

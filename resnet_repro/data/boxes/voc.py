@@ -219,8 +219,7 @@ def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
             zip(annotation.names, annotation.boxes, strict=True), start=1
         )
     ]
-    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
-    return Annotated(image_id, file, size, annotation.names, boxes, annotation.difficult, areas)
+    return Annotated(image_id, file, size, annotation.names, boxes, annotation.difficult)
 
 
 def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:
