@@ -18,7 +18,10 @@ __all__ = ["measure_responses", "response_layers", "responses_of"]
 
 
 def response_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """(name, BN module) after each 3x3 convolution, in order; projections (1x1) are left out."""
+    """(name, module) whose output is each 3x3 layer's response, in order; projections are left out.
+
+    BN after the convolution, or the convolution itself where no BN of its own follows.
+    """
     assert isinstance(network, Network)
     return [(name, network.get_submodule(name)) for name in network.architecture.observed]
 
@@ -30,7 +33,11 @@ def measure_responses(
 ) -> list[ResponseRow]:
     """The standard deviation of every 3x3 layer's response.
 
-    The response is the output of BN, before ReLU or addition. The deviation is over all images,
+    The response is the output of BN, before ReLU or addition. Where no BN of its own follows the
+    convolution (in pre-activation networks, and before an addition that BN follows) it is the
+    convolution's output, before the addition. He et al. 2016 show no responses: that is our reading
+    of Fig. 7 for them. Such deviations are not on BN's scale; they compare layers of one network.
+    The deviation is over all images,
     channels and positions, in evaluation mode, accumulated in float64.
 
     Args:

@@ -104,6 +104,8 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
+        if built.order != "original" or built.impeded:
+            title = network_title(network)
     row = not name.label.startswith(("googlenet", "densenet"))
     return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, label
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -25,8 +25,6 @@ TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
     "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
     "thin": {"linestyle": "-", "linewidth": 0.7},
 }
-# Okabe and Ito's, the most different first, for networks of one depth.
-PLACES = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#7F7F7F")
 TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
 PART_TITLES: dict[Family, dict[Part, str]] = {
     "cifar": {"train": "training error", "test": "test error"},
@@ -63,15 +61,15 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
-        colours = _colours([c for c in drawn if c.part == panel.curves[0]])
-        _draw_panel(axes, drawn, lines, unit, colours)
+        own_colours = colours([curve.network for curve in drawn])
+        _draw_panel(axes, drawn, lines, unit, own_colours)
         own = axis if panel.first == 1 else _beginning_axis(drawn)
         end = panel.first * group.iterations / unit
         axes.set(title=label(panel.title), xlim=(0, end), ylim=own)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, panel, cells, unit)
-        _label_ends(axes, drawn, unit, colours)
+        _label_ends(axes, drawn, unit, own_colours)
     if any(len(panel.curves) > 1 for panel in panels):
         _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
     notes = []
@@ -88,14 +86,6 @@ def _wanted(experiment: Experiment, cells: Sequence[Cell], group: Group) -> set[
     """The networks that the preset trains, and those that were trained all the same."""
     chosen = experiment.choose(Choices(preset=group.base))
     return {*networks_of(chosen), *(cell.network for cell in cells if cell.done)}
-
-
-def _colours(curves: Sequence[Curve]) -> dict[str, str]:
-    """The colour of each network's depth, or where several have the same one, of its place."""
-    colours = {c.network: architecture(c.network).style.colour for c in curves}
-    if len(set(colours.values())) == len(colours):
-        return colours
-    return {network: PLACES[n % len(PLACES)] for n, network in enumerate(colours)}
 
 
 def _panel_curves(panel: CurvePanel, cells: Sequence[Cell], rows: pd.DataFrame) -> list[Curve]:
@@ -158,10 +148,10 @@ def _draw_panel(
     curves: Sequence[Curve],
     lines: Mapping[Part, LineStyle],
     unit: int,
-    colours: Mapping[str, str],
+    own_colours: Mapping[str, str],
 ) -> None:
     for index, curve in enumerate(curves):
-        colour = colours[curve.network]
+        colour = own_colours[curve.network]
         x = curve.errors.index / unit
         axes.plot(
             x,
@@ -202,7 +192,9 @@ def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], uni
             )
 
 
-def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int, colours: Mapping[str, str]) -> None:
+def _label_ends(
+    axes: Axes, curves: Sequence[Curve], unit: int, own_colours: Mapping[str, str]
+) -> None:
     """The networks' names at the right, each level with its curve's end unless they would touch."""
     bottom, top = axes.get_ylim()
     spacing = 0.062 * (top - bottom)
@@ -219,11 +211,11 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], unit: int, colours: Mapping
             xytext=(right * 1.045, height),
             va="center",
             fontsize=7.5,
-            color=colours[network],
+            color=own_colours[network],
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": colours[network],
+                "color": own_colours[network],
                 "linewidth": 0.5,
                 "relpos": (0, 0.5),  # from the name's left edge, not across it
                 "shrinkA": 0,

@@ -11,43 +11,29 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
 from resnet_repro.report.figures.plotting import (
     Axes,
     Circle,
     FancyArrowPatch,
-    FancyBboxPatch,
     Figure,
     Path,
     PathPatch,
 )
+from resnet_repro.report.figures.shapes import BOX_TEXT, HEIGHT, WIDTH, arrow, box
 from resnet_repro.report.figures.style import label
+from resnet_repro.report.figures.units import units_figure
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import DrawingPlot
 
 __all__ = ["blocks_figure", "columns_figure", "details_figure", "draw"]
 
-WIDTH, HEIGHT, GAP = 1.35, 0.15, 0.085  # of a box, and between two
+GAP = 0.085  # between two boxes
 COLUMN = 2.35  # from one column's middle to the next
 LEFT = 0.75  # for the output sizes
-BOX_TEXT = 6.0  # points
-# One pale fill for each number of filters, dark enough to tell apart in print.
-_FILLS = {
-    16: "#F7E3C8",
-    32: "#CFE8E4",
-    64: "#E3D9F0",
-    96: "#EFE0EC",
-    128: "#DDEBD3",
-    192: "#E8EFC8",
-    256: "#F8DDD3",
-    384: "#E9DCCB",
-    512: "#D6E4F2",
-    1024: "#F5EFC9",
-    2048: "#DCDCDC",
-}
-_OTHER = "#FFFFFF"
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: object) -> Figure:
@@ -128,7 +114,7 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
     image = _Place(x, places[0].y + HEIGHT + GAP + 0.02)
     axes.text(x, image.y, "image", ha="center", va="center", fontsize=6.5)
     for before, after in pairwise([image, *places]):
-        _arrow(axes, x, before.y - HEIGHT / 2, after.y + HEIGHT / 2)
+        arrow(axes, x, before.y - HEIGHT / 2, after.y + HEIGHT / 2)
     for layer, place in zip(drawn.layers, places, strict=True):
         _box(axes, place, layer)
     for shortcut in drawn.shortcuts:
@@ -148,19 +134,8 @@ def _in_words(count: int) -> str:
 
 
 def _box(axes: Axes, place: _Place, layer: Layer, text: str = "") -> None:
-    axes.add_patch(
-        FancyBboxPatch(
-            (place.x - WIDTH / 2, place.y - HEIGHT / 2),
-            WIDTH,
-            HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.03",
-            facecolor=_FILLS.get(layer.outputs, _OTHER) if layer.kind == "conv" else _OTHER,
-            edgecolor="#404040",
-            linewidth=0.6,
-        )
-    )
-    words = text or layer.text
-    axes.text(place.x, place.y - 0.005, words, ha="center", va="center", fontsize=BOX_TEXT)
+    filters = layer.outputs if layer.kind == "conv" else 0
+    box(axes, (place.x, place.y), filters, text or layer.text)
 
 
 def _curve(axes: Axes, x: float, start: float, end: float, *, dotted: bool) -> None:
@@ -222,11 +197,15 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
 
     Args:
         networks: residual networks; of each its first block with an identity shortcut is drawn.
+            Where one has another order or an impeded shortcut, every step of all blocks is.
         named: write the layers' kernels and widths; else "weight layer", as in Fig. 2.
 
     Raises:
         ConfigError: no such network, or one without shortcuts.
     """
+    built = [architecture(name) for name in networks]
+    if any(each.order != "original" or each.impeded for each in built):
+        return units_figure(networks)
     outlines = [outline(name) for name in networks]
     deepest = max(len(_identity_block(each)) for each in outlines)
     height = 1.25 + 0.48 * deepest
@@ -252,14 +231,14 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
     entry = f"{layers[0].inputs}-d" if named else "x"
     axes.text(x, top, entry, ha="center", va="top", fontsize=9)
     split = top - 0.3
-    _arrow(axes, x, top - 0.16, top - 0.48)
+    arrow(axes, x, top - 0.16, top - 0.48)
     y = top - 0.48 - HEIGHT / 2
     for number, layer in enumerate(layers):
         text = f"{layer.kernel}x{layer.kernel}, {layer.outputs}" if named else "weight layer"
         _box(axes, _Place(x, y), layer, text=text)
         last = number == len(layers) - 1
         low = y - 0.48 if not last else y - 0.42
-        _arrow(axes, x, y - HEIGHT / 2, low + (HEIGHT / 2 if not last else 0.09))
+        arrow(axes, x, y - HEIGHT / 2, low + (HEIGHT / 2 if not last else 0.09))
         if not last:
             axes.text(x + 0.06, (y + low) / 2, "relu", va="center", fontsize=7)
         y = low
@@ -281,20 +260,5 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
         axes.text(bulge - 0.1, middle, "x\nidentity", va="center", fontsize=8)
         axes.text(x - WIDTH / 2 - 0.1, middle, "F(x)", ha="right", va="center", fontsize=8)
         axes.text(x - 0.14, y, "F(x) + x", ha="right", va="center", fontsize=8)
-    _arrow(axes, x, y - 0.09, y - 0.42)
+    arrow(axes, x, y - 0.09, y - 0.42)
     axes.text(x + 0.06, y - 0.25, "relu", va="center", fontsize=7)
-
-
-def _arrow(axes: Axes, x: float, start: float, end: float) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            (x, start),
-            (x, end),
-            arrowstyle="-|>",
-            mutation_scale=4,
-            linewidth=0.6,
-            color="black",
-            shrinkA=0,
-            shrinkB=0,
-        )
-    )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from resnet_repro.report.figures.plotting import Axes, Figure
-from resnet_repro.report.figures.responses import by_seed, draw_layers
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption
+from resnet_repro.report.figures.responses import bare_note, by_seed, draw_layers
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
@@ -35,15 +35,18 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     moments = _moments(rows)
     fields = [name for name in LABELS if name != "signal_norm" or rows.has_signal.any()]
     figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
+    shades = colours([cell.network for cell in cells], dashes=True)
     grid = figure.subplots(len(fields), len(moments), sharex=True, sharey="row", squeeze=False)
     for column, (title, measured) in enumerate(moments.items()):
         grid[0][column].set_title(title)
         layers = measured.groupby(["run", "layer"])[fields].median()
         for axes, field in zip(grid[:, column], fields, strict=True):
             for cell in cells:
-                draw_layers(axes, cell.network, by_seed(cell, layers[field]))
+                shade = shades[cell.network]
+                draw_layers(axes, cell.network, by_seed(cell, layers[field]), shade)
     _arrange([list(line) for line in grid], [LABELS[field] for field in fields])
     notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
+    notes += bare_note(cells)
     notes += [SEVERAL_SEEDS] if any(len(cell.done) > 1 for cell in cells) else []
     if late := _measured_afterwards(cells, rows):
         notes.append(f"measured at the start and the end only: {', '.join(late)}")

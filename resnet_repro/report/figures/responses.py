@@ -9,13 +9,13 @@ import pandas as pd
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.plotting import Axes, Figure
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["by_seed", "draw", "draw_layers"]
+__all__ = ["bare_note", "by_seed", "draw", "draw_layers"]
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
@@ -23,12 +23,13 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     figure = Figure(figsize=(6.4, 4.6))
     top, bottom = figure.subplots(2, 1)
     stds = results.responses.set_index(["run", "layer"])["std"]
-    several = False
+    several, shades = False, colours([cell.network for cell in cells], dashes=True)
     for cell in cells:
         seeds = by_seed(cell, stds).dropna()  # only runs on which all layers were measured
         several = several or len(seeds) > 1
-        draw_layers(top, cell.network, seeds)
-        draw_layers(bottom, cell.network, pd.DataFrame(-np.sort(-seeds.to_numpy())))
+        draw_layers(top, cell.network, seeds, shades[cell.network])
+        ordered = pd.DataFrame(-np.sort(-seeds.to_numpy()))
+        draw_layers(bottom, cell.network, ordered, shades[cell.network])
     top.set(xlabel="layer index (original)")
     bottom.set(xlabel="layer index (sorted by magnitude)")
     for axes in (top, bottom):
@@ -36,10 +37,20 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.grid(axis="y", color="0.9", linewidth=0.5)
         axes.set_axisbelow(True)
     top.legend(loc="upper right", ncols=2, handlelength=3)
-    notes = ["response of each 3x3 layer after BN, before the nonlinearity"]
+    notes = ["response of each 3x3 layer after BN, before the nonlinearity", *bare_note(cells)]
     notes += [SEVERAL_SEEDS] if several else []
     add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
+
+
+def bare_note(cells: Sequence[Cell]) -> list[str]:
+    """What stands for a response where a convolution has no BN of its own behind it."""
+    orders = {architecture(cell.network).order for cell in cells}
+    if "preact" in orders:
+        return ["pre-activation networks, whose BN comes first: the 3x3 convolution's own output"]
+    if "bn-after-add" in orders:
+        return ["where BN comes after the addition: the 3x3 convolution's own output"]
+    return []
 
 
 def by_seed(cell: Cell, values: pd.Series[float]) -> pd.DataFrame:
@@ -47,13 +58,14 @@ def by_seed(cell: Cell, values: pd.Series[float]) -> pd.DataFrame:
     return values[values.index.isin([run.id for run in cell.done], level="run")].unstack()
 
 
-def draw_layers(axes: Axes, network: str, seeds: pd.DataFrame) -> None:
+def draw_layers(axes: Axes, network: str, seeds: pd.DataFrame, colour: str) -> None:
     """One network's values over its layers: the mean of its seeds, with a band if several.
 
     Args:
         axes: to draw into.
-        network: whose colour and line style are used.
+        network: whose line style is used.
         seeds: a line per seed, a column per layer; nothing is drawn without seeds.
+        colour: of the line.
     """
     if seeds.empty:
         return
@@ -62,11 +74,11 @@ def draw_layers(axes: Axes, network: str, seeds: pd.DataFrame) -> None:
     axes.plot(
         layers,
         seeds.mean(skipna=False),
-        color=style.colour,
+        color=colour,
         linestyle=(0, (3.5, 1.5)) if style.dashed else "-",
         linewidth=1.0 if style.dashed else 1.6,
         label=network_title(network),
     )
     if len(seeds) > 1:
         low, high = seeds.min(skipna=False), seeds.max(skipna=False)
-        axes.fill_between(layers, low, high, color=style.colour, alpha=0.2, linewidth=0)
+        axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)

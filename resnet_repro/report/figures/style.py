@@ -1,7 +1,7 @@
 """How the figures look, what stands under them, and how they become the same bytes each time.
 
-A network's colour is `architecture(network).style`'s; line style, width and the labels at the
-curves' ends carry the same information for readers of black and white prints.
+A network's colour is `architecture(network).style`'s where that tells all apart; line style, width
+and the labels at the curves' ends carry the same information for black and white prints.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from resnet_repro.base.plain_text import printable
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.plotting import Figure, mpl
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell
@@ -24,6 +25,7 @@ __all__ = [
     "FigureFormat",
     "add_caption",
     "caption_lines",
+    "colours",
     "label",
     "save",
     "styled",
@@ -34,6 +36,8 @@ SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"  # a note i
 _LINE = 0.145  # inches, of the caption
 _CHARACTERS, _BOLD_CHARACTERS = 18.5, 16.5  # per inch at the caption's size
 
+# Okabe and Ito's, the most different first, for networks of one depth.
+PLACES = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#7F7F7F")
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -69,6 +73,18 @@ def styled() -> Iterator[None]:
             kept = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _NOT_OF_STYLE}
             mpl.rcParams.update(kept | _RC)
         yield
+
+
+def colours(networks: Sequence[str], dashes: bool = False) -> dict[str, str]:
+    """The colour of each network's depth, or where that tells not all apart, of its place.
+
+    With `dashes`, dashed lines tell plain networks from others of their colour.
+    """
+    styles = {network: architecture(network).style for network in networks}
+    different = {(style.colour, dashes and style.dashed) for style in styles.values()}
+    if len(different) == len(styles):
+        return {network: style.colour for network, style in styles.items()}
+    return {network: PLACES[n % len(PLACES)] for n, network in enumerate(styles)}
 
 
 def label(text: str) -> str:

@@ -1,0 +1,132 @@
+"""Blocks step by step: orders of BN, ReLU and addition, and what impedes a shortcut.
+
+In the manner of Fig. 2 and Fig. 4 of He et al. 2016. A block's steps follow from its architecture;
+a test holds them against what the built block computes. Lengths are inches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.architecture import Architecture, architecture
+from resnet_repro.report.figures.plotting import Axes, Circle, Figure, Path, PathPatch
+from resnet_repro.report.figures.shapes import WIDTH, arrow, box
+from resnet_repro.report.figures.style import label
+from resnet_repro.spec.network_names import network_title
+
+__all__ = ["Step", "steps", "units_figure"]
+
+UNIT = 2.0  # of a picture, wide
+STEP = 0.3  # from one step to the next
+PLUS = 0.09  # radius of a circle
+
+
+class Step(NamedTuple):
+    """A step of a block: `weight`, `BN`, `ReLU`, or `+`, which adds the shortcut."""
+
+    kind: str
+    kernel: int = 0
+    outputs: int = 0
+
+
+def steps(built: Architecture) -> tuple[Step, ...]:
+    """The steps of a block whose dimensions stay, in order, the shortcut's left out."""
+    width = built.widths[0]
+    bottleneck = [(1, width), (3, width), (1, built.expansion * width)]
+    sizes = [(3, width), (3, width)] if built.block == "basic" else bottleneck
+    weights = [Step("weight", *size) for size in sizes]
+    bn, relu, plus = Step("BN"), Step("ReLU"), Step("+")
+    if built.order == "preact":
+        return (*(step for weight in weights for step in (bn, relu, weight)), plus)
+    if built.order == "relu-only":
+        return (*(step for weight in weights for step in (relu, weight, bn)), plus)
+    *others, last = weights
+    start = [step for weight in others for step in (weight, bn, relu)]
+    if built.order == "relu-before-add":
+        return (*start, last, bn, relu, plus)
+    if built.order == "bn-after-add":
+        return (*start, last, plus, bn, relu)
+    return (*start, last, bn, plus, relu)
+
+
+# What is done to the shortcut, and to F before the addition.
+_WORDS = {
+    "half-shortcut": ("× 0.5", ""),
+    "half-both": ("× 0.5", "× 0.5"),
+    "exclusive-gate": ("× (1 − g(x))", "× g(x)"),
+    "shortcut-gate": ("× (1 − g(x))", ""),
+    "dropout-shortcut": ("dropout 0.5", ""),
+}
+
+
+def units_figure(networks: Sequence[str]) -> Figure:
+    """The block of each network where its dimensions stay, every step of it, side by side.
+
+    Raises:
+        ConfigError: no such network, or one without shortcuts.
+    """
+    found = {name: architecture(name) for name in networks}
+    for name, built in found.items():
+        if built.option is None:
+            raise ConfigError(f"{name} has no block with a shortcut to draw")
+    height = 1.35 + STEP * max(len(steps(built)) for built in found.values())
+    figure = Figure(figsize=(UNIT * len(found), height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, UNIT * len(found))
+    axes.set_ylim(0, height)
+    for number, (name, built) in enumerate(found.items()):
+        middle = UNIT * number + 0.8
+        title = label(network_title(name))
+        axes.text(middle, height - 0.05, title, ha="center", va="top", fontsize=8)
+        _draw_unit(axes, built, middle, height - 0.3)
+    return figure
+
+
+def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
+    """One block, its input at the height `top`."""
+    on_shortcut, on_f = _WORDS.get(built.impeded, ("", ""))
+    axes.text(x, top, "x", ha="center", va="top", fontsize=9)
+    split, y = top - 0.22, top - 0.16
+    for step in steps(built):
+        below = y - STEP
+        if step.kind == "+":
+            _plus(axes, x, y, below, on_f)
+            _shortcut(axes, x, split, below, on_shortcut, built.option == "C")
+            y = below - PLUS
+            continue
+        text = f"{step.kernel}x{step.kernel}, {step.outputs}" if step.kernel else step.kind
+        arrow(axes, x, y, below + 0.075)
+        box(axes, (x, below), step.outputs, text)
+        y = below - 0.075
+    arrow(axes, x, y, y - 0.25)
+
+
+def _plus(axes: Axes, x: float, above: float, y: float, on_f: str) -> None:
+    arrow(axes, x, above, y + PLUS)
+    axes.text(x - 0.08, (above + y + PLUS) / 2, on_f, ha="right", va="center", fontsize=7)
+    axes.add_patch(Circle((x, y), PLUS, fill=False, linewidth=0.8))
+    axes.plot([x - PLUS, x + PLUS], [y, y], "k-", lw=0.8)
+    axes.plot([x, x], [y - PLUS, y + PLUS], "k-", lw=0.8)
+
+
+def _shortcut(axes: Axes, x: float, split: float, y: float, words: str, convolved: bool) -> None:
+    """From the split to the addition, with what is done on the way in a box or in words."""
+    side = x + WIDTH / 2 + 0.25
+    corners = [(x, split), (side, split), (side, y), (x + PLUS, y)]
+    axes.add_patch(PathPatch(Path(corners), fill=False, linewidth=0.8, zorder=0))
+    middle = (split + y) / 2
+    text = "1x1 conv" if convolved else words
+    if text:
+        axes.text(
+            side,
+            middle,
+            text,
+            ha="center",
+            va="center",
+            rotation=90,
+            fontsize=7,
+            bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "linewidth": 0.6},
+        )
