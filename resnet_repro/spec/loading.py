@@ -48,7 +48,10 @@ def experiments_folder() -> Path:
 def shipped_experiments() -> list[str]:
     """The names of the experiments that come with the package, tables first."""
     names = [path.stem for path in experiments_folder().glob("*.yaml")]
-    return sorted(names, key=lambda n: (not n.startswith("table"), n))
+    # table2 before table10: numbers as numbers
+    return sorted(
+        names, key=lambda n: (not n.startswith("table"), n.rstrip("0123456789"), len(n), n)
+    )
 
 
 def load_experiment(

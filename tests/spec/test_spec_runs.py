@@ -169,3 +169,9 @@ def test_yaml_bombs_are_refused() -> None:
     for text in (bomb, "[" * 200, "x" * 2_000_000, "!!python/object/apply:os.system [id]"):
         with pytest.raises(ConfigError):
             parse_yaml(text, "bomb.yaml")
+
+
+def test_tables_are_listed_first_in_the_order_of_their_numbers() -> None:
+    names = shipped_experiments()
+    tables = [f"table{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10)]
+    assert names[: len(tables)] == tables
