@@ -5,6 +5,7 @@ Arithmetic only; torch need not be imported. Tests hold every outline against th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -54,15 +55,16 @@ class Outline:
     def weighted(self) -> tuple[Layer, ...]:
         """Every layer with weights, those of shortcuts last; folded blocks once."""
         of_shortcuts = (layer for shortcut in self.shortcuts for layer in shortcut.layers)
-        return (*(layer for layer in self.layers if layer.parameters), *of_shortcuts)
+        of_path = (layer for layer in self.layers if layer.norm or layer.kind in ("conv", "fc"))
+        return (*of_path, *of_shortcuts)
 
     @cached_property
     def by_pixel(self) -> dict[int, int]:
         """Multiply-adds of the convolutions for one pixel of their output, by its map's side."""
-        found: dict[int, int] = {}
+        found: dict[int, int] = defaultdict(int)
         for layer in self.weighted:
             if layer.kind == "conv":
-                found[layer.side] = found.get(layer.side, 0) + layer.multiply_adds // layer.side**2
+                found[layer.side] += layer.weights
         return found
 
     @cached_property
