@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from typing import Any
+
+from torch import Tensor
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import write_atomically
@@ -19,18 +22,24 @@ from resnet_repro.measure.surface import (
     Point,
     Sample,
     choose_sample,
+    measure_path,
     measure_rows,
     move,
     random_directions,
 )
-from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
-from resnet_repro.spec.surface import SAMPLE_SEED, CurvatureSettings, SurfaceSettings
+from resnet_repro.spec.measurements import BatchNorm, CurvatureRow, PathRow, SurfaceRow
+from resnet_repro.spec.surface import (
+    SAMPLE_SEED,
+    CurvatureSettings,
+    PathSettings,
+    SurfaceSettings,
+)
 from resnet_repro.store.measurements import FILES, parsed, read_file, table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.subject import Subject
 
-__all__ = ["curvature_rows", "surface_rows"]
+__all__ = ["curvature_rows", "path_rows", "surface_rows"]
 
 NEWS = 60.0  # seconds between two notes of progress
 
@@ -50,7 +59,7 @@ def surface_rows(
     """
     network, sample = subject.network, _sample(subject, settings.images)
     key = _key(subject, settings, sample)
-    rows = _kept(folder, key)
+    rows: list[SurfaceRow] = _kept(folder, "surface", key)
     width, height = settings.points
     total, told = width * height * len(settings.directions), time.monotonic()
     for number, seed in enumerate(settings.directions):
@@ -65,7 +74,7 @@ def surface_rows(
             should_stop,
         )
         for points in row_by_row:
-            rows += [_surface_row(seed, point, sample) for point in points]
+            rows += [_surface_row(subject, seed, point, sample) for point in points]
             write_atomically(folder.unfinished("surface"), key + table_text("surface", rows))
             if time.monotonic() - told >= NEWS:
                 told = time.monotonic()
@@ -81,7 +90,42 @@ def surface_rows(
             subject.backend,
             should_stop,
         )
-        rows += [_surface_row(settings.directions[0], p, whole) for row in centre for p in row]
+        seed = settings.directions[0]
+        rows += [_surface_row(subject, seed, p, whole) for row in centre for p in row]
+    return rows
+
+
+def path_rows(
+    subject: Subject,
+    folder: RunFolder,
+    other: str,
+    end: Mapping[str, Tensor],
+    settings: PathSettings,
+    should_stop: Callable[[], bool],
+) -> list[PathRow]:
+    """The line from a run's weights to those of another run like it.
+
+    Args:
+        subject: the run at position 0.
+        folder: where the points of an unfinished line are kept.
+        other: id of the run at position 1.
+        end: its `state_dict`.
+        settings: points and images.
+        should_stop: asked before every batch.
+
+    Raises:
+        Stopped: it was time to stop; the points so far are kept.
+        StoreError: they cannot be written.
+    """
+    sample = _sample(subject, settings.images)
+    key = _key(subject, settings, sample, end)
+    rows: list[PathRow] = _kept(folder, "path", key)
+    of = len(sample.which), SAMPLE_SEED, sample.sha256
+    left = settings.positions[len(rows) :]
+    points = measure_path(subject.network, end, left, sample.batches, subject.backend, should_stop)
+    for point in points:
+        rows.append(PathRow(other, point.alpha, point.loss, point.error, *of, "interpolated"))
+        write_atomically(folder.unfinished("path"), key + table_text("path", rows))
     return rows
 
 
@@ -110,14 +154,21 @@ def _sample(subject: Subject, images: int | None) -> Sample:
     return choose_sample(subject.feed, images, SAMPLE_SEED)
 
 
-def _surface_row(seed: int, point: Point, sample: Sample) -> SurfaceRow:
-    return SurfaceRow(seed, *point, len(sample.which), SAMPLE_SEED, sample.sha256)
+def _surface_row(subject: Subject, seed: int, point: Point, sample: Sample) -> SurfaceRow:
+    bn: BatchNorm = "average" if subject.run.recipe.bn_average_iterations else "running"
+    of = len(sample.which), SAMPLE_SEED, sample.sha256
+    return SurfaceRow(seed, *point, *of, bn=bn, fixed="biases and BN")
 
 
-def _key(subject: Subject, settings: SurfaceSettings, sample: Sample) -> str:
+def _key(
+    subject: Subject,
+    settings: SurfaceSettings | PathSettings,
+    sample: Sample,
+    end: Mapping[str, Tensor] | None = None,
+) -> str:
     """The first line of a file of unfinished rows: all that decides what they are."""
     digest = hashlib.sha256()
-    for value in subject.network.state_dict().values():
+    for value in (*subject.network.state_dict().values(), *(end or {}).values()):
         digest.update(value.cpu().contiguous().numpy().tobytes())
     content = {
         "settings": settings.model_dump(mode="json"),
@@ -129,14 +180,14 @@ def _key(subject: Subject, settings: SurfaceSettings, sample: Sample) -> str:
     return json.dumps(content, sort_keys=True) + "\n"
 
 
-def _kept(folder: RunFolder, key: str) -> list[SurfaceRow]:
-    """The rows of an earlier session, if they are of the same surface."""
-    path = folder.unfinished("surface")
+def _kept(folder: RunFolder, name: str, key: str) -> list[Any]:
+    """The rows of an earlier session, if they are of the same surface or line."""
+    path = folder.unfinished(name)
     try:
         text = read_file(path, str)
         if text is None or not text.startswith(key):
             return []
-        rows: list[SurfaceRow] = parsed(path, text.removeprefix(key), FILES["surface"][1]).rows
+        rows: list[Any] = parsed(path, text.removeprefix(key), FILES[name][1]).rows
     except StoreError:
         return []
     return rows

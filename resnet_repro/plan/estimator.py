@@ -133,12 +133,14 @@ class Estimator:
     def measuring_seconds(self, run: Run, experiment: Experiment, missing: Sequence[str]) -> float:
         """Seconds that what is missing of an experiment's measurements takes.
 
-        Those from several views, and of loss surfaces; others take none.
+        Those from several views, of loss surfaces and between runs; others take none.
         """
         passes = 0.0  # of one image through the network
         if "surface" in missing and (surface := experiment.surface_settings):
             grids = math.prod(surface.points) * len(surface.directions)
             passes += grids * (surface.images or TRAINING_IMAGES) + TRAINING_IMAGES
+        if "path" in missing and (path := experiment.path_settings):
+            passes += path.points * (path.images or TRAINING_IMAGES)
         if "curvature" in missing and (curvature := experiment.curvature_settings):
             images = curvature.images or TRAINING_IMAGES
             passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images

@@ -198,6 +198,11 @@ class Results:
         """`run` and the columns of `surface.csv`: a line per point around trained weights."""
         return _frame(self._columns("surface"))
 
+    @cached_property
+    def paths(self) -> pd.DataFrame:
+        """`run` and the columns of `path.csv`: a line per point between two runs."""
+        return _frame(self._columns("path"))
+
     def evaluated(self, views: Views) -> pd.DataFrame:
         """Run id -> the results for some views: `top1_error`, `top5_error`, ..."""
         return self.evaluations[self.evaluations.views == views].set_index("run")

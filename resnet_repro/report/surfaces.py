@@ -119,12 +119,13 @@ def _surface(rows: Sequence[SurfaceRow]) -> Surface | None:
     """The grid of one seed's rows; without the centre measured on all training images."""
     images = rows[0].images
     rows = [row for row in rows if row.images == images]
-    alphas, betas = (sorted({row[at] for row in rows}) for at in (1, 2))
+    alphas, betas = sorted({row.alpha for row in rows}), sorted({row.beta for row in rows})
     if len(rows) != len(alphas) * len(betas):
         return None
     ordered = sorted(rows, key=lambda row: (row.beta, row.alpha))
     shape = len(betas), len(alphas)
-    loss, error = (_grid([row[at] for row in ordered], shape) for at in (3, 4))
+    loss = _grid([row.loss for row in ordered], shape)
+    error = _grid([row.error for row in ordered], shape)
     return Surface(rows[0].directions, images, np.array(alphas), np.array(betas), loss, error)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from resnet_repro.base.errors import DataError
+from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
+from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.gradients import has_both_ends, measure_afterwards
-from resnet_repro.measure.landscape import curvature_rows, surface_rows
+from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.tensorboard import has_events, write_events
 from resnet_repro.measure.views import row_of
@@ -27,6 +29,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
+from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError, newest_state
@@ -42,6 +45,8 @@ class Work(NamedTuple):
     subject: Subject
     stored: StoredRun
     settings: Any  # the experiment's settings of it
+    # The id and the weights of another run, which the settings name; None if they are not here.
+    other: Callable[[], tuple[str, Mapping[str, Tensor]] | None]
     should_stop: Callable[[], bool]
     note: Callable[[str], None]
 
@@ -53,12 +58,21 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "surface": lambda work: surface_rows(
         work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
+    "path": lambda work: _path(work),
     "curvature": lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
     "average-precision": lambda work: precisions_of(work.subject, work.should_stop, work.note),
     "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
 Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and an experiment's settings of it
+
+
+def _path(work: Work) -> Sequence[Any]:
+    other = work.other()
+    if other is None:
+        return []
+    folder = work.stored.folder
+    return path_rows(work.subject, folder, *other, work.settings, work.should_stop)
 
 
 class Measurer:
@@ -150,7 +164,10 @@ class Measurer:
         command = self.sources.options.command
         if name in METHODS:
             stop, note = self.sources.should_stop, self.progress.note
-            rows = METHODS[name](Work(subject, stored, settings, stop, note))
+            other = partial(self._other_end, subject.run, settings)
+            rows = METHODS[name](Work(subject, stored, settings, other, stop, note))
+            if not rows:
+                return f"{measurement.title} not measured"
             backend = subject.backend.with_precision(
                 measurement.precision or subject.backend.precision
             )
@@ -169,6 +186,32 @@ class Measurer:
         origin = origin_here(subject.backend, command, self.sources.processes.count)
         folder.write_measured(measurement.table, [row], origin)
         return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
+
+    def _other_end(
+        self, run: Run, settings: PathSettings
+    ) -> tuple[str, Mapping[str, Tensor]] | None:
+        """The run at the other end of a line, and its weights; None, with a note, if they lack.
+
+        Raises:
+            ConfigError: it is the same run, or one of another network or data set.
+        """
+        other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
+        if settings.to:
+            found = find_target(settings.to, self.store)
+            other = found.run if isinstance(found, StoredRun) else None
+        if other is None or (settings.to and not other.id.startswith(settings.to)):
+            raise ConfigError("path.to: should be a run's id, or the beginning of one")
+        zeros = other.recipe.zero_channels, run.recipe.zero_channels
+        alike = (other.network, other.dataset, zeros[0]) == (run.network, run.dataset, zeros[1])
+        if other.id == run.id or not alike:
+            raise ConfigError(
+                f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
+            )
+        state, _ = newest_state(other, self.store.folder(other).checkpoints())
+        if state is None or state["iteration"] != other.recipe.iterations:
+            self.progress.note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
+            return None
+        return other.id, state["network"]
 
     def _trained(self, run: Run, stored: StoredRun) -> Subject | None:
         """A finished run's network and data; None if its final weights are not here.

@@ -34,20 +34,25 @@ from resnet_repro.spec.shows import (
     ErrorTable,
     GradientsPlot,
     LayerTable,
+    PathPlot,
     ResponsesPlot,
     SurfacePlot,
     Text,
     Views,
     ViewsTable,
 )
-from resnet_repro.spec.surface import CurvatureSettings, SurfaceSettings
+from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
 __all__ = ["MOST_SEEDS", "Choices", "Experiment", "RunGroup", "Source"]
 
 MOST_SEEDS = 1_000
 # By measurement, for those that have any.
-SETTINGS: dict[str, type[Frozen]] = {"surface": SurfaceSettings, "curvature": CurvatureSettings}
+SETTINGS: dict[str, type[Frozen]] = {
+    "surface": SurfaceSettings,
+    "path": PathSettings,
+    "curvature": CurvatureSettings,
+}
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
@@ -92,6 +97,7 @@ class Selection(Frozen):
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
     recipe: dict[str, Any] = Field({})
     surface: SurfaceSettings | None = None
+    path: PathSettings | None = None
     curvature: CurvatureSettings | None = None
     pretraining: Pretraining | None = None
 
@@ -149,6 +155,7 @@ class Experiment(Frozen):
     pretraining: Pretraining | None = None
     measure: tuple[MeasurementName, ...] = ()
     surface: SurfaceSettings | None = None
+    path: PathSettings | None = None
     curvature: CurvatureSettings | None = None
     ensemble: Ensemble | None = None
     table: (
@@ -164,6 +171,7 @@ class Experiment(Frozen):
             | ResponsesPlot
             | GradientsPlot
             | SurfacePlot
+            | PathPlot
             | DrawingPlot
             | DepthPlot
             | DetectionsPlot,
@@ -225,6 +233,12 @@ class Experiment(Frozen):
     def surface_settings(self) -> SurfaceSettings | None:
         """The settings for loss surfaces; None if they are not measured."""
         settings: SurfaceSettings | None = self.settings_of("surface")
+        return settings
+
+    @property
+    def path_settings(self) -> PathSettings | None:
+        """The settings for lines between two runs; None if they are not measured."""
+        settings: PathSettings | None = self.settings_of("path")
         return settings
 
     @property

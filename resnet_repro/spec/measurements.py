@@ -24,6 +24,7 @@ __all__ = [
     "GradientRow",
     "Measurement",
     "MeasurementName",
+    "PathRow",
     "PrecisionRow",
     "ResponseRow",
     "SurfaceRow",
@@ -78,6 +79,22 @@ class SurfaceRow(NamedTuple):
     images: int  # of the training set, not augmented; the centre is also measured with all images
     sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
+    # Which statistics BN uses, the trained network's at every point; earlier files lack it.
+    bn: BatchNorm | None = None
+    fixed: str | None = None  # the parameters that stay as they are: "biases and BN"
+
+
+class PathRow(NamedTuple):
+    """The loss at one point of the straight line between the weights of two runs."""
+
+    to: str  # id of the run at the other end
+    position: FiniteFloat  # 0 at the run itself, 1 at the other
+    loss: float  # mean cross-entropy; an infinite one is a finding
+    error: Percent
+    images: int  # of the training set, not augmented
+    sample_seed: int
+    sample_sha256: str
+    bn: Literal["interpolated"]  # BN's statistics move along
 
 
 class CurvatureRow(NamedTuple):
@@ -150,6 +167,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         "multi-scale errors", "evaluations.csv", EvaluationRow, ("imagenet",)
     ),
     "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",)),
+    "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",)),
     "curvature": Measurement(
         "curvature of the loss", "curvature.csv", CurvatureRow, ("cifar",), precision="fp32"
     ),

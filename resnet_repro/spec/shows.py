@@ -21,6 +21,7 @@ __all__ = [
     "ErrorTable",
     "GradientsPlot",
     "LayerTable",
+    "PathPlot",
     "Percent",
     "ResponsesPlot",
     "SurfacePlot",
@@ -78,6 +79,12 @@ class SurfacePlot(Frozen):
     """The loss around trained weights: contours; relief and lines in files of their own."""
 
     kind: Literal["surface"] = "surface"
+
+
+class PathPlot(Frozen):
+    """Loss and error on the straight line between two runs."""
+
+    kind: Literal["path"] = "path"
 
 
 class DrawingPlot(Frozen):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
+from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.run import Seed
 
-__all__ = ["SAMPLE_SEED", "CurvatureSettings", "SurfaceSettings", "axis"]
+__all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
 
 SAMPLE_SEED = 0  # for choosing training images, the same for all networks
 
@@ -63,6 +63,47 @@ class SurfaceSettings(Frozen):
         images = min(self.images or whole, whole)
         grid = {(d, a, b) for d in self.directions for b in self.betas for a in self.alphas}
         return {row[:3] for row in rows if row.images == images} == grid
+
+
+class PathSettings(Frozen):
+    """A straight line from a run's weights to those of another run, and as far again beyond both.
+
+    The other one is the same run with the first of two seeds that is not its own, or any run of the
+    same network on the same data. The defaults are Li et al.'s.
+    """
+
+    seeds: tuple[Seed, Seed] = (0, 1)
+    to: str = Field("", max_length=500)  # a run's id or the beginning of it, instead of seeds
+    points: int = Field(401, ge=5, le=10_001)  # from -0.5 to 1.5
+    images: Images | None = None  # of the training set, equally many per class; None for all
+
+    @model_validator(mode="after")
+    def _possible(self) -> PathSettings:
+        if self.points % 4 != 1:
+            raise ValueError("points: should be one more than a multiple of 4, to hold both ends")
+        if self.seeds[0] == self.seeds[1]:
+            raise ValueError("seeds: should be two different ones")
+        return self
+
+    def other_seed(self, seed: int) -> int:
+        """Where the line of a run with this seed ends."""
+        return next(other for other in self.seeds if other != seed)
+
+    @property
+    def positions(self) -> tuple[float, ...]:
+        """Along the line; exactly 0 and 1 are among them."""
+        steps = self.points - 1
+        return tuple((3 * i - (steps - i)) / (2 * steps) for i in range(self.points))
+
+    def measured_in(self, rows: Iterable[PathRow]) -> bool:
+        """Whether the rows are those of these settings; a data set may have had fewer images."""
+        rows = list(rows)
+        return tuple(row.position for row in rows) == self.positions and all(
+            row.images <= (self.images or row.images)
+            and row.to.startswith(self.to)
+            and (bool(self.to) or any(f"-s{seed}-" in row.to for seed in self.seeds))
+            for row in rows
+        )
 
 
 class CurvatureSettings(Frozen):

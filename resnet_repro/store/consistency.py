@@ -22,6 +22,7 @@ from resnet_repro.spec.measurements import (
     MEASUREMENTS,
     CurvatureRow,
     EvaluationRow,
+    PathRow,
     PrecisionRow,
     ResponseRow,
     SurfaceRow,
@@ -81,6 +82,8 @@ def contradictions(
     for name in ("surface", "curvature"):
         if name in found:
             problems.append((name, surface_problems(found[name].rows)))
+    if "path" in found:
+        problems.append(("path", path_problems(found["path"].rows, run)))
     for name, texts in problems:
         for text in texts:
             yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"
@@ -376,6 +379,20 @@ def precision_problems(rows: Sequence[PrecisionRow]) -> Iterator[str]:
             yield f"{row.class_name}: a negative number"
         if (row.ap_11point is None) is not (row.objects == 0):
             yield f"{row.class_name}: {row.objects:,} objects do not go with its average precision"
+
+
+def path_problems(rows: Sequence[PathRow], run: Run) -> Iterator[str]:
+    """Whether these can be points on one line that begins at this run."""
+    if not rows:
+        yield "no points"
+    if len({(row.to, row.images, row.sample_seed, row.sample_sha256) for row in rows}) > 1:
+        yield "lines to several runs or of several samples"
+    if any(row.to == run.id for row in rows):
+        yield "a line from the run to itself"
+    if any(a.position >= b.position for a, b in pairwise(rows)):
+        yield "positions do not increase"
+    if any(row.images < 1 or row.loss < 0 for row in rows):
+        yield "no images, or a negative loss"
 
 
 def origin_problems(origins: Origins, summary: Summary) -> Iterator[str]:

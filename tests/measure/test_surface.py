@@ -27,7 +27,7 @@ from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.surface import SurfaceSettings, axis
+from resnet_repro.spec.surface import PathSettings, SurfaceSettings, axis
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.evaluate import evaluate
@@ -129,6 +129,51 @@ def test_a_grid_that_is_not_square_is_the_right_way_round_and_right_to_rounding(
             expected = (torch.logsumexp(logits, 1) - logits[torch.arange(40), y]).mean()
             assert point.loss == pytest.approx(expected.item(), rel=1e-5)
             assert point.error == pytest.approx(100 * (logits.argmax(1) != y).double().mean())
+
+
+def closed_form(model: Linear, weight: Tensor, bias: Tensor) -> float:
+    """Mean cross-entropy of softmax(x W + b) on the batches, in double precision."""
+    batches = some_batches()
+    x = torch.cat([batch.inputs for batch in batches]).double()
+    y = torch.cat([batch.targets for batch in batches])
+    logits = x @ weight.T + bias
+    return float((torch.logsumexp(logits, 1) - logits[torch.arange(len(y)), y]).mean())
+
+
+def test_a_line_and_a_path_are_right_to_rounding() -> None:
+    model, batches = Linear(), some_batches()
+    weight, bias = (value.detach().double() for value in model.parameters())
+    directions = random_directions(model, 0)
+    settings = SurfaceSettings(points=(7, 1))
+    assert settings.betas == (0.0,)
+    (line,) = measure_rows(
+        model, directions, settings.alphas, settings.betas, lambda: batches, FP32
+    )
+    for point in line:
+        expected = closed_form(model, weight + point.alpha * directions.first[0], bias)
+        assert point.loss == pytest.approx(expected, rel=1e-5)
+
+    end = {"fc.weight": torch.randn(3, 5), "fc.bias": torch.randn(3)}
+    positions = PathSettings(points=9).positions
+    assert positions == (-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+    for point in measure_path(model, end, positions, lambda: batches, FP32):
+        t = point.alpha
+        moved = [(1 - t) * a + t * b for a, b in zip((weight, bias), end.values(), strict=True)]
+        assert point.loss == pytest.approx(closed_form(model, *moved), rel=1e-5)
+
+
+def test_the_curvature_of_a_linear_model_is_right_to_rounding() -> None:
+    """The Hessian in W is the mean of (diag(p) - p p^T) x (x x^T), convex: no end is negative."""
+    model = Linear()
+    weight, bias = (value.detach().double() for value in model.parameters())
+    x = torch.cat([batch.inputs for batch in some_batches()]).double()
+    p = torch.softmax(x @ weight.T + bias, 1)
+    middle = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    hessian = torch.einsum("nij,nk,nl->ikjl", middle, x, x).reshape(15, 15) / len(x)
+    exact = torch.linalg.eigvalsh(hessian)
+    found = hessian_ends(model, some_batches, tolerance=1e-6)
+    assert found.largest == pytest.approx(exact[-1].item(), rel=1e-5)
+    assert found.smallest == pytest.approx(exact[0].item(), abs=1e-5 * exact[-1].item())
 
 
 def test_rows_do_not_depend_on_those_before_them(network: nn.Module, feed: CifarFeed) -> None:

@@ -14,13 +14,13 @@ from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.landscape import surface_rows
+from resnet_repro.measure.landscape import path_rows, surface_rows
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.surface import SurfaceSettings
+from resnet_repro.spec.surface import PathSettings, SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.cifar_feed import CifarFeed
@@ -111,6 +111,80 @@ def test_rows_say_where_they_are_and_what_they_were_measured_on(
     assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows)
     assert not SETTINGS.measured_in(rows[:-5])
     assert SurfaceSettings(points=(3, 5), images=40, directions=(0, 7)).measured_in(rows)
+
+
+def test_a_surface_says_what_stays_fixed_and_which_statistics_bn_uses(
+    subject: Subject, tmp_path: Path
+) -> None:
+    rows = surface_rows(subject, RunFolder(tmp_path), SETTINGS, never, print)
+    assert {(row.bn, row.fixed) for row in rows} == {("running", "biases and BN")}
+
+
+def test_a_line_that_was_stopped_goes_on_to_the_same_bytes(
+    subject: Subject, tmp_path: Path
+) -> None:
+    other = initial_network(subject.run.model_copy(update={"seed": 1}), 10, FP32).state_dict()
+    settings = PathSettings(points=9, images=40)
+    whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
+    rows = path_rows(subject, whole, "there", other, settings, never)
+    asked = iter([False] * 5 + [True])
+    with pytest.raises(Stopped):
+        path_rows(subject, parted, "there", other, settings, lambda: next(asked))
+    asked = iter([False] * 4)
+    assert path_rows(subject, parted, "there", other, settings, lambda: next(asked)) == rows
+    assert whole.unfinished("path").read_bytes() == parted.unfinished("path").read_bytes()
+    swapped = {name: 2 * value for name, value in other.items()}
+    again = path_rows(subject, parted, "there", swapped, settings, never)
+    assert again[2:3] == rows[2:3], "the same start"
+    assert again[6].loss != rows[6].loss
+
+
+PATHS = """
+name: lines
+title: Two lines
+dataset: synthetic
+recipe: {iterations: 2, milestones: [], batch_size: 8, image_size: 8, evaluate_every: 2}
+runs:
+  - {networks: [resnet-8], seeds: 2}
+measure: [path]
+path: {points: 5, images: 20}
+plot: {kind: path}
+"""
+
+
+def test_the_line_between_two_runs(command: Callable[..., Any], tmp_path: Path) -> None:
+    """Both ends are the losses of the two runs on that sample; one end may be named by its id."""
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    answer = command("run", "lines.yaml")
+    assert answer.code == 0, answer.err
+    first, second = sorted((tmp_path / "results" / "runs").glob("resnet-8-*"))
+    there, back = read(first / "path.csv"), read(second / "path.csv")
+    assert {row["to"] for row in there} == {second.name}
+    assert {row["to"] for row in back} == {first.name}
+    assert [row["position"] for row in there] == ["-0.5", "0.0", "0.5", "1.0", "1.5"]
+    for at in (1, 2, 3):  # the same line from both sides
+        one, other = float(there[at]["loss"]), float(back[4 - at]["loss"])
+        assert one == pytest.approx(other, rel=1e-4)
+    assert "not measured" not in command("run", "lines.yaml").err
+    assert command("plot", "lines.yaml").code == 0
+    assert (tmp_path / "results" / "figures" / "lines.png").stat().st_size > 5_000
+    assert Store(tmp_path / "results").all_runs()[0].problem is None
+
+    only = ("--seeds", "1", "--set", f"path.to={second.name[:-3]}", "--set", "path.points=9")
+    assert command("run", "lines.yaml", *only).code == 0
+    assert len(read(first / "path.csv")) == 9
+    itself = command("run", "lines.yaml", "--seeds", "1", "--set", f"path.to={first.name}")
+    assert (itself.code, itself.err.count("should be another run of resnet-8")) == (2, 1)
+
+
+def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    answer = command("run", "lines.yaml", "--seeds", "1")
+    assert answer.code == 0
+    assert "whose weights are not here" in answer.err
+    assert not list((tmp_path / "results").rglob("path.csv"))
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -46,6 +46,10 @@ FIGURES: dict[str, FigureKind] = {
         ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
         ("relief", "lines"),
     ),
+    "path": FigureKind(
+        "paths",
+        ("to", "position", "loss", "error", "images", "sample_seed", "sample_sha256", "bn"),
+    ),
 }
 
 
