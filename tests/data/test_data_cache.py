@@ -55,7 +55,7 @@ def test_unknown_name(tmp_path: Path) -> None:
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not both"):
         datasets.prepare("cifar10", tmp_path, tmp_path, download=True)
-    with pytest.raises(ConfigError, match="synthetic is generated"):
+    with pytest.raises(ConfigError, match="synthetic: generated; there is nothing"):
         datasets.prepare("synthetic", tmp_path, download=True)
 
 
