@@ -85,7 +85,7 @@ class RunGroup(Frozen):
 class Pretraining(Frozen):
     """How the classification networks are trained that detectors start from: runs of their own."""
 
-    dataset: DatasetName
+    dataset: DatasetName = "imagenet"
     preset: Preset = "paper"
     recipe: dict[str, Any] = Field({})
 
@@ -256,6 +256,12 @@ class Experiment(Frozen):
         return _laid_over(of_preset, own) or SETTINGS[measurement]()
 
     @property
+    def pretraining_settings(self) -> Pretraining | None:
+        """How the networks that detectors start from are trained; None where they are not."""
+        of_preset = getattr(self.presets.get(self.preset), "pretraining", None)
+        return _laid_over(of_preset, self.pretraining)
+
+    @property
     def ensemble_members(self) -> tuple[Run, ...]:
         """The runs whose scores are averaged; empty without an ensemble."""
         wanted = self.ensemble.networks if self.ensemble else ()
@@ -305,7 +311,7 @@ class Experiment(Frozen):
                 "recipe": merge(selection.recipe, self.recipe),
                 **{n: _laid_over(getattr(selection, n), getattr(self, n)) for n in SETTINGS},
                 "ensemble": self._chosen_ensemble(groups),
-                "pretraining": selection.pretraining or self.pretraining,
+                "pretraining": _laid_over(selection.pretraining, self.pretraining),
             }
         )
 
@@ -365,7 +371,7 @@ class Experiment(Frozen):
         Raises:
             pydantic.ValidationError: a recipe is impossible.
         """
-        recipe, made = self.resolved_recipe(group, network), self.pretraining
+        recipe, made = self.resolved_recipe(group, network), self.pretraining_settings
         before: list[Run] = []
         if made and recipe.detection and recipe.detection.needs_backbone:
             backbone = parse_network(network).backbone
@@ -395,6 +401,8 @@ class Experiment(Frozen):
         for name in SETTINGS:
             settings = self.settings_of(name)
             content[name] = settings and settings.model_dump(mode="json")
+        made = self.pretraining_settings
+        content["pretraining"] = made and made.model_dump(mode="json")
         content = {key: value for key, value in content.items() if value not in (None, [], "")}
         pairs = [(group, network) for group in self.runs for network in group.networks]
         recipes = [self.resolved_recipe(*pair).model_dump(mode="json") for pair in pairs]

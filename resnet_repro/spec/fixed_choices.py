@@ -63,4 +63,44 @@ FIXED_CHOICES = (
         "of fewer than six classes, an error counts as in the top as many as there are",
         "imagenet",
     ),
+    FixedChoice(
+        "joint training",
+        "proposals and detection are learned together, where Faster R-CNN alternates in four steps "
+        "(a deviation, of torchvision's detector as the next four): each image is used for both",
+        "detection",
+    ),
+    FixedChoice(
+        "losses of proposals",
+        "cross-entropy of one score (sigmoid) and smooth L1 that turns at 1/9, their sum; the "
+        "paper's detector has two scores (softmax) and weighs the boxes' loss by 10",
+        "detection",
+    ),
+    FixedChoice(
+        "anchors across the border",
+        "are trained on; the paper's detector ignores them in training",
+        "detection",
+    ),
+    FixedChoice(
+        "background regions",
+        "have overlaps from 0 on, as the paper has it on COCO; Fast R-CNN's begin at 0.1. The "
+        "objects themselves are among the regions in training",
+        "detection",
+    ),
+    FixedChoice(
+        "width of the proposal network",
+        "as many channels as the shared map; the paper states 512 for VGG-16 and nothing for "
+        "ResNets",
+        "detection",
+    ),
+    FixedChoice(
+        "colours of detectors",
+        "the channel averages of the classification training are subtracted (of a file of weights, "
+        "torchvision's means and deviations), where a classifier has a mean image of its own size",
+        "detection",
+    ),
+    FixedChoice(
+        "resizing for detectors",
+        "bilinear without antialiasing",
+        "detection",
+    ),
 )

@@ -1,0 +1,158 @@
+"""`detect`, and the table and figure of a detector that was trained for a moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from narrow_networks import narrow_networks
+from PIL import Image
+from short_runs import short_runner
+from small_detectors import SETTINGS, few_scenes
+
+from resnet_repro.spec.loading import parse_experiment
+from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
+
+CONTENT = {
+    "name": "tiny",
+    "title": "Detectors",
+    "preset": "demo",
+    "dataset": "scenes",
+    "precision": "fp32",
+    "recipe": {
+        "iterations": 3,
+        "milestones": [],
+        "evaluate_every": 3,
+        "detection": SETTINGS | {"lowest_score": 0.0},
+    },
+    "runs": [{"networks": ["faster-rcnn-plain-18"]}],
+    "measure": ["average-precision", "detections"],
+    "table": {"kind": "detection"},
+    "plot": {"kind": "detections"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _narrow() -> Iterator[None]:
+    with narrow_networks():
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    (root / "tiny.yaml").write_text(write_yaml(CONTENT), encoding="utf-8")
+    experiment = parse_experiment(parse_yaml(write_yaml(CONTENT), "tiny.yaml"))
+    runner = short_runner(root, None)
+    runner.sources.datasets["scenes"] = few_scenes()
+    assert set(runner.run_all(experiment.resolve()).values()) == {"done"}
+    runner.measurer.measure([experiment])
+    return root
+
+
+def test_pictures_get_boxes_and_a_json(command: Any, results: Path, tmp_path: Path) -> None:
+    for name, size in (("wide.jpg", (90, 40)), ("high.png", (40, 90))):
+        Image.new("RGB", size, "orange").save(tmp_path / name)
+    argv = ("detect", "faster-rcnn-plain-18", "wide.jpg", "high.png", "--out", "found")
+    chosen = ("--threshold", "0.01", "--device", "cpu", "--results", str(results))
+    answer = command(*argv, *chosen, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert told == json.loads(Path("found/detections.json").read_text(encoding="utf-8"))
+    assert [(one["image"], one["width"], one["height"]) for one in told] == [
+        ("wide.jpg", 90, 40),
+        ("high.png", 40, 90),
+    ]
+    for one in told:
+        scores = [found["score"] for found in one["detections"]]
+        assert scores == sorted(scores, reverse=True)
+        assert min(scores) >= 0.01
+        for found in one["detections"]:
+            left, top, right, bottom = found["box"]
+            assert 0 <= left <= right <= one["width"]
+            assert 0 <= top <= bottom <= one["height"]
+            assert found["class"] in ("disc", "ring", "square", "cross", "triangle")
+    with Image.open("found/wide.png") as drawn, Image.open("wide.jpg") as before:
+        assert drawn.size == before.size
+        assert drawn.convert("RGB").tobytes() != before.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "images", "code", "says"),
+    [
+        ("nothing", ["a.png"], 2, "no run or file is called"),
+        ("tiny.yaml", ["a.png"], 2, "is a file"),
+        ("faster-rcnn-plain-18", ["gone.png"], 3, "cannot read gone.png"),
+        ("faster-rcnn-plain-18", ["tiny.yaml"], 3, "not a picture"),
+        ("faster-rcnn-plain-18", ["a.png", "b/a.png"], 2, "the same name"),
+    ],
+)
+def test_mistakes_end_in_a_line(
+    command: Any, results: Path, target: str, images: list[str], code: int, says: str
+) -> None:
+    Path("tiny.yaml").write_text("no picture", encoding="utf-8")
+    answer = command("detect", target, *images, "--results", str(results), "--device", "cpu")
+    assert (answer.code, says in answer.err) == (code, True), answer.err
+    assert len(answer.err.splitlines()) <= 2
+    assert not Path("detections").exists()
+
+
+def test_the_table_marks_what_is_reduced_and_keeps_it_from_the_papers_rows(
+    command: Any, results: Path
+) -> None:
+    argv = ("table", str(results / "tiny.yaml"), "--results", str(results))
+    text = command(*argv).out
+    printed = next(line for line in text.splitlines() if line.startswith("ResNet-101"))
+    ours = next(line for line in text.splitlines() if line.startswith("plain-18"))
+    assert "76.4" in printed
+    assert "custom [1]" in ours
+    assert "76.4" not in ours
+    assert "REDUCED" in text
+    assert "at reduced scale" in text
+    rows = command(*argv, "--format", "csv").out.splitlines()
+    header = rows[0].split(",")
+    last = dict(zip(header, rows[-1].split(",")[: len(header)], strict=False))
+    assert last["ours"] == last["paper_voc07"] == ""
+    assert 0 <= float(last["reduced"]) <= 100
+
+
+def test_by_class_it_stands_beside_table_10_marked_as_reduced(
+    command: Any, results: Path, tmp_path: Path
+) -> None:
+    content = CONTENT | {"table": {"kind": "detection", "paper": "table10"}}
+    (tmp_path / "classes.yaml").write_text(write_yaml(content), encoding="utf-8")
+    argv = ("table", "classes.yaml", "--results", str(results))
+    text = command(*argv).out
+    rows = [line for line in text.splitlines() if "custom [1]" in line]
+    assert [row.split()[0] for row in rows] == ["disc", "ring", "square", "cross", "triangle"]
+    assert "reduced AP" in text
+    assert "at reduced scale" in text
+    empty = command("table", "table10", "--results", "nowhere").out
+    assert "aeroplane" in empty
+    assert "79.8" in empty
+
+
+def test_the_figure_is_drawn_where_the_images_are(command: Any, results: Path) -> None:
+    argv = ("plot", str(results / "tiny.yaml"), "--results", str(results))
+    assert command(*argv).code == 0
+    assert (results / "figures" / "tiny.png").stat().st_size > 5_000
+    (images,) = results.glob("runs/*/photographs.npz")
+    kept = images.rename(images.with_name("kept.npz"))
+    answer = command(*argv)
+    kept.rename(images)
+    assert (answer.code, "are not here" in answer.err) == (1, True)
+
+
+def test_the_report_and_the_list_know_it(command: Any, results: Path) -> None:
+    assert command("report", "--results", str(results)).code == 0
+    told = (results / "report.md").read_text(encoding="utf-8")
+    assert "Faster R-CNN with plain-18" in told
+    assert "generated scenes" in told
+    assert "joint training" in told
+    status = command("status", "--results", str(results)).out
+    assert "faster-rcnn-plain-18-scenes-custom" in status
+    refused = command("evaluate", "faster-rcnn-plain-18", "--results", str(results))
+    assert (refused.code, "resnet-repro detect" in refused.err) == (2, True)

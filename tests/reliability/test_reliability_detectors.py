@@ -1,0 +1,164 @@
+"""Detectors that are killed, that start from other runs, and what is said where these are not."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from narrow_networks import narrow_networks
+from short_runs import Quiet, short_runner, small_synthetic
+from small_detectors import SETTINGS, few_scenes
+from stoppable import Driver, assert_whole, the_run
+from training_outcome import outcome
+
+from resnet_repro.base.errors import DataError
+from resnet_repro.launch.launcher import in_turn
+from resnet_repro.networks.network import build_network
+from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.loading import parse_experiment
+from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
+from resnet_repro.training.checkpoint import unpack
+
+RECIPE = {"iterations": 12, "milestones": [], "evaluate_every": 4, "detection": SETTINGS}
+SCRATCH = {
+    "name": "tiny",
+    "title": "A tiny detector",
+    "preset": "demo",
+    "dataset": "scenes",
+    "precision": "fp32",
+    "recipe": RECIPE,
+    "runs": [{"networks": ["faster-rcnn-plain-18"]}],
+}
+FROZEN = {"batch_norm": "frozen", "frozen_stages": 2}
+SHORTEST = {"iterations": 2, "milestones": [], "evaluate_every": 2, "bn_average_iterations": 1}
+PRETRAINED = SCRATCH | {
+    "recipe": RECIPE | {"iterations": 2, "detection": SETTINGS | FROZEN},
+    "pretraining": {"dataset": "synthetic", "preset": "demo", "recipe": SHORTEST},
+    "measure": ["average-precision", "detections"],
+}
+
+
+def experiment_of(content: dict[str, Any]) -> Experiment:
+    return parse_experiment(parse_yaml(write_yaml(content), "tiny.yaml"))
+
+
+@pytest.fixture
+def _narrow() -> Iterator[None]:
+    with narrow_networks():
+        yield
+
+
+@pytest.mark.usefixtures("_narrow")
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_stops_change_nothing(driver: Driver, tmp_path: Path, kind: signal.Signals) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(write_yaml(SCRATCH), encoding="utf-8")
+    argv = ("run", path, "--device", "cpu", "--checkpoint-every", "0.02s", "--results")
+    narrow = {"narrow": True}
+    begun = time.monotonic()
+    assert driver.run(*argv, tmp_path / "twin", **narrow)[0] == 0
+    seconds = time.monotonic() - begun
+    expected = outcome(the_run(tmp_path / "twin"))
+    assert [row["iteration"] for row in expected["curve"]] == ["4", "8", "12"]
+    assert set(expected["curve"][0]) >= {"objectness_loss", "class_loss", "box_loss"}
+    moments, results, kills = random.Random(3), tmp_path / "results", 0
+    while kills < 3:
+        job = driver.start(*argv, results, **narrow)
+        job.await_training()
+        time.sleep(moments.uniform(0, 0.3 * seconds))
+        job.kill(kind)
+        code = job.wait()
+        assert_whole(results)
+        if code == 0:  # sooner than expected: another lap
+            assert outcome(the_run(results)) == expected
+            shutil.rmtree(results / "runs")
+        kills += 1
+    assert driver.run(*argv, results, **narrow)[0] == 0
+    assert outcome(the_run(results)) == expected
+
+
+def runner_of(root: Path) -> tuple[Runner, Quiet]:
+    quiet = Quiet()
+    runner = short_runner(root, small_synthetic(), quiet)
+    runner.sources.datasets["scenes"] = few_scenes()
+    return runner, quiet
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_detector_starts_from_the_run_that_its_experiment_trains_first(tmp_path: Path) -> None:
+    experiment = experiment_of(PRETRAINED)
+    backbone, detector = experiment.resolve()
+    assert (backbone.network, detector.network) == ("plain-18", "faster-rcnn-plain-18")
+    assert detector.recipe.starts_from == backbone.id
+    assert in_turn([detector, backbone]) == ([backbone], [detector])
+    runner, quiet = runner_of(tmp_path)
+    assert set(runner.run_all([backbone, detector]).values()) == {"done"}
+    first, second = (
+        unpack(runner.store.folder(run).checkpoint.read_bytes()) for run in (backbone, detector)
+    )
+    before, after = first["network"], second["network"]
+    for name in ("conv1.weight", "layer1.1.conv2.weight", "bn1.running_mean", "layer3.0.bn1.bias"):
+        assert torch.equal(after[f"rcnn.backbone.{name}"], before[name])
+    changed = "layer3.1.conv2.weight"  # which is trained further
+    assert not torch.equal(after[f"rcnn.backbone.{changed}"], before[changed])
+    summary = runner.store.get(backbone).summary
+    assert summary is not None
+    averages = summary.provenance.normalisation["channel_averages"]
+    assert after["pixel_mean"].flatten().tolist() == pytest.approx(averages)
+
+    assert runner.measurer.measure([experiment]) == []
+    stored = runner.store.get(detector)
+    assert stored.problem is None
+    assert [row.images for row in stored.rows("average_precision")] == [4] * 5
+    shown = stored.rows("detections")
+    assert any(row.score is None for row in shown)  # the objects themselves
+    with np.load(stored.folder.photographs) as images:
+        assert len(images.files) == len({row.image for row in shown}) == 4
+    assert any("mAP" in note for note in quiet.notes)
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_what_a_detector_starts_from_has_to_be_there_and_done(tmp_path: Path) -> None:
+    backbone, detector = experiment_of(PRETRAINED).resolve()
+    runner, _ = runner_of(tmp_path)
+    with pytest.raises(DataError, match=f"starts from {backbone.id}, which is missing"):
+        runner.run_all([detector])
+    assert not runner.store.folder(detector).path.exists()
+    runner.run_all([backbone])
+    for path in runner.store.folder(backbone).checkpoints():
+        path.unlink()
+    with pytest.raises(DataError, match="its checkpoint is not committed"):
+        runner.run_all([detector])
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_file_of_weights_is_held_against_its_checksum(tmp_path: Path) -> None:
+    weights = build_network("plain-18", 7).state_dict()
+    (tmp_path / "data").mkdir()
+    torch.save(weights, tmp_path / "data" / "plain18.pth")
+    digest = hashlib.sha256((tmp_path / "data" / "plain18.pth").read_bytes()).hexdigest()
+
+    def run_with(sha256: str, name: str = "plain18.pth") -> Any:
+        settings = SETTINGS | FROZEN | {"backbone": {"file": name, "sha256": sha256}}
+        content = SCRATCH | {"recipe": RECIPE | {"iterations": 1, "detection": settings}}
+        return experiment_of(content).resolve()
+
+    runner, _ = runner_of(tmp_path)
+    with pytest.raises(DataError, match="another file than it starts from"):
+        runner.run_all(run_with("0" * 64))
+    with pytest.raises(DataError, match="weights are not here"):
+        runner.run_all(run_with(digest, "gone.pth"))
+    (run,) = run_with(digest)
+    assert runner.run_all([run]) == {run.id: "done"}
+    state = unpack(runner.store.folder(run).checkpoint.read_bytes())
+    assert torch.equal(state["network"]["rcnn.backbone.conv1.weight"], weights["conv1.weight"])
