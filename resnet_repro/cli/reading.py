@@ -32,7 +32,9 @@ from resnet_repro.cli.options import (
 
 if TYPE_CHECKING:
     from resnet_repro.report.results import Results
+    from resnet_repro.spec.experiment import Experiment
     from resnet_repro.store.store import Store
+    from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
@@ -126,21 +128,38 @@ def status(
         say(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
 
 
-def _results(store: Store, preset: str | None, dataset: str | None) -> Results:
-    """The store's results, only those of one preset or data set if asked for."""
+def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
+    """An experiment with the choices that were made; without any, with what all presets train."""
+    from resnet_repro.spec.loading import load_experiment
+
+    if preset is None and dataset is None and networks is None:
+        return load_experiment(name)
+    return chosen_experiment(name, preset, dataset, networks)
+
+
+def _results(
+    store: Store, experiment: Experiment, preset: str | None, dataset: str | None
+) -> Results:
+    """The store's results, only those of one preset or data set if asked for.
+
+    Of a preset are also runs with the changes that the experiment itself makes to it.
+    """
+    from resnet_repro.report.commands import follows
+    from resnet_repro.report.groups import group_of
     from resnet_repro.report.results import Results
     from resnet_repro.spec.dataset_names import choose_dataset
 
     dataset = choose_dataset(dataset).name if dataset else None
-    return Results(
-        store,
-        [
-            stored
-            for stored in store.all_runs()
-            if (preset is None or (stored.run and stored.run.preset == preset))
-            and (dataset is None or (stored.run and stored.run.dataset == dataset))
-        ],
-    )
+
+    def wanted(stored: StoredRun) -> bool:
+        run, group = stored.run, group_of(stored)
+        if run is None or dataset not in (None, run.dataset):
+            return preset is None and dataset is None
+        if preset in (None, run.preset):
+            return True
+        return group is not None and group.base == preset and follows(experiment, group)
+
+    return Results(store, [stored for stored in store.all_runs() if wanted(stored)])
 
 
 def table(
@@ -173,11 +192,11 @@ def table(
     from resnet_repro.report.tables import make_table
 
     chosen = choice("--format", form, TABLES)
-    experiment = chosen_experiment(name, preset, dataset, networks)
+    experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    made = make_table(experiment, _results(store, preset, dataset), others=others)
+    made = make_table(experiment, _results(store, experiment, preset, dataset), others=others)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
@@ -217,12 +236,12 @@ def plot(
 
     chosen = choice("--format", form, FIGURES)
     store = open_store(results)
-    experiments = [chosen_experiment(name, preset, dataset, networks) for name in names]
+    experiments = [_shown(name, preset, dataset, networks) for name in names]
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
-    measured = _results(store, preset, dataset)
     for experiment in experiments:
+        measured = _results(store, experiment, preset, dataset)
         for file_name, content in draw(experiment, measured, chosen):
             say(f"wrote {store.write_figure(file_name, form, content)}")
 

@@ -228,10 +228,11 @@ def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> l
         return [*notes, no_results(experiment)]
     faithful = any(cell.group.papers for cell in done)
     notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if faithful else []), *notes]
-    missing = [n for n in networks_of(experiment) if n not in {cell.network for cell in done}]
+    variant = variant_of(experiment, cells)
+    wanted = networks_of(variant.choose(Choices()))  # by the preset
+    missing = [n for n in wanted if n not in {cell.network for cell in done}]
     if missing:
         titles = ", ".join(network_title(network) for network in missing)
-        variant = variant_of(experiment, cells)
-        command = run_command(variant, [n for n in missing if n in variant.networks])
+        command = run_command(variant, missing)
         notes.append(f"Not run: {titles}. To run at the {variant.preset} preset: {command}")
     return notes

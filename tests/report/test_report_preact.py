@@ -283,3 +283,23 @@ def test_runs_of_the_first_paper_alone_make_none_of_its_tables_or_figures(bench:
     main = names["preact-table1"]
     assert main is not None
     assert "of He et al. 2016" in main.caption
+
+
+def test_commands_that_show_know_the_presets_of_the_experiment(
+    command: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its short preset has the paper's own start, so that its runs are custom ones by name."""
+    for network in ("resnet-56", "resnet-56-half-both", "plain-56"):
+        bench.add(network, 20.0, 15.0, preset="short", recipe=START)
+    bench.add("resnet-56", 99.0, preset="short")
+    where = ("--results", bench.store.root)
+    monkeypatch.setattr("resnet_repro.store.stored_run.StoredRun.problem", None)
+    for options in ((), ("--preset", "short")):
+        answer = command("table", "preact-table1", *options, *where)
+        (line,) = [row for row in answer.out.splitlines() if "half-both" in row and "56" in row]
+        assert "20.00" in line
+        assert "99.00" not in answer.out
+    assert "To run at the short preset:\n" in answer.out
+    assert "--preset short --networks resnet-56-half-shortcut," in answer.out
+    assert command("plot", "preact-table1", "--preset", "short", *where).code == 0
+    assert "No results yet" in command("table", "preact-table1", "--preset", "demo", *where).out
