@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
-from resnet_repro.paper.papers import HE_2016
+from resnet_repro.paper.papers import HE_2016, PAPERS
 from resnet_repro.report.commands import follows
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
@@ -115,14 +115,15 @@ class Results:
     def cells_of(self, experiment: Experiment) -> list[Cell]:
         """The cells of an experiment's networks.
 
-        Of an item of He et al. 2016 only groups with a network that is new in that paper: the
-        others are the first paper's.
+        Of an item of He et al. 2016 only groups with a network that is new in that paper (the
+        others are the first paper's), and none on a data set of that paper that the item is not on.
         """
         cells = self.cells(networks_of(experiment))
         if not experiment.reference.startswith(HE_2016):
             return cells
         theirs = {cell.group for cell in cells if parse_network(cell.network).of_2016}
-        return [cell for cell in cells if cell.group in theirs]
+        other = {d for d in PAPERS[HE_2016].datasets["cifar"] if d not in experiment.datasets}
+        return [c for c in cells if c.group in theirs and c.group.dataset not in other]
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -19,6 +19,24 @@ class FixedChoice(NamedTuple):
 
 FIXED_CHOICES = (
     FixedChoice(
+        "He et al. 2016: length",
+        "64,000 iterations and the rate's divisions of the first paper, which this one does not "
+        "repeat for CIFAR; single runs, where it prints medians of five",
+        "cifar",
+    ),
+    FixedChoice(
+        "He et al. 2016: impeded shortcuts",
+        "where dimensions change, scales, gates and dropout act on option A's output, which is not "
+        "stated; the 1x1 convolution on every shortcut is option C, with BN",
+        "cifar",
+    ),
+    FixedChoice(
+        "He et al. 2016: responses",
+        "where BN does not follow a 3x3 convolution, its own output stands for its response; that "
+        "paper shows none",
+        "cifar",
+    ),
+    FixedChoice(
         "resizing",
         "bilinear with antialiasing, rounded to whole pixel values; the paper says only to which "
         "shorter side",

@@ -283,6 +283,8 @@ def test_runs_of_the_first_paper_alone_make_none_of_its_tables_or_figures(bench:
     main = names["preact-table1"]
     assert main is not None
     assert "of He et al. 2016" in main.caption
+    bench.add("resnet-20-half-both", 50.0, preset="short", recipe=START, dataset="cifar100")
+    assert figure_names(experiment, Results(bench.store)) == names
 
 
 def test_commands_that_show_know_the_presets_of_the_experiment(
@@ -293,7 +295,6 @@ def test_commands_that_show_know_the_presets_of_the_experiment(
         bench.add(network, 20.0, 15.0, preset="short", recipe=START)
     bench.add("resnet-56", 99.0, preset="short")
     where = ("--results", bench.store.root)
-    monkeypatch.setattr("resnet_repro.store.stored_run.StoredRun.problem", None)
     for options in ((), ("--preset", "short")):
         answer = command("table", "preact-table1", *options, *where)
         (line,) = [row for row in answer.out.splitlines() if "half-both" in row and "56" in row]
