@@ -72,6 +72,7 @@ def surface_rows(
             sample.batches,
             subject.backend,
             should_stop,
+            settings.points_per_pass,
         )
         for points in row_by_row:
             rows += [_surface_row(subject, seed, point, sample) for point in points]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.measure.curvature import hessian_ends, hessian_product
 from resnet_repro.measure.surface import (
     Directions,
+    Point,
     choose_sample,
     measure_path,
     measure_rows,
@@ -183,6 +185,33 @@ def test_rows_do_not_depend_on_those_before_them(network: nn.Module, feed: Cifar
     whole = list(measure_rows(network, directions, alphas, betas, sample.batches, FP32))
     rest = list(measure_rows(network, directions, alphas, betas[2:], sample.batches, FP32))
     assert rest == whole[2:]
+
+
+@pytest.mark.parametrize("name", ["resnet-8", "plain-8", "resnet-8-b", "preact-8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_several_points_in_one_pass_are_those_measured_alone(
+    name: str, precision: Any, feed: CifarFeed
+) -> None:
+    network = build_network(name)
+    initialise(network, 3)
+    sample, directions = choose_sample(feed, 40), random_directions(network, 0)
+    backend = FP32.with_precision(precision)
+    alphas, betas = axis(0.5, 5), (0.0, 0.5)
+
+    def measured(points_per_pass: int) -> list[Point]:
+        rows = measure_rows(
+            *(network, directions, alphas, betas, sample.batches, backend),
+            points_per_pass=points_per_pass,
+        )
+        return [point for row in rows for point in row]
+
+    alone, together = measured(1), measured(3)
+    assert [p[:2] for p in together] == [p[:2] for p in alone]
+    close = 1e-4 if precision == "fp32" else 0.05
+    assert [p.loss for p in together] == pytest.approx([p.loss for p in alone], rel=close)
+    if precision == "fp32":
+        assert [p.error for p in together] == [p.error for p in alone]
+    assert network.training
 
 
 def test_a_stop_is_noticed_within_a_row(network: nn.Module, feed: CifarFeed) -> None:
