@@ -12,6 +12,7 @@ from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.rules import GapRule, OrderRule
 from resnet_repro.report.claims.judging import Verdict, evaluate
 from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build
 from resnet_repro.report.figures.kinds import figure_names
 from resnet_repro.report.groups import Group
@@ -304,3 +305,11 @@ def test_commands_that_show_know_the_presets_of_the_experiment(
     assert "--preset short --networks resnet-56-half-shortcut," in answer.out
     assert command("plot", "preact-table1", "--preset", "short", *where).code == 0
     assert "No results yet" in command("table", "preact-table1", "--preset", "demo", *where).out
+
+
+def test_what_is_missing_names_the_presets_networks_and_their_data(bench: Bench) -> None:
+    (gap,) = gaps_of(load_experiment("preact-table3"), Results(bench.store))
+    assert gap.what.startswith("10 of 10 runs: ResNet-110 on CIFAR-10, ")
+    assert "ResNet-164 on CIFAR-100" in gap.what
+    assert "ResNet-20" not in gap.what
+    assert gap.command == "resnet-repro run preact-table3"

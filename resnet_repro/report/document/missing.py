@@ -11,7 +11,7 @@ from resnet_repro.report.groups import PAPER_DATASETS, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.run import Run
@@ -49,7 +49,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     finished = {run.id: run for run in results.stored if run.finished}
     return [
         gap
-        for variant in variants.values() or [experiment]
+        for variant in variants.values() or [experiment.choose(Choices())]
         for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, results)
     ]
 
@@ -86,13 +86,15 @@ def _where(experiment: Experiment) -> str:
 
 def _by_network(runs: Sequence[Run]) -> str:
     """`ResNet-20, ResNet-110 (seeds 1, 2)`."""
+    several = len({run.dataset for run in runs}) > 1
     seeds: dict[str, list[int]] = {}
     for run in runs:
-        seeds.setdefault(run.network, []).append(run.seed)
+        where = f" on {dataset_title(run.dataset)}" if several else ""
+        seeds.setdefault(network_title(run.network) + where, []).append(run.seed)
     texts = []
-    for network, numbers in seeds.items():
+    for title, numbers in seeds.items():
         listed = f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-        texts.append(network_title(network) + ("" if numbers == [0] else f" ({listed})"))
+        texts.append(title + ("" if numbers == [0] else f" ({listed})"))
     return ", ".join(texts)
 
 
