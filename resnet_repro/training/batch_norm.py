@@ -47,6 +47,8 @@ def average_over_processes(network: nn.Module, processes: Processes) -> None:
     if processes.count == 1:
         return
     tensors = [t for layer in _layers(network) for t in _statistics(layer)]
+    if not tensors:  # VGG-16 has no BN, a detector's is frozen
+        return
     flat = processes.average_(torch.cat([tensor.flatten() for tensor in tensors]))
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))

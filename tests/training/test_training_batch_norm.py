@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.training.batch_norm import part_momentum
+from resnet_repro.training.batch_norm import average_over_processes, part_momentum
 from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.feed import Shard
+from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import Trainer
 
 
@@ -118,3 +120,8 @@ def test_a_stop_while_averaging_leaves_the_running_statistics(
         ours, theirs = trainer.network.state_dict(), whole.network.state_dict()
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
         assert trainer.points[-1].test_error == whole.points[-1].test_error
+
+
+def test_networks_without_statistics_have_nothing_to_average() -> None:
+    """VGG-16, and detectors whose BN is frozen, in several processes."""
+    average_over_processes(nn.Conv2d(3, 3, 1), Processes(Shard(0, 2)))
