@@ -23,7 +23,10 @@ COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31, "mps": 1 << 28}
 LAUNCHES = 1000  # of the smallest operation there is
 # They read as much as they write, of however large a tensor; and those that start nothing.
 INDEXING = {"index", "index_select", "gather"}
-NOTHING = {"detach", "lift_fresh", "empty", "empty_like", "empty_strided", "new_empty"}
+NOTHING = {
+    *("detach", "lift_fresh", "empty", "empty_like", "empty_strided", "new_empty", "as_strided_"),
+    *("_record_function_enter_new", "_record_function_exit"),  # marks for the profiler
+}
 
 
 class MatrixProduct:

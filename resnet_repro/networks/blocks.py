@@ -25,6 +25,20 @@ __all__ = [
 ZeroChannels = Literal["end", "both-sides"]
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that does not count its batches in `num_batches_tracked`.
+
+    A training counts them for all layers at once (`training/batch_norm.py`).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] normalised, with the batch's statistics in training."""
+        assert self.momentum is not None, "statistics are running averages"
+        running = (self.running_mean, self.running_var)
+        affine = (self.weight, self.bias)
+        return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
+
+
 class BatchNormSettings:
     """Epsilon and momentum shared by all batch normalisation layers of a network."""
 
@@ -32,7 +46,7 @@ class BatchNormSettings:
         self.epsilon, self.momentum = epsilon, momentum
 
     def __call__(self, channels: int) -> nn.BatchNorm2d:
-        return nn.BatchNorm2d(channels, eps=self.epsilon, momentum=self.momentum)
+        return BatchNorm(channels, eps=self.epsilon, momentum=self.momentum)
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from resnet_repro.training.processes import Processes
 
-__all__ = ["average_over_processes", "part_momentum", "set_momentum", "store_true_average"]
+__all__ = [
+    "average_over_processes",
+    "batch_counters",
+    "part_momentum",
+    "set_momentum",
+    "store_true_average",
+]
 
 
 def _layers(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -21,6 +27,11 @@ def set_momentum(network: nn.Module, momentum: float) -> None:
     """Set the weight of the next batch in the running statistics of every layer."""
     for layer in _layers(network):
         layer.momentum = momentum
+
+
+def batch_counters(network: nn.Module) -> list[Tensor]:
+    """What counts the batches that each layer has seen, to be advanced together."""
+    return [layer.get_buffer("num_batches_tracked") for layer in _layers(network)]
 
 
 def part_momentum(momentum: float, part: int, parts: int) -> float:
@@ -87,9 +98,6 @@ def store_true_average(
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-    for layer, buffers in zip(layers, before, strict=True):
-        # These batches have not been trained on.
-        layer.get_buffer("num_batches_tracked").copy_(buffers["num_batches_tracked"])
 
 
 def _copies(layer: nn.BatchNorm2d) -> dict[str, Tensor]:

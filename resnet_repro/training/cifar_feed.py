@@ -76,14 +76,15 @@ class CifarFeed:
 
     def batch(self, iteration: int) -> Batch:
         """This process's share of the batch of an iteration (from 0), cropped and mirrored."""
-        return self.augmented(self.draw(iteration).to(self.device))
+        return self._augmented(self.order.batch(iteration).share(*self.shard))
 
-    def draw(self, iteration: int) -> Draw:
-        """Which images this process sees, and how; on the CPU."""
-        return self.order.batch(iteration).share(*self.shard)
+    def batches(self, iteration: int, count: int) -> Batch:
+        """The whole batches of so many iterations from the given one on: [count * B, ...]."""
+        draw = self.order.batches(iteration, count)
+        return self._augmented(draw.pinned() if self.device.type == "cuda" else draw)
 
-    def augmented(self, draw: Draw) -> Batch:
-        """The images of a draw that is on the device."""
+    def _augmented(self, draw: Draw) -> Batch:
+        draw = draw.to(self.device)
         inputs = augment(
             self.train_images[draw.images],
             self.mean,

@@ -1,4 +1,4 @@
-"""A whole iteration as one CUDA graph: augmentation, forward, backward and update.
+"""A whole iteration as one CUDA graph: forward, backward, update and metrics.
 
 A batch of 128 images of 32x32 pixels keeps a large GPU busy for a fraction of what launching its
 hundreds of kernels from Python takes. Captured once, they are launched as one.
@@ -18,15 +18,14 @@ from torch import Tensor
 from resnet_repro.base.errors import ReproError, plain
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.feed import Batch
-from resnet_repro.training.order import Draw
 
-__all__ = ["DrawQueue", "GraphedStep", "graph_wanted"]
+__all__ = ["BatchQueue", "GraphedStep", "graph_wanted"]
 
 Update = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to a changed network; returns the loss and the number of errors, on the device."""
 
 EAGER_ITERATIONS = 3  # before the capture: libraries settle, and the momentum comes to be
-QUEUED = 512  # iterations whose draws are copied to the device at once
+QUEUED = 32  # iterations whose batches are augmented at once: 50 MB of 128 images each
 SWITCH = "RESNET_REPRO_GRAPH"  # 0 in the environment: no graph, every iteration from Python
 
 
@@ -35,8 +34,8 @@ def graph_wanted(device: torch.device) -> bool:
     return device.type == "cuda" and os.environ.get(SWITCH) != "0"
 
 
-class DrawQueue:
-    """Which images the coming iterations see, on the device, taken one after another there.
+class BatchQueue:
+    """The coming iterations' batches, augmented together, taken one after another on the device.
 
     `take` is made of tensor operations alone, whose effect is to advance, so that it can be part
     of a graph; `prepare` belongs before every iteration, outside of it.
@@ -44,34 +43,31 @@ class DrawQueue:
 
     def __init__(self, feed: CifarFeed, queued: int = QUEUED) -> None:
         self.feed, self.queued = feed, queued
-        example = self._packed(0)
-        self._draws = torch.zeros((queued, *example.shape), dtype=torch.int64, device=feed.device)
+        shape = (queued, feed.order.batch_size)
+        channels, height, width = feed.mean.shape
+        self._inputs = feed.mean.new_empty((*shape, height, width, channels))
+        self._targets = torch.empty(shape, dtype=torch.int64, device=feed.device)
         self._next = torch.zeros(1, dtype=torch.int64, device=feed.device)
-        self._first = self._coming = -queued  # iterations: of the first draw, and of the next one
+        self._first = self._coming = -queued  # iterations: of the first batch, and of the next one
 
     def prepare(self, iteration: int) -> None:
-        """Make `iteration` the next one to be taken; copies a new lot where that is needed."""
+        """Make `iteration` the next one to be taken; augments new batches where that is needed."""
         inside = self._first <= iteration < self._first + self.queued
         if not inside:
-            lot = torch.stack([self._packed(iteration + i) for i in range(self.queued)])
-            if self.feed.device.type == "cuda":
-                lot = lot.pin_memory()  # else the copy would wait for the device
-            self._draws.copy_(lot, non_blocking=True)
+            inputs, targets = self.feed.batches(iteration, self.queued)
+            self._inputs.copy_(inputs.permute(0, 2, 3, 1).reshape(self._inputs.shape))
+            self._targets.copy_(targets.view_as(self._targets))
             self._first = iteration
         if not inside or iteration != self._coming:
             self._next.fill_(iteration - self._first)
         self._coming = iteration + 1
 
     def take(self) -> Batch:
-        """The next iteration's batch."""
-        images, top, left, mirrored = self._draws.index_select(0, self._next).squeeze(0)
+        """The next iteration's batch, in memory of its own."""
+        inputs = self._inputs.index_select(0, self._next).squeeze(0)
+        targets = self._targets.index_select(0, self._next).squeeze(0)
         self._next += 1
-        return self.feed.augmented(Draw(images, top, left, mirrored.bool()))
-
-    def _packed(self, iteration: int) -> Tensor:
-        """An iteration's draw as int64 [4, B]."""
-        draw = self.feed.draw(iteration)
-        return torch.stack((draw.images, draw.top, draw.left, draw.mirrored.long()))
+        return Batch(inputs.permute(0, 3, 1, 2), targets)
 
 
 class GraphedStep:
@@ -84,7 +80,7 @@ class GraphedStep:
     """
 
     def __init__(self, feed: CifarFeed) -> None:
-        self.queue = DrawQueue(feed)
+        self.queue = BatchQueue(feed)
         self._eager = EAGER_ITERATIONS
         self._stream = torch.cuda.Stream(feed.device)
         self._graph: torch.cuda.CUDAGraph | None = None

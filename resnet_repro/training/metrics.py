@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,8 +13,11 @@ from resnet_repro.training.processes import ALONE, Processes
 __all__ = ["RunningMetrics"]
 
 
+SLOTS = 512  # batches whose numbers stay on the device; to add them up takes waiting for it
+
+
 class RunningMetrics:
-    """Running sums on the device, read only where a number is needed.
+    """Running sums. A batch's loss and errors stay on the device until a sum is asked for.
 
     Each of several processes counts its share; what is read and saved is of all of them, so they
     have to ask at the same time.
@@ -22,51 +26,88 @@ class RunningMetrics:
     def __init__(self, nothing: Tensor, processes: Processes = ALONE) -> None:
         """`nothing` is what is counted beside the loss, at zero: errors, or parts of the loss."""
         self.processes, device = processes, nothing.device
-        self.loss = torch.zeros((), dtype=torch.float32, device=device)  # sum of batch means
-        self.counted = nothing.clone()
-        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._losses = torch.zeros(SLOTS, dtype=torch.float32, device=device)
+        self._counted = nothing.new_zeros((SLOTS, *nothing.shape))
+        self._next = torch.zeros(1, dtype=torch.int64, device=device)  # slot
+        self._waiting = 0  # slots that are not added up yet
+        self._iteration = 0  # of the last batch
+        self.loss = torch.zeros((), dtype=torch.float32)  # sum of batch means
+        self.counted = nothing.clone().cpu()
+        self.first_bad: int | None = None
         self.batches = self.images = 0  # images of whole batches
 
-    def add(self, iteration: int, loss: Tensor, counted: Tensor, images: int) -> None:
-        """Count one batch, the one after which so many iterations have been made.
+    def record(self, loss: Tensor, counted: Tensor) -> None:
+        """Keep one batch's numbers, of this process's share: tensor operations alone.
 
-        `loss` and `counted` are of this process's share, `images` is the size of the whole batch.
+        So it can be part of a CUDA graph; `count` belongs after each batch, outside of it.
         """
-        self.loss += loss
-        self.counted += counted
-        bad = ~torch.isfinite(loss) & (self.first_bad < 0)
-        self.first_bad = torch.where(bad, iteration, self.first_bad)
+        self._losses.index_copy_(0, self._next, loss.unsqueeze(0))
+        self._counted.index_copy_(0, self._next, counted.unsqueeze(0))
+        self._next += 1
+
+    def count(self, iteration: int, images: int) -> None:
+        """Count the recorded batch, of so many images in all processes.
+
+        It is the one after which so many iterations have been made.
+        """
+        self._iteration = iteration
+        self._waiting += 1
         self.batches += 1
         self.images += images
+        if self._waiting == SLOTS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Add the slots to the sums, in their order: float32 has no other way to the same bits."""
+        if not self._waiting:
+            return
+        losses, counts = (slots[: self._waiting].cpu() for slots in (self._losses, self._counted))
+        first = self._iteration - self._waiting + 1
+        for number, (loss, counted) in enumerate(zip(losses, counts, strict=True), start=first):
+            self.loss += loss
+            self.counted += counted
+            if self.first_bad is None and not math.isfinite(loss):
+                self.first_bad = number
+        self._empty()
+
+    def _empty(self) -> None:
+        self._next.zero_()
+        self._waiting = 0
 
     def first_bad_iteration(self) -> int | None:
         """The first iteration whose loss was infinite or not a number."""
-        mine = int(self.first_bad.item())
+        self._add_up()
         # The earliest over the processes: the largest of what gets smaller with the iteration.
-        (code,) = self.processes.largest([-mine if mine >= 0 else -(1 << 62)])
+        mine = -(1 << 62) if self.first_bad is None else -self.first_bad
+        (code,) = self.processes.largest([mine])
         return -code if code > -(1 << 62) else None
 
     def mean_loss(self) -> float:
         """Mean over the batches."""
+        self._add_up()
         return self.processes.average_(self.loss.clone()).item() / max(1, self.batches)
 
     def error(self) -> float:
         """Percent of the images, where errors are counted."""
+        self._add_up()
         return 100.0 * self.processes.sum_(self.counted.clone()).item() / max(1, self.images)
 
     def mean_parts(self) -> list[float]:
         """Means over the batches, where parts of the loss are counted."""
+        self._add_up()
         parts = self.processes.average_(self.counted.clone()) / max(1, self.batches)
         return [float(part) for part in parts.tolist()]
 
     def clear(self) -> None:
-        """Start anew."""
+        """Start anew, but for the first iteration that was bad."""
+        self._add_up()
         self.loss.zero_()
         self.counted.zero_()
         self.batches = self.images = 0
 
     def state(self) -> dict[str, float | int | list[float]]:
         """The sums over all processes, for a checkpoint."""
+        self._add_up()
         return {
             "loss": self.processes.average_(self.loss.clone()).item(),
             # Of errors one number, under the name that it has always had.
@@ -93,6 +134,7 @@ class RunningMetrics:
         found = torch.tensor(counted, dtype=self.counted.dtype)
         if found.shape != self.counted.shape:
             raise ValueError("metrics of another training")
+        self._empty()
         # Losses are averaged over the processes, what is counted is added up: one has the old sums.
         self.loss.fill_(loss)
         self.counted.copy_(found if self.processes.first else torch.zeros_like(found))

@@ -37,7 +37,12 @@ class Objective(Protocol):
         """A batch in parts of so many images: (inputs, targets)."""
 
     def loss(
-        self, network: nn.Module, inputs: Any, targets: Any, share: float, autocast: Autocast
+        self,
+        network: Callable[..., Any],
+        inputs: Any,
+        targets: Any,
+        share: float,
+        autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
         """(loss times the part's share of its batch, what is counted of it); no backward pass."""
 
@@ -69,12 +74,19 @@ class Classification:
         return list(zip(inputs.split(size), targets.split(size), strict=True))
 
     def loss(
-        self, network: nn.Module, inputs: Tensor, targets: Tensor, share: float, autocast: Autocast
+        self,
+        network: Callable[..., Any],
+        inputs: Tensor,
+        targets: Tensor,
+        share: float,
+        autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy and errors."""
         with autocast():
             logits = network(inputs)
-        loss = F.cross_entropy(logits.float(), targets) * share
+        loss = F.cross_entropy(logits.float(), targets)
+        if share != 1:
+            loss = loss * share
         return loss, (logits.detach().argmax(1) != targets).sum()
 
     def point(
@@ -129,7 +141,12 @@ class Detection:
         return [(batch.inputs[a : a + size], batch.targets[a : a + size]) for a in starts]
 
     def loss(
-        self, network: nn.Module, inputs: Any, targets: Any, share: float, autocast: Autocast
+        self,
+        network: Callable[..., Any],
+        inputs: Any,
+        targets: Any,
+        share: float,
+        autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
         """The losses' sum, and each of them."""
         with autocast():

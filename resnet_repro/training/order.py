@@ -30,6 +30,10 @@ class Draw:
         """The same on a device."""
         return Draw(*(getattr(self, f).to(device, non_blocking=True) for f in _FIELDS))
 
+    def pinned(self) -> Draw:
+        """The same in memory from which a large copy does not wait for the device."""
+        return Draw(*(getattr(self, f).pin_memory() for f in _FIELDS))
+
     def share(self, rank: int, count: int) -> Draw:
         """The part of one of `count` processes, which divide the batch evenly."""
         each = len(self.images) // count
@@ -84,17 +88,22 @@ class BatchOrder:
 
     def batch(self, iteration: int) -> Draw:
         """The batch of the given iteration, counted from 0."""
+        return self.batches(iteration, 1)
+
+    def batches(self, iteration: int, count: int) -> Draw:
+        """The batches of so many iterations, the first of which is given: one after another."""
+        used = self.images  # of an epoch
         if self.partial_batch == "drop":
-            per_epoch = self.images // self.batch_size
-            epoch, start = iteration // per_epoch, iteration % per_epoch * self.batch_size
-        else:
-            epoch, start = divmod(iteration * self.batch_size, self.images)
-        here = _slice(self._draw_epoch(epoch), start, start + self.batch_size)
-        missing = self.batch_size - len(here.images)
-        if not missing:
-            return here
-        rest = _slice(self._draw_epoch(epoch + 1), 0, missing)
-        return Draw(*(torch.cat((getattr(here, f), getattr(rest, f))) for f in _FIELDS))
+            used -= used % self.batch_size
+        start, pieces, left = iteration * self.batch_size, [], count * self.batch_size
+        while left:
+            epoch, first = divmod(start, used)
+            size = min(used - first, left)
+            pieces.append(_slice(self._draw_epoch(epoch), first, first + size))
+            start, left = start + size, left - size
+        if len(pieces) == 1:
+            return pieces[0]
+        return Draw(*(torch.cat([getattr(piece, f) for piece in pieces]) for f in _FIELDS))
 
     def _draw_epoch(self, epoch: int) -> Draw:
         if epoch not in self._epochs:

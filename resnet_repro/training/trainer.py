@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -19,11 +21,13 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
     average_over_processes,
+    batch_counters,
     part_momentum,
     set_momentum,
     store_true_average,
 )
 from resnet_repro.training.box_feed import BoxFeed
+from resnet_repro.training.casts import CastWeights
 from resnet_repro.training.checkpoint import CheckpointError, read_progress
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
@@ -97,6 +101,10 @@ class Trainer:
         self.share = run.recipe.batch_size // processes.count  # images of a batch seen here
         # What each BN has seen, in images; more than one where a resume could not keep it.
         self.bn_sizes = [run.recipe.micro_batch_size or self.share]
+        # Not of detectors, whose layers are partly frozen.
+        casts = backend.precision == "bf16" and run.recipe.detection is None
+        self._casts = CastWeights(self.network) if casts else None
+        self._bn_counters = batch_counters(self.network)
         nothing = self.objective.nothing(backend.device)
         self._metrics = RunningMetrics(nothing, processes)
         self._warmup_metrics = RunningMetrics(nothing, processes)
@@ -206,7 +214,7 @@ class Trainer:
         self.updates.set_rate(rate)
         loss, wrong = self._update()
         self.iteration += 1
-        self._metrics.add(self.iteration, loss, wrong, recipe.batch_size)
+        self._metrics.count(self.iteration, recipe.batch_size)
         if recipe.warmup and self.warmup_end is None:
             self._judge_warmup(loss, wrong)
         if self.backend.device.type == "cpu":
@@ -229,6 +237,7 @@ class Trainer:
         """Change the network by a batch's gradients; nothing here may wait for the device."""
         loss, wrong = self._forward_backward(batch)
         self.updates.optimizer.step()
+        self._metrics.record(loss, wrong)
         return loss, wrong
 
     def _forward_backward(self, batch: Any) -> tuple[Tensor, Tensor]:
@@ -237,20 +246,26 @@ class Trainer:
         A share in several parts gives the same gradients as if it were whole, but for what BN sees.
         """
         self.updates.optimizer.zero_grad()
-        total = torch.zeros((), device=self.backend.device)
-        counted = self.objective.nothing(self.backend.device)
+        casts = self._casts if self._parallel is None else None  # its hooks are the weights' own
+        if casts:
+            casts.cast()
+        network = casts or self._parallel or self.network
         pieces = self.objective.pieces(batch, self.bn_images)
-        parts, network = len(pieces), self._parallel or self.network
+        parts, losses, counts = len(pieces), [], []
         for part, (x, y) in enumerate(pieces, start=1):
             if parts > 1:
                 set_momentum(self.network, part_momentum(self.run.recipe.bn_momentum, part, parts))
             with self._communicating(part == parts):
                 share = len(y) / len(batch.targets)
-                loss, found = self.objective.loss(network, x, y, share, self.backend.autocast)
+                loss, counted = self.objective.loss(network, x, y, share, self.backend.autocast)
                 loss.backward()
-            total += loss.detach()
-            counted += found
-        return total, counted
+            if casts:
+                casts.hand_over_gradients()
+            losses.append(loss.detach())
+            counts.append(counted)
+        if self._bn_counters:
+            torch._foreach_add_(self._bn_counters, parts)
+        return functools.reduce(operator.add, losses), functools.reduce(operator.add, counts)
 
     def _communicating(self, last: bool) -> AbstractContextManager[object]:
         """Gradients of parts are added up here; only the last part's backward pass sends them."""
@@ -262,7 +277,8 @@ class Trainer:
         """End the warm-up when a window's running training error is low enough."""
         warmup = self.run.recipe.warmup
         assert warmup is not None
-        self._warmup_metrics.add(self.iteration, loss, wrong, self.run.recipe.batch_size)
+        self._warmup_metrics.record(loss, wrong)
+        self._warmup_metrics.count(self.iteration, self.run.recipe.batch_size)
         if self._warmup_metrics.batches == warmup.window:
             if self._warmup_metrics.error() < warmup.until_train_error:
                 self.warmup_end = self.iteration

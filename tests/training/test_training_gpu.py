@@ -9,7 +9,7 @@ import torch
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.graph import DrawQueue
+from resnet_repro.training.graph import BatchQueue
 
 pytestmark = [
     pytest.mark.gpu,
@@ -120,7 +120,7 @@ def test_a_graph_changes_nothing(
 
 def test_nothing_in_an_iteration_waits_for_the_device(small: Dataset, prepare: Any) -> None:
     trainer = prepare(small, device="cuda")
-    queue = DrawQueue(trainer.feed)
+    queue = BatchQueue(trainer.feed)
     for iteration in range(4):
         queue.prepare(iteration)
         torch.cuda.set_sync_debug_mode("error" if iteration else "default")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,26 +11,23 @@ import torch
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.datasets import load
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.graph import DrawQueue, GraphedStep
+from resnet_repro.training.graph import BatchQueue, GraphedStep
 
 
-@pytest.fixture(scope="module")
-def feed(tmp_path_factory: pytest.TempPathFactory) -> CifarFeed:
-    dataset = load("synthetic", Path(tmp_path_factory.mktemp("data")))
-    assert isinstance(dataset, Dataset)
-    recipe = Recipe(batch_size=3000, iterations=20, milestones=())  # an epoch is 3 1/3 batches
+@pytest.fixture
+def feed(small: Dataset) -> CifarFeed:
+    recipe = Recipe(batch_size=30, iterations=20, milestones=())  # an epoch is 3 1/3 batches
     run = Run(network="resnet-8", dataset="synthetic", recipe=recipe, seed=3)
-    return CifarFeed(run, dataset, torch.device("cpu"))
+    return CifarFeed(run, small, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("queued", [1, 2, 5])
 def test_the_queue_gives_every_iteration_its_batch(feed: CifarFeed, queued: int) -> None:
-    queue = DrawQueue(feed, queued)
+    queue = BatchQueue(feed, queued)
     for iteration in (0, 1, 2, 3, 4, 9, 10, 3, 4, 3):  # as after a stop and a resume as well
         queue.prepare(iteration)
         taken, expected = queue.take(), feed.batch(iteration)
