@@ -8,6 +8,7 @@ host to host (gloo), so that no GPU has to be waited for.
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import logging
 import os
@@ -182,7 +183,7 @@ def process_group() -> Iterator[Processes]:
     except Exception as error:
         _end(error, store, shard)
     else:
-        dist.destroy_process_group()
+        _leave()
 
 
 def _environment() -> tuple[Shard, int]:
@@ -202,6 +203,10 @@ def _environment() -> tuple[Shard, int]:
 
 
 def _join(shard: Shard) -> Store:
+    # It takes the group of all processes as a default argument when it is first imported, which
+    # DistributedDataParallel does: that group would never be freed, nor would its threads end.
+    import torch.distributed.nn.functional
+
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     alone = ""
     if "TORCHELASTIC_RESTART_COUNT" not in os.environ:  # a cluster may set the rest for every shell
@@ -225,6 +230,16 @@ def _join(shard: Shard) -> Store:
             f"the {shard.world} processes do not find each other: {reason}{alone}"
         ) from error
     return store
+
+
+def _leave() -> None:
+    """End the group of all processes and its threads.
+
+    A thread of gloo may still hold tensors that have been sent. If it frees them after Python has
+    begun to end, the process aborts ("terminate called without an active exception").
+    """
+    gc.collect()  # trainers, whose networks hold the group
+    dist.destroy_process_group()
 
 
 def _end(error: Exception, store: Store, shard: Shard) -> NoReturn:
