@@ -101,6 +101,16 @@ def test_losses_are_added_up_in_order_however_long_they_waited(
         assert (metrics.mean_loss(), metrics.error()) == (2.0, 10.0)
 
 
+def test_parts_of_a_loss_are_added_up_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resnet_repro.training.metrics.SLOTS", 2)
+    metrics = RunningMetrics(torch.zeros(2))
+    for iteration in (1, 2, 3):
+        metrics.record(torch.tensor(3.0), torch.tensor([1.0, 2.0 * iteration]))
+        metrics.count(iteration, 4)
+    assert metrics.mean_parts() == [1.0, 4.0]
+    assert metrics.state()["wrong"] == [3.0, 12.0]
+
+
 @pytest.mark.parametrize("slots", [512, 4])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_first_loss_that_is_no_number_is_known_by_its_iteration(
