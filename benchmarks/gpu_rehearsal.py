@@ -24,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES_BACK, BYTES_BACK, BYTES_THERE = 8, 16 << 20, 64 << 20  # number; of a file; of a load
+PATIENCE = 3600  # seconds for `check` and `bench`, which are for a GPU, on a busy processor
 SESSIONS = 8  # after which a training that is killed twice in each should have ended
 EXPERIMENT = """
 name: rehearsal
@@ -143,7 +144,7 @@ def rehearse(scratch: Path, seed: int) -> bool:
         return stage.random.uniform(0.2, 0.95) * needed
 
     for name in ("check", "bench"):
-        words = (name, "--device", "cpu", "--quick")
+        words = (name, "--device", "cpu", "--quick", "--limit", PATIENCE)
         stage.call(whole, *words, end=signal.SIGTERM, after=moment())
         if stage.call(whole, *words):
             raise SystemExit(f"{name} failed")
