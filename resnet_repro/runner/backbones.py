@@ -68,11 +68,11 @@ def load_backbone(
         DataError: they are missing, not whole or of another network.
         ConfigError: the file holds something else.
     """
-    from resnet_repro.networks.detector import Detector
-
     backbone = _backbone_of(run)
     if backbone is None:
         return
+    from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
+
     assert isinstance(network, Detector), "a detector's recipe has made one"
     check_backbone(run, store, data_dir)
     if backbone.file is not None:
