@@ -22,7 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+from gpu_transfer import ROOT, install_wheels
+
 FILES_BACK, BYTES_BACK, BYTES_THERE = 8, 16 << 20, 64 << 20  # number; of a file; of a load
 PATIENCE = 3600  # seconds for `check` and `bench`, which are for a GPU, on a busy processor
 SESSIONS = 8  # after which a training that is killed twice in each should have ended
@@ -32,7 +34,7 @@ title: Two small networks
 dataset: synthetic
 preset: demo
 precision: fp32
-recipe: {iterations: 30, batch_size: 64, milestones: [20], evaluate_every: 10}
+recipe: {iterations: 60, batch_size: 64, milestones: [40], evaluate_every: 10}
 runs: [{networks: [resnet-8, plain-8]}]
 table: {kind: errors}
 """
@@ -46,7 +48,11 @@ class Rehearsal:
         self.experiment = scratch / "rehearsal.yaml"
         self.experiment.write_text(EXPERIMENT, encoding="utf-8")
         self.home, self.results = self.copy("home"), scratch / "results"
-        shutil.copytree(ROOT / ".gpu" / "wheels", self.home / ".gpu" / "wheels")
+        wheels = ROOT / ".gpu" / "wheels"
+        if not wheels.exists():
+            raise SystemExit("no .gpu/wheels: `gpu_session.py wheels` fetches them")
+        shutil.copytree(wheels, self.home / ".gpu" / "wheels")
+        install_wheels(wheels, self.home / ".gpu" / "site")  # at home everything is installed
 
     def copy(self, name: str) -> Path:
         """The committed files, as they arrive on another machine."""
