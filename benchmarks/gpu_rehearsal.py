@@ -147,7 +147,7 @@ def rehearse(scratch: Path, seed: int) -> bool:
     print(f"-- in peace: {needed:.0f} s", flush=True)
 
     def moment() -> float:
-        return stage.random.uniform(0.2, 0.95) * needed
+        return stage.random.uniform(0.15, 0.6) * needed
 
     for name in ("check", "bench"):
         words = (name, "--device", "cpu", "--quick", "--limit", PATIENCE)
