@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import models
 from torchvision.models.googlenet import InceptionAux
 
 from resnet_repro.networks.compared import GoogLeNetConv
@@ -75,3 +78,16 @@ def test_other_cifar_networks(
 def test_the_heads_that_googlenet_is_built_without(channels: int, parameters: int) -> None:
     head = InceptionAux(channels, 1000, conv_block=GoogLeNetConv)
     assert sum(p.numel() for p in head.parameters()) == parameters
+
+
+def test_torchvisions_networks_that_are_not_those_of_a_paper() -> None:
+    """GoogLeNet with its heads, and Inception v3, which is no BN-Inception."""
+    with torch.device("meta"):
+        with_heads = models.googlenet(init_weights=False, aux_logits=True)
+        inception = models.inception_v3(init_weights=False, aux_logits=False).eval()
+        images = torch.empty(1, 3, 299, 299)
+    assert sum(weights.numel() for weights in with_heads.parameters()) == 13_004_888
+    assert sum(weights.numel() for weights in inception.parameters()) == 23_834_568
+    with FlopCounterMode(display=False) as flops:
+        inception(images)
+    assert flops.get_total_flops() / 2e9 == pytest.approx(5.713, abs=5e-4)
