@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset, Identity
-from resnet_repro.data.datasets import load
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.views import progress_teller
 from resnet_repro.spec.dataset_names import DatasetChoice
@@ -36,7 +36,7 @@ class Request:
 
     def load(self, dataset: str, choice: DatasetChoice | None) -> Dataset | PhotoDataset:
         """A data set, from the folder that the command line named if it did."""
-        return load(dataset, self.data_dir, choice.folders if choice else {})
+        return datasets.load(dataset, self.data_dir, choice.folders if choice else {})
 
     def progress_of(self, views: Views) -> Callable[[int, int], None]:
         """What to tell (done, total) of the views of all photographs; a line now and then."""
