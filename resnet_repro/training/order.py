@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["BatchOrder", "Draw", "generator", "split_indices"]
+__all__ = ["BatchOrder", "Draw", "generator", "seed_of", "split_indices"]
 
 _SPLIT_SEED = "validation split"
 
