@@ -149,27 +149,24 @@ class Facts(Frozen):
         rows: tuple[CifarResult, ...] = getattr(self, table.replace("-", "_"))
         return rows
 
-    def cifar_result(self, network: str, table: str = "table6") -> CifarResult | None:
-        """The first row of such a table that is about a network, or None."""
-        return next((row for row in self.cifar_results(table) if row.network == network), None)
+    def cifar_result(
+        self, network: str, table: str = "table6", dataset: str | None = None
+    ) -> CifarResult | None:
+        """The row of such a table that is about a network, on a data set where one is given.
+
+        None if there is none. Of data on which nobody prints anything, such as generated images,
+        the network's first row, as without `dataset`.
+        """
+        rows = [row for row in self.cifar_results(table) if row.network == network]
+        if dataset is not None and papers_on("cifar", dataset):
+            rows = [row for row in rows if row.dataset == dataset]
+        return next(iter(rows), None)
 
     def class_precisions(self, table: str, network: str) -> dict[str, float]:
         """By VOC's name of the class, the baseline's in `table10` or `table11`; empty without."""
         rows: tuple[ClassResult, ...] = getattr(self, table)
         row = next((row for row in rows if row.network == network), None)
         return dict(zip(self.voc_classes, row.classes, strict=True)) if row else {}
-
-    def cifar_result_on(
-        self, network: str, dataset: str, table: str = "table6"
-    ) -> CifarResult | None:
-        """What stands beside a result of a network on a data set.
-
-        Of data on which nobody prints anything, such as generated images: the network's first row.
-        """
-        rows = [row for row in self.cifar_results(table) if row.network == network]
-        if papers_on("cifar", dataset):
-            rows = [row for row in rows if row.dataset == dataset]
-        return next(iter(rows), None)
 
 
 @cache

@@ -25,12 +25,10 @@ __all__ = [
     "BandRule",
     "CloseRule",
     "EnsembleRule",
-    "FollowsRule",
     "OrderRule",
     "Rule",
     "RunRule",
     "Subject",
-    "ThroughoutRule",
     "TrendRule",
 ]
 
@@ -46,7 +44,7 @@ class Subject(NamedTuple):
         return network_title(self.network)
 
 
-# The rule's quantity for each seed. For a `ThroughoutRule`, the share of the second network.
+# The rule's quantity for each seed; one that is of several networks together stands at each.
 Samples = Mapping[Subject, Sequence[float]]
 
 

@@ -56,19 +56,22 @@ def family_of(experiment: Experiment) -> Family:
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """The experiment at a group's preset and data set.
 
-    None if the group is not of a preset, or of the other family of networks. Changes to the preset
+    None if the group is not of a preset, or of another family of networks. Changes to the preset
     that the experiment itself makes are part of it.
     """
     if group.family != family_of(experiment):
         return None
-    return _chosen(experiment, group) if not group.changes or follows(experiment, group) else None
+    chosen = _chosen(experiment, group)
+    return chosen if not group.changes or _trains_as(chosen, group) else None
 
 
 def follows(experiment: Experiment, group: Group) -> bool:
     """Whether a group trains as the experiment does at the group's preset."""
-    if group.family != family_of(experiment):
-        return False
-    return group.changes in {changes_of(run) for run in _chosen(experiment, group).measured_runs}
+    return group.family == family_of(experiment) and _trains_as(_chosen(experiment, group), group)
+
+
+def _trains_as(chosen: Experiment, group: Group) -> bool:
+    return group.changes in {changes_of(run) for run in chosen.measured_runs}
 
 
 def _chosen(experiment: Experiment, group: Group) -> Experiment:

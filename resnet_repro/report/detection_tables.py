@@ -145,8 +145,9 @@ def _class_rows(
         Column("network", shown="csv"),
         Column("method", "ours", number=False, shown="print"),
         Column("ours", "AP", spread=True),
+        Column("ours_too", "by area", spread=True, spare=2),
         Column("reduced", "reduced AP", spread=True),
-        Column("reduced_too", "by area", spread=True, spare=2),
+        Column("reduced_too", "reduced by area", spread=True, spare=2),
         Column("objects", "objects", form=",", spare=1),
         *_TAIL,
     )

@@ -163,7 +163,7 @@ def _several_datasets(table: ErrorTable) -> bool:
 
 def _beside(network: str, dataset: str, table: ErrorTable, others: bool) -> Row:
     """What papers and public reproductions say of a network on a data set."""
-    row = load_facts().cifar_result_on(network, dataset, table.paper)
+    row = load_facts().cifar_result(network, table.paper, dataset)
     values = dict(_paper_row(network_title(network), row, network))
     if _several_datasets(table):
         values |= {"data": dataset_title(dataset), "dataset": dataset}

@@ -108,7 +108,7 @@ def _with_paper(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with the errors that the paper prints of their networks."""
     table = experiment.table.paper if isinstance(experiment.table, ErrorTable) else "table6"
     places = zip(runs.network, runs.dataset, strict=True)
-    rows = [load_facts().cifar_result_on(*place, table) for place in places]
+    rows = [load_facts().cifar_result(network, table, dataset) for network, dataset in places]
     errors = [row.error if row else None for row in rows]
     means = [error.comparable if error else None for error in errors]
     best = [error.printed if error and error.mean is not None else None for error in errors]

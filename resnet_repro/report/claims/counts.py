@@ -11,7 +11,7 @@ def counts(counted: str, network: str) -> tuple[int, ...]:
     """Something of `COUNTED` in a network: one number, or one for each layer.
 
     Raises:
-        ConfigError: no such network, or one whose layers are not in a row.
+        ConfigError: no such network, or a detector.
         ValueError: nothing that is counted.
     """
     whole = outline(network)

@@ -25,9 +25,9 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
-from resnet_repro.paper.rules import EnsembleRule, FollowsRule, RunRule, Subject, ThroughoutRule
+from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject
 from resnet_repro.report.claims.counts import counts
-from resnet_repro.report.claims.quantities import agreements, measured, shares_above
+from resnet_repro.report.claims.quantities import TOGETHER, measured
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -195,13 +195,9 @@ class _Judge:
 
     def _samples(self, rule: RunRule, cells: Mapping[Subject, Cell]) -> dict[Subject, list[float]]:
         """The values of the rule's quantity over the seeds of each cell, if there are any."""
-        if isinstance(rule, ThroughoutRule):
-            pair = [cells[subject] for subject in rule.subjects if subject in cells]
-            shares = shares_above(self.results, *pair) if len(pair) == 2 else []
-            return dict.fromkeys(rule.subjects, shares) if shares else {}
-        if isinstance(rule, FollowsRule):
+        if together := TOGETHER.get(rule.quantity):
             every = [cells[subject] for subject in rule.subjects if subject in cells]
-            found = agreements(self.results, every) if len(every) == len(rule.subjects) else []
+            found = together(self.results, every) if len(every) == len(rule.subjects) else []
             return dict.fromkeys(rule.subjects, found) if found else {}
         numbers = self.measured(rule.quantity)
         samples = {
@@ -212,7 +208,7 @@ class _Judge:
 
     def _counts(self, rule: RunRule, run: str) -> bool:
         """Whether a finished run contributes to the rule's numbers."""
-        return isinstance(rule, ThroughoutRule | FollowsRule) or run in self.measured(rule.quantity)
+        return rule.quantity in TOGETHER or run in self.measured(rule.quantity)
 
 
 def _faithful(claim: Claim, group: Group) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 
-__all__ = ["agreements", "measured", "shares_above"]
+__all__ = ["TOGETHER", "measured"]
 
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
@@ -89,7 +89,7 @@ def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Number
     return pd.Series(means, dtype=float)
 
 
-def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:
+def _shares_above(results: Results, cells: Sequence[Cell]) -> list[float]:
     """For each seed that both have, at how many points the second's training error is higher.
 
     In percent of the points that both curves have after the beginning.
@@ -100,13 +100,13 @@ def shares_above(results: Results, lower: Cell, upper: Cell) -> list[float]:
     runs = results.runs[["seed", "iterations"]]
     curves = results.curves.merge(runs, left_on="run", right_index=True)
     curves = curves[curves.iteration > BEGINNING * curves.iterations]
-    low, high = (curves[curves.run.isin([run.id for run in cell.done])] for cell in (lower, upper))
+    low, high = (curves[curves.run.isin([run.id for run in cell.done])] for cell in cells)
     both = high.merge(low, on=["seed", "iteration"], suffixes=("_high", "_low"))
     above = both.train_error_high > both.train_error_low
     return list(100 * above.groupby(both.seed).mean())
 
 
-def agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
+def _agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
     """For each seed that all have: how well detectors' precision follows backbones' errors.
 
     Spearman's rank correlation, its sign changed; 1 if a lower error is always a higher precision.
@@ -120,6 +120,13 @@ def agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
             by_seed.setdefault(run.run.seed, []).append(pair)
     frames = [pd.DataFrame(pairs) for pairs in by_seed.values() if len(pairs) == len(cells)]
     return [-float(frame[0].rank().corr(frame[1].rank())) for frame in frames]
+
+
+# Quantities that are no single run's: one number for each seed, of all networks of a rule together.
+TOGETHER: dict[str, Callable[[Results, Sequence[Cell]], list[float]]] = {
+    "train_error_along": _shares_above,
+    "ap_follows_error": _agreements,
+}
 
 
 @lru_cache(maxsize=1)  # several quantities of the same results ask for it

@@ -16,13 +16,12 @@ from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
 from resnet_repro.report.figures.plotting import (
     Axes,
-    Circle,
     FancyArrowPatch,
     Figure,
     Path,
     PathPatch,
 )
-from resnet_repro.report.figures.shapes import BOX_TEXT, HEIGHT, WIDTH, arrow, box
+from resnet_repro.report.figures.shapes import BOX_TEXT, HEIGHT, PLUS, WIDTH, arrow, box, plus
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
 from resnet_repro.report.results import Cell, Results
@@ -114,7 +113,7 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
     image = _Place(x, places[0].y + HEIGHT + GAP + 0.02)
     axes.text(x, image.y, "image", ha="center", va="center", fontsize=6.5)
     for before, after in pairwise([image, *places]):
-        arrow(axes, x, before.y - HEIGHT / 2, after.y + HEIGHT / 2)
+        arrow(axes, (x, before.y - HEIGHT / 2), (x, after.y + HEIGHT / 2))
     for layer, place in zip(drawn.layers, places, strict=True):
         _box(axes, place, layer)
     for shortcut in drawn.shortcuts:
@@ -147,18 +146,7 @@ def _curve(axes: Axes, x: float, start: float, end: float, *, dotted: bool) -> N
     axes.add_patch(
         PathPatch(Path(corners, codes), fill=False, linewidth=0.8, linestyle=style, zorder=0)
     )
-    axes.add_patch(
-        FancyArrowPatch(
-            (x + 0.07, end),
-            (x, end),
-            arrowstyle="-|>",
-            mutation_scale=4,
-            linewidth=0.6,
-            color="black",
-            shrinkA=0,
-            shrinkB=0,
-        )
-    )
+    arrow(axes, (x + 0.07, end), (x, end))
 
 
 def details_figure(network: str) -> Figure:
@@ -231,20 +219,18 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
     entry = f"{layers[0].inputs}-d" if named else "x"
     axes.text(x, top, entry, ha="center", va="top", fontsize=9)
     split = top - 0.3
-    arrow(axes, x, top - 0.16, top - 0.48)
+    arrow(axes, (x, top - 0.16), (x, top - 0.48))
     y = top - 0.48 - HEIGHT / 2
     for number, layer in enumerate(layers):
         text = f"{layer.kernel}x{layer.kernel}, {layer.outputs}" if named else "weight layer"
         _box(axes, _Place(x, y), layer, text=text)
         last = number == len(layers) - 1
         low = y - 0.48 if not last else y - 0.42
-        arrow(axes, x, y - HEIGHT / 2, low + (HEIGHT / 2 if not last else 0.09))
+        arrow(axes, (x, y - HEIGHT / 2), (x, low + (HEIGHT / 2 if not last else PLUS)))
         if not last:
             axes.text(x + 0.06, (y + low) / 2, "relu", va="center", fontsize=7)
         y = low
-    axes.add_patch(Circle((x, y), 0.09, fill=False, linewidth=0.8))
-    axes.plot([x - 0.09, x + 0.09], [y, y], "k-", lw=0.8)
-    axes.plot([x, x], [y - 0.09, y + 0.09], "k-", lw=0.8)
+    plus(axes, x, y)
     right, bulge = x + WIDTH / 2, x + WIDTH / 2 + 0.5
     corners = [(x, split), (right - 0.1, split), (bulge, split), (bulge, y), (right - 0.1, y)]
     codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
@@ -252,7 +238,7 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
     axes.add_patch(PathPatch(path, fill=False, linewidth=0.8, zorder=0))
     axes.add_patch(
         FancyArrowPatch(
-            (x + 0.2, y), (x + 0.09, y), arrowstyle="-|>", mutation_scale=5, lw=0.6, color="black"
+            (x + 0.2, y), (x + PLUS, y), arrowstyle="-|>", mutation_scale=5, lw=0.6, color="black"
         )
     )
     if not named:
@@ -260,5 +246,5 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
         axes.text(bulge - 0.1, middle, "x\nidentity", va="center", fontsize=8)
         axes.text(x - WIDTH / 2 - 0.1, middle, "F(x)", ha="right", va="center", fontsize=8)
         axes.text(x - 0.14, y, "F(x) + x", ha="right", va="center", fontsize=8)
-    arrow(axes, x, y - 0.09, y - 0.42)
+    arrow(axes, (x, y - PLUS), (x, y - 0.42))
     axes.text(x + 0.06, y - 0.25, "relu", va="center", fontsize=7)

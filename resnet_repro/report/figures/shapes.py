@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from resnet_repro.report.figures.plotting import Axes, FancyArrowPatch, FancyBboxPatch
+from resnet_repro.report.figures.plotting import Axes, Circle, FancyArrowPatch, FancyBboxPatch
 
-__all__ = ["BOX_TEXT", "HEIGHT", "WIDTH", "arrow", "box"]
+__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "plus"]
 
 WIDTH, HEIGHT = 1.35, 0.15  # of a box
 BOX_TEXT = 6.0  # points
+PLUS = 0.09  # radius of an addition's circle
 # One pale fill for each number of filters, dark enough to tell apart in print.
 _FILLS = {
     16: "#F7E3C8",
@@ -41,12 +42,19 @@ def box(axes: Axes, middle: tuple[float, float], filters: int, text: str) -> Non
     axes.text(x, y - 0.005, text, ha="center", va="center", fontsize=BOX_TEXT)
 
 
-def arrow(axes: Axes, x: float, start: float, end: float) -> None:
-    """An arrow downwards."""
+def plus(axes: Axes, x: float, y: float) -> None:
+    """An addition: a circle with a cross in it."""
+    axes.add_patch(Circle((x, y), PLUS, fill=False, linewidth=0.8))
+    axes.plot([x - PLUS, x + PLUS], [y, y], "k-", lw=0.8)
+    axes.plot([x, x], [y - PLUS, y + PLUS], "k-", lw=0.8)
+
+
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """An arrow from one point to another."""
     axes.add_patch(
         FancyArrowPatch(
-            (x, start),
-            (x, end),
+            start,
+            end,
             arrowstyle="-|>",
             mutation_scale=4,
             linewidth=0.6,

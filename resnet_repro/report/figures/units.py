@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
-from resnet_repro.report.figures.plotting import Axes, Circle, Figure, Path, PathPatch
-from resnet_repro.report.figures.shapes import WIDTH, arrow, box
+from resnet_repro.report.figures.plotting import Axes, Figure, Path, PathPatch
+from resnet_repro.report.figures.shapes import PLUS, WIDTH, arrow, box, plus
 from resnet_repro.report.figures.style import label
 from resnet_repro.spec.network_names import network_title
 
@@ -20,7 +20,6 @@ __all__ = ["Step", "steps", "units_figure"]
 
 UNIT = 2.0  # of a picture, wide
 STEP = 0.3  # from one step to the next
-PLUS = 0.09  # radius of a circle
 
 
 class Step(NamedTuple):
@@ -98,18 +97,16 @@ def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
             y = below - PLUS
             continue
         text = f"{step.kernel}x{step.kernel}, {step.outputs}" if step.kernel else step.kind
-        arrow(axes, x, y, below + 0.075)
+        arrow(axes, (x, y), (x, below + 0.075))
         box(axes, (x, below), step.outputs, text)
         y = below - 0.075
-    arrow(axes, x, y, y - 0.25)
+    arrow(axes, (x, y), (x, y - 0.25))
 
 
 def _plus(axes: Axes, x: float, above: float, y: float, on_f: str) -> None:
-    arrow(axes, x, above, y + PLUS)
+    arrow(axes, (x, above), (x, y + PLUS))
     axes.text(x - 0.08, (above + y + PLUS) / 2, on_f, ha="right", va="center", fontsize=7)
-    axes.add_patch(Circle((x, y), PLUS, fill=False, linewidth=0.8))
-    axes.plot([x - PLUS, x + PLUS], [y, y], "k-", lw=0.8)
-    axes.plot([x, x], [y - PLUS, y + PLUS], "k-", lw=0.8)
+    plus(axes, x, y)
 
 
 def _shortcut(axes: Axes, x: float, split: float, y: float, words: str, convolved: bool) -> None:
