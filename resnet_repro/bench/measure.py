@@ -29,7 +29,7 @@ from resnet_repro.bench.limits import (
     memory_bandwidth,
 )
 from resnet_repro.bench.textbook import TextbookLoop
-from resnet_repro.data.datasets import load
+from resnet_repro.data import datasets
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import preset_recipe
@@ -223,7 +223,8 @@ def _serve(pipe: Connection, plan: Plan) -> None:
 
 def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
     """Measure in this process. Raises like `measure_network`."""
-    run, dataset = bench_run(plan.network, plan.dataset), load(plan.dataset, plan.data_dir)
+    run = bench_run(plan.network, plan.dataset)
+    dataset = datasets.load(plan.dataset, plan.data_dir)
     backend = choose_backend(plan.device, plan.precision)
     own: list[float] = []
     others: list[float] = []

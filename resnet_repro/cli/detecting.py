@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.cli.common import INTERRUPTED, open_store, print_json, print_table, say
+from resnet_repro.cli.common import INTERRUPTED, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.completing import complete_runs
 from resnet_repro.cli.options import (
     DATA,
@@ -58,7 +58,7 @@ def detect(
     from resnet_repro.base.stop import StopFlag
     from resnet_repro.measure.pictures import search_pictures, write_pictures
 
-    store = open_store(results)
+    store, tell = open_store(results), teller(quiet)
     with StopFlag() as stop:
         found = search_pictures(store, target, images, threshold, data_dir, device)
         told = []
@@ -67,8 +67,7 @@ def detect(
                 typer.echo("resnet-repro: interrupted", err=True)
                 raise typer.Exit(INTERRUPTED)
             told.append(picture)
-            if not quiet:
-                say(f"{picture.path}: {len(picture.found)} found", err=True)
+            tell(f"{picture.path}: {len(picture.found)} found")
         written = write_pictures(told, out)
     if as_json:
         print_json([picture.to_dict() for picture in told])

@@ -33,7 +33,6 @@ from resnet_repro.cli.options import (
 if TYPE_CHECKING:
     from resnet_repro.report.results import Results
     from resnet_repro.spec.experiment import Experiment
-    from resnet_repro.store.store import Store
     from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
@@ -138,9 +137,9 @@ def _shown(name: str, preset: str | None, dataset: str | None, networks: str | N
 
 
 def _results(
-    store: Store, experiment: Experiment, preset: str | None, dataset: str | None
+    whole: Results, experiment: Experiment, preset: str | None, dataset: str | None
 ) -> Results:
-    """The store's results, only those of one preset or data set if asked for.
+    """A store's results, only those of one preset or data set if asked for.
 
     Of a preset are also runs with the changes that the experiment itself makes to it.
     """
@@ -149,17 +148,19 @@ def _results(
     from resnet_repro.report.results import Results
     from resnet_repro.spec.dataset_names import choose_dataset
 
+    if preset is None and dataset is None:
+        return whole
     dataset = choose_dataset(dataset).name if dataset else None
 
     def wanted(stored: StoredRun) -> bool:
         run, group = stored.run, group_of(stored)
         if run is None or dataset not in (None, run.dataset):
-            return preset is None and dataset is None
+            return False
         if preset in (None, run.preset):
             return True
         return group is not None and group.base == preset and follows(experiment, group)
 
-    return Results(store, [stored for stored in store.all_runs() if wanted(stored)])
+    return Results(whole.store, [stored for stored in whole.stored if wanted(stored)])
 
 
 def table(
@@ -188,7 +189,7 @@ def table(
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.others import others_table
     from resnet_repro.report.rendering import render_table
-    from resnet_repro.report.results import networks_of
+    from resnet_repro.report.results import Results, networks_of
     from resnet_repro.report.tables import make_table
 
     chosen = choice("--format", form, TABLES)
@@ -196,7 +197,9 @@ def table(
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    made = make_table(experiment, _results(store, experiment, preset, dataset), others=others)
+    made = make_table(
+        experiment, _results(Results(store), experiment, preset, dataset), others=others
+    )
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
@@ -233,6 +236,7 @@ def plot(
     """
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.figures.figures import draw
+    from resnet_repro.report.results import Results
 
     chosen = choice("--format", form, FIGURES)
     store = open_store(results)
@@ -240,8 +244,9 @@ def plot(
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
+    whole = Results(store)
     for experiment in experiments:
-        measured = _results(store, experiment, preset, dataset)
+        measured = _results(whole, experiment, preset, dataset)
         for file_name, content in draw(experiment, measured, chosen):
             say(f"wrote {store.write_figure(file_name, form, content)}")
 

@@ -18,6 +18,7 @@ from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
 from resnet_repro.data.folders import FolderReader
+from resnet_repro.data.generated import GeneratedReader
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -139,7 +140,7 @@ def prepare(
         DataError: there is no usable copy.
     """
     reader = _reader(name, folders)
-    if source is not None and download and name not in ("synthetic", "scenes"):
+    if source is not None and download and not isinstance(reader, GeneratedReader):
         raise ConfigError("either bring a copy or download one, not both")
     return reader.prepare(data_dir, PrepareRequest(source, download, size, progress))
 

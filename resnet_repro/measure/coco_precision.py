@@ -25,16 +25,12 @@ _INSTALL = "pip install 'resnet-repro[detection]'"
 
 
 def coco_program() -> tuple[Any, Any] | None:
-    """(COCO, COCOeval) of pycocotools, or else of faster-coco-eval; None if there is neither."""
+    """(COCO, COCOeval) of pycocotools; None if that is not installed."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError:
-        try:
-            from faster_coco_eval import COCO, COCOeval_faster
-        except ImportError:
-            return None
-        return COCO, COCOeval_faster
+        return None
     return COCO, COCOeval
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.base.files import unwritable
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.boxes.boxes import BoxDataset, Target
 from resnet_repro.data.npz import write_npz
@@ -84,7 +85,10 @@ def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:
         rows += [_row(dataset, name, box, label, None) for box, label in objects]
         best = zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
         rows += [_row(dataset, name, *one) for one in itertools.islice(best, MOST_SHOWN)]
-    write_npz(photographs, {str(number): image.numpy() for number, image in enumerate(images)})
+    try:
+        write_npz(photographs, {str(number): image.numpy() for number, image in enumerate(images)})
+    except OSError as error:
+        raise unwritable(photographs, error) from error
     return rows
 
 

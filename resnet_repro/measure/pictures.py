@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
-from resnet_repro.base.errors import ConfigError, DataError, StoreError, plain
-from resnet_repro.base.files import open_regular, write_atomically
-from resnet_repro.data.datasets import load_boxes
+from resnet_repro.base.errors import ConfigError, DataError, StoreError
+from resnet_repro.base.files import write_atomically
+from resnet_repro.data import datasets
+from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
 from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.spec.run import Run
@@ -28,7 +29,6 @@ from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_pictures"]
 
-LARGEST = 200_000_000  # bytes of a picture's file
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 
 
@@ -66,16 +66,14 @@ def search_pictures(
         raise ConfigError(f"{stored.name} is a file: detect wants a run of a detector")
     run, state = _weights(stored)
     _file_names(paths)
-    for path in paths:
-        _open(path)  # before the first is searched
+    images = [open_photo(path, str(path)) for path in paths]  # before the first is searched
     classes = _classes(stored, run, state, data_dir)
     backend = choose_backend(device, state.get("precision", "fp32"))
     try:
         network = trained_network(run, state["network"], len(classes), backend)
     except CheckpointError as error:
         raise StoreError(f"{run.id}: its checkpoint {error}") from error
-    for path in paths:
-        image = _open(path)
+    for path, image in zip(paths, images, strict=True):
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         found = detect(network, pixels, backend)
         every = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
@@ -114,21 +112,10 @@ def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path)
     if len(names) == count:
         return names
     with contextlib.suppress(DataError):
-        known = load_boxes(run.dataset, data_dir)
+        known = datasets.load_boxes(run.dataset, data_dir)
         if known.identity.sha256 == state.get("data") and len(known.classes) == count:
             return known.classes
     return [f"class {number}" for number in range(1, count + 1)]
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with open_regular(path, LARGEST) as file, Image.open(BytesIO(file.read())) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
-        why = error.strerror or "not a picture that can be read"
-        raise DataError(f"cannot read {path}: {plain(why, 100)}") from error
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read {path}: not a picture that can be read") from error
 
 
 def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:

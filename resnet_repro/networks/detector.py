@@ -23,6 +23,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels, pool_and_flatten
+from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
@@ -35,7 +36,6 @@ __all__ = [
     "initialise_new_layers",
 ]
 
-STRIDE = 16  # of the shared map; also what images are padded to a multiple of
 # Red, green and blue of 0 to 255, of ImageNet's photographs: what is subtracted without a backbone.
 AVERAGE_COLOUR = (123.675, 116.28, 103.53)
 # The parts of a detector's loss, by torchvision's names.
@@ -239,7 +239,7 @@ def build_detector(
     head: _Part
     if isinstance(whole, Network):
         body, head = _ResNetBody(whole, settings.frozen_stages), _ResNetHead(whole)
-        features, roi_side = architecture(network).features, 14
+        features, roi_side = architecture(network).features, ROI_SIDE
     else:
         body, head = _VggBody(whole, settings.frozen_stages), _VggHead(whole)
         features, roi_side = _HIDDEN, 7

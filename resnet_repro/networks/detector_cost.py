@@ -13,10 +13,10 @@ from resnet_repro.networks.outline import multiply_adds, outline
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 
-__all__ = ["detector_parameters", "forward_cost"]
+__all__ = ["ROI_SIDE", "STRIDE", "detector_parameters", "forward_cost"]
 
 ROI_SIDE = 14  # places of a pooled region before conv5_x
-STRIDE = 16  # of the map that everything shares
+STRIDE = 16  # of the map that everything shares; also what images are padded to a multiple of
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 
 
@@ -30,9 +30,7 @@ def detector_parameters(network: str, classes: int, settings: Detection) -> int:
     norms = 0 if settings.batch_norm == "trained" else sum(2 * (x.norm or 0) for x in body + head)
     anchors = len(settings.anchor_sides) * len(settings.anchor_ratios)
     proposing = (9 * shared + 1) * shared + 5 * anchors * (shared + 1)
-    siblings = (
-        5 * (classes + 1) * (_classifier(network).inputs + 1)
-    )  # classes and boxes, background too
+    siblings = 5 * (classes + 1) * (_classifier(network).inputs + 1)  # a score and a box each
     return sum(layer.parameters for layer in body + head) - norms + proposing + siblings
 
 

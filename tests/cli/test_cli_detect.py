@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from narrow_networks import narrow_networks
 from PIL import Image
@@ -80,13 +81,24 @@ def test_pictures_get_boxes_and_a_json(command: Any, results: Path, tmp_path: Pa
         assert drawn.convert("RGB").tobytes() != before.tobytes()
 
 
+def test_pictures_of_16_bits_are_searched_and_drawn_by_their_upper_8(
+    command: Any, results: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.full((40, 90), 0x4080, np.uint16)).save(tmp_path / "deep.png")
+    chosen = ("--threshold", "1", "--device", "cpu", "--results", str(results))
+    answer = command("detect", "faster-rcnn-plain-18", "deep.png", "--out", "found", *chosen)
+    assert answer.code == 0, answer.err
+    with Image.open("found/deep.png") as drawn:
+        assert drawn.convert("RGB").getextrema() == ((0x40, 0x40),) * 3
+
+
 @pytest.mark.parametrize(
     ("target", "images", "code", "says"),
     [
         ("nothing", ["a.png"], 2, "no run or file is called"),
         ("tiny.yaml", ["a.png"], 2, "is a file"),
-        ("faster-rcnn-plain-18", ["gone.png"], 3, "cannot read gone.png"),
-        ("faster-rcnn-plain-18", ["tiny.yaml"], 3, "not a picture"),
+        ("faster-rcnn-plain-18", ["gone.png"], 3, "gone.png: the file is missing"),
+        ("faster-rcnn-plain-18", ["tiny.yaml"], 3, "tiny.yaml: not an image"),
         ("faster-rcnn-plain-18", ["a.png", "b/a.png"], 2, "the same name"),
     ],
 )

@@ -28,13 +28,12 @@ from resnet_repro.base.files import read_regular
 from resnet_repro.data.boxes.annotations import check_box
 from resnet_repro.data.boxes.folder import BoxSource
 from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
-from resnet_repro.data.photos.decoding import LARGEST, read_size
-from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
+from resnet_repro.data.photos.decoding import read_size
+from resnet_repro.data.photos.workers import map_files
 
 __all__ = ["Coco"]
 
 LARGEST_JSON = 2**30  # bytes; that of train2017 has 470 MB
-_CHUNK = 256  # images in a task
 
 
 # What is used of the JSON files; all else, the outlines above all, is passed over.
@@ -138,8 +137,7 @@ def _read_part(
         stamps[part] = (root / part).stat().st_mtime_ns
     except OSError as error:
         raise DataError(f"cannot read {root / part}: {error.strerror}") from error
-    parts = [images[piece.start : piece.stop] for piece in chunks(len(images), _CHUNK)]
-    sizes = parallel_map(partial(_check_images, root, part, name), parts, worker_count(parts))
+    sizes = map_files(partial(_check_images, root, part, name), images)
     annotated = []
     for image, size in zip(images, (size for some in sizes for size in some), strict=True):
         annotated.append(_annotated(image, part, size, objects[image.id], name_of, name))
@@ -171,10 +169,7 @@ def _check_images(root: Path, part: str, name: str, images: Sequence[_Image]) ->
         if sides != (image.width, image.height):
             said = f"{image.width}x{image.height}"
             raise DataError(f"{file} has {sides[0]}x{sides[1]} pixels, but {name} says {said}")
-        size = os.stat(f"{root}/{file}").st_size  # noqa: PTH116
-        if size > LARGEST:
-            raise DataError(f"{file} is too large for a photograph: {size:,} bytes")
-        sizes.append(size)
+        sizes.append(os.stat(f"{root}/{file}").st_size)  # noqa: PTH116
     return sizes
 
 

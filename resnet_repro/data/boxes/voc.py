@@ -20,7 +20,7 @@ from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
 from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
-from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
+from resnet_repro.data.photos.workers import map_files
 
 __all__ = ["CLASSES", "CLASSES_FILE", "ImageSet", "find_sets", "scan_voc", "year_folders"]
 
@@ -32,7 +32,6 @@ CLASSES = (
 CLASSES_FILE = "classes.txt"  # in a folder of the user's own
 LISTS, ANNOTATIONS, IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
 _YEAR = re.compile(r"VOC\d{4}", re.ASCII)
-_CHUNK = 256  # images in a task
 _MOST_NAMED = 4  # classes in a note
 _ENDINGS = (".jpg", *sorted(SUFFIXES - {".jpg"}))
 
@@ -150,9 +149,7 @@ def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> 
         ids = _read_list(root, chosen, stamps)
         for folder in (ANNOTATIONS, IMAGES):
             _stamp(root, _path(chosen.year, folder), stamps)
-        parts = [ids[part.start : part.stop] for part in chunks(len(ids), _CHUNK)]
-        task = partial(_read_images, root, chosen)
-        for some in parallel_map(task, parts, worker_count(parts)):
+        for some in map_files(partial(_read_images, root, chosen), ids):
             images += some
         for image_id in ids:
             _stamp(root, _xml(chosen, image_id), stamps)
@@ -200,7 +197,7 @@ def _stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
         raise DataError(f"cannot read {root / name}: {error.strerror}") from error
 
 
-def _read_images(root: Path, chosen: ImageSet, ids: list[str]) -> list[Annotated]:
+def _read_images(root: Path, chosen: ImageSet, ids: Sequence[str]) -> list[Annotated]:
     return [_read_image(root, chosen, image_id) for image_id in ids]
 
 

@@ -29,7 +29,7 @@ from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
-from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count
+from resnet_repro.data.photos.workers import map_files
 
 __all__ = [
     "CONTENTS_LIMIT",
@@ -45,7 +45,6 @@ _log = logging.getLogger(__name__)
 FORMAT = 1
 FOLDER = ".photographs"  # in the data folder
 CONTENTS_LIMIT = 2**33  # bytes; for larger data sets only names and sizes are hashed
-_CHUNK = 256  # files in a task
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +204,7 @@ def hash_contents(root: Path, names: Sequence[str], size: int) -> NDArray[np.uin
     """
     if size > CONTENTS_LIMIT:
         return None
-    parts = [names[part.start : part.stop] for part in chunks(len(names), _CHUNK)]
-    hashes = parallel_map(partial(_hashes, root), parts, worker_count(parts))
+    hashes = map_files(partial(_hashes, root), names)
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 

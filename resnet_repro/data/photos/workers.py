@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,13 +24,22 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
-__all__ = ["chunks", "default_workers", "map_photos", "parallel_map", "worker_count", "workers_for"]
+__all__ = [
+    "chunks",
+    "default_workers",
+    "map_files",
+    "map_photos",
+    "parallel_map",
+    "worker_count",
+    "workers_for",
+]
 
 _FORKS = sys.platform == "linux"  # elsewhere each worker gets a copy of the photographs
 MOST_WORKERS = 16
 VARIABLE = "RESNET_REPRO_WORKERS"
 _FEW = 2  # items that are done sooner than a process starts
 _CHUNK = 64  # photographs in a task
+_FILES = 256  # in a task, where they are not decoded
 _NEWS = 10.0  # seconds between two progress messages
 
 Item = TypeVar("Item")
@@ -112,6 +121,12 @@ def map_photos(
             told = time.monotonic()
             progress(f"{verb} {part.stop:,} of {len(photos):,} photographs")
         yield result
+
+
+def map_files(task: Callable[[Sequence[Item]], Result], files: Sequence[Item]) -> Generator[Result]:
+    """`task(some)` for consecutive parts of `files`; raises what `parallel_map` raises."""
+    parts = [files[part.start : part.stop] for part in chunks(len(files), _FILES)]
+    return parallel_map(task, parts, worker_count(parts))
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
