@@ -10,38 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 from resnet_repro.base.errors import StoreError, plain
-from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import detector_parameters
 from resnet_repro.networks.outline import parameters
 from resnet_repro.spec.dataset_names import DATASETS
-from resnet_repro.spec.measurements import (
-    MEASUREMENTS,
-    CurvatureRow,
-    EvaluationRow,
-    PathRow,
-    PrecisionRow,
-    ResponseRow,
-    SurfaceRow,
-)
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
-from resnet_repro.store.measurements import FILES, Table
-from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin, Summary
+from resnet_repro.store.measurement_checks import Origins, measurement_problems, origin_problems
+from resnet_repro.store.measurements import FILES
+from resnet_repro.store.models import CurveRow, DetectionPoint, Summary
 
 __all__ = ["contradictions"]
 
-Origins = Mapping[str, MeasurementOrigin]
-
 EPOCH_ROUNDING = 1e-4
-# How far testing again may differ from the last test of a training, in percentage points and in
-# images: another processor rounds differently, which changes close decisions.
-TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
 
 
 def contradictions(
@@ -69,21 +55,7 @@ def contradictions(
         problems.append(("curve", curve_problems(curve, run, summary)))
         if summary is not None:
             problems.append(("summary", outcome_problems(summary, curve, run)))
-    if "responses" in found:
-        problems.append(("responses", response_problems(found["responses"].rows, run)))
-    if "gradients" in found:
-        problems.append(("gradients", gradient_problems(found["gradients"], run, origins)))
-    if "evaluations" in found:
-        told = evaluation_problems(found["evaluations"].rows, run, summary, origins)
-        problems.append(("evaluations", told))
-    if "average_precision" in found:
-        rows = found["average_precision"].rows
-        problems.append(("average_precision", precision_problems(rows)))
-    for name in ("surface", "curvature"):
-        if name in found:
-            problems.append((name, surface_problems(found[name].rows)))
-    if "path" in found:
-        problems.append(("path", path_problems(found["path"].rows, run)))
+    problems += measurement_problems(found, run, summary, origins)
     for name, texts in problems:
         for text in texts:
             yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"
@@ -257,152 +229,6 @@ def _errors(row: CurveRow | DetectionPoint) -> tuple[float | None, ...]:
     if isinstance(row, DetectionPoint):
         return row.train_loss, None, None, None
     return row.train_loss, row.train_error, row.test_error, row.validation_error
-
-
-def response_problems(rows: Sequence[ResponseRow], run: Run) -> Iterator[str]:
-    """Whether these are the layers of the run's network."""
-    yield from _layer_problems([(layer, module) for layer, module, _ in rows], run)
-    if any(std < 0 for _, _, std in rows):
-        yield "a negative standard deviation"
-
-
-def gradient_problems(found: Table, run: Run, origins: Origins) -> Iterator[str]:
-    """Whether these are the layers of the run's network at points of its recipe."""
-    last, layers = run.recipe.iterations, _observed(run)
-    there = found.columns
-    moments = there["iteration"][:: len(layers) or 1]
-    if not moments:
-        yield "no layers"
-    lines = list(zip(there["iteration"], there["layer"], there["module"], strict=True))
-    if lines != [(moment, *layer) for moment in moments for layer in layers]:
-        for _, rows in groupby(lines, key=lambda row: row[0]):
-            yield from _layer_problems([row[1:] for row in rows], run)
-        yield "not each moment once"
-    if any(a >= b for a, b in pairwise(moments)):
-        yield "iterations do not increase"
-    for moment in moments:
-        if moment > last or (moment % run.recipe.evaluate_every and moment != last):
-            yield f"iteration {moment:,}, of which the recipe has no point"
-    # Norms may be infinite or NaN, but never negative.
-    numbers = ("forward_std", "gradient_norm", "weight_norm", "signal_norm")
-    if any(value is not None and value < 0 for name in numbers for value in there[name]):
-        yield "a negative number"
-    for moment, measured in set(zip(there["iteration"], there["measured"], strict=True)):
-        if measured not in ("training", "afterwards"):
-            yield f"measured {_text(measured)}"
-        elif measured == "afterwards" and moment not in (0, last):
-            yield f"measured afterwards at iteration {moment:,}, which nothing can be"
-    if "gradients" in origins and not {0, last} <= set(moments):
-        yield "lacks the start or the end, of which measurements.json tells"
-
-
-def _layer_problems(rows: Sequence[tuple[int, str]], run: Run) -> Iterator[str]:
-    known = _observed(run)
-    if list(rows) == known:
-        return
-    if len(rows) != len(known):
-        yield f"{len(rows)} layers, but {run.network} has {len(known)}"
-    else:
-        wrong = next(row for row, layer in zip(rows, known, strict=True) if row != layer)
-        yield f"{run.network} has no layer {wrong[0]} called {_text(wrong[1])}"
-
-
-def _observed(run: Run) -> list[tuple[int, str]]:
-    """(layer from 1, module) of the layers whose responses and gradients are measured."""
-    return list(enumerate(architecture(run.network).observed, start=1))
-
-
-def evaluation_problems(
-    rows: Sequence[EvaluationRow],
-    run: Run,
-    summary: Summary | None,
-    origins: Origins,
-) -> Iterator[str]:
-    """Whether these can be errors of one network on the run's data set."""
-    if run.recipe.photographs is None:
-        yield f"{run.network} is not tested on photographs"
-    if not rows:
-        yield "no errors"
-    if len({(row.images, row.bn) for row in rows if row.images}) > 1:
-        yield "other images or batch normalisation from line to line"
-    for row in rows:
-        if row.images < 1:
-            yield f"{row.views}: {row.images:,} images"
-        if row.top5_error > row.top1_error:
-            yield f"{row.views}: a top-5 error above the top-1 error"
-        if row.loss < 0:
-            yield f"{row.views}: a negative loss"
-        if (row.bn == "average") is not (run.recipe.bn_average_iterations > 0):
-            yield f"{row.views}: batch normalisation is not as in config.yaml"
-        if row.views == "centre" and summary and summary.final_test_error is not None:
-            data = summary.provenance.dataset.get("sha256", row.dataset_sha256)
-            allowed = TESTED_AGAIN + 100 * TIPPED_IMAGES / max(1, row.images)
-            apart = abs(row.top1_error - summary.final_test_error)
-            if data == row.dataset_sha256 and apart > allowed:
-                ended = f"but its training ended with {summary.final_test_error:.2f}"
-                yield f"centre: a top-1 error of {row.top1_error:.2f}, {ended}"
-    there = {row.views for row in rows}
-    for views in ("centre", "10-crop", "multi-scale"):
-        if views in origins and views not in there:
-            yield f"lacks {views}, of which measurements.json tells"
-
-
-def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]:
-    """Whether these can be points around one network without repetitions."""
-    if not rows:
-        yield "no points"
-    if len({(row[:3], row.images) for row in rows}) < len(rows):
-        yield "the same point twice"
-    if len({(row.images, row.sample_seed, row.sample_sha256) for row in rows}) > len(
-        {row.images for row in rows}
-    ):
-        yield "different samples of so many images"
-    for row in rows:
-        if row.images < 1:
-            yield f"{row.images:,} images"
-        if isinstance(row, SurfaceRow) and row.loss < 0:
-            yield "a negative loss"
-        if isinstance(row, CurvatureRow) and row.smallest > row.largest:
-            yield "a smallest eigenvalue above the largest"
-
-
-def precision_problems(rows: Sequence[PrecisionRow]) -> Iterator[str]:
-    """Whether these can be the classes of one data set, each once."""
-    if not rows:
-        yield "no classes"
-    if len({row.class_name for row in rows}) < len(rows):
-        yield "the same class twice"
-    if len({(row.images, row.dataset_sha256) for row in rows}) > 1:
-        yield "other images from line to line"
-    for row in rows:
-        if min(row.objects, row.detections, row.images) < 0:
-            yield f"{row.class_name}: a negative number"
-        if (row.ap_11point is None) is not (row.objects == 0):
-            yield f"{row.class_name}: {row.objects:,} objects do not go with its average precision"
-
-
-def path_problems(rows: Sequence[PathRow], run: Run) -> Iterator[str]:
-    """Whether these can be points on one line that begins at this run."""
-    if not rows:
-        yield "no points"
-    if len({(row.to, row.images, row.sample_seed, row.sample_sha256) for row in rows}) > 1:
-        yield "lines to several runs or of several samples"
-    if any(row.to == run.id for row in rows):
-        yield "a line from the run to itself"
-    if any(a.position >= b.position for a, b in pairwise(rows)):
-        yield "positions do not increase"
-    if any(row.images < 1 or row.loss < 0 for row in rows):
-        yield "no images, or a negative loss"
-
-
-def origin_problems(origins: Origins, summary: Summary) -> Iterator[str]:
-    """Measurements in another precision than the training's or their own fixed one."""
-    for name, made in origins.items():
-        expected = MEASUREMENTS[name].precision or summary.provenance.precision
-        if made.precision != expected:
-            wanted = _text(expected)
-            yield f"precision is {wanted}, but {name} was measured in {_text(made.precision)}"
-            return
 
 
 def _text(value: Any) -> str:
