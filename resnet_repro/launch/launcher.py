@@ -34,8 +34,12 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
     if where.plain:
         return runner.run_all(runs)
     outcomes: dict[str, Outcome] = {}
-    for turn in filter(None, in_turn(runs)):
-        if not runner.stop.reason:
+    for turn in in_turn(runs):
+        held = {run.id: held for run in turn if (held := runner.held_back(run, outcomes))}
+        turn = [run for run in turn if run.id not in held]
+        given_up = runner.options.fail_fast and "failed" in outcomes.values()
+        outcomes |= held
+        if turn and not given_up and not runner.stop.reason:
             outcomes |= _train_elsewhere(where, runner, turn)
     return outcomes
 

@@ -16,7 +16,7 @@ from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import read_run
+from resnet_repro.store.stored_run import StoredRun, read_run
 from resnet_repro.training.checkpoint import newest_state
 
 __all__ = ["check_backbone", "load_backbone"]
@@ -39,24 +39,10 @@ def check_backbone(run: Run, store: Store, data_dir: Path) -> None:
         DataError: it is missing, not trained to its end, or of another network.
     """
     backbone = _backbone_of(run)
-    if backbone is None:
-        return
-    if backbone.file is not None:
-        if not (data_dir / backbone.file).is_file():
-            raise DataError(
-                f"{run.id}: its backbone's weights are not here: {data_dir / backbone.file}"
-            )
-        return
-    assert backbone.run is not None, "it is one of the two"
-    stored = read_run(store.runs_folder / backbone.run, None)
-    if stored.run is None or not stored.finished:
-        raise DataError(
-            f"{run.id} starts from {backbone.run}, which is {stored.problem or stored.state}: "
-            "train that one first, into the same results folder"
-        )
-    wanted = parse_network(run.network).backbone
-    if stored.run.network != wanted:
-        raise DataError(f"{run.id}: {backbone.run} is no run of {wanted}")
+    if backbone is not None and backbone.file is not None:
+        _find_file(run, data_dir / backbone.file)
+    elif backbone is not None:
+        _find_run(run, str(backbone.run), store)
 
 
 def load_backbone(
@@ -74,9 +60,8 @@ def load_backbone(
     from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
 
     assert isinstance(network, Detector), "a detector's recipe has made one"
-    check_backbone(run, store, data_dir)
     if backbone.file is not None:
-        found = _of_file(run, data_dir / backbone.file, backbone.sha256)
+        found = _of_file(run, _find_file(run, data_dir / backbone.file), backbone.sha256)
     else:
         found = _of_run(run, str(backbone.run), store, note)
     try:
@@ -92,10 +77,31 @@ def _backbone_of(run: Run) -> Backbone | None:
     return run.recipe.detection.backbone if run.recipe.detection else None
 
 
-def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
+def _find_file(run: Run, path: Path) -> Path:
+    """The file that a run starts from, which has to be there."""
+    if not path.is_file():
+        raise DataError(f"{run.id}: its backbone's weights are not here: {path}")
+    return path
+
+
+def _find_run(run: Run, name: str, store: Store) -> StoredRun:
+    """The finished run that a run starts from."""
     stored = read_run(store.runs_folder / name, None)
-    assert stored.run is not None, "this was checked"
-    assert stored.summary is not None
+    if stored.run is None or not stored.finished:
+        raise DataError(
+            f"{run.id} starts from {name}, which is {stored.problem or stored.state}: "
+            "train that one first, into the same results folder"
+        )
+    wanted = parse_network(run.network).backbone
+    if stored.run.network != wanted:
+        raise DataError(f"{run.id}: {name} is no run of {wanted}")
+    return stored
+
+
+def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
+    stored = _find_run(run, name, store)
+    assert stored.run is not None, "a finished run has one"
+    assert stored.summary is not None, "and a summary"
     state, reasons = newest_state(stored.run, stored.folder.checkpoints())
     for reason in reasons:
         note(f"{name}: not used: {reason}")

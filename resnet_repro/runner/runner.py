@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Literal
 
@@ -74,7 +74,8 @@ class Runner:
             for run in waiting:
                 if self.stop.reason:
                     return outcomes
-                outcome = outcomes[run.id] = self._run_one(run)
+                held = self.held_back(run, outcomes)
+                outcome = outcomes[run.id] = held or self._run_one(run)
                 if outcome == "locked":
                     locked.append(run)
                 if outcome == "stopped" or (outcome == "failed" and self.options.fail_fast):
@@ -90,18 +91,16 @@ class Runner:
             return known
         # Nothing is written before data and device are checked.
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
-        check_backbone(run, self.store, self.options.data_dir)
-        self.sources.backend(run.precision)
         folder = self.store.folder(run)
+        if self.options.force or not folder.checkpoints():
+            check_backbone(run, self.store, self.options.data_dir)
+        self.sources.backend(run.precision)
         folder.make()
         lock = filelock.FileLock(folder.lock, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
-            if run.id not in self._reported_locked:
-                self._reported_locked.add(run.id)
-                self.progress.ended(run, "locked", stored.summary)
-            return "locked"
+            return self._locked(run, stored)
         except OSError as error:
             raise StoreError(f"cannot lock {folder.lock}: {error.strerror}") from error
         try:
@@ -132,6 +131,30 @@ class Runner:
             self.progress.ended(run, "failed", stored.summary)
             return "failed"
         return None
+
+    def held_back(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+        """The outcome of a detector that cannot begin, since what it starts from is not done.
+
+        None for all other runs. `outcomes` are those of the runs before it.
+        """
+        source = run.recipe.starts_from
+        outcome = outcomes.get(source) if source else None
+        if outcome not in ("failed", "locked"):
+            return None
+        stored = self.store.get(run)
+        if not self.options.force and (stored.finished or stored.folder.checkpoints()):
+            return None
+        if outcome == "locked":
+            return self._locked(run, stored)
+        self.progress.note(f"{run.id} starts from {source}, which failed: not trained")
+        self.progress.ended(run, "failed", None)
+        return "failed"
+
+    def _locked(self, run: Run, stored: StoredRun) -> Outcome:
+        if run.id not in self._reported_locked:
+            self._reported_locked.add(run.id)
+            self.progress.ended(run, "locked", stored.summary)
+        return "locked"
 
     def _unusable(self, run: Run, stored: StoredRun) -> Outcome:
         self.progress.note(f"{run.id}: {stored.problem}; --force trains it again")

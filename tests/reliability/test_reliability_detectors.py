@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,8 @@ from stoppable import Driver, assert_whole, the_run
 from training_outcome import outcome
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.launch.launcher import in_turn
+from resnet_repro.launch.launcher import in_turn, train_at
+from resnet_repro.launch.where import Where
 from resnet_repro.networks.network import build_network
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
@@ -139,6 +141,50 @@ def test_what_a_detector_starts_from_has_to_be_there_and_done(tmp_path: Path) ->
         path.unlink()
     with pytest.raises(DataError, match="its checkpoint is not committed"):
         runner.run_all([detector])
+
+
+DIVERGING = SHORTEST | {"iterations": 9, "learning_rate": 100, "weight_decay": 1}
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_where_a_backbone_failed_its_detector_fails_and_others_go_on(tmp_path: Path) -> None:
+    pretraining = PRETRAINED["pretraining"] | {"recipe": DIVERGING}
+    backbone, detector = experiment_of(PRETRAINED | {"pretraining": pretraining}).resolve()
+    short = RECIPE | {"iterations": 1}
+    (other,) = experiment_of(SCRATCH | {"recipe": short}).resolve()
+    runner, quiet = runner_of(tmp_path)
+    expected: dict[str, Any] = {backbone.id: "failed", detector.id: "failed", other.id: "done"}
+    assert runner.run_all([backbone, detector, other]) == expected
+    assert f"{detector.id} starts from {backbone.id}, which failed: not trained" in quiet.notes
+    assert not runner.store.folder(detector).path.exists()
+    assert train_at(Where(jobs=2), runner, [backbone, detector, other]) == expected
+    assert not runner.store.folder(detector).path.exists()
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_detector_waits_while_another_process_trains_its_backbone(tmp_path: Path) -> None:
+    backbone, detector = experiment_of(PRETRAINED).resolve()
+    runner, _ = runner_of(tmp_path)
+    runner.store.folder(backbone).make()
+    with filelock.FileLock(runner.store.folder(backbone).lock):
+        outcomes = runner.run_all([backbone, detector])
+    assert outcomes == {backbone.id: "locked", detector.id: "locked"}
+    assert set(runner.run_all([backbone, detector]).values()) == {"done"}
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) -> None:
+    backbone, detector = experiment_of(PRETRAINED).resolve()
+    runner, quiet = runner_of(tmp_path)
+    runner.run_all([backbone])
+    quiet.stop_after = quiet.asked + 2
+    assert runner.run_all([detector]) == {detector.id: "stopped"}
+    summary = runner.store.get(detector).summary
+    assert summary is not None
+    assert 0 < summary.iteration < detector.recipe.iterations
+    shutil.rmtree(runner.store.folder(backbone).path)
+    quiet.stop_after = None
+    assert runner.run_all([detector]) == {detector.id: "done"}
 
 
 @pytest.mark.usefixtures("_narrow")
