@@ -26,7 +26,8 @@ _SLURM = re.compile(
     re.ASCII,
 )
 _FIELD = (
-    r"((recipe|runs|presets|ensemble)\.[a-z0-9_.]{1,80}|preset|precision|measure)"
+    r"((recipe|runs|presets|ensemble|pretraining|surface|path|curvature)\.[a-z0-9_.]{1,80}"
+    r"|preset|precision|measure)"
     r"=[A-Za-z0-9_.,+\-\[\]{}: ]{0,60}"
 )
 
@@ -67,7 +68,9 @@ def _target(value: str) -> str:
     return name if known else _NOT_SHOWN
 
 
-_RUN = re.compile(r"(plain|resnet|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII)  # or the start of its id
+_RUN = re.compile(  # or the start of its id
+    r"(faster-rcnn-)?(plain|resnet|preact|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII
+)
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
 _NUMBER = _matching(r"[0-9.]{1,12}")
 _LIST = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops

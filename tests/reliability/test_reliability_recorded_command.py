@@ -31,6 +31,10 @@ def test_what_decided_the_results_stays() -> None:
         "run table2 --dataset imagenette --time-budget 1h30m --checkpoint-every 5m --jobs auto",
         "evaluate resnet50.pth --network resnet-50-v1.5 --crops 1,10,multi --mean 1,2.5,3 --record",
         "evaluate resnet-18-a-imagenette-short-s0 --input paper --crop 96 -qv",
+        "evaluate preact-110-cifar10-paper-s0-0d920dd4",
+        "run faster-rcnn-resnet-18-a-voc07-12-short-s0-0d920dd4/config.yaml",
+        "run path --set path.to=resnet-20-cifar10-short-s1 --set surface.limit=0.5",
+        "run table7 --set pretraining.preset=short --set curvature.images=100",
     ):
         assert command_line(typed.split()) == f"resnet-repro {typed}"
     listed = ["run", "fig1", "--set", "recipe.milestones=[1, 2]"]
