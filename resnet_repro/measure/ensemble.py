@@ -60,7 +60,7 @@ def ensemble_of(
     return EnsembleResult(
         experiment=experiment.name,
         preset=presets.pop() if len(presets) == 1 else "custom",
-        dataset=experiment.dataset,
+        dataset=members[0].dataset,
         members=tuple(run.id for run in members),
         views=experiment.ensemble.views,
         top1_error=top1,

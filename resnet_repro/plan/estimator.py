@@ -136,12 +136,12 @@ class Estimator:
         Those from several views, of loss surfaces and between runs; others take none.
         """
         passes = 0.0  # of one image through the network
-        if "surface" in missing and (surface := experiment.surface_settings):
+        if "surface" in missing and (surface := experiment.settings_of("surface")):
             grids = math.prod(surface.points) * len(surface.directions)
             passes += grids * (surface.images or TRAINING_IMAGES) + TRAINING_IMAGES
-        if "path" in missing and (path := experiment.path_settings):
+        if "path" in missing and (path := experiment.settings_of("path")):
             passes += path.points * (path.images or TRAINING_IMAGES)
-        if "curvature" in missing and (curvature := experiment.curvature_settings):
+        if "curvature" in missing and (curvature := experiment.settings_of("curvature")):
             images = curvature.images or TRAINING_IMAGES
             passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
         seconds = self._viewing_seconds(run, missing)

@@ -175,7 +175,8 @@ class Measurer:
             folder.remove(folder.unfinished(measurement.table))
             if name == "average-precision":
                 mean = mean_over_classes([row.ap_11point for row in rows])
-                return f"mAP {mean or 0.0:.2f} percent over {len(rows)} classes (11 points)"
+                if mean is not None:
+                    return f"mAP {mean:.2f} percent over {len(rows)} classes (11 points)"
             return f"{measurement.title} measured, {len(rows):,} rows"
         views = next(views for views in VIEWS if views == name)
         found = score_together(subject, views, self.sources, self.progress.note)
@@ -246,7 +247,7 @@ class Measurer:
         if experiment.ensemble is None or self.sources.should_stop():
             return
         views = experiment.ensemble.views
-        identity = self.sources.dataset(experiment.dataset).identity
+        identity = self.sources.dataset(members[0].dataset).identity
         labels = self._test_labels(members[0])
         found: list[Tensor] = []
         for run in members:

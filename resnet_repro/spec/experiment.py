@@ -207,6 +207,9 @@ class Experiment(Frozen):
         for network in ensemble.networks if ensemble else ():
             if network not in self.networks:
                 raise ValueError(f"ensemble.networks: {network} is not among the runs")
+        averaged = [g for g in self.runs if ensemble and set(g.networks) & set(ensemble.networks)]
+        if len(set(map(self.dataset_of, averaged))) > 1:
+            raise ValueError("ensemble.networks: are not all trained on one data set")
         return self
 
     @property
@@ -228,24 +231,6 @@ class Experiment(Frozen):
         """What the demo preset trains on unless another is named."""
         detectors = any(parse_network(n).backbone for n in self.networks)
         return "scenes" if detectors else "synthetic"
-
-    @property
-    def surface_settings(self) -> SurfaceSettings | None:
-        """The settings for loss surfaces; None if they are not measured."""
-        settings: SurfaceSettings | None = self.settings_of("surface")
-        return settings
-
-    @property
-    def path_settings(self) -> PathSettings | None:
-        """The settings for lines between two runs; None if they are not measured."""
-        settings: PathSettings | None = self.settings_of("path")
-        return settings
-
-    @property
-    def curvature_settings(self) -> CurvatureSettings | None:
-        """The settings for the Hessian's eigenvalues; None if they are not measured."""
-        settings: CurvatureSettings | None = self.settings_of("curvature")
-        return settings
 
     def settings_of(self, measurement: str) -> Any:
         """The settings of a measurement; None if it has none, or is not measured."""

@@ -22,7 +22,7 @@ from resnet_repro.store.store import Store
 EXPERIMENT = {
     "name": "tiny",
     "title": "Two tiny networks",
-    "dataset": "synthetic",
+    "dataset": "imagenet",  # not that of its runs
     "precision": "fp32",
     "recipe": {
         "iterations": 4,
@@ -34,7 +34,7 @@ EXPERIMENT = {
         "bn_average_iterations": 3,
         "photographs": Photographs.for_crop(16).model_dump(mode="json"),
     },
-    "runs": [{"networks": ["plain-18", "plain-34"]}],
+    "runs": [{"networks": ["plain-18", "plain-34"], "dataset": "synthetic"}],
     "measure": ["10-crop"],
     "ensemble": {"networks": ["plain-18", "plain-34"], "views": "10-crop"},
 }

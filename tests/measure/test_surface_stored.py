@@ -253,12 +253,12 @@ def test_settings_of_a_preset_give_way_to_those_that_are_set(tmp_path: Path) -> 
         encoding="utf-8",
     )
     paper = load_experiment(str(path))
-    assert paper.surface_settings == SurfaceSettings()
+    assert paper.settings_of("surface") == SurfaceSettings()
     short = load_experiment(
         str(path), ["surface.points=[11, 1]", "surface.limit=0.5"], Choices(preset="short")
     )
     expected = SurfaceSettings(points=(11, 1), images=2000, limit=0.5)
-    assert short.surface_settings == expected
+    assert short.settings_of("surface") == expected
     assert "  - 11\n  - 1\n" in short.to_yaml()
     with pytest.raises(ConfigError, match="should be odd"):
         load_experiment(str(path), ["surface.points=[10, 11]"])

@@ -90,6 +90,13 @@ MINE: dict[str, Any] = {
         ({"table": {"kind": "views", "views": "12-crop"}}, "table.views: "),
         ({"table": {"kind": "ensemble"}}, "ensemble: the table shows one"),
         ({"ensemble": {"networks": ["resnet-34-b"], "views": "10-crop"}}, "not among the runs"),
+        (
+            {
+                "runs": [*MINE["runs"], {"networks": ["resnet-50"], "dataset": "imagenet"}],
+                "ensemble": {"networks": ["resnet-50"], "views": "10-crop"},
+            },
+            "not all trained on one data set",
+        ),
         ({"ensemble": {"networks": ["resnet-50"]}}, "measure: multi-scale is shown"),
         ({"ensemble": {"networks": []}}, "ensemble.networks: "),
         ({"measure": ["responses"]}, "measure: responses is of CIFAR networks, not of resnet-18-a"),
