@@ -13,7 +13,7 @@ from resnet_repro.networks.outline import multiply_adds, outline
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 
-__all__ = ["ROI_SIDE", "STRIDE", "detector_parameters", "forward_cost"]
+__all__ = ["LANDSCAPE", "ROI_SIDE", "STRIDE", "detector_parameters", "forward_cost"]
 
 ROI_SIDE = 14  # places of a pooled region before conv5_x
 STRIDE = 16  # of the map that everything shares; also what images are padded to a multiple of

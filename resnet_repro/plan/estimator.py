@@ -8,16 +8,16 @@ from typing import Literal
 
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.detector_cost import forward_cost
+from resnet_repro.networks.detector_cost import LANDSCAPE, forward_cost
 from resnet_repro.plan.speeds import (
     Speed,
     benchmarks,
     gpu_name,
     input_side,
     measured_runs,
-    own_cost,
 )
 from resnet_repro.spec.dataset_names import DATASETS
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Precision, Run
@@ -30,7 +30,6 @@ UNKNOWN_TEST_IMAGES = 10_000  # of a folder that was not scanned yet
 TRAINING_IMAGES = 50_000  # of 32x32 pixels
 PRODUCTS, PRODUCT_PASSES = 60, 6  # to find the eigenvalues at a point; what each costs
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
-LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
 # Multiply-adds of the forward pass per second of training, for one core, if nothing was measured.
 # Deliberately low; estimates from it are marked with "~". Processors with bf16 instructions are
 # newer, and faster in either precision.
@@ -98,7 +97,7 @@ class Estimator:
         network: str,
         side: int | None = None,
         precision: Precision = "auto",
-        cost: int | None = None,
+        detection: Detection | None = None,
     ) -> float:
         """Training speed: measured for the network, or scaled by cost from that of others.
 
@@ -112,7 +111,7 @@ class Estimator:
         if same:
             return _faster((s.precision, s.images_per_second) for s in same)
         rate = _faster((s.precision, s.rate) for s in speeds) if speeds else self._guess
-        return rate / (cost or forward_cost(network, side))
+        return rate / forward_cost(network, side, detection)
 
     def _tested(self, run: Run) -> int:
         return self._test_images.get(run.dataset, UNKNOWN_TEST_IMAGES)
@@ -128,12 +127,14 @@ class Estimator:
         return images / self._speed(run)
 
     def _speed(self, run: Run) -> float:
-        return self.images_per_second(run.network, input_side(run), run.precision, own_cost(run))
+        side, detection = input_side(run), run.recipe.detection
+        return self.images_per_second(run.network, side, run.precision, detection)
 
     def measuring_seconds(self, run: Run, experiment: Experiment, missing: Sequence[str]) -> float:
         """Seconds that what is missing of an experiment's measurements takes.
 
-        Those from several views, of loss surfaces and between runs; others take none.
+        Those from several views, of average precision, of loss surfaces and between runs; others
+        take none.
         """
         passes = 0.0  # of one image through the network
         if "surface" in missing and (surface := experiment.settings_of("surface")):
@@ -173,7 +174,7 @@ class Estimator:
 def training_cost(run: Run) -> int:
     """Multiply-adds of all forward passes of a training, to compare runs."""
     recipe = run.recipe
-    one = own_cost(run) or forward_cost(run.network, input_side(run))
+    one = forward_cost(run.network, input_side(run), recipe.detection)
     return one * recipe.iterations * recipe.batch_size
 
 

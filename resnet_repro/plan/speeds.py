@@ -12,6 +12,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import forward_cost
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -32,12 +33,12 @@ class Speed:
     hardware: str
     images_per_second: float
     precision: str  # fp32 or bf16; empty if unknown
-    cost: int | None = None  # multiply-adds of a forward pass, where network and side do not say it
+    detection: Detection | None = None  # of a detector
 
     @cached_property
     def rate(self) -> float:
         """Multiply-adds of the forward pass per second of training."""
-        return self.images_per_second * (self.cost or forward_cost(self.network, self.side))
+        return self.images_per_second * forward_cost(self.network, self.side, self.detection)
 
 
 def input_side(run: Run) -> int:
@@ -49,12 +50,6 @@ def input_side(run: Run) -> int:
     return side or architecture(run.network).side
 
 
-def own_cost(run: Run) -> int | None:
-    """Multiply-adds of a forward pass of a detector with its own settings; None of others."""
-    detection = run.recipe.detection
-    return forward_cost(run.network, None, detection) if detection else None
-
-
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
     """The training speeds of runs, if their last session was long enough."""
     return [
@@ -64,7 +59,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
             s.provenance.hardware,
             s.images_per_second,
             s.provenance.precision,
-            own_cost(stored.run),
+            stored.run.recipe.detection,
         )
         for stored in runs
         if stored.problem is None
