@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import (
     DatasetStatus,
-    Identity,
     Notify,
     PrepareRequest,
     cannot_prepare,
 )
-from resnet_repro.data.npz import write_npz
+from resnet_repro.data.folder_index import Index
 
-__all__ = [
-    "Copy",
-    "FolderIndex",
-    "FolderReader",
-    "index_path",
-    "refuse_occupied",
-    "store_index",
-]
+__all__ = ["Copy", "FolderReader", "refuse_occupied"]
 
 _log = logging.getLogger(__name__)
 
 Loaded = TypeVar("Loaded")
-
-
-@dataclass(frozen=True, eq=False)
-class FolderIndex(ABC, Generic[Loaded]):
-    """A folder that has been scanned."""
-
-    root: Path
-    identity: Identity
-
-    @property
-    @abstractmethod
-    def images(self) -> int:
-        """The number of images, for training and testing together."""
-
-    @property
-    @abstractmethod
-    def test_images(self) -> int:
-        """The number of images for testing."""
-
-    @abstractmethod
-    def dataset(self) -> Loaded:
-        """The data set, its images still in their files."""
-
-
-Index = TypeVar("Index", bound=FolderIndex[Any])
 
 
 class Copy(NamedTuple):
@@ -241,21 +206,6 @@ class FolderReader(ABC, Generic[Index, Loaded]):
     def _opened(self, index: Index) -> Loaded:
         dataset: Loaded = index.dataset()
         return dataset
-
-
-def index_path(folder: Path, name: str, root: Path) -> Path:
-    """The file in `folder` with the index of the data set `name` in `root`."""
-    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
-    return folder / f"{name.replace(':', '-')}-{place}.npz"
-
-
-def store_index(folder: Path, index: FolderIndex[Any], arrays: Mapping[str, Any]) -> None:
-    """Write the arrays of an index into `folder`, if that is writable."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_npz(index_path(folder, index.identity.name, index.root), arrays)
-    except OSError as error:
-        _log.info("looked through again each time, since it cannot be kept: %s", error)
 
 
 def refuse_occupied(target: Path) -> None:

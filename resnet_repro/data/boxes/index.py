@@ -7,9 +7,8 @@ the folders of images have not changed; an image that changes in place shows whe
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
 from resnet_repro.data.boxes.parts import BoxPart, FileBoxes, Scan
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.folders import FolderIndex, index_path, store_index
-from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts
+from resnet_repro.data.folder_index import Arrays, FolderIndex, load_index, store_index
+from resnet_repro.data.npz import packed_texts, unpacked_texts
 from resnet_repro.data.photos.index import CONTENTS_LIMIT, hash_contents
 
 __all__ = ["BoxIndex", "make_index", "read_index", "write_index"]
@@ -35,21 +34,19 @@ class BoxIndex(FolderIndex[BoxDataset]):
     """A folder of images with boxes that has been scanned."""
 
     scan: Scan
-    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of test
 
     @property
-    def images(self) -> int:
-        """How many images there are, train and test together."""
-        return len(self.scan.train.ids) + len(self.scan.test.ids)
+    def counts(self) -> tuple[int, int]:
+        return len(self.scan.train.ids), len(self.scan.test.ids)
 
-    @property
-    def test_images(self) -> int:
-        return len(self.scan.test.ids)
+    def is_current(self) -> bool:
+        stamps = self.scan.stamps.items()
+        return all(os.stat(f"{self.root}/{name}").st_mtime_ns == at for name, at in stamps)  # noqa: PTH116
 
     def parts(self) -> tuple[FileBoxes, FileBoxes]:
         """The images to train and to test on, still in their files."""
         scan, contents = self.scan, self.contents
-        count = len(scan.train.ids)
+        count, _ = self.counts
         train, test = (None, None) if contents is None else (contents[:count], contents[count:])
         return FileBoxes(self.root, scan.train, train), FileBoxes(self.root, scan.test, test)
 
@@ -86,9 +83,9 @@ def make_index(
         digest.update(contents.data)
     sha256 = digest.hexdigest()
     if before and before.identity.sha256 == sha256 and not official:
-        return BoxIndex(root, before.identity, scan, contents)
+        return BoxIndex(root, before.identity, contents, scan)
     note = _note(name, scan, official, official_counts, contents is not None)
-    return BoxIndex(root, Identity(name, official, sha256, source, note), scan, contents)
+    return BoxIndex(root, Identity(name, official, sha256, source, note), contents, scan)
 
 
 def _note(
@@ -117,11 +114,8 @@ def read_index(name: str, root: Path, data_dir: Path, *, outdated: bool = False)
 
     One of a folder that has changed since is left out too, unless `outdated` asks for it.
     """
-    values = read_npz(index_path(data_dir / FOLDER, name, root)) or {}
-    try:
-        header = json.loads(values["header"].tobytes())
-        if header["format"] != FORMAT:
-            return None
+
+    def unpack(identity: Identity, header: Any, values: Arrays) -> BoxIndex:
         stamps = dict(
             zip(unpacked_texts(values["stamped"]), values["stamps"].tolist(), strict=True)
         )
@@ -135,46 +129,28 @@ def read_index(name: str, root: Path, data_dir: Path, *, outdated: bool = False)
             tuple(header["remarks"]),
         )
         contents = values.get("contents")
-        index = BoxIndex(root, Identity.from_dict(header["identity"]), scan, contents)
-        if contents is not None and contents.shape != (index.images, 32):
-            return None
         if (contents is None) != (scan.bytes > CONTENTS_LIMIT):
-            return None
-        if not outdated and not _still_true(root, stamps):
-            return None
-    except Exception:  # missing, damaged or written by another version: made again
-        return None
-    return index
+            raise ValueError("hashed with another limit")
+        return BoxIndex(root, identity, contents, scan)
+
+    return load_index(data_dir / FOLDER, FORMAT, name, root, unpack, outdated=outdated)
 
 
 def write_index(index: BoxIndex, data_dir: Path) -> None:
     """Store `index` in `data_dir`, if that is writable."""
     scan = index.scan
-    header = {
-        "format": FORMAT,
-        "identity": asdict(index.identity),
-        "classes": scan.classes,
-        "splits": scan.splits,
-        "remarks": scan.remarks,
-    }
+    header = {"classes": scan.classes, "splits": scan.splits, "remarks": scan.remarks}
     arrays: dict[str, NDArray[Any]] = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
         "stamped": packed_texts(list(scan.stamps)),
         "stamps": np.array(list(scan.stamps.values()), np.int64),
     }
     for name, part in zip(PARTS, (scan.train, scan.test), strict=True):
         arrays |= {f"{name}_ids": packed_texts(part.ids), f"{name}_files": packed_texts(part.files)}
         arrays |= {f"{name}_{key}": getattr(part, key) for key in _ARRAYS}
-    if index.contents is not None:
-        arrays["contents"] = index.contents
-    store_index(data_dir / FOLDER, index, arrays)
+    store_index(data_dir / FOLDER, FORMAT, index, header, arrays)
 
 
-def _still_true(root: Path, stamps: dict[str, int]) -> bool:
-    return all(os.stat(f"{root}/{name}").st_mtime_ns == at for name, at in stamps.items())  # noqa: PTH116
-
-
-def _unpack(values: Any, name: str) -> BoxPart:
+def _unpack(values: Arrays, name: str) -> BoxPart:
     ids, files = unpacked_texts(values[f"{name}_ids"]), unpacked_texts(values[f"{name}_files"])
     part = BoxPart(ids, files, *(values[f"{name}_{key}"] for key in _ARRAYS))
     count, objects = len(part.ids), len(part.labels)

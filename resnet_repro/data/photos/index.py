@@ -8,11 +8,10 @@ checked, and the SHA-256 of their contents if the identity covers contents.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity, Notify
-from resnet_repro.data.folders import FolderIndex, index_path, store_index
+from resnet_repro.data.folder_index import Arrays, FolderIndex, load_index, store_index
 from resnet_repro.data.layout import in_order, of_system, order_in_words
-from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts
+from resnet_repro.data.npz import packed_texts, unpacked_texts
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.folder import Part, Scan, scan_folder
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
@@ -52,21 +51,24 @@ class PhotoIndex(FolderIndex[PhotoDataset]):
     """A folder of photographs that has been scanned."""
 
     scan: Scan
-    contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file of train, then of val
 
     @property
-    def images(self) -> int:
-        """The number of photographs, train and val together."""
-        return len(self.scan.train.names) + len(self.scan.val.names)
-
-    @property
-    def test_images(self) -> int:
-        return len(self.scan.val.names)
+    def counts(self) -> tuple[int, int]:
+        return len(self.scan.train.names), len(self.scan.val.names)
 
     @property
     def hashes_contents(self) -> bool:
         """Whether the identity's SHA-256 covers the files' contents, not only names and sizes."""
         return _total_bytes(self.scan) <= CONTENTS_LIMIT
+
+    def is_current(self) -> bool:
+        """Whether the folders are unchanged, and this version reads them in the same way."""
+        classes, stamps = self.scan.classes, self.scan.stamps
+        return (
+            list(classes) == in_order(classes)
+            and not any(of_system(name) for folder in stamps for name in folder.split("/"))
+            and all((self.root / name).stat().st_mtime_ns == at for name, at in stamps.items())
+        )
 
     def dataset(self) -> PhotoDataset:
         """The photographs, still in their files."""
@@ -115,7 +117,7 @@ def make_index(
     scan = scan_folder(root)
     contents = hash_contents(root, [*scan.train.names, *scan.val.names], _total_bytes(scan))
     identity = Identity(name, official, _sha256(scan, contents), source, "")
-    index = PhotoIndex(root, identity, scan, contents)
+    index = PhotoIndex(root, identity, contents, scan)
     if before and before.identity.sha256 == identity.sha256 and not official:
         return replace(index, identity=before.identity)
     note = "" if official else _unofficial(index, official_counts)
@@ -130,62 +132,27 @@ def read_index(
     Without `outdated`, also None if the folder has changed, or if this version reads it
     differently.
     """
-    values = read_npz(index_path(data_dir / FOLDER, name, root)) or {}
-    try:
-        header = json.loads(values["header"].tobytes())
-        if header["format"] != FORMAT:
-            return None
-        scan = Scan(
-            tuple(header["classes"]),
-            _unpack(values, "train"),
-            _unpack(values, "val"),
-            header["left_out"],
-            header["stamps"],
-        )
-        identity = Identity.from_dict(header["identity"])
-        contents = values.get("contents")
-        index = PhotoIndex(root, identity, scan, contents)
-        if contents is not None and contents.shape != (index.images, 32):
-            return None
-        if not outdated and not _still_true(root, scan):
-            return None
-    except Exception:  # missing, damaged or written by another version: made again
-        return None
-    return index
+
+    def unpack(identity: Identity, header: Any, values: Arrays) -> PhotoIndex:
+        train, val = (_unpack(values, part) for part in ("train", "val"))
+        scan = Scan(tuple(header["classes"]), train, val, header["left_out"], header["stamps"])
+        return PhotoIndex(root, identity, values.get("contents"), scan)
+
+    return load_index(data_dir / FOLDER, FORMAT, name, root, unpack, outdated=outdated)
 
 
 def write_index(index: PhotoIndex, data_dir: Path) -> None:
     """Store `index` in `data_dir`, if that is writable."""
-    header = {
-        "format": FORMAT,
-        "identity": asdict(index.identity),
-        "classes": index.scan.classes,
-        "left_out": index.scan.left_out,
-        "stamps": index.scan.stamps,
-    }
-    arrays: dict[str, NDArray[Any]] = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8)
-    }
-    for name, part in (("train", index.scan.train), ("val", index.scan.val)):
+    scan = index.scan
+    header = {"classes": scan.classes, "left_out": scan.left_out, "stamps": scan.stamps}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, part in (("train", scan.train), ("val", scan.val)):
         arrays[f"{name}_names"] = packed_texts(part.names)
         arrays[f"{name}_labels"], arrays[f"{name}_sizes"] = part.labels, part.sizes
-    if index.contents is not None:
-        arrays["contents"] = index.contents
-    store_index(data_dir / FOLDER, index, arrays)
+    store_index(data_dir / FOLDER, FORMAT, index, header, arrays)
 
 
-def _still_true(root: Path, scan: Scan) -> bool:
-    """Whether the folders are unchanged, and this version reads them in the same way."""
-    return (
-        list(scan.classes) == in_order(scan.classes)
-        and not any(of_system(name) for folder in scan.stamps for name in folder.split("/"))
-        and all(
-            (root / folder).stat().st_mtime_ns == changed for folder, changed in scan.stamps.items()
-        )
-    )
-
-
-def _unpack(values: Any, name: str) -> Part:
+def _unpack(values: Arrays, name: str) -> Part:
     names = unpacked_texts(values[f"{name}_names"])
     part = Part(names, values[f"{name}_labels"], values[f"{name}_sizes"])
     if not len(part.names) == len(part.labels) == len(part.sizes):
