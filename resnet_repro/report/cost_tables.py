@@ -66,9 +66,9 @@ PRINTED_NOTES = (
     "Printed: Table 1 of GoogLeNet's paper (Szegedy et al. 2015); the heads that serve training "
     "only are not in it.",
     "The 7x7 convolution's printed numbers are those of 7 + 7 weights for each channel and filter "
-    "instead of 7 x 7. 4c has a tenth more parameters than printed, 5a 6% fewer multiply-adds.",
+    "instead of 7 x 7. 4c has a tenth more parameters than printed, 5a 5% fewer multiply-adds.",
     "All other multiply-adds are the printed ones, rounded or cut off. The other parameters are "
-    "within 5%; 112K, 380K and 1000K are exact where K is 1,024.",
+    "within 5%; 112K, 159K, 380K and 1000K are ours, rounded or cut off, if K is 1,024.",
 )
 
 
