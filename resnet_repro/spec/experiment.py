@@ -356,21 +356,10 @@ class Experiment(Frozen):
         Raises:
             pydantic.ValidationError: a recipe is impossible.
         """
-        recipe, made = self.resolved_recipe(group, network), self.pretraining_settings
-        before: list[Run] = []
-        if made and recipe.detection and recipe.detection.needs_backbone:
-            backbone = parse_network(network).backbone
-            base = preset_recipe(made.preset, backbone, made.dataset)
-            before.append(
-                Run(
-                    network=backbone,
-                    dataset=made.dataset,
-                    recipe=changed_recipe(base, made.recipe),
-                    seed=seed,
-                    precision=self.precision,
-                )
-            )
-            recipe = changed_recipe(recipe, {"detection": {"backbone": {"run": before[0].id}}})
+        recipe = self.resolved_recipe(group, network)
+        backbone = self.backbone_run(recipe, network, seed)
+        if backbone:
+            recipe = changed_recipe(recipe, {"detection": {"backbone": {"run": backbone.id}}})
         own = Run(
             network=network,
             dataset=self.dataset_of(group),
@@ -378,7 +367,26 @@ class Experiment(Frozen):
             seed=seed,
             precision=self.precision,
         )
-        return *before, own
+        return (backbone, own) if backbone else (own,)
+
+    def backbone_run(self, recipe: Recipe, network: str, seed: int) -> Run | None:
+        """The run that a detector with this recipe starts from; None if it needs none.
+
+        Raises:
+            pydantic.ValidationError: `pretraining` is impossible.
+        """
+        made = self.pretraining_settings
+        if made is None or recipe.detection is None or not recipe.detection.needs_backbone:
+            return None
+        backbone = parse_network(network).backbone
+        base = preset_recipe(made.preset, backbone, made.dataset)
+        return Run(
+            network=backbone,
+            dataset=made.dataset,
+            recipe=changed_recipe(base, made.recipe),
+            seed=seed,
+            precision=self.precision,
+        )
 
     def to_yaml(self) -> str:
         """The fully resolved experiment as YAML that `run` accepts in place of a name."""

@@ -17,6 +17,7 @@ from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGro
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
+from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 
@@ -205,6 +206,8 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
     """Validate the recipes of one group; errors name the file's field."""
     for network in group.networks:
         try:
+            recipe = experiment.resolved_recipe(group, network)
+            _check_pretraining(experiment, recipe, network, document)
             experiment.runs_for(group, network, 0)
         except ValidationError as error:
             first = error.errors()[0]
@@ -216,6 +219,17 @@ def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document:
                 own = ("runs", index, "recipe")
             raise _config_error(error, document, own) from error
         _check_measurements(experiment, network, document)
+
+
+def _check_pretraining(
+    experiment: Experiment, recipe: Recipe, network: str, document: Document
+) -> None:
+    """Validate the run that a detector starts from; errors name the file's field."""
+    try:
+        experiment.backbone_run(recipe, network, 0)
+    except ValidationError as error:
+        inside = ("recipe",) if error.errors()[0]["loc"] else ()
+        raise _config_error(error, document, ("pretraining", *inside)) from error
 
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:

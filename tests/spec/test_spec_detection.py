@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.detection import Backbone, Detection
+from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.presets import PRESETS, preset_label, preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe, open_choices
 from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Warmup
 from resnet_repro.spec.run import Run
+from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
 
 NETWORK = "faster-rcnn-resnet-18-a"
 PRETRAINED = {"run": "resnet-18-a-imagenette-short-s0-3bfd8a10"}
@@ -101,6 +104,22 @@ def test_detection_goes_with_detectors_and_with_nothing_else() -> None:
         Run(network="resnet-20", dataset="cifar10", recipe=of_preset("demo"), seed=0)
     with pytest.raises(ValidationError, match="needs `detection`"):
         run_of(Recipe())
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "words"),
+    [
+        ({"recipe": {"batch_size": -1}}, r"line 9: pretraining\.recipe\.batch_size: "),
+        ({"dataset": "cifar10"}, "line 7: pretraining: .* does not go with cifar10"),
+    ],
+)
+def test_mistakes_in_the_training_of_a_backbone_are_told_there(
+    pretraining: dict[str, Any], words: str
+) -> None:
+    mine = {"name": "mine", "title": "t", "dataset": "voc07", "runs": [{"networks": [NETWORK]}]}
+    text = write_yaml(mine | {"pretraining": pretraining})
+    with pytest.raises(ConfigError, match=words):
+        parse_experiment(parse_yaml(text, "mine.yaml"))
 
 
 def test_every_setting_says_where_it_comes_from() -> None:
