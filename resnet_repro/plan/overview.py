@@ -163,7 +163,8 @@ def plan_testing(
     for experiment in experiments:
         for run in experiment.resolve():
             there = lines.get(run.id)
-            wanted = [m for m in experiment.measure if there is None or m not in there.views]
+            asked = experiment.measurements_of(run)
+            wanted = [m for m in asked if there is None or m not in there.views]
             missing = wanted if force else _unmeasured(store.get(run), wanted)
             costs = {m: estimator.measuring_seconds(run, experiment, [m]) for m in missing}
             slow = tuple(name for name, seconds in costs.items() if seconds)
@@ -204,7 +205,8 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
             chosen = experiment.choose(Choices(preset=preset))
             runs = chosen.resolve()
             seconds = sum(
-                estimator.seconds(run) + estimator.measuring_seconds(run, chosen, chosen.measure)
+                estimator.seconds(run)
+                + estimator.measuring_seconds(run, chosen, chosen.measurements_of(run))
                 for run in runs
             )
             about = "~" if any(estimator.kind(run) == "guessed" for run in runs) else ""
@@ -231,14 +233,13 @@ def _experiment_line(
     runs, done, seconds = chosen.resolve(), 0, 0.0
     guessed = any(estimator.kind(run) == "guessed" for run in runs)
     for run in runs:
-        found = stored.get(run.id)
+        found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
         if found and found.finished:
             done += 1
-            left = _unmeasured(found, chosen.measure)
+            left = _unmeasured(found, left)
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)
-            left = list(chosen.measure)
         seconds += estimator.measuring_seconds(run, chosen, left)
     return ExperimentLine(
         experiment=chosen.name,

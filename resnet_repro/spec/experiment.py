@@ -257,6 +257,10 @@ class Experiment(Frozen):
         """The runs whose networks the experiment names; not those that detectors start from."""
         return tuple(run for run in self.resolve() if run.network in self.networks)
 
+    def measurements_of(self, run: Run) -> tuple[MeasurementName, ...]:
+        """What is measured on a run; nothing on those that detectors start from."""
+        return self.measure if run.network in self.networks else ()
+
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
 

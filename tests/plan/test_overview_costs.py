@@ -148,6 +148,17 @@ def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> Non
     )
 
 
+def test_nothing_is_measured_on_what_detectors_start_from(tmp_path: Path) -> None:
+    experiment = load_experiment("table8", choices=Choices(preset="short"))
+    runs, estimator = experiment.resolve(), Estimator(Store(tmp_path), "cpu")
+    lines = plan_testing(Store(tmp_path), [experiment], estimator, force=False)
+    assert [line.run for line in lines] == [runs[1].id, runs[3].id]
+    training = sum(map(estimator.seconds, runs))
+    _, line, _ = list_experiments(Store(tmp_path), [experiment])
+    assert line.preset == "short"
+    assert line.seconds_left == pytest.approx(training + sum(each.seconds for each in lines))
+
+
 def test_a_run_is_planned_with_its_cost(tmp_path: Path) -> None:
     runs: tuple[Run, ...] = table2().resolve()
     lines = plan_runs(Store(tmp_path), runs, Estimator(Store(tmp_path), "cpu"), force=False)

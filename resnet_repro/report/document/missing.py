@@ -59,13 +59,16 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
     lacking = [run for run in needed if run.id not in finished]
     if lacking:
         what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
-        networks = list(dict.fromkeys(run.network for run in lacking))
+        ids = {run.id for run in lacking}
+        wanted = (run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from)))
+        networks = [n for n in dict.fromkeys(r.network for r in wanted) if n in experiment.networks]
         everything = len(networks) == len(experiment.networks)
         command = run_command(experiment, () if everything else networks)
         return [Gap(experiment.name, _where(experiment), what, command)]
     gaps = []
     for measurement in experiment.measure:
-        without = [run for run in needed if not finished[run.id].has(measurement)]
+        measured = experiment.measured_runs
+        without = [run for run in measured if not finished[run.id].has(measurement)]
         if without:
             text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
             gaps.append(Gap(experiment.name, _where(experiment), text, run_command(experiment)))
