@@ -37,7 +37,6 @@ from numpy.typing import NDArray
 from resnet_repro.spec.measurements import PrecisionRow
 
 __all__ = [
-    "ClassPrecision",
     "Detections",
     "Objects",
     "average_precisions",

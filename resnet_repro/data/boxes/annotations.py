@@ -16,7 +16,7 @@ from xml.parsers import expat
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 
-__all__ = ["Annotation", "Box", "check_box", "read_annotation"]
+__all__ = ["Box", "check_box", "read_annotation"]
 
 LARGEST = 2**20  # bytes; the official ones have up to 20 kB
 _DEEPEST = 16  # elements in elements; the official ones have five

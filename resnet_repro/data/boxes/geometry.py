@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from resnet_repro.data.boxes.boxes import Target
@@ -23,7 +24,4 @@ def flip(image: Tensor, target: Target) -> tuple[Tensor, Target]:
 def _flip_boxes(boxes: Tensor, width: float) -> Tensor:
     """Boxes [n, 4] in the mirror image of an image that is `width` pixels wide."""
     x1, y1, x2, y2 = boxes.unbind(-1)
-    flipped: Tensor = boxes.new_empty(boxes.shape)
-    for column, values in enumerate((width - x2, y1, width - x1, y2)):
-        flipped[..., column] = values
-    return flipped
+    return torch.stack((width - x2, y1, width - x1, y2), -1)

@@ -68,15 +68,11 @@ class BoxPart:
             np.array([row[2] for row in every], bool),
         )
 
-    def arrays(self) -> tuple[NDArray[np.generic], ...]:
-        """All arrays, in the order of the fields."""
-        return self.sizes, self.first, self.boxes, self.labels, self.difficult
-
     def update(self, digest: hashlib._Hash) -> None:
         """Let a hash cover names, sizes and objects, not the files' contents."""
         for text in (*self.ids, *self.files):
             digest.update(os.fsencode(text) + b"\0")
-        for array in self.arrays():
+        for array in (self.sizes, self.first, self.boxes, self.labels, self.difficult):
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 

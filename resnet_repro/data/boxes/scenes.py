@@ -23,7 +23,7 @@ from resnet_repro.data.synthetic import SHAPES
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CLASSES", "SCENES", "TEST_SCENES", "TRAIN_SCENES", "Scenes", "draw_scene"]
+__all__ = ["CLASSES", "SCENES", "Scenes", "draw_scene"]
 
 TRAIN_SCENES, TEST_SCENES = 2_000, 500
 CLASSES = tuple(SHAPES)

@@ -22,7 +22,7 @@ from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files
 
-__all__ = ["CLASSES", "CLASSES_FILE", "ImageSet", "find_sets", "scan_voc", "year_folders"]
+__all__ = ["CLASSES", "ImageSet", "find_sets", "scan_voc", "year_folders"]
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
