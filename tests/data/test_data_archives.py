@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packing import pack
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
@@ -18,12 +19,6 @@ from resnet_repro.data.cifar.known import CIFAR_10
 from resnet_repro.data.cifar.reader import read_source
 
 WriteImages = Callable[..., Path]
-
-
-def pack(folder: Path, archive: Path, mode: str = "w", name: str | None = None) -> Path:
-    with tarfile.open(archive, mode, dereference=True) as tar:  # type: ignore[call-overload]
-        tar.add(folder, name or folder.name)
-    return archive
 
 
 @pytest.mark.parametrize("name", ["images", "."])

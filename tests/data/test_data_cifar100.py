@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import json
 import pickle
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from packing import pack
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
@@ -117,9 +117,7 @@ def test_the_python_version_is_official_with_the_listed_checksums(
 def test_the_binary_archive_is_official_with_the_published_checksum(
     binary_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = tmp_path / "cifar-100-binary.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(binary_copy, binary_copy.name)
+    archive = pack(binary_copy, tmp_path / "cifar-100-binary.tar.gz", "w:gz")
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     known = dataclasses.replace(SMALL, binary_md5=md5)
     monkeypatch.setitem(datasets.READERS, "cifar100", CifarReader(known))
@@ -131,9 +129,7 @@ def test_the_archive_is_downloaded_and_checked(
 ) -> None:
     from torchvision.datasets import CIFAR100
 
-    archive = tmp_path / "served.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(python_copy, python_copy.name)
+    archive = pack(python_copy, tmp_path / "served.tar.gz", "w:gz")
     monkeypatch.setattr(CIFAR100, "url", archive.as_uri())
     with pytest.raises(DataError, match="not the official archive"):
         datasets.prepare("cifar100", tmp_path / "data", download=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
+from packing import pack
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
@@ -86,12 +86,6 @@ def test_a_link_is_replaced_by_what_is_good_and_never_missing(
     assert (tmp_path / "data" / name.removeprefix("folder:")).resolve() == other.resolve()
 
 
-def pack(folder: Path, archive: Path) -> Path:
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, archive.name.removesuffix(".tgz"))
-    return archive
-
-
 @pytest.mark.parametrize("damage", [broken, without_val, with_one_class])
 def test_a_bad_archive_of_imagenette_leaves_nothing(
     write_photos: WritePhotos, tmp_path: Path, damage: Callable[[Path], None]
@@ -101,8 +95,9 @@ def test_a_bad_archive_of_imagenette_leaves_nothing(
     good = datasets.prepare("imagenette", tmp_path / "data")
     before = dict(everything(tmp_path / "data"))
     damage(wrong := write_photos(CLASSES, name="wrong"))
+    archive = pack(wrong, tmp_path / "imagenette2.tgz", "w:gz", "imagenette2")
     with pytest.raises(DataError):
-        datasets.prepare("imagenette", tmp_path / "data", pack(wrong, tmp_path / "imagenette2.tgz"))
+        datasets.prepare("imagenette", tmp_path / "data", archive)
     assert dict(everything(tmp_path / "data")) == before
     assert datasets.load("imagenette", tmp_path / "data").identity == good.identity
 

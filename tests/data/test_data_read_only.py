@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import filelock
 import numpy as np
 import pytest
 from made_up_photos import WritePhotos
+from packing import pack
 
 from resnet_repro.data import datasets
 from resnet_repro.data.photos import statistics as photo_statistics
@@ -59,9 +59,7 @@ def cifar10(shared: Path, binary_copy: Path) -> tuple[str, Path]:
 
 
 def imagenette(shared: Path, folder: Path) -> tuple[str, Path]:
-    archive = shared / "imagenette2-160.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, "imagenette2-160")
+    archive = pack(folder, shared / "imagenette2-160.tgz", "w:gz", "imagenette2-160")
     return "imagenette", archive
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up_boxes import Object, write_image, write_voc
+from packing import pack
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
@@ -144,9 +145,8 @@ def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(
 
 
 def test_an_archive_of_ones_own_is_unofficial(served: Path, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "mine.tar", "w") as tar:
-        tar.add(tmp_path / "brought" / "VOCdevkit", "VOCdevkit")
-    assert not prepare("voc07", tmp_path / "data", tmp_path / "mine.tar").identity.official
+    archive = pack(tmp_path / "brought" / "VOCdevkit", tmp_path / "mine.tar")
+    assert not prepare("voc07", tmp_path / "data", archive).identity.official
 
 
 def test_what_cannot_be_used_is_refused_and_leaves_nothing(

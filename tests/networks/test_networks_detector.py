@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_detectors import SETTINGS
 from torch import Tensor
 from torchvision.ops import roi_pool
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -16,19 +17,7 @@ from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import network_title, parse_network
 
-SMALL = Detection(
-    batch_norm="trained",
-    frozen_stages=0,
-    shorter_side=64,
-    longer_side=96,
-    anchor_sides=(16, 32),
-    anchors_per_image=32,
-    proposals_before_nms=(100, 50),
-    proposals=(40, 10),
-    rois_per_image=8,
-    roi_side=4,
-    lowest_score=0.0,
-)
+SMALL = Detection(batch_norm="trained", frozen_stages=0, lowest_score=0.0, **SETTINGS)
 
 
 def scene() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
@@ -132,7 +121,7 @@ def test_regions_are_pooled_by_maximum_at_a_sixteenth(detector: Detector) -> Non
     features = torch.rand(2, 5, 6, 8)
     boxes = [torch.tensor([[0.0, 0.0, 60.0, 80.0]]), torch.tensor([[16.0, 16.0, 100.0, 90.0]])]
     pooled = detector.rcnn.roi_heads.box_roi_pool({"0": features}, boxes, [(96, 128)] * 2)
-    assert torch.equal(pooled, roi_pool(features, boxes, 4, 1 / 16))
+    assert torch.equal(pooled, roi_pool(features, boxes, SMALL.roi_side, 1 / 16))
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "trained"])

@@ -60,22 +60,39 @@ def _narrow() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def argv(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """The training that is stopped; the folder of its results is to follow."""
+    path = tmp_path_factory.mktemp("experiment") / "tiny.yaml"
+    path.write_text(write_yaml(SCRATCH), encoding="utf-8")
+    return "run", path, "--device", "cpu", "--checkpoint-every", "0.02s", "--results"
+
+
+@pytest.fixture(scope="module")
+def twin(
+    driver: Driver, argv: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], float]:
+    """What comes out without a stop, and the seconds that it took."""
+    results, begun = tmp_path_factory.mktemp("twin"), time.monotonic()
+    assert driver.run(*argv, results, narrow=True)[0] == 0
+    return outcome(the_run(results)), time.monotonic() - begun
+
+
 @pytest.mark.usefixtures("_narrow")
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
-def test_stops_change_nothing(driver: Driver, tmp_path: Path, kind: signal.Signals) -> None:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(write_yaml(SCRATCH), encoding="utf-8")
-    argv = ("run", path, "--device", "cpu", "--checkpoint-every", "0.02s", "--results")
-    narrow = {"narrow": True}
-    begun = time.monotonic()
-    assert driver.run(*argv, tmp_path / "twin", **narrow)[0] == 0
-    seconds = time.monotonic() - begun
-    expected = outcome(the_run(tmp_path / "twin"))
+def test_stops_change_nothing(
+    driver: Driver,
+    argv: tuple[object, ...],
+    twin: tuple[dict[str, Any], float],
+    tmp_path: Path,
+    kind: signal.Signals,
+) -> None:
+    expected, seconds = twin
     assert [row["iteration"] for row in expected["curve"]] == ["4", "8", "12"]
     assert set(expected["curve"][0]) >= {"objectness_loss", "class_loss", "box_loss"}
-    moments, results, kills = random.Random(3), tmp_path / "results", 0
-    while kills < 3:
-        job = driver.start(*argv, results, **narrow)
+    moments, results = random.Random(3), tmp_path / "results"
+    for _ in range(3):
+        job = driver.start(*argv, results, narrow=True)
         job.await_training()
         time.sleep(moments.uniform(0, 0.3 * seconds))
         job.kill(kind)
@@ -84,8 +101,7 @@ def test_stops_change_nothing(driver: Driver, tmp_path: Path, kind: signal.Signa
         if code == 0:  # sooner than expected: another lap
             assert outcome(the_run(results)) == expected
             shutil.rmtree(results / "runs")
-        kills += 1
-    assert driver.run(*argv, results, **narrow)[0] == 0
+    assert driver.run(*argv, results, narrow=True)[0] == 0
     assert outcome(the_run(results)) == expected
 
 
