@@ -70,7 +70,7 @@ _SMALLEST: dict[str, Any] = {
 }
 # VGG-16 has no BN: a tenth of the rate, and its own paper's weight decay.
 _VGG = {"weight_decay": 5e-4, "bn_average_iterations": 0}
-_VGG_SLOWER = 0.1
+_VGG_SLOWER = 10
 
 # Faster R-CNN's 60,000 and 20,000 mini-batches, with Fast R-CNN's two images in each: here the
 # four steps of its training are one.
@@ -155,7 +155,7 @@ def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
 def _imagenet_recipe(preset: Preset, name: NetworkName, dataset: str) -> Recipe:
     recipe = _IMAGENET.model_copy(update=_imagenet_changes(preset, dataset))
     if name.label:
-        changes = _VGG | {"learning_rate": recipe.learning_rate * _VGG_SLOWER}
+        changes = _VGG | {"learning_rate": recipe.learning_rate / _VGG_SLOWER}
         return recipe.model_copy(update=changes)
     return recipe
 
