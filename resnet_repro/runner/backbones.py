@@ -85,7 +85,7 @@ def _find_file(run: Run, path: Path) -> Path:
 
 
 def _find_run(run: Run, name: str, store: Store) -> StoredRun:
-    """The finished run that a run starts from."""
+    """The finished run that a run starts from, which has to have a checkpoint."""
     stored = read_run(store.runs_folder / name, None)
     if stored.run is None or not stored.finished:
         raise DataError(
@@ -95,7 +95,16 @@ def _find_run(run: Run, name: str, store: Store) -> StoredRun:
     wanted = parse_network(run.network).backbone
     if stored.run.network != wanted:
         raise DataError(f"{run.id}: {name} is no run of {wanted}")
+    if not stored.folder.checkpoints():
+        raise _without_weights(run, name)
     return stored
+
+
+def _without_weights(run: Run, name: str) -> DataError:
+    return DataError(
+        f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
+        "bring them from where it was trained, or train it again with --force"
+    )
 
 
 def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
@@ -106,10 +115,7 @@ def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _
     for reason in reasons:
         note(f"{name}: not used: {reason}")
     if state is None or state["iteration"] != stored.run.recipe.iterations:
-        raise DataError(
-            f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
-            "bring them from where it was trained, or train it again with --force"
-        )
+        raise _without_weights(run, name)
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:
         raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")

@@ -157,6 +157,7 @@ def test_what_a_detector_starts_from_has_to_be_there_and_done(tmp_path: Path) ->
         path.unlink()
     with pytest.raises(DataError, match="its checkpoint is not committed"):
         runner.run_all([detector])
+    assert not runner.store.folder(detector).path.exists()
 
 
 DIVERGING = SHORTEST | {"iterations": 9, "learning_rate": 100, "weight_decay": 1}
