@@ -181,6 +181,33 @@ def test_a_node_that_cannot_train_says_why() -> None:
     assert f"has resnet-repro {here}, this machine 0.0.1: install the same" in ended.error
 
 
+def test_a_file_stops_a_node_that_rays_interrupt_does_not_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resnet_repro.launch import ray_cluster
+
+    class Process:
+        def __init__(self, *_: Any) -> None:
+            self.asked, self.stopped = 0, False
+
+        def poll(self) -> Any:
+            self.asked += 1
+            assert self.asked < 20, "it would go on for ever"
+            return ray_cluster.Ended(130) if self.stopped else None
+
+        def stop(self) -> None:
+            self.stopped = True
+
+        def close(self, patience: float) -> None: ...
+
+    monkeypatch.setattr(ray_cluster, "RunProcess", Process)
+    probe, stop = tmp_path / ".shared", tmp_path / ".shared-1"
+    probe.touch()
+    stop.touch()
+    ended, _ = ray_cluster.train_on_node("", 1, str(probe), code_version()[0], str(stop))
+    assert ended.code == 130
+
+
 def test_what_a_node_lacks_is_an_error_for_all(cluster: Any) -> None:
     from resnet_repro.launch.ray_cluster import Share, TaskOnNode
     from resnet_repro.launch.ray_connection import connected
