@@ -17,7 +17,7 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run
-from resnet_repro.training.checkpoint import newest_state
+from resnet_repro.training.checkpoint import final_state
 
 __all__ = ["check_backbone", "load_backbone"]
 
@@ -111,10 +111,10 @@ def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _
     stored = _find_run(run, name, store)
     assert stored.run is not None, "a finished run has one"
     assert stored.summary is not None, "and a summary"
-    state, reasons = newest_state(stored.run, stored.folder.checkpoints())
+    state, reasons = final_state(stored.run, stored.folder.checkpoints())
     for reason in reasons:
         note(f"{name}: not used: {reason}")
-    if state is None or state["iteration"] != stored.run.recipe.iterations:
+    if state is None:
         raise _without_weights(run, name)
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:

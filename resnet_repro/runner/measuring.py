@@ -32,7 +32,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.training.checkpoint import CheckpointError, newest_state
+from resnet_repro.training.checkpoint import CheckpointError, final_state
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.subject import Subject
 
@@ -208,8 +208,8 @@ class Measurer:
             raise ConfigError(
                 f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
             )
-        state, _ = newest_state(other, self.store.folder(other).checkpoints())
-        if state is None or state["iteration"] != other.recipe.iterations:
+        state, _ = final_state(other, self.store.folder(other).checkpoints())
+        if state is None:
             self.progress.note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
             return None
         return other.id, state["network"]
@@ -222,10 +222,10 @@ class Measurer:
         """
         assert stored.summary is not None, "finished runs have one"
         origin = stored.summary.provenance
-        state, reasons = newest_state(run, stored.folder.checkpoints())
+        state, reasons = final_state(run, stored.folder.checkpoints())
         for reason in reasons:
             self.progress.note(f"{run.id}: not used: {reason}")
-        if state is None or state["iteration"] != run.recipe.iterations:
+        if state is None:
             return None
         dataset = self.sources.dataset(run.dataset)
         if isinstance(dataset, PhotoDataset):

@@ -22,6 +22,7 @@ from resnet_repro.store.models import CurveRow, DetectionPoint
 
 __all__ = [
     "CheckpointError",
+    "final_state",
     "newest",
     "newest_state",
     "pack",
@@ -107,6 +108,13 @@ def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None
         else f"{path.name} is {error}"
         for path, error in failures
     ]
+
+
+def final_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
+    """As `newest_state`, but None unless the state is that after the run's last iteration."""
+    state, reasons = newest_state(run, paths)
+    final = state is not None and state["iteration"] == run.recipe.iterations
+    return state if final else None, reasons
 
 
 class Position(BaseModel):
