@@ -7,6 +7,8 @@ import io
 import json
 import multiprocessing
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,14 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring processes are forks of this one, which has imported torch."""
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: fork)
+
+
+@pytest.mark.usefixtures("forked")
 def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     found = measure_network("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=2, seconds=0.1)
     assert not multiprocessing.active_children(), "no contender outlives its turn"
@@ -93,18 +103,22 @@ def test_the_textbook_loop_learns(tmp_path: Path) -> None:
     )
 
 
-def test_a_process_that_dies_is_named(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked")
+def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(_: str) -> None:
         for child in multiprocessing.active_children():
             child.kill()
 
+    def measure(_: object, progress: Callable[[str], None]) -> None:
+        progress("round 1 of 9")
+        time.sleep(60)
+
+    monkeypatch.setattr("resnet_repro.bench.measure.measure_here", measure)
     with pytest.raises(ReproError, match=r"resnet-8 ended unexpectedly"):
-        measure_network(
-            "resnet-8", "synthetic", tmp_path, "cpu", "fp32",
-            rounds=9, seconds=0.1, textbook=False, progress=kill,
-        )  # fmt: skip
+        measure_network("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=9, progress=kill)
 
 
+@pytest.mark.usefixtures("forked")
 def test_what_goes_wrong_in_the_process_is_raised(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CIFAR-10"):
         measure_network("resnet-8", "cifar10", tmp_path, "cpu", "fp32")

@@ -14,6 +14,7 @@ import signal
 import stat
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,16 +77,35 @@ def die_at(operation: int) -> None:
     os.fsync, os.replace = dying_fsync, dying_replace  # type: ignore[assignment]
 
 
-def unreadable_at(iteration: int) -> None:
-    """Arrange for the data to be unreadable from an iteration on."""
+def before_batch(act: Callable[[int], None]) -> None:
+    """Arrange for something to be done before the batch of each iteration is drawn."""
     batch = CifarFeed.batch
 
-    def failing_batch(self: CifarFeed, asked: int) -> Any:
-        if asked >= iteration:
-            raise DataError("images/17.png is not readable any more")
+    def acting_batch(self: CifarFeed, asked: int) -> Any:
+        act(asked)
         return batch(self, asked)
 
-    CifarFeed.batch = failing_batch  # type: ignore[method-assign]
+    CifarFeed.batch = acting_batch  # type: ignore[method-assign]
+
+
+def unreadable_at(iteration: int) -> None:
+    """Arrange for the data to be unreadable from an iteration on."""
+
+    def fail(asked: int) -> None:
+        if asked >= iteration:
+            raise DataError("images/17.png is not readable any more")
+
+    before_batch(fail)
+
+
+def terminated_at(iteration: int) -> None:
+    """Arrange for SIGTERM in an iteration."""
+
+    def terminate(asked: int) -> None:
+        if asked == iteration:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before_batch(terminate)
 
 
 def child(request: dict[str, Any]) -> int:
@@ -106,6 +126,8 @@ def child(request: dict[str, Any]) -> int:
     os.environ.update(request.get("env", {}))
     if request.get("unreadable_at"):
         unreadable_at(request["unreadable_at"])
+    if request.get("terminated_at"):
+        terminated_at(request["terminated_at"])
     if request.get("alarm"):
         signal.alarm(request["alarm"])  # nothing may hang
     sys.argv = ["resnet-repro", *request["argv"], *request.get("more", [])]

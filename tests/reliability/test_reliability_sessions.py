@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from stoppable import Driver, the_run, write_experiment
 
 from resnet_repro.report.document.document import write_report
-from resnet_repro.store.models import Summary
+from resnet_repro.store.models import FEWEST_FOR_PACE, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import pack, unpack
@@ -21,19 +20,11 @@ def summary_of(folder: RunFolder) -> Summary:
     return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
-def stop_after_a_point(driver: Driver, results: Path, *argv: object) -> None:
-    job = driver.start(*argv)
-    job.await_training()
-    job.await_point(results)
-    job.kill(signal.SIGTERM)
-    assert job.wait() == 130
-
-
-def begin(driver: Driver, tmp_path: Path) -> tuple[list[object], RunFolder]:
-    """The command line of a training that has been stopped once, and its folder."""
-    experiment, results = write_experiment(tmp_path, 400, 100), tmp_path / "results"
+def begin(driver: Driver, tmp_path: Path, iterations: int = 30) -> tuple[list[object], RunFolder]:
+    """The command line of a training that was stopped after its first point, and its folder."""
+    experiment, results = write_experiment(tmp_path, iterations, 10), tmp_path / "results"
     argv = ["run", experiment, "--device", "cpu", "--results", results]
-    stop_after_a_point(driver, results, *argv)
+    assert driver.run(*argv, terminated_at=14)[0] == 130
     return argv, the_run(results)
 
 
@@ -104,10 +95,7 @@ def test_what_a_checkpoint_does_not_say_is_unknown(
 def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path)
     start = folder.checkpoint.read_bytes()
-    job = driver.start(*argv, "--checkpoint-every", "40s")
-    job.await_training()
-    job.kill(signal.SIGTERM)
-    assert job.wait() == 130
+    assert driver.run(*argv, "--checkpoint-every", "40s", terminated_at=24)[0] == 130
     folder.checkpoint.write_bytes(start)  # as if the later one had been damaged
     assert driver.run(*argv)[0] == 0
     whole = summary_of(folder).provenance
@@ -117,7 +105,7 @@ def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Pat
 
 
 def test_speed_is_that_of_the_last_session(driver: Driver, tmp_path: Path) -> None:
-    argv, folder = begin(driver, tmp_path)
+    argv, folder = begin(driver, tmp_path, FEWEST_FOR_PACE + 20)
     state = unpack(folder.checkpoint.read_bytes())
     for row in state["points"]:
         row["seconds"] = 1e6
