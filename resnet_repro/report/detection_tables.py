@@ -38,6 +38,7 @@ _MEANS = {
     "table7": (("VOC07", "voc07"), ("VOC12", "voc12"), "ap_11point", "ap_area"),
     "table8": (("AP@.5", "ap50"), ("AP@[.5,.95]", "ap"), "coco_ap50", "coco_ap"),
 }
+_DATA = {"table7": "voc07+12", "table8": "coco", "table10": "voc07+12"}
 _OURS = {
     "table7": ("mAP", "mAP by area"),
     "table8": ("AP@.5", "AP@[.5,.95]"),
@@ -69,7 +70,7 @@ def detection_table(
     experiment: Experiment, table: DetectionTable, results: Results, shared: Numbers | None
 ) -> Table:
     """The paper's rows, and a row per network (and class) and group of runs."""
-    cells = results.cells(experiment.networks)
+    cells = results.cells_of(experiment)
     numbers = shared or number_groups(cells)
     by_class = table.paper == "table10"
     made = _class_rows if by_class else _mean_rows
@@ -83,10 +84,11 @@ def detection_table(
         ]
         if not any(cell.done for cell in cells):
             notes.append(no_results(experiment))
-    if any(not cell.group.faithful for cell in cells):
+    beside = [cell for cell in cells if _is_beside(table, cell)]
+    if len(beside) < len(cells):
         notes.append(REDUCED_NOTE)
     title = title_of(experiment)
-    if cells and not any(cell.group.faithful for cell in cells):
+    if cells and not beside:
         title += AT_REDUCED_SCALE
     return Table(title, columns, tuple(rows), tuple(notes))
 
@@ -112,25 +114,25 @@ def _mean_rows(
     printed = {row.network: row for row in getattr(load_facts(), table.paper)}
     rows: list[Row] = []
     for network, row in printed.items():
-        faithful = [c for c in cells if c.network == network and c.group.faithful]
+        beside = [c for c in cells if c.network == network and _is_beside(table, c)]
         paper: Row = {
             "network": network,
             "method": row.method,
             "paper_first": getattr(row, first_fact),
             "paper_second": getattr(row, second_fact),
         }
-        rows += [{**paper, **_means(c, means, numbers)} for c in faithful] or [paper]
+        rows += [{**paper, **_means(table, c, means, numbers)} for c in beside] or [paper]
     for cell in cells:
-        if not (cell.group.faithful and cell.network in printed):
+        if not (_is_beside(table, cell) and cell.network in printed):
             method = _method(cell.network)
             own = {"network": cell.network, "method": method}
-            rows.append({**own, **_means(cell, means, numbers)})
+            rows.append({**own, **_means(table, cell, means, numbers)})
     return columns, rows
 
 
-def _means(cell: Cell, means: pd.DataFrame, numbers: Numbers) -> Row:
+def _means(table: DetectionTable, cell: Cell, means: pd.DataFrame, numbers: Numbers) -> Row:
     first, second = (cell.over_seeds(means[name]) for name in means.columns)
-    kind = "ours" if cell.group.faithful else "reduced"
+    kind = "ours" if _is_beside(table, cell) else "reduced"
     values = cell_values(cell, numbers[cell.group], first.count)
     return {**values, kind: first, f"{kind}_too": second}
 
@@ -170,7 +172,7 @@ def _class_rows(
             first, second = (cell.over_seeds(of_class[n]) for n in ("ap_11point", "ap_area"))
             if not first.count:
                 continue
-            kind = "ours" if cell.group.faithful else "reduced"
+            kind = "ours" if _is_beside(table, cell) else "reduced"
             values = cell_values(cell, numbers[cell.group], first.count)
             objects = of_class.objects.reindex(_runs([cell])).max()
             own.append(
@@ -186,6 +188,11 @@ def _class_rows(
             )
         rows += own or [paper]
     return columns, rows
+
+
+def _is_beside(table: DetectionTable, cell: Cell) -> bool:
+    """Whether a cell stands beside the paper's numbers: its protocol, on the table's data set."""
+    return cell.group.faithful and cell.group.dataset == _DATA[table.paper]
 
 
 def _runs(cells: Sequence[Cell]) -> list[str]:
