@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +33,10 @@ from resnet_repro.store.store import Store
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring processes are forks of this one, which has imported torch."""
-    fork = multiprocessing.get_context("fork")
-    monkeypatch.setattr("multiprocessing.get_context", lambda method: fork)
+    """On Linux measuring processes are forks of this one, which has imported torch."""
+    if sys.platform == "linux":
+        fork = multiprocessing.get_context("fork")
+        monkeypatch.setattr("multiprocessing.get_context", lambda method: fork)
 
 
 @pytest.mark.usefixtures("forked")
@@ -115,7 +117,10 @@ def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("resnet_repro.bench.measure.measure_here", measure)
     with pytest.raises(ReproError, match=r"resnet-8 ended unexpectedly"):
-        measure_network("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=9, progress=kill)
+        measure_network(
+            "resnet-8", "synthetic", tmp_path, "cpu", "fp32",
+            rounds=9, seconds=0.1, textbook=False, progress=kill,
+        )  # fmt: skip
 
 
 @pytest.mark.usefixtures("forked")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
@@ -84,6 +85,11 @@ def test_there_are_overlaps_and_a_few_difficult_objects_of_all_classes() -> None
     assert (np.bincount(labels, minlength=6)[1:] > 80).all()
     difficult = np.concatenate([scene.difficult for scene in some])
     assert 0.05 < difficult.mean() < 0.3
+    sides = np.concatenate([(s.boxes[:, 2:] - s.boxes[:, :2]).max(1) for s in some])
+    assert (difficult & (sides <= 16)).any(), "small and faint"
+    assert (difficult & (sides > 20)).any(), "hidden by others"
+    overlaps = [box_iou(*[torch.tensor(s.boxes)] * 2).fill_diagonal_(0) for s in some]
+    assert sum(bool((overlap > 0.3).any()) for overlap in overlaps) > 20
 
 
 def test_the_checksum_is_known_and_others_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

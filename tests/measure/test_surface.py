@@ -197,15 +197,23 @@ def test_several_points_in_one_pass_are_those_measured_alone(
     sample, directions = choose_sample(feed, 40), random_directions(network, 0)
     backend = FP32.with_precision(precision)
     alphas, betas = axis(0.5, 5), (0.0, 0.5)
+    passes = []
 
     def measured(points_per_pass: int) -> list[Point]:
+        passes.append(0)
+
+        def batches() -> Iterator[Batch]:
+            passes[-1] += 1
+            return sample.batches()
+
         rows = measure_rows(
-            *(network, directions, alphas, betas, sample.batches, backend),
+            *(network, directions, alphas, betas, batches, backend),
             points_per_pass=points_per_pass,
         )
         return [point for row in rows for point in row]
 
     alone, together = measured(1), measured(3)
+    assert passes == [10, 4]
     assert [p[:2] for p in together] == [p[:2] for p in alone]
     close = 1e-4 if precision == "fp32" else 0.05
     assert [p.loss for p in together] == pytest.approx([p.loss for p in alone], rel=close)
