@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Sequence
 from functools import cache
 
+from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
 from resnet_repro.report.groups import PAPER_DATASETS, Group, changes_of
 from resnet_repro.spec.experiment import Choices, Experiment, Source
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.network_names import Family, parse_network
 
-__all__ = ["at_group", "family_of", "follows", "run_command"]
+__all__ = ["at_group", "family_of", "follows", "of_he_2016", "other_data", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -53,13 +54,29 @@ def family_of(experiment: Experiment) -> Family:
     return families.pop() if len(families) == 1 else "cifar"
 
 
+def of_he_2016(experiment: Experiment) -> bool:
+    """Whether an experiment is an item of that paper, as its reference says."""
+    return experiment.reference.startswith(HE_2016)
+
+
+def other_data(experiment: Experiment) -> set[str]:
+    """The data sets of an experiment's paper that other items of the paper are about.
+
+    None of the first paper's classification networks, which are on one data set a family.
+    """
+    paper, family = HE_2016 if of_he_2016(experiment) else THE_PAPER, family_of(experiment)
+    if paper == THE_PAPER and family != "detection":
+        return set()
+    return set(PAPERS[paper].datasets.get(family, ())) - set(experiment.datasets)
+
+
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """The experiment at a group's preset and data set.
 
-    None if the group is not of a preset, or of another family of networks. Changes to the preset
-    that the experiment itself makes are part of it.
+    None if the group is not of a preset, of another family of networks, or on `other_data`.
+    Changes to the preset that the experiment itself makes are part of it.
     """
-    if group.family != family_of(experiment):
+    if group.family != family_of(experiment) or group.dataset in other_data(experiment):
         return None
     chosen = _chosen(experiment, group)
     return chosen if not group.changes or _trains_as(chosen, group) else None

@@ -12,8 +12,7 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
-from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
-from resnet_repro.report.commands import family_of, follows
+from resnet_repro.report.commands import follows, of_he_2016, other_data
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
@@ -116,17 +115,12 @@ class Results:
         """The cells of an experiment's networks.
 
         Of an item of He et al. 2016 only groups with a network that is new in that paper (the
-        others are the first paper's). Of these items and of detectors, none on a data set of the
-        paper that the item is not on.
+        others are the first paper's). None on `other_data`.
         """
-        cells, family = self.cells(networks_of(experiment)), family_of(experiment)
-        paper = HE_2016 if experiment.reference.startswith(HE_2016) else THE_PAPER
-        if paper == HE_2016:
+        cells, other = self.cells(networks_of(experiment)), other_data(experiment)
+        if of_he_2016(experiment):
             theirs = {cell.group for cell in cells if parse_network(cell.network).of_2016}
             cells = [cell for cell in cells if cell.group in theirs]
-        elif family != "detection":
-            return cells
-        other = {d for d in PAPERS[paper].datasets[family] if d not in experiment.datasets}
         return [cell for cell in cells if cell.group.dataset not in other]
 
     @cached_property

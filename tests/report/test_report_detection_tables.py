@@ -94,6 +94,14 @@ def test_chosen_by_hand_coco_has_columns_of_its_own(results: Results) -> None:
     ]
 
 
+def test_only_the_items_data_are_missing(results: Results) -> None:
+    """Table 8 is not wanted on PASCAL VOC, nor Table 7 on COCO."""
+    results.numbers = {cell.group: n for n, cell in enumerate(results._cells, start=1)}
+    for table, dataset in (("table7", "PASCAL VOC 07+12"), ("table8", "COCO 2014")):
+        (gap,) = gaps_of(load_experiment(table), results)
+        assert gap.where == f"paper preset, {dataset}"
+
+
 def test_a_missing_backbone_is_trained_with_its_detector() -> None:
     """The backbones are not among the networks that `--networks` knows."""
     experiment = load_experiment("table8")

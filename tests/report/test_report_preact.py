@@ -103,6 +103,14 @@ def test_table_3_has_both_data_sets_beside_the_papers_numbers(bench: Bench) -> N
     assert "CIFAR-100" in "\n".join(lines)
 
 
+def test_items_on_cifar_10_alone_are_not_missing_on_cifar_100(bench: Bench) -> None:
+    bench.add("preact-164", dataset="cifar100", recipe=START)
+    results = Results(bench.store)
+    for name, wanted in (("preact-table3", True), ("preact-table1", False)):
+        places = [gap.where for gap in gaps_of(load_experiment(name), results)]
+        assert any("CIFAR-100" in place for place in places) is wanted, places
+
+
 def test_what_the_paper_prints_as_failed_is_printed_so(bench: Bench) -> None:
     bench.add("resnet-110-half-shortcut", 35.0, recipe=START)
     rows = make_table(load_experiment("preact-table1"), Results(bench.store)).rows
