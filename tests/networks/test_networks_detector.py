@@ -34,8 +34,12 @@ def scene() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
+    """One whose running statistics are of the scene, without which nothing is found."""
     built = build_detector("faster-rcnn-resnet-18-a", 3, SMALL)
     initialise(built, seed=0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        built.train()(*scene())
     return built
 
 
