@@ -282,12 +282,12 @@ def groups_in(cells: Iterable[Cell]) -> list[Group]:
 
 
 def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:
-    """The most faithful group with results for at least half as many networks as the fullest.
+    """The most faithful group with results for more than half as many networks as the fullest.
 
     Where the experiment changes a preset's recipe itself, groups that do so go before others.
     """
     counts = Counter(cell.group for cell in cells if cell.done)
     own = {g: n for g, n in counts.items() if experiment and g.changes and follows(experiment, g)}
     counts = Counter(own) if own else counts
-    full_enough = [g for g, count in counts.items() if 2 * count >= max(counts.values())]
+    full_enough = [g for g, count in counts.items() if 2 * count > max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

@@ -144,7 +144,9 @@ class Bench:
                         gradient_norm=norm,
                         weight_norm=5.0,
                         measured=measured,
-                        signal_norm=back[iteration][layer - 1] if back else None,
+                        signal_norm=back[iteration][layer - 1]
+                        if back and iteration in back
+                        else None,
                     )
                     for iteration, norms in gradients.items()
                     for moment in {BETWEEN: between, -1: [last]}.get(iteration, [iteration])

@@ -1,5 +1,6 @@
 """The figures: their panels, labels and captions, looked up in matplotlib's own objects."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -178,6 +179,17 @@ def test_gradients_at_the_start_on_the_way_and_in_the_end(bench: Bench) -> None:
     bench.add("resnet-20", gradients=norms, seed=1)
     noted = texts(figure_of(bench, "gradients"))
     assert "start and the end only: ResNet-20 (1 of 2 seeds)" in " ".join(noted.split())
+
+
+def test_signals_are_drawn_of_runs_that_have_them_throughout(bench: Bench) -> None:
+    norms = {0: [1.0, 2.0], 500: [3.0, 4.0], -1: [5.0, 6.0]}
+    bench.add("plain-20", gradients=norms, back={500: [7.0, 8.0], -1: [9.0, 9.0]})
+    assert "output's gradient" not in texts(figure_of(bench, "gradients"))
+    bench.add("resnet-20", gradients=norms, back=norms)
+    middle = figure_of(bench, "gradients").axes[3:6]
+    drawn = [[list(line.get_ydata()) for line in axes.get_lines()] for axes in middle]  # type: ignore[arg-type]
+    assert [residual for _, residual in drawn] == list(norms.values())
+    assert all(math.isnan(norm) for plain, _ in drawn for norm in plain)
 
 
 def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) -> None:

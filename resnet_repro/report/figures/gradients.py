@@ -27,13 +27,15 @@ LABELS = {
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Top: how much each layer's output varies. Below, on log scales: the gradients that come back.
 
-    In the layer's output, where that was measured, and in its weights. Left to right: before
-    training, the median of the points of the curve on the way, at the end.
+    In the layer's output, of runs in which that was measured throughout, and in its weights. Left
+    to right: before training, the median of the points of the curve on the way, at the end.
     """
     rows = results.gradients
     rows = rows[rows.run.isin([run.id for cell in cells for run in cell.done])]
+    with_signals = ~rows.run.isin(rows.run[~rows.has_signal])
+    rows = rows.assign(signal_norm=rows.signal_norm.where(with_signals))
     moments = _moments(rows)
-    fields = [name for name in LABELS if name != "signal_norm" or rows.has_signal.any()]
+    fields = [name for name in LABELS if name != "signal_norm" or with_signals.any()]
     figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
     shades = colours([cell.network for cell in cells], dashes=True)
     grid = figure.subplots(len(fields), len(moments), sharex=True, sharey="row", squeeze=False)
