@@ -1,6 +1,6 @@
 """Rules about what networks cost: judged by counting layers, so that nothing need be trained.
 
-What is counted comes from elsewhere (`report/claims/counts.py`): this room knows no networks.
+What is counted comes from elsewhere (`report/claims/quantities.py`): this room knows no networks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from resnet_repro.base.records import Frozen
 from resnet_repro.paper.estimates import Condition
-from resnet_repro.paper.reading import Network
+from resnet_repro.paper.reading import AboutNetworks, Network
 from resnet_repro.spec.network_names import network_title
 
 __all__ = ["BelowRule", "EqualRule", "ExactRule", "MoreRule", "RatioRule"]
@@ -41,13 +40,8 @@ CountedName = Annotated[str, AfterValidator(_counted)]
 Counts = Callable[[str, str], tuple[int, ...]]
 
 
-class ExactRule(Frozen):
+class ExactRule(AboutNetworks):
     """A rule about numbers that are known exactly."""
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """Every network that the rule speaks of, once."""
-        raise NotImplementedError
 
     def words(self) -> str:
         """What must hold."""
@@ -66,10 +60,6 @@ class BelowRule(ExactRule):
     network: Network
     below: tuple[Network, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)  # name -> its number, as printed
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network, *self.below)
 
     def words(self) -> str:
         others = [network_title(other) for other in self.below]
@@ -95,10 +85,6 @@ class EqualRule(ExactRule):
     kind: Literal["equal"]
     counted: tuple[CountedName, ...] = Field(min_length=1)
     groups: tuple[tuple[Network, ...], ...] = Field(min_length=1)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(network for group in self.groups for network in group))
 
     def words(self) -> str:
         groups = "; ".join(" = ".join(map(network_title, group)) for group in self.groups)
@@ -136,10 +122,6 @@ class RatioRule(ExactRule):
     percent: float = Field(gt=0)
     within: float | None = Field(None, gt=0)  # percent
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network, self.of)
-
     def words(self) -> str:
         close = ", rounded or cut off" if self.within is None else f", within {self.within:g}"
         pair = f"{network_title(self.network)} has {self.percent:g}% of {network_title(self.of)}'s"
@@ -162,10 +144,6 @@ class MoreRule(ExactRule):
     counted: CountedName
     chain: tuple[Network, ...] = Field(min_length=2)
     steps: tuple[int, ...] = Field(min_length=1)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.chain
 
     def words(self) -> str:
         steps = " and ".join(f"{step:,}" for step in self.steps)

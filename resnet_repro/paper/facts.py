@@ -1,4 +1,8 @@
-"""The numbers that the paper prints (Table 1 to Table 11), typed; in percent."""
+"""Printed numbers, typed; in percent.
+
+Those of the papers' tables, what public reproductions of section 4.2 report (CIFAR-10 test errors,
+with links), and competitions' entries by depth ("Revolution of Depth").
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,15 @@ from resnet_repro.spec.shows import Percent
 
 __all__ = [
     "CifarResult",
+    "Competition",
     "Facts",
     "ImageNetResult",
     "PrintedLayer",
+    "Reproduction",
+    "load_competitions",
     "load_facts",
+    "load_others",
+    "reported_range",
 ]
 
 VOC_CLASSES = 20
@@ -115,6 +124,46 @@ class PrintedLayer(Frozen):
     multiply_adds: float
 
 
+class ReportedError(Frozen):
+    """A test error as its source reports it, in percent; one run unless it says otherwise."""
+
+    mean: float = Field(gt=0, lt=100)
+    std: float | None = None
+    runs: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.std is None else f"{self.mean:.2f} ± {self.std:.2f}"
+
+
+class Reproduction(Frozen):
+    """One public reproduction."""
+
+    name: str
+    link: str = Field(pattern=r"^https://[^\s|]+$")
+    selection: Literal["final", "best", "unstated"]  # best: the lowest on the test set
+    protocol: str  # in a phrase, where it is not the paper's
+    errors: dict[Network, ReportedError] = Field(min_length=1)
+
+
+class Entry(Frozen):
+    """One entry: its weighted layers (None: no deep network) and its result in percent."""
+
+    name: str
+    depth: int | None
+    value: float = Field(gt=0, lt=100)
+    year: int | None = None
+
+
+class Competition(Frozen):
+    """Entries that are shown side by side, and what has to be known before comparing them."""
+
+    title: str
+    unit: str
+    source: str
+    entries: tuple[Entry, ...] = Field(min_length=1)
+    caveats: tuple[str, ...]
+
+
 class Facts(Frozen):
     """The paper's tables, in the paper's order."""
 
@@ -177,3 +226,44 @@ def load_facts() -> Facts:
         ConfigError: the installation is damaged.
     """
     return read_package_file("facts.yaml", Facts)
+
+
+class _Reproductions(Frozen):
+    others: tuple[Reproduction, ...]
+
+
+@cache
+def load_others() -> tuple[Reproduction, ...]:
+    """The reproductions of `others.yaml`, those closest to the paper's protocol first.
+
+    Raises:
+        ConfigError: the installation is damaged.
+    """
+    return read_package_file("others.yaml", _Reproductions).others
+
+
+def reported_range(network: str) -> tuple[float, float, int] | None:
+    """The lowest and the highest error (percent) that reproductions report, and how many do.
+
+    Those that say that they chose the best iterate on the test set are left out.
+    """
+    found = [
+        other.errors[network].mean
+        for other in load_others()
+        if network in other.errors and other.selection != "best"
+    ]
+    return (min(found), max(found), len(found)) if found else None
+
+
+class _Competitions(Frozen):
+    competitions: tuple[Competition, ...]
+
+
+@cache
+def load_competitions() -> tuple[Competition, ...]:
+    """The competitions of `depth.yaml`.
+
+    Raises:
+        ConfigError: the installation is damaged.
+    """
+    return read_package_file("depth.yaml", _Competitions).competitions

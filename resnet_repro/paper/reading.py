@@ -1,17 +1,18 @@
-"""Reading the YAML files that lie beside these modules."""
+"""Reading the YAML files that lie beside these modules, and the networks that they speak of."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.records import Frozen
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.yaml_io import read_yaml
 
-__all__ = ["Network", "read_package_file"]
+__all__ = ["AboutNetworks", "Network", "read_package_file"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -21,6 +22,26 @@ def _canonical(network: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_canonical)]  # the name of one of this project's networks
+
+
+class AboutNetworks(Frozen):
+    """A rule that speaks of networks, by name, in lists or in lists of lists."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that its fields name, once, in their order."""
+        fields = [getattr(self, name) for name in type(self).model_fields if name in _NAMES]
+        return tuple(dict.fromkeys(_flat(fields)))
+
+
+_NAMES = (
+    *("network", "of", "below", "pair", "wider", "narrower"),
+    *("each", "chain", "chains", "groups", "members"),
+)
+
+
+def _flat(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else [name for part in names for name in _flat(part)]
 
 
 def read_package_file(name: str, model: type[Model]) -> Model:

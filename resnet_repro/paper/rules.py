@@ -14,11 +14,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from resnet_repro.base.records import Frozen
 from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
-from resnet_repro.paper.reading import Network
+from resnet_repro.paper.reading import AboutNetworks, Network
 from resnet_repro.spec.network_names import network_title
 
 __all__ = [
@@ -48,17 +47,12 @@ class Subject(NamedTuple):
 Samples = Mapping[Subject, Sequence[float]]
 
 
-class _Rule(Frozen):
+class _Rule(AboutNetworks):
     quantity: QuantityName
     # What the noise of single seeds can explain, in the quantity's unit. Where no interval decides,
     # a difference supports the claim only when it is larger than this, and a single seed
     # contradicts it only when it is missed by more than this.
     margin: float = Field(gt=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """Every network that the rule speaks of, once."""
-        raise NotImplementedError
 
     def words(self) -> str:
         """`final test error: plain-20 < plain-56 (margin 0.3)`."""
@@ -92,10 +86,6 @@ class OrderRule(RunRule):
     chains: tuple[tuple[Network, ...], ...] = Field(min_length=1)
     at_least: float | None = Field(None, gt=0)
     at_most: float | None = Field(None, gt=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(network for chain in self.chains for network in chain))
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -137,10 +127,6 @@ class TrendRule(RunRule):
     kind: Literal["trend"]
     chain: tuple[Network, ...] = Field(min_length=3)
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.chain
-
     def conditions(self, samples: Samples) -> list[Condition]:
         ranks = [rank - (len(self.chain) - 1) / 2 for rank in range(len(self.chain))]
         squares = sum(rank**2 for rank in ranks)
@@ -167,10 +153,6 @@ class ThroughoutRule(RunRule):
     quantity: Literal["train_error_along"]
     pair: tuple[Network, Network]
     share: float = Field(gt=50, le=100)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.pair
 
     def conditions(self, samples: Samples) -> list[Condition]:
         values = samples[Subject(self.pair[1])]
@@ -200,10 +182,6 @@ class FollowsRule(RunRule):
     each: tuple[Network, ...] = Field(min_length=3)
     correlation: float = Field(gt=0, lt=1)
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.each
-
     def conditions(self, samples: Samples) -> list[Condition]:
         values = samples[Subject(self.each[0])]
         strength = contrast([(1, values)], offset=-self.correlation)
@@ -228,17 +206,13 @@ class GapRule(RunRule):
     wider: tuple[Network, Network]
     narrower: tuple[Network, Network]
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.wider + self.narrower
-
     def conditions(self, samples: Samples) -> list[Condition]:
         wide, beyond = (
             _difference(samples, self.wider),
             _difference(samples, self.wider, -self.margin),
         )
         narrow = _difference(samples, self.narrower)
-        values = [samples[subject] for subject in self.subjects]
+        values = [samples[Subject(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
         text = (
             f"{_second(self.wider, 'minus')} {wide.value:+.2f}, "
@@ -264,10 +238,6 @@ class LimitRule(RunRule):
     side: Literal["below", "above"]
     limit: float
     changes: tuple[str, ...] = ()  # of runs with these changes to their recipe: "warmup=null"
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.each
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -300,10 +270,6 @@ class BandRule(RunRule):
     value: float
     band: float = Field(gt=0)
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network,)
-
     def conditions(self, samples: Samples) -> list[Condition]:
         difference = contrast([(1, samples[Subject(self.network)])], offset=-self.value)
         text = (
@@ -323,10 +289,6 @@ class CloseRule(RunRule):
     pair: tuple[Network, Network]
     value: float = 0.0
     band: float = Field(gt=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.pair
 
     def conditions(self, samples: Samples) -> list[Condition]:
         found, missed = (
@@ -350,10 +312,6 @@ class SameRule(RunRule):
     network: Network
     changes: tuple[str, ...] = Field(min_length=1)  # "warmup=null"
     band: float = Field(gt=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network,)
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -382,10 +340,6 @@ class EnsembleRule(_Rule):
     members: tuple[Network, ...] = Field(min_length=2)
     value: float
     band: float = Field(gt=0)
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return self.members
 
     def condition(self, members: int, error: float) -> Condition:
         """What the error of an ensemble of so many networks makes of it."""

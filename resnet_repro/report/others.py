@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_repro.paper.others import load_others
+from resnet_repro.paper.facts import load_others
 from resnet_repro.report import markdown
 from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.spec.network_names import network_title

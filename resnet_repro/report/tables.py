@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.paper.facts import CifarResult, load_facts
-from resnet_repro.paper.others import reported_range
+from resnet_repro.paper.facts import CifarResult, load_facts, reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.cost_tables import cost_table, layer_table

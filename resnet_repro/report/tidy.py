@@ -8,7 +8,7 @@ import pandas as pd
 
 from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.figures.kinds import FIGURES
+from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import official_word

@@ -9,7 +9,7 @@ import pytest
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.estimates import Condition, weakest
 from resnet_repro.paper.exact import ExactRule
-from resnet_repro.report.claims.counts import counts
+from resnet_repro.report.claims.quantities import counts
 
 CLAIMS = {c.id: c.rule for c in load_claims() if isinstance(c.rule, ExactRule)}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.paper.facts import load_facts
-from resnet_repro.paper.others import Reproduction, load_others, reported_range
+from resnet_repro.paper.facts import Reproduction, load_facts, load_others, reported_range
 
 
 def test_errors_are_near_the_papers_and_linked() -> None:

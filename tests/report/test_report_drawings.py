@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from resnet_repro.base.errors import ReproError
 from resnet_repro.cli import app
 from resnet_repro.networks.outline import outline
-from resnet_repro.paper.depth import load_competitions
+from resnet_repro.paper.facts import load_competitions
 from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, details_figure
 from resnet_repro.report.figures.figures import build
 from resnet_repro.report.figures.plotting import Figure

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.figures.curves import _spread
-from resnet_repro.report.figures.figures import build, draw
-from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import PRESETS
 

@@ -13,8 +13,7 @@ from resnet_repro.paper.rules import GapRule, OrderRule
 from resnet_repro.report.claims.judging import Verdict, evaluate
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.document.missing import gaps_of
-from resnet_repro.report.figures.figures import build
-from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.figures import build, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import Results

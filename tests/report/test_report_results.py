@@ -4,7 +4,7 @@ from importlib import import_module
 
 from made_up_results import POINTS, Bench
 
-from resnet_repro.report.figures.kinds import FIGURES
+from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.results import Results
 
 

@@ -14,8 +14,7 @@ from made_up_results import Bench
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import evaluate
-from resnet_repro.report.figures.figures import build, draw
-from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of

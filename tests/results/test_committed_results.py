@@ -9,7 +9,7 @@ import pytest
 from git_checkout import git
 
 from resnet_repro.report.document.document import write_report
-from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.figures import figure_names
 from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment, shipped_experiments

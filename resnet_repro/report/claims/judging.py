@@ -26,8 +26,7 @@ from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject
-from resnet_repro.report.claims.counts import counts
-from resnet_repro.report.claims.quantities import TOGETHER, measured
+from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.spec.dataset_names import dataset_title

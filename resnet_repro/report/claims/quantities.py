@@ -1,4 +1,8 @@
-"""The quantities of `paper/quantities.py`, computed from the results: one number per run."""
+"""What claims speak of, computed.
+
+The quantities of `paper/quantities.py` from the results, one number per run; the counts of
+`paper/exact.py` from the networks' outlines.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from resnet_repro.networks.outline import Outline, outline
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 
-__all__ = ["TOGETHER", "measured"]
+__all__ = ["TOGETHER", "counts", "measured"]
 
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
@@ -174,3 +179,33 @@ def _decades(rows: pd.DataFrame, norm: Norm, high: Literal["last", "max"]) -> Nu
 def _finite(values: pd.Series[float]) -> pd.Series[float]:
     """The values, with zero for infinity and NaN."""
     return values.where(np.isfinite(values.astype(float)), 0.0)
+
+
+def counts(counted: str, network: str) -> tuple[int, ...]:
+    """Something of `COUNTED` in a network: one number, or one for each layer.
+
+    Raises:
+        ConfigError: no such network, or a detector.
+        ValueError: nothing that is counted.
+    """
+    whole = outline(network)
+    match counted:
+        case "parameters":
+            return (whole.parameters,)
+        case "multiply_adds":
+            return (whole.multiply_adds,)
+        case "layer_multiply_adds":
+            layers = (layer for layer in whole.layers if layer.kernel == 3 and layer.kind == "conv")
+            return tuple(each.multiply_adds for each in layers if each.inputs == each.outputs)
+        case "block_weights":
+            return (_block_weights(whole),)
+        case "projections":
+            return (sum(bool(shortcut.layers) for shortcut in whole.shortcuts),)
+    raise ValueError(f"{counted} is nothing that is counted")
+
+
+def _block_weights(whole: Outline) -> int:
+    """Of the first block that keeps its dimensions, with its projection if it has one."""
+    block = next(shortcut for shortcut in whole.shortcuts if not shortcut.resized)
+    layers = (*whole.layers[block.first : block.last + 1], *block.layers)
+    return sum(layer.weights for layer in layers)

@@ -9,7 +9,7 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.figures.kinds import figure_names
+from resnet_repro.report.figures.figures import figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from resnet_repro.paper.depth import Competition, load_competitions
+from resnet_repro.paper.facts import Competition, load_competitions
 from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.groups import Group

@@ -6,22 +6,25 @@ Lengths are inches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
-from resnet_repro.report.figures.plotting import (
-    Axes,
-    FancyArrowPatch,
-    Figure,
-    Path,
-    PathPatch,
+from resnet_repro.report.figures.plotting import Axes, Figure
+from resnet_repro.report.figures.shapes import (
+    BOX_TEXT,
+    HEIGHT,
+    PLUS,
+    WIDTH,
+    arrow,
+    box,
+    bypass,
+    plus,
 )
-from resnet_repro.report.figures.shapes import BOX_TEXT, HEIGHT, PLUS, WIDTH, arrow, box, plus
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
 from resnet_repro.report.results import Cell, Results
@@ -44,14 +47,6 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     if plot.shows == "costs":
         return details_figure(plot.networks[0])
     return blocks_figure(plot.networks, named=plot.shows == "block")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a box of a column lies: its middle."""
-
-    x: float
-    y: float
 
 
 def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
@@ -104,24 +99,23 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
 
 def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -> None:
     """One network: the image, its boxes and its shortcuts."""
-    places: list[_Place] = []
-    used: dict[int, int] = {}
+    middles: list[float] = []
+    used: Counter[int] = Counter()
     for layer in drawn.layers:
-        row = used.get(layer.side, 0)
-        used[layer.side] = row + 1
-        places.append(_Place(x, tops[layer.side] - row * (HEIGHT + GAP)))
-    image = _Place(x, places[0].y + HEIGHT + GAP + 0.02)
-    axes.text(x, image.y, "image", ha="center", va="center", fontsize=6.5)
-    for before, after in pairwise([image, *places]):
-        arrow(axes, (x, before.y - HEIGHT / 2), (x, after.y + HEIGHT / 2))
-    for layer, place in zip(drawn.layers, places, strict=True):
-        _box(axes, place, layer)
+        middles.append(tops[layer.side] - used[layer.side] * (HEIGHT + GAP))
+        used[layer.side] += 1
+    image = middles[0] + HEIGHT + GAP + 0.02
+    axes.text(x, image, "image", ha="center", va="center", fontsize=6.5)
+    for before, after in pairwise([image, *middles]):
+        arrow(axes, (x, before - HEIGHT / 2), (x, after + HEIGHT / 2))
+    for layer, y in zip(drawn.layers, middles, strict=True):
+        _box(axes, x, y, layer, layer.text)
     for shortcut in drawn.shortcuts:
-        start = places[shortcut.first - 1].y - HEIGHT / 2 - GAP * 0.3
-        end = places[shortcut.last].y - HEIGHT / 2 - GAP * 0.55
-        _curve(axes, x, start, end, dotted=shortcut.resized)
+        start = middles[shortcut.first - 1] - HEIGHT / 2 - GAP * 0.3
+        end = middles[shortcut.last] - HEIGHT / 2 - GAP * 0.55
+        bypass(axes, x, start, end, dotted=shortcut.resized)
     for first, last, count in drawn.repeats:
-        top, bottom = places[first].y + HEIGHT / 2, places[last].y - HEIGHT / 2
+        top, bottom = middles[first] + HEIGHT / 2, middles[last] - HEIGHT / 2
         left = x - WIDTH / 2 - 0.06
         axes.plot([left, left - 0.05, left - 0.05, left], [top, top, bottom, bottom], "k-", lw=0.6)
         axes.text(left - 0.08, (top + bottom) / 2, f"{count}×", ha="right", va="center", fontsize=7)
@@ -132,21 +126,8 @@ def _in_words(count: int) -> str:
     return f"{count / 1e9:,.1f}e9" if count >= 1e9 else f"{count / 1e6:,.1f}e6"
 
 
-def _box(axes: Axes, place: _Place, layer: Layer, text: str = "") -> None:
-    filters = layer.outputs if layer.kind == "conv" else 0
-    box(axes, (place.x, place.y), filters, text or layer.text)
-
-
-def _curve(axes: Axes, x: float, start: float, end: float, *, dotted: bool) -> None:
-    """A shortcut: out to the right of the column and back."""
-    right, bulge = x + WIDTH / 2, x + WIDTH / 2 + 0.42
-    corners = [(x, start), (right, start), (bulge, start), (bulge, end), (right, end), (x, end)]
-    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
-    style = (0, (1, 1.2)) if dotted else "solid"
-    axes.add_patch(
-        PathPatch(Path(corners, codes), fill=False, linewidth=0.8, linestyle=style, zorder=0)
-    )
-    arrow(axes, (x + 0.07, end), (x, end))
+def _box(axes: Axes, x: float, y: float, layer: Layer, text: str) -> None:
+    box(axes, (x, y), layer.outputs if layer.kind == "conv" else 0, text)
 
 
 def details_figure(network: str) -> Figure:
@@ -218,33 +199,23 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
     """Layers under each other, the shortcut at the right, the addition and a ReLU below."""
     entry = f"{layers[0].inputs}-d" if named else "x"
     axes.text(x, top, entry, ha="center", va="top", fontsize=9)
-    split = top - 0.3
-    arrow(axes, (x, top - 0.16), (x, top - 0.48))
+    above, split = top - 0.16, top - 0.3
     y = top - 0.48 - HEIGHT / 2
-    for number, layer in enumerate(layers):
+    for layer in layers:
         text = f"{layer.kernel}x{layer.kernel}, {layer.outputs}" if named else "weight layer"
-        _box(axes, _Place(x, y), layer, text=text)
-        last = number == len(layers) - 1
-        low = y - 0.48 if not last else y - 0.42
-        arrow(axes, (x, y - HEIGHT / 2), (x, low + (HEIGHT / 2 if not last else PLUS)))
-        if not last:
-            axes.text(x + 0.06, (y + low) / 2, "relu", va="center", fontsize=7)
-        y = low
+        arrow(axes, (x, above), (x, y + HEIGHT / 2))
+        _box(axes, x, y, layer, text)
+        if above < split:
+            axes.text(x + 0.06, (above + y) / 2 + 0.04, "relu", va="center", fontsize=7)
+        above, y = y - HEIGHT / 2, y - 0.48
+    y += 0.06
+    arrow(axes, (x, above), (x, y + PLUS))
     plus(axes, x, y)
-    right, bulge = x + WIDTH / 2, x + WIDTH / 2 + 0.5
-    corners = [(x, split), (right - 0.1, split), (bulge, split), (bulge, y), (right - 0.1, y)]
-    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
-    path = Path([*corners, (x + 0.12, y)], codes)
-    axes.add_patch(PathPatch(path, fill=False, linewidth=0.8, zorder=0))
-    axes.add_patch(
-        FancyArrowPatch(
-            (x + 0.2, y), (x + PLUS, y), arrowstyle="-|>", mutation_scale=5, lw=0.6, color="black"
-        )
-    )
+    bypass(axes, x, split, y, inner=PLUS)
     if not named:
-        middle = (split + y) / 2
-        axes.text(bulge - 0.1, middle, "x\nidentity", va="center", fontsize=8)
-        axes.text(x - WIDTH / 2 - 0.1, middle, "F(x)", ha="right", va="center", fontsize=8)
+        side = x + WIDTH / 2 + 0.4
+        axes.text(side, (split + y) / 2, "x\nidentity", va="center", fontsize=8)
+        axes.text(x - WIDTH / 2 - 0.1, (split + y) / 2, "F(x)", ha="right", va="center", fontsize=8)
         axes.text(x - 0.14, y, "F(x) + x", ha="right", va="center", fontsize=8)
     arrow(axes, (x, y - PLUS), (x, y - 0.42))
     axes.text(x + 0.06, y - 0.25, "relu", va="center", fontsize=7)

@@ -1,20 +1,101 @@
-"""The paper's figures from our data: one picture per group of runs."""
+"""The paper's figures from our data: what a figure is, as data, and one picture a group of runs.
+
+A figure of some kind is drawn by `draw` in the module of that name beside this one, from the frame
+of `Results` that has the data, and its further views by the functions that they are named after.
+matplotlib is imported only where something is drawn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.commands import run_command
-from resnet_repro.report.figures.kinds import drawable_cells, pictures
-from resnet_repro.report.figures.style import FigureFormat, save, styled
-from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Results
+from resnet_repro.report.groups import Group, slugs
+from resnet_repro.report.results import Cell, Results, groups_in, main_group
 from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["build", "draw"]
+if TYPE_CHECKING:
+    from resnet_repro.report.figures.style import FigureFormat
+
+__all__ = ["FIGURES", "build", "draw", "figure_names"]
+
+
+class FigureKind(NamedTuple):
+    """What a kind of figure draws, which is what its experiment's tidy CSV holds as well."""
+
+    frame: str  # of `Results`; only runs that are in it are drawn. Empty: no runs are needed
+    columns: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()  # further pictures of the same data, each in a file of its own
+    page: bool = False  # whether `html` draws it as a page
+
+
+FIGURES: dict[str, FigureKind] = {
+    "drawing": FigureKind(""),
+    "depth": FigureKind(""),
+    "curves": FigureKind("curves", ("iteration", "epoch", "lr", "train_error", "test_error")),
+    "responses": FigureKind("responses", ("layer", "module", "std", "rank")),
+    "gradients": FigureKind(
+        "gradients",
+        (
+            *("iteration", "layer", "module", "forward_std", "gradient_norm", "weight_norm"),
+            *("measured", "signal_norm"),
+        ),
+    ),
+    "detections": FigureKind(
+        "detections", ("image", "class_name", "score", "left", "top", "right", "bottom")
+    ),
+    "surface": FigureKind(
+        "surfaces",
+        ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
+        ("relief", "lines"),
+        page=True,
+    ),
+    "path": FigureKind(
+        "paths",
+        ("to", "position", "loss", "error", "images", "sample_seed", "sample_sha256", "bn"),
+    ),
+}
+
+
+def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
+    """The cells of an experiment; only runs on which the figure's quantity was measured count."""
+    cells = results.cells_of(experiment)
+    if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
+        return cells
+    frame = getattr(results, FIGURES[experiment.plot.kind].frame)
+    measured = set(frame.run.unique())
+    kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
+    return [cell for cell in kept if cell.every]
+
+
+def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group | None]:
+    """Figure name -> the group it shows: `fig1`, and where there are several groups,
+    `fig1-short-cifar10` ... for each of them. Empty without results. None: it shows no runs.
+    """
+    return {name: group for name, (group, _) in pictures(experiment, results).items()}
+
+
+def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Group | None, str]]:
+    """Figure name -> its group and the function that draws it: all `draw`, then further views."""
+    if experiment.plot and not FIGURES[experiment.plot.kind].frame:
+        return {experiment.name: (None, "draw")}
+    cells = drawable_cells(experiment, results)
+    main = main_group(cells, experiment)
+    if main is None or experiment.plot is None:
+        return {}
+    groups = groups_in(cell for cell in cells if cell.done)
+    names = {experiment.name: main}
+    if len(groups) > 1:
+        short = slugs(groups)
+        names |= {f"{experiment.name}-{short[g]}": g for g in groups}
+    found = {name: (group, "draw") for name, group in names.items()}
+    for view in FIGURES[experiment.plot.kind].views:
+        found |= {f"{name}-{view}": (group, view) for name, group in names.items()}
+    return found
 
 
 class Picture(NamedTuple):
@@ -31,9 +112,11 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
         ConfigError: the experiment has no figure, or none in this format.
         ReproError: there is nothing to draw yet.
     """
+    from resnet_repro.report.figures.style import save, styled
+
     if experiment.plot is None:
         raise ConfigError(f"{experiment.name} has no figure; try: resnet-repro table")
-    if suffix == "html" and not hasattr(_module(experiment), "html"):
+    if suffix == "html" and not FIGURES[experiment.plot.kind].page:
         raise ConfigError(f"{experiment.name} cannot be drawn as html; try png, svg or pdf")
     wanted = pictures(experiment, results)
     if not wanted:
@@ -42,13 +125,12 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
         )
     if suffix == "html":  # one page for all views
         wanted = {n: (group, "html") for n, (group, view) in wanted.items() if view == "draw"}
-    drawn: dict[tuple[Group | None, str], bytes] = {}
-    for group, view in wanted.values():
-        if (group, view) not in drawn:
+    drawn: dict[tuple[Group | None, str], bytes] = {}  # the main group's stands in two files
+    for which in wanted.values():
+        if which not in drawn:
             with styled():
-                found = build(experiment, results, group, view)
-                page = isinstance(found, str)
-                drawn[group, view] = found.encode() if page else save(found, suffix)
+                found = build(experiment, results, *which)
+                drawn[which] = found.encode() if suffix == "html" else save(found, suffix)
     return [Picture(name, drawn[which]) for name, which in wanted.items()]
 
 
@@ -57,11 +139,7 @@ def build(experiment: Experiment, results: Results, group: Group | None, view: s
 
     Of the view `html` it is a page's text.
     """
-    cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
-    return getattr(_module(experiment), view)(experiment, results, cells, group)
-
-
-def _module(experiment: Experiment) -> ModuleType:
-    """What draws an experiment's kind of figure."""
     assert experiment.plot is not None, "only for experiments with a figure"
-    return import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")
+    module = import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")
+    cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
+    return getattr(module, view)(experiment, results, cells, group)

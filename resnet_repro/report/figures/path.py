@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from resnet_repro.report.figures.plotting import Figure
 from resnet_repro.report.figures.style import add_caption, label
+from resnet_repro.report.figures.surface import drawable, error_axis
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.spec.experiment import Experiment
@@ -16,7 +15,6 @@ from resnet_repro.spec.network_names import network_title
 __all__ = ["draw"]
 
 WIDTH, HEIGHT = 3.4, 2.6  # inches of a panel
-LOWEST, HIGHEST = 1e-3, 1e4  # between which a loss is drawn, whatever it is
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
@@ -30,20 +28,13 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         ended = run.summary.final_test_error if run.summary else None
         error = f"\ntest error {ended:.2f}% at 0" if ended is not None else ""
         axes.set_title(label(network_title(cell.network)) + error)
-        loss = np.clip(np.nan_to_num(line.loss, nan=HIGHEST, posinf=HIGHEST), LOWEST, HIGHEST)
-        axes.plot(line.position, loss, color="#0072B2")
+        axes.plot(line.position, drawable(line.loss), color="#0072B2")
         axes.set_yscale("log")
         axes.set_xlabel("position: 0 one run, 1 the other")
         for end in (0, 1):
             axes.axvline(end, color="0.8", linewidth=0.7, zorder=0)
-        errors = axes.twinx()
+        errors = error_axis(axes, labelled=axes is grid[-1])
         errors.plot(line.position, line.error, color="#D55E00", linestyle=(0, (3, 2)))
-        errors.set(ylim=(0, 100))
-        errors.spines["right"].set_visible(True)
-        if axes is grid[-1]:
-            errors.set_ylabel("training error (%), dashed")
-        else:
-            errors.set_yticklabels([])
     grid[0].set_ylabel("loss")
     shown = rows[rows.run.isin([run.id for run in firsts])]
     images = " or ".join(f"{count:,}" for count in sorted(set(shown.images)))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from resnet_repro.report.figures.plotting import Axes, Circle, FancyArrowPatch, FancyBboxPatch
+from resnet_repro.report.figures.plotting import (
+    Axes,
+    Circle,
+    FancyArrowPatch,
+    FancyBboxPatch,
+    Path,
+    PathPatch,
+)
 
-__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "plus"]
+__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus"]
 
 WIDTH, HEIGHT = 1.35, 0.15  # of a box
 BOX_TEXT = 6.0  # points
@@ -63,3 +70,21 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> N
             shrinkB=0,
         )
     )
+
+
+def bypass(
+    axes: Axes, x: float, start: float, end: float, *, inner: float = 0.0, dotted: bool = False
+) -> None:
+    """A shortcut: from a column's middle out to the right of its boxes, and back lower down.
+
+    It ends `inner` inches beside the middle.
+    """
+    right, far = x + WIDTH / 2, x + WIDTH / 2 + 0.42
+    back = x + inner
+    corners = [(x, start), (right, start), (far, start), (far, end), (right, end), (back, end)]
+    codes = [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4, Path.LINETO]
+    style = (0, (1, 1.2)) if dotted else "solid"
+    axes.add_patch(
+        PathPatch(Path(corners, codes), fill=False, linewidth=0.8, linestyle=style, zorder=0)
+    )
+    arrow(axes, (back + 0.07, end), (back, end))

@@ -22,7 +22,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["LEVELS", "draw", "html", "lines", "relief"]
+__all__ = ["LEVELS", "draw", "drawable", "error_axis", "html", "lines", "relief"]
 
 # Of all panels; close where the valleys are, and none above 10 as in Li et al.
 LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
@@ -74,7 +74,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
 
 
 def _draw_contours(axes: Axes, surface: Surface) -> None:
-    loss, norm = _drawable(surface.loss), LogNorm(LEVELS[0], LEVELS[-1])
+    loss, norm = drawable(surface.loss), LogNorm(LEVELS[0], LEVELS[-1])
     axes.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     if min(loss.shape) > 1:
         drawn: dict[str, Any] = {"levels": LEVELS, "norm": norm, "cmap": COLOURS}
@@ -86,11 +86,9 @@ def _draw_contours(axes: Axes, surface: Surface) -> None:
 
 def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Surfaces in three dimensions with a logarithmic axis, of the first seed of directions."""
-    panels = [p for p in panels_of(cells) if min(p.surfaces[0].loss.shape) > 1]
-    columns = min(2, len(panels)) or 1
-    rows = -(-len(panels) // columns) or 1
+    panels, rows, columns = _in_relief(cells)
     figure = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.2))
-    drawn = [np.log10(_drawable(panel.surfaces[0].loss)) for panel in panels]
+    drawn = [np.log10(drawable(panel.surfaces[0].loss)) for panel in panels]
     low = np.floor(min((z.min() for z in drawn), default=0))
     high = np.ceil(max((z.max() for z in drawn), default=1))
     for number, (panel, heights) in enumerate(zip(panels, drawn, strict=True), start=1):
@@ -128,26 +126,39 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.title)
-        errors = axes.twinx()
-        errors.set(ylim=(0, 100))
-        errors.spines["right"].set_visible(True)
+        errors = error_axis(axes, labelled=axes is grid[-1])
         for number, surface in enumerate(panel.surfaces):
             colour = f"C{number}"
             named = f"directions {surface.directions}"
-            axes.plot(surface.alphas, _drawable(surface.line), color=colour, label=named)
+            axes.plot(surface.alphas, drawable(surface.line), color=colour, label=named)
             middle = len(surface.betas) // 2
             style: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.8}
             errors.plot(surface.alphas, surface.error[middle], color=colour, **style)
         axes.set_yscale("log")
         axes.set_xlabel("steps along the direction")
-        if axes is not grid[-1]:
-            errors.set_yticklabels([])
-        else:
-            errors.set_ylabel("training error (%), dashed")
     grid[0].set_ylabel("loss")
     grid[0].legend(loc="upper center", handlelength=1.5)
     add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
     return figure
+
+
+def _in_relief(cells: Sequence[Cell]) -> tuple[list[Panel], int, int]:
+    """The panels that have a surface, and the rows and columns that they stand in."""
+    panels = [p for p in panels_of(cells) if min(p.surfaces[0].loss.shape) > 1]
+    columns = min(2, len(panels)) or 1
+    return panels, -(-len(panels) // columns) or 1, columns
+
+
+def error_axis(axes: Axes, *, labelled: bool) -> Axes:
+    """A second axis at the right, for training errors."""
+    errors: Axes = axes.twinx()
+    errors.set(ylim=(0, 100))
+    errors.spines["right"].set_visible(True)
+    if labelled:
+        errors.set_ylabel("training error (%), dashed")
+    else:
+        errors.set_yticklabels([])
+    return errors
 
 
 def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> str:
@@ -163,9 +174,7 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         raise ConfigError(
             "--format html needs the plotly package: pip install 'resnet-repro[html]'"
         ) from error
-    panels = [p for p in panels_of(cells) if min(p.surfaces[0].loss.shape) > 1]
-    columns = min(2, len(panels)) or 1
-    rows = -(-len(panels) // columns) or 1
+    panels, rows, columns = _in_relief(cells)
     page: Page = make_subplots(
         rows,
         columns,
@@ -179,8 +188,8 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         page.add_surface(
             x=surface.alphas,
             y=surface.betas,
-            z=_drawable(surface.loss),
-            surfacecolor=np.log10(_drawable(surface.loss)),
+            z=drawable(surface.loss),
+            surfacecolor=np.log10(drawable(surface.loss)),
             colorscale=COLOURS,
             showscale=False,
             row=number // columns + 1,
@@ -194,7 +203,7 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     return text
 
 
-def _drawable(loss: Any) -> Any:
+def drawable(loss: Any) -> Any:
     """Losses on a logarithmic axis; what is infinite or not a number is very high."""
     return np.clip(np.nan_to_num(loss, nan=HIGHEST, posinf=HIGHEST), LOWEST, HIGHEST)
 
