@@ -135,12 +135,25 @@ def test_figures_are_linked_only_where_they_are(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     assert "](figures/" not in bench.report()
     assert "Not drawn yet: `resnet-repro plot fig1`" in bench.report()
-    for picture in draw(bench.experiment("fig1"), Results(bench.store)):
-        bench.store.write_figure(picture.name, "png", picture.content)
-    text = bench.report()
-    links = re.findall(r"\]\((figures/[^)]+)\)", text)
-    assert links == ["figures/fig1.png"]
-    assert all((bench.store.root / link).is_file() for link in links)
+    for suffix in ("png", "svg"):
+        for picture in draw(bench.experiment("fig1"), Results(bench.store), suffix):
+            bench.store.write_figure(picture.name, suffix, picture.content)
+    links = re.compile(r"\]\((figures/[^)]+)\)")
+    for suffix in ("png", "svg"):
+        assert links.findall(bench.report()) == [f"figures/fig1.{suffix}"]
+        bench.store.figure_path("fig1", suffix).unlink()
+
+
+def test_a_figure_of_other_runs_is_not_shown(bench: Bench) -> None:
+    bench.add("plain-20", 9.4)
+    bench.picture("fig1")
+    assert "](figures/fig1.png)" in bench.report()
+    bench.add("plain-56", 12.9)
+    assert "](figures/fig1.png)" not in bench.report()
+    assert "drawn from other runs: `resnet-repro plot fig1` draws it anew" in bench.report()
+    bench.picture("fig1")
+    assert "](figures/fig1.png)" in bench.report()
+    assert "other runs" not in bench.report()
 
 
 def test_problems_and_failures_are_told(bench: Bench) -> None:

@@ -43,14 +43,14 @@ class Page(HTMLParser):
 def test_one_file_holds_everything_and_asks_for_nothing(bench: Bench) -> None:
     bench.add("plain-20", 9.4, 5.5)
     bench.add("plain-56", 12.6, 10.4)
-    bench.store.write_figure("fig1", "png", b"as if a picture")
+    picture = bench.picture("fig1")
     text = bench.page()
     page = Page(text)
     assert page.open == []
     (source,) = page.sources
     kind, _, encoded = source.partition(",")
     assert kind == "data:image/png;base64"
-    assert base64.b64decode(encoded) == b"as if a picture"
+    assert base64.b64decode(encoded) == picture
     assert not page.tags & {"script", "link", "iframe"}
     assert "url(" not in text
     assert "@import" not in text

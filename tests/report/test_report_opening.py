@@ -33,7 +33,7 @@ def found(bench: Bench) -> Bench:
             dataset="imagenette",
             official=False,
         )
-    bench.store.write_figure("fig6", "png", b"all curves")
+    bench.picture("fig6")
     return bench
 
 
@@ -62,7 +62,7 @@ def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: B
     assert text.count(line) == 1
     fig6 = text.partition("## Fig. 6 (`fig6`)")[2].partition("\n## ")[0]
     assert "The figure stands [above](#what-was-found)." in fig6
-    found.store.write_figure("fig1", "png", b"two curves")
+    found.picture("fig1")
     line, text = opening()
     assert line.startswith("![Fig. 1: ")
     assert text.count("](figures/fig6.png)") == 1, "now in its own section again"

@@ -9,7 +9,7 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.figures.figures import figure_names
+from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import render_table
@@ -86,22 +86,31 @@ def _has_something(experiment: Experiment, results: Results) -> bool:
 
 
 def _figures(experiment: Experiment, results: Results) -> list[str]:
-    """The existing figures, the main one first, or the command that draws them."""
+    """The figures of these results, the main one first, or the command that draws them."""
     if experiment.plot is None:
         return []
-    names = figure_names(experiment, results)
     shown: dict[Group | None, str] = {}
-    for name, group in names.items():
-        suffix = next((s for s in SUFFIXES if results.store.figure_path(name, s).is_file()), None)
-        if suffix and group not in shown:
-            shown[group] = f"figures/{name}.{suffix}"
-    if names and not shown and experiment.runs:
-        return [f"Not drawn yet: `resnet-repro plot {experiment.name}`"]
-    pictures = [
+    outdated = False
+    for name, group in figure_names(experiment, results).items():
+        if group in shown:
+            continue
+        mark = figure_mark(experiment, results, group).encode()
+        for path in (f"figures/{name}.{suffix}" for suffix in SUFFIXES):
+            content = results.store.read_figure(path)
+            if content is not None and mark in content:
+                shown[group] = path
+                break
+            outdated |= content is not None
+    parts = [
         f"![{literal(title_of(experiment))}{_caption(group)}]({path})"
         for group, path in shown.items()
     ]
-    return "\n\n".join(pictures).splitlines()
+    draws = f"`resnet-repro plot {experiment.name}`"
+    if outdated:
+        parts.append(f"A picture there was drawn from other runs: {draws} draws it anew.")
+    elif not parts and experiment.runs and figure_names(experiment, results):
+        parts.append(f"Not drawn yet: {draws}")
+    return "\n\n".join(parts).splitlines()
 
 
 def _caption(group: Group | None) -> str:

@@ -7,6 +7,7 @@ matplotlib is imported only where something is drawn.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -21,7 +22,7 @@ from resnet_repro.spec.experiment import Experiment
 if TYPE_CHECKING:
     from resnet_repro.report.figures.style import FigureFormat
 
-__all__ = ["FIGURES", "build", "draw", "figure_names"]
+__all__ = ["FIGURES", "build", "draw", "figure_mark", "figure_names"]
 
 
 class FigureKind(NamedTuple):
@@ -70,6 +71,14 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     measured = set(frame.run.unique())
     kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
     return [cell for cell in kept if cell.every]
+
+
+def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:
+    """What a picture of these runs carries in its file: another one, if it were drawn of others."""
+    cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
+    runs = [(run.id, run.summary and run.summary.seconds) for cell in cells for run in cell.done]
+    shown = repr((experiment.plot, group and group.caption, runs))
+    return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 
 def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group | None]:
@@ -130,7 +139,8 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
         if which not in drawn:
             with styled():
                 found = build(experiment, results, *which)
-                drawn[which] = found.encode() if suffix == "html" else save(found, suffix)
+                mark = figure_mark(experiment, results, which[0])
+                drawn[which] = found.encode() if suffix == "html" else save(found, suffix, mark)
     return [Picture(name, drawn[which]) for name, which in wanted.items()]
 
 

@@ -140,13 +140,16 @@ def caption_lines(
     return lines
 
 
-def save(figure: Figure, form: FigureFormat) -> bytes:
-    """The figure as a file without dates, so that the same results give the same bytes."""
-    undated = {
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+def save(figure: Figure, form: FigureFormat, mark: str) -> bytes:
+    """The figure as a file without dates, so that the same results give the same bytes.
+
+    `mark` stands in it as it is, for a reader of PNG and SVG files.
+    """
+    metadata = {
+        "png": {"Software": None, "Comment": mark},
+        "svg": {"Date": None, "Creator": None, "Description": mark},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": mark},
     }
     out = io.BytesIO()
-    figure.savefig(out, format=form, metadata=undated[form])
+    figure.savefig(out, format=form, metadata=metadata[form])
     return out.getvalue()
