@@ -77,7 +77,7 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     """What a picture of these runs carries in its file: another one, if it were drawn of others."""
     cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
     runs = [(run.id, run.summary and run.summary.seconds) for cell in cells for run in cell.done]
-    shown = repr((experiment.plot, group and group.caption, runs))
+    shown = repr((group and group.caption, runs))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 
