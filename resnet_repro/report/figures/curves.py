@@ -43,10 +43,11 @@ class Curve(NamedTuple):
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
-    """The panels of an experiment's plot for one group's cells."""
-    plot, wanted = experiment.plot, _wanted(experiment, cells, group)
+    """The panels of an experiment's plot for one group's cells, without those that have no run."""
+    plot = experiment.plot
     assert isinstance(plot, CurvesPlot), "only for experiments that draw curves"
-    panels = [p for p in plot.panels if any(n in wanted for n in p.networks)] or list(plot.panels)
+    done = {cell.network for cell in cells if cell.done}
+    panels = [panel for panel in plot.panels if done & set(panel.networks)]
     whole = results.curves
     curves = [
         _panel_curves(panel, cells, whole[whole.iteration <= panel.first * group.iterations])
@@ -77,7 +78,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
-    shown = [n for panel in panels for n in panel.networks if n in wanted or not wanted]
+    wanted = _wanted(experiment, cells, group)
+    shown = [n for panel in plot.panels for n in panel.networks if n in wanted]
     add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
     return figure
 
@@ -168,8 +170,6 @@ def _draw_panel(
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.grid(axis="y", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
-    if not curves:
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="0.4")
 
 
 def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:
