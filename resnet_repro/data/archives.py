@@ -9,20 +9,20 @@ import hashlib
 import lzma
 import struct
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
 
-__all__ = ["SUFFIXES", "digest", "fetch", "is_archive", "is_unpacked", "read_members", "unpack"]
+__all__ = ["SUFFIXES", "Archive", "digest", "fetch", "is_unpacked", "read_members", "unpack"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
-MAX_BYTES = 2**30  # unpacked, unless the caller knows better; CIFAR-10 is 184 MB
 MAX_DEPTH = 16  # folders in folders; official archives have four
 _HEADER_BYTES = 2**18  # of one member; a file's name has hundreds
 _HEADERS_BYTES = 2**29  # of all members, and their padding
@@ -35,50 +35,45 @@ _DAMAGE = (  # errors of reading a damaged one
 )
 
 
-def fetch(
-    url: str,
-    md5: str,
-    archive: Path,
-    scratch: Path,
-    progress: Notify,
-    otherwise: str,
-) -> None:
-    """Download `url` to `archive` unless that is there with the right checksum.
+class Archive(NamedTuple):
+    """An official archive."""
 
-    The download goes to `scratch`, a folder on the same disk, until it is complete.
+    url: str
+    md5: str
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.url.rpartition("/")[2]
+
+
+def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> Path:
+    """Download an archive of `dataset` into `data_dir`, unless it is there intact: its path there.
 
     Raises:
-        DataError: the network or the server fails (`otherwise` says what to do instead), or the
-            download has another checksum.
+        DataError: the network or the server fails, or the download has another checksum.
     """
-    if archive.is_file() and digest(archive, "md5") == md5:
-        return
-    progress(f"downloading {url}")
-    partial = scratch / archive.name
-    _download(url, partial, progress, otherwise)
-    if digest(partial, "md5") != md5:
-        raise DataError(f"the download from {url} is not the official archive; try again")
-    partial.replace(archive)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / archive.name
+    if path.is_file() and digest(path, "md5") == archive.md5:
+        return path
+    progress(f"downloading {archive.url}")
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
+        partial = Path(scratch) / path.name
+        _download(archive.url, partial, dataset, progress)
+        if digest(partial, "md5") != archive.md5:
+            raise DataError(
+                f"the download from {archive.url} is not the official archive; try again"
+            )
+        return partial.replace(path)
 
 
-def digest(path: Path, algorithm: str) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _open(url: str) -> Any:
-    """Request an archive at its address in torchvision."""
-    import urllib.request  # slow to import, so only when needed
-
-    return urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310
-
-
-def _download(url: str, path: Path, progress: Notify, otherwise: str) -> None:
-    import urllib.error
+def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
+    from urllib.error import URLError  # slow to import, so only when needed
+    from urllib.request import urlopen
 
     try:
-        with _open(url) as answer, path.open("wb") as file:
+        with urlopen(url, timeout=_TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310
             expected = int(answer.headers.get("Content-Length") or 0)
             received, reported = 0, 0
             while block := answer.read(_BLOCK):
@@ -87,30 +82,27 @@ def _download(url: str, path: Path, progress: Notify, otherwise: str) -> None:
                 if expected and received * 10 // expected > reported:
                     reported = received * 10 // expected
                     progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise DataError(f"cannot download {url}: {reason}\n{otherwise}") from error
+    except (URLError, TimeoutError, ConnectionError) as error:
+        raise DataError(
+            f"cannot download {url}: {getattr(error, 'reason', error)}\n"
+            f"bring a copy with `resnet-repro data prepare {dataset} --from PATH` instead"
+        ) from error
 
 
-def is_archive(path: Path, max_bytes: int | None = None) -> bool:
-    """Whether `path` is a tar file, compressed or not. Raises OSError when it cannot be read."""
-    if not path.is_file():
-        return False
-    try:
-        with _opened(path, MAX_BYTES if max_bytes is None else max_bytes):
-            return True
-    except _NotATarError:
-        return False
+def digest(path: Path, algorithm: str) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def unpack(archive: Path, folder: Path, max_bytes: int | None = None) -> None:
-    """Unpack the files and folders of `archive` into the existing `folder`.
+def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Unpack `archive`, of at most `max_bytes`, into the existing `folder`.
 
     Raises:
         DataError: a member is a link, a device, sparse, outside the folder or too deep in it; there
-            are too many members or bytes; or the archive is damaged.
+            are too many members or bytes; or it is damaged or no tar archive.
     """
-    with _opened(archive, MAX_BYTES if max_bytes is None else max_bytes) as reader:
+    with _opened(archive, max_bytes) as reader:
         for member in reader.members():
             _refuse_strange(archive, member)
             reader.tar.extract(member, folder, set_attrs=False)
@@ -120,7 +112,7 @@ def read_members(archive: Path, names: Collection[str], max_bytes: int) -> dict[
     """The contents of the files `names` as far as `archive`, of at most `max_bytes`, has them.
 
     Raises:
-        DataError: it is too large or damaged.
+        DataError: it is too large, damaged or no tar archive.
         OSError: it cannot be read.
     """
     found: dict[str, bytes] = {}
@@ -161,10 +153,6 @@ def _is_copy(file: IO[bytes], path: Path, size: int) -> bool:
         return False
 
 
-class _NotATarError(DataError):
-    """A file is damaged, or no tar archive at all."""
-
-
 @contextlib.contextmanager
 def _opened(archive: Path, max_bytes: int) -> Iterator[_Reader]:
     try:
@@ -182,7 +170,7 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[_Reader]:
 
 def _damaged(archive: Path, error: Exception) -> DataError:
     reason = plain(str(error).partition("\n")[0], 200) or type(error).__name__
-    return _NotATarError(f"{archive.name} is damaged or not a tar archive: {reason}")
+    return DataError(f"{archive.name} is damaged or not a tar archive: {reason}")
 
 
 def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:

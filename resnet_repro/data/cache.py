@@ -1,4 +1,4 @@
-"""The prepared form of a data set on disk: four .npy files and a record that describes them.
+"""The prepared form of CIFAR-10 and 100 on disk: four .npy files and a record of them.
 
 A cache is written into a hidden sibling folder and renamed into place, so it is always complete.
 Opening it reads all of it into memory and compares it with the recorded checksums, so training uses
@@ -10,26 +10,24 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
-import os
 import secrets
 import shutil
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
-from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, Source
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 
 __all__ = ["intact_cache", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
-LARGEST_RECORD = 2**24  # bytes; with 20 source files it has 5,000
+LARGEST_RECORD = 2**24  # bytes; it has up to 5,000
 _RECORD = "record.json"
 _OWN_SUM = "record_sha256"  # in the record: of everything else in it
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # a rename's target exists
@@ -51,8 +49,8 @@ class CacheRecord:
         return self.shapes["train_images"][0] + self.shapes["test_images"][0]
 
 
-def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> Dataset:
-    """Store `source` as the cache `data_dir/name`, check it, and return it.
+def write_cache(dataset: Dataset, data_dir: Path, *, replace: bool) -> Dataset:
+    """Store a data set as the cache `data_dir/NAME`, check it, and return what was read again.
 
     With `replace` it replaces an earlier cache; otherwise one that another process has written
     meanwhile stays.
@@ -61,16 +59,16 @@ def write_cache(name: str, data_dir: Path, source: Source, *, replace: bool) -> 
         DataError: a folder of that name is not a cache.
         OSError: the disk cannot be written to.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    name = dataset.identity.name
     staging = data_dir / f".{name}-{secrets.token_hex(6)}"
     staging.mkdir()
     try:
-        _write_files(name, staging, source)
-        dataset = read_cache(name, staging)
+        _write_files(dataset, staging)
+        written = read_cache(name, staging)
         _publish(name, staging, data_dir / name, replace=replace)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return dataset
+    return written
 
 
 def read_record(name: str, folder: Path) -> CacheRecord:
@@ -124,20 +122,16 @@ def intact_cache(name: str, folder: Path) -> Dataset | None:
         return None
 
 
-def _write_files(name: str, folder: Path, source: Source) -> None:
-    for field, array in source.contents._asdict().items():
+def _write_files(dataset: Dataset, folder: Path) -> None:
+    arrays = {}
+    for field, array in dataset.contents._asdict().items():
         with replacing(folder / f"{field}.npy") as file:
             np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-    identity = Identity(name, source.official, source.contents.sha256(), source.kind, source.note)
-    arrays = {
-        field: {"shape": list(array.shape), "sha256": _checksum(array)}
-        for field, array in source.contents._asdict().items()
-    }
+        arrays[field] = {"shape": list(array.shape), "sha256": _checksum(array)}
     record: dict[str, Any] = {
         "format": FORMAT,
-        "identity": identity.to_dict(),
-        "classes": list(source.classes),
-        "source_files": [asdict(file) for file in source.files],
+        "identity": dataset.identity.to_dict(),
+        "classes": list(dataset.classes),
         "arrays": arrays,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -183,32 +177,18 @@ def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
     """The uint8 array of this shape in the file at `path`, which may hold nothing else."""
     problem = f"{path.name} is not the array that was recorded"
     try:
-        with open_regular(path) as file:
-            if _read_header(file) == (shape, False, np.dtype(np.uint8)):
-                problem = f"{path.name} has another length than was recorded"
-                if os.fstat(file.fileno()).st_size == file.tell() + math.prod(shape):
-                    array = np.empty(shape, np.uint8)
-                    if file.readinto(array.reshape(-1).data) == array.nbytes:
-                        return array
+        with open_regular(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array: Images = np.load(file, allow_pickle=False)
+            if array.shape == shape and array.dtype == np.uint8 and not file.read(1):
+                return array
     except FileNotFoundError:
         problem = f"{path.name} is missing"
     except OSError as error:
         problem = f"{path.name} cannot be read: {error.strerror}"
+    except Exception:  # noqa: S110 - numpy parses the header: a damaged one can raise nearly anything
+        pass
     raise _unusable(name, path.parent, problem)
-
-
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
-    """(shape, whether columns come first, type) from the header; None if it is damaged."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if np.lib.format.read_magic(file) != (1, 0):
-                return None
-            return np.lib.format.read_array_header_1_0(file)
-    except OSError:
-        raise
-    except Exception:  # numpy parses it as Python: a damaged one can raise nearly anything
-        return None
 
 
 def _parse_record(values: dict[str, Any]) -> CacheRecord:

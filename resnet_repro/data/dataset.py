@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.spec.dataset_names import BOXES
 
 __all__ = [
     "Contents",
@@ -23,9 +24,8 @@ __all__ = [
     "Images",
     "Notify",
     "PrepareRequest",
-    "Source",
-    "SourceFile",
     "cannot_prepare",
+    "not_there",
 ]
 
 Notify = Callable[[str], None]  # gets messages
@@ -86,35 +86,15 @@ class Dataset:
     @classmethod
     def of(cls, identity: Identity, classes: tuple[str, ...], contents: Contents) -> Dataset:
         """A data set of `contents`, with labels as int64, which loss functions need."""
-        return cls(
-            identity,
-            classes,
-            contents.train_images,
-            contents.train_labels.astype(np.int64),
-            contents.test_images,
-            contents.test_labels.astype(np.int64),
-        )
+        train, train_labels, test, test_labels = contents
+        labels = [some.astype(np.int64) for some in (train_labels, test_labels)]
+        return cls(identity, classes, train, labels[0], test, labels[1])
 
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file, or a class folder (its files joined in order), that contents were read from."""
-
-    name: str  # relative to the source: no paths of the machine
-    size: int  # bytes
-    sha256: str
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """What a reader has read: contents, and facts about them."""
-
-    kind: str  # becomes `Identity.source`
-    contents: Contents
-    classes: tuple[str, ...]
-    files: tuple[SourceFile, ...]
-    official: bool
-    note: str
+    @property
+    def contents(self) -> Contents:
+        """As it is stored and hashed."""
+        labels = [some.astype(np.uint8) for some in (self.train_labels, self.test_labels)]
+        return Contents(self.train_images, labels[0], self.test_images, labels[1])
 
 
 class PrepareRequest(NamedTuple):
@@ -148,6 +128,18 @@ class DatasetStatus:
     def absent(cls, name: str, description: str, note: str) -> DatasetStatus:
         """Of a data set that is not prepared."""
         return cls(name, description, False, False, 0, "", note)
+
+
+def not_there(name: str, what: str, *, downloadable: bool) -> DataError:
+    """The error if there is no copy of a data set: no `what`."""
+    how = f"bring a copy with `resnet-repro data prepare {name} --from PATH`"
+    if downloadable:
+        how += f", or download it with `resnet-repro data prepare {name} --download`"
+    generated = "scenes" if name in BOXES else "synthetic"
+    return DataError(
+        f"no {what}: {how}\n"
+        f"no data at hand? `--dataset {generated}` (or `--preset demo`) needs none"
+    )
 
 
 def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSError) -> DataError:

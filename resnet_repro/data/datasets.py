@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.coco import Coco
-from resnet_repro.data.boxes.folder import BoxReader
 from resnet_repro.data.boxes.scenes import SCENES
 from resnet_repro.data.boxes.voc import year_folders
 from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
@@ -22,13 +21,11 @@ from resnet_repro.data.generated import GeneratedReader
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.data.photos.preparing import PhotoReader
-from resnet_repro.data.photos.source import PhotoSource
+from resnet_repro.data.photos.reader import PhotoReader
 from resnet_repro.data.synthetic import SYNTHETIC
-from resnet_repro.spec.dataset_names import parse_dataset
+from resnet_repro.spec.dataset_names import BOXES, dataset_fits, parse_dataset
 
 __all__ = [
-    "BOX_READERS",
     "READERS",
     "describe",
     "known_test_images",
@@ -42,44 +39,36 @@ _log = logging.getLogger(__name__)
 _NO_FOLDERS: Mapping[str, Path] = {}
 
 
-Loaded = TypeVar("Loaded", covariant=True)
+class Reader(Protocol):
+    """Opens, prepares, checks and describes one data set, of images with classes or with boxes."""
 
-
-class Reader(Protocol[Loaded]):
-    """Opens, prepares, checks and describes one data set."""
-
-    def load(self, data_dir: Path) -> Loaded:
+    def load(self, data_dir: Path) -> Any:
         """Open it. Raises DataError if there is nothing to open."""
 
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Any:
         """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
-    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
+    def verify(self, data_dir: Path, progress: Notify) -> Any:
         """Open it and check every byte. Raises DataError if it is missing or damaged."""
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """Its status, without opening it; raises nothing."""
 
 
-READERS: dict[str, Reader[Dataset | PhotoDataset]] = {
+READERS: dict[str, Reader] = {
     "cifar10": CifarReader(CIFAR_10),
     "cifar100": CifarReader(CIFAR_100),
-    "imagenet": PhotoReader(ImageNet()),
-    "imagenette": PhotoReader(Imagenette()),
+    "imagenet": ImageNet("imagenet"),
+    "imagenette": Imagenette("imagenette"),
     "synthetic": SYNTHETIC,
-}
-BOX_READERS: dict[str, Reader[BoxDataset]] = {
+    # Those of `BOXES` have boxes instead of a class for each image.
     "scenes": SCENES,
-    "voc07": BoxReader(Voc("voc07", ("VOC2007 trainval",), ("VOC2007 test",))),
-    "voc07+12": BoxReader(
-        Voc("voc07+12", ("VOC2007 trainval", "VOC2012 trainval"), ("VOC2007 test",))
-    ),
-    "voc07++12": BoxReader(
-        Voc("voc07++12", ("VOC2007 trainval", "VOC2007 test", "VOC2012 trainval"), ())
-    ),
-    "voc12": BoxReader(Voc("voc12", ("VOC2012 train",), ("VOC2012 val",))),
-    "coco": BoxReader(Coco("coco", 2014, (82_783, 40_504))),
-    "coco2017": BoxReader(Coco("coco2017", 2017, (118_287, 5_000))),
+    "voc07": Voc("voc07", ("VOC2007 trainval",), ("VOC2007 test",)),
+    "voc07+12": Voc("voc07+12", ("VOC2007 trainval", "VOC2012 trainval"), ("VOC2007 test",)),
+    "voc07++12": Voc("voc07++12", ("VOC2007 trainval", "VOC2007 test", "VOC2012 trainval"), ()),
+    "voc12": Voc("voc12", ("VOC2012 train",), ("VOC2012 val",)),
+    "coco": Coco("coco", 2014, (82_783, 40_504)),
+    "coco2017": Coco("coco2017", 2017, (118_287, 5_000)),
 }
 # Folders of other data sets.
 _NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS})
@@ -96,18 +85,18 @@ def load(
         ConfigError: the name is unknown, or of a data set with boxes instead of classes.
         DataError: there is nothing to load.
     """
-    reader = _class_reader(name, folders)
-    if reader is None:
+    if dataset_fits(parse_dataset(name), "detection"):
         raise ConfigError(f"{name} has images with boxes, for detection: see `load_boxes`")
-    return reader.load(data_dir)
+    dataset: Dataset | PhotoDataset = _reader(name, folders).load(data_dir)
+    return dataset
 
 
 def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS) -> BoxDataset:
     """`load` for a data set of images with boxes."""
-    reader = _box_reader(name, folders)
-    if reader is None:
-        raise ConfigError(f"{name} has no boxes: {', '.join(BOX_READERS)} and voc:PATH have them")
-    return reader.load(data_dir)
+    if not dataset_fits(parse_dataset(name), "detection"):
+        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
+    dataset: BoxDataset = _reader(name, folders).load(data_dir)
+    return dataset
 
 
 def prepare(
@@ -142,7 +131,9 @@ def prepare(
     reader = _reader(name, folders)
     if source is not None and download and not isinstance(reader, GeneratedReader):
         raise ConfigError("either bring a copy or download one, not both")
-    return reader.prepare(data_dir, PrepareRequest(source, download, size, progress))
+    request = PrepareRequest(source, download, size, progress)
+    dataset: Dataset | PhotoDataset | BoxDataset = reader.prepare(data_dir, request)
+    return dataset
 
 
 def verify(
@@ -156,18 +147,20 @@ def verify(
 
     Raises ConfigError if the name is unknown, DataError if the data are missing or damaged.
     """
-    return _reader(name, folders).verify(data_dir, progress)
+    dataset: Dataset | PhotoDataset | BoxDataset = _reader(name, folders).verify(data_dir, progress)
+    return dataset
 
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """The status of every data set in `data_dir`, without opening it; raises nothing."""
-    *known, synthetic = READERS.values()
     photos, boxes = (
-        [_reader(f"{kind}:{name}", _NO_FOLDERS) for name in _found_folders(data_dir, kind, holds)]
+        [f"{kind}:{name}" for name in _found_folders(data_dir, kind, holds)]
         for kind, holds in (("folder", lambda path: (path / "val").is_dir()), ("voc", year_folders))
     )
-    readers = (*known, *photos, synthetic, *BOX_READERS.values(), *boxes)
-    return [reader.describe(data_dir) for reader in readers]
+    names = [*READERS, *boxes]
+    at = names.index("synthetic")
+    names[at:at] = photos
+    return [_reader(name, _NO_FOLDERS).describe(data_dir) for name in names]
 
 
 def known_test_images(
@@ -183,27 +176,13 @@ def known_test_images(
     return found
 
 
-def _reader(
-    name: str, folders: Mapping[str, Path]
-) -> Reader[Dataset | PhotoDataset] | Reader[BoxDataset]:
-    reader = _class_reader(name, folders) or _box_reader(name, folders)
-    assert reader is not None  # `parse_dataset` knows it
-    return reader
-
-
-def _class_reader(name: str, folders: Mapping[str, Path]) -> Reader[Dataset | PhotoDataset] | None:
-    """The reader of a data set whose images have a class each; None if they have boxes."""
-    short = parse_dataset(name).removeprefix("folder:")
-    if name.startswith("folder:"):
-        return PhotoReader(PhotoSource(name, folders.get(short)))
-    return READERS.get(name)
-
-
-def _box_reader(name: str, folders: Mapping[str, Path]) -> Reader[BoxDataset] | None:
-    """The reader of a data set whose images have boxes; None if they have a class each."""
-    if parse_dataset(name).startswith("voc:"):
-        return BoxReader(OwnVoc(name, folders.get(name.removeprefix("voc:"))))
-    return BOX_READERS.get(name)
+def _reader(name: str, folders: Mapping[str, Path]) -> Reader:
+    kind, _, short = parse_dataset(name).partition(":")
+    if kind == "folder":
+        return PhotoReader(name, folders.get(short))
+    if kind == "voc":
+        return OwnVoc(name, folders.get(short))
+    return READERS[name]
 
 
 def _found_folders(data_dir: Path, kind: str, holds: Callable[[Path], object]) -> list[str]:

@@ -1,108 +1,152 @@
-"""Indexes of folders of images, stored in the data folder so that a data set opens quickly."""
+"""The index of a folder of files, stored in the data folder so that a data set opens quickly.
+
+An index is valid as long as what was listed or read to make it is unchanged: folders, and for boxes
+lists and annotations. Images that were overwritten or damaged are found when they are decoded:
+their size is checked, and the SHA-256 of their contents if the identity covers contents.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.errors import DataError
+from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.npz import packed_texts, unpacked_texts
+from resnet_repro.data.photos.decoding import LARGEST
+from resnet_repro.data.photos.workers import map_files
 
-__all__ = ["Arrays", "FolderIndex", "Index", "load_index", "store_index"]
+__all__ = ["FilePart", "FolderIndex", "Part", "Scan", "hash_contents"]
 
-_log = logging.getLogger(__name__)
+Arrays = dict[str, NDArray[Any]]
 
-Loaded = TypeVar("Loaded")
-Arrays = Mapping[str, NDArray[Any]]
+CONTENTS_LIMIT = 2**33  # bytes; for larger data sets only names and sizes are hashed
 
 
 @dataclass(frozen=True, eq=False)
-class FolderIndex(ABC, Generic[Loaded]):
+class FilePart:
+    """The image files of train or test, in order; subclasses say what is in the images."""
+
+    names: list[str]  # [N], paths relative to the data set's folder
+    sizes: NDArray[np.int64]  # [N], bytes
+
+    def packed(self, key: str) -> Arrays:
+        """Its fields as arrays, whose names begin with `key`."""
+        return {
+            f"{key}_{name}": packed_texts(value) if isinstance(value, list) else value
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def unpacked(cls, key: str, arrays: Arrays) -> Self:
+        """The inverse of `packed`. May raise anything if the arrays are not of such a part."""
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            array = arrays[f"{key}_{item.name}"]
+            values[item.name] = unpacked_texts(array) if item.type == "list[str]" else array
+        return cls(**values)
+
+
+Part = TypeVar("Part", bound=FilePart)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(Generic[Part]):
+    """The contents of a folder."""
+
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    # What was listed or read, relative to the folder -> time of its last change, nanoseconds.
+    stamps: dict[str, int] = field(repr=False)
+    splits: dict[str, str] = field(default_factory=dict)  # part -> what the data set calls it
+    remarks: tuple[str, ...] = ()  # for the identity's note; not stored
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether the files' contents are hashed, not only their names and sizes."""
+        return int(self.train.sizes.sum() + self.test.sizes.sum()) <= CONTENTS_LIMIT
+
+
+@dataclass(frozen=True, eq=False)
+class FolderIndex(Generic[Part]):
     """A folder that has been scanned."""
 
     root: Path
     identity: Identity
     contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file to train on, then to test on
+    scan: Scan[Part]
 
     @property
-    @abstractmethod
     def counts(self) -> tuple[int, int]:
         """The numbers of images for training and for testing."""
+        return len(self.scan.train.names), len(self.scan.test.names)
 
     @property
-    def images(self) -> int:
-        """The number of images, for training and testing together."""
-        return sum(self.counts)
+    def part_contents(self) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+        """`contents` of the images for training and for testing."""
+        if self.contents is None:
+            return None, None
+        return self.contents[: self.counts[0]], self.contents[self.counts[0] :]
 
-    @property
-    def test_images(self) -> int:
-        """The number of images for testing."""
-        return self.counts[1]
-
-    @abstractmethod
     def is_current(self) -> bool:
-        """Whether the folder is unchanged. Raises OSError if it cannot be looked at."""
+        """Whether the folder is unchanged, and its files are hashed as this version does it.
 
-    @abstractmethod
-    def dataset(self) -> Loaded:
-        """The data set, its images still in their files."""
+        Raises OSError if the folder cannot be looked at.
+        """
+        return (self.contents is not None) == self.scan.is_hashed and all(
+            (self.root / name).stat().st_mtime_ns == at for name, at in self.scan.stamps.items()
+        )
 
+    def packed(self, keys: tuple[str, str]) -> tuple[dict[str, Any], Arrays]:
+        """(values for JSON, arrays) to store; `keys` are the names of the parts there."""
+        scan = self.scan
+        header = {"identity": self.identity.to_dict(), "classes": scan.classes}
+        header |= {"stamps": scan.stamps, "splits": scan.splits}
+        arrays = scan.train.packed(keys[0]) | scan.test.packed(keys[1])
+        return header, arrays if self.contents is None else {**arrays, "contents": self.contents}
 
-Index = TypeVar("Index", bound=FolderIndex[Any])
-
-
-def store_index(
-    folder: Path, version: int, index: FolderIndex[Any], header: Mapping[str, Any], arrays: Arrays
-) -> None:
-    """Write an index into `folder`, if that is writable: what `header` and `arrays` say of it."""
-    every = {"format": version, "identity": asdict(index.identity), **header}
-    packed = {"header": np.frombuffer(json.dumps(every).encode(), np.uint8), **arrays}
-    if index.contents is not None:
-        packed["contents"] = index.contents
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_npz(_path(folder, index.identity.name, index.root), packed)
-    except OSError as error:
-        _log.info("looked through again each time, since it cannot be kept: %s", error)
-
-
-def load_index(
-    folder: Path,
-    version: int,
-    name: str,
-    root: Path,
-    unpack: Callable[[Identity, Any, Arrays], Index],
-    *,
-    outdated: bool,
-) -> Index | None:
-    """The index in `folder` of the data set `name` in `root`; None if there is none.
-
-    Without `outdated`, also None if the folder has changed. `unpack` gets the identity, header and
-    arrays that were stored, and may raise anything if they are of no such index.
-    """
-    values = read_npz(_path(folder, name, root)) or {}
-    try:
-        header = json.loads(values["header"].tobytes())
-        if header["format"] != version:
-            return None
-        index = unpack(Identity.from_dict(header["identity"]), header, values)
-        if index.contents is not None and index.contents.shape != (index.images, 32):
-            return None
-        return index if outdated or index.is_current() else None
-    except Exception:  # missing, damaged or written by another version: made again
-        return None
+    @classmethod
+    def unpacked(
+        cls,
+        root: Path,
+        header: dict[str, Any],
+        arrays: Arrays,
+        keys: tuple[str, str],
+        part: type[Part],
+    ) -> Self:
+        """The inverse of `packed`. May raise anything if the values are not of such an index."""
+        train, test = (part.unpacked(key, arrays) for key in keys)
+        splits, stamps = dict(header.get("splits", {})), dict(header["stamps"])
+        scan = Scan(tuple(header["classes"]), train, test, stamps, splits)
+        identity = Identity.from_dict(header["identity"])
+        index = cls(root, identity, arrays.get("contents"), scan)
+        if index.contents is not None and index.contents.shape != (sum(index.counts), 32):
+            raise ValueError("not one hash for each file")
+        return index
 
 
-def _path(folder: Path, name: str, root: Path) -> Path:
-    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
-    return folder / f"{name.replace(':', '-')}-{place}.npz"
+def hash_contents(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    """SHA-256 [N, 32] of the contents of every file. Raises DataError if one cannot be read."""
+    hashes = map_files(partial(_hashes, root), names)
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+def _hashes(root: Path, names: Sequence[str]) -> bytes:
+    """SHA-256 of each file's contents, one after another."""
+    hashes = b""
+    for name in names:
+        try:
+            with open_regular(f"{root}/{name}", LARGEST) as file:
+                hashes += hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise DataError(f"cannot read {root}/{name}: {error.strerror}") from error
+    return hashes

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import os
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import (
     DatasetStatus,
+    Identity,
     Notify,
     PrepareRequest,
     cannot_prepare,
+    not_there,
 )
-from resnet_repro.data.folder_index import Index
+from resnet_repro.data.folder_index import FolderIndex, Part, Scan, hash_contents
+from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.photos.photos import Photos
+from resnet_repro.data.photos.workers import map_photos
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["Copy", "FolderReader", "refuse_occupied"]
 
@@ -35,80 +46,112 @@ class Copy(NamedTuple):
     place: Callable[[], Path]  # puts it into the data folder; returns its root there
 
 
-class FolderSource(Protocol):
-    """Where a data set's folder is."""
+class FolderReader(ABC, Generic[Part, Loaded]):
+    """A data set in the table of data sets, stored as a folder of files and an index of them."""
 
     name: str
     description: str
-    downloadable: bool
+    short: str  # the name of its folder in the data folder
+    folder: Path | None = None  # where the command line says it is; by default in the data folder
+    downloadable = False
+    official_counts: tuple[int, int] | None = None  # images to train and to test on
+    images_in_words: str  # "photographs"
 
-    @property
-    def short(self) -> str:
-        """The name of its folder in the data folder."""
+    index_folder: str  # in the data folder
+    index_format: int
+    index_keys: tuple[str, str]  # of the two parts, in the index
+    part: type[Part]
+
+    @abstractmethod
+    def scan(self, root: Path) -> Scan[Part]:
+        """List or read the files. Raises DataError if the folder is not one of this data set."""
+
+    @abstractmethod
+    def summary(self, scan: Scan[Part]) -> str:
+        """How many images of what there are, for the identity's note."""
+
+    @abstractmethod
+    def sha256(self, index: FolderIndex[Part]) -> str:
+        """The identity's SHA-256 of what was scanned."""
+
+    @abstractmethod
+    def dataset(self, index: FolderIndex[Part]) -> Loaded:
+        """The data set, its images still in their files."""
+
+    @abstractmethod
+    def photos(self, index: FolderIndex[Part]) -> tuple[Photos, Photos]:
+        """Its images alone, to train and to test on."""
+
+    def has(self, folder: Path) -> bool:
+        """Whether a folder is one of this data set, as far as its layout tells."""
+        return folder.is_dir()
 
     def find(self, data_dir: Path) -> Path | None:
         """The folder; None if there is none."""
+        path = self.folder or data_dir / self.short
+        return path if self.has(path) else None
+
+    def find_packed(self, place: Path) -> Path | None:
+        """An archive, or a folder of archives, at `place` that is still to be unpacked."""
+        return None
+
+    def locate(self, copy: Path) -> Path:
+        """The folder within a user's copy."""
+        inner = copy / self.short
+        return inner if not self.has(copy) and self.has(inner) else copy
+
+    def unpacked(
+        self, data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[Copy] | None:
+        """A copy from archives, brought, downloaded or in `data_dir`; None if there are none.
+
+        At the end, what was unpacked is removed unless it was put in its place.
+        """
+        return None
+
+    def is_official(self, data_dir: Path, progress: Notify) -> bool:
+        """Whether the folder in `data_dir` can be shown to be the official copy."""
+        return False
+
+    def is_current(self, index: FolderIndex[Part]) -> bool:
+        """Whether the folder is unchanged, and this version scans it in the same way."""
+        return index.is_current()
+
+    def source(self, root: Path) -> str:
+        """`Identity.source` of the folder `root`; without paths of the machine."""
+        return "folder"
 
     def missing(self, data_dir: Path) -> DataError:
-        """The error if there is none."""
-
-
-class FolderReader(ABC, Generic[Index, Loaded]):
-    """A data set in the table of data sets, stored as a folder of files and an index of them."""
-
-    def __init__(self, source: FolderSource) -> None:
-        self.source, self.name = source, source.name
-
-    @abstractmethod
-    def read_index(self, root: Path, data_dir: Path, *, outdated: bool = False) -> Index | None:
-        """The stored index; None if there is none, or if the folder has changed since.
-
-        With `outdated`, also that of a folder that has changed.
-        """
-
-    @abstractmethod
-    def write_index(self, index: Index, data_dir: Path) -> None:
-        """Store an index in the data folder, if that is writable."""
-
-    @abstractmethod
-    def make_index(
-        self, root: Path, data_dir: Path, progress: Notify, *, official: bool = False
-    ) -> Index:
-        """Scan the folder. Raises DataError if it is not one of this data set."""
-
-    @abstractmethod
-    def find_copy(self, data_dir: Path, request: PrepareRequest, scratch: ExitStack) -> Copy:
-        """The copy to prepare; archives are unpacked into folders that `scratch` removes."""
-
-    @abstractmethod
-    def check_images(self, index: Index, progress: Notify) -> None:
-        """Decode every image. Raises DataError that names the first broken one."""
+        """The error if there is neither a folder nor an archive."""
+        if self.name in DATASETS:
+            what = f"{DATASETS[self.name].title} in {data_dir}"
+            return not_there(self.name, what, downloadable=self.downloadable)
+        kind = self.name.partition(":")[0]
+        return DataError(
+            f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for there;"
+            f" on the command line `--dataset {kind}:PATH` says where it is"
+        )
 
     def load(self, data_dir: Path) -> Loaded:
         """Open it; the first time, scan its folder.
 
         Raises DataError if it is missing, or its folder is not one of this data set.
         """
-        root = self.root(data_dir)
-        index = kept = self.read_index(root, data_dir)
-        if index is None or not self.is_complete(index):
-            index = self.make_index(root, data_dir, _log.info)
-            self.refuse_changed(kept, index)
-            self.write_index(index, data_dir)
-        return self._opened(index)
+        root = self._root(data_dir)
+        index = self._read_index(root, data_dir)
+        if index is None:
+            index = self._make_index(root, data_dir, _log.info)
+            self._write_index(index, data_dir)
+        return self.dataset(index)
 
     def test_images(self, data_dir: Path) -> int | None:
         """The number of images for testing; None if its folder was not scanned yet."""
-        root = self.source.find(data_dir)
-        index = self.read_index(root, data_dir) if root else None
-        return index.test_images if index else None
-
-    def is_complete(self, index: Index) -> bool:
-        """Whether an index has all that this version stores."""
-        return True
+        root = self.find(data_dir)
+        index = self._read_index(root, data_dir) if root else None
+        return index.counts[1] if index else None
 
     def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
-        """Put it into `data_dir`, scan it and decode all images once.
+        """Put it into `data_dir`, scan it and decode its images once, unless they are too many.
 
         Folders are linked to, archives are unpacked. If something is broken, an earlier copy stays.
 
@@ -116,96 +159,175 @@ class FolderReader(ABC, Generic[Index, Loaded]):
             ConfigError: the options contradict each other.
             DataError: there is no usable copy.
         """
-        if request.download and not self.source.downloadable:
+        if request.download and not self.downloadable:
             raise ConfigError(
                 f"{self.name} cannot be downloaded: bring it with"
                 f" `resnet-repro data prepare {self.name} --from PATH`"
             )
         if request.source is not None and not request.source.exists():
             raise DataError(f"{request.source} does not exist")
+        if request.source is None and not request.download and not self.find(data_dir):
+            request = request._replace(source=self.find_packed(data_dir))
         try:
             with ExitStack() as scratch:
-                copy = self.find_copy(data_dir, request, scratch)
-                index = self.make_index(
-                    copy.root, data_dir, request.progress, official=copy.official
-                )
-                self.check_prepared(index, request.progress)
+                copy = self._find_copy(data_dir, request, scratch)
+                index = self._make_index(copy.root, data_dir, request.progress, copy.official)
+                if index.contents is not None:
+                    self._check_images(index, request.progress)
+                else:
+                    verify = f"`resnet-repro data verify {self.name}`"
+                    request.progress(f"{verify} decodes every image, to find broken ones")
                 index = replace(index, root=copy.place())  # only a good copy replaces an earlier
         except OSError as error:
             copy_at = None if request.download else request.source
             raise cannot_prepare(self.name, data_dir, copy_at, error) from error
-        self.write_index(index, data_dir)
-        return self._opened(index)
-
-    def check_prepared(self, index: Index, progress: Notify) -> None:
-        """Check the images of a new copy; see `check_images`."""
-        self.check_images(index, progress)
+        self._write_index(index, data_dir)
+        return self.dataset(index)
 
     def verify(self, data_dir: Path, progress: Notify) -> Loaded:
         """Scan it again, compare it with its index and decode every image.
 
         Raises DataError if it has changed or an image is broken.
         """
-        root = self.root(data_dir)
-        kept = self.read_index(root, data_dir, outdated=True)
-        index = self.make_index(root, data_dir, progress)
-        self.refuse_changed(kept, index)
-        self.check_images(index, progress)
-        self.write_index(index, data_dir)
-        return self._opened(index)
+        root = self._root(data_dir)
+        before = self._read_index(root, data_dir, outdated=True)
+        index = self._make_index(root, data_dir, progress)
+        if before and before.identity.sha256 != index.identity.sha256:
+            raise DataError(
+                f"{self.name} in {root} has changed since it was first used\n"
+                f"if that is meant, `resnet-repro data prepare {self.name}` takes it as it is now"
+            )
+        self._check_images(index, progress)
+        self._write_index(index, data_dir)
+        return self.dataset(index)
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """Its status, without scanning it; raises nothing."""
-        description = self.source.description
         try:
-            root = self.source.find(data_dir)
-            if root is None:
-                return DatasetStatus.absent(self.name, description, self.packed_note(data_dir))
-            index = self.read_index(root, data_dir)
+            root = self.find(data_dir)
+            index = self._read_index(root, data_dir) if root else None
+            note = self._packed_note(data_dir)
         except (DataError, OSError) as error:
-            return DatasetStatus.absent(self.name, description, str(error).splitlines()[0])
-        if index is None:
+            return DatasetStatus.absent(self.name, self.description, str(error).splitlines()[0])
+        if index is not None:
+            return DatasetStatus.of(self.description, index.identity, sum(index.counts))
+        if root is not None:
             note = f"will be looked through in {root} when first used"
-            return DatasetStatus.absent(self.name, description, note)
-        return DatasetStatus.of(description, index.identity, index.images)
+        return DatasetStatus.absent(self.name, self.description, note)
 
-    def packed_note(self, data_dir: Path) -> str:
-        """A note if there are archives in `data_dir` that are still packed; empty if not."""
-        return ""
-
-    def root(self, data_dir: Path) -> Path:
+    def _root(self, data_dir: Path) -> Path:
         """The folder. Raises DataError if there is none."""
-        root = self.source.find(data_dir)
+        root = self.find(data_dir)
         if root is None:
-            if note := self.packed_note(data_dir):
+            if note := self._packed_note(data_dir):
                 raise DataError(f"{self.name} is {note}")
-            raise self.source.missing(data_dir)
+            raise self.missing(data_dir)
         return root
 
-    def refuse_changed(self, before: Index | None, now: Index) -> None:
-        """Raise DataError if the folder has changed since an earlier index."""
-        if before and before.identity.sha256 != now.identity.sha256:
-            raise DataError(
-                f"{self.name} in {now.root} has changed since it was first used\n"
-                f"if that is meant, `resnet-repro data prepare {self.name}` takes it as it is now"
-            )
+    def _packed_note(self, data_dir: Path) -> str:
+        if self.find_packed(data_dir) is None:
+            return ""
+        return f"still packed: `resnet-repro data prepare {self.name}` unpacks it"
 
-    def linked_copy(self, copy: Path, found: Path, data_dir: Path) -> Copy:
-        """A copy that stays where it is: the folder `found` in `copy`, to be linked to.
-
-        Raises DataError if it is not a folder, or something else is in the way.
-        """
-        if not copy.is_dir():
-            raise DataError(f"{copy} is not a folder")
+    def _find_copy(self, data_dir: Path, request: PrepareRequest, scratch: ExitStack) -> Copy:
+        """The copy to prepare; what is unpacked lies in folders that `scratch` removes."""
+        packed = self.unpacked(data_dir, request)
+        if packed is not None:
+            return scratch.enter_context(packed)
+        if request.source is None:
+            root = self._root(data_dir)
+            return Copy(root, self.is_official(data_dir, request.progress), lambda: root)
+        found = self.locate(request.source)
+        if not request.source.is_dir():
+            raise DataError(f"{request.source} is not a folder")
         data_dir.mkdir(parents=True, exist_ok=True)
-        target = data_dir / self.source.short
+        target = data_dir / self.short
         if not target.is_symlink() and target.resolve() != found.resolve():
             refuse_occupied(target)
         return Copy(found, False, lambda: _link(target, found))
 
-    def _opened(self, index: Index) -> Loaded:
-        dataset: Loaded = index.dataset()
-        return dataset
+    def _make_index(
+        self, root: Path, data_dir: Path, progress: Notify, official: bool = False
+    ) -> FolderIndex[Part]:
+        """Scan the folder; an unchanged one keeps the identity of its earlier index.
+
+        Raises DataError if it is not one of this data set, or a file cannot be read.
+        """
+        progress(f"looking through {root}, once")
+        scan = self.scan(root)
+        contents = None
+        if scan.is_hashed:
+            contents = hash_contents(root, [*scan.train.names, *scan.test.names])
+        identity = Identity(self.name, official, "", self.source(root), "")
+        index = FolderIndex(root, identity, contents, scan)
+        sha256 = self.sha256(index)
+        before = self._read_index(root, data_dir, outdated=True)
+        if before and before.identity.sha256 == sha256 and not official:
+            return replace(index, identity=before.identity)
+        identity = replace(identity, sha256=sha256, note=self._note(index))
+        return replace(index, identity=identity)
+
+    def _note(self, index: FolderIndex[Part]) -> str:
+        """What is printed with results."""
+        remarks = list(index.scan.remarks)
+        if not index.identity.official:
+            known = self.name in DATASETS
+            what = "unofficial copy" if known else f"the user's own {self.images_in_words}"
+            first = [
+                f"{what}: {self.summary(index.scan)} from single files, which cannot be checked"
+                " against anything official"
+            ]
+            if self.official_counts not in (None, index.counts):
+                first.append("the official one has {:,} and {:,}".format(*self.official_counts))
+            if index.contents is None:
+                first.append("told apart from other copies by names and sizes, not contents")
+            remarks[:0] = first
+        return "; ".join(remarks)
+
+    def _check_images(self, index: FolderIndex[Part], progress: Notify) -> None:
+        """Decode every image. Raises DataError that names the first broken one."""
+        broken: list[str] = []
+        progress(f"decoding {sum(index.counts):,} images to find broken ones")
+        for photos in self.photos(index):
+            for lines in map_photos(_find_broken, photos, None, progress, "decoded"):
+                broken += lines
+        for line in broken[1:]:
+            progress(f"broken: {line}")
+        if broken:
+            which = "an image is" if len(broken) == 1 else f"{len(broken):,} images are"
+            raise DataError(f"{which} broken in {index.root}: {broken[0]}")
+
+    def _index_file(self, root: Path, data_dir: Path) -> Path:
+        place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
+        return data_dir / self.index_folder / f"{self.name.replace(':', '-')}-{place}.npz"
+
+    def _read_index(
+        self, root: Path, data_dir: Path, *, outdated: bool = False
+    ) -> FolderIndex[Part] | None:
+        """The stored index; None if there is none, or if the folder has changed since.
+
+        With `outdated`, also that of a folder that has changed.
+        """
+        arrays = read_npz(self._index_file(root, data_dir)) or {}
+        try:
+            header = json.loads(arrays["header"].tobytes())
+            if header["format"] != self.index_format:
+                return None
+            index = FolderIndex.unpacked(root, header, arrays, self.index_keys, self.part)
+            return index if outdated or self.is_current(index) else None
+        except Exception:  # missing, damaged or written by another version: made again
+            return None
+
+    def _write_index(self, index: FolderIndex[Part], data_dir: Path) -> None:
+        """Store an index in the data folder, if that is writable."""
+        header, arrays = index.packed(self.index_keys)
+        text = json.dumps({"format": self.index_format, **header}).encode()
+        path = self._index_file(index.root, data_dir)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_npz(path, {"header": np.frombuffer(text, np.uint8), **arrays})
+        except OSError as error:
+            _log.info("looked through again each time, since it cannot be kept: %s", error)
 
 
 def refuse_occupied(target: Path) -> None:
@@ -225,3 +347,14 @@ def _link(link: Path, folder: Path) -> Path:
         new.symlink_to(folder.resolve(), target_is_directory=True)
         new.replace(link)
     return link
+
+
+def _find_broken(photos: Photos, part: range) -> list[str]:
+    """An error message for each photograph that cannot be decoded."""
+    broken = []
+    for index in part:
+        try:
+            photos.image(index)
+        except DataError as error:
+            broken.append(str(error))
+    return broken

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from resnet_repro.data.boxes.boxes import BoxDataset
-from resnet_repro.data.boxes.geometry import flip
 from resnet_repro.spec.run import Run
 from resnet_repro.training.feed import WHOLE, Shard, check_fits
 from resnet_repro.training.order import BatchOrder
@@ -83,7 +82,7 @@ class BoxFeed:
         for index, mirrored in zip(draw.images.tolist(), draw.mirrored.tolist(), strict=True):
             image, target = self.dataset.train[index]
             if mirrored:
-                image, target = flip(image, target)
+                image, target = image.flip(-1), target.mirrored(image.shape[-1])
             kept = ~target.difficult
             inputs.append(image)
             targets.append({"boxes": target.boxes[kept], "labels": target.labels[kept]})

@@ -14,7 +14,8 @@ from made_up_photos import WritePhotos
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.archives import MAX_BYTES, is_archive, read_members, unpack
+from resnet_repro.data.archives import read_members, unpack
+from resnet_repro.data.cifar.reader import MAX_BYTES
 
 SOON = 10.0  # seconds; refusing takes far less than one, machines have other work
 
@@ -126,9 +127,8 @@ def test_ordinary_archives_are_read_whole(tmp_path: Path, compression: str) -> N
             info = tarfile.TarInfo(name if name != "d/5" else f"d/{'5' * 200}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    assert is_archive(archive)
     (tmp_path / "out").mkdir()
-    unpack(archive, tmp_path / "out")
+    unpack(archive, tmp_path / "out", 10_000)
     found = {path.name[:1]: path.read_bytes() for path in (tmp_path / "out" / "d").iterdir()}
     assert found == {name[-1]: content for name, content in contents.items()}
     wanted = {"d/2", "d/4", "d/6"}

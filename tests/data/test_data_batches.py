@@ -69,8 +69,8 @@ def test_python_version_is_official_only_with_the_listed_checksums(
     from torchvision.datasets import CIFAR10
 
     found = read_source(CIFAR_10, python_copy, tmp_path, print)
-    assert not found.official
-    assert "test_batch" in found.note
+    assert not found.identity.official
+    assert "test_batch" in found.identity.note
     for listing in ("train_list", "test_list"):
         names = [name for name, _ in getattr(CIFAR10, listing)]
         md5s = [hashlib.md5((python_copy / name).read_bytes()).hexdigest() for name in names]
@@ -79,7 +79,7 @@ def test_python_version_is_official_only_with_the_listed_checksums(
     dataset = datasets.prepare("cifar10", tmp_path / "data", python_copy)
     assert dataset.identity.official
     assert dataset.identity.note == ""
-    assert dataset.identity.sha256 == found.contents.sha256()
+    assert dataset.identity.sha256 == found.identity.sha256 == found.contents.sha256()
 
 
 def test_missing_batch(binary_copy: Path, tmp_path: Path) -> None:

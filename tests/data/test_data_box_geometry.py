@@ -8,7 +8,6 @@ from torch import Tensor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from resnet_repro.data.boxes.boxes import Target
-from resnet_repro.data.boxes.geometry import flip
 
 
 def made_up(height: int, width: int, *boxes: tuple[int, int, int, int]) -> tuple[Tensor, Target]:
@@ -29,17 +28,16 @@ def box_of(image: Tensor) -> list[int]:
 @pytest.mark.parametrize("box", [(2, 3, 7, 9), (0, 0, 20, 10), (19, 9, 20, 10), (0, 4, 1, 5)])
 def test_a_mirrored_box_is_around_the_same_pixels(box: tuple[int, int, int, int]) -> None:
     image, target = made_up(10, 20, box)
-    mirrored, there = flip(image, target)
+    mirrored, there = image.flip(-1), target.mirrored(20)
     assert there.boxes.tolist() == [[float(v) for v in box_of(mirrored)]]
-    back, again = flip(mirrored, there)
-    assert torch.equal(back, image)
+    again = there.mirrored(20)
     assert torch.equal(again.boxes, target.boxes)
     assert target.boxes.tolist() == [list(map(float, box))]  # what came in is as it was
     assert again.labels is target.labels
 
 
 def test_no_boxes_stay_no_boxes() -> None:
-    assert flip(*made_up(10, 20))[1].boxes.shape == (0, 4)
+    assert made_up(10, 20)[1].mirrored(20).boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize(

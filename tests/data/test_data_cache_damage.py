@@ -43,7 +43,7 @@ def test_bytes_too_many_or_missing_are_noticed(
 ) -> None:
     path = prepared / "cifar10" / name
     path.write_bytes(change(path.read_bytes()))
-    refused(prepared, f"{name} has another length")
+    refused(prepared, f"{name} is not the array that was recorded")
 
 
 def test_no_flipped_bit_of_a_header_ends_otherwise(prepared: Path) -> None:

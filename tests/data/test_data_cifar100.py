@@ -129,7 +129,7 @@ def test_the_archive_is_downloaded_and_checked(
 ) -> None:
     from torchvision.datasets import CIFAR100
 
-    archive = pack(python_copy, tmp_path / "served.tar.gz", "w:gz")
+    archive = pack(python_copy, tmp_path / "cifar-100-python.tar.gz", "w:gz")
     monkeypatch.setattr(CIFAR100, "url", archive.as_uri())
     with pytest.raises(DataError, match="not the official archive"):
         datasets.prepare("cifar100", tmp_path / "data", download=True)

@@ -54,10 +54,12 @@ def test_jpeg(write_images: WriteImages, tmp_path: Path) -> None:
     assert np.abs(np.array(colour(dataset, 3)) - [20, 10, 100]).max() <= 3
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "RGBA"])
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "RGBA", "I;16"])
 def test_every_mode_becomes_rgb(write_images: WriteImages, tmp_path: Path, mode: str) -> None:
     folder = write_images()
-    white = Image.new("RGB", (32, 32), (255, 255, 255)).convert(mode)
+    white = Image.new("RGB", (32, 32), (255, 255, 255)).convert("RGB" if mode == "I;16" else mode)
+    if mode == "I;16":
+        white = Image.new(mode, (32, 32), 65_535)
     if "A" in mode:
         white.putalpha(0)  # dropped, so that the image stays white
     white.save(folder / "train" / "airplane" / "000.png")
@@ -80,12 +82,11 @@ def encoded(image: Image.Image) -> bytes:
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"", "not a readable"),
-        (b"GIF89a", "not a readable"),
-        (encoded(Image.new("RGB", (32, 32)))[:60], "not a readable"),
+        (b"", "not an image, or damaged"),
+        (b"GIF89a", ""),
+        (encoded(Image.new("RGB", (32, 32)))[:60], "damaged"),
         (encoded(Image.new("RGB", (33, 32))), "33x32 pixels instead of 32x32"),
-        (encoded(Image.new("I;16", (32, 32))), "more than 8 bits"),
-        (png_bomb(), "far more than 32x32 pixels"),
+        (png_bomb(), "far too many pixels"),
         (bytes(2**20 + 1), "too large"),
     ],
 )
@@ -94,7 +95,7 @@ def test_bad_image_is_named(
 ) -> None:
     folder = write_images()
     (folder / "test" / "cat" / "000.png").write_bytes(contents)
-    with pytest.raises(DataError, match=rf"test/cat/000\.png .*{message}") as caught:
+    with pytest.raises(DataError, match=rf"test/cat/000\.png.*{message}") as caught:
         datasets.prepare("cifar10", tmp_path / "data", folder)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -65,7 +65,7 @@ def test_identity_is_of_names_and_contents(write_photos: WritePhotos, tmp_path: 
 def test_of_huge_data_sets_names_and_sizes_count(
     write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnet_repro.data.photos.index.CONTENTS_LIMIT", 1000)
+    monkeypatch.setattr("resnet_repro.data.folder_index.CONTENTS_LIMIT", 1000)
     folder = write_photos()
     first = load(folder, tmp_path / "data").identity
     assert "not contents" in first.note
@@ -82,7 +82,7 @@ def test_a_folder_is_looked_through_once(
     folder, data_dir = write_photos(), tmp_path / "data"
     first = load(folder, data_dir)
     with monkeypatch.context() as patch:
-        patch.setattr("resnet_repro.data.photos.index.scan_folder", None)
+        patch.setattr("resnet_repro.data.photos.reader.scan_folder", None)
         again = load(folder, data_dir)
     assert again.identity == first.identity
     assert again.classes == first.classes
@@ -295,7 +295,7 @@ def test_flat_val_is_the_same_data_set(imagenet: Path, layout: str) -> None:
     assert flat.test.labels.tolist() == sorted_val.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
     for index in range(6):
         assert (flat.test.pixels(index) == pixels[index]).all()
-    assert "the official one has 1,281,167 and 50,000 of 1,000" in flat.identity.note
+    assert "the official one has 1,281,167 and 50,000" in flat.identity.note
 
 
 def test_flat_val_without_ground_truth(imagenet: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.cli import main
 from resnet_repro.data import datasets
-from resnet_repro.data.boxes import annotations
+from resnet_repro.data.boxes import annotations, voc
 from resnet_repro.data.boxes.annotations import read_annotation
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.boxes.parts import FileBoxes
@@ -61,6 +61,37 @@ def test_boxes_are_corners_and_the_lists_give_the_order(folder: Path) -> None:
     assert not identity.official
     assert "the user's own images: 2 images to train on (train) and 1 to test on" in identity.note
     assert str(folder) not in identity.source + identity.note
+
+
+def test_a_file_that_changes_while_it_is_read_does_not_pass_unnoticed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_and_change(path: Path, name: str) -> annotations.Annotation:
+        found = read_annotation(path, name)
+        path.write_text(annotation([CAT]), encoding="utf-8")
+        return found
+
+    for path in folder.glob("Annotations/*.xml"):
+        os.utime(path, ns=(0, 0))  # changes within the clock's resolution are not the point here
+    with monkeypatch.context() as patch:
+        patch.setattr(voc, "read_annotation", read_and_change)
+        assert load(folder).train.target(0).labels.tolist() == [1, 2]
+    assert load(folder).train.target(0).labels.tolist() == [1]
+
+
+def test_of_huge_data_sets_not_every_image_is_decoded_when_prepared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnet_repro.data.folder_index.CONTENTS_LIMIT", 0)
+    path = folder / "JPEGImages" / "b.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    told: list[str] = []
+    datasets.prepare("voc:mine", folder.parent / "data", folder, progress=told.append)
+    assert (
+        told[-1] == "`resnet-repro data verify voc:mine` decodes every image, to find broken ones"
+    )
+    with pytest.raises(DataError, match=r"an image is broken in .*: JPEGImages/b.jpg: damaged"):
+        datasets.verify("voc:mine", folder.parent / "data")
 
 
 def test_years_are_joined_and_tested_on_where_there_is_a_test_list(tmp_path: Path) -> None:
@@ -254,7 +285,7 @@ def test_an_entity_is_never_expanded() -> None:
         ("ImageSets/Main/train.txt", b"\n", "lists no images"),
         ("ImageSets/Main/train.txt", b"\xff\xfe", "is not UTF-8"),
         ("ImageSets/Main/train.txt", b"a\n", "no image of train has an object"),
-        ("ImageSets/Main/train.txt", b"b\nz\n", r"JPEGImages/z.jpg is missing; the list train"),
+        ("ImageSets/Main/train.txt", b"b\nz\n", r"^Annotations/z.xml: the file is missing"),
         ("Annotations/a.xml", None, r"^Annotations/a.xml: the file is missing"),
         ("JPEGImages/a.jpg", None, r"^JPEGImages/a.jpg is missing; the list train names it"),
         ("JPEGImages/a.jpg", b"no image", r"^JPEGImages/a.jpg: not an image, or damaged"),

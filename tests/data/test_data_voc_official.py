@@ -158,7 +158,7 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
     with pytest.raises(DataError, match=r"no VOC2007 in .*data prepare voc07 --from PATH.*\n"):
         prepare("voc07", data, served / "2012.tar")
     (tmp_path / "no.tar").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="is not a tar file"):
+    with pytest.raises(DataError, match="not a tar archive"):
         prepare("voc07", data, tmp_path / "no.tar")
     with pytest.raises(DataError, match="does not exist"):
         prepare("voc07", data, tmp_path / "nowhere")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import DataError
@@ -34,6 +34,12 @@ class Target:
     boxes: Tensor  # float32 [n, 4], corners in pixels
     labels: Tensor  # int64 [n], 1 to K
     difficult: Tensor  # bool [n], neither trained on nor counted: VOC's flag, COCO's crowds
+
+    def mirrored(self, width: int) -> Target:
+        """The same in the mirror image of an image that is `width` pixels wide."""
+        boxes = self.boxes.clone()
+        boxes[:, [0, 2]] = width - self.boxes[:, [2, 0]]
+        return replace(self, boxes=boxes)
 
 
 class BoxImages(ABC):

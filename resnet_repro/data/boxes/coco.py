@@ -26,8 +26,10 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 from resnet_repro.data.boxes.annotations import check_box
-from resnet_repro.data.boxes.folder import BoxSource
-from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
+from resnet_repro.data.boxes.parts import Annotated, BoxPart
+from resnet_repro.data.boxes.reader import BoxReader
+from resnet_repro.data.dataset import not_there
+from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.workers import map_files
 
@@ -68,10 +70,8 @@ class _Instances:
     categories: list[_Category]
 
 
-class Coco(BoxSource):
+class Coco(BoxReader):
     """A year of COCO: `coco` is 2014's, of the paper."""
-
-    source = "images and instances"
 
     def __init__(self, name: str, year: int, counts: tuple[int, int]) -> None:
         """`counts` are the official images to train and to test on."""
@@ -84,7 +84,7 @@ class Coco(BoxSource):
     def has(self, folder: Path) -> bool:
         return (folder / _instances(f"train{self.year}")).is_file()
 
-    def scan(self, root: Path) -> Scan:
+    def scan(self, root: Path) -> Scan[BoxPart]:
         stamps: dict[str, int] = {}
         names = [f"{part}{self.year}" for part in ("train", "val")]
         read = [_read_part(root, name, stamps) for name in names]
@@ -95,15 +95,15 @@ class Coco(BoxSource):
         remarks = (f"{empty:,} empty boxes are left out",) if empty else ()
         splits = {"train": names[0], "test": names[1]}
         train_part, test_part = (BoxPart.of(images, classes) for images in (train, test))
-        return Scan(tuple(classes), train_part, test_part, splits, stamps, remarks)
+        return Scan(tuple(classes), train_part, test_part, stamps, splits, remarks)
+
+    def source(self, root: Path) -> str:
+        return "images and instances"
 
     def missing(self, data_dir: Path) -> DataError:
-        return DataError(
-            f"no COCO {self.year} in {data_dir / self.short}: it needs train{self.year},"
-            f" val{self.year} and annotations there, unpacked; bring a copy with"
-            f" `resnet-repro data prepare {self.name} --from PATH`\n"
-            "no data at hand? `--dataset scenes` (or `--preset demo`) needs none"
-        )
+        needed = f"train{self.year}, val{self.year} and annotations, unpacked"
+        what = f"COCO {self.year} in {data_dir / self.short} ({needed})"
+        return not_there(self.name, what, downloadable=False)
 
 
 def _instances(part: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from resnet_repro.data.boxes.annotations import Box
 from resnet_repro.data.boxes.boxes import BoxImages, Target
+from resnet_repro.data.folder_index import FilePart
 from resnet_repro.data.photos.photos import FilePhotos
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Annotated", "BoxPart", "FileBoxes", "Scan"]
+__all__ = ["Annotated", "BoxPart", "FileBoxes"]
 
 
 class Annotated(NamedTuple):
@@ -34,16 +35,21 @@ class Annotated(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class BoxPart:
+class BoxPart(FilePart):
     """The images of train or test in order, and all of their M objects in one row."""
 
     ids: list[str]  # [N]
-    files: list[str]  # [N], relative to the data set's folder
-    sizes: NDArray[np.int64]  # [N], bytes
     first: NDArray[np.int64]  # [N + 1], of each image the first of its objects; at last M
     boxes: NDArray[np.float32]  # [M, 4]
     labels: NDArray[np.int64]  # [M]
     difficult: NDArray[np.bool_]  # [M]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if there is not one row for each image or object."""
+        images, objects = len(self.ids), len(self.labels)
+        lengths = (len(self.names), len(self.sizes), len(self.first) - 1)
+        if lengths != (images,) * 3 or (*self.boxes.shape, self.first[-1]) != (objects, 4, objects):
+            raise ValueError("not one row for each image or object")
 
     @classmethod
     def of(cls, images: Sequence[Annotated], classes: Sequence[str]) -> BoxPart:
@@ -59,9 +65,9 @@ class BoxPart:
         ]
         every = [row for some in rows for row in some]
         return cls(
-            [image.image_id for image in images],
             [image.file for image in images],
             np.array([image.size for image in images], np.int64),
+            [image.image_id for image in images],
             np.cumsum([0, *map(len, rows)], dtype=np.int64),
             np.array([row[0] for row in every], np.float32).reshape(-1, 4),
             np.array([row[1] for row in every], np.int64),
@@ -70,28 +76,10 @@ class BoxPart:
 
     def update(self, digest: hashlib._Hash) -> None:
         """Let a hash cover names, sizes and objects, not the files' contents."""
-        for text in (*self.ids, *self.files):
+        for text in (*self.ids, *self.names):
             digest.update(os.fsencode(text) + b"\0")
         for array in (self.sizes, self.first, self.boxes, self.labels, self.difficult):
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """What a folder of images with boxes holds."""
-
-    classes: tuple[str, ...]
-    train: BoxPart
-    test: BoxPart
-    splits: dict[str, str]  # part -> what the data set calls it
-    # What was read, relative to the folder -> when it last changed; folders too.
-    stamps: dict[str, int] = field(repr=False)
-    remarks: tuple[str, ...] = ()  # for the identity's note
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all files, each counted as often as it is listed."""
-        return int(self.train.sizes.sum() + self.test.sizes.sum())
 
 
 class FileBoxes(BoxImages):
@@ -104,7 +92,7 @@ class FileBoxes(BoxImages):
     def __init__(self, root: Path, part: BoxPart, contents: NDArray[np.uint8] | None) -> None:
         self.part, self.ids = part, part.ids
         no_class = np.zeros(len(part.ids), np.int64)  # of the image as a whole
-        self.photos = FilePhotos(root, part.files, no_class, part.sizes, contents, turned=False)
+        self.photos = FilePhotos(root, part.names, no_class, part.sizes, contents, turned=False)
 
     def image(self, index: int) -> Tensor:
         import torch

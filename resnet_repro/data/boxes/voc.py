@@ -18,7 +18,8 @@ from typing import NamedTuple
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
-from resnet_repro.data.boxes.parts import Annotated, BoxPart, Scan
+from resnet_repro.data.boxes.parts import Annotated, BoxPart
+from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files
 
@@ -89,7 +90,7 @@ def scan_voc(
     train: Sequence[ImageSet],
     test: Sequence[ImageSet],
     classes: Sequence[str] | None = None,
-) -> Scan:
+) -> Scan[BoxPart]:
     """Read all annotations of these lists and the headers of their images.
 
     `classes` None means the user's own: those in `classes.txt`, a name a line, or else all that
@@ -119,7 +120,7 @@ def scan_voc(
         raise DataError(f"{root}: no image of {', '.join(map(str, train))} has an object")
     splits = {part: " + ".join(map(str, sets)) for part, sets in (("train", train), ("test", test))}
     train_part, test_part = (BoxPart.of(images, classes) for images in parts)
-    return Scan(tuple(classes), train_part, test_part, splits, stamps, tuple(remarks))
+    return Scan(tuple(classes), train_part, test_part, stamps, splits, tuple(remarks))
 
 
 def _left_out(counts: Counter[str]) -> str:
@@ -147,12 +148,11 @@ def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> 
     images: list[Annotated] = []
     for chosen in sets:
         ids = _read_list(root, chosen, stamps)
-        for folder in (ANNOTATIONS, IMAGES):
-            _stamp(root, _path(chosen.year, folder), stamps)
+        folders = [_path(chosen.year, folder) for folder in (ANNOTATIONS, IMAGES)]
+        for name in (*folders, *(_xml(chosen, image_id) for image_id in ids)):
+            _stamp(root, name, stamps)  # before it is read, so that no change goes unnoticed
         for some in map_files(partial(_read_images, root, chosen), ids):
             images += some
-        for image_id in ids:
-            _stamp(root, _xml(chosen, image_id), stamps)
     return images
 
 
@@ -193,6 +193,8 @@ def _read_lines(path: Path, name: str, stamps: dict[str, int]) -> list[str]:
 def _stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
     try:
         stamps[name] = (root / name).stat().st_mtime_ns
+    except FileNotFoundError:
+        raise DataError(f"{name}: the file is missing") from None
     except OSError as error:
         raise DataError(f"cannot read {root / name}: {error.strerror}") from error
 

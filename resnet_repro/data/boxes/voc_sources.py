@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
-from resnet_repro.base.errors import ConfigError, DataError, plain
-from resnet_repro.data.archives import digest, fetch, is_archive, is_unpacked, unpack
-from resnet_repro.data.boxes.folder import BoxSource
-from resnet_repro.data.boxes.parts import Scan
+from resnet_repro.base.errors import DataError
+from resnet_repro.data.archives import Archive, digest, fetch, is_unpacked, unpack
+from resnet_repro.data.boxes.parts import BoxPart
+from resnet_repro.data.boxes.reader import BoxReader
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
-from resnet_repro.data.dataset import Notify
+from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
+from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.folders import Copy
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
@@ -28,23 +28,14 @@ _IMAGES = {  # in the official lists
     "VOC2012 val": 5_823,
     "VOC2012 trainval": 11_540,
 }
-
-
 _NOTHING_TO_TEST_ON = (
     "nothing to test on: the boxes of VOC 2012's test images are with VOC's evaluation server alone"
 )
 
 
-class _Archive(NamedTuple):
-    url: str
-    name: str
-    md5: str
-
-
-class Voc(BoxSource):
+class Voc(BoxReader):
     """Lists of the official data: `voc07+12` and the like."""
 
-    source = DEVKIT
     short = DEVKIT
     downloadable = True
 
@@ -67,33 +58,31 @@ class Voc(BoxSource):
     def has(self, folder: Path) -> bool:
         return set(self.years) <= set(year_folders(folder))
 
-    def scan(self, root: Path) -> Scan:
+    def scan(self, root: Path) -> Scan[BoxPart]:
         scan = scan_voc(root, self.train, self.test, CLASSES)
         return scan if self.test else replace(scan, remarks=(*scan.remarks, _NOTHING_TO_TEST_ON))
+
+    def source(self, root: Path) -> str:
+        return DEVKIT
 
     def missing(self, data_dir: Path) -> DataError:
         found = set(year_folders(data_dir / DEVKIT))
         lacks = " and ".join(year for year in self.years if year not in found)
-        return DataError(
-            f"no {lacks} in {data_dir / DEVKIT}: bring a copy with `resnet-repro data prepare"
-            f" {self.name} --from PATH`, or download it with `resnet-repro data prepare {self.name}"
-            " --download`\n"
-            "no data at hand? `--dataset scenes` (or `--preset demo`) needs none"
-        )
+        return not_there(self.name, f"{lacks} in {data_dir / DEVKIT}", downloadable=True)
 
     def unpacked(
-        self, source: Path | None, data_dir: Path, download: bool, progress: Notify
+        self, data_dir: Path, request: PrepareRequest
     ) -> AbstractContextManager[Copy] | None:
-        devkit = data_dir / DEVKIT
-        if download:
-            packed = self._download(data_dir, progress)
+        source = request.source
+        if request.download:
+            packed = self._download(data_dir, request.progress)
         elif source is None:
-            packed = [] if self.has(devkit) else self._lying_in(data_dir)
+            packed = [] if self.find(data_dir) else self._lying_in(data_dir)
         elif source.is_dir():
             packed = [] if self.has(self.locate(source)) else self._lying_in(source)
         else:
             packed = [source]
-        return self._from_archives(packed, data_dir, progress) if packed else None
+        return self._from_archives(packed, data_dir, request) if packed else None
 
     def is_official(self, data_dir: Path, progress: Notify) -> bool:
         return all(_is_official(data_dir, year, progress) for year in self.years)
@@ -107,38 +96,30 @@ class Voc(BoxSource):
     def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
         """The archives of the years that are not there yet."""
         there = year_folders(data_dir / DEVKIT)
-        data_dir.mkdir(parents=True, exist_ok=True)
-        otherwise = f"bring a copy with `resnet-repro data prepare {self.name} --from PATH` instead"
-        paths = []
-        for year in self.years:
-            if year in there:
-                progress(f"{data_dir / DEVKIT / year} is there already")
-                continue
-            for archive in _archives()[year]:
-                path = data_dir / archive.name
-                with TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
-                    fetch(archive.url, archive.md5, path, Path(scratch), progress, otherwise)
-                paths.append(path)
-        return paths
+        for year in set(self.years) & set(there):
+            progress(f"{data_dir / DEVKIT / year} is there already")
+        return [
+            fetch(archive, data_dir, self.name, progress)
+            for year in self.years
+            if year not in there
+            for archive in _archives()[year]
+        ]
 
     @contextmanager
     def _from_archives(
-        self, packed: list[Path], data_dir: Path, progress: Notify
+        self, packed: list[Path], data_dir: Path, request: PrepareRequest
     ) -> Iterator[Copy]:
         """Unpack these; years that are there already stay as they are."""
         devkit = data_dir / DEVKIT
         if devkit.is_symlink():
             raise DataError(f"{devkit} is a link: remove it to unpack archives there")
         data_dir.mkdir(parents=True, exist_ok=True)
-        known = {archive.md5 for archives in _archives().values() for archive in archives}
-        official = True
         with TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
             for path in packed:
-                if not is_archive(path, MAX_BYTES):
-                    raise DataError(f"{path} is not a tar file")
-                official = official and digest(path, "md5") in known
-                progress(f"unpacking {path}")
+                request.progress(f"unpacking {path}")
                 unpack(path, Path(name), MAX_BYTES)
+            known = {archive.md5 for archives in _archives().values() for archive in archives}
+            official = request.download or all(digest(path, "md5") in known for path in packed)
             root = Path(name) / DEVKIT
             years = year_folders(root)
             if not years:
@@ -148,7 +129,7 @@ class Voc(BoxSource):
                     raise DataError(f"{devkit / year} is in the way: move it elsewhere")
                 (root / year).symlink_to((devkit / year).resolve(), target_is_directory=True)
                 needed = year in self.years
-                official = official and (not needed or _is_official(data_dir, year, progress))
+                official &= not needed or _is_official(data_dir, year, request.progress)
             if not self.has(root):
                 raise self.missing(data_dir)
 
@@ -161,28 +142,17 @@ class Voc(BoxSource):
             yield Copy(root, official, place)
 
 
-class OwnVoc(BoxSource):
+class OwnVoc(BoxReader):
     """`voc:NAME`, a folder of the user's own that is laid out like the development kit."""
 
-    source = "folder"
     description = "images with boxes of your own, laid out like VOC's development kit"
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
-        """`folder` is where the command line says that it is; else it is in the data folder."""
-        self.name, self.folder = name, folder
-        self.short = name.removeprefix("voc:")
+        """`folder` is where the command line says it is; by default it is in the data folder."""
+        self.name, self.short, self.folder = name, name.removeprefix("voc:"), folder
 
-    def has(self, folder: Path) -> bool:
-        return folder.is_dir()
-
-    def scan(self, root: Path) -> Scan:
+    def scan(self, root: Path) -> Scan[BoxPart]:
         return scan_voc(root, *find_sets(root))
-
-    def missing(self, data_dir: Path) -> DataError:
-        return DataError(
-            f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for there;"
-            " on the command line `--dataset voc:PATH` says where it is"
-        )
 
 
 def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
@@ -197,18 +167,14 @@ def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
     )
 
 
-def _archives() -> dict[str, list[_Archive]]:
+def _archives() -> dict[str, list[Archive]]:
     """By year, where torchvision gets it from."""
-    from torchvision.datasets import voc  # slow to import, so only when needed
+    from torchvision.datasets.voc import DATASET_YEAR_DICT  # slow to import, so only when needed
 
-    try:
-        known = voc.DATASET_YEAR_DICT
-        return {
-            year: [
-                _Archive(*(known[key][what] for what in ("url", "filename", "md5"))) for key in keys
-            ]
-            for year, keys in (("VOC2007", ("2007", "2007-test")), ("VOC2012", ("2012",)))
-        }
-    except (AttributeError, KeyError, TypeError) as error:
-        reason = plain(str(error), 100)
-        raise ConfigError(f"this torchvision does not say where VOC is: {reason}") from error
+    keys = {"VOC2007": ("2007", "2007-test"), "VOC2012": ("2012",)}
+    return {
+        year: [
+            Archive(DATASET_YEAR_DICT[key]["url"], DATASET_YEAR_DICT[key]["md5"]) for key in some
+        ]
+        for year, some in keys.items()
+    }

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.cifar.known import KnownCifar
-from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 from resnet_repro.data.layout import in_order, of_system
+from resnet_repro.data.photos.decoding import open_photo
 
 __all__ = ["read_image_folder"]
 
 MAX_IMAGES = 200_000
 MAX_FILE_BYTES = 2**20  # of one 32x32 image; the pixels are 3 KB
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-_DEEP_MODES = ("I", "F")  # more than 8 bits a pixel; also "I;16" and the like
 
 
-def read_image_folder(known: KnownCifar, folder: Path) -> Source:
+def read_image_folder(known: KnownCifar, folder: Path) -> Dataset:
     """Read PNG or JPEG files of 32x32 pixels, ordered by class, then by file name.
 
     Classes with the names or numbers of the data set get its labels; equally many other classes are
@@ -36,21 +32,16 @@ def read_image_folder(known: KnownCifar, folder: Path) -> Source:
     classes = _class_folders(known, folder / "train")
     if _class_folders(known, folder / "test").keys() != classes.keys():
         raise DataError(f"train and test in {folder} do not have the same classes")
-    arrays, files = [], []
+    arrays = []
     for part in ("train", "test"):
-        part_files: list[list[Path]] = []
-        for name in classes.values():
-            part_files.append(_image_files(folder / part / name))
-        if sum(map(len, part_files)) > MAX_IMAGES:
+        paths = [_image_files(folder / part / name) for name in classes.values()]
+        counts = [len(some) for some in paths]
+        if sum(counts) > MAX_IMAGES:
             raise DataError(f"{folder / part} holds more than {MAX_IMAGES:,} images")
-        labels = np.repeat(np.arange(len(classes)), list(map(len, part_files)))
-        images = np.empty((len(labels), 3, 32, 32), np.uint8)
-        done = 0
-        for name, paths in zip(classes.values(), part_files, strict=True):
-            file = _read_class(f"{part}/{name}", paths, images[done : done + len(paths)])
-            files.append(file)
-            done += len(paths)
-        arrays += [images, labels.astype(np.uint8)]
+        images = np.empty((sum(counts), 3, 32, 32), np.uint8)
+        for index, path in enumerate(path for some in paths for path in some):
+            images[index] = _read_image(path)
+        arrays += [images, np.repeat(np.arange(len(classes), dtype=np.uint8), counts)]
     contents = Contents(*arrays)
     note = (
         f"unofficial copy: {len(contents.train_images):,} training and"
@@ -59,14 +50,8 @@ def read_image_folder(known: KnownCifar, folder: Path) -> Source:
     )
     if tuple(classes) != known.classes:
         note += f"; the classes are not those of {known.title}"
-    return Source(
-        kind="image folder",
-        contents=contents,
-        classes=tuple(classes),
-        files=tuple(files),
-        official=False,
-        note=note,
-    )
+    identity = Identity(known.name, False, contents.sha256(), "image folder", note)
+    return Dataset.of(identity, tuple(classes), contents)
 
 
 def _class_folders(known: KnownCifar, part: Path) -> dict[str, str]:
@@ -97,32 +82,12 @@ def _image_files(folder: Path) -> list[Path]:
     return paths
 
 
-def _read_class(name: str, paths: list[Path], images: Images) -> SourceFile:
-    """Read `paths` into `images` [N, 3, 32, 32]; returns the folder's size and checksum."""
-    digest, size = hashlib.sha256(), 0
-    for index, path in enumerate(paths):
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{path} is too large for an image of 32x32 pixels")
-        data = path.read_bytes()
-        images[index] = _decode(path, data)
-        digest.update(data)
-        size += len(data)
-    return SourceFile(name, size, digest.hexdigest())
-
-
-def _decode(path: Path, data: bytes) -> Images:
-    """Decode the image [3, 32, 32] in `data`; `path` is for messages."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                if image.size != (32, 32):  # known from the header, before anything is decoded
-                    width, height = image.size
-                    raise DataError(f"{path} has {width}x{height} pixels instead of 32x32")
-                if image.mode.startswith(_DEEP_MODES):
-                    raise DataError(f"{path} has more than 8 bits a pixel; convert it to 8 bits")
-                return np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{path} has far more than 32x32 pixels") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is not a readable PNG or JPEG image") from error
+def _read_image(path: Path) -> Images:
+    """The pixels [3, 32, 32]."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise DataError(f"{path} is too large for an image of 32x32 pixels")
+    image = open_photo(path, str(path), turned=False)
+    if image.size != (32, 32):
+        width, height = image.size
+        raise DataError(f"{path} has {width}x{height} pixels instead of 32x32")
+    return np.asarray(image).transpose(2, 0, 1)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import digest, fetch, is_archive, unpack
+from resnet_repro.data.archives import Archive, digest, fetch, unpack
 from resnet_repro.data.cache import intact_cache, read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
@@ -23,17 +23,18 @@ from resnet_repro.data.dataset import (
     DatasetStatus,
     Notify,
     PrepareRequest,
-    Source,
-    SourceFile,
     cannot_prepare,
+    not_there,
 )
 from resnet_repro.data.layout import of_system
 
 __all__ = ["CifarReader", "read_source"]
 
+MAX_BYTES = 2**30  # of an archive, unpacked; CIFAR-10 is 184 MB
+
 _log = logging.getLogger(__name__)
 
-Reader = Callable[[KnownCifar, Path], Source]
+Reader = Callable[[KnownCifar, Path], Dataset]
 
 
 class CifarReader:
@@ -97,35 +98,23 @@ class CifarReader:
         return DatasetStatus.absent(self.name, self.description, note)
 
     def _prepare(
-        self,
-        data_dir: Path,
-        source: Path | None,
-        progress: Notify,
-        *,
-        replace: bool,
+        self, data_dir: Path, source: Path | None, progress: Notify, *, replace: bool
     ) -> Dataset:
         """Make the cache from the copy at `source`, or from a download if that is None."""
         try:
             data_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".prepare-", dir=data_dir) as name:
-                scratch = Path(name)
-                if source is None:
-                    found = _read_download(self.known, data_dir, scratch, progress)
-                else:
-                    found = read_source(self.known, source, scratch, progress)
+            if source is None:
+                found = _read_download(self.known, data_dir, progress)
+            else:
+                found = read_source(self.known, source, data_dir, progress)
             progress(f"writing {data_dir / self.name}")
-            return write_cache(self.name, data_dir, found, replace=replace)
+            return write_cache(found, data_dir, replace=replace)
         except OSError as error:
             copy = source if replace else data_dir  # where `load` found it
             raise cannot_prepare(self.name, data_dir, copy, error) from error
 
     def _missing(self, data_dir: Path) -> DataError:
-        return DataError(
-            f"no {self.known.title} in {data_dir}: bring a copy with"
-            f" `resnet-repro data prepare {self.name} --from PATH`, or download it with"
-            f" `resnet-repro data prepare {self.name} --download`\n"
-            "no data at hand? `--dataset synthetic` (or `--preset demo`) needs none"
-        )
+        return not_there(self.name, f"{self.known.title} in {data_dir}", downloadable=True)
 
 
 def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
@@ -139,7 +128,7 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
     return next((data_dir / name for name in known.archives if (data_dir / name).is_file()), None)
 
 
-def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) -> Source:
+def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) -> Dataset:
     """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
     `path` is a folder with the official files (python or binary version), a folder of images
@@ -159,22 +148,19 @@ def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) 
         return read(known, folder)
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    if not is_archive(path):
-        raise _not_recognised(known, path)
     return _read_archive(known, path, scratch, progress)
 
 
-def _read_download(known: KnownCifar, data_dir: Path, scratch: Path, progress: Notify) -> Source:
+def _read_download(known: KnownCifar, data_dir: Path, progress: Notify) -> Dataset:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
     Raises DataError if the network or the server fails, or the download is not the official
     archive.
     """
     official = torchvision_class(known)
-    archive = data_dir / official.filename
-    otherwise = f"bring a copy with `resnet-repro data prepare {known.name} --from PATH` instead"
-    fetch(official.url, official.tgz_md5, archive, scratch, progress, otherwise)
-    return replace(_read_archive(known, archive, scratch, progress), kind="download")
+    archive = fetch(Archive(official.url, official.tgz_md5), data_dir, known.name, progress)
+    found = _read_archive(known, archive, data_dir, progress)
+    return replace(found, identity=replace(found.identity, source="download"))
 
 
 def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
@@ -195,11 +181,11 @@ def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None
     return None
 
 
-def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Notify) -> Source:
+def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Notify) -> Dataset:
     progress(f"unpacking {archive}")
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as name:
         folder = Path(name)
-        unpack(archive, folder)
+        unpack(archive, folder, MAX_BYTES)
         inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]
         found = _find_copy(known, folder)
         if found is None and len(inside) == 1:  # all in one folder, as archives often are
@@ -208,10 +194,9 @@ def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Not
             raise _not_recognised(known, archive)
         content_folder, read = found
         source = read(known, content_folder)
-    file = SourceFile(archive.name, archive.stat().st_size, digest(archive, "sha256"))
     if read is read_binary_version and digest(archive, "md5") == known.binary_md5:
-        return replace(source, files=(file,), official=True, note="")
-    return replace(source, files=(file,))
+        return replace(source, identity=replace(source.identity, official=True, note=""))
+    return source
 
 
 def _not_recognised(known: KnownCifar, path: Path) -> DataError:

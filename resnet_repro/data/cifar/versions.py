@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.data.cifar.known import KnownCifar
-from resnet_repro.data.dataset import Contents, Images, Source, SourceFile
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 
 __all__ = ["read_binary_version", "read_python_version", "torchvision_class"]
 
@@ -26,7 +26,7 @@ _PIXEL_BYTES = 3 * 32 * 32
 _MAX_PICKLE = 2**26 // 10_000  # bytes an image; the official pickles have 3,100
 
 
-def read_binary_version(known: KnownCifar, folder: Path) -> Source:
+def read_binary_version(known: KnownCifar, folder: Path) -> Dataset:
     """Read the .bin files in `folder`.
 
     They count as unofficial, since only their archive has a published checksum; the caller may know
@@ -37,15 +37,10 @@ def read_binary_version(known: KnownCifar, folder: Path) -> Source:
         _read_binary_batch(folder / f"{name}.bin", records, known.label_bytes)
         for name, records in known.files.items()
     ]
-    return Source(
-        kind="binary version",
-        contents=_join_batches(known, batches),
-        classes=known.classes,
-        files=tuple(batch.file for batch in batches),
-        official=False,
-        note="unofficial copy: contents differ from, or cannot be checked against, the official"
-        " archive",
+    note = (
+        "unofficial copy: contents differ from, or cannot be checked against, the official archive"
     )
+    return _join_batches(known, batches, "binary version", note)
 
 
 def _read_binary_batch(path: Path, records: int, label_bytes: int) -> _Batch:
@@ -59,16 +54,15 @@ def _read_binary_batch(path: Path, records: int, label_bytes: int) -> _Batch:
             f"{path.name} is {what}: {size:,} bytes instead of {expected:,}"
             f" ({records:,} records of {length:,} bytes)"
         )
-    data = path.read_bytes()
-    rows = np.frombuffer(data, np.uint8).reshape(records, length)
+    rows = np.fromfile(path, np.uint8).reshape(records, length)
     return _Batch(
-        SourceFile(path.name, size, hashlib.sha256(data).hexdigest()),
+        path.name,
         images=rows[:, label_bytes:].reshape(records, 3, 32, 32),
         labels=rows[:, label_bytes - 1],
     )
 
 
-def read_python_version(known: KnownCifar, folder: Path) -> Source:
+def read_python_version(known: KnownCifar, folder: Path) -> Dataset:
     """Read the pickles in `folder`; official if each has the MD5 that torchvision lists.
 
     Nothing in a pickle is executed. Raises DataError, naming the file, if one is missing, needs
@@ -82,16 +76,10 @@ def read_python_version(known: KnownCifar, folder: Path) -> Source:
         batches.append(_parse_batch(known, name, data))
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != official_md5[name]:
             differing.append(name)
-    return Source(
-        kind="python version",
-        contents=_join_batches(known, batches),
-        classes=known.classes,
-        files=tuple(batch.file for batch in batches),
-        official=not differing,
-        note=f"unofficial copy: {', '.join(differing)} differ from the official python version"
-        if differing
-        else "",
-    )
+    note = ""
+    if differing:
+        note = f"unofficial copy: {', '.join(differing)} differ from the official python version"
+    return _join_batches(known, batches, "python version", note)
 
 
 def torchvision_class(known: KnownCifar) -> Any:
@@ -135,7 +123,7 @@ def _parse_batch(known: KnownCifar, name: str, data: bytes) -> _Batch:
     ):
         raise DataError(f"{name}: '{key}' is not {records:,} numbers from 0 to {classes - 1}")
     return _Batch(
-        SourceFile(name, len(data), hashlib.sha256(data).hexdigest()),
+        name,
         images=pixels.reshape(records, 3, 32, 32),
         labels=np.array(labels, dtype=np.uint8),
     )
@@ -188,42 +176,42 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """The contents of one file: images [N, 3, 32, 32] and labels [N]."""
+class _Batch(NamedTuple):
+    """The contents of one file."""
 
-    file: SourceFile
-    images: Images
-    labels: NDArray[np.uint8]
+    name: str
+    images: Images  # [N, 3, 32, 32]
+    labels: NDArray[np.uint8]  # [N]
 
 
-def _join_batches(known: KnownCifar, batches: list[_Batch]) -> Contents:
-    """The contents of the training files and the test file, given in official order.
+def _join_batches(known: KnownCifar, batches: list[_Batch], kind: str, note: str) -> Dataset:
+    """The data set of training and test files in official order; it is official without `note`.
 
-    Raises DataError if a label is of no class, two files are the same, or the classes do not have
-    the same number of images each.
+    Raises DataError if a label is of no class, two files have the same images, or the classes do
+    not have the same number of images each.
     """
     classes = len(known.classes)
-    seen: dict[str, str] = {}
     for batch in batches:
         if int(batch.labels.max()) >= classes:
             record = int(np.argmax(batch.labels >= classes))
             raise DataError(
-                f"{batch.file.name}: record {record} has label {batch.labels[record]}, "
+                f"{batch.name}: record {record} has label {batch.labels[record]}, "
                 f"not 0 to {classes - 1}"
             )
-        twin = seen.setdefault(batch.file.sha256, batch.file.name)
-        if twin != batch.file.name:
-            raise DataError(f"{batch.file.name} has the same contents as {twin}")
+    for one, other in itertools.combinations(batches, 2):
+        if np.array_equal(one.images, other.images):
+            raise DataError(f"{other.name} has the same contents as {one.name}")
     train, test = batches[: len(known.train_files)], batches[len(known.train_files) :]
     for part, part_batches in (("training", train), ("test", test)):
         _check_balance(known, part, part_batches)
-    return Contents(
+    contents = Contents(
         np.concatenate([batch.images for batch in train]),
         np.concatenate([batch.labels for batch in train]),
         np.concatenate([batch.images for batch in test]),
         np.concatenate([batch.labels for batch in test]),
     )
+    identity = Identity(known.name, not note, contents.sha256(), kind, note)
+    return Dataset.of(identity, known.classes, contents)
 
 
 def _check_balance(known: KnownCifar, part: str, batches: list[_Batch]) -> None:
@@ -232,9 +220,9 @@ def _check_balance(known: KnownCifar, part: str, batches: list[_Batch]) -> None:
     counts = np.bincount(labels, minlength=len(known.classes))
     for name, count in zip(known.classes, counts, strict=True):
         if count != expected:
-            files = batches[0].file.name
+            files = batches[0].name
             if len(batches) > 1:
-                files += f" to {batches[-1].file.name}"
+                files += f" to {batches[-1].name}"
             raise DataError(
                 f"{files}: {count:,} {part} images of class {name}; {known.title} has {expected:,}"
             )

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.data.archives import SUFFIXES as PACKED
-from resnet_repro.data.layout import has_parts, in_order, of_system
+from resnet_repro.data.folder_index import FilePart, Scan
+from resnet_repro.data.layout import has_parts, in_order, of_system, order_in_words
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
 from resnet_repro.data.photos.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
 
-__all__ = ["Part", "Scan", "scan_folder"]
+__all__ = ["PhotoPart", "scan_folder"]
 
 MAX_DEPTH = 8  # folders below a class folder
 _SHOWN = 3  # names in a message
@@ -28,33 +29,18 @@ File = tuple[str, int]  # name relative to the data set's folder, bytes
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class PhotoPart(FilePart):
     """The image files of train or val, ordered by class, then by name."""
 
-    names: list[str]  # paths relative to the data set's folder
     labels: NDArray[np.int64]  # [N]
-    sizes: NDArray[np.int64]  # [N], bytes
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if there is not one label and size for each name."""
+        if not len(self.names) == len(self.labels) == len(self.sizes):
+            raise ValueError("not one label and size for each name")
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """The contents of a folder of photographs."""
-
-    classes: tuple[str, ...]  # names of train's class folders (val's if it is alone), in order
-    train: Part
-    val: Part
-    left_out: int  # files without an image's suffix
-    stamps: dict[str, int] = field(repr=False)  # folder -> time of its last change, nanoseconds
-
-    def canonical_names(self) -> Iterator[str]:
-        """`part/class/file` of every file in order, also for a flat val without class folders."""
-        for part, files in (("train", self.train), ("val", self.val)):
-            for name, label in zip(files.names, files.labels.tolist(), strict=True):
-                prefix = f"{part}/{self.classes[label]}/"
-                yield name if name.startswith(prefix) else prefix + name.partition("/")[2]
-
-
-def scan_folder(root: Path) -> Scan:
+def scan_folder(root: Path) -> Scan[PhotoPart]:
     """List the photographs in `root` without opening them.
 
     Classes are train's folders (val's if it is alone) in the order of `layout.in_order`. The
@@ -84,7 +70,20 @@ def scan_folder(root: Path) -> Scan:
     train, val = (
         _part([files.get(part, {}).get(name, []) for name in classes]) for part in ("train", "val")
     )
-    return Scan(tuple(classes), train, val, walk.left_out, walk.stamps)
+    remarks = tuple(_remarks(classes, train, val, walk.left_out))
+    return Scan(tuple(classes), train, val, walk.stamps, remarks=remarks)
+
+
+def _remarks(classes: list[str], train: PhotoPart, val: PhotoPart, left_out: int) -> Iterator[str]:
+    if not train.names:
+        yield "with none to train on, enough to test somebody else's weights"
+    if missing := len(classes) - len(np.unique(val.labels)):
+        yield f"{missing:,} classes have no validation images"
+    order = order_in_words(classes)
+    if order not in ("names", "numbers"):
+        yield f"the classes are in the order of their folders' {order}"
+    if left_out:
+        yield f"{left_out:,} files that are not images were left out"
 
 
 @dataclass(frozen=True)
@@ -217,12 +216,12 @@ def _hint(root: Path, missing: str) -> str:
     return ""
 
 
-def _part(by_class: list[list[File]]) -> Part:
+def _part(by_class: list[list[File]]) -> PhotoPart:
     files = [file for some in by_class for file in some]
-    return Part(
+    return PhotoPart(
         [name for name, _ in files],
-        np.repeat(np.arange(len(by_class), dtype=np.int64), [len(some) for some in by_class]),
         np.array([size for _, size in files], np.int64),
+        np.repeat(np.arange(len(by_class), dtype=np.int64), [len(some) for some in by_class]),
     )
 
 

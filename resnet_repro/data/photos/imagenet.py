@@ -15,11 +15,11 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.data.dataset import Notify
+from resnet_repro.data.dataset import Notify, PrepareRequest
 from resnet_repro.data.folders import refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
-from resnet_repro.data.photos.source import PhotoSource
+from resnet_repro.data.photos.reader import PhotoReader
 
 __all__ = ["ImageNet"]
 
@@ -28,31 +28,27 @@ _TRAIN, _VAL, _DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"
 _STAGING = ".imagenet-unpacking"
 
 
-class ImageNet(PhotoSource):
+class ImageNet(PhotoReader):
     """ImageNet in the table of data sets."""
 
     description = (
         "ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation photographs in"
         " 1,000 classes"
     )
-    official_counts = (1_000, 1_281_167, 50_000)
-
-    def __init__(self) -> None:
-        super().__init__("imagenet")
+    official_counts = (1_281_167, 50_000)
 
     def find(self, data_dir: Path) -> Path | None:
         return _find_folder(data_dir / "imagenet")
 
-    def find_packed(self, data_dir: Path) -> Path | None:
-        return next(filter(_find_tars, (data_dir / "imagenet", data_dir)), None)
+    def find_packed(self, place: Path) -> Path | None:
+        return next(filter(_find_tars, (place / "imagenet", place)), None)
 
-    def locate(self, copy: Path) -> tuple[Path, bool]:
-        packed = bool(_find_tars(copy))
-        return (copy if packed else _find_folder(copy) or copy), packed
+    def locate(self, copy: Path) -> Path:
+        return _find_folder(copy) or copy
 
     @contextmanager
-    def unpacked(
-        self, packed: Path, data_dir: Path, progress: Notify
+    def unpack(
+        self, packed: Path, data_dir: Path, request: PrepareRequest
     ) -> Iterator[tuple[Path, bool]]:
         """Check and unpack the official tar files with torchvision; train's may be missing.
 
@@ -76,7 +72,7 @@ class ImageNet(PhotoSource):
             with filelock.FileLock(staging.with_suffix(".lock"), timeout=0):
                 shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
                 try:
-                    yield _unpack(packed, found, staging, progress), True
+                    yield _unpack(packed, found, staging, request.progress), True
                 finally:
                     shutil.rmtree(staging, ignore_errors=True)
         except filelock.Timeout:

@@ -1,0 +1,120 @@
+"""Data sets of photographs, each a folder with train and val: opening, preparing and checking."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from resnet_repro.data.dataset import PrepareRequest
+from resnet_repro.data.folder_index import FolderIndex, Scan
+from resnet_repro.data.folders import Copy, FolderReader, refuse_occupied
+from resnet_repro.data.layout import has_parts, in_order, of_system
+from resnet_repro.data.photos.folder import PhotoPart, scan_folder
+from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
+
+__all__ = ["PhotoReader"]
+
+
+class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
+    """`folder:NAME`, a user's own photographs; other data sets override what differs."""
+
+    description = "photographs of your own"
+    images_in_words = "photographs"
+    index_folder, index_format, index_keys = ".photographs", 1, ("train", "val")
+    part = PhotoPart
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """`folder` is where the command line says it is; by default it is in the data folder."""
+        self.name, self.short, self.folder = name, name.removeprefix("folder:"), folder
+
+    def scan(self, root: Path) -> Scan[PhotoPart]:
+        return scan_folder(root)
+
+    def summary(self, scan: Scan[PhotoPart]) -> str:
+        train, val = len(scan.train.names), len(scan.test.names)
+        return f"{train:,} training and {val:,} validation images of {len(scan.classes):,} classes"
+
+    def sha256(self, index: FolderIndex[PhotoPart]) -> str:
+        """Of the names `part/class/file` and sizes of all files in order, and their contents."""
+        digest = hashlib.sha256()
+        contents = None if index.contents is None else iter(index.contents)
+        for name, size in _names_and_sizes(index.scan):
+            digest.update(os.fsencode(name) + f"\0{size}\0".encode())
+            if contents:
+                digest.update(next(contents))
+        return digest.hexdigest()
+
+    def photos(self, index: FolderIndex[PhotoPart]) -> tuple[FilePhotos, FilePhotos]:
+        parts, contents = (index.scan.train, index.scan.test), index.part_contents
+        train, test = (
+            FilePhotos(index.root, part.names, part.labels, part.sizes, sums)
+            for part, sums in zip(parts, contents, strict=True)
+        )
+        return train, test
+
+    def dataset(self, index: FolderIndex[PhotoPart]) -> PhotoDataset:
+        return PhotoDataset(index.identity, index.scan.classes, *self.photos(index))
+
+    def is_current(self, index: FolderIndex[PhotoPart]) -> bool:
+        classes, folders = index.scan.classes, index.scan.stamps
+        return (
+            list(classes) == in_order(classes)
+            and not any(of_system(name) for folder in folders for name in folder.split("/"))
+            and index.is_current()
+        )
+
+    def unpacked(
+        self, data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[Copy] | None:
+        if request.download:
+            packed = self.download(data_dir, request)
+        else:
+            packed = self.find_packed(request.source) if request.source else None
+        return None if packed is None else self._from_archives(packed, data_dir, request)
+
+    def download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
+        """The official archive, fetched into `data_dir`; None if its folder is there already."""
+        raise NotImplementedError
+
+    def unpack(
+        self, packed: Path, data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[tuple[Path, bool]]:
+        """Unpack in `data_dir`: (the folder with train and val, whether it is the official one).
+
+        The folder is removed at the end unless it was moved. Raises DataError if the archive is not
+        one of this data set.
+        """
+        raise NotImplementedError
+
+    @contextmanager
+    def _from_archives(
+        self, packed: Path, data_dir: Path, request: PrepareRequest
+    ) -> Iterator[Copy]:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with self.unpack(packed, data_dir, request) as (folder, official):
+            target = data_dir / folder.name
+            if target.resolve() != packed.resolve() or has_parts(target):
+                refuse_occupied(target)
+            yield Copy(folder, official, lambda: _move(folder, target))
+
+
+def _names_and_sizes(scan: Scan[PhotoPart]) -> Iterator[tuple[str, int]]:
+    """`part/class/file` and size of every file in order, also of a val without class folders."""
+    for key, part in (("train", scan.train), ("val", scan.test)):
+        rows = zip(part.names, part.labels.tolist(), part.sizes.tolist(), strict=True)
+        for name, label, size in rows:
+            prefix = f"{key}/{scan.classes[label]}/"
+            yield (name if name.startswith(prefix) else prefix + name.partition("/")[2]), size
+
+
+def _move(folder: Path, target: Path) -> Path:
+    """Move an unpacked folder to `target`, which may be a folder already."""
+    if target.is_dir():
+        for part in sorted(folder.iterdir()):
+            part.rename(target / part.name)
+    else:
+        folder.rename(target)
+    return target
