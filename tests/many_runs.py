@@ -7,7 +7,8 @@ import sys
 from itertools import count, cycle, islice
 from pathlib import Path
 
-from resnet_repro.spec.loading import parse_run
+from resnet_repro.spec.loading import run_of
+from resnet_repro.spec.yaml_io import read_yaml
 from resnet_repro.store.store import Store
 
 COMMITTED = Path(__file__).parents[1] / "results"
@@ -18,8 +19,7 @@ def copy_runs(folder: Path, number: int) -> Store:
     store = Store(folder)
     sources = sorted((COMMITTED / "runs").iterdir())
     for source, seed in islice(zip(cycle(sources), count(100), strict=False), number):
-        text = (source / "config.yaml").read_text(encoding="utf-8")
-        run = parse_run(text, source.name).model_copy(update={"seed": seed})
+        run = run_of(read_yaml(source / "config.yaml")).model_copy(update={"seed": seed})
         target = store.folder(run).path
         target.mkdir(parents=True)
         for path in source.iterdir():

@@ -16,12 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.base.errors import StoreError
 from resnet_repro.measure.responses import response_layers
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.run import Run
 from resnet_repro.store.run_folder import RunFolder
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import read_run
 from resnet_repro.training.subject import Subject
 from resnet_repro.training.trainer import Trainer
 
@@ -134,10 +133,7 @@ class GradientObserver:
     def begin(self, trainer: Trainer) -> None:
         """Keep what earlier sessions measured of what is not trained again now."""
         run = trainer.run
-        try:
-            rows = StoredRun(run.id, self.folder, run, None).gradients()
-        except StoreError:
-            rows = []
+        rows = read_run(self.folder.path, run).gradients()
         self.rows = [row for row in rows if row.iteration <= trainer.iteration]
         if not any(row.iteration == 0 for row in self.rows):
             self.rows = _of_subject(trainer.subject.untrained(), 0, "training") + self.rows

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from resnet_repro.base.durations import format_duration
-from resnet_repro.base.errors import StoreError
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.presets import PRESETS
@@ -125,13 +124,13 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         seconds_left=left,
         estimate=estimate,
         problem=problem,
-        views=tuple(_measured_views(stored)),
+        views=tuple(row.views for row in stored.evaluations()),
     )
 
 
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
-    stored = store.all_runs(outline=True)
+    stored = store.all_runs()
     estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
@@ -177,22 +176,7 @@ def plan_testing(
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
     """The measurements that a run lacks, or whose file cannot be read."""
-
-    def there(measurement: str) -> bool:
-        try:
-            return stored.has(measurement)
-        except StoreError:
-            return False
-
-    return [name for name in measurements if not there(name)]
-
-
-def _measured_views(stored: StoredRun) -> list[str]:
-    """The views with which a run was tested; none if their file cannot be read."""
-    try:
-        return [row.views for row in stored.evaluations()]
-    except StoreError:
-        return []
+    return [name for name in measurements if not stored.has(name)]
 
 
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
@@ -217,7 +201,7 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
     """Every experiment at every preset: runs done, and the time for the rest here."""
-    stored = {s.id: s for s in store.all_runs(outline=True)}
+    stored = {s.id: s for s in store.all_runs()}
     estimator = Estimator(store, runs=list(stored.values()))
     return [
         _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)

@@ -105,11 +105,7 @@ class Surface:
 
 
 def surfaces_of(run: StoredRun) -> list[Surface]:
-    """The surfaces measured around a run's weights, one for each seed of directions.
-
-    Raises:
-        StoreError: the measurement cannot be read.
-    """
+    """The surfaces measured around a run's weights, one for each seed of directions."""
     rows: list[SurfaceRow] = run.rows("surface")
     seeds = dict.fromkeys(row.directions for row in rows)
     return [s for seed in seeds if (s := _surface([r for r in rows if r.directions == seed]))]
@@ -134,11 +130,7 @@ def _grid(values: Sequence[Any], shape: tuple[int, int]) -> Grid:
 
 
 def eigenvalue_ratio(run: StoredRun) -> float | None:
-    """|smallest / largest| eigenvalue of the Hessian at the trained weights; None if not measured.
-
-    Raises:
-        StoreError: the measurement cannot be read.
-    """
+    """|smallest / largest| eigenvalue of the Hessian at the trained weights, if measured."""
     for row in run.rows("curvature"):
         if row.alpha == row.beta == 0 and row.largest > 0:
             return abs(float(row.smallest) / float(row.largest))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 __all__ = [
     "experiments_folder",
     "load_experiment",
-    "parse_run",
     "parse_seeds",
+    "run_of",
     "shipped_experiments",
 ]
 
@@ -36,7 +34,6 @@ OWNERS: dict[Family, str] = {
     "detection": "detectors",
 }
 _NETWORK = "network:"  # before a network's name, where an experiment is asked for
-_SEED = re.compile("^  seed: (0|[1-9][0-9]{0,9})$", re.MULTILINE)  # as `Run.to_yaml` writes it
 
 
 def experiments_folder() -> Path:
@@ -75,8 +72,7 @@ def load_experiment(
     if name.startswith(_NETWORK):
         document = _of_network(name)
     elif shipped:
-        document = read_yaml(experiments_folder() / f"{name}.yaml")
-        document = Document(document.data, f"{name}.yaml", document.node)
+        document = read_yaml(experiments_folder() / f"{name}.yaml", f"{name}.yaml")
     elif name.endswith((".yaml", ".yml")) or is_file:
         if not is_file:
             raise ConfigError(f"no such file: {name[:200]}")
@@ -112,7 +108,7 @@ def parse_experiment(
     if not isinstance(data, dict):
         raise ConfigError(f"{document.name}: should be a mapping with name, title, runs ...")
     if "run" in data and "runs" not in data:
-        data = _experiment_of(_single_run(document))
+        data = _experiment_of(run_of(document))
         document = Document(data, document.name, None)
     fixes_iterations = _mentions_iterations(data)
     for assignment in changes:
@@ -135,42 +131,19 @@ def parse_experiment(
     return experiment
 
 
-def _single_run(document: Document) -> Run:
-    data = document.data
-    run: Run = _validated(Run, data.get("run"), document, ("run",))
-    extra = set(data) - {"run", "format"}
-    if extra or data.get("format") != FORMAT:
-        raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
-    return run
-
-
-def parse_run(text: str, name: str) -> Run:
-    """The one run that a file describes. Files that differ in their seed only are parsed once.
+def run_of(document: Document) -> Run:
+    """The run that a parsed `config.yaml` describes.
 
     Raises:
-        ConfigError: it is not valid, or does not describe exactly one run.
+        ConfigError: it is not valid.
     """
-    parts = _SEED.split(text)
-    if len(parts) == 3 and int(parts[1]) <= LARGEST_SEED:
-        # No other line of a run's configuration can look so: keys are unique, values are names.
-        with contextlib.suppress(ConfigError):  # raised below, with the file's name
-            return _with_any_seed(parts[0], parts[2]).model_copy(update={"seed": int(parts[1])})
-    return _parse_run(text, name)
-
-
-@lru_cache(maxsize=1024)
-def _with_any_seed(before: str, after: str) -> Run:
-    return _parse_run(f"{before}  seed: 0{after}", "config.yaml")
-
-
-def _parse_run(text: str, name: str) -> Run:
-    document = parse_yaml(text, name)
-    if isinstance(document.data, dict) and "run" in document.data and "runs" not in document.data:
-        return _single_run(document)
-    runs = parse_experiment(document).resolve()
-    if len(runs) != 1:
-        raise ConfigError(f"{name}: does not describe one run")
-    return runs[0]
+    data = document.data if isinstance(document.data, dict) else {}
+    run: Run | None = None
+    if "run" in data:
+        run = _validated(Run, data["run"], document, ("run",))
+    if run is None or set(data) != {"run", "format"} or data["format"] != FORMAT:
+        raise ConfigError(f"{document.name}: not a run's configuration of format {FORMAT}")
+    return run
 
 
 def _mentions_iterations(data: dict[str, Any]) -> bool:

@@ -8,12 +8,12 @@ was recorded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from resnet_repro.base.errors import StoreError, plain
+from resnet_repro.base.errors import plain
 from resnet_repro.networks.detector_cost import detector_parameters
 from resnet_repro.networks.outline import parameters
 from resnet_repro.spec.dataset_names import DATASETS
@@ -35,27 +35,20 @@ def contradictions(
 ) -> Iterator[tuple[str, str]]:
     """(name, what is wrong): the first contradiction in the summary and in each file.
 
-    `contents` are by name in `measurements.FILES`; errors among them are reported elsewhere.
+    `contents` are those of whole files, by name in `measurements.FILES`.
     """
-    found = {
-        name: value
-        for name, value in contents.items()
-        if value is not None and not isinstance(value, StoreError)
-    }
-    origins: Origins = found.get("origins") or {}
-    problems: list[tuple[str, Iterator[str]]] = []
-    if summary is not None:
-        problems.append(("summary", summary_problems(summary, run)))
-        problems.append(("summary", origin_problems(origins, summary)))
-    if not isinstance(contents.get("curve"), StoreError):
-        curve: Sequence[Any] = found["curve"].rows if "curve" in found else ()
-        if curve and isinstance(curve[0], DetectionPoint) is (run.recipe.detection is None):
-            yield "curve", f"{FILES['curve'][0]}: is not of such a network as {run.network}"
-            curve = ()
-        problems.append(("curve", curve_problems(curve, run, summary)))
-        if summary is not None:
-            problems.append(("summary", outcome_problems(summary, curve, run)))
-    problems += measurement_problems(found, run, summary, origins)
+    origins: Origins = contents.get("origins", {})
+    curve: Sequence[Any] = contents["curve"].rows if "curve" in contents else ()
+    if curve and isinstance(curve[0], DetectionPoint) is (run.recipe.detection is None):
+        yield "curve", f"curve.csv: is not of such a network as {run.network}"
+        curve = ()
+    problems: list[tuple[str, Iterable[str]]] = [
+        ("summary", summary_problems(summary, run) if summary else ()),
+        ("summary", origin_problems(origins, summary) if summary else ()),
+        ("curve", curve_problems(curve, run, summary)),
+        ("summary", outcome_problems(summary, curve, run) if summary else ()),
+        *measurement_problems(contents, run, summary, origins),
+    ]
     for name, texts in problems:
         for text in texts:
             yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"

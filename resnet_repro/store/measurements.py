@@ -12,13 +12,13 @@ from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter, create_model
 
-from resnet_repro.base.errors import StoreError
+from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.files import csv_text, read_text
-from resnet_repro.spec.measurements import MEASUREMENTS, MeasurementName
+from resnet_repro.spec.measurements import MEASUREMENTS, Measurement, MeasurementName
 from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "ORIGINS",
     "TABLES",
     "Table",
-    "has_layers_lines",
     "measurement_of",
     "measurements_in",
     "parsed",
@@ -37,25 +36,17 @@ __all__ = [
 ORIGINS = TypeAdapter(dict[MeasurementName, MeasurementOrigin])
 T = TypeVar("T")
 
-
-class Kind(NamedTuple):
-    """A table in a run's folder."""
-
-    file: str
-    row: type
-    digits: int | None = None  # significant digits of its numbers; None for all
-
-
 _ONLY_DETECTORS = "class_loss"  # a column of their curves
 # By the file's name without its suffix; some measurements share a file.
-TABLES: dict[str, Kind] = {"curve": Kind("curve.csv", CurveRow)} | {
-    m.table: Kind(m.file, m.row, m.digits) for m in MEASUREMENTS.values()
+TABLES: dict[str, Measurement] = {
+    "curve": Measurement("training curve", "curve.csv", CurveRow, ("cifar", "imagenet")),
+    **{measurement.table: measurement for measurement in MEASUREMENTS.values()},
 }
 
 
 def measurements_in(name: str) -> list[str]:
     """The measurements that one of `FILES` holds, in the order of its lines."""
-    return [key for key, m in MEASUREMENTS.items() if m.file == FILES[name][0]]
+    return [key for key, measurement in MEASUREMENTS.items() if measurement.table == name]
 
 
 def measurement_of(name: str, row: Any) -> str:
@@ -63,7 +54,7 @@ def measurement_of(name: str, row: Any) -> str:
     names = measurements_in(name)
     if len(names) == 1:
         return names[0]
-    label: str = getattr(row, next(iter(_columns_of(TABLES[name].row))))
+    label: str = getattr(row, next(iter(_hints(TABLES[name].row))))
     return label
 
 
@@ -80,16 +71,17 @@ class Table:
 
 
 @cache
-def _columns_of(row: type) -> dict[str, TypeAdapter[list[Any]]]:
-    """A validator of the values of each column."""
-    hints: dict[str, Any] = get_type_hints(row, include_extras=True)
-    return {name: _list_of(hint) for name, hint in hints.items()}
+def _hints(row: type) -> dict[str, Any]:
+    """The types of a table's columns by name, in order."""
+    return get_type_hints(row, include_extras=True)
 
 
 @cache
-def _list_of(hint: Any) -> TypeAdapter[list[Any]]:
-    values: Any = GenericAlias(list, hint)
-    return TypeAdapter(values)
+def _columns_of(row: type) -> type[BaseModel]:
+    """A validator of a table's columns, each a list of values."""
+    columns: Any = {name: (GenericAlias(list, hint), ...) for name, hint in _hints(row).items()}
+    model: type[BaseModel] = create_model(row.__name__, **columns)
+    return model
 
 
 def _optional(row: type) -> Collection[str]:
@@ -97,23 +89,16 @@ def _optional(row: type) -> Collection[str]:
     return getattr(row, "_field_defaults", ())
 
 
-@cache
-def _maybe_empty(row: type) -> tuple[str, ...]:
-    """The columns whose fields may be empty, which stands for None."""
-    hints = get_type_hints(row)
-    return tuple(name for name, hint in hints.items() if type(None) in get_args(hint))
-
-
 def _parse(name: str, text: str) -> Table:
-    """Parse a table. Raises ValueError or KeyError if it is invalid or cut off."""
+    """Parse a table; empty fields may stand for None. Raises ValueError if it is invalid."""
     there, row = _split(text), TABLES[name].row
     if name == "curve" and _ONLY_DETECTORS in there:
         row = DetectionPoint
-    for column in _maybe_empty(row):
-        if column in there or column in _optional(row):
+    for column, hint in _hints(row).items():
+        if type(None) in get_args(hint) and (column in there or column in _optional(row)):
             values = there.get(column, [""] * len(next(iter(there.values()))))
             there[column] = [value or None for value in values]
-    columns = {c: read.validate_python(there[c]) for c, read in _columns_of(row).items()}
+    columns = dict(_columns_of(row).model_validate(there))
     first = next(iter(columns.values()))
     if name == "curve" and any(a >= b for a, b in pairwise(first)):
         raise ValueError("iterations do not increase")
@@ -149,7 +134,7 @@ def table_text(name: str, rows: Sequence[Any], row: type | None = None) -> str:
     kind = TABLES[name]
     row = row or kind.row
     empty = {c for c in _optional(row) if all(getattr(one, c) is None for one in rows)}
-    names = [column for column in _columns_of(row) if column not in empty]
+    names = [column for column in _hints(row) if column not in empty]
 
     def shown(value: Any) -> Any:
         if not isinstance(value, float):
@@ -157,15 +142,6 @@ def table_text(name: str, rows: Sequence[Any], row: type | None = None) -> str:
         return f"{value:.{kind.digits}g}" if kind.digits else repr(value)
 
     return csv_text(names, [[shown(getattr(row, column)) for column in names] for row in rows])
-
-
-def has_layers_lines(name: str, text: str, layers: int) -> bool:
-    """Whether this can be a table of so many layers, without parsing its numbers."""
-    header, _, rest = text.partition("\n")
-    needed = set(_columns_of(TABLES[name].row)) - set(_optional(TABLES[name].row))
-    lines = rest.count("\n")
-    whole = rest.endswith("\n") and layers > 0 and lines > 0 and lines % layers == 0
-    return whole and needed <= set(header.strip().split(","))
 
 
 def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
@@ -176,7 +152,7 @@ def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
     """
     try:
         text = read_text(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: torn or unreadable") from error
@@ -191,7 +167,7 @@ def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
     """
     try:
         return parse(text)
-    except (ValueError, KeyError, TypeError, csv.Error) as error:  # or a ValidationError
+    except (ValueError, LookupError, TypeError, RecursionError, csv.Error, ConfigError) as error:
         raise StoreError(f"{path}: torn or unreadable") from error
 
 

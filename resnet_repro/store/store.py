@@ -41,8 +41,8 @@ class Store:
         """The contents of the run's folder."""
         return read_run(self.runs_folder / run.id, run)
 
-    def all_runs(self, *, outline: bool = False) -> list[StoredRun]:
-        """Every run, by id, unreadable ones with their problem; `outline` as in `read_run`."""
+    def all_runs(self) -> list[StoredRun]:
+        """Every run, by id, unreadable ones with their problem."""
         if not self.runs_folder.is_dir():
             return []
         try:
@@ -52,7 +52,7 @@ class Store:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
         folders = [self.runs_folder / name for name in names]
         with _without_collecting():
-            return without_copies([read_run(path, None, outline=outline) for path in folders])
+            return without_copies([read_run(path, None) for path in folders])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""

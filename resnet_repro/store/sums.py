@@ -12,9 +12,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resnet_repro.store.measurements import measurements_in
+from resnet_repro.store.measurements import FILES, measurements_in
+from resnet_repro.store.models import MeasurementOrigin, Summary
 
-__all__ = ["measured_sums", "sum_of", "summary_sum", "training_sums"]
+__all__ = ["changed", "measured_sums", "sum_of", "summary_sum", "training_sums"]
+
+CHANGED = "has been changed since it was written"
 
 
 def sum_of(text: str) -> str:
@@ -50,3 +53,30 @@ def measured_sums(name: str, text: str) -> Iterator[tuple[str, str]]:
         kind = line.partition(",")[0]
         if kind in kinds:
             yield kind, sum_of(line)
+
+
+def changed(
+    summary: Summary | None,
+    content: Mapping[str, Any],
+    texts: Mapping[str, str],
+    origins: Mapping[str, MeasurementOrigin],
+) -> Iterator[tuple[str, str]]:
+    """(name, what is wrong) of each file that is not as it was written, by name in `FILES`.
+
+    Args:
+        summary: has the sums of what training wrote, if it has ended.
+        content: of `summary.json`, as it is there.
+        texts: of the other files, by name.
+        origins: have the sums of the measurements.
+    """
+    recorded = (summary and summary.sums) or {}
+    if recorded and recorded.get("summary.json") != summary_sum(content):
+        yield "summary", f"summary.json {CHANGED}"
+    found = training_sums(texts.get("curve"), texts.get("gradients"))
+    for name, text in texts.items():
+        file_name = FILES[name][0]
+        if recorded.get(file_name) not in (None, found.get(file_name)):
+            yield name, f"{file_name} {CHANGED}"
+        for what, digest in measured_sums(name, text):
+            if what in origins and origins[what].sha256 not in (None, digest):
+                yield name, f"{file_name} {CHANGED}"

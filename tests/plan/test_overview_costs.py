@@ -21,7 +21,7 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.measurements import EvaluationRow
+from resnet_repro.spec.measurements import EvaluationRow, SurfaceRow
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 
@@ -126,9 +126,8 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     assert line.views == ("surface", "curvature")
     forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
     assert line.seconds == pytest.approx(forward / 3 / 100)
-    path = store.folder(run).path / "surface.csv"
-    path.parent.mkdir(parents=True)
-    path.write_text("", encoding="utf-8")
+    point = SurfaceRow(0, 0.0, 0.0, 1.0, 50.0, 2_000, 0, "a" * 64)
+    store.folder(run).write_measured("surface", [point])
     (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
     assert line.views == ("curvature",)
 

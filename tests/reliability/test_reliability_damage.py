@@ -269,7 +269,7 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
     (other_seed, "config.yaml is of another run", False),
     (
         lambda f: f.config.write_text("name: x\ntitle: y\n", encoding="utf-8"),
-        "does not describe one run",
+        "config.yaml: not a run's configuration of format 1",
         False,
     ),
     (lambda f: f.config.unlink(), "config.yaml is missing", True),

@@ -166,7 +166,10 @@ def test_yaml_bombs_are_refused() -> None:
         f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
         for p, c in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    for text in (bomb, "[" * 200, "x" * 2_000_000, "!!python/object/apply:os.system [id]"):
+    doubled = "a0: &a0 [x]\n" + "".join(
+        f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 25)
+    )
+    for text in (bomb, doubled, "[" * 200, "x" * 2_000_000, "!!python/object/apply:os.system [id]"):
         with pytest.raises(ConfigError):
             parse_yaml(text, "bomb.yaml")
 

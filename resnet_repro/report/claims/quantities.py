@@ -34,7 +34,6 @@ def measured(results: Results, quantity: str) -> dict[str, float]:
     """Run id -> a claim's quantity, for the runs with that measurement.
 
     Raises:
-        StoreError: what was measured cannot be read.
         ValueError: the quantity is not one number per run.
     """
     numbers = _numbers(results, quantity).astype(float)
@@ -98,9 +97,6 @@ def _shares_above(results: Results, cells: Sequence[Cell]) -> list[float]:
     """For each seed that both have, at how many points the second's training error is higher.
 
     In percent of the points that both curves have after the beginning.
-
-    Raises:
-        StoreError: a curve cannot be read.
     """
     runs = results.runs[["seed", "iterations"]]
     curves = results.curves.merge(runs, left_on="run", right_index=True)
