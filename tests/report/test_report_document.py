@@ -59,7 +59,7 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
     bench.store.write_csv("table1", "network,parameters,multiply_adds,paper_flops,agrees\n")
     text = bench.report()
     summary = text.partition("\n## ")[0]
-    assert "**Runs**: 14 finished." in summary
+    assert "**Runs**: 14 finished (14 at the full protocol)." in summary
     assert "7.00 training hours on NVIDIA H100" in summary
     total = sum(
         claim.paper == "the paper" and not isinstance(claim.rule, ExactRule)

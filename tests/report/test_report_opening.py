@@ -51,6 +51,13 @@ def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Be
         assert f"- {mark} {word}: " in section, "each is explained below the table"
 
 
+def test_verdicts_at_the_full_protocol_come_first_and_name_it(found: Bench) -> None:
+    section = found.report().partition("## What was found")[2].partition("\n## ")[0]
+    on = re.findall(r"^\| \S+ .* \| ([a-z]*)(?: \[\d\])? \|$", section, re.MULTILINE)[1:]
+    assert on == sorted(on, key=["paper", "short", ""].index)
+    assert set(on) == {"paper", "short", ""}
+
+
 def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: Bench) -> None:
     def opening() -> tuple[str, str]:
         text = found.report()

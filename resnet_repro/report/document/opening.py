@@ -49,7 +49,8 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
             "(minutes, no data set needed) or see [what is missing](#what-is-missing).",
             "",
         ]
-    elif not any((group := group_of(run)) and group.papers for run in finished):
+    full = sum(bool((group := group_of(run)) and group.papers) for run in finished)
+    if finished and not full:
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
             "can be held against the paper's; claims about training are judged as trends at most.",
@@ -61,6 +62,7 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
     others = [verdict for verdict in verdicts if not verdict.counted]
     texts = [_verdict_counts(paper, of) for paper, of in _by_paper(others).items()]
     texts.insert(1, f"**Claims of the paper about costs**, by counting: {_by_word(counted)}.")
+    states[0] += f" ({full} at the full protocol)" if full else ""
     texts += [f"**Runs**: {', '.join(states)}.", *_spent(results)]
     if gaps and finished:
         texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
@@ -127,7 +129,10 @@ def _spent(results: Results) -> list[str]:
 def claims_section(
     verdicts: Sequence[Verdict], numbers: Mapping[Group, int], headline: str | None = None
 ) -> list[str]:
-    """The claims that could be judged; the others are in the section on what is missing.
+    """The claims that could be judged: those at the full protocol first, then trends.
+
+    Behind them those that the preset is unfit for, and those by counting. What could not be judged
+    is in the section on what is missing.
 
     `headline` is the figure that shows most of it, as Markdown.
     """
@@ -139,9 +144,9 @@ def claims_section(
                 f"{v.mark} {v.label}",
                 v.claim.sentence,
                 v.claim.source,
-                f"[{numbers[v.group]}]" if v.group else "",
+                f"{v.group.preset} [{numbers[v.group]}]" if v.group else "",
             ]
-            for v in own
+            for v in sorted(own, key=lambda v: (v.counted, v.unfit, v.trend_only))
         ]
         lines += [] if paper == THE_PAPER else [f"Claims of {paper}:", ""]
         lines += [*table(["verdict", "claim", "where", "on"], rows), ""]
