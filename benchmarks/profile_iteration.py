@@ -22,7 +22,7 @@ from resnet_repro.data import datasets
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 

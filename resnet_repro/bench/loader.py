@@ -140,7 +140,7 @@ def measure_loader(
         )
     count = default_workers() if workers is None else workers
     decoded_before, start = photos.held is not None, time.perf_counter()
-    in_memory = isinstance(hold(photos, count, progress), HeldPhotos)
+    in_memory = isinstance(hold(photos, progress), HeldPhotos)
     decoding = time.perf_counter() - start if in_memory and not decoded_before else None
     speeds: list[list[float]] = [[], []]
     contenders = [

@@ -35,7 +35,7 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Precision, Run
 from resnet_repro.training.device import Backend, choose_backend, hardware_name
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.trainer import Trainer
 

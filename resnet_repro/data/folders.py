@@ -289,7 +289,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         broken: list[str] = []
         progress(f"decoding {sum(index.counts):,} images to find broken ones")
         for photos in self.photos(index):
-            for lines in map_photos(_find_broken, photos, None, progress, "decoded"):
+            for lines in map_photos(_find_broken, photos, progress, "decoded"):
                 broken += lines
         for line in broken[1:]:
             progress(f"broken: {line}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Batch
 
 __all__ = ["hessian_ends", "hessian_product"]
 

@@ -24,7 +24,7 @@ from resnet_repro.data.augment import subtract_mean
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Batch
 
 __all__ = [
     "Directions",

@@ -53,7 +53,6 @@ def scores(
     mean: Tensor,
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
-    workers: int | None = None,
     *,
     deviation: Tensor | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -74,7 +73,6 @@ def scores(
             size than the crop it is resized (bilinear), an assumption: the paper does not say.
         backend: device and precision.
         should_stop: asked before every batch.
-        workers: how many processes; by default this process's share of the cores.
         deviation: float32 [3] by which the difference is divided, for others' weights.
         on_progress: called with the numbers of views (a photograph at one shorter side) that are
             done and that there are.
@@ -94,14 +92,7 @@ def scores(
     try:
         for side in sides:
             with closing(
-                photo_views(
-                    photos,
-                    photographs,
-                    reading,
-                    side=side,
-                    workers=workers,
-                    should_stop=should_stop,
-                )
+                photo_views(photos, photographs, reading, side=side, should_stop=should_stop)
             ) as chunks:
                 for which, images in _batches(chunks):
                     if should_stop():

@@ -15,7 +15,7 @@ from resnet_repro.runner.options import Options
 from resnet_repro.spec.dataset_names import dataset_fits
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend, choose_backend
-from resnet_repro.training.feeds import Feed, make_feed
+from resnet_repro.training.feed import Feed, make_feed
 from resnet_repro.training.processes import ALONE, Processes
 from resnet_repro.training.subject import Subject, trained_network
 from resnet_repro.training.trainer import Trainer

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.spec.run import Run
-from resnet_repro.training.feed import WHOLE, Shard, check_fits
-from resnet_repro.training.order import BatchOrder
+from resnet_repro.training.order import WHOLE, BatchOrder, Shard
 
 __all__ = ["BoxBatch", "BoxFeed"]
 
@@ -33,7 +32,6 @@ class BoxFeed:
     def __init__(
         self, run: Run, dataset: BoxDataset, device: torch.device, shard: Shard = WHOLE
     ) -> None:
-        check_fits(run, dataset, shard.world)
         recipe = run.recipe
         assert recipe.detection is not None, "detectors' recipes have it"
         self.identity, self.dataset = dataset.identity, dataset
@@ -49,10 +47,6 @@ class BoxFeed:
         )
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[BoxBatch]] | None = None  # iteration, its batch
-
-    def epoch(self, iterations: int) -> float:
-        """Epochs completed after so many iterations."""
-        return self.order.epoch(iterations)
 
     def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Nothing to do: images are read when they are needed."""

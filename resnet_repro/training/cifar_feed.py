@@ -13,8 +13,16 @@ from torch import Tensor
 from resnet_repro.data.augment import augment, per_pixel_mean, shrink, subtract_mean
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.spec.run import Run
-from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
-from resnet_repro.training.order import BatchOrder, Draw, split_indices
+from resnet_repro.training.order import (
+    WHOLE,
+    Batch,
+    BatchOrder,
+    Draw,
+    Part,
+    Shard,
+    evenly_spaced,
+    split_indices,
+)
 
 __all__ = ["GPU_TEST_BATCH", "TEST_BATCH", "CifarFeed", "as_tensor"]
 
@@ -29,7 +37,6 @@ class CifarFeed:
     def __init__(
         self, run: Run, dataset: Dataset, device: torch.device, shard: Shard = WHOLE
     ) -> None:
-        check_fits(run, dataset, shard.world)
         recipe = run.recipe
         self.identity, self.device, self.shard = dataset.identity, device, shard
         self.augmentation = recipe.augmentation
@@ -66,10 +73,6 @@ class CifarFeed:
             "channel_averages": [round(v, 3) for v in mean.mean(dim=(1, 2)).tolist()],
             "sha256": hashlib.sha256(mean.numpy().tobytes()).hexdigest(),
         }
-
-    def epoch(self, iterations: int) -> float:
-        """Epochs completed after so many iterations."""
-        return self.order.epoch(iterations)
 
     def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Nothing to do: everything is on the device."""

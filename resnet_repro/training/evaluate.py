@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
 from resnet_repro.training.device import Backend
-from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Batch
 from resnet_repro.training.processes import ALONE, Processes
 
 __all__ = ["evaluate", "image_scores"]

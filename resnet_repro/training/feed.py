@@ -1,38 +1,63 @@
-"""What the feeds of 32x32 images and of photographs share: batches, shards, and what fits."""
+"""The feed that serves a run's batches: which kind goes with a data set, and whether it fits."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
-import torch
-from torch import Tensor
+from collections.abc import Callable
+from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.data.photos.photos import PhotoDataset, photos_of
+from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.spec.run import Run
+from resnet_repro.training.box_feed import BoxFeed
+from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.device import Backend
+from resnet_repro.training.photo_feed import PhotoFeed
+from resnet_repro.training.processes import ALONE, Processes
 
-__all__ = ["WHOLE", "Batch", "Part", "Shard", "check_fits", "evenly_spaced"]
+__all__ = ["Feed", "check_fits", "make_feed"]
 
-Part = Literal["test", "validation"]
-
-
-class Batch(NamedTuple):
-    """What goes into a network, on its device, and what should come out."""
-
-    inputs: Tensor  # float32 [B, 3, H, W], the mean subtracted, channels last
-    targets: Tensor  # int64 [B]
-
-
-class Shard(NamedTuple):
-    """Which process's share of each batch is meant, of how many that train together."""
-
-    rank: int
-    world: int
+# One run's data as batches on the device; of several processes, each has its own share. A batch
+# depends on nothing but the run's seed and the iteration.
+Feed = CifarFeed | PhotoFeed | BoxFeed
 
 
-WHOLE = Shard(0, 1)
+def make_feed(
+    run: Run,
+    dataset: Dataset | PhotoDataset | BoxDataset,
+    backend: Backend,
+    processes: Processes = ALONE,
+    *,
+    data_dir: Path | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Feed:
+    """This process's batches of a run's data set.
+
+    Args:
+        run: whose recipe and seed decide on the batches.
+        dataset: 32x32 images are taken as photographs where the recipe is for such.
+        backend: where the batches are wanted.
+        processes: that train together.
+        data_dir: where statistics of photographs are kept; None computes them every time.
+        should_stop: asked while statistics are computed.
+
+    Raises:
+        ConfigError: the recipe does not fit the data set.
+        DataError: a photograph cannot be decoded.
+        Stopped: `should_stop` said so.
+    """
+    check_fits(run, dataset, processes.count)
+    if isinstance(dataset, BoxDataset):
+        return BoxFeed(run, dataset, backend.device, processes.shard)
+    sizes = run.recipe.photographs
+    if sizes is None:
+        assert isinstance(dataset, Dataset), "a run of the CIFAR family has 32x32 images"
+        return CifarFeed(run, dataset, backend.device, processes.shard)
+    photos = photos_of(dataset) if isinstance(dataset, Dataset) else dataset
+    found = statistics(photos, sizes, data_dir, should_stop=should_stop)
+    return PhotoFeed(run, photos, backend.device, found, processes.shard)
 
 
 def check_fits(run: Run, dataset: Dataset | PhotoDataset | BoxDataset, processes: int = 1) -> None:
@@ -71,9 +96,3 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset | BoxDataset, processes
         )
     if reason := recipe.too_few_for_norm(recipe.micro_batch_size or share):
         raise ConfigError(f"recipe.batch_size: {share} for each of {processes} processes: {reason}")
-
-
-def evenly_spaced(images: int, size: int) -> Tensor:
-    """At most `size` indices of so many images."""
-    count = min(size, images)
-    return torch.arange(count) * images // count

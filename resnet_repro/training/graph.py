@@ -17,7 +17,7 @@ from torch import Tensor
 
 from resnet_repro.base.errors import ReproError, plain
 from resnet_repro.training.cifar_feed import CifarFeed
-from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Batch
 
 __all__ = ["BatchQueue", "GraphedStep", "graph_wanted"]
 

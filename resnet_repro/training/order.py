@@ -1,4 +1,4 @@
-"""Which images each iteration sees and how they are cropped: a function of seed and iteration.
+"""Batches: which images each iteration sees and how they are cropped, by seed and iteration.
 
 Nothing has to be saved to resume, and every device sees the same batches.
 """
@@ -7,14 +7,44 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["BatchOrder", "Draw", "generator", "seed_of", "split_indices"]
+__all__ = [
+    "WHOLE",
+    "Batch",
+    "BatchOrder",
+    "Draw",
+    "Part",
+    "Shard",
+    "evenly_spaced",
+    "generator",
+    "seed_of",
+    "split_indices",
+]
 
 _SPLIT_SEED = "validation split"
+
+Part = Literal["test", "validation"]
+
+
+class Batch(NamedTuple):
+    """What goes into a network, on its device, and what should come out."""
+
+    inputs: Tensor  # float32 [B, 3, H, W], the mean subtracted, channels last
+    targets: Tensor  # int64 [B]
+
+
+class Shard(NamedTuple):
+    """Which process's share of each batch is meant, of how many that train together."""
+
+    rank: int
+    world: int
+
+
+WHOLE = Shard(0, 1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +87,12 @@ def split_indices(images: int, held_out: int) -> tuple[Tensor, Tensor]:
         return torch.arange(images), torch.empty(0, dtype=torch.int64)
     shuffled = torch.randperm(images, generator=generator(_SPLIT_SEED, images))
     return shuffled[held_out:].sort().values, shuffled[:held_out].sort().values
+
+
+def evenly_spaced(images: int, size: int) -> Tensor:
+    """At most `size` indices of so many images."""
+    count = min(size, images)
+    return torch.arange(count) * images // count
 
 
 class BatchOrder:

@@ -16,8 +16,7 @@ from resnet_repro.data.photos.loader import TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.statistics import PhotoStatistics
 from resnet_repro.spec.run import Run
-from resnet_repro.training.feed import WHOLE, Batch, Part, Shard, check_fits, evenly_spaced
-from resnet_repro.training.order import BatchOrder
+from resnet_repro.training.order import WHOLE, Batch, BatchOrder, Part, Shard, evenly_spaced
 
 __all__ = ["TEST_BATCH", "PhotoFeed"]
 
@@ -37,7 +36,6 @@ class PhotoFeed:
         statistics: PhotoStatistics,
         shard: Shard = WHOLE,
     ) -> None:
-        check_fits(run, dataset, shard.world)
         recipe = run.recipe
         assert recipe.photographs is not None, "the ImageNet family's recipes have them"
         self.identity, self.device, self.shard = dataset.identity, device, shard
@@ -62,10 +60,6 @@ class PhotoFeed:
             "eigenvalues": [round(float(v), 9) for v in self.statistics.eigenvalues],
             "eigenvectors": self.statistics.eigenvectors.round(9).tolist(),
         }
-
-    def epoch(self, iterations: int) -> float:
-        """Epochs completed after so many iterations."""
-        return self.order.epoch(iterations)
 
     def prepare(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Decode what fits in memory, which may take minutes.

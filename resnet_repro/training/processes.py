@@ -25,8 +25,8 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ConfigError, ReproError
-from resnet_repro.training.feed import WHOLE, Shard
 from resnet_repro.training.memory import is_lack_of_memory
+from resnet_repro.training.order import WHOLE, Shard
 
 __all__ = ["ALONE", "Processes", "in_parallel", "process_group"]
 

@@ -16,7 +16,7 @@ from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.feeds import Feed
+from resnet_repro.training.feed import Feed
 from resnet_repro.training.order import generator
 from resnet_repro.training.photo_feed import PhotoFeed
 

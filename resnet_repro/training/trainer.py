@@ -32,12 +32,11 @@ from resnet_repro.training.checkpoint import CheckpointError, read_progress
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Part
-from resnet_repro.training.feeds import Feed
+from resnet_repro.training.feed import Feed
 from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.objective import Classification, Detection, Objective
-from resnet_repro.training.order import seed_of
+from resnet_repro.training.order import Part, seed_of
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
 from resnet_repro.training.subject import Subject, initial_network
 from resnet_repro.training.updates import Updates
@@ -309,7 +308,7 @@ class Trainer:
         self.points.append(
             self.objective.point(
                 self.iteration,
-                round(self.feed.epoch(self.iteration), 4),
+                round(self.feed.order.epoch(self.iteration), 4),
                 self.updates.rate,
                 self._metrics,
                 errors,

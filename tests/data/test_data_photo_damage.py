@@ -53,13 +53,13 @@ def test_a_file_that_changes_in_place_is_noticed(
     change(folder / name)
     dataset = load_photos(folder, folder.parent)
     part = dataset.train if name == TRAIN else dataset.test
-    use = (lambda: hold(part, 0)) if held else lambda: [part.pixels(i) for i in range(len(part))]
+    use = (lambda: hold(part)) if held else lambda: [part.pixels(i) for i in range(len(part))]
     with pytest.raises(DataError, match=CHANGED):
         use()
     with pytest.raises(DataError, match=CHANGED):
         part.some(np.arange(len(part))[::-1]).pixels(list(part.names)[::-1].index(name))
     datasets.prepare("folder:photos", folder.parent, folders={"photos": folder})
-    assert hold(load_photos(folder, folder.parent).train, 0) is not None  # as it is now
+    assert hold(load_photos(folder, folder.parent).train) is not None  # as it is now
 
 
 def test_of_huge_data_sets_the_sizes_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_of_huge_data_sets_the_sizes_count(folder: Path, monkeypatch: pytest.Mon
     load_photos(folder, folder.parent)
     append(folder / TRAIN)
     with pytest.raises(DataError, match=CHANGED):
-        hold(load_photos(folder, folder.parent).train, 0)
+        hold(load_photos(folder, folder.parent).train)
 
 
 def test_no_flipped_bit_of_an_index_changes_the_data_set(folder: Path) -> None:

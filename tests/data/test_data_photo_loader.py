@@ -58,6 +58,12 @@ def joined(parts: list[CropBatch]) -> CropBatch:
     return CropBatch(*map(torch.cat, zip(*parts, strict=True)))
 
 
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None but those that a test asks for."""
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "0")
+
+
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding, "available_memory", lambda: 1000)
@@ -147,7 +153,7 @@ def test_small_arrays_are_photographs_too() -> None:
 def test_some_of_many(photos: PhotoDataset, kind: str) -> None:
     many = photos.train
     if kind == "held":
-        holding.hold(many, 0)
+        holding.hold(many)
     if kind == "arrays":
         images = np.random.default_rng(0).integers(0, 256, (16, 9, 9, 3), dtype=np.uint8)
         many = ArrayPhotos(images, many.labels, many.names)
@@ -197,9 +203,10 @@ def test_memory_holds_the_same_photographs(
     photos = load_photos(folder, tmp_path / "data").train
     told: list[str] = []
     monkeypatch.setattr(workers, "_CHUNK", 11)
-    held = holding.hold(photos, 2, told.append)
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
+    held = holding.hold(photos, told.append)
     assert isinstance(held, HeldPhotos)
-    assert holding.hold(photos, 2, told.append) is held
+    assert holding.hold(photos, told.append) is held
     assert len(told) == 1
     assert "decoding 80 photographs" in told[0]
     for index in range(80):
@@ -210,22 +217,23 @@ def test_memory_holds_the_same_photographs(
 
 def test_photographs_that_do_not_fit_stay_in_files(photos: PhotoDataset, no_memory: None) -> None:
     told: list[str] = []
-    assert holding.hold(photos.train, 0, told.append) is photos.train
-    assert holding.hold(photos.train, 0, told.append) is photos.train
+    assert holding.hold(photos.train, told.append) is photos.train
+    assert holding.hold(photos.train, told.append) is photos.train
     assert len(told) == 1
     assert "on the fly" in told[0]
 
 
 def test_decoding_can_be_stopped(photos: PhotoDataset) -> None:
     with pytest.raises(Stopped):
-        holding.hold(photos.train, 1, should_stop=lambda: True)
+        holding.hold(photos.train, should_stop=lambda: True)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("held", [False, True])
 def test_views_are_torchvisions(
-    photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch, workers: int, held: bool
+    photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch, workers: str, held: bool
 ) -> None:
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", workers)
     if not held:
         monkeypatch.setattr(holding, "available_memory", lambda: 1000)
     images = [Image.fromarray(photos.test.pixels(index)) for index in range(len(photos.test))]
@@ -235,22 +243,23 @@ def test_views_are_torchvisions(
         "five": [reference.five_crop(image, 32) for image in resized],
     }
     for name, crops in expected.items():
-        chunks = list(photo_views(photos.test, SIZES, name, chunk=3, workers=workers))  # type: ignore[arg-type]
+        chunks = list(photo_views(photos.test, SIZES, name, chunk=3))  # type: ignore[arg-type]
         assert [chunk.first for chunk in chunks] == [0, 3]
         labels = torch.cat([chunk.labels for chunk in chunks])
         assert labels.tolist() == photos.test.labels.tolist()
         pixels = torch.cat([c.crops for c in chunks if c.crops is not None])
         wanted = np.array([[np.asarray(crop) for crop in some] for some in crops])
         assert (pixels.numpy() == wanted).all()
-    found = photo_views(photos.test, SIZES, "whole", side=50, chunk=1, workers=workers)
+    found = photo_views(photos.test, SIZES, "whole", side=50, chunk=1)
     whole = [image for chunk in found for image in chunk.images or []]
     for image, pixels in zip(images, whole, strict=True):
         assert (pixels == np.asarray(reference.resize(image, [50]))).all()
 
 
-def test_views_can_be_stopped(photos: PhotoDataset) -> None:
+def test_views_can_be_stopped(photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "1")
     stop = False
-    chunks = photo_views(photos.test, SIZES, "centre", chunk=1, workers=1, should_stop=lambda: stop)
+    chunks = photo_views(photos.test, SIZES, "centre", chunk=1, should_stop=lambda: stop)
     next(chunks)
     stop = True
     with pytest.raises(Stopped):

@@ -43,7 +43,7 @@ def test_against_numpy(photos: PhotoDataset, tmp_path: Path) -> None:
         image = reference.resize(Image.fromarray(photos.train.pixels(index)), [37])
         crops.append(np.asarray(reference.center_crop(image, 32)))
     expected = np.stack(crops).astype(np.float64)
-    found = statistics(photos, SIZES, tmp_path / "nowhere", workers=2)
+    found = statistics(photos, SIZES, tmp_path / "nowhere")
     assert found.images == 80
     assert found.mean.dtype == np.float32
     assert found.mean == pytest.approx(expected.mean(axis=0).transpose(2, 0, 1), rel=1e-6)
@@ -56,12 +56,14 @@ def test_against_numpy(photos: PhotoDataset, tmp_path: Path) -> None:
 def test_neither_workers_nor_memory_show(
     photos: PhotoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = statistics(photos, SIZES, tmp_path / "nowhere", workers=0)
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "0")
+    one = statistics(photos, SIZES, tmp_path / "nowhere")
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
     monkeypatch.setattr(photo_statistics, "_known", {})
     monkeypatch.setattr("resnet_repro.data.photos.workers._CHUNK", 7)
     monkeypatch.setattr("resnet_repro.data.photos.holding.available_memory", lambda: 1000)
     photos.train.held = None  # type: ignore[attr-defined]
-    other = statistics(photos, SIZES, tmp_path / "nowhere", workers=2)
+    other = statistics(photos, SIZES, tmp_path / "nowhere")
     assert same(one, other)
 
 
@@ -97,6 +99,7 @@ def test_of_several_at_once_one_computes(
         calls.append(1)
         return compute(*arguments)  # type: ignore[arg-type]
 
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "0")
     monkeypatch.setattr(photo_statistics, "_compute", counted)
 
     class Forgetful(dict[object, object]):
@@ -105,9 +108,7 @@ def test_of_several_at_once_one_computes(
 
     monkeypatch.setattr(photo_statistics, "_known", Forgetful())
     threads = [
-        threading.Thread(
-            target=lambda: found.append(statistics(photos, SIZES, tmp_path / "data", workers=0))
-        )
+        threading.Thread(target=lambda: found.append(statistics(photos, SIZES, tmp_path / "data")))
         for _ in range(3)
     ]
     for thread in threads:

@@ -134,7 +134,7 @@ def test_kept_statistics_need_no_lock(
     found = datasets.load("folder:photos", tmp_path, {"photos": write_photos()})
     assert isinstance(found, PhotoDataset)
     sizes = Photographs.for_crop(32)
-    kept = photo_statistics.statistics(found, sizes, tmp_path, 0)
+    kept = photo_statistics.statistics(found, sizes, tmp_path)
     monkeypatch.setattr(photo_statistics, "_known", {})
     monkeypatch.setattr(photo_statistics, "_compute", None)
 
@@ -142,7 +142,7 @@ def test_kept_statistics_need_no_lock(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    again = photo_statistics.statistics(found, sizes, tmp_path, 0)
+    again = photo_statistics.statistics(found, sizes, tmp_path)
     np.testing.assert_array_equal(again.mean, kept.mean)
 
 

@@ -135,7 +135,7 @@ def test_other_kinds_of_images_and_exifs_orientation(folder: Path) -> None:
     dataset = load(folder)
     assert [tuple(image.shape) for image, _ in dataset.train] == [(3, 30, 40)] * 2
     assert isinstance(dataset.train, FileBoxes)
-    assert hold(dataset.train.photos, 0).pixels(1).shape == (30, 40, 3)
+    assert hold(dataset.train.photos).pixels(1).shape == (30, 40, 3)
     assert dataset.train.image(1).shape == (3, 30, 40)  # now from memory
 
 

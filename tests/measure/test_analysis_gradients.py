@@ -24,7 +24,7 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import Backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 FP32 = Backend(torch.device("cpu"), "fp32")

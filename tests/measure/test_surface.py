@@ -33,7 +33,7 @@ from resnet_repro.spec.surface import PathSettings, SurfaceSettings, axis
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Batch
+from resnet_repro.training.order import Batch
 
 FP32 = Backend(torch.device("cpu"), "fp32")
 RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16)

@@ -24,7 +24,7 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import MAGIC, CheckpointError, pack, unpack
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 Damage = Callable[[Path], object]

@@ -13,7 +13,7 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
 # Weight decay of 1 at a rate of 100 multiplies the weights by -99 in every iteration.

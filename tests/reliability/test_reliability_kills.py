@@ -23,7 +23,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.training import subject
 from resnet_repro.training.checkpoint import pack, unpack
 from resnet_repro.training.device import Backend, choose_backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 KILLS = 20

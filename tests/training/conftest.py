@@ -12,7 +12,7 @@ from resnet_repro.data.synthetic import generate
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 Prepare = Callable[..., Trainer]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.batch_norm import average_over_processes, part_momentum
 from resnet_repro.training.checkpoint import pack, unpack
-from resnet_repro.training.feed import Shard
+from resnet_repro.training.order import Shard
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import Trainer
 

@@ -19,8 +19,8 @@ from resnet_repro.store.models import DetectionPoint
 from resnet_repro.training.box_feed import BoxBatch, BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.feed import Shard
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
+from resnet_repro.training.order import Shard
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
 CPU = torch.device("cpu")

@@ -18,8 +18,8 @@ from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feed import Batch, Shard
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
+from resnet_repro.training.order import Batch, Shard
 from resnet_repro.training.photo_feed import TEST_BATCH, PhotoFeed
 from resnet_repro.training.processes import Processes
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from resnet_repro.training import processes
-from resnet_repro.training.feed import Shard
+from resnet_repro.training.order import Shard
 
 
 def gloo_threads() -> list[str]:

@@ -20,7 +20,7 @@ from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.order import split_indices
 from resnet_repro.training.trainer import DivergenceError, Trainer
 

@@ -24,7 +24,6 @@ _SAMPLE = 256  # files whose headers are read to estimate the memory needed
 
 def hold(
     photos: Photos,
-    workers: int | None = None,
     progress: Notify = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> Photos:
@@ -47,7 +46,7 @@ def hold(
         if estimate <= 1.1 * limit:
             size = f"about {estimate / 1e9:.1f} GB"
             progress(f"decoding {len(photos):,} photographs into memory, {size}")
-            images = _decoded(photos, limit, workers, progress, should_stop)
+            images = _decoded(photos, limit, progress, should_stop)
         if images is None:
             photos.too_large = True
             progress(
@@ -76,7 +75,6 @@ def _estimate(photos: FilePhotos) -> float:
 def _decoded(
     photos: FilePhotos,
     limit: float,
-    workers: int | None,
     progress: Notify,
     should_stop: Callable[[], bool] | None,
 ) -> list[Pixels] | None:
@@ -84,7 +82,7 @@ def _decoded(
     images: list[Pixels] = []
     size = 0
     try:
-        for some in map_photos(_pixels, photos, workers, progress, "decoded", should_stop):
+        for some in map_photos(_pixels, photos, progress, "decoded", should_stop):
             size += sum(image.nbytes for image in some)
             if size > limit:
                 return None

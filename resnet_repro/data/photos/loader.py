@@ -25,7 +25,7 @@ from resnet_repro.data.photos.crops import (
 )
 from resnet_repro.data.photos.holding import hold
 from resnet_repro.data.photos.photos import Photos, Pixels
-from resnet_repro.data.photos.workers import chunks, parallel_map, worker_count, workers_for
+from resnet_repro.data.photos.workers import chunks, default_workers, parallel_map, worker_count
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
@@ -38,20 +38,14 @@ _MOST_IN_CHUNK = 256
 View = Literal["centre", "five", "whole"]
 
 
-class ImageDraw(Protocol):
-    """The indices of one batch's images, int64 [B]."""
-
-    @property
-    def images(self) -> Tensor: ...
-
-
 class ImageOrder(Protocol):
     """The images of each iteration, such as `training.BatchOrder`."""
 
     @property
     def seed(self) -> int: ...
 
-    def batch(self, iteration: int) -> ImageDraw: ...
+    def batch(self, iteration: int) -> Any:
+        """A draw whose `images` are indices, int64 [B]."""
 
 
 class CropBatch(NamedTuple):
@@ -117,8 +111,7 @@ class TrainingCrops:
             photos: to crop from.
             order: the images of each iteration.
             photographs: sizes and augmentation.
-            workers: number of processes; 0 crops in this one, None takes this process's share of
-                the cores (0 for small images, which are in memory anyway).
+            workers: number of processes; 0 crops in this one, None takes `default_workers`.
             shard: (rank, world): this process gets slice `rank` of `world` equal slices.
             pin: put images into page-locked memory, which GPUs copy from in the background.
             should_stop: called while decoding.
@@ -128,8 +121,9 @@ class TrainingCrops:
             ReproError: a worker died.
             Stopped: `should_stop` said so.
         """
-        self.photos = hold(photos, workers, should_stop=should_stop)
-        self.workers, self.pin = workers_for(self.photos, workers), pin
+        self.photos = hold(photos, should_stop=should_stop)
+        self.workers = default_workers(self.photos) if workers is None else workers
+        self.pin = pin
         rank, world = shard
         batch_size = len(order.batch(0).images)
         if not 0 <= rank < world or batch_size % world:
@@ -180,7 +174,6 @@ def photo_views(
     *,
     side: int | None = None,
     chunk: int | None = None,
-    workers: int | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[ViewChunk]:
     """The val part in order, in chunks of `chunk` photographs, by default about 32 MB of them.
@@ -189,15 +182,14 @@ def photo_views(
     whole image; all at the shorter side `side`, by default `test_shorter_side`. The caller makes
     mirror images. Raises what `TrainingCrops` raises.
     """
-    photos = hold(photos, workers, should_stop=should_stop)
+    photos = hold(photos, should_stop=should_stop)
     side = photographs.test_shorter_side if side is None else side
     places = {"centre": 1, "five": FIVE_PLACES, "whole": 0}[view]
     pixels = places * photographs.crop**2 or 2 * side**2
     size = chunk or max(1, min(_MOST_IN_CHUNK, _CHUNK_BYTES // (3 * pixels)))
     parts = list(chunks(len(photos), size))
     task = partial(_views, photos, view, side, photographs.crop)
-    count = worker_count(parts, workers_for(photos, workers))
-    found = parallel_map(task, parts, count, should_stop)
+    found = parallel_map(task, parts, worker_count(parts, photos), should_stop)
     for part, views in zip(parts, found, strict=True):
         labels = torch.from_numpy(photos.labels[part.start : part.stop])
         if view == "whole":

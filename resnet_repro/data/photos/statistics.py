@@ -61,7 +61,6 @@ def statistics(
     dataset: PhotoDataset,
     photographs: Photographs,
     data_dir: Path | None,
-    workers: int | None = None,
     *,
     should_stop: Callable[[], bool] | None = None,
 ) -> PhotoStatistics:
@@ -81,7 +80,7 @@ def statistics(
         with _alone(data_dir, key, should_stop) as path:
             found = _read(path, photographs.crop)
             if found is None:
-                found = _compute(dataset, photographs, workers, should_stop)
+                found = _compute(dataset, photographs, should_stop)
                 _write(path, found)
         _known[key] = found
     return _known[key]
@@ -98,9 +97,7 @@ def _alone(
     path = data_dir / FOLDER / f"{key[0][:16]}-{key[1]}-{key[2]}.npz"
     lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_PATIENCE)
     try:
-        if not data_dir.is_dir():
-            raise FileNotFoundError  # a generated data set needs no data folder
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # fails where there is no data folder
         while True:
             with contextlib.suppress(filelock.Timeout):
                 lock.acquire()
@@ -147,15 +144,14 @@ def _write(path: Path | None, found: PhotoStatistics) -> None:
 def _compute(
     dataset: PhotoDataset,
     photographs: Photographs,
-    workers: int | None,
     should_stop: Callable[[], bool] | None,
 ) -> PhotoStatistics:
     side, crop = photographs.test_shorter_side, photographs.crop
-    photos = hold(dataset.train, workers, should_stop=should_stop)
+    photos = hold(dataset.train, should_stop=should_stop)
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
     _log.info("mean image and principal colours of %s photographs", f"{len(photos):,}")
     task = partial(_sums, side, crop)
-    for some in map_photos(task, photos, workers, _log.info, "looked at", should_stop):
+    for some in map_photos(task, photos, _log.info, "looked at", should_stop):
         total += some[0]
         products += some[1]
     return from_sums(len(photos), total, products)

@@ -1,7 +1,9 @@
 """Processes that decode photographs while the main process trains: torch's DataLoader.
 
-Results do not depend on the number of workers. Workers end with the main process, however it ends,
-and leave Ctrl-C to it.
+An item of the DataLoader is a task: to make the batch of an iteration, or to decode some files. So
+a training resumes exactly at any iteration, and results do not depend on the number of workers.
+What is added to the DataLoader: workers end with the main process, however it ends, and leave
+Ctrl-C to it; one that dies is one plain error; its signal handler does not stay.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ __all__ = [
     "map_photos",
     "parallel_map",
     "worker_count",
-    "workers_for",
 ]
 
 _FORKS = sys.platform == "linux"  # elsewhere each worker gets a copy of the photographs
@@ -46,11 +47,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def default_workers() -> int:
+def default_workers(photos: Photos | None = None) -> int:
     """The number of workers for this process: its share of the cores, or RESNET_REPRO_WORKERS.
+
+    None are for `photos` in memory that are small images, or that a worker would have to copy.
 
     Raises ConfigError if that variable is not a number.
     """
+    if isinstance(photos, ArrayPhotos) and not (_FORKS and isinstance(photos, HeldPhotos)):
+        return 0
     if os.name != "posix":
         return 0
     text = os.environ.get(VARIABLE, "")
@@ -61,18 +66,9 @@ def default_workers() -> int:
     return max(1, min(MOST_WORKERS, usable_cores() // local_processes()))
 
 
-def workers_for(photos: Photos, workers: int | None = None) -> int:
-    """The number of workers; by default `default_workers`, and 0 for small images in memory."""
-    if workers is None and isinstance(photos, ArrayPhotos):
-        return default_workers() if _FORKS and isinstance(photos, HeldPhotos) else 0
-    return default_workers() if workers is None else workers
-
-
-def worker_count(items: Collection[Any], workers: int | None = None) -> int:
-    """The number of workers for some items; with None at most this process's share."""
-    if len(items) <= _FEW:
-        return 0
-    return min(default_workers() if workers is None else workers, len(items))
+def worker_count(items: Collection[Any], photos: Photos | None = None) -> int:
+    """The number of workers for some items, which are parts of `photos` or of something else."""
+    return min(default_workers(photos), len(items)) if len(items) > _FEW else 0
 
 
 def parallel_map(
@@ -103,7 +99,6 @@ def parallel_map(
 def map_photos(
     task: Callable[[Photos, range], Result],
     photos: Photos,
-    workers: int | None,
     progress: Notify,
     verb: str,
     should_stop: Callable[[], bool] | None = None,
@@ -113,8 +108,8 @@ def map_photos(
     `progress` gets messages such as "decoded 640 of 9,469 photographs".
     """
     parts = list(chunks(len(photos), _CHUNK))
-    count = worker_count(parts, workers_for(photos, workers))
     told = time.monotonic()
+    count = worker_count(parts, photos)
     results = parallel_map(partial(task, photos), parts, count, should_stop)
     for part, result in zip(parts, results, strict=True):
         if time.monotonic() - told > _NEWS:

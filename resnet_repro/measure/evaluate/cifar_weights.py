@@ -29,8 +29,8 @@ from resnet_repro.spec.network_names import NetworkName
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
-from resnet_repro.training.feed import Batch, evenly_spaced
 from resnet_repro.training.memory import enough_memory
+from resnet_repro.training.order import Batch, evenly_spaced
 
 __all__ = ["evaluate_on_images"]
 

@@ -22,7 +22,7 @@ from resnet_repro.store.stored_run import StoredRun, read_run
 from resnet_repro.training.checkpoint import CheckpointError, newest_state
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
-from resnet_repro.training.feeds import make_feed
+from resnet_repro.training.feed import make_feed
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject, trained_network

@@ -62,7 +62,7 @@ def assert_same_scores(ours: Tensor, theirs: Tensor) -> None:
 def test_scores_are_those_of_a_plain_implementation(
     views: Views, network: nn.Module, mean: Tensor, paths: list[Path]
 ) -> None:
-    ours = scores(network, photos_at(paths), views, SMALL, mean, CPU, workers=0)
+    ours = scores(network, photos_at(paths), views, SMALL, mean, CPU)
     assert ours.shape == (len(SIZES), 5)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours.sum(1), torch.ones(len(SIZES)))
@@ -71,7 +71,7 @@ def test_scores_are_those_of_a_plain_implementation(
 
 def test_bottleneck_networks_too(paths: list[Path], mean: Tensor) -> None:
     network = random_network("resnet-50")
-    ours = scores(network, photos_at(paths[:2]), "multi-scale", SMALL, mean, CPU, workers=0)
+    ours = scores(network, photos_at(paths[:2]), "multi-scale", SMALL, mean, CPU)
     assert_same_scores(ours, reference("multi-scale", network, paths[:2], SMALL, mean))
 
 
@@ -95,7 +95,7 @@ def test_multi_scale_at_the_crops_size_is_the_ordinary_pass(
     photograph(48, 48, 5).save(tmp_path / "0.png")
     sizes = SMALL.model_copy(update={"multi_scale": (48,), "test_shorter_side": 48})
     photos = FilePhotos(tmp_path, ["0.png"], np.zeros(1, np.int64))
-    ours = scores(network, photos, "multi-scale", sizes, mean, CPU, workers=0)
+    ours = scores(network, photos, "multi-scale", sizes, mean, CPU)
     x = torch.from_numpy(photos.pixels(0).copy()).permute(2, 0, 1)
     with torch.no_grad():
         ordinary = network(torch.stack([x - mean, x.flip(2) - mean])).softmax(1).mean(0)
@@ -111,11 +111,12 @@ def test_neither_workers_nor_the_memory_for_batches_decide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = SMALL.model_copy(update={"multi_scale": (48, 57)})
-    once = scores(network, photos_at(paths), views, sizes, mean, CPU, workers=0)
+    once = scores(network, photos_at(paths), views, sizes, mean, CPU)
     seen: list[int] = []
     monkeypatch.setattr("resnet_repro.measure.views.PIXELS", 10 * 48 * 48)
     network.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numel() // 3))
-    again = scores(network, photos_at(paths), views, sizes, mean, CPU, workers=2)
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
+    again = scores(network, photos_at(paths), views, sizes, mean, CPU)
     network.conv1._forward_pre_hooks.clear()
     torch.testing.assert_close(once, again, rtol=1e-5, atol=1e-6)
     largest = 200 * 57 * 57 // 67  # of a photograph by itself
@@ -130,12 +131,10 @@ def test_weights_of_others_want_a_deviation(
     with torch.no_grad():  # a network that divides for itself
         scaled.conv1.weight.div_(deviation[:, None, None])
     photos = photos_at(paths)
-    expected = scores(scaled, photos, "10-crop", SMALL, mean, CPU, workers=0)
-    ours = scores(network, photos, "10-crop", SMALL, mean, CPU, workers=0, deviation=deviation)
+    expected = scores(scaled, photos, "10-crop", SMALL, mean, CPU)
+    ours = scores(network, photos, "10-crop", SMALL, mean, CPU, deviation=deviation)
     assert_same_scores(ours, expected)
-    assert (
-        ours - scores(network, photos, "10-crop", SMALL, mean, CPU, workers=0)
-    ).abs().max() > 0.01
+    assert (ours - scores(network, photos, "10-crop", SMALL, mean, CPU)).abs().max() > 0.01
 
 
 def test_the_network_keeps_its_mode_and_its_statistics(
@@ -143,7 +142,7 @@ def test_the_network_keeps_its_mode_and_its_statistics(
 ) -> None:
     model = copy.deepcopy(network).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ours = scores(model, photos_at(paths), "centre", SMALL, mean, CPU, workers=0)
+    ours = scores(model, photos_at(paths), "centre", SMALL, mean, CPU)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert_same_scores(ours, scores(network, photos_at(paths), "centre", SMALL, mean, CPU))
@@ -167,7 +166,7 @@ def test_it_asks_before_every_batch_whether_to_stop(
     with pytest.raises(Stopped):
         scores(
             model, photos_at(paths), views, SMALL, mean, CPU,
-            lambda: len(forwarded) >= passes * batches, 0,
+            lambda: len(forwarded) >= passes * batches,
         )  # fmt: skip
     assert len(forwarded) == passes * batches
     assert model.training
@@ -178,7 +177,7 @@ def test_progress_is_told_up_to_the_end(
 ) -> None:
     told: list[tuple[int, int]] = []
     scores(
-        network, photos_at(paths), "multi-scale", SMALL, mean, CPU, workers=0,
+        network, photos_at(paths), "multi-scale", SMALL, mean, CPU,
         on_progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert told == sorted(told)
@@ -191,7 +190,7 @@ def test_an_unreadable_photograph_is_named(
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     photos = FilePhotos(tmp_path, ["torn.jpg"], np.zeros(1, np.int64))
     with pytest.raises(DataError, match=r"torn\.jpg"):
-        scores(network, photos, "centre", SMALL, mean, CPU, workers=0)
+        scores(network, photos, "centre", SMALL, mean, CPU)
 
 
 @pytest.mark.parametrize("views", VIEWS)
@@ -200,8 +199,8 @@ def test_bf16_agrees_roughly(
 ) -> None:
     bf16 = Backend(torch.device("cpu"), "bf16")
     photos = photos_at(paths[:3])
-    ours = scores(network, photos, views, SMALL, mean, bf16, workers=0)
-    exact = scores(network, photos, views, SMALL, mean, CPU, workers=0)
+    ours = scores(network, photos, views, SMALL, mean, bf16)
+    exact = scores(network, photos, views, SMALL, mean, CPU)
     assert 0 < (ours - exact).abs().max() < 0.1
 
 
@@ -212,10 +211,10 @@ def test_the_gpu_agrees_with_the_cpu(
     views: Views, network: nn.Module, mean: Tensor, paths: list[Path]
 ) -> None:
     photos, deviation = photos_at(paths), torch.tensor([1.0, 1.1, 0.9])
-    cpu = scores(network, photos, views, SMALL, mean, CPU, workers=0, deviation=deviation)
+    cpu = scores(network, photos, views, SMALL, mean, CPU, deviation=deviation)
     backend = choose_backend("cuda", "fp32")
     on_gpu = copy.deepcopy(network).to(backend.device)
-    gpu = scores(on_gpu, photos, views, SMALL, mean, backend, workers=0, deviation=deviation)
+    gpu = scores(on_gpu, photos, views, SMALL, mean, backend, deviation=deviation)
     assert gpu.device.type == "cpu"
     assert_same_scores(gpu, cpu)
 
