@@ -23,24 +23,7 @@ from resnet_repro.spec.run import (
     Seed,
     TrainedNetworks,
 )
-from resnet_repro.spec.shows import (
-    CostTable,
-    CurvesPlot,
-    DepthPlot,
-    DetectionsPlot,
-    DetectionTable,
-    DrawingPlot,
-    EnsembleTable,
-    ErrorTable,
-    GradientsPlot,
-    LayerTable,
-    PathPlot,
-    ResponsesPlot,
-    SurfacePlot,
-    Text,
-    Views,
-    ViewsTable,
-)
+from resnet_repro.spec.shows import EnsembleTable, Plot, Table, Text, Views, ViewsTable
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
@@ -158,27 +141,8 @@ class Experiment(Frozen):
     path: PathSettings | None = None
     curvature: CurvatureSettings | None = None
     ensemble: Ensemble | None = None
-    table: (
-        Annotated[
-            ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable | DetectionTable,
-            Field(discriminator="kind"),
-        ]
-        | None
-    ) = None
-    plot: (
-        Annotated[
-            CurvesPlot
-            | ResponsesPlot
-            | GradientsPlot
-            | SurfacePlot
-            | PathPlot
-            | DrawingPlot
-            | DepthPlot
-            | DetectionsPlot,
-            Field(discriminator="kind"),
-        ]
-        | None
-    ) = None
+    table: Table | None = None
+    plot: Plot | None = None
 
     _source: Source | None = PrivateAttr(None)
 

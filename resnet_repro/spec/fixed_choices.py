@@ -2,123 +2,83 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from resnet_repro.spec.network_names import Family
 
 __all__ = ["FIXED_CHOICES"]
 
-
-class FixedChoice(NamedTuple):
-    """A choice that is always the same here."""
-
-    what: str
-    how: str
-    family: Family  # of the networks whose results it affects
-
-
-FIXED_CHOICES = (
-    FixedChoice(
-        "He et al. 2016: length",
-        "64,000 iterations and the rate's divisions of the first paper, which this one does not "
-        "repeat for CIFAR; single runs, where it prints medians of five",
-        "cifar",
-    ),
-    FixedChoice(
-        "He et al. 2016: impeded shortcuts",
-        "where dimensions change, scales, gates and dropout act on option A's output, which is not "
-        "stated; the 1x1 convolution on every shortcut is option C, with BN",
-        "cifar",
-    ),
-    FixedChoice(
-        "He et al. 2016: responses",
-        "where BN does not follow a 3x3 convolution, its own output stands for its response; that "
-        "paper shows none",
-        "cifar",
-    ),
-    FixedChoice(
-        "resizing",
-        "bilinear with antialiasing, rounded to whole pixel values; the paper says only to which "
-        "shorter side",
-        "imagenet",
-    ),
-    FixedChoice(
-        "mean and colours",
-        "computed over the centre crops of the training photographs at `test_shorter_side`; the "
-        "paper subtracts the per-pixel mean without saying of which crops",
-        "imagenet",
-    ),
-    FixedChoice(
-        "colour augmentation",
-        "AlexNet's formula with values of 0 to 1, a scale that neither paper states: the known "
-        "reimplementations' constants for ImageNet are the eigenvalues on that scale",
-        "imagenet",
-    ),
-    FixedChoice(
-        "plateau",
-        "judged by the running training error of the curve's points, never by the test set",
-        "imagenet",
-    ),
-    FixedChoice(
-        "mean at other sizes",
-        "for inputs of another size than the crop the mean image is resized, bilinear",
-        "imagenet",
-    ),
-    FixedChoice(
-        "multi-scale scores",
-        "softmax at every place, averaged over places, then over the mirror image and over the "
-        "shorter sides, each of which counts the same",
-        "imagenet",
-    ),
-    FixedChoice(
-        "ensembles",
-        "the members' averaged scores are averaged again, each counting the same; measured on the "
-        "validation set, as the test set's labels are not public",
-        "imagenet",
-    ),
-    FixedChoice(
-        "top-5 of few classes",
-        "of fewer than six classes, an error counts as in the top as many as there are",
-        "imagenet",
-    ),
-    FixedChoice(
-        "joint training",
-        "proposals and detection are learned together, where Faster R-CNN alternates in four steps "
-        "(a deviation, of torchvision's detector as the next four): each image is used for both",
-        "detection",
-    ),
-    FixedChoice(
-        "losses of proposals",
-        "cross-entropy of one score (sigmoid) and smooth L1 that turns at 1/9, their sum; the "
-        "paper's detector has two scores (softmax) and weighs the boxes' loss by 10",
-        "detection",
-    ),
-    FixedChoice(
-        "anchors across the border",
-        "are trained on; the paper's detector ignores them in training",
-        "detection",
-    ),
-    FixedChoice(
-        "background regions",
-        "have overlaps from 0 on, as the paper has it on COCO; Fast R-CNN's begin at 0.1. The "
-        "objects themselves are among the regions in training",
-        "detection",
-    ),
-    FixedChoice(
-        "width of the proposal network",
-        "as many channels as the shared map; the paper states 512 for VGG-16 and nothing for "
-        "ResNets",
-        "detection",
-    ),
-    FixedChoice(
-        "colours of detectors",
-        "the channel averages of the classification training are subtracted (of a file of weights, "
-        "torchvision's means and deviations), where a classifier has a mean image of its own size",
-        "detection",
-    ),
-    FixedChoice(
-        "resizing for detectors",
-        "bilinear without antialiasing",
-        "detection",
-    ),
-)
+# By the family of the networks whose results they affect: what, and how it is always done here.
+FIXED_CHOICES: dict[Family, dict[str, str]] = {
+    "cifar": {
+        "He et al. 2016: length": (
+            "64,000 iterations and the rate's divisions of the first paper, which this one does "
+            "not repeat for CIFAR; single runs, where it prints medians of five"
+        ),
+        "He et al. 2016: impeded shortcuts": (
+            "where dimensions change, scales, gates and dropout act on option A's output, which "
+            "is not stated; the 1x1 convolution on every shortcut is option C, with BN"
+        ),
+        "He et al. 2016: responses": (
+            "where BN does not follow a 3x3 convolution, its own output stands for its response; "
+            "that paper shows none"
+        ),
+    },
+    "imagenet": {
+        "resizing": (
+            "bilinear with antialiasing, rounded to whole pixel values; the paper says only to "
+            "which shorter side"
+        ),
+        "mean and colours": (
+            "computed over the centre crops of the training photographs at `test_shorter_side`; "
+            "the paper subtracts the per-pixel mean without saying of which crops"
+        ),
+        "colour augmentation": (
+            "AlexNet's formula with values of 0 to 1, a scale that neither paper states: the "
+            "known reimplementations' constants for ImageNet are the eigenvalues on that scale"
+        ),
+        "plateau": (
+            "judged by the running training error of the curve's points, never by the test set"
+        ),
+        "mean at other sizes": (
+            "for inputs of another size than the crop the mean image is resized, bilinear"
+        ),
+        "multi-scale scores": (
+            "softmax at every place, averaged over places, then over the mirror image and over "
+            "the shorter sides, each of which counts the same"
+        ),
+        "ensembles": (
+            "the members' averaged scores are averaged again, each counting the same; measured on "
+            "the validation set, as the test set's labels are not public"
+        ),
+        "top-5 of few classes": (
+            "of fewer than six classes, an error counts as in the top as many as there are"
+        ),
+    },
+    "detection": {
+        "joint training": (
+            "proposals and detection are learned together, where Faster R-CNN alternates in four "
+            "steps (a deviation, of torchvision's detector as the next four): each image is used "
+            "for both"
+        ),
+        "losses of proposals": (
+            "cross-entropy of one score (sigmoid) and smooth L1 that turns at 1/9, their sum; the "
+            "paper's detector has two scores (softmax) and weighs the boxes' loss by 10"
+        ),
+        "anchors across the border": (
+            "are trained on; the paper's detector ignores them in training"
+        ),
+        "background regions": (
+            "have overlaps from 0 on, as the paper has it on COCO; Fast R-CNN's begin at 0.1. The "
+            "objects themselves are among the regions in training"
+        ),
+        "width of the proposal network": (
+            "as many channels as the shared map; the paper states 512 for VGG-16 and nothing for "
+            "ResNets"
+        ),
+        "colours of detectors": (
+            "the channel averages of the classification training are subtracted (of a file of "
+            "weights, torchvision's means and deviations), where a classifier has a mean image of "
+            "its own size"
+        ),
+        "resizing for detectors": "bilinear without antialiasing",
+    },
+}

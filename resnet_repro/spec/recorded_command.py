@@ -72,44 +72,34 @@ _RUN = re.compile(  # or the start of its id
     r"(faster-rcnn-)?(plain|resnet|preact|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII
 )
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
-_NUMBER = _matching(r"[0-9.]{1,12}")
-_LIST = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops
-_DURATION = _matching(r"[0-9.]{1,12}[0-9hmsd.]{0,12}")
-_WORD = _matching(r"[a-z0-9]{1,12}(:[0-9]{1,3})?")
+# Of names of networks and presets, numbers, durations, devices, kinds of crops.
+_harmless = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}(:[0-9]{1,3})?")
 
+
+def _slurm(value: str) -> str:
+    if _SLURM.fullmatch(value):
+        return value
+    name = re.match(r"[a-z][a-z0-9_-]{0,40}=", value, re.ASCII)
+    return (name.group() if name else "") + _NOT_SHOWN
+
+
+_HARMLESS = (
+    *("--preset", "--networks", "--network", "--seeds", "--precision", "--device", "--jobs", "-j"),
+    *("--time-budget", "--checkpoint-every", "--cpus-per-run", "--gpus-per-run"),
+    *("--crops", "--crop", "--input", "--padding", "--mean"),
+)
 VALUES: dict[str, Show] = {
-    "--preset": _WORD,
+    **dict.fromkeys(_HARMLESS, _harmless),
+    **dict.fromkeys(("--data-dir", "--results"), lambda _: _NOT_SHOWN),  # paths
     "--dataset": _dataset,
-    "--networks": _LIST,
-    "--network": _LIST,
-    "--seeds": _LIST,
-    "--precision": _WORD,
     "--set": _matching(_FIELD),
-    "--device": _WORD,
-    "--time-budget": _DURATION,
-    "--checkpoint-every": _DURATION,
-    "--jobs": _WORD,
-    "-j": _WORD,
     "--launcher": _launcher,
-    "--cpus-per-run": _NUMBER,
-    "--gpus-per-run": _NUMBER,
-    "--slurm": lambda value: value if _SLURM.fullmatch(value) else _slurm_name(value) + _NOT_SHOWN,
-    "--crops": _LIST,
-    "--crop": _NUMBER,
-    "--input": _WORD,
-    "--padding": _WORD,
-    "--mean": _matching(r"[0-9.,]{1,40}"),
+    "--slurm": _slurm,
 }
-HIDDEN = ("--data-dir", "--results")  # their values are paths
 FLAGS = (
     *("--dry-run", "--force", "--fail-fast", "--tensorboard", "--wait", "--json", "--record"),
     *("--quiet", "-q", "--verbose", "-v"),
 )
-
-
-def _slurm_name(value: str) -> str:
-    name, sign, _ = value.partition("=")
-    return name + sign if sign and re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name, re.ASCII) else ""
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -143,13 +133,11 @@ def _shown(arguments: list[str]) -> Iterator[str]:
             yield argument if argument in _COMMANDS else _target(argument)
         elif argument in FLAGS or re.fullmatch("-[qv]{1,4}", argument):
             yield argument
-        elif argument in VALUES or argument in HIDDEN:
-            yield argument
-            value = next(waiting, "")
-            yield VALUES[argument](value) if argument in VALUES else _NOT_SHOWN
-        elif sign and (option in VALUES or option in HIDDEN):
-            yield f"{option}={VALUES[option](value) if option in VALUES else _NOT_SHOWN}"
+        elif option in VALUES:
+            yield f"{option}={VALUES[option](value)}" if sign else option
+            if not sign:
+                yield VALUES[option](next(waiting, ""))
         elif argument.startswith("-j"):
-            yield f"-j{_WORD(argument[2:].removeprefix('='))}"
+            yield f"-j{_harmless(argument[2:])}"
         else:
             yield _NOT_SHOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -48,26 +49,23 @@ KINDS: dict[Family, str] = {
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
 
 
-def _known_dataset(text: str) -> str:
-    try:
-        return parse_dataset(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
+def _stored_name(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """A validator that turns a name into the one that is stored."""
+
+    def name(text: str) -> str:
+        try:
+            return str(parse(text))
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    return name
 
 
-DatasetName = Annotated[str, AfterValidator(_known_dataset)]
-
-
-def canonical_network(text: str) -> str:
-    """A network's stored name, for validators: raises ValueError if there is no such network."""
-    try:
-        return str(parse_network(text))
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
+canonical_network = _stored_name(parse_network)
 
 
 def trained_network(text: str) -> str:
-    """`canonical_network` for networks that can be trained here."""
+    """The stored name of a network that can be trained here, for validators."""
     network = canonical_network(text)
     if not parse_network(network).trainable:
         raise ValueError(
@@ -77,6 +75,7 @@ def trained_network(text: str) -> str:
     return network
 
 
+DatasetName = Annotated[str, AfterValidator(_stored_name(parse_dataset))]
 Network = Annotated[str, AfterValidator(canonical_network)]
 # Errors in a list name the list, not the item.
 Networks = Annotated[

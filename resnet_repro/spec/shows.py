@@ -13,18 +13,14 @@ __all__ = [
     "CostTable",
     "CurvePanel",
     "CurvesPlot",
-    "DepthPlot",
     "DetectionTable",
-    "DetectionsPlot",
     "DrawingPlot",
     "EnsembleTable",
     "ErrorTable",
-    "GradientsPlot",
     "LayerTable",
-    "PathPlot",
     "Percent",
-    "ResponsesPlot",
-    "SurfacePlot",
+    "Plot",
+    "Table",
     "Text",
     "Views",
     "ViewsTable",
@@ -63,28 +59,16 @@ class CurvesPlot(Frozen):
         return axis
 
 
-class ResponsesPlot(Frozen):
-    """Standard deviations of layer responses, in order and sorted (Fig. 7)."""
+class OtherPlot(Frozen):
+    """A figure without options.
 
-    kind: Literal["responses"] = "responses"
+    `responses`: in order and sorted (Fig. 7). `gradients`: signals and gradients by layer, at the
+    start and at the end of training (section 4.1). `surface`: the loss around trained weights,
+    with relief and lines in files of their own. `path`: loss and error between two runs. `depth`:
+    results of competitions by depth, without training. `detections`: on a few test images.
+    """
 
-
-class GradientsPlot(Frozen):
-    """Signals and gradients by layer, at the start and at the end of training (section 4.1)."""
-
-    kind: Literal["gradients"] = "gradients"
-
-
-class SurfacePlot(Frozen):
-    """The loss around trained weights: contours; relief and lines in files of their own."""
-
-    kind: Literal["surface"] = "surface"
-
-
-class PathPlot(Frozen):
-    """Loss and error on the straight line between two runs."""
-
-    kind: Literal["path"] = "path"
+    kind: Literal["responses", "gradients", "surface", "path", "depth", "detections"]
 
 
 class DrawingPlot(Frozen):
@@ -93,12 +77,6 @@ class DrawingPlot(Frozen):
     kind: Literal["drawing"] = "drawing"
     networks: Networks = Field(min_length=1, max_length=8)
     shows: Literal["layers", "costs", "block", "idea"] = "layers"
-
-
-class DepthPlot(Frozen):
-    """Results of competitions by depth; needs no training."""
-
-    kind: Literal["depth"] = "depth"
 
 
 class LayerTable(Frozen):
@@ -148,14 +126,15 @@ class DetectionTable(Frozen):
     paper: Literal["table7", "table8", "table10"] = "table7"
 
 
-class DetectionsPlot(Frozen):
-    """What detectors find in a few test images, drawn on them."""
-
-    kind: Literal["detections"] = "detections"
-
-
 class CostTable(Frozen):
     """Parameters and multiply-adds beside the paper's (Table 1); needs no training."""
 
     kind: Literal["cost"] = "cost"
     networks: Networks = Field(min_length=1, max_length=200)
+
+
+Table = Annotated[
+    ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable | DetectionTable,
+    Field(discriminator="kind"),
+]
+Plot = Annotated[CurvesPlot | DrawingPlot | OtherPlot, Field(discriminator="kind")]

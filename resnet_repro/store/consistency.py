@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +17,6 @@ from resnet_repro.networks.detector_cost import detector_parameters
 from resnet_repro.networks.outline import parameters
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.store.measurement_checks import Origins, measurement_problems, origin_problems
@@ -114,7 +112,8 @@ def _possible_parameters(run: Run, said: int) -> bool:
 def curve_problems(rows: Sequence[Any], run: Run, summary: Summary | None) -> Iterator[str]:
     """What in `curve.csv` is out of range or does not follow the recipe."""
     recipe = run.recipe
-    for row, due in zip(rows, _points(recipe, len(rows)), strict=True):
+    for number, row in enumerate(rows, start=1):
+        due = min(number * recipe.evaluate_every, recipe.iterations)
         if row.iteration != due:
             yield f"a point at iteration {row.iteration:,}, where the recipe has one at {due:,}"
             return
@@ -134,41 +133,15 @@ def curve_problems(rows: Sequence[Any], run: Run, summary: Summary | None) -> It
             yield f"held-out images at iteration {row.iteration:,} are not as in config.yaml"
     if any(a.seconds > b.seconds for a, b in pairwise(rows)):
         yield "seconds that do not increase"
-    yield from _epoch_problems(rows)
+    for row in rows:  # epochs are in proportion to iterations
+        if abs(row.epoch - row.iteration * rows[-1].epoch / rows[-1].iteration) > EPOCH_ROUNDING:
+            yield f"epoch {row.epoch:g} does not go with iteration {row.iteration:,}"
     if summary and (summary.state in ("done", "failed") or not recipe.warmup):
-        for row, rate in zip(rows, _rates(recipe, rows, summary.warmup_end), strict=True):
+        divisions = plateau_divisions(recipe, rows, summary.warmup_end)
+        for row in rows:
+            rate = learning_rate(recipe, row.iteration - 1, summary.warmup_end, divisions)
             if row.lr != rate and not math.isclose(row.lr, rate, rel_tol=1e-9):
                 yield f"learning rate {row.lr:g} at iteration {row.iteration:,}, not {rate:g}"
-
-
-def _epoch_problems(rows: Sequence[Any]) -> Iterator[str]:
-    """Epochs that are not in proportion to iterations."""
-    if rows:
-        an_iteration = rows[-1].epoch / rows[-1].iteration
-        for row in rows:
-            if abs(row.epoch - row.iteration * an_iteration) > EPOCH_ROUNDING:
-                yield f"epoch {row.epoch:g} does not go with iteration {row.iteration:,}"
-
-
-@lru_cache(maxsize=64)
-def _points(recipe: Recipe, count: int) -> tuple[int, ...]:
-    """The iterations of a recipe's first points of the curve."""
-    every = recipe.evaluate_every
-    return tuple(min(every * n, recipe.iterations) for n in range(1, count + 1))
-
-
-def _rates(recipe: Recipe, rows: Sequence[Any], warmup_end: int | None) -> Sequence[float]:
-    """The learning rate of the last iteration before each point."""
-    if recipe.plateau is None:
-        return _scheduled_rates(recipe, warmup_end, len(rows))
-    divisions = plateau_divisions(recipe, rows, warmup_end)
-    return [learning_rate(recipe, row.iteration - 1, warmup_end, divisions) for row in rows]
-
-
-@lru_cache(maxsize=64)
-def _scheduled_rates(recipe: Recipe, warmup_end: int | None, count: int) -> tuple[float, ...]:
-    points = _points(recipe, count)
-    return tuple(learning_rate(recipe, point - 1, warmup_end) for point in points)
 
 
 def outcome_problems(summary: Summary, rows: Sequence[Any], run: Run) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -34,20 +34,18 @@ def measurement_problems(
     found: Mapping[str, Any], run: Run, summary: Summary | None, origins: Origins
 ) -> Iterator[tuple[str, Iterator[str]]]:
     """(name, what is wrong) of each table in `found`, by name in `measurements.FILES`."""
-    if "responses" in found:
-        yield "responses", response_problems(found["responses"].rows, run)
-    if "gradients" in found:
-        yield "gradients", gradient_problems(found["gradients"], run, origins)
-    if "evaluations" in found:
-        rows = found["evaluations"].rows
-        yield "evaluations", evaluation_problems(rows, run, summary, origins)
-    if "average_precision" in found:
-        yield "average_precision", precision_problems(found["average_precision"].rows)
-    for name in ("surface", "curvature"):
+    checks: dict[str, Callable[[Table], Iterator[str]]] = {
+        "responses": lambda table: response_problems(table.rows, run),
+        "gradients": lambda table: gradient_problems(table, run, origins),
+        "evaluations": lambda table: evaluation_problems(table.rows, run, summary, origins),
+        "average_precision": lambda table: precision_problems(table.rows),
+        "surface": lambda table: surface_problems(table.rows),
+        "curvature": lambda table: surface_problems(table.rows),
+        "path": lambda table: path_problems(table.rows, run),
+    }
+    for name, check in checks.items():
         if name in found:
-            yield name, surface_problems(found[name].rows)
-    if "path" in found:
-        yield "path", path_problems(found["path"].rows, run)
+            yield name, check(found[name])
 
 
 def response_problems(rows: Sequence[ResponseRow], run: Run) -> Iterator[str]:

@@ -33,36 +33,25 @@ HEARTBEAT_TIMEOUT = 120.0  # seconds without news after which a run on another h
 LONGEST_SILENCE = 3600.0  # the same on this host, whose process may be in a long test
 
 
-class _File:
-    """A file of a run's folder, as an attribute of `RunFolder`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, folder: RunFolder, _type: object) -> Path:
-        return folder.path / self.name
-
-
 class RunFolder:
     """The files of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    config = _File("config.yaml")
-    curve = _File("curve.csv")
-    summary = _File("summary.json")
-    responses = _File("responses.csv")
-    gradients = _File("gradients.csv")
-    evaluations = _File("evaluations.csv")
-    origins = _File("measurements.json")  # of the measurements
-    tensorboard = _File("tensorboard")  # not committed
-    photographs = _File("photographs.npz")  # to draw detections on; not committed
-    fresh_checkpoint = _File("checkpoint.new")  # complete, but not yet renamed
-    checkpoint = _File("checkpoint")
-    previous_checkpoint = _File("checkpoint.previous")
-    owner = _File(".owner.json")
-    lock = _File(".lock")
+        self.config = path / "config.yaml"
+        self.curve = path / "curve.csv"
+        self.summary = path / "summary.json"
+        self.responses = path / "responses.csv"
+        self.gradients = path / "gradients.csv"
+        self.evaluations = path / "evaluations.csv"
+        self.origins = path / "measurements.json"  # of the measurements
+        self.tensorboard = path / "tensorboard"  # not committed
+        self.photographs = path / "photographs.npz"  # to draw detections on; not committed
+        self.fresh_checkpoint = path / "checkpoint.new"  # complete, but not yet renamed
+        self.checkpoint = path / "checkpoint"
+        self.previous_checkpoint = path / "checkpoint.previous"
+        self.owner = path / ".owner.json"
+        self.lock = path / ".lock"
 
     def make(self) -> None:
         """Make the folder.
@@ -99,7 +88,7 @@ class RunFolder:
         """
         content = summary.model_dump(mode="json", exclude={"sums"})
         if summary.state in ("done", "failed"):
-            sums = training_sums(self._text(self.curve), self._text(self.gradients))
+            sums = training_sums(read_file(self.curve, str), read_file(self.gradients, str))
             content["sums"] = sums | {self.summary.name: summary_sum(content)}
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
@@ -157,14 +146,6 @@ class RunFolder:
             others = {name: made for name, made in known.items() if name not in what}
             if others != known:
                 self._write_origins(others)
-
-    def _text(self, path: Path) -> str | None:
-        """The text of a file; None if there is none.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
-        return read_file(path, str)
 
     def scores(self, views: str) -> Path:
         """The file with the scores of every image, for ensembles: float16 [N, classes]."""

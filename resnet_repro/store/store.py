@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -51,8 +49,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
         folders = [self.runs_folder / name for name in names]
-        with _without_collecting():
-            return without_copies([read_run(path, None) for path in folders])
+        return without_copies([read_run(path, None) for path in folders])
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""
@@ -146,18 +143,6 @@ def _refuse_link(folder: Path) -> None:
     """Raise StoreError for a folder of the store that is a link, which may lead out of it."""
     if folder.is_symlink():
         raise StoreError(f"{folder} is a link; nothing is written through it")
-
-
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Pause Python's garbage collector while many objects that stay are made."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:

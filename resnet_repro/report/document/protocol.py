@@ -50,7 +50,8 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
         "",
         *table(["field", "kind", "paper preset", "why"], rows),
     ]
-    fixed = [[choice.what, choice.how] for choice in FIXED_CHOICES if choice.family in families]
+    chosen = [FIXED_CHOICES[family] for family in FIXED_CHOICES if family in families]
+    fixed = [[what, how] for choices in chosen for what, how in choices.items()]
     if fixed:
         lines += ["", *table(["assumption without a field", "what is done"], fixed)]
     differing = [
