@@ -13,12 +13,12 @@ import json
 import secrets
 import shutil
 import warnings
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, PositiveInt
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
@@ -34,19 +34,22 @@ _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # a rename's target 
 _FILES = frozenset({_RECORD, *(f"{field}.npy" for field in Contents._fields)})
 
 
-@dataclass(frozen=True)
-class CacheRecord:
+class _Array(BaseModel):
+    shape: tuple[PositiveInt, ...]
+    sha256: str  # of its bytes
+
+
+class CacheRecord(BaseModel):
     """The contents of record.json: a description of the arrays beside it."""
 
     identity: Identity
     classes: tuple[str, ...]
-    shapes: dict[str, tuple[int, ...]]  # by field of `Contents`
-    checksums: dict[str, str]  # SHA-256 of each array's bytes, by field of `Contents`
+    arrays: dict[str, _Array]  # by field of `Contents`
 
     @property
     def images(self) -> int:
         """How many images there are, training and test together."""
-        return self.shapes["train_images"][0] + self.shapes["test_images"][0]
+        return self.arrays["train_labels"].shape[0] + self.arrays["test_labels"].shape[0]
 
 
 def write_cache(dataset: Dataset, data_dir: Path, *, replace: bool) -> Dataset:
@@ -87,9 +90,11 @@ def read_record(name: str, folder: Path) -> CacheRecord:
     if values.get(_OWN_SUM, _sum_of_record(values)) != _sum_of_record(values):
         raise _unusable(name, folder, f"{_RECORD} differs from its checksum")
     try:
-        record = _parse_record(values)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
+        record = CacheRecord.model_validate(values)
+    except ValueError:
         raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
+    if record.arrays.keys() != set(Contents._fields):
+        raise _unusable(name, folder, f"{_RECORD} is corrupt")
     if record.identity.name != name:
         raise _unusable(name, folder, f"it holds {record.identity.name}")
     return record
@@ -103,14 +108,15 @@ def read_cache(name: str, folder: Path) -> Dataset:
     """
     record = read_record(name, folder)
     arrays = [
-        _read_array(name, folder / f"{field}.npy", record.shapes[field])
+        _read_array(name, folder / f"{field}.npy", record.arrays[field].shape)
         for field in Contents._fields
     ]
     contents = Contents(*arrays)
     if contents.sha256() != record.identity.sha256:
-        damaged = (f for f, a in contents._asdict().items() if _checksum(a) != record.checksums[f])
-        which = next((f"{field}.npy differs from its checksum" for field in damaged), None)
-        raise _unusable(name, folder, which or "contents differ from the recorded identity")
+        for field, array in contents._asdict().items():
+            if _checksum(array) != record.arrays[field].sha256:
+                raise _unusable(name, folder, f"{field}.npy differs from its checksum")
+        raise _unusable(name, folder, "contents differ from the recorded identity")
     return Dataset.of(record.identity, record.classes, contents)
 
 
@@ -189,23 +195,6 @@ def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
     except Exception:  # noqa: S110 - numpy parses the header: a damaged one can raise nearly anything
         pass
     raise _unusable(name, path.parent, problem)
-
-
-def _parse_record(values: dict[str, Any]) -> CacheRecord:
-    arrays = values["arrays"]
-    shapes = {field: tuple(map(int, arrays[field]["shape"])) for field in Contents._fields}
-    for part in ("train", "test"):
-        count = shapes[f"{part}_labels"][0]
-        if shapes[f"{part}_labels"] != (count,) or count < 1:
-            raise ValueError("labels are one number per image")
-        if shapes[f"{part}_images"] != (count, 3, 32, 32):
-            raise ValueError("images are 3x32x32, as many as labels")
-    return CacheRecord(
-        identity=Identity.from_dict(values["identity"]),
-        classes=tuple(map(str, values["classes"])),
-        shapes=shapes,
-        checksums={field: str(arrays[field]["sha256"]) for field in Contents._fields},
-    )
 
 
 def _unusable(name: str, folder: Path, reason: str) -> DataError:

@@ -8,6 +8,7 @@ their size is checked, and the SHA-256 of their contents if the identity covers 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -20,11 +21,19 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.npz import packed_texts, unpacked_texts
+from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts, write_npz
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.workers import map_files
 
-__all__ = ["FilePart", "FolderIndex", "Part", "Scan", "hash_contents"]
+__all__ = [
+    "FilePart",
+    "FolderIndex",
+    "Part",
+    "Scan",
+    "hash_contents",
+    "load_index",
+    "store_index",
+]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -106,32 +115,38 @@ class FolderIndex(Generic[Part]):
             (self.root / name).stat().st_mtime_ns == at for name, at in self.scan.stamps.items()
         )
 
-    def packed(self, keys: tuple[str, str]) -> tuple[dict[str, Any], Arrays]:
-        """(values for JSON, arrays) to store; `keys` are the names of the parts there."""
-        scan = self.scan
-        header = {"identity": self.identity.to_dict(), "classes": scan.classes}
-        header |= {"stamps": scan.stamps, "splits": scan.splits}
-        arrays = scan.train.packed(keys[0]) | scan.test.packed(keys[1])
-        return header, arrays if self.contents is None else {**arrays, "contents": self.contents}
 
-    @classmethod
-    def unpacked(
-        cls,
-        root: Path,
-        header: dict[str, Any],
-        arrays: Arrays,
-        keys: tuple[str, str],
-        part: type[Part],
-    ) -> Self:
-        """The inverse of `packed`. May raise anything if the values are not of such an index."""
+def store_index(path: Path, index: FolderIndex[Part], version: int, keys: tuple[str, str]) -> None:
+    """Write an index; `keys` are the names of the parts there. Raises OSError if that fails."""
+    scan = index.scan
+    header = {"format": version, "identity": index.identity.to_dict(), "classes": scan.classes}
+    header |= {"stamps": scan.stamps, "splits": scan.splits}
+    arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    arrays |= scan.train.packed(keys[0]) | scan.test.packed(keys[1])
+    if index.contents is not None:
+        arrays["contents"] = index.contents
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_npz(path, arrays)
+
+
+def load_index(
+    path: Path, root: Path, version: int, keys: tuple[str, str], part: type[Part]
+) -> FolderIndex[Part] | None:
+    """The index that `store_index` wrote; None if it is missing, damaged or of another version."""
+    arrays = read_npz(path) or {}
+    try:
+        header = json.loads(arrays["header"].tobytes())
+        if header["format"] != version:
+            return None
         train, test = (part.unpacked(key, arrays) for key in keys)
         splits, stamps = dict(header.get("splits", {})), dict(header["stamps"])
         scan = Scan(tuple(header["classes"]), train, test, stamps, splits)
         identity = Identity.from_dict(header["identity"])
-        index = cls(root, identity, arrays.get("contents"), scan)
-        if index.contents is not None and index.contents.shape != (sum(index.counts), 32):
-            raise ValueError("not one hash for each file")
-        return index
+        index = FolderIndex(root, identity, arrays.get("contents"), scan)
+        fits = index.contents is None or index.contents.shape == (sum(index.counts), 32)
+        return index if fits else None
+    except Exception:  # a file of something else can raise nearly anything
+        return None
 
 
 def hash_contents(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:

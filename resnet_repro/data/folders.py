@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import secrets
@@ -14,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
-
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import (
     DatasetStatus,
@@ -25,8 +22,14 @@ from resnet_repro.data.dataset import (
     cannot_prepare,
     not_there,
 )
-from resnet_repro.data.folder_index import FolderIndex, Part, Scan, hash_contents
-from resnet_repro.data.npz import read_npz, write_npz
+from resnet_repro.data.folder_index import (
+    FolderIndex,
+    Part,
+    Scan,
+    hash_contents,
+    load_index,
+    store_index,
+)
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.data.photos.workers import map_photos
 from resnet_repro.spec.dataset_names import DATASETS
@@ -308,24 +311,18 @@ class FolderReader(ABC, Generic[Part, Loaded]):
 
         With `outdated`, also that of a folder that has changed.
         """
-        arrays = read_npz(self._index_file(root, data_dir)) or {}
+        path = self._index_file(root, data_dir)
+        index = load_index(path, root, self.index_format, self.index_keys, self.part)
         try:
-            header = json.loads(arrays["header"].tobytes())
-            if header["format"] != self.index_format:
-                return None
-            index = FolderIndex.unpacked(root, header, arrays, self.index_keys, self.part)
-            return index if outdated or self.is_current(index) else None
-        except Exception:  # missing, damaged or written by another version: made again
+            return index if index and (outdated or self.is_current(index)) else None
+        except (DataError, OSError, ValueError):  # what it names is gone, or no file's name
             return None
 
     def _write_index(self, index: FolderIndex[Part], data_dir: Path) -> None:
         """Store an index in the data folder, if that is writable."""
-        header, arrays = index.packed(self.index_keys)
-        text = json.dumps({"format": self.index_format, **header}).encode()
         path = self._index_file(index.root, data_dir)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_npz(path, {"header": np.frombuffer(text, np.uint8), **arrays})
+            store_index(path, index, self.index_format, self.index_keys)
         except OSError as error:
             _log.info("looked through again each time, since it cannot be kept: %s", error)
 

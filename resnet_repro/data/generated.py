@@ -4,47 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.dataset import DatasetStatus, Identity, Notify, PrepareRequest
+from resnet_repro.data.dataset import DatasetStatus, Notify, PrepareRequest
 
 __all__ = ["GeneratedReader"]
 
 
-class HasIdentity(Protocol):
-    """A data set of either kind."""
-
-    @property
-    def identity(self) -> Identity: ...
-
-
-Loaded = TypeVar("Loaded", bound=HasIdentity)
-
-
-class GeneratedReader(Generic[Loaded]):
-    """A generated data set; nothing of it is stored."""
+class GeneratedReader:
+    """A generated data set, of images with classes or with boxes; nothing of it is stored."""
 
     def __init__(
-        self, name: str, description: str, images: int, sha256: str, generate: Callable[[], Loaded]
+        self, name: str, description: str, images: int, sha256: str, generate: Callable[[], Any]
     ) -> None:
         """`sha256` is that of its identity on all machines that generate the same images."""
         self.name, self.description, self.images = name, description, images
         self.sha256, self.generate = sha256, generate
 
-    def load(self, data_dir: Path) -> Loaded:
+    def load(self, data_dir: Path) -> Any:
         """Generate it."""
         return self.generate()
 
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> Any:
         """Check that this machine generates the same images as others."""
         if request.source is not None or request.download:
             raise ConfigError(f"{self.name}: generated; there is nothing to bring or download")
         return self.verify(data_dir, request.progress)
 
-    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
+    def verify(self, data_dir: Path, progress: Notify) -> Any:
         """Compare it with its known checksum.
 
         Raises DataError if this machine's numpy generates other images.

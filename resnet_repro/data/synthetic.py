@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 from resnet_repro.data.generated import GeneratedReader
 
-__all__ = ["CLASSES", "SHAPES", "SYNTHETIC", "TRAIN_IMAGES", "generate"]
+__all__ = ["CLASSES", "SHAPES", "SYNTHETIC", "TRAIN_IMAGES", "coverage", "generate"]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
@@ -119,7 +119,7 @@ def _draw(random: np.random.Generator, labels: NDArray[np.uint8]) -> Images:
     shade = np.where(striped & between_stripes, np.float32(-0.2), np.float32(1))
     # Objects are brighter than the background, by a random contrast and with a random tint.
     contrast = _uniform(random, 25, 90, count, 1, 1, 1) + _uniform(random, -25, 25, count, 3, 1, 1)
-    canvas += contrast * (shade * _coverage(outside * radius))[:, None]
+    canvas += contrast * (shade * coverage(outside * radius))[:, None]
 
     canvas += _uniform(random, -14, 14, *canvas.shape)
     pixels: Images = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
@@ -136,7 +136,7 @@ def _draw_background(random: np.random.Generator, count: int) -> Floats:
         radius = _uniform(random, 1.0, 2.5, count, 1, 1)
         outside = np.sqrt(np.square(_X - centre_x) + np.square(_Y - centre_y)) - radius
         tint = _uniform(random, -60, 60, count, 3, 1, 1)
-        canvas += tint * _coverage(outside)[:, None]
+        canvas += tint * coverage(outside)[:, None]
     return canvas
 
 
@@ -160,7 +160,7 @@ def _uniform(random: np.random.Generator, low: float, high: float, *shape: int) 
     return np.float32(low) + np.float32(high - low) * random.random(shape, np.float32)
 
 
-def _coverage(distance: Floats) -> Floats:
+def coverage(distance: Floats) -> Floats:
     """The covered share of a pixel whose centre is `distance` pixels outside the edge."""
     covered: Floats = np.clip(np.float32(0.5) - distance, np.float32(0), np.float32(1))
     return covered

@@ -126,8 +126,6 @@ def test_workers_memory_and_slices_do_not_show(
         assert all(same(crops.batch(iteration), expected[iteration]) for iteration in asked)
     slices = [TrainingCrops(photos.train, Order(16), SIZES, 0, (r, 3)) for r in range(3)]
     assert same(joined([part.batch(1) for part in slices]), expected[1])
-    with pytest.raises(ValueError, match="slice 0 of 5"):
-        TrainingCrops(photos.train, Order(16), SIZES, 0, (0, 5))
 
 
 def test_loading_leaves_the_random_numbers_of_a_training_alone(photos: PhotoDataset) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.generated import GeneratedReader
-from resnet_repro.data.synthetic import SHAPES
+from resnet_repro.data.synthetic import SHAPES, coverage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +161,7 @@ def _background(random: _Random, x: Floats, y: Floats) -> Floats:
     for _ in range(6):
         centre_x, centre_y = random.number(0, len(x)), random.number(0, len(y))
         outside = np.sqrt(np.square(x - centre_x) + np.square(y - centre_y)) - random.number(1, 4)
-        canvas += random.numbers(-50, 50, 3, 1, 1) * _coverage(outside)
+        canvas += random.numbers(-50, 50, 3, 1, 1) * coverage(outside)
     return canvas
 
 
@@ -186,14 +186,9 @@ def _paint(
     if random.number() < 0.5:
         a, b = random.numbers(-0.3, 0.3, 2)
         colour = colour + random.numbers(-80, 80, 3, 1, 1) * np.floor((a * x + b * y) % 2)
-    covered = _coverage(outside) * np.float32(0.4 if small else 1)
+    covered = coverage(outside) * np.float32(0.4 if small else 1)
     canvas *= np.float32(1) - covered
     canvas += covered * colour
-
-
-def _coverage(outside: Floats) -> Floats:
-    covered: Floats = np.clip(np.float32(0.5) - outside, np.float32(0), np.float32(1))
-    return covered
 
 
 def _box(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -11,35 +11,14 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular, read_regular
 
 __all__ = ["SUFFIXES", "open_photo", "read_size"]
 
-FORMATS = tuple(
-    plugin.format
-    for plugin in (  # naming them loads them: Image.open(formats=...) does not
-        JpegImagePlugin.JpegImageFile,  # which opens MPO as well
-        PngImagePlugin.PngImageFile,
-        PpmImagePlugin.PpmImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-        WebPImagePlugin.WebPImageFile,
-        GifImagePlugin.GifImageFile,
-    )
-    if plugin.format in Image.OPEN
-)
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "GIF", "WEBP")  # JPEG's reader opens MPO as well
 SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in ["jpeg", "jpg", "png", "ppm", "pgm", "bmp", "tif", "tiff", "webp", "gif"]

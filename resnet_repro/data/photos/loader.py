@@ -124,10 +124,6 @@ class TrainingCrops:
         self.photos = hold(photos, should_stop=should_stop)
         self.workers = default_workers(self.photos) if workers is None else workers
         self.pin = pin
-        rank, world = shard
-        batch_size = len(order.batch(0).images)
-        if not 0 <= rank < world or batch_size % world:
-            raise ValueError(f"slice {rank} of {world} of a batch of {batch_size}")
         self._crops = _Crops(self.photos, order, photographs, shard)
         self._coming: Generator[tuple[NDArray[np.generic], ...]] | None = None
         self._next = 0
