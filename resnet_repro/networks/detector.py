@@ -7,11 +7,12 @@ all 13 convolutions are shared, and fc6 and fc7 are the head.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -21,8 +22,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_pool
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels, pool_and_flatten
+from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
 from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
@@ -40,7 +40,6 @@ __all__ = [
 AVERAGE_COLOUR = (123.675, 116.28, 103.53)
 # The parts of a detector's loss, by torchvision's names.
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
-_SHARED = ("layer1", "layer2", "layer3")
 _HIDDEN = 4096  # outputs of fc6 and fc7
 _BOX_SHARE = 0.1  # of the new layers' deviation: that of box regression (Fast R-CNN)
 
@@ -110,7 +109,7 @@ def _kept(names: Iterable[str]) -> set[str]:
     return {n for n in names if not n.startswith(left) and not n.endswith("num_batches_tracked")}
 
 
-class _Part(nn.Module):
+class _Part(nn.Sequential):
     """A part of a classification network, in bf16 where the rest of the detector may not be.
 
     Its tensors are called as in that network.
@@ -118,80 +117,44 @@ class _Part(nn.Module):
 
     reduced = False
 
-    def run(self, x: Tensor) -> Tensor:
-        """The part itself."""
-        raise NotImplementedError
+    def __init__(self, layers: Mapping[str, nn.Module], out_channels: int) -> None:
+        super().__init__(OrderedDict(layers))
+        self.out_channels = out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 to float32."""
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.reduced):
-            return self.run(x).float()
+            return super().forward(x).float()
 
 
-class _ResNetBody(_Part):
-    """conv1 to conv4_x of a plain or residual network; stages that stay as they are come first."""
+def _parts(network: nn.Module, frozen: int) -> tuple[_Part, _Part]:
+    """The shared convolutions, of which the first stages stay as they are, and the head.
 
-    def __init__(self, network: Network, frozen: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = network.conv1, network.bn1
-        self.layer1, self.layer2, self.layer3 = map(network.get_submodule, _SHARED)
-        self.out_channels = network.architecture.widths[2] * network.architecture.expansion
-        stages = [nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3]
-        for stage in stages[:frozen]:
-            stage.requires_grad_(False)
-
-    def run(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
-        for stage in (self.layer1, self.layer2, self.layer3):
-            x = stage(x)
-        return x
-
-
-class _ResNetHead(_Part):
-    """conv5_x and average pooling: [N, C, s, s] to [N, features]."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.layer4 = network.get_submodule("layer4")
-
-    def run(self, x: Tensor) -> Tensor:
-        return pool_and_flatten(self.layer4(x))
-
-
-class _VggBody(_Part):
-    """VGG's convolutions, without the last pooling."""
-
-    out_channels = 512
-
-    def __init__(self, network: nn.Module, frozen: int) -> None:
-        super().__init__()
-        self.features = network.get_submodule("features")[:-1]  # type: ignore[index]
-        stage = 0
-        for layer in self.features:
-            if stage < frozen:
-                layer.requires_grad_(False)
-            stage += isinstance(layer, nn.MaxPool2d)
-
-    def run(self, x: Tensor) -> Tensor:
-        for layer in self.features:
-            x = layer(x)
-        return x
-
-
-class _VggHead(_Part):
-    """fc6 and fc7 with their dropout: [N, 512, 7, 7] to [N, 4096]."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.classifier = network.get_submodule("classifier")[:-1]  # type: ignore[index]
-
-    def run(self, x: Tensor) -> Tensor:
-        x = torch.flatten(x, 1)
-        for layer in self.classifier:
-            x = layer(x)
-        return x
+    Of a plain or residual network conv1 to conv4_x, and conv5_x with average pooling: [N, C, s, s]
+    to [N, features]. Of VGG the convolutions without the last pooling, and fc6 and fc7 with their
+    dropout: [N, 512, 7, 7] to [N, 4096].
+    """
+    part = network.get_submodule
+    if isinstance(network, Network):
+        stem = {"conv1": part("conv1"), "bn1": part("bn1")}
+        pool = {"relu": nn.ReLU(inplace=True), "maxpool": nn.MaxPool2d(3, 2, padding=1)}
+        shared = {name: part(name) for name in ("layer1", "layer2", "layer3")}
+        stages = [nn.ModuleList(stem.values()), *shared.values()]
+        built = network.architecture
+        body = _Part(stem | pool | shared, built.widths[2] * built.expansion)
+        last = {"layer4": part("layer4"), "avgpool": nn.AdaptiveAvgPool2d(1)}
+        head = _Part(last | {"flatten": nn.Flatten()}, built.features)
+    else:
+        layers, classifier = list(part("features").children()), list(part("classifier").children())
+        ends = [n for n, layer in enumerate(layers, start=1) if isinstance(layer, nn.MaxPool2d)]
+        stages = [nn.ModuleList(layers[a:b]) for a, b in pairwise((0, *ends))]
+        body = _Part({"features": nn.Sequential(*layers[:-1])}, 512)
+        fc = nn.Sequential(*classifier[:-1])
+        head = _Part({"flatten": nn.Flatten(), "classifier": fc}, _HIDDEN)
+    for stage in stages[:frozen]:
+        stage.requires_grad_(False)
+    return body, head
 
 
 class _RoIPool(MultiScaleRoIAlign):  # type: ignore[misc]
@@ -235,16 +198,10 @@ def build_detector(
     if settings.batch_norm == "frozen":
         norm = _FrozenNorm(norm.epsilon, norm.momentum)
     whole = build_network(backbone, 1, norm, zero_channels)
-    body: _Part
-    head: _Part
-    if isinstance(whole, Network):
-        body, head = _ResNetBody(whole, settings.frozen_stages), _ResNetHead(whole)
-        features, roi_side = architecture(network).features, ROI_SIDE
-    else:
-        body, head = _VggBody(whole, settings.frozen_stages), _VggHead(whole)
-        features, roi_side = _HIDDEN, 7
-        if settings.roi_side not in (None, roi_side):
-            raise ConfigError(f"recipe.detection.roi_side: {backbone}'s fc6 is for {roi_side}")
+    body, head = _parts(whole, settings.frozen_stages)
+    roi_side = ROI_SIDE if isinstance(whole, Network) else 7
+    if roi_side != ROI_SIDE and settings.roi_side not in (None, roi_side):
+        raise ConfigError(f"recipe.detection.roi_side: {backbone}'s fc6 is for {roi_side}")
     anchors = AnchorGenerator((settings.anchor_sides,), (settings.anchor_ratios,))
     rcnn = FasterRCNN(
         body,
@@ -265,7 +222,7 @@ def build_detector(
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_roi_pool=_RoIPool(settings.roi_side or roi_side),
         box_head=head,
-        box_predictor=FastRCNNPredictor(features, classes + 1),
+        box_predictor=FastRCNNPredictor(head.out_channels, classes + 1),
         box_score_thresh=settings.lowest_score,
         box_nms_thresh=settings.test_nms,
         box_detections_per_img=settings.detections_per_image,

@@ -70,15 +70,8 @@ _DETECTOR = "faster-rcnn-"  # before its backbone's name
 THE_PAPERS = (
     *(f"{kind}-{depth}" for depth in (20, 32, 44, 56, 110) for kind in ("plain", "resnet")),
     *("resnet-1202", "plain-18", "plain-34", "resnet-18-a"),
-    *(
-        "resnet-34-a",
-        "resnet-34-b",
-        "resnet-34-c",
-        "resnet-50",
-        "resnet-101",
-        "resnet-152",
-        *COMPARED,
-    ),
+    *("resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50", "resnet-101", "resnet-152"),
+    *COMPARED,
     *(f"{_DETECTOR}{backbone}" for backbone in ("resnet-18-a", "resnet-101", "vgg-16")),
 )
 _PATTERN = re.compile(

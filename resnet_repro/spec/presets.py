@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.detection import Detection
-from resnet_repro.spec.network_names import NetworkName, parse_network
+from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Plateau, Warmup
 
@@ -127,6 +127,23 @@ _SMALLEST_DETECTION: dict[str, Any] = {
     ),
 }
 
+# By family. On some data sets other changes are made instead.
+_PAPER: dict[Family, Recipe] = {
+    "cifar": Recipe(),
+    "imagenet": _IMAGENET,
+    "detection": _DETECTION,
+}
+_CHANGES: dict[Family, dict[Preset, dict[str, Any]]] = {
+    "cifar": _CIFAR,
+    "imagenet": {"paper": {}, "short": _SMALL, "demo": _SMALLEST},
+    "detection": {"paper": {}, "short": _SMALL_DETECTION, "demo": _SMALLEST_DETECTION},
+}
+_ON_DATASET: dict[tuple[Family, Preset, str], dict[str, Any]] = {
+    ("imagenet", "short", "imagenet"): _TENTH,
+    ("detection", "paper", "coco"): _COCO,
+    ("detection", "paper", "coco2017"): _COCO,
+}
+
 
 @lru_cache(maxsize=1024)
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
@@ -142,36 +159,16 @@ def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     name = parse_network(network)
     if not name.trainable:
         raise ConfigError(f"{network} is only evaluated here: it has no recipe to train it by")
-    if name.family == "detection":
-        return _DETECTION.model_copy(update=_detection_changes(preset, dataset))
-    if name.family == "imagenet":
-        return _imagenet_recipe(preset, name, dataset)
-    needs_warmup = name.residual and name.depth >= WARMED_UP_DEPTH
-    warmup = Warmup(window=SHORT_WINDOW) if preset == "short" else Warmup()
-    paper = Recipe(warmup=warmup if needs_warmup else None)
-    return paper.model_copy(update=_CIFAR[preset])
-
-
-def _imagenet_recipe(preset: Preset, name: NetworkName, dataset: str) -> Recipe:
-    recipe = _IMAGENET.model_copy(update=_imagenet_changes(preset, dataset))
-    if name.label:
-        changes = _VGG | {"learning_rate": recipe.learning_rate / _VGG_SLOWER}
-        return recipe.model_copy(update=changes)
+    recipe = _PAPER[name.family]
+    if name.family == "cifar" and name.residual and name.depth >= WARMED_UP_DEPTH:
+        warmup = Warmup(window=SHORT_WINDOW) if preset == "short" else Warmup()
+        recipe = recipe.model_copy(update={"warmup": warmup})
+    changes = _ON_DATASET.get((name.family, preset, dataset)) or _CHANGES[name.family][preset]
+    recipe = recipe.model_copy(update=changes)
+    if name.label and name.family == "imagenet":
+        rate = recipe.learning_rate / _VGG_SLOWER
+        recipe = recipe.model_copy(update=_VGG | {"learning_rate": rate})
     return recipe
-
-
-def _detection_changes(preset: Preset, dataset: str) -> dict[str, Any]:
-    if preset == "paper":
-        return _COCO if dataset.startswith("coco") else {}
-    return _SMALLEST_DETECTION if preset == "demo" else _SMALL_DETECTION
-
-
-def _imagenet_changes(preset: Preset, dataset: str) -> dict[str, Any]:
-    if preset == "paper":
-        return {}
-    if preset == "demo":
-        return _SMALLEST
-    return _TENTH if dataset == "imagenet" else _SMALL
 
 
 def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

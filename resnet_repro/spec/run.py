@@ -128,8 +128,7 @@ class Run(Frozen):
     @property
     def hash(self) -> str:
         """Eight hex digits of the configuration's SHA-256."""
-        before, after = _hashed(self.network, self.dataset, self.recipe, self.precision)
-        return hashlib.sha256(f"{before}{self.seed}{after}".encode()).hexdigest()[:8]
+        return _hash(self)
 
     @property
     def id(self) -> str:
@@ -142,17 +141,15 @@ class Run(Frozen):
         return write_yaml({"format": FORMAT, "run": self.model_dump(mode="json")})
 
 
-@lru_cache(maxsize=1024)  # many runs differ in their seeds only
-def _hashed(network: str, dataset: str, recipe: Recipe, precision: str) -> tuple[str, str]:
-    """The text that a run's hash is computed from, before and after the seed."""
+@lru_cache(maxsize=4096)
+def _hash(run: Run) -> str:
     content: dict[str, Any] = {
-        "network": network,
-        "dataset": dataset,
-        "seed": 0,
-        "recipe": differences(recipe, Recipe()),
+        "network": run.network,
+        "dataset": run.dataset,
+        "seed": run.seed,
+        "recipe": differences(run.recipe, Recipe()),
     }
-    if precision != "auto":
-        content["precision"] = precision
+    if run.precision != "auto":
+        content["precision"] = run.precision
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    before, _, after = text.rpartition('"seed":0')  # the last of the keys
-    return f'{before}"seed":', after
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
