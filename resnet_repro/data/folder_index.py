@@ -151,17 +151,13 @@ def load_index(
 
 def hash_contents(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
     """SHA-256 [N, 32] of the contents of every file. Raises DataError if one cannot be read."""
-    hashes = map_files(partial(_hashes, root), names)
+    hashes = map_files(partial(_sha256, root), names)
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def _hashes(root: Path, names: Sequence[str]) -> bytes:
-    """SHA-256 of each file's contents, one after another."""
-    hashes = b""
-    for name in names:
-        try:
-            with open_regular(f"{root}/{name}", LARGEST) as file:
-                hashes += hashlib.file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise DataError(f"cannot read {root}/{name}: {error.strerror}") from error
-    return hashes
+def _sha256(root: Path, name: str) -> bytes:
+    try:
+        with open_regular(f"{root}/{name}", LARGEST) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"cannot read {root}/{name}: {error.strerror}") from error

@@ -15,8 +15,6 @@ checks nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,7 +24,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 from resnet_repro.data.boxes.annotations import check_box
-from resnet_repro.data.boxes.parts import Annotated, BoxPart
+from resnet_repro.data.boxes.parts import Annotated, BoxPart, stamp
 from resnet_repro.data.boxes.reader import BoxReader
 from resnet_repro.data.dataset import not_there
 from resnet_repro.data.folder_index import Scan
@@ -133,21 +131,19 @@ def _read_part(
             objects[one.image_id].append(one)
         else:  # the official files have a few
             empty += 1
-    try:
-        stamps[part] = (root / part).stat().st_mtime_ns
-    except OSError as error:
-        raise DataError(f"cannot read {root / part}: {error.strerror}") from error
-    sizes = map_files(partial(_check_images, root, part, name), images)
-    annotated = []
-    for image, size in zip(images, (size for some in sizes for size in some), strict=True):
-        annotated.append(_annotated(image, part, size, objects[image.id], name_of, name))
+    stamp(root, part, stamps)
+    sizes = map_files(partial(_check_image, root, part, name), images)
+    annotated = [
+        _annotated(image, part, size, objects[image.id], name_of, name)
+        for image, size in zip(images, sizes, strict=True)
+    ]
     return annotated, [category.name for category in categories], empty
 
 
 def _read_instances(root: Path, name: str, stamps: dict[str, int]) -> _Instances:
     path = root / name
+    stamp(root, name, stamps)
     try:
-        stamps[name] = path.stat().st_mtime_ns
         return TypeAdapter(_Instances).validate_json(read_regular(path, LARGEST_JSON))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -157,20 +153,17 @@ def _read_instances(root: Path, name: str, stamps: dict[str, int]) -> _Instances
         raise DataError(f"{path}: {plain(where, 80)}: {plain(first['msg'], 120)}") from None
 
 
-def _check_images(root: Path, part: str, name: str, images: Sequence[_Image]) -> list[int]:
-    """The size in bytes of each file. Raises DataError when one is missing or has other sides."""
-    sizes = []
-    for image in images:
-        inside = PurePosixPath(image.file_name)
-        if inside.is_absolute() or ".." in inside.parts or not image.file_name.isprintable():
-            raise DataError(f"{name}: {plain(image.file_name, 80)!r} is no file's name")
-        file = f"{part}/{image.file_name}"
-        sides = read_size(f"{root}/{file}", file, turned=False)
-        if sides != (image.width, image.height):
-            said = f"{image.width}x{image.height}"
-            raise DataError(f"{file} has {sides[0]}x{sides[1]} pixels, but {name} says {said}")
-        sizes.append(os.stat(f"{root}/{file}").st_size)  # noqa: PTH116
-    return sizes
+def _check_image(root: Path, part: str, name: str, image: _Image) -> int:
+    """The size in bytes of its file. Raises DataError when that is missing or has other sides."""
+    inside = PurePosixPath(image.file_name)
+    if inside.is_absolute() or ".." in inside.parts or not image.file_name.isprintable():
+        raise DataError(f"{name}: {plain(image.file_name, 80)!r} is no file's name")
+    file = f"{part}/{image.file_name}"
+    sides = read_size(f"{root}/{file}", file, turned=False)
+    if sides != (image.width, image.height):
+        said = f"{image.width}x{image.height}"
+        raise DataError(f"{file} has {sides[0]}x{sides[1]} pixels, but {name} says {said}")
+    return (root / file).stat().st_size
 
 
 def _annotated(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.errors import DataError
 from resnet_repro.data.boxes.annotations import Box
 from resnet_repro.data.boxes.boxes import BoxImages, Target
 from resnet_repro.data.folder_index import FilePart
@@ -20,7 +21,7 @@ from resnet_repro.data.photos.photos import FilePhotos
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Annotated", "BoxPart", "FileBoxes"]
+__all__ = ["Annotated", "BoxPart", "FileBoxes", "stamp"]
 
 
 class Annotated(NamedTuple):
@@ -32,6 +33,19 @@ class Annotated(NamedTuple):
     names: list[str]  # of its objects' classes
     boxes: list[Box]
     difficult: list[bool]
+
+
+def stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
+    """Note when a file or folder was last changed, before it is read for the first time.
+
+    Raises DataError if it is missing or cannot be looked at.
+    """
+    try:
+        stamps.setdefault(name, (root / name).stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{root / name} is missing") from None
+    except OSError as error:
+        raise DataError(f"cannot read {root / name}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
-from resnet_repro.data.boxes.parts import Annotated, BoxPart
+from resnet_repro.data.boxes.parts import Annotated, BoxPart, stamp
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files
@@ -135,12 +135,11 @@ def _left_out(counts: Counter[str]) -> str:
 
 
 def _own_classes(root: Path, train: Sequence[Annotated], stamps: dict[str, int]) -> list[str]:
-    path = root / CLASSES_FILE
-    if not path.is_file():
+    if not (root / CLASSES_FILE).is_file():
         return sorted({name for image in train for name in image.names})
-    classes = [line.strip() for line in _read_lines(path, CLASSES_FILE, stamps) if line.strip()]
+    classes = _read_lines(root, CLASSES_FILE, stamps)
     if not classes or len(set(classes)) < len(classes):
-        raise DataError(f"{path}: should name each class once, one a line")
+        raise DataError(f"{root / CLASSES_FILE}: should name each class once, one a line")
     return classes
 
 
@@ -150,9 +149,8 @@ def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> 
         ids = _read_list(root, chosen, stamps)
         folders = [_path(chosen.year, folder) for folder in (ANNOTATIONS, IMAGES)]
         for name in (*folders, *(_xml(chosen, image_id) for image_id in ids)):
-            _stamp(root, name, stamps)  # before it is read, so that no change goes unnoticed
-        for some in map_files(partial(_read_images, root, chosen), ids):
-            images += some
+            stamp(root, name, stamps)
+        images += map_files(partial(_read_image, root, chosen), ids)
     return images
 
 
@@ -166,7 +164,7 @@ def _xml(chosen: ImageSet, image_id: str) -> str:
 
 def _read_list(root: Path, chosen: ImageSet, stamps: dict[str, int]) -> list[str]:
     name = _path(chosen.year, f"{LISTS}/{chosen.name}.txt")
-    ids = [line.strip() for line in _read_lines(root / name, name, stamps) if line.strip()]
+    ids = _read_lines(root, name, stamps)
     for one in ids:
         if "/" in one or "\\" in one or one.startswith(".") or not one.isprintable():
             raise DataError(f"{root / name}: {plain(one, 60)!r} is no image's name")
@@ -178,29 +176,16 @@ def _read_list(root: Path, chosen: ImageSet, stamps: dict[str, int]) -> list[str
     return ids
 
 
-def _read_lines(path: Path, name: str, stamps: dict[str, int]) -> list[str]:
+def _read_lines(root: Path, name: str, stamps: dict[str, int]) -> list[str]:
+    """The lines that are not empty."""
+    stamp(root, name, stamps)
     try:
-        stamps[name] = path.stat().st_mtime_ns
-        return read_text(path).splitlines()
-    except FileNotFoundError:
-        raise DataError(f"no list {path}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError:
-        raise DataError(f"{path} is not UTF-8 text") from None
-
-
-def _stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
-    try:
-        stamps[name] = (root / name).stat().st_mtime_ns
-    except FileNotFoundError:
-        raise DataError(f"{name}: the file is missing") from None
+        lines = read_text(root / name).splitlines()
     except OSError as error:
         raise DataError(f"cannot read {root / name}: {error.strerror}") from error
-
-
-def _read_images(root: Path, chosen: ImageSet, ids: Sequence[str]) -> list[Annotated]:
-    return [_read_image(root, chosen, image_id) for image_id in ids]
+    except ValueError:
+        raise DataError(f"{root / name} is not UTF-8 text") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
@@ -224,7 +209,7 @@ def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
 def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:
     """(the image's file, its bytes)."""
     stem = f"{_path(chosen.year, IMAGES)}/{image_id}"
-    for name in _file_names(stem):
+    for name in (stem + ending for lower in _ENDINGS for ending in (lower, lower.upper())):
         try:
             size = os.stat(f"{root}/{name}").st_size  # noqa: PTH116
         except FileNotFoundError:
@@ -235,9 +220,3 @@ def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:
             raise DataError(f"{name} is too large for a photograph: {size:,} bytes")
         return name, size
     raise DataError(f"{stem}.jpg is missing; the list {chosen} names it")
-
-
-def _file_names(stem: str) -> Iterator[str]:
-    for ending in _ENDINGS:
-        yield stem + ending
-        yield stem + ending.upper()

@@ -118,10 +118,15 @@ def map_photos(
         yield result
 
 
-def map_files(task: Callable[[Sequence[Item]], Result], files: Sequence[Item]) -> Generator[Result]:
-    """`task(some)` for consecutive parts of `files`; raises what `parallel_map` raises."""
+def map_files(task: Callable[[Item], Result], files: Sequence[Item]) -> Generator[Result]:
+    """`task(file)` for each of `files`, where little is done; raises what `parallel_map` raises."""
     parts = [files[part.start : part.stop] for part in chunks(len(files), _FILES)]
-    return parallel_map(task, parts, worker_count(parts))
+    for results in parallel_map(partial(_each, task), parts, worker_count(parts)):
+        yield from results
+
+
+def _each(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [task(item) for item in items]
 
 
 def chunks(count: int, size: int) -> Iterator[range]:
