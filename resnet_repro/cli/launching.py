@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json
 from resnet_repro.cli.completing import one_of
 
@@ -80,23 +82,21 @@ def submit(
 ) -> int:
     """Submit the runs to Slurm and print how to follow them; returns the exit code."""
     from resnet_repro.launch.launcher import in_turn
-    from resnet_repro.launch.slurm import submit_job
+    from resnet_repro.launch.slurm import job_number, submit_job
 
     first, later = in_turn(runs)
     unfinished = {run.id for run in first if options.force or not store.get(run).finished}
     waiting = [run for run in later if run.recipe.starts_from in unfinished]
-    submission = submit_job(where, store, options, [run for run in runs if run not in waiting])
-    handed_over = {run.id for run in submission.runs} if submission else set()
+    jobs = submit_job(where, store, options, [run for run in runs if run not in waiting])
+    number = job_number(jobs)
     if as_json:
-        states = {run.id: "submitted" if run.id in handed_over else "done" for run in runs}
+        states = {run.id: "submitted" if run.id in jobs else "done" for run in runs}
         states |= {run.id: "waiting" for run in waiting}
-        job = submission.job_id if submission else None
-        print_json({"runs": states, "files": [], "stopped": None, "job": job})
-    elif submission is None:
+        print_json({"runs": states, "files": [], "stopped": None, "job": number})
+    elif not jobs:
         typer.echo("nothing to train; run it without --launcher to write its files")
     elif not quiet:
-        number = len(submission.runs)
-        typer.echo(f"submitted job {submission.job_id}: {number} run{'s' if number > 1 else ''}")
+        typer.echo(f"submitted job {number}: {len(jobs)} run{'s' if len(jobs) > 1 else ''}")
         if waiting:
             typer.echo(f"{len(waiting)} detectors start from these: submit them when they are done")
         typer.echo("resnet-repro status shows how far they are; when they are done, run the same")
@@ -110,7 +110,9 @@ def train_run(
     cores: Annotated[str, typer.Option(help="To run on: 0,1.")] = "",
 ) -> None:
     """Train one run for the process that starts this one; not for people."""
-    from resnet_repro.launch import worker
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, map(int, cores.split(",")))  # before torch is imported, reading it
+    with StopFlag() as stop:
+        from resnet_repro.launch import worker
 
-    numbers = [int(core) for core in cores.split(",") if core]
-    raise typer.Exit(worker.train_run(order, threads, numbers))
+        raise typer.Exit(worker.train_run(order, threads, stop))

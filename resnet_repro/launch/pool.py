@@ -1,4 +1,4 @@
-"""Runs trained by other processes, until all are done or it is time to stop."""
+"""Runs trained by other processes, and what the results folder says of them meanwhile."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
+from resnet_repro.base.files import read_text
 from resnet_repro.base.provenance import utc_now
-from resnet_repro.launch.order import Order
-from resnet_repro.launch.process import Ended
-from resnet_repro.launch.watch import Watcher
-from resnet_repro.launch.worker import UNWRITABLE
+from resnet_repro.launch.process import UNWRITABLE, Ended
+from resnet_repro.launch.worker import Order
 from resnet_repro.plan.estimator import training_cost
-from resnet_repro.runner.options import Outcome
+from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Summary
+from resnet_repro.store.store import Store
 
-__all__ = ["Attempt", "Pool"]
+__all__ = ["Attempt", "Pool", "Watcher"]
 
 MAX_DEATHS = 3  # of processes that train a run, before it counts as failed
 REST = 1.0  # seconds between a death and the next attempt
@@ -28,6 +29,34 @@ PAUSE = 0.05  # seconds between two checks of the processes
 LOOKING = 0.5  # seconds between two checks of the results folder
 # Errors that all other runs would have too, by exit code.
 ERRORS = {2: ConfigError, 3: DataError, UNWRITABLE: StoreError}
+
+
+class Watcher:
+    """Reports the progress of runs from their `summary.json`, which changes every few seconds."""
+
+    def __init__(self, store: Store, progress: Progress, runs: Sequence[Run]) -> None:
+        self._store, self._progress = store, progress
+        self._seen = {run.id: self._read(run) for run in runs}  # at first of earlier sessions
+        self.begun: set[str] = set()  # ids of runs of which a new session has begun
+
+    def look(self, run: Run) -> None:
+        """Report changes since the last call."""
+        summary, before = self._read(run), self._seen[run.id]
+        if summary is None or summary == before:
+            return
+        self._seen[run.id] = summary
+        now, then = summary.provenance, before.provenance if before else None
+        if then is None or (now.started, now.sessions) != (then.started, then.sessions):
+            self.begun.add(run.id)
+            self._progress.started(run, now.first_iteration)
+        if summary.state == "running" and summary.iteration:
+            self._progress.advanced(run, summary)
+
+    def _read(self, run: Run) -> Summary | None:
+        try:
+            return Summary.model_validate_json(read_text(self._store.folder(run).summary))
+        except (OSError, ValueError):  # missing or unusable
+            return None
 
 
 class Attempt(Protocol):
@@ -63,18 +92,14 @@ class Pool:
     """
 
     def __init__(self, runner: Runner, places: int, start: Callable[[Order, int], Attempt]) -> None:
-        self._runner, self._store, self._options = runner, runner.store, runner.options
-        self._stop, self._progress = runner.stop, runner.progress
+        self._runner, self._store, self._progress = runner, runner.store, runner.progress
         self._places, self._start = places, start
-        self._watcher = Watcher(runner.store, runner.progress)
         self._queue: deque[_Task] = deque()
         self._locked: list[_Task] = []
         self._busy: dict[int, tuple[_Task, Attempt]] = {}  # by place
         self._outcomes: dict[str, Outcome] = {}
-        self._told_locked: set[str] = set()
         self._error: ReproError | None = None
         self._ending = False
-        self._looked = 0.0
         self._since = utc_now() if runner.options.force else None
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -85,16 +110,21 @@ class Pool:
         """
         # The longest first, so that no place is idle while a long run ends alone.
         runs = sorted(runs, key=training_cost, reverse=True)
+        self._watcher = Watcher(self._store, self._progress, runs)
         self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
         self._store.check_writable()
-        round_size = len(runs)
+        round_size, looked = len(runs), 0.0
         try:
             while self._busy or (self._queue and not self._ending):
-                if self._stop.reason:
+                if self._runner.stop.reason:
                     self._end()
                 if not self._ending:
                     self._fill_places()
-                self._look()
+                if time.monotonic() - looked >= LOOKING:
+                    looked = time.monotonic()
+                    for task, _ in self._busy.values():
+                        self._watcher.look(task.run)
+                self._settle_ended()
                 if not self._queue and not self._busy and len(self._locked) < round_size:
                     # Locked by others: like `Runner`, try again as long as their number falls.
                     round_size = len(self._locked)
@@ -102,8 +132,7 @@ class Pool:
                     self._locked.clear()
                 time.sleep(PAUSE)
         finally:
-            for _, attempt in self._busy.values():
-                attempt.stop()
+            self._end()
             for _, attempt in self._busy.values():
                 attempt.close()
         if self._error:
@@ -112,18 +141,18 @@ class Pool:
 
     def _is_known(self, run: Run) -> bool:
         """Whether a run needs no process, since it is done or has failed before."""
-        known = None if self._options.force else self._runner.already(run, self._store.get(run))
+        force = self._runner.options.force
+        known = None if force else self._runner.already(run, self._store.get(run))
         if known:
             self._note_outcome(run, known)
         return known is not None
 
     def _end(self) -> None:
         """Ask all processes to save and end, and start no others."""
-        if self._ending:
-            return
-        self._ending = True
-        for _, attempt in self._busy.values():
-            attempt.stop()
+        if not self._ending:
+            self._ending = True
+            for _, attempt in self._busy.values():
+                attempt.stop()
 
     def _fill_places(self) -> None:
         for place in range(self._places):
@@ -134,16 +163,10 @@ class Pool:
             if place in self._busy:
                 continue
             self._queue.remove(task)
-            self._watcher.expect(task.run)
-            order = Order.of(task.run, self._store, self._options, self._since)
+            order = Order.of(task.run, self._store, self._runner.options, self._since)
             self._busy[place] = task, self._start(order, place)
 
-    def _look(self) -> None:
-        """Check which processes have ended, and report the progress of the others."""
-        if time.monotonic() - self._looked >= LOOKING:
-            self._looked = time.monotonic()
-            for task, _ in self._busy.values():
-                self._watcher.look(task.run)
+    def _settle_ended(self) -> None:
         for place, (task, attempt) in list(self._busy.items()):
             ended = attempt.poll()
             if ended is not None:
@@ -154,56 +177,47 @@ class Pool:
 
     def _settle(self, task: _Task, ended: Ended) -> None:
         """Record how an attempt ended and decide what to do with its run."""
-        run, code, begun = task.run, ended.code, self._watcher.has_begun(task.run)
+        run, code, begun = task.run, ended.code, task.run.id in self._watcher.begun
         if code in ERRORS:
             self._error = self._error or ERRORS[code](ended.error)
             self._outcomes[run.id] = "stopped"
             self._end()
         elif code == 0 or (code not in (1, 4) and begun and self._store.get(run).finished):
             self._finish(run, "done")
-        elif code == 4:
-            self._leave_locked(task)
+        elif code == 4 and time.monotonic() < task.lock_until:
+            task.not_before = time.monotonic() + REST
+            self._queue.append(task)
+        elif code == 4:  # another process trains it: try again later
+            self._locked.append(task)
+            self._outcomes[run.id] = self._runner.locked(run)
         elif code == 1:
-            if ended.error:
-                self._progress.note(_of_run(run, ended.error))
-            self._finish(run, "failed")
-        elif self._ending:
-            if begun:
-                self._finish(run, "stopped")
-        else:
+            self._finish(run, "failed", ended.error)
+        elif not self._ending:
             self._retry(task, ended.error or _reason(code))
+        elif begun:
+            self._finish(run, "stopped")
 
-    def _finish(self, run: Run, outcome: Outcome) -> None:
+    def _finish(self, run: Run, outcome: Outcome, note: str = "") -> None:
+        if note:
+            self._note(run, note)
         self._progress.ended(run, outcome, self._store.get(run).summary)
         self._note_outcome(run, outcome)
 
     def _note_outcome(self, run: Run, outcome: Outcome) -> None:
         self._outcomes[run.id] = outcome
-        if outcome == "failed" and self._options.fail_fast:
+        if outcome == "failed" and self._runner.options.fail_fast:
             self._end()
 
-    def _leave_locked(self, task: _Task) -> None:
-        """Another process trains it: try again later."""
-        if time.monotonic() < task.lock_until:
-            task.not_before = time.monotonic() + REST
-            self._queue.append(task)
-            return
-        self._locked.append(task)
-        self._outcomes[task.run.id] = "locked"
-        if task.run.id not in self._told_locked:
-            self._told_locked.add(task.run.id)
-            self._progress.ended(task.run, "locked", self._store.get(task.run).summary)
+    def _note(self, run: Run, text: str) -> None:
+        self._progress.note(text if text.startswith(run.id) else f"{run.id}: {text}")
 
     def _retry(self, task: _Task, cause: str) -> None:
         """Its process died: continue from the last checkpoint with another one."""
         task.deaths += 1
         if task.deaths >= MAX_DEATHS:
-            text = f"its process died {task.deaths} times ({cause})"
-            self._progress.note(_of_run(task.run, text))
-            self._finish(task.run, "failed")
+            self._finish(task.run, "failed", f"its process died {task.deaths} times ({cause})")
             return
-        text = f"its process is gone ({cause}); it goes on with another"
-        self._progress.note(_of_run(task.run, text))
+        self._note(task.run, f"its process is gone ({cause}); it goes on with another")
         now = time.monotonic()
         task.not_before, task.lock_until = now + REST, now + LOCK_PATIENCE
         self._queue.appendleft(task)
@@ -211,8 +225,3 @@ class Pool:
 
 def _reason(code: int) -> str:
     return "was told to stop by another" if code == 130 else f"ended with {code}"
-
-
-def _of_run(run: Run, text: str) -> str:
-    """The text with the run's id at its start."""
-    return text if text.startswith(run.id) else f"{run.id}: {text}"

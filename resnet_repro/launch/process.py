@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from resnet_repro.launch.worker import NOTE
-
-__all__ = ["Ended", "RunProcess"]
+__all__ = ["NOTE", "UNWRITABLE", "Ended", "RunProcess"]
 
 _log = logging.getLogger(__name__)
 
+NOTE = "note: "  # lines of the process that begin with this are passed on
+UNWRITABLE = 74  # its exit code where results cannot be written, which is 1 elsewhere; EX_IOERR
 SAVING = 600.0  # seconds that a process gets to save before it is killed
 KEPT_LINES = 200  # of its output
 OUTCOMES = (0, 1, 4, 130)  # exit codes that need no explanation

@@ -17,11 +17,11 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.provenance import code_version
-from resnet_repro.launch.order import Order
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.process import Ended, RunProcess
 from resnet_repro.launch.ray_connection import Log, connected
 from resnet_repro.launch.where import Where
+from resnet_repro.launch.worker import Order
 from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
@@ -94,8 +94,7 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         _say_what_is_asked(runner.progress, share, nodes, len(runs))
 
         def start(order: Order, place: int) -> TaskOnNode:
-            chosen = replace(order.options, device="cuda" if share.gpus else "cpu")
-            order = order.model_copy(update={"options": chosen}).with_whole_paths()
+            order = order.with_options(device="cuda" if share.gpus else "cpu").with_whole_paths()
             return TaskOnNode(order.to_json(), share, probe, code, runner.progress)
 
         return Pool(runner, max(1, len(runs)), start).run_all(runs)
@@ -208,9 +207,5 @@ def train_on_node(
 
 
 def _is_same_code(one: str, other: str) -> bool:
-    """Whether two versions are the same, and their commits if both are known."""
-    (version, _, commit), (other_version, _, other_commit) = (
-        one.partition("+"),
-        other.partition("+"),
-    )
-    return version == other_version and (not commit or not other_commit or commit == other_commit)
+    """Whether two versions are the same, and their commits (1.0+g1a2b) if both are known."""
+    return f"{one}+".startswith(f"{other}+") or f"{other}+".startswith(f"{one}+")

@@ -46,9 +46,6 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         ConfigError: nothing answers at the address, or a token is needed.
     """
-    if ray.is_initialized():
-        yield
-        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes out
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

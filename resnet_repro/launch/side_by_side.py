@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from resnet_repro.base.machine import available_memory, usable_cores
-from resnet_repro.launch.order import Order
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.process import RunProcess
+from resnet_repro.launch.worker import Order
 from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
@@ -51,10 +50,9 @@ def train_side_by_side(
     passive = not on_cpu or jobs > usable_cores()
 
     def start(order: Order, place: int) -> RunProcess:
-        device = devices[place % len(devices)]
-        own = replace(order.options, device=device, auto_precision=decided)
-        told = order.model_copy(update={"options": own}).to_json()
-        return RunProcess(told, threads, runner.progress.note, cores[place], passive=passive)
+        device, note = devices[place % len(devices)], runner.progress.note
+        told = order.with_options(device=device, auto_precision=decided).to_json()
+        return RunProcess(told, threads, note, cores[place], passive=passive)
 
     return Pool(runner, jobs, start).run_all(runs)
 

@@ -8,10 +8,12 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from resnet_repro.base.durations import parse_duration
 from resnet_repro.base.errors import ConfigError, ReproError
@@ -19,9 +21,9 @@ from resnet_repro.base.files import unwritable, write_atomically
 from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.launch.order import Order, train
-from resnet_repro.launch.watch import Watcher
+from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
+from resnet_repro.launch.worker import Order
 from resnet_repro.plan.progress import make_progress
 from resnet_repro.runner.options import Options, Outcome
 from resnet_repro.runner.runner import Runner
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from submitit import Executor, Job
     from submitit.helpers import DelayedSubmission
 
-__all__ = ["SlurmTask", "slurm_parameters", "submit_job", "train_by_slurm"]
+__all__ = ["SlurmTask", "job_number", "slurm_parameters", "submit_job", "train_by_slurm"]
 
 SIGNAL = "USR1"  # Slurm's warning before a task's time is up, or before it is preempted
 os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL  # before submitit is loaded
@@ -41,27 +43,16 @@ DEFAULT_MINUTES = 240  # of a task before it is saved and requeued
 SIGNAL_DELAY = 90  # seconds between Slurm's warning and the end of a task's time
 MAX_TIMEOUTS = 10_000  # how often a task may be requeued; one without progress ends sooner
 LOOKING = 1.0  # seconds between two checks of the results while waiting
-ASKING = 60.0  # seconds between two queries to Slurm while waiting
 WHOLE_NUMBERS = ("cpus_per_task", "gpus_per_node", "array_parallelism", "signal_delay_s")
 
 LINGERING = 5.0  # seconds after SIGTERM in which Slurm's warning may follow
-LOCK_PATIENCE = 60.0  # seconds until the lock of a killed task is released
 MAX_IDLE = 3  # sessions in a row without an iteration before a task fails
-
-
-@dataclass(frozen=True)
-class Submission:
-    """An array job: its id, its runs and submitit's jobs, one for each run."""
-
-    job_id: str
-    runs: tuple[Run, ...]
-    jobs: tuple[Job[str], ...]
 
 
 def submit_job(
     where: Where, store: Store, options: Options, runs: Sequence[Run]
-) -> Submission | None:
-    """Submit the runs that are not finished as one array job; None if there are none.
+) -> dict[str, Job[str]]:
+    """Submit the runs that are not finished as one array job; returns its tasks by run id.
 
     `slurm-local` runs the same tasks on this machine, all at once, to try it without Slurm.
 
@@ -70,7 +61,7 @@ def submit_job(
     """
     todo = [run for run in runs if options.force or not store.get(run).finished]
     if not todo:
-        return None
+        return {}
     store.check_writable()
     executor = _executor(where, store, len(todo))
     since = utc_now() if options.force else None
@@ -86,7 +77,12 @@ def submit_job(
     except (OSError, ValueError, RuntimeError) as error:
         last = str(error).strip().splitlines() or ["no reason given"]
         raise ConfigError(f"Slurm refuses the job: {last[-1][:300]}") from error
-    return Submission(jobs[0].job_id.split("_")[0], tuple(todo), tuple(jobs))
+    return {run.id: job for run, job in zip(todo, jobs, strict=True)}
+
+
+def job_number(jobs: Mapping[str, Job[str]]) -> str | None:
+    """The number of an array job; None if nothing was submitted."""
+    return next((job.job_id.split("_")[0] for job in jobs.values()), None)
 
 
 def _executor(where: Where, store: Store, tasks: int) -> Executor:
@@ -172,14 +168,14 @@ def _minutes(text: str) -> int:
     return int(seconds // 60)
 
 
+@dataclass
 class SlurmTask:
     """Trains a run; submitit pickles it and calls it in the job and after every requeue."""
 
-    def __init__(
-        self, order: str, time_budget: float | None, threads: int | None, idle: int = 0
-    ) -> None:
-        self.order, self.time_budget, self.threads = order, time_budget, threads
-        self.idle = idle  # sessions in a row without an iteration, before this one
+    order: str  # as JSON
+    time_budget: float | None  # seconds of a session
+    threads: int | None
+    idle: int = 0  # sessions in a row without an iteration, before this one
 
     def __call__(self) -> str:
         """Train until done ("failed", "locked"), or until it is time to save.
@@ -209,14 +205,12 @@ class SlurmTask:
         return "stopped"
 
     def _train(self, order: Order, stop: StopFlag) -> Outcome | None:
-        import torch
-
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         deadline = time.monotonic() + LOCK_PATIENCE
         with make_progress() as progress:
             while True:
-                outcome = train(order, stop, progress)
+                outcome = order.train(stop, progress)
                 if outcome != "locked" or time.monotonic() > deadline or stop.reason:
                     return outcome
                 time.sleep(10.0)
@@ -225,7 +219,7 @@ class SlurmTask:
         """The task that submitit stores to requeue it; the run's own state is in its checkpoint."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(SlurmTask(self.order, self.time_budget, self.threads, self.idle))
+        return DelayedSubmission(self)
 
 
 def _iteration(order: Order) -> int:
@@ -242,42 +236,28 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         ConfigError: as `submit_job`.
     """
     store, progress = runner.store, runner.progress
-    watcher = Watcher(store, progress)
-    for run in runs:
-        watcher.expect(run)
-    submission = submit_job(where, store, runner.options, runs)
-    pending = dict(zip(submission.runs, submission.jobs, strict=True)) if submission else {}
+    watcher = Watcher(store, progress, runs)
+    jobs = submit_job(where, store, runner.options, runs)
+    number = job_number(jobs)
+    if jobs:
+        progress.note(f"job {number}: {len(jobs)} runs")
     outcomes: dict[str, Outcome] = {}
-
-    def finish(run: Run, outcome: Outcome) -> None:
-        outcomes[run.id] = outcome
-        progress.ended(run, outcome, store.get(run).summary)
-
-    for run in runs:
-        if run not in pending:
-            finish(run, "done")
-    if submission is None:
-        return outcomes
-    number, asked = submission.job_id, time.monotonic()
-    progress.note(f"job {number}: {len(pending)} runs")
-    while pending:
+    while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
             progress.note(f"job {number} goes on; scancel {number} ends it, saved")
             break
-        ask = time.monotonic() - asked > ASKING
-        for run, job in list(pending.items()):
-            over = job.done(force_check=ask)  # before the results are looked at
+        for run in waiting:
+            job = jobs.get(run.id)
+            over = job is None or job.done()  # before the results are looked at
             watcher.look(run)
             if over:
-                finish(run, _result(run, job, runner))
-                del pending[run]
-        if ask:
-            asked = time.monotonic()
+                outcomes[run.id] = "done" if job is None else _outcome(run, job, runner)
+                progress.ended(run, outcomes[run.id], store.get(run).summary)
         time.sleep(LOOKING)
     return outcomes
 
 
-def _result(run: Run, job: Job[str], runner: Runner) -> Outcome:
+def _outcome(run: Run, job: Job[str], runner: Runner) -> Outcome:
     """The outcome of a run whose task has ended."""
     if runner.store.get(run).finished:
         return "done"

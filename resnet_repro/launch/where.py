@@ -113,12 +113,11 @@ def _parse_launcher(text: str | None) -> tuple[Kind, str | None]:
         if colon and not address:
             raise ConfigError("--launcher ray: an address follows the colon, ray:HOST:6379")
         return "ray", address or None
-    if text == "slurm":
-        return "slurm", None
-    if text == "slurm-local":
-        return "slurm-local", None
-    known = ["ray", "ray:ADDRESS", "slurm", "slurm-local"]
-    raise ConfigError(f"--launcher {plain(text, 60)!r}: {nearest(text, known)}")
+    submitted: dict[str, Kind] = {"slurm": "slurm", "slurm-local": "slurm-local"}
+    if text not in submitted:
+        hint = nearest(text, ["ray", "ray:ADDRESS", *submitted])
+        raise ConfigError(f"--launcher {plain(text, 60)!r}: {hint}")
+    return submitted[text], None
 
 
 def _check_installed(kind: Kind) -> None:

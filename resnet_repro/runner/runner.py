@@ -100,7 +100,7 @@ class Runner:
         try:
             lock.acquire()
         except filelock.Timeout:
-            return self._locked(run, stored)
+            return self.locked(run)
         except OSError as error:
             raise StoreError(f"cannot lock {folder.lock}: {error.strerror}") from error
         try:
@@ -145,15 +145,16 @@ class Runner:
         if not self.options.force and (stored.finished or stored.folder.checkpoints()):
             return None
         if outcome == "locked":
-            return self._locked(run, stored)
+            return self.locked(run)
         self.progress.note(f"{run.id} starts from {source}, which failed: not trained")
         self.progress.ended(run, "failed", None)
         return "failed"
 
-    def _locked(self, run: Run, stored: StoredRun) -> Outcome:
+    def locked(self, run: Run) -> Outcome:
+        """Say, once, that a run is left to another process."""
         if run.id not in self._reported_locked:
             self._reported_locked.add(run.id)
-            self.progress.ended(run, "locked", stored.summary)
+            self.progress.ended(run, "locked", self.store.get(run).summary)
         return "locked"
 
     def _unusable(self, run: Run, stored: StoredRun) -> Outcome:

@@ -135,7 +135,7 @@ def test_a_results_folder_whose_name_is_not_utf_8(command, tmp_path: Path) -> No
 
 
 def test_a_process_is_told_of_a_folder_whose_name_is_not_utf_8() -> None:
-    from resnet_repro.launch.order import Order
+    from resnet_repro.launch.worker import Order
     from resnet_repro.runner.options import Options
 
     (run,) = load_experiment("fig1", (), Choices(networks=["plain-20"])).resolve()

@@ -156,7 +156,7 @@ def main() -> None:
     """Serve; in a forked process, be what was asked for."""
     from warm_up import warm_up
 
-    import resnet_repro.launch.order
+    import resnet_repro.launch.worker
     import resnet_repro.plan.progress
     import resnet_repro.report.tidy  # noqa: F401
 

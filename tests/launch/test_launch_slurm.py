@@ -22,8 +22,8 @@ from launch_helpers import (
 from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError, ReproError
-from resnet_repro.launch.order import Order
 from resnet_repro.launch.where import parse_where
+from resnet_repro.launch.worker import Order
 from resnet_repro.store.store import Store
 
 pytest.importorskip("submitit")
