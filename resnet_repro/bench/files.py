@@ -6,41 +6,41 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
 
 from resnet_repro.base.files import csv_text
 from resnet_repro.bench.loader import LoaderMeasurement
 from resnet_repro.bench.measure import Measurement
+from resnet_repro.plan.speeds import BENCH
+from resnet_repro.store.store import Store
 
-__all__ = ["LOADER", "bench_csv", "loader_csv"]
+__all__ = ["record"]
 
-LOADER = "bench-loader"  # name of the CSV with the loaders' speeds
+# The name of each kind's CSV, and what tells its lines apart.
+FILES: dict[type, tuple[str, tuple[str, ...]]] = {
+    Measurement: (BENCH, ("hardware", "device", "precision", "network", "crop")),
+    LoaderMeasurement: ("bench-loader", ("hardware", "dataset", "source", "crop", "workers")),
+}
 # Which older versions did not write.
 NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rate"}
 
 
-def bench_csv(before: str, measured: Sequence[Measurement]) -> str:
-    """`bench.csv` with new measurements in place of older ones of the same network."""
-    identity = ("hardware", "device", "precision", "network", "crop")
-    return _replaced(before, Measurement, [m.to_dict() for m in measured], identity)
+def record(store: Store, measured: Sequence[Measurement] | Sequence[LoaderMeasurement]) -> Path:
+    """Write measurements of one kind in place of older ones of the same; returns the file.
 
+    Lines that are not of this kind are dropped.
 
-def loader_csv(before: str, measured: LoaderMeasurement) -> str:
-    """`bench-loader.csv` with a new measurement in place of an older one of the same data set."""
-    identity = ("hardware", "dataset", "source", "crop", "workers")
-    return _replaced(before, LoaderMeasurement, [measured.to_dict()], identity)
-
-
-def _replaced(
-    before: str, kind: type[Any], measured: Sequence[dict[str, Any]], identity: Sequence[str]
-) -> str:
-    """A file of `kind` with some of its lines replaced; lines that are not of it are dropped."""
-    names = [field.name for field in fields(kind)]
-    rows: dict[tuple[str, ...], list[Any]] = {}
-    for row in csv.DictReader(io.StringIO(before)):
-        if set(names) - NEWER <= set(row):
-            rows[tuple(row.get(key, "") for key in identity)] = [row.get(n, "") for n in names]
-    for values in measured:
-        key = tuple("" if values[key] is None else str(values[key]) for key in identity)
-        rows[key] = [values[name] for name in names]
-    return csv_text(names, list(rows.values()))
+    Raises:
+        StoreError: it cannot be written.
+    """
+    name, identity = FILES[type(measured[0])]
+    columns = [field.name for field in fields(measured[0])]
+    path = store.csv_path(name)
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = [row for row in csv.DictReader(io.StringIO(before)) if set(columns) - NEWER <= set(row)]
+    rows: dict[tuple[str, ...], list[object]] = {}
+    for values in (*lines, *map(vars, measured)):
+        known = {key: "" if value is None else value for key, value in values.items()}
+        key = tuple(str(known.get(column, "")) for column in identity)
+        rows[key] = [known.get(column, "") for column in columns]
+    return store.write_csv(name, csv_text(columns, list(rows.values())))

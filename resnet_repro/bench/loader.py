@@ -10,8 +10,8 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LoaderMeasurement", "measure_loader"]
 
-BATCH_SIZE = 64
 READY = 2  # batches that each worker has ready, as torch's default is: they are not speed
 
 
@@ -60,10 +59,6 @@ class LoaderMeasurement:
     ratio: float  # ours to the textbook's, median over rounds
     ratio_low: float
     ratio_high: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON and CSV."""
-        return asdict(self)
 
 
 class _Order:
@@ -112,21 +107,21 @@ def measure_loader(
     photo_dataset: PhotoDataset,
     photographs: Photographs,
     *,
+    batch_size: int = 64,
     rounds: int = 5,
     seconds: float = 4.0,
     workers: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    batch_size: int = BATCH_SIZE,
 ) -> LoaderMeasurement:
     """Measure both loaders on the training photographs of a data set.
 
     Args:
         photo_dataset: photographs in files, of which there are at least `batch_size`.
         photographs: crop and shorter sides.
+        batch_size: images in a batch, of both.
         rounds: how often the two take turns; seconds: how long each turn takes at least.
         workers: processes of each; None takes this process's share of the cores.
         progress: hears of every round.
-        batch_size: images in a batch, of both.
 
     Raises:
         ConfigError: the data set is not one of files, or too small.

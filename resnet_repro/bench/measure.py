@@ -13,7 +13,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ from resnet_repro.training.feed import make_feed
 from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Measurement", "bench_run", "measure_network", "spread"]
+__all__ = ["Measurement", "Plan", "bench_run", "measure_network", "spread"]
 
 # Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
 # fourth is captured as a graph.
@@ -88,10 +88,6 @@ class Measurement:
         ordered = sorted(known.items(), key=lambda item: -item[1])
         return ", ".join(f"{name} {100 * share:.0f}%" for name, share in ordered)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON and CSV."""
-        return asdict(self)
-
     def cells(self) -> list[str]:
         """What a table shows: network, speed, the textbook's, ratio, limits, memory."""
         low, high = self.images_per_second_low, self.images_per_second_high
@@ -127,57 +123,27 @@ def bench_run(network: str, dataset: str) -> Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a process measures, see `measure_network`."""
+    """What is measured, and how long."""
 
     network: str
-    dataset: str
+    dataset: str  # in `data_dir`; data loading and augmentation are part of what is timed
     data_dir: Path
-    device: str  # as torch names it
-    precision: Precision
-    rounds: int
-    seconds: float
-    textbook: bool
+    device: str  # as for `choose_backend`
+    precision: Precision  # of our loop; the textbook loop trains in fp32
+    rounds: int = 5  # in which the contenders take turns
+    seconds: float = 4.0  # that each turn takes at least
+    textbook: bool = True  # whether to time the textbook loop too
 
 
-def measure_network(
-    network: str,
-    dataset: str,
-    data_dir: Path,
-    device: str,
-    precision: Precision,
-    *,
-    rounds: int = 5,
-    seconds: float = 4.0,
-    textbook: bool = True,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Measurement:
-    """Measure one network, as `bench_run` has it.
+def measure_network(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> Measurement:
+    """Measure one network, as `bench_run` has it, in a process of its own.
 
-    Args:
-        network: its name.
-        dataset: what to train on, to be found in `data_dir`; data loading and augmentation are part
-            of what is timed.
-        data_dir: where data sets are.
-        device: as for `choose_backend`.
-        precision: likewise, for our loop; the textbook loop trains in fp32.
-        rounds: how often the contenders take turns.
-        seconds: how long each turn takes at least.
-        textbook: whether to time the textbook loop too.
-        progress: hears of every round.
+    `progress` hears of every round.
 
     Raises:
         ConfigError: unknown network, or no such device.
         ReproError: the process ended, for want of memory perhaps; or what it raised.
     """
-    bench_run(network, dataset)
-    backend = choose_backend(device, precision)
-    here = str(backend.device)
-    plan = Plan(network, dataset, data_dir, here, backend.precision, rounds, seconds, textbook)
-    return measure_apart(plan, progress)
-
-
-def measure_apart(plan: Plan, progress: Callable[[str], None]) -> Measurement:
-    """Measure in a process of its own. Raises like `measure_network`."""
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     pipe, theirs = context.Pipe(duplex=False)
     # Not a daemon: loaders start processes of their own.
@@ -222,7 +188,7 @@ def _serve(pipe: Connection, plan: Plan) -> None:
 
 
 def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
-    """Measure in this process. Raises like `measure_network`."""
+    """Measure in this process; see `measure_network`."""
     run = bench_run(plan.network, plan.dataset)
     dataset = datasets.load(plan.dataset, plan.data_dir)
     backend = choose_backend(plan.device, plan.precision)

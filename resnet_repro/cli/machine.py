@@ -24,12 +24,6 @@ from resnet_repro.cli.options import (
 from resnet_repro.spec.network_names import parse_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from resnet_repro.bench.loader import LoaderMeasurement
-    from resnet_repro.bench.measure import Measurement
-    from resnet_repro.data.photos.photos import PhotoDataset
     from resnet_repro.store.store import Store
 
 __all__ = ["bench", "doctor"]
@@ -68,7 +62,9 @@ def bench(
     """
     from typing import get_args
 
-    from resnet_repro.bench.measure import measure_network
+    from resnet_repro.bench.files import record
+    from resnet_repro.bench.loader import measure_loader
+    from resnet_repro.bench.measure import Plan, bench_run, measure_network
     from resnet_repro.data.datasets import load
     from resnet_repro.data.photos.photos import PhotoDataset
     from resnet_repro.spec.dataset_names import parse_dataset
@@ -85,31 +81,33 @@ def bench(
 
     tell = teller(quiet)
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
+    if chosen == "auto":
+        chosen = auto.precision
     measured = [
         measure_network(
-            name,
-            str(dataset),
-            data_dir,
-            device,
-            chosen,
-            rounds=rounds,
-            seconds=seconds,
-            textbook=textbook,
-            progress=tell,
+            Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook), tell
         )
         for name in names
     ]
-    loader = None
+    written, loader = [record(store, measured)], None
     if isinstance(images, PhotoDataset) and textbook:
-        loader = _measure_loader(images, names[0], str(dataset), rounds, seconds, tell)
-    written = _write_benchmarks(store, measured, loader)
+        recipe = bench_run(names[0], str(dataset)).recipe
+        assert recipe.photographs is not None, "photographs are for networks that take them"
+        loader = measure_loader(
+            images,
+            recipe.photographs,
+            batch_size=recipe.batch_size,
+            rounds=rounds,
+            seconds=seconds,
+            progress=tell,
+        )
+        written.append(record(store, [loader]))
     if as_json:
-        networks_measured = [m.to_dict() for m in measured]
         print_json(
             {
                 "auto_precision": auto.to_dict(),
-                "networks": networks_measured,
-                "loader": loader.to_dict() if loader else None,
+                "networks": [vars(one) for one in measured],
+                "loader": vars(loader) if loader else None,
             }
         )
         return
@@ -133,47 +131,6 @@ def bench(
     for path in written:
         say(f"wrote {path}")
     _print_projection(store)
-
-
-def _measure_loader(
-    photos: PhotoDataset,
-    network: str,
-    dataset: str,
-    rounds: int,
-    seconds: float,
-    tell: Callable[[str], None],
-) -> LoaderMeasurement:
-    """Measure the loading of the photographs that a network trains on."""
-    from resnet_repro.bench.loader import measure_loader
-    from resnet_repro.bench.measure import bench_run
-
-    recipe = bench_run(network, dataset).recipe
-    assert recipe.photographs is not None, "photographs are for networks that take them"
-    return measure_loader(
-        photos,
-        recipe.photographs,
-        rounds=rounds,
-        seconds=seconds,
-        batch_size=recipe.batch_size,
-        progress=tell,
-    )
-
-
-def _write_benchmarks(
-    store: Store, measured: Sequence[Measurement], loader: LoaderMeasurement | None
-) -> list[Path]:
-    """Update the CSV files of benchmarks."""
-    from resnet_repro.bench.files import LOADER, bench_csv, loader_csv
-    from resnet_repro.plan.speeds import BENCH
-
-    def before(name: str) -> str:
-        path = store.csv_path(name)
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-    written = [store.write_csv(BENCH, bench_csv(before(BENCH), measured))]
-    if loader:
-        written.append(store.write_csv(LOADER, loader_csv(before(LOADER), loader)))
-    return written
 
 
 def _print_projection(store: Store) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import multiprocessing
 import re
@@ -17,9 +15,9 @@ import pytest
 import torch
 
 from resnet_repro.base.errors import DataError, ReproError
-from resnet_repro.bench.files import bench_csv
+from resnet_repro.bench.files import record
 from resnet_repro.bench.limits import WorkCounter
-from resnet_repro.bench.measure import measure_network
+from resnet_repro.bench.measure import Plan, measure_network
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data.datasets import load
 from resnet_repro.networks.blocks import ZeroPadShortcut
@@ -41,7 +39,8 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("forked")
 def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
-    found = measure_network("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=2, seconds=0.1)
+    plan = Plan("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=2, seconds=0.1)
+    found = measure_network(plan)
     assert not multiprocessing.active_children(), "no contender outlives its turn"
     assert found.images_per_second_low <= found.images_per_second <= found.images_per_second_high
     assert found.textbook_images_per_second is not None
@@ -59,18 +58,24 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
         assert re.search(rf"{name} \d+%", found.limits)
 
     store = Store(tmp_path)
-    store.write_csv(BENCH, bench_csv("", [found]))
+    path = record(store, [found])
+    assert path == store.csv_path(BENCH)
     estimator = Estimator(store, "cpu")
     assert estimator.measured
     assert estimator.images_per_second("resnet-8") == found.images_per_second
 
-    again = bench_csv(store.csv_path(BENCH).read_text(encoding="utf-8"), [found])
-    assert len(list(csv.DictReader(io.StringIO(again)))) == 1, "replaced, not repeated"
-    assert bench_csv("not,a\nbenchmark,file\n", [found]) == again
+    def recorded(before: str) -> str:
+        path.write_text(before, encoding="utf-8")
+        return record(store, [found]).read_text(encoding="utf-8")
+
+    once = path.read_text(encoding="utf-8")
+    assert recorded(once) == once, "replaced, not repeated"
+    assert len(once.splitlines()) == 2
+    assert recorded("not,a\nbenchmark,file\n") == once
 
     older = (Path(__file__).parents[2] / "results" / "bench.csv").read_text(encoding="utf-8")
-    both = list(csv.DictReader(io.StringIO(bench_csv(older, [found]))))
-    assert len(both) == len(older.splitlines()), "what earlier versions measured stays"
+    lines = zip(older.splitlines(), recorded(older).splitlines(), strict=False)
+    assert all(now.startswith(before) for before, now in lines), "what earlier versions measured"
 
 
 def test_work_is_what_operations_read_and_write() -> None:
@@ -117,16 +122,13 @@ def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("resnet_repro.bench.measure.measure_here", measure)
     with pytest.raises(ReproError, match=r"resnet-8 ended unexpectedly"):
-        measure_network(
-            "resnet-8", "synthetic", tmp_path, "cpu", "fp32",
-            rounds=9, seconds=0.1, textbook=False, progress=kill,
-        )  # fmt: skip
+        measure_network(Plan("resnet-8", "synthetic", tmp_path, "cpu", "fp32"), kill)
 
 
 @pytest.mark.usefixtures("forked")
 def test_what_goes_wrong_in_the_process_is_raised(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CIFAR-10"):
-        measure_network("resnet-8", "cifar10", tmp_path, "cpu", "fp32")
+        measure_network(Plan("resnet-8", "cifar10", tmp_path, "cpu", "fp32"))
 
 
 def test_the_textbook_has_none_of_our_shortcuts(tmp_path: Path) -> None:

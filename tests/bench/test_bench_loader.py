@@ -44,7 +44,7 @@ def test_measure_loader(photos: PhotoDataset) -> None:
     assert measured.textbook_images_per_second > 0
     assert measured.ratio_low <= measured.ratio <= measured.ratio_high
     assert sum("round" in line for line in told) == 3
-    assert json.loads(json.dumps(measured.to_dict()))["source"] == "folder"
+    assert json.loads(json.dumps(vars(measured)))["source"] == "folder"
 
 
 def test_only_files_can_be_compared(tmp_path: Path) -> None:
