@@ -48,14 +48,11 @@ from resnet_repro.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from resnet_repro.base.stop import StopFlag
     from resnet_repro.launch.where import Where
     from resnet_repro.plan.estimator import Estimator
-    from resnet_repro.runner.options import Options, Outcome
     from resnet_repro.spec.experiment import Experiment
     from resnet_repro.spec.run import Run
     from resnet_repro.store.store import Store
-    from resnet_repro.training.processes import Processes
 
 __all__ = ["run"]
 
@@ -205,7 +202,10 @@ def _run(
             if any(map(_has_csv, whole)):
                 store.check_writable()  # before counting operations, which takes a while
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
+        from resnet_repro.launch.launcher import train_at
+        from resnet_repro.plan.progress import make_progress
         from resnet_repro.runner.options import Options
+        from resnet_repro.runner.runner import Runner
         from resnet_repro.runner.together import follow
         from resnet_repro.training.processes import process_group
 
@@ -218,38 +218,18 @@ def _run(
                 return follow(processes, chosen, stop)
             if where.submits:
                 return submit(where, store, chosen, runs, as_json, quiet)
-            outcomes = _train(store, experiments, runs, where, chosen, stop, processes, quiet)
+            with make_progress(quiet) as progress:
+                runner = Runner(store, chosen, stop, progress, processes)
+                outcomes = dict(train_at(where, runner, runs))
+                measurer = runner.measurer
+                for run_id in measurer.measure(experiments):
+                    progress.note(f"{run_id}: its weights are not here, not measured")
+                outcomes |= dict.fromkeys(measurer.stopped, "stopped")
+                if chosen.tensorboard:
+                    measurer.write_events(runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
             return processes.broadcast(code)
-
-
-def _train(
-    store: Store,
-    experiments: Sequence[Experiment],
-    runs: Sequence[Run],
-    where: Where,
-    options: Options,
-    stop: StopFlag,
-    processes: Processes,
-    quiet: bool,
-) -> dict[str, Outcome]:
-    """Train the runs that are not done at their place; make the measurements here."""
-    from resnet_repro.launch.launcher import train_at
-    from resnet_repro.plan.progress import make_progress
-    from resnet_repro.runner.runner import Runner
-
-    with make_progress(quiet) as progress:
-        runner = Runner(store, options, stop, progress, processes)
-        outcomes = dict(train_at(where, runner, runs))
-        measurer = runner.measurer
-        for run_id in measurer.measure(experiments):
-            progress.note(f"{run_id}: its weights are not here, not measured")
-        for run_id in measurer.stopped:
-            outcomes[run_id] = "stopped"
-        if options.tensorboard:
-            measurer.write_events(runs)
-    return outcomes
 
 
 def _finish(
@@ -261,29 +241,25 @@ def _finish(
     as_json: bool,
 ) -> int:
     """Write the CSVs and print their paths; returns the exit code."""
-    written = _write_csvs(store, [e for e in experiments if _has_csv(e)])
+    with_csv = [e for e in experiments if _has_csv(e)]
+    written = _write_csvs(store, with_csv)
     if as_json:
         print_json({"runs": states, "files": written, "stopped": reason})
     elif not quiet:
         for path in written:
             say(f"wrote {path}")
         for experiment in experiments:
-            if not _has_csv(experiment):
+            if experiment not in with_csv:
                 show = "plot" if experiment.plot else "table"
                 say(f"{experiment.name} needs no run: resnet-repro {show} {experiment.name}")
-    return _exit_code(list(states.values()), reason)
-
-
-def _exit_code(states: Sequence[str], reason: str | None) -> int:
-    """The exit code; the first case that applies."""
-    left = any(state in ("waiting", "stopped") for state in states)
+    left = {"waiting", "stopped"} & set(states.values())
     if reason == "signal":
         return INTERRUPTED
     if reason == "budget" and left:
         return USED_UP
-    if "failed" in states:
+    if "failed" in states.values():
         return 1
-    return 4 if "locked" in states else 0
+    return 4 if "locked" in states.values() else 0
 
 
 def _has_csv(experiment: Experiment) -> bool:

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import DataError
 from resnet_repro.networks.weights import fit
 from resnet_repro.networks.weights_file import read_weights
-from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun, read_run
+from resnet_repro.store.stored_run import read_run
 from resnet_repro.training.checkpoint import final_state
 
-__all__ = ["check_backbone", "load_backbone"]
+__all__ = ["load_backbone", "read_backbone"]
 
 # What a file's weights are taken to expect: torchvision's input, here on the scale of 0 to 255.
 _FILE_MEAN = tuple(255 * value for value in (0.485, 0.456, 0.406))
@@ -32,17 +31,21 @@ class _Weights(NamedTuple):
     std: tuple[float, ...]  # by which the difference is divided
 
 
-def check_backbone(run: Run, store: Store, data_dir: Path) -> None:
-    """See that there is what a detector starts from, before anything is written.
+def read_backbone(
+    run: Run, store: Store, data_dir: Path, note: Callable[[str], None] = lambda _: None
+) -> _Weights | None:
+    """The weights that a run starts from; None if it is no detector's, or starts from none.
 
     Raises:
-        DataError: it is missing, not trained to its end, or of another network.
+        DataError: they are missing, not trained to their end, or of another network.
+        ConfigError: the file holds something else.
     """
-    backbone = _backbone_of(run)
-    if backbone is not None and backbone.file is not None:
-        _find_file(run, data_dir / backbone.file)
-    elif backbone is not None:
-        _find_run(run, str(backbone.run), store)
+    backbone = run.recipe.detection.backbone if run.recipe.detection else None
+    if backbone is None:
+        return None
+    if backbone.file is not None:
+        return _of_file(run, data_dir / backbone.file, backbone.sha256)
+    return _of_run(run, str(backbone.run), store, note)
 
 
 def load_backbone(
@@ -51,43 +54,28 @@ def load_backbone(
     """Put the weights that a run starts from into its detector, and the colours that they expect.
 
     Raises:
-        DataError: they are missing, not whole or of another network.
-        ConfigError: the file holds something else.
+        DataError: as `read_backbone`, or they do not fit.
+        ConfigError: as `read_backbone`.
     """
-    backbone = _backbone_of(run)
-    if backbone is None:
+    found = read_backbone(run, store, data_dir, note)
+    if found is None:
         return
     from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
 
     assert isinstance(network, Detector), "a detector's recipe has made one"
-    if backbone.file is not None:
-        found = _of_file(run, _find_file(run, data_dir / backbone.file), backbone.sha256)
-    else:
-        found = _of_run(run, str(backbone.run), store, note)
     try:
         network.load_backbone(found.tensors)
     except (ValueError, RuntimeError) as error:
-        raise DataError(f"{run.id}: {backbone} does not fit its network") from error
+        what = run.recipe.detection and run.recipe.detection.backbone
+        raise DataError(f"{run.id}: {what} does not fit its network") from error
     for name, values in (("pixel_mean", found.mean), ("pixel_std", found.std)):
         buffer = network.get_buffer(name)
         buffer.copy_(torch.tensor(values).view_as(buffer))
 
 
-def _backbone_of(run: Run) -> Backbone | None:
-    return run.recipe.detection.backbone if run.recipe.detection else None
-
-
-def _find_file(run: Run, path: Path) -> Path:
-    """The file that a run starts from, which has to be there."""
-    if not path.is_file():
-        raise DataError(f"{run.id}: its backbone's weights are not here: {path}")
-    return path
-
-
-def _find_run(run: Run, name: str, store: Store) -> StoredRun:
-    """The finished run that a run starts from, which has to have a checkpoint."""
+def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
     stored = read_run(store.runs_folder / name, None)
-    if stored.run is None or not stored.finished:
+    if stored.run is None or stored.summary is None or not stored.finished:
         raise DataError(
             f"{run.id} starts from {name}, which is {stored.problem or stored.state}: "
             "train that one first, into the same results folder"
@@ -95,27 +83,14 @@ def _find_run(run: Run, name: str, store: Store) -> StoredRun:
     wanted = parse_network(run.network).backbone
     if stored.run.network != wanted:
         raise DataError(f"{run.id}: {name} is no run of {wanted}")
-    if not stored.folder.checkpoints():
-        raise _without_weights(run, name)
-    return stored
-
-
-def _without_weights(run: Run, name: str) -> DataError:
-    return DataError(
-        f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
-        "bring them from where it was trained, or train it again with --force"
-    )
-
-
-def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
-    stored = _find_run(run, name, store)
-    assert stored.run is not None, "a finished run has one"
-    assert stored.summary is not None, "and a summary"
     state, reasons = final_state(stored.run, stored.folder.checkpoints())
     for reason in reasons:
         note(f"{name}: not used: {reason}")
     if state is None:
-        raise _without_weights(run, name)
+        raise DataError(
+            f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
+            "bring them from where it was trained, or train it again with --force"
+        )
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:
         raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")
@@ -123,6 +98,8 @@ def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _
 
 
 def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
+    if not path.is_file():
+        raise DataError(f"{run.id}: its backbone's weights are not here: {path}")
     weights = read_weights(path)
     if weights.sha256 != sha256:
         raise DataError(

@@ -13,7 +13,7 @@ from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
-from resnet_repro.runner.backbones import check_backbone, load_backbone
+from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import Resumed, resume
@@ -93,7 +93,7 @@ class Runner:
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
         folder = self.store.folder(run)
         if self.options.force or not folder.checkpoints():
-            check_backbone(run, self.store, self.options.data_dir)
+            read_backbone(run, self.store, self.options.data_dir)
         self.sources.backend(run.precision)
         folder.make()
         lock = filelock.FileLock(folder.lock, timeout=0)
