@@ -1,4 +1,4 @@
-"""Reading untrusted files, and replacing files atomically.
+"""Paths as users write them, reading untrusted files, and replacing files atomically.
 
 Only regular files of bounded size are read: a pipe without a writer would block a command for ever,
 and so would a link to /dev/zero. A written file appears complete or not at all.
@@ -18,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from resnet_repro.base.errors import StoreError
+from resnet_repro.base.errors import ConfigError, StoreError, plain
 
 __all__ = [
     "DiskFullError",
@@ -29,6 +29,8 @@ __all__ = [
     "read_text",
     "replacing",
     "unwritable",
+    "user_folder",
+    "user_path",
     "write_atomically",
 ]
 
@@ -37,6 +39,34 @@ LARGEST_TEXT = 50_000_000  # bytes; a curve has a hundred per point
 
 class DiskFullError(StoreError):
     """A disk or a quota has no room left."""
+
+
+def user_path(text: str | Path) -> Path:
+    """A path with a leading `~` or `~USER` replaced by the home folder.
+
+    Raises:
+        ConfigError: there is no such user, or no home folder is known.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{plain(str(text), 200)}: what ~ stands for is not known here; write the whole path"
+        ) from error
+
+
+def user_folder(text: str | Path) -> Path:
+    """`user_path` for a folder, which need not exist yet.
+
+    Raises:
+        ConfigError: as `user_path`, or the path is not a folder.
+    """
+    path = user_path(text)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{plain(str(path), 200)} is a file, where a folder is needed")
+    if path.is_symlink() and not path.exists():
+        raise ConfigError(f"{plain(str(path), 200)} is a link that leads nowhere")
+    return path
 
 
 def open_regular(path: str | Path, largest: int | None = None) -> BufferedReader:

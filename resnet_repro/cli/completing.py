@@ -80,7 +80,7 @@ def complete_datasets(incomplete: str) -> Iterator[str]:
 
 def complete_runs(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The runs in the results folder."""
-    from resnet_repro.base.paths import user_path
+    from resnet_repro.base.files import user_path
 
     folder = user_path(context.params.get("results") or "results") / "runs"
     try:

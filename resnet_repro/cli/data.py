@@ -106,7 +106,7 @@ def data_prepare(
       resnet-repro data prepare imagenet --from /data/imagenet
       resnet-repro data prepare voc07+12 --download
     """
-    from resnet_repro.base.paths import user_path
+    from resnet_repro.base.files import user_path
     from resnet_repro.data.datasets import prepare
     from resnet_repro.data.photos.imagenette import SIZES
     from resnet_repro.spec.dataset_names import choose_dataset

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from resnet_repro.base.paths import user_folder, user_path
+from resnet_repro.base.files import user_folder, user_path
 from resnet_repro.cli.completing import (
     complete_datasets,
     complete_experiments,

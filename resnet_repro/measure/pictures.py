@@ -19,11 +19,11 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
-from resnet_repro.measure.evaluate.run import find_target
+from resnet_repro.measure.evaluate.run import find_target, newest_weights, run_of
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.training.checkpoint import CheckpointError, newest_state
+from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.subject import trained_network
 
@@ -64,7 +64,10 @@ def search_pictures(
     stored = find_target(target, store)
     if isinstance(stored, Path):
         raise ConfigError(f"{stored.name} is a file: detect wants a run of a detector")
-    run, state = _weights(stored)
+    run = run_of(stored)
+    if run.recipe.detection is None:
+        raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
+    state = newest_weights(stored, run)
     _file_names(paths)
     images = [open_photo(path, str(path)) for path in paths]  # before the first is searched
     classes = _classes(stored, run, state, data_dir)
@@ -87,19 +90,6 @@ def search_pictures(
             if score >= threshold
         ]
         yield Picture(path, image, kept)
-
-
-def _weights(stored: StoredRun) -> tuple[Run, dict[str, Any]]:
-    run = stored.run
-    if run is None:
-        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
-    if run.recipe.detection is None:
-        raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
-    state, reasons = newest_state(run, stored.folder.checkpoints())
-    if state is None:
-        why = "; ".join(reasons) or "there is no checkpoint"
-        raise StoreError(f"{run.id}: its weights are not here ({why})")
-    return run, state
 
 
 def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:

@@ -33,7 +33,6 @@ from resnet_repro.training.subject import Subject
 
 __all__ = [
     "losses",
-    "mean_loss",
     "progress_teller",
     "row_of",
     "scores",
@@ -189,13 +188,11 @@ def topk_errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:
     return round(100.0 * top1, 9), round(100.0 * top5, 9)
 
 
-def mean_loss(scores: Tensor, labels: Tensor) -> float:
-    """Mean cross-entropy of averaged softmax scores [N, classes]; not finite if a score is not."""
-    return losses(scores, labels).mean().item()
-
-
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each image, float64 [N], of softmax scores [N, classes]."""
+    """Cross-entropy of each image, float64 [N], of averaged softmax scores [N, classes].
+
+    Not finite if a score is not.
+    """
     right = scores.gather(1, labels[:, None])[:, 0].double()
     return -right.clamp_min(_SMALLEST_SCORE).log()
 
@@ -208,7 +205,7 @@ def row_of(
     Raises:
         ReproError: the scores are not numbers.
     """
-    loss = mean_loss(scores, labels)
+    loss = losses(scores, labels).mean().item()
     if not math.isfinite(loss):
         raise ReproError(f"{views}: the network's outputs are not finite numbers")
     top1, top5 = topk_errors(scores, labels)

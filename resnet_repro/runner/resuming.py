@@ -31,11 +31,11 @@ _SESSIONS = TypeAdapter(tuple[SessionRecord, ...])
 
 
 class Resumed(NamedTuple):
-    """A training to be continued, and its origin."""
+    """A training to be begun or continued, and its origin."""
 
     trainer: Trainer
-    checkpoint: bytes | None  # that it continues from
-    sessions: tuple[SessionRecord, ...]  # that trained it so far
+    checkpoint: bytes | None = None  # that it continues from
+    sessions: tuple[SessionRecord, ...] = ()  # that trained it so far
 
 
 def resume(

@@ -17,12 +17,11 @@ from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.resuming import Resumed, resume
-from resnet_repro.runner.session import Observer, Session, origin_of
+from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import TrainTask, prepare_everywhere
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import SessionRecord
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.feed import check_fits
@@ -174,8 +173,10 @@ class Runner:
             stored.discard_torn_measurements()
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        if resumed is None:
-            resumed = self._begin(run)
+        if resumed is None:  # other processes get this one's weights when they connect
+            resumed = Resumed(self.sources.trainer(run, self.sources.backend(run.precision)))
+            network, data_dir = resumed.trainer.network, self.options.data_dir
+            load_backbone(run, network, self.store, data_dir, self.progress.note)
         trainer = resumed.trainer
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
@@ -191,13 +192,6 @@ class Runner:
         finally:
             trainer.feed.close()
 
-    def _begin(self, run: Run) -> Resumed:
-        """A training at its start. Other processes get this one's weights when they connect."""
-        trainer = self.sources.trainer(run, self.sources.backend(run.precision))
-        data_dir = self.options.data_dir
-        load_backbone(run, trainer.network, self.store, data_dir, self.progress.note)
-        return Resumed(trainer, None, ())
-
     def _session(
         self, trainer: Trainer, stored: StoredRun, sessions: tuple[SessionRecord, ...]
     ) -> Outcome:
@@ -207,10 +201,13 @@ class Runner:
         """
         run, folder = trainer.run, stored.folder
         summary = stored.summary if trainer.iteration else None
-        observers = self._observers(run, folder)
-        origin = origin_of(trainer, self.options, sessions, summary)
+        observers: list[Observer] = []
+        if run.id in self.options.observe_gradients:
+            observers.append(GradientObserver(folder))
+        if self.options.tensorboard:
+            observers.append(EventFiles(folder.tensorboard))
         session = Session(
-            self.options, self.stop, self.progress, folder, trainer, origin, observers
+            self.options, self.stop, self.progress, folder, trainer, sessions, summary, observers
         )
         self.progress.started(run, trainer.iteration)
         session.begin()
@@ -223,12 +220,3 @@ class Runner:
             session.end(outcome, str(error))
         self.progress.ended(run, outcome, session.summary)
         return outcome
-
-    def _observers(self, run: Run, folder: RunFolder) -> list[Observer]:
-        """The observers of this run's training."""
-        observers: list[Observer] = []
-        if run.id in self.options.observe_gradients:
-            observers.append(GradientObserver(folder))
-        if self.options.tensorboard:
-            observers.append(EventFiles(folder.tensorboard))
-        return observers

@@ -16,7 +16,7 @@ from resnet_repro.training.checkpoint import pack
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Observer", "Session", "origin_of"]
+__all__ = ["Observer", "Session"]
 
 HEARTBEAT = 5.0  # seconds between two updates of the summary
 
@@ -44,17 +44,18 @@ class Session:
         progress: Progress,
         folder: RunFolder,
         trainer: Trainer,
-        origin: Provenance,
+        earlier: tuple[SessionRecord, ...],
+        before: Summary | None,
         observers: Sequence[Observer],
     ) -> None:
-        """`origin` is `origin_of` this session."""
+        """`earlier` sessions have trained it; `before` is the last one's summary, if not lost."""
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
         self.observers = observers
         self.last_checkpoint = self.last_note = time.monotonic()
         self.training_seconds_before = trainer.training_seconds
-        self.provenance = origin
+        self.provenance = self._origin(earlier, before.provenance if before else None)
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
@@ -95,6 +96,23 @@ class Session:
         for observer in self.observers:
             observer.on_point(trainer)
         self._report()
+
+    def _origin(self, earlier: tuple[SessionRecord, ...], before: Provenance | None) -> Provenance:
+        """The provenance of the session that begins now."""
+        trainer = self.trainer
+        here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
+        return Provenance(
+            **here.model_dump(),
+            dataset=trainer.feed.identity.to_dict(),
+            normalisation=trainer.normalisation,
+            started=before.started if before else provenance.utc_now(),
+            sessions=(before.sessions if before else len(earlier)) + 1,
+            first_iteration=trainer.iteration,
+            first_second=round(trainer.seconds, 3),
+            # None if it changed during the training.
+            bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
+            earlier=earlier,
+        )
 
     def _save(self) -> None:
         sessions = [session.model_dump() for session in self.provenance.trained_by]
@@ -143,26 +161,3 @@ class Session:
             made -= self.provenance.first_iteration
             seconds -= self.training_seconds_before
         return round(made * self.run.recipe.batch_size / seconds, 1) if seconds else None
-
-
-def origin_of(
-    trainer: Trainer, options: Options, earlier: tuple[SessionRecord, ...], summary: Summary | None
-) -> Provenance:
-    """The provenance of the session that begins now, with the `earlier` ones.
-
-    `summary` is that of the session before, if it was not lost in a crash.
-    """
-    here = origin_here(trainer.backend, options.command, trainer.processes.count)
-    before = summary.provenance if summary else None
-    return Provenance(
-        **here.model_dump(),
-        dataset=trainer.feed.identity.to_dict(),
-        normalisation=trainer.normalisation,
-        started=before.started if before else provenance.utc_now(),
-        sessions=(before.sessions if before else len(earlier)) + 1,
-        first_iteration=trainer.iteration,
-        first_second=round(trainer.seconds, 3),
-        # None if it changed during the training.
-        bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
-        earlier=earlier,
-    )

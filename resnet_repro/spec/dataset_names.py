@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
-from resnet_repro.base.paths import user_path
+from resnet_repro.base.files import user_path
 from resnet_repro.spec.network_names import Family
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
-from resnet_repro.base.paths import user_path
+from resnet_repro.base.files import user_path
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network

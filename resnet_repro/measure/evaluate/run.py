@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError, DataError, StoreError, nearest, plain
-from resnet_repro.base.paths import user_path
+from resnet_repro.base.files import user_path
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.views import row_of, scores_of
@@ -27,7 +27,7 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject, trained_network
 
-__all__ = ["evaluate_run", "find_target"]
+__all__ = ["evaluate_run", "find_target", "newest_weights", "run_of"]
 
 
 def find_target(text: str, store: Store) -> StoredRun | Path:
@@ -84,11 +84,9 @@ def evaluate_run(
         DataError: the data set is missing, or is not the copy that the run was trained on.
         Stopped: `request.should_stop` said so; what was measured before is stored.
     """
-    run = stored.run
-    if run is None:
-        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
+    run = run_of(stored)
     _check(run, request, choice)
-    state = _state(stored, run)
+    state = newest_weights(stored, run)
     dataset = request.load(run.dataset, choice)
     if isinstance(dataset, PhotoDataset):
         dataset.need_training("a run's test needs the mean of its training photographs")
@@ -143,7 +141,23 @@ def _check(run: Run, request: Request, choice: DatasetChoice | None) -> None:
         )
 
 
-def _state(stored: StoredRun, run: Run) -> dict[str, Any]:
+def run_of(stored: StoredRun) -> Run:
+    """The configuration of a run.
+
+    Raises:
+        StoreError: it is not here, or unusable.
+    """
+    if stored.run is None:
+        raise StoreError(f"{stored.id}: {stored.problem or 'its config.yaml is not here'}")
+    return stored.run
+
+
+def newest_weights(stored: StoredRun, run: Run) -> dict[str, Any]:
+    """The state in the newest usable checkpoint of a run.
+
+    Raises:
+        StoreError: there is none.
+    """
     state, reasons = newest_state(run, stored.folder.checkpoints())
     if state is not None:
         return state

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from resnet_repro.base.paths import user_path
+from resnet_repro.base.files import user_path
 from resnet_repro.spec.loading import experiments_folder
 
 __all__ = [

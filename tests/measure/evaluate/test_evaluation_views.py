@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.photos import FilePhotos, Photos
-from resnet_repro.measure.views import mean_loss, scores, topk_errors
+from resnet_repro.measure.views import losses, scores, topk_errors
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.shows import Views
 from resnet_repro.training.device import Backend, choose_backend
@@ -225,8 +225,8 @@ def test_topk_errors_and_loss_by_hand() -> None:
     labels = torch.tensor([0, 1, 4, 5])
     assert topk_errors(table, labels) == (75.0, 25.0)
     expected = -sum(math.log(ranked[label].item()) for label in labels) / 4
-    assert mean_loss(table, labels) == pytest.approx(expected)
+    assert losses(table, labels).mean().item() == pytest.approx(expected)
     few = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
     assert topk_errors(few, torch.tensor([1, 2])) == (50.0, 0.0)
-    assert mean_loss(torch.tensor([[0.0, 1.0]]), torch.tensor([0])) < math.inf
-    assert math.isnan(mean_loss(torch.tensor([[math.nan, 1.0]]), torch.tensor([0])))
+    assert losses(torch.tensor([[0.0, 1.0]]), torch.tensor([0])).item() < math.inf
+    assert math.isnan(losses(torch.tensor([[math.nan, 1.0]]), torch.tensor([0])).item())
