@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import typer
 from resnet_repro.base.plain_text import printable, printable_lines
 
 if TYPE_CHECKING:
+    from resnet_repro.base.stop import StopFlag
     from resnet_repro.spec.experiment import Experiment
     from resnet_repro.spec.run import Run
     from resnet_repro.store.store import Store
@@ -23,6 +25,7 @@ __all__ = [
     "choice",
     "chosen_experiment",
     "distinct_runs",
+    "interruptible",
     "open_store",
     "print_json",
     "print_table",
@@ -133,6 +136,19 @@ def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         for row in (header, *rows)
         for cell in row
     )
+
+
+@contextmanager
+def interruptible() -> Iterator[StopFlag]:
+    """A flag for work that raises `Stopped`, which ends the command as an interrupted one."""
+    from resnet_repro.base.stop import StopFlag, Stopped
+
+    with StopFlag() as stop:
+        try:
+            yield stop
+        except Stopped:
+            typer.echo("resnet-repro: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def start_logging(verbose: bool, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.cli.common import INTERRUPTED, open_store, print_json, print_table, say, teller
+from resnet_repro.cli.common import interruptible, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.completing import complete_runs
 from resnet_repro.cli.options import (
     DATA,
@@ -55,17 +55,15 @@ def detect(
       resnet-repro detect faster-rcnn-resnet-18-a-scenes-demo-s0 photo.jpg
       resnet-repro detect faster-rcnn-resnet-34-a-voc holiday/*.jpg --threshold 0.3 --out found
     """
-    from resnet_repro.base.stop import StopFlag
+    from resnet_repro.base.stop import Stopped
     from resnet_repro.measure.pictures import search_pictures, write_pictures
 
     store, tell = open_store(results), teller(quiet)
-    with StopFlag() as stop:
-        found = search_pictures(store, target, images, threshold, data_dir, device)
+    with interruptible() as stop:
         told = []
-        for picture in found:
+        for picture in search_pictures(store, target, images, threshold, data_dir, device):
             if stop.reason is not None:
-                typer.echo("resnet-repro: interrupted", err=True)
-                raise typer.Exit(INTERRUPTED)
+                raise Stopped
             told.append(picture)
             tell(f"{picture.path}: {len(picture.found)} found")
         written = write_pictures(told, out)

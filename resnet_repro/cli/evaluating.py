@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resnet_repro.cli.common import (
-    INTERRUPTED,
     choice,
+    interruptible,
     open_store,
     print_json,
     print_table,
@@ -156,19 +155,31 @@ def evaluate(
     from resnet_repro.spec.run import Precision
 
     wanted = [choice("--crops", one.strip(), list(CROPS)) for one in crops.split(",")]
-    views = [CROPS[one] for one in dict.fromkeys(wanted)]
+    views: list[Any] = [CROPS[one] for one in dict.fromkeys(wanted)]
     choice("--precision", precision, get_args(Precision))
-    choice("--input", given, KINDS)
-    choice("--padding", padding, PADDINGS)
+    kind, option_a = choice("--input", given, KINDS), choice("--padding", padding, PADDINGS)
     chosen = choose_dataset(dataset) if dataset is not None else None
     store = open_store(results)
     start_logging(verbose, quiet)
-    with _request(data_dir, views, device, precision, quiet) as request:
+    with interruptible() as stop:
+        from resnet_repro.measure.evaluate.evaluation import Request
+        from resnet_repro.measure.evaluate.input import Stated, parse_mean
         from resnet_repro.measure.evaluate.run import evaluate_run, find_target
+        from resnet_repro.spec.recorded_command import command_line
 
+        request = Request(
+            data_dir=data_dir,
+            views=views,
+            command=command_line(sys.argv[1:]),
+            device=device,
+            precision=precision,
+            should_stop=lambda: stop.reason is not None,
+            tell=teller(quiet),
+        )
         found = find_target(target, store)
         if isinstance(found, Path):
-            stated = _stated(given, mean, crop, padding)
+            means = parse_mean(mean) if mean is not None else None
+            stated = Stated(kind, means, crop, option_a)
             where = store if record else None
             outcome = _evaluate_file(found, network, chosen, stated, request, where)
         else:
@@ -179,39 +190,6 @@ def evaluate(
         print_json(outcome.to_dict())
     else:
         _print(outcome)
-
-
-@contextmanager
-def _request(
-    data_dir: Path, views: Sequence[str], device: str, precision: str | None, quiet: bool
-) -> Iterator[Request]:
-    """The request for an evaluation; a signal during it ends the command with its exit code."""
-    from resnet_repro.base.stop import StopFlag, Stopped
-    from resnet_repro.spec.recorded_command import command_line
-
-    with StopFlag() as stop:
-        from resnet_repro.measure.evaluate.evaluation import Request
-
-        asked: Any = views
-        try:
-            yield Request(
-                data_dir=data_dir,
-                views=asked,
-                command=command_line(sys.argv[1:]),
-                device=device,
-                precision=precision,
-                should_stop=lambda: stop.reason is not None,
-                tell=teller(quiet),
-            )
-        except Stopped:
-            typer.echo("resnet-repro: interrupted", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def _stated(given: Any, mean: str | None, crop: int | None, padding: Any) -> Stated:
-    from resnet_repro.measure.evaluate.input import Stated, parse_mean
-
-    return Stated(given, parse_mean(mean) if mean is not None else None, crop, padding)
 
 
 def _evaluate_file(
