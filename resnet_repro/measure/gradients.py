@@ -66,15 +66,12 @@ def measure_gradients(
 
         return hook
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in layers]
-    try:
-        with torch.enable_grad():
-            with autocast():
-                logits = twin(inputs)
-            F.cross_entropy(logits.float(), labels).backward()
-    finally:
-        for handle in handles:
-            handle.remove()
+    for name, module in layers:
+        module.register_forward_hook(keep(name))
+    with torch.enable_grad():
+        with autocast():
+            logits = twin(inputs)
+        F.cross_entropy(logits.float(), labels).backward()
     modules = dict(twin.named_modules())
     rows = []
     for index, (name, _) in enumerate(layers, start=1):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,35 +39,11 @@ STANDARD_ERRORS = 4.0  # by which the mean losses of two combinations have to di
 _SHOWN = 3  # trials in a message
 
 
-class _Way(NamedTuple):
-    """One way to use the weights."""
-
-    input: Input
-    padding: Padding | None  # None where no channels are padded
-
-    @property
-    def options(self) -> str:
-        """As the command line states it."""
-        mean = self.input.mean
-        return (
-            f"--input {self.input.kind}"
-            + (f" --mean {','.join(f'{value:g}' for value in mean)}" if mean else "")
-            + (f" --padding {self.padding}" if self.padding else "")
-        )
-
-    @property
-    def text(self) -> str:
-        """In words, to be printed and recorded."""
-        if self.padding is None:
-            return self.input.text
-        return f"{self.input.text}; option A's zero channels {PADDINGS[self.padding].where}"
-
-
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """What a way gives on training images."""
 
-    way: _Way
+    way: Input
     losses: Tensor  # float64 [n], cross-entropy of each image
     error: float  # percent
 
@@ -84,9 +59,9 @@ class _Trial:
         return self.error <= other.error and gain.mean().item() > distance
 
     def __str__(self) -> str:
-        own = "with --mean " if self.way.input.mean else ""
+        own = "with --mean " if self.way.mean else ""
         padding = f"/{self.way.padding}" if self.way.padding else ""
-        return f"{own}{self.way.input.kind}{padding} {self.error:.2f}"
+        return f"{own}{self.way.kind}{padding} {self.error:.2f}"
 
 
 def evaluate_on_images(
@@ -144,29 +119,24 @@ def _check(name: NetworkName, stated: Stated, request: Request) -> None:
         raise ConfigError(f"--crop is for photographs; {name} takes 32x32 images as they are")
 
 
-def _ways(name: NetworkName, said: Collection[str | None]) -> list[_Way]:
+def _ways(name: NetworkName, said: Collection[str | None]) -> list[Input]:
     """All that are known; CIFAR-100's means where that is the data set or they are stated."""
     paddings: Sequence[Padding | None] = tuple(PADDINGS) if name.option == "A" else (None,)
     kinds = [kind for kind in KINDS if kind != "cifar100" or kind in said]
-    return [_Way(Input(kind, crop=None), padding) for padding in paddings for kind in kinds]
+    return [Input(kind, None, None, padding) for padding in paddings for kind in kinds]
 
 
-def _stated_ways(ways: Sequence[_Way], stated: Stated) -> list[_Way]:
-    """Those that agree with what the user says."""
-    return [
-        _Way(Input(way.input.kind, stated.mean, None), way.padding)
-        for way in ways
-        if stated.kind in (None, way.input.kind) and stated.padding in (None, way.padding)
-    ]
-
-
-def _chosen(tester: _Tester, known: Sequence[_Way], stated: Stated) -> tuple[_Way, list[str]]:
+def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[Input, list[str]]:
     """The way to use the weights, and what somebody who reads the errors should know of it.
 
     Raises:
         ConfigError: what is not stated cannot be told.
     """
-    allowed = _stated_ways(known, stated)
+    allowed = [
+        replace(way, mean=stated.mean)
+        for way in known
+        if stated.kind in (None, way.kind) and stated.padding in (None, way.padding)
+    ]
     every = [*allowed, *(way for way in known if way not in allowed)]
     trials = sorted(tester.tried(every, TRIED[0]), key=lambda trial: trial.loss)
     ours = [trial for trial in trials if trial.way in allowed]
@@ -239,7 +209,7 @@ class _Tester:
         self._networks: dict[Padding | None, nn.Module] = {}
         self._size = TEST_BATCH if backend.device.type == "cpu" else GPU_TEST_BATCH
 
-    def tried(self, ways: Sequence[_Way], count: int) -> list[_Trial]:
+    def tried(self, ways: Sequence[Input], count: int) -> list[_Trial]:
         """Each of some ways on that many training images."""
         which = evenly_spaced(len(self.dataset.train_images), count).numpy()
         images, labels = self.dataset.train_images[which], self.dataset.train_labels[which]
@@ -251,11 +221,13 @@ class _Tester:
             trials.append(_Trial(way, losses(scores.nan_to_num(0), targets), error))
         return trials
 
-    def scores(self, way: _Way, images: Images, labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def scores(
+        self, way: Input, images: Images, labels: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor]:
         """(softmax scores [N, classes], labels [N]) of images [N, 3, 32, 32]."""
         return image_scores(
             self._network(way.padding),
-            self._batches(way.input, as_tensor(images), as_tensor(labels)),
+            self._batches(way, as_tensor(images), as_tensor(labels)),
             self.backend,
             self.request.should_stop,
         )

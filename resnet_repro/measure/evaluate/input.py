@@ -99,11 +99,12 @@ class Stated:
 
 @dataclass(frozen=True)
 class Input:
-    """The scale of the pixels, what is subtracted from them, and the size of a crop."""
+    """What weights are given: scale of the pixels, what is subtracted from them, size of a crop."""
 
     kind: Kind = "torchvision"
     mean: RGB | None = None  # of red, green and blue, 0 to 255, instead of the kind's
     crop: int | None = 224  # pixels; the other sizes are in proportion. None: 32x32 images
+    padding: Padding | None = None  # of 32x32 images' networks; None where no channels are padded
 
     @property
     def sizes(self) -> Photographs:
@@ -118,7 +119,19 @@ class Input:
         subtracted = kind.subtracted.format(images=images)
         if self.mean:
             subtracted = f"channel means {', '.join(f'{v:g}' for v in self.mean)} of 255"
-        return kind.text.format(subtracted) + (f"; crop {self.crop}" if self.crop else "")
+        text = kind.text.format(subtracted) + (f"; crop {self.crop}" if self.crop else "")
+        if self.padding is None:
+            return text
+        return f"{text}; option A's zero channels {PADDINGS[self.padding].where}"
+
+    @property
+    def options(self) -> str:
+        """As the command line states it."""
+        return (
+            f"--input {self.kind}"
+            + (f" --mean {','.join(f'{value:g}' for value in self.mean)}" if self.mean else "")
+            + (f" --padding {self.padding}" if self.padding else "")
+        )
 
     @property
     def channel_means(self) -> Tensor | None:
