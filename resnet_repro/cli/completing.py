@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import typer
 
@@ -16,25 +17,23 @@ __all__ = [
     "several_of",
 ]
 
-Completer = Callable[[str], Iterator[str]]
 
-
-def one_of(*known: str) -> Completer:
-    """Completes one of some words."""
+def one_of(known: Sequence[str], name: str, text: str) -> Any:
+    """An option, with its help text, that is one of some words."""
 
     def complete(incomplete: str) -> Iterator[str]:
         return _beginning(known, incomplete)
 
-    return complete
+    return typer.Option(name, help=text, autocompletion=complete)
 
 
-def several_of(*known: str) -> Completer:
-    """Completes the last word of a list with commas."""
+def several_of(known: Iterable[str], name: str, text: str) -> Any:
+    """An option, with its help text, that is a list of some words with commas."""
 
     def complete(incomplete: str) -> Iterator[str]:
         return _last_beginning(known, incomplete)
 
-    return complete
+    return typer.Option(name, help=text, autocompletion=complete)
 
 
 def _beginning(known: Iterable[str], incomplete: str) -> Iterator[str]:

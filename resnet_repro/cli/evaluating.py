@@ -65,20 +65,10 @@ def evaluate(
         ),
     ],
     network: Annotated[
-        str | None,
-        typer.Option(
-            "--network",
-            help="Which network a FILE's weights are of.",
-            autocompletion=one_of(*TESTED),
-        ),
+        str | None, one_of(TESTED, "--network", "Which network a FILE's weights are of.")
     ] = None,
     crops: Annotated[
-        str,
-        typer.Option(
-            "--crops",
-            help="1 (centre), 10 or multi (scales); several: 1,10,multi.",
-            autocompletion=several_of(*CROPS),
-        ),
+        str, several_of(CROPS, "--crops", "1 (centre), 10 or multi (scales); several: 1,10,multi.")
     ] = "1",
     dataset: Annotated[
         str | None,
@@ -95,23 +85,23 @@ def evaluate(
     precision: PrecisionOption = None,
     given: Annotated[
         str | None,
-        typer.Option(
+        one_of(
+            KINDS,
             "--input",
-            help="What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
+            "What a FILE's weights expect: torchvision (0 to 1, ImageNet's means and "
             "deviations; the default), paper (0 to 255, per-pixel mean of the training set), "
             "paper-0-1 (the same of 0 to 1), cifar and cifar100 (means and deviations of CIFAR-10 "
             "and CIFAR-100), kuangliu (deviations 0.2023, 0.1994, 0.201), half (minus 0.5, divided "
             "by 0.5) or 0-1 (as it is). A CIFAR network's is tried on training images.",
-            autocompletion=one_of(*KINDS),
         ),
     ] = None,
     padding: Annotated[
         str | None,
-        typer.Option(
+        one_of(
+            PADDINGS,
             "--padding",
-            help="Where a FILE's option A has its zero channels: end (the default) or both sides. "
+            "Where a FILE's option A has its zero channels: end (the default) or both sides. "
             "A CIFAR network's is tried on training images.",
-            autocompletion=one_of(*PADDINGS),
         ),
     ] = None,
     mean: Annotated[

@@ -35,10 +35,10 @@ JobsOption = Annotated[
 ]
 LauncherOption = Annotated[
     str | None,
-    typer.Option(
+    one_of(
+        ("ray", "slurm", "slurm-local"),
         "--launcher",
-        help="ray, ray:ADDRESS, slurm, or slurm-local for trying.",
-        autocompletion=one_of("ray", "slurm", "slurm-local"),
+        "ray, ray:ADDRESS, slurm, or slurm-local for trying.",
     ),
 ]
 CpusOption = Annotated[

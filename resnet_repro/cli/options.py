@@ -51,11 +51,7 @@ Names = Annotated[
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option(
-        "--preset",
-        help="paper, short (a tenth) or demo (minutes).",
-        autocompletion=one_of("paper", "short", "demo"),
-    ),
+    one_of(("paper", "short", "demo"), "--preset", "paper, short (a tenth) or demo (minutes)."),
 ]
 DatasetOption = Annotated[
     str | None,
@@ -82,11 +78,7 @@ SetOption = Annotated[
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(
-        "--precision",
-        help="auto (the faster one here), fp32 or bf16.",
-        autocompletion=one_of("auto", "fp32", "bf16"),
-    ),
+    one_of(("auto", "fp32", "bf16"), "--precision", "auto (the faster one here), fp32 or bf16."),
 ]
 
 
@@ -111,12 +103,7 @@ DataDirOption = Annotated[Path, _data_dir(user_folder)]
 AnyResultsOption = Annotated[Path, _results(user_path)]
 AnyDataDirOption = Annotated[Path, _data_dir(user_path)]
 DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="auto, cpu, cuda, cuda:1 or mps.",
-        autocompletion=one_of("auto", "cpu", "cuda", "mps"),
-    ),
+    str, one_of(("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda, cuda:1 or mps.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]

@@ -165,10 +165,7 @@ def _results(
 
 def table(
     name: Name,
-    form: Annotated[
-        str,
-        typer.Option("--format", help="text, md, csv or latex.", autocompletion=one_of(*TABLES)),
-    ] = "text",
+    form: Annotated[str, one_of(TABLES, "--format", "text, md, csv or latex.")] = "text",
     preset: PresetOption = None,
     dataset: DatasetOption = None,
     networks: NetworksOption = None,
@@ -215,12 +212,7 @@ def _terminal_width() -> int | None:
 
 def plot(
     names: Names,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format", help="png, svg, pdf; html for `surface`.", autocompletion=one_of(*FIGURES)
-        ),
-    ] = "png",
+    form: Annotated[str, one_of(FIGURES, "--format", "png, svg, pdf; html for `surface`.")] = "png",
     preset: PresetOption = None,
     dataset: DatasetOption = None,
     networks: NetworksOption = None,
@@ -252,10 +244,7 @@ def plot(
 
 
 def report(
-    form: Annotated[
-        str,
-        typer.Option("--format", help="md, or html: one file.", autocompletion=one_of(*REPORTS)),
-    ] = "md",
+    form: Annotated[str, one_of(REPORTS, "--format", "md, or html: one file.")] = "md",
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the report is out of date.")
     ] = False,
