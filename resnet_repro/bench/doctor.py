@@ -39,7 +39,7 @@ def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
     Nothing is left behind but the speeds of both precisions in the user's cache, where they were
     not known yet.
     """
-    checks = [_python()]
+    checks = [Check("python", "ok", sys.version.split()[0])]
     try:
         backend = choose_backend(device, "auto")
         checks.append(
@@ -67,7 +67,7 @@ def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
             bring = "--from PATH" if dataset.name == "imagenet" else "--download"
             how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
             checks.append(Check(dataset.name, "note", how))
-    return [*checks, _workers(), *_results(store)]
+    return [*checks, _workers(), _results(store)]
 
 
 def _workers() -> Check:
@@ -82,20 +82,15 @@ def _workers() -> Check:
     return Check("workers", "ok", f"{count} to decode photographs{known}")
 
 
-def _python() -> Check:
-    text = sys.version.split()[0]
-    return Check("python", "ok" if sys.version_info >= (3, 11) else "problem", text)
-
-
-def _results(store: Store) -> list[Check]:
+def _results(store: Store) -> Check:
     try:
         made = not store.root.exists()
         store.check_writable()
         if made:
             store.root.rmdir()
     except (ReproError, OSError) as error:
-        return [Check("results", "problem", str(error))]
+        return Check("results", "problem", str(error))
     folder = store.root if store.root.exists() else Path.cwd()
     free = shutil.disk_usage(folder).free
     verdict: Literal["ok", "problem"] = "ok" if free >= LEAST_DISK else "problem"
-    return [Check("results", verdict, f"{store.root}: writable, {free / 1e9:.1f} GB free")]
+    return Check("results", verdict, f"{store.root}: writable, {free / 1e9:.1f} GB free")

@@ -6,11 +6,13 @@ the loss and the accuracy read after every batch.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -34,16 +36,20 @@ MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such script
 MOST_WORKERS = 4  # what such scripts ask for by default
 
 
-class _PilImages(TorchDataset[tuple[Tensor, int]]):
-    """Training images as PIL images through the usual transforms, as torchvision's CIFAR10 does."""
+class _Transformed(TorchDataset[tuple[Tensor, int]]):
+    """Images, opened one by one, through the usual transforms, as torchvision's data sets do it."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.images = dataset.train_images.transpose(0, 2, 3, 1)
-        self.labels = dataset.train_labels
+    def __init__(
+        self,
+        images: Sequence[Any] | NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        opened: Callable[[Any], Image.Image],
+        *augmentation: v2.Transform,
+    ) -> None:
+        self.images, self.labels, self.opened = images, labels, opened
         self.transform = v2.Compose(
             [
-                v2.RandomHorizontalFlip(),
-                v2.RandomCrop(32, padding=4),
+                *augmentation,
                 v2.PILToTensor(),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(MEAN, DEVIATION),
@@ -54,22 +60,7 @@ class _PilImages(TorchDataset[tuple[Tensor, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = Image.fromarray(self.images[index])
-        return self.transform(image), int(self.labels[index])
-
-
-class _Photographs(TorchDataset[tuple[Tensor, int]]):
-    """Photographs in files through the usual transforms, as torchvision's ImageFolder does."""
-
-    def __init__(self, photos: FilePhotos, transform: v2.Compose) -> None:
-        self.paths = [str(photos.root / name) for name in photos.names]
-        self.labels, self.transform = photos.labels, transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(default_loader(self.paths[index])), int(self.labels[index])
+        return self.transform(self.opened(self.images[index])), int(self.labels[index])
 
 
 class _SlicedShortcut(nn.Module):
@@ -94,26 +85,22 @@ def textbook_photographs(
 ) -> TorchDataset[tuple[Tensor, int]]:
     """Training photographs in files through the usual transforms: float32 [3, crop, crop]."""
     low, high = sizes.shorter_side
-    transform = v2.Compose(
-        [
-            v2.RandomResize(low, high + 1),
-            v2.RandomCrop(sizes.crop),
-            v2.RandomHorizontalFlip(),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, DEVIATION),
-        ]
-    )
-    return _Photographs(photos, transform)
+    crops = v2.RandomResize(low, high + 1), v2.RandomCrop(sizes.crop), v2.RandomHorizontalFlip()
+    paths = [str(photos.root / name) for name in photos.names]
+    return _Transformed(paths, photos.labels, default_loader, *crops)
 
 
-def _photographs(run: Run, dataset: Dataset | PhotoDataset) -> TorchDataset[tuple[Tensor, int]]:
-    assert run.recipe.photographs is not None
-    if not (isinstance(dataset, PhotoDataset) and isinstance(dataset.train, FilePhotos)):
+def _training_images(run: Run, dataset: Dataset | PhotoDataset) -> TorchDataset[tuple[Tensor, int]]:
+    sizes = run.recipe.photographs
+    if isinstance(dataset, PhotoDataset) and isinstance(dataset.train, FilePhotos) and sizes:
+        return textbook_photographs(dataset.train, sizes)
+    if sizes or not isinstance(dataset, Dataset):
         raise ConfigError(
             f"bench: {run.dataset} has no files for the textbook loop to read; use --no-textbook"
         )
-    return textbook_photographs(dataset.train, run.recipe.photographs)
+    images = dataset.train_images.transpose(0, 2, 3, 1)
+    crops = v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4)
+    return _Transformed(images, dataset.train_labels, Image.fromarray, *crops)
 
 
 def _as_usual(network: nn.Module) -> nn.Module:
@@ -141,13 +128,8 @@ class TextbookLoop:
             nesterov=run.recipe.nesterov,
             weight_decay=run.recipe.weight_decay,
         )
-        images: TorchDataset[tuple[Tensor, int]]
-        if run.recipe.photographs is None and isinstance(dataset, Dataset):
-            images = _PilImages(dataset)
-        else:
-            images = _photographs(run, dataset)
         self.loader: DataLoader[tuple[Tensor, int]] = DataLoader(
-            images,
+            _training_images(run, dataset),
             batch_size=run.recipe.batch_size,
             shuffle=True,
             drop_last=True,

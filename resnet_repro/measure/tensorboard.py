@@ -41,10 +41,7 @@ class EventFiles:
 
     def begin(self, trainer: Trainer) -> None:
         """Write the points so far, so that one event file holds the whole curve."""
-        self.writer = _writer(self.folder)
-        for point in trainer.points:
-            _add_point(self.writer, point)
-        self.writer.flush()
+        self.writer = _writer(self.folder, trainer.points)
 
     def on_point(self, trainer: Trainer) -> None:
         """Add the newest point."""
@@ -69,21 +66,23 @@ def write_events(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> Non
     Raises:
         StoreError: it cannot be written.
     """
-    writer = _writer(folder)
-    for row in rows:
-        _add_point(writer, row)
-    writer.close()
+    _writer(folder, rows).close()
 
 
-def _writer(folder: Path) -> SummaryWriter:
+def _writer(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> SummaryWriter:
+    """Begins the one event file of a folder with some points."""
     from torch.utils.tensorboard import SummaryWriter
 
     try:
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        return SummaryWriter(str(folder))
+        writer = SummaryWriter(str(folder))
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+    for row in rows:
+        _add_point(writer, row)
+    writer.flush()
+    return writer
 
 
 def _add_point(writer: SummaryWriter, point: CurveRow | DetectionPoint) -> None:

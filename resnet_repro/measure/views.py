@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -82,7 +83,8 @@ def scores(
     """
     several = views == "multi-scale"
     sides = photographs.multi_scale if several else (photographs.test_shorter_side,)
-    tester = _Tester(network, mean, deviation, backend, photographs.crop, views != "centre")
+    window, mirrors = final_map_side(network, photographs.crop), views != "centre"
+    tester = _Tester(network, mean.to(backend.device), deviation, backend, window, mirrors)
     reading: View = "whole" if several else "centre" if views == "centre" else "five"
     sums: Tensor | None = None
     done = 0
@@ -109,22 +111,16 @@ def scores(
     return (sums / len(sides)).cpu()
 
 
+@dataclass(frozen=True, eq=False)
 class _Tester:
     """A network and what it needs to be tested on views."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        mean: Tensor,
-        deviation: Tensor | None,
-        backend: Backend,
-        crop: int,
-        mirrors: bool,
-    ) -> None:
-        self.network, self.backend, self.mirrors = network, backend, mirrors
-        self.window = final_map_side(network, crop)
-        self.mean = mean.to(backend.device)
-        self.deviation = None if deviation is None else deviation.to(backend.device)
+    network: nn.Module
+    mean: Tensor
+    deviation: Tensor | None
+    backend: Backend
+    window: int  # side of the last feature map of one crop
+    mirrors: bool
 
     def __call__(self, images: Tensor) -> Tensor:
         """Softmax scores [n, classes] averaged over views, uint8 [n, v, H, W, 3]."""
@@ -137,19 +133,15 @@ class _Tester:
 
     def _scores(self, images: Tensor) -> Tensor:
         """Softmax scores [B, classes] averaged over places, of images [B, H, W, 3]."""
-        x = _input(images, self.mean, self.deviation)
+        size, mean = tuple(images.shape[1:3]), self.mean
+        if mean.shape[1:] != size:
+            mean = F.interpolate(mean[None], size, mode="bilinear", align_corners=False)[0]
+        x = finish(images, mean)
+        if self.deviation is not None:
+            x = x / self.deviation.to(x.device)[:, None, None]
         with self.backend.autocast():
             logits = dense_logits(self.network, x, self.window)
         return logits.float().softmax(1).mean(dim=(2, 3))
-
-
-def _input(images: Tensor, mean: Tensor, deviation: Tensor | None) -> Tensor:
-    """The network's input for uint8 images [B, H, W, 3] on the device."""
-    size = images.shape[1:3]
-    if mean.shape[1:] != size:
-        mean = F.interpolate(mean[None], tuple(size), mode="bilinear", align_corners=False)[0]
-    x = finish(images, mean)
-    return x if deviation is None else x / deviation[:, None, None]
 
 
 def _batches(chunks: Iterable[ViewChunk]) -> Iterator[tuple[Tensor, Tensor]]:

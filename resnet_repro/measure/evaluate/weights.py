@@ -197,21 +197,15 @@ def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> E
         command=origin.command,
         measured=now,
     )
-    earlier = _comparable(store, made)
+    alike = (made.data, made.input, made.precision)
+    earlier = [  # of the same weights under the same conditions
+        one
+        for one in store.external_evaluations()
+        if one.file_name == made.file_name and (one.data, one.input, one.precision) == alike
+    ]
     rows = {row.views: row for e in [*earlier, made] for row in e.evaluations}
     origins = {views: made for e in earlier for views, made in e.origins.items()}
     new = MeasurementOrigin(**origin.model_dump(), measured=now)
     origins |= {row.views: new for row in found.rows}
     made = made.model_copy(update={"evaluations": tuple(rows.values()), "origins": origins})
     return replace(found, stored=store.write_external_evaluation(made))
-
-
-def _comparable(store: Store, made: ExternalEvaluation) -> list[ExternalEvaluation]:
-    """What was recorded before of the same weights under the same conditions."""
-    return [
-        earlier
-        for earlier in store.external_evaluations()
-        if earlier.file_name == made.file_name
-        and (earlier.data, earlier.input, earlier.precision)
-        == (made.data, made.input, made.precision)
-    ]
