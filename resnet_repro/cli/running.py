@@ -199,8 +199,6 @@ def _run(
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
-            if any(map(_has_csv, whole)):
-                store.check_writable()  # before counting operations, which takes a while
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.launch.launcher import train_at
         from resnet_repro.plan.progress import make_progress

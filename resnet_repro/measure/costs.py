@@ -1,49 +1,19 @@
-"""Table 1 as data: every network's parameters and multiply-adds beside the paper's."""
+"""Table 1 as data: every network's parameters and multiply-adds beside the paper's; no torch."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.files import csv_text
-from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.network import build_network
+from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import load_facts
 
-__all__ = ["COLUMNS", "Cost", "cost_csv", "count_cost"]
+__all__ = ["cost_csv"]
 
 COLUMNS = ("network", "parameters", "multiply_adds", "paper_flops", "agrees")
 _SUFFIXES = {"M": 1e6, "K": 1e3, "": 1.0}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Trainable parameters, and multiply-adds of convolutions and classifier for one image."""
-
-    parameters: int
-    multiply_adds: int
-
-
-def count_cost(network: str) -> Cost:
-    """Count one image's forward pass, of the paper's size, on the meta device.
-
-    Uses torch's own counter, which counts two operations per multiply-add; no weights are made.
-    """
-    side = architecture(network).side
-    with torch.device("meta"):
-        model = build_network(network).eval()
-        image = torch.empty(1, 3, side, side)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
-    return Cost(
-        parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=counter.get_total_flops() // 2,
-    )
 
 
 def cost_csv(networks: Sequence[str]) -> str:
@@ -56,7 +26,7 @@ def cost_csv(networks: Sequence[str]) -> str:
     facts = load_facts()
     rows = []
     for network in networks:
-        cost = count_cost(network)
+        cost = outline(network)
         flops = facts.flops_of(network)
         row = facts.cifar_result(network)
         checks = []

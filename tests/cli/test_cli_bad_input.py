@@ -103,11 +103,7 @@ def test_verbose_shows_the_traceback(command) -> None:
         command("run", "fig9", "-v")
 
 
-def test_unwritable_results_folder(
-    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is noticed before anything is counted."""
-    monkeypatch.setattr("resnet_repro.measure.costs.count_cost", None)
+def test_unwritable_results_folder(command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     text = "name: cost\ntitle: One network\ntable: {kind: cost, networks: [plain-20]}\n"
     (tmp_path / "cost.yaml").write_text(text, encoding="utf-8")

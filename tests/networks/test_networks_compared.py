@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from counted_costs import count_cost
 from torch import nn
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.measure.costs import count_cost
 from resnet_repro.networks.compared import AlexNet
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.networks.network import build_network

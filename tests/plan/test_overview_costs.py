@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from counted_costs import count_cost
 from made_up_origin import ORIGIN
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.measure.costs import count_cost
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator
