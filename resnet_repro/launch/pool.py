@@ -34,10 +34,14 @@ ERRORS = {2: ConfigError, 3: DataError, UNWRITABLE: StoreError}
 class Watcher:
     """Reports the progress of runs from their `summary.json`, which changes every few seconds."""
 
-    def __init__(self, store: Store, progress: Progress, runs: Sequence[Run]) -> None:
+    def __init__(self, store: Store, progress: Progress) -> None:
         self._store, self._progress = store, progress
-        self._seen = {run.id: self._read(run) for run in runs}  # at first of earlier sessions
+        self._seen: dict[str, Summary | None] = {}
         self.begun: set[str] = set()  # ids of runs of which a new session has begun
+
+    def expect(self, run: Run) -> None:
+        """Watch a run from now on; its stored summary is an earlier one."""
+        self._seen.setdefault(run.id, self._read(run))
 
     def look(self, run: Run) -> None:
         """Report changes since the last call."""
@@ -94,6 +98,7 @@ class Pool:
     def __init__(self, runner: Runner, places: int, start: Callable[[Order, int], Attempt]) -> None:
         self._runner, self._store, self._progress = runner, runner.store, runner.progress
         self._places, self._start = places, start
+        self._watcher = Watcher(runner.store, runner.progress)
         self._queue: deque[_Task] = deque()
         self._locked: list[_Task] = []
         self._busy: dict[int, tuple[_Task, Attempt]] = {}  # by place
@@ -110,7 +115,6 @@ class Pool:
         """
         # The longest first, so that no place is idle while a long run ends alone.
         runs = sorted(runs, key=training_cost, reverse=True)
-        self._watcher = Watcher(self._store, self._progress, runs)
         self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
         self._store.check_writable()
         round_size, looked = len(runs), 0.0
@@ -163,6 +167,7 @@ class Pool:
             if place in self._busy:
                 continue
             self._queue.remove(task)
+            self._watcher.expect(task.run)
             order = Order.of(task.run, self._store, self._runner.options, self._since)
             self._busy[place] = task, self._start(order, place)
 

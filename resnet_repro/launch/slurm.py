@@ -152,17 +152,14 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
 
 def _minutes(text: str) -> int:
     """Minutes, at least one, of a time in Slurm's form (D-HH:MM:SS and shorter) or ours (4h)."""
-    match = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,6})(?::(\d{1,2}))?(?::(\d{1,2}))?", text.strip())
+    match = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,6}(?::\d{1,2}){0,2})", text.strip())
     if match is None:
         seconds = parse_duration(text)
     else:
-        days, first, second, third = (int(part) if part else None for part in match.groups())
-        if days is not None:
-            seconds = 86400 * days + 3600 * (first or 0) + 60 * (second or 0) + (third or 0)
-        elif third is not None:
-            seconds = 3600 * (first or 0) + 60 * (second or 0) + third
-        else:
-            seconds = 60 * (first or 0) + (second or 0)
+        days, numbers = match[1], [int(part) for part in match[2].split(":")]
+        units = (3600, 60, 1) if days or len(numbers) == 3 else (60, 1)
+        parts = zip(numbers, units, strict=False)
+        seconds = 86400 * int(days or 0) + sum(number * unit for number, unit in parts)
     if seconds < 60:
         raise ConfigError(f"--slurm time={text}: at least a minute")
     return int(seconds // 60)
@@ -236,7 +233,9 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         ConfigError: as `submit_job`.
     """
     store, progress = runner.store, runner.progress
-    watcher = Watcher(store, progress, runs)
+    watcher = Watcher(store, progress)
+    for run in runs:
+        watcher.expect(run)
     jobs = submit_job(where, store, runner.options, runs)
     number = job_number(jobs)
     if jobs:

@@ -15,23 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from resnet_repro.base.errors import ConfigError
 from resnet_repro.measure.average_precision import Detections, Objects
 from resnet_repro.spec.measurements import PrecisionRow
 
-__all__ = ["coco_precisions", "coco_program", "with_coco"]
-
-_INSTALL = "pip install 'resnet-repro[detection]'"
-
-
-def coco_program() -> tuple[Any, Any] | None:
-    """(COCO, COCOeval) of pycocotools; None if that is not installed."""
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
-        return None
-    return COCO, COCOeval
+__all__ = ["coco_precisions", "with_coco"]
 
 
 def coco_precisions(
@@ -42,17 +29,16 @@ def coco_precisions(
     Both are None for a class without objects. The data set's are the means over the others.
 
     Raises:
-        ConfigError: COCO's program is not installed.
+        ImportError: COCO's program is not installed.
     """
-    program = coco_program()
-    if program is None:
-        raise ConfigError(f"COCO's average precision needs pycocotools: {_INSTALL}")
-    coco, evaluation_of = program
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     with contextlib.redirect_stdout(io.StringIO()):  # it prints how long everything takes
         objects = [_annotations(one.boxes, one.labels, iscrowd=one.difficult) for one in truth]
         detections = [_annotations(one.boxes, one.labels, score=one.scores) for one in found]
-        sides = [_as_coco(coco, images, classes) for images in (objects, detections)]
-        evaluation = evaluation_of(*sides, "bbox")
+        sides = [_as_coco(COCO(), images, classes) for images in (objects, detections)]
+        evaluation = COCOeval(*sides, "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
@@ -74,10 +60,14 @@ def with_coco(
 
     Where its program is missing they stay as they are, and `note` hears so.
     """
-    if coco_program() is None:
-        note(f"COCO's average precision is left out, since pycocotools is missing: {_INSTALL}")
+    try:
+        numbers = coco_precisions(truth, found, len(rows))
+    except ImportError:
+        note(
+            "COCO's average precision is left out, since pycocotools is missing: "
+            "pip install 'resnet-repro[detection]'"
+        )
         return list(rows)
-    numbers = coco_precisions(truth, found, len(rows))
     return [
         row._replace(coco_ap=ap, coco_ap50=ap50)
         for row, (ap, ap50) in zip(rows, numbers, strict=True)
@@ -100,9 +90,8 @@ def _annotations(boxes: Any, labels: Any, **more: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _as_coco(coco: Any, images: Sequence[Sequence[dict[str, Any]]], classes: int) -> Any:
+def _as_coco(made: Any, images: Sequence[Sequence[dict[str, Any]]], classes: int) -> Any:
     """Its own index of annotations; their numbers begin with 1, since it takes 0 for no match."""
-    made = coco()
     every = [
         {**one, "image_id": number} for number, some in enumerate(images, start=1) for one in some
     ]

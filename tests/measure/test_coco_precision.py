@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from made_up_detections import Truth, made_up
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import ConfigError
 from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
-from resnet_repro.measure.coco_precision import coco_precisions, coco_program, with_coco
+from resnet_repro.measure.coco_precision import coco_precisions, with_coco
 
 Floats = NDArray[np.float64]
-NEEDED = pytest.mark.skipif(coco_program() is None, reason="pycocotools is not installed")
+NEEDED = pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")
 
 
 def shared(box: Floats, other: Floats) -> tuple[float, float]:
@@ -105,8 +105,6 @@ def test_it_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_the_program_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("", ".coco", ".cocoeval"):
         monkeypatch.setitem(sys.modules, f"pycocotools{part}", None)
-    with pytest.raises(ConfigError, match=r"pip install 'resnet-repro\[detection\]'"):
-        coco_precisions([], [], 1)
     rows = precision_rows(average_precisions([], [], 1), ["a"], 0, "0" * 64)
     told: list[str] = []
     assert with_coco(rows, [], [], told.append) == rows
