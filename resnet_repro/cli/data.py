@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     choice,
     print_json,
@@ -16,7 +17,6 @@ from resnet_repro.cli.common import (
     teller,
 )
 from resnet_repro.cli.completing import complete_datasets
-from resnet_repro.cli.options import DATA, DataDirOption, JsonOption, QuietOption, VerboseOption
 
 if TYPE_CHECKING:
     from resnet_repro.data.boxes.boxes import BoxDataset
@@ -42,7 +42,7 @@ data_app = typer.Typer(
 
 
 @data_app.command("list")
-def data_list(data_dir: DataDirOption = DATA, as_json: JsonOption = False) -> None:
+def data_list(data_dir: opt.DataDir = opt.DATA, as_json: opt.Json = False) -> None:
     """The data sets, and which are here.
 
     \b
@@ -88,9 +88,9 @@ def data_prepare(
     size: Annotated[
         str, typer.Option("--size", help="Of the Imagenette to fetch: 160, 320 or full.")
     ] = "160",
-    data_dir: DataDirOption = DATA,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    data_dir: opt.DataDir = opt.DATA,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:
     """Bring a data set into the data folder, and check it.
 
@@ -128,9 +128,9 @@ def data_prepare(
 @data_app.command("verify")
 def data_verify(
     dataset: DatasetArgument,
-    data_dir: DataDirOption = DATA,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    data_dir: opt.DataDir = opt.DATA,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:
     """Read a data set again and compare it with its checksums; photographs are all decoded.
 

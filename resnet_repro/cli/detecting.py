@@ -8,17 +8,9 @@ from typing import Annotated
 
 import typer
 
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import interruptible, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.completing import complete_runs
-from resnet_repro.cli.options import (
-    DATA,
-    RESULTS,
-    DataDirOption,
-    DeviceOption,
-    JsonOption,
-    QuietOption,
-    ResultsOption,
-)
 
 __all__ = ["detect"]
 
@@ -39,11 +31,11 @@ def detect(
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, max=1, help="Lowest score that is shown.")
     ] = 0.5,
-    data_dir: DataDirOption = DATA,
-    device: DeviceOption = "auto",
-    results: ResultsOption = RESULTS,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    data_dir: opt.DataDir = opt.DATA,
+    device: opt.Device = "auto",
+    results: opt.Results = opt.RESULTS,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Draw what a trained detector finds in pictures, and write it as JSON.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     choice,
     interruptible,
@@ -20,17 +21,6 @@ from resnet_repro.cli.common import (
     teller,
 )
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
-from resnet_repro.cli.options import (
-    DATA,
-    RESULTS,
-    DataDirOption,
-    DeviceOption,
-    JsonOption,
-    PrecisionOption,
-    QuietOption,
-    ResultsOption,
-    VerboseOption,
-)
 from resnet_repro.spec.network_names import COMPARED
 
 if TYPE_CHECKING:
@@ -80,9 +70,9 @@ def evaluate(
             autocompletion=complete_datasets,
         ),
     ] = None,
-    data_dir: DataDirOption = DATA,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = None,
+    data_dir: opt.DataDir = opt.DATA,
+    device: opt.Device = "auto",
+    precision: opt.Precision = None,
     given: Annotated[
         str | None,
         one_of(
@@ -120,10 +110,10 @@ def evaluate(
     record: Annotated[
         bool, typer.Option("--record", help="Store a FILE's errors in the results folder.")
     ] = False,
-    results: ResultsOption = RESULTS,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    results: opt.Results = opt.RESULTS,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:
     """Test a trained network: top-1 and top-5 errors over the validation part.
 

@@ -1,4 +1,4 @@
-"""Options that say where `resnet-repro run` trains, submitting array jobs, `train-run`."""
+"""Where `resnet-repro run` trains, in words; submitting array jobs; `train-run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json
-from resnet_repro.cli.completing import one_of
 
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
@@ -18,42 +17,7 @@ if TYPE_CHECKING:
     from resnet_repro.spec.run import Run
     from resnet_repro.store.store import Store
 
-__all__ = [
-    "CpusOption",
-    "GpusOption",
-    "JobsOption",
-    "LauncherOption",
-    "SlurmOption",
-    "WaitOption",
-    "plan_line",
-    "submit",
-    "train_run",
-]
-
-JobsOption = Annotated[
-    str, typer.Option("--jobs", "-j", help="Runs side by side on this machine, or auto.")
-]
-LauncherOption = Annotated[
-    str | None,
-    one_of(
-        ("ray", "slurm", "slurm-local"),
-        "--launcher",
-        "ray, ray:ADDRESS, slurm, or slurm-local for trying.",
-    ),
-]
-CpusOption = Annotated[
-    int | None,
-    typer.Option("--cpus-per-run", min=1, max=4096, help="CPUs for each run, with --launcher."),
-]
-GpusOption = Annotated[
-    float | None,
-    typer.Option("--gpus-per-run", min=0, help="GPU for each run, or a part of one with Ray."),
-]
-SlurmOption = Annotated[
-    list[str] | None,
-    typer.Option("--slurm", help="An option of sbatch: partition=gpu, time=4:00:00."),
-]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
+__all__ = ["plan_line", "submit", "train_run"]
 
 
 def plan_line(where: Where) -> str | None:

@@ -6,21 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, teller
-from resnet_repro.cli.options import (
-    DATA,
-    RESULTS,
-    AnyDataDirOption,
-    AnyResultsOption,
-    DataDirOption,
-    DatasetOption,
-    DeviceOption,
-    JsonOption,
-    NetworksOption,
-    PrecisionOption,
-    QuietOption,
-    ResultsOption,
-)
 from resnet_repro.spec.network_names import parse_network
 
 if TYPE_CHECKING:
@@ -30,10 +17,10 @@ __all__ = ["bench", "doctor"]
 
 
 def bench(
-    networks: NetworksOption = "resnet-20,resnet-110",
-    dataset: DatasetOption = "synthetic",
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
+    networks: opt.Networks = "resnet-20,resnet-110",
+    dataset: opt.Dataset = "synthetic",
+    device: opt.Device = "auto",
+    precision: opt.Precision = "auto",
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="How often the contenders take turns.")
     ] = 5,
@@ -43,10 +30,10 @@ def bench(
     textbook: Annotated[
         bool, typer.Option("--textbook/--no-textbook", help="Time the textbook loop as well.")
     ] = True,
-    data_dir: DataDirOption = DATA,
-    results: ResultsOption = RESULTS,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    data_dir: opt.DataDir = opt.DATA,
+    results: opt.Results = opt.RESULTS,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Measure training speed here, beside a textbook loop and the hardware's limit.
 
@@ -144,10 +131,10 @@ def _print_projection(store: Store) -> None:
 
 
 def doctor(
-    device: DeviceOption = "auto",
-    data_dir: AnyDataDirOption = DATA,
-    results: AnyResultsOption = RESULTS,
-    as_json: JsonOption = False,
+    device: opt.Device = "auto",
+    data_dir: opt.AnyDataDir = opt.DATA,
+    results: opt.AnyResults = opt.RESULTS,
+    as_json: opt.Json = False,
 ) -> None:
     """Is this machine ready? Device, precision, data, disk, versions.
 

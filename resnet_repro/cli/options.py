@@ -1,4 +1,4 @@
-"""Arguments and options that commands share."""
+"""Arguments and options of commands, called `opt.Preset` and so on where they are used."""
 
 from __future__ import annotations
 
@@ -16,27 +16,6 @@ from resnet_repro.cli.completing import (
     one_of,
 )
 
-__all__ = [
-    "DATA",
-    "RESULTS",
-    "AnyDataDirOption",
-    "AnyResultsOption",
-    "DataDirOption",
-    "DatasetOption",
-    "DeviceOption",
-    "JsonOption",
-    "Name",
-    "Names",
-    "NetworksOption",
-    "PrecisionOption",
-    "PresetOption",
-    "QuietOption",
-    "ResultsOption",
-    "SeedsOption",
-    "SetOption",
-    "VerboseOption",
-]
-
 Name = Annotated[
     str,
     typer.Argument(
@@ -49,11 +28,11 @@ Names = Annotated[
         help="Experiments (see `list`) or YAML files.", autocompletion=complete_experiments
     ),
 ]
-PresetOption = Annotated[
+Preset = Annotated[
     str | None,
     one_of(("paper", "short", "demo"), "--preset", "paper, short (a tenth) or demo (minutes)."),
 ]
-DatasetOption = Annotated[
+Dataset = Annotated[
     str | None,
     typer.Option(
         "--dataset",
@@ -61,7 +40,7 @@ DatasetOption = Annotated[
         autocompletion=complete_datasets,
     ),
 ]
-NetworksOption = Annotated[
+Networks = Annotated[
     str | None,
     typer.Option(
         "--networks",
@@ -69,14 +48,14 @@ NetworksOption = Annotated[
         autocompletion=complete_networks,
     ),
 ]
-SeedsOption = Annotated[
+Seeds = Annotated[
     str | None,
     typer.Option("--seeds", help="A count (3: seeds 0, 1, 2) or a list (0,4,7, or of one: 3,)."),
 ]
-SetOption = Annotated[
+Set = Annotated[
     list[str] | None, typer.Option("--set", help="Change a field: recipe.batch_size=64.")
 ]
-PrecisionOption = Annotated[
+Precision = Annotated[
     str | None,
     one_of(("auto", "fp32", "bf16"), "--precision", "auto (the faster one here), fp32 or bf16."),
 ]
@@ -97,18 +76,44 @@ def _data_dir(callback: Callable[[Path], Path]) -> Any:
     )
 
 
-ResultsOption = Annotated[Path, _results(user_folder)]
-DataDirOption = Annotated[Path, _data_dir(user_folder)]
+Results = Annotated[Path, _results(user_folder)]
+DataDir = Annotated[Path, _data_dir(user_folder)]
 # For `doctor`, which reports what is wrong with the folders.
-AnyResultsOption = Annotated[Path, _results(user_path)]
-AnyDataDirOption = Annotated[Path, _data_dir(user_path)]
-DeviceOption = Annotated[
+AnyResults = Annotated[Path, _results(user_path)]
+AnyDataDir = Annotated[Path, _data_dir(user_path)]
+Device = Annotated[
     str, one_of(("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda, cuda:1 or mps.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
-VerboseOption = Annotated[
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="More log, and tracebacks of errors.")
 ]
+
+# Where `run` trains.
+Jobs = Annotated[
+    str, typer.Option("--jobs", "-j", help="Runs side by side on this machine, or auto.")
+]
+Launcher = Annotated[
+    str | None,
+    one_of(
+        ("ray", "slurm", "slurm-local"),
+        "--launcher",
+        "ray, ray:ADDRESS, slurm, or slurm-local for trying.",
+    ),
+]
+Cpus = Annotated[
+    int | None,
+    typer.Option("--cpus-per-run", min=1, max=4096, help="CPUs for each run, with --launcher."),
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option("--gpus-per-run", min=0, help="GPU for each run, or a part of one with Ray."),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", help="An option of sbatch: partition=gpu, time=4:00:00."),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
 
 RESULTS, DATA = Path("results"), Path("data")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     choice,
     chosen_experiment,
@@ -16,19 +17,6 @@ from resnet_repro.cli.common import (
     say,
 )
 from resnet_repro.cli.completing import complete_experiments, one_of
-from resnet_repro.cli.options import (
-    RESULTS,
-    DatasetOption,
-    JsonOption,
-    Name,
-    Names,
-    NetworksOption,
-    PrecisionOption,
-    PresetOption,
-    ResultsOption,
-    SeedsOption,
-    SetOption,
-)
 
 if TYPE_CHECKING:
     from resnet_repro.report.results import Results
@@ -44,7 +32,7 @@ TABLES, FIGURES, REPORTS = (
 )
 
 
-def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) -> None:
+def list_command(results: opt.Results = opt.RESULTS, as_json: opt.Json = False) -> None:
     """Every experiment: what it reproduces, runs done and needed, cost of the rest here.
 
     Costs marked ~ are guesses, the others come from runs measured on this machine.
@@ -72,13 +60,13 @@ def list_command(results: ResultsOption = RESULTS, as_json: JsonOption = False) 
 
 
 def show(
-    name: Name,
-    preset: PresetOption = None,
-    dataset: DatasetOption = None,
-    networks: NetworksOption = None,
-    seeds: SeedsOption = None,
-    precision: PrecisionOption = None,
-    changes: SetOption = None,
+    name: opt.Name,
+    preset: opt.Preset = None,
+    dataset: opt.Dataset = None,
+    networks: opt.Networks = None,
+    seeds: opt.Seeds = None,
+    precision: opt.Precision = None,
+    changes: opt.Set = None,
 ) -> None:
     """Print the fully resolved configuration: a YAML file that `run` takes.
 
@@ -98,12 +86,12 @@ def status(
             help="An experiment; all runs if left out.", autocompletion=complete_experiments
         ),
     ] = None,
-    preset: PresetOption = None,
-    dataset: DatasetOption = None,
-    networks: NetworksOption = None,
-    seeds: SeedsOption = None,
-    results: ResultsOption = RESULTS,
-    as_json: JsonOption = False,
+    preset: opt.Preset = None,
+    dataset: opt.Dataset = None,
+    networks: opt.Networks = None,
+    seeds: opt.Seeds = None,
+    results: opt.Results = opt.RESULTS,
+    as_json: opt.Json = False,
 ) -> None:
     """Every run: state, iteration, errors so far (percent), time left. Works while `run` runs.
 
@@ -164,15 +152,15 @@ def _results(
 
 
 def table(
-    name: Name,
+    name: opt.Name,
     form: Annotated[str, one_of(TABLES, "--format", "text, md, csv or latex.")] = "text",
-    preset: PresetOption = None,
-    dataset: DatasetOption = None,
-    networks: NetworksOption = None,
+    preset: opt.Preset = None,
+    dataset: opt.Dataset = None,
+    networks: opt.Networks = None,
     others: Annotated[
         bool, typer.Option("--others", help="Show what public reproductions report as well.")
     ] = False,
-    results: ResultsOption = RESULTS,
+    results: opt.Results = opt.RESULTS,
 ) -> None:
     """The paper's table beside ours.
 
@@ -211,12 +199,12 @@ def _terminal_width() -> int | None:
 
 
 def plot(
-    names: Names,
+    names: opt.Names,
     form: Annotated[str, one_of(FIGURES, "--format", "png, svg, pdf; html for `surface`.")] = "png",
-    preset: PresetOption = None,
-    dataset: DatasetOption = None,
-    networks: NetworksOption = None,
-    results: ResultsOption = RESULTS,
+    preset: opt.Preset = None,
+    dataset: opt.Dataset = None,
+    networks: opt.Networks = None,
+    results: opt.Results = opt.RESULTS,
 ) -> None:
     """The paper's figure from our data.
 
@@ -248,7 +236,7 @@ def report(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the report is out of date.")
     ] = False,
-    results: ResultsOption = RESULTS,
+    results: opt.Results = opt.RESULTS,
 ) -> None:
     """Write the summary of everything measured, with figures and verdicts, to report.md.
 
@@ -282,6 +270,6 @@ def report(
     if stored != content:
         state = "missing" if stored is None else "not what the results give"
         option = " --format html" if chosen == "html" else ""
-        where = f" --results {results}" if results != RESULTS else ""
+        where = f" --results {results}" if results != opt.RESULTS else ""
         raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")
     say(f"{path} is what the results give")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_repro.base.machine import process_rank
+from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     INTERRUPTED,
     chosen_experiment,
@@ -19,33 +20,7 @@ from resnet_repro.cli.common import (
     say,
     start_logging,
 )
-from resnet_repro.cli.launching import (
-    CpusOption,
-    GpusOption,
-    JobsOption,
-    LauncherOption,
-    SlurmOption,
-    WaitOption,
-    plan_line,
-    submit,
-)
-from resnet_repro.cli.options import (
-    DATA,
-    RESULTS,
-    DataDirOption,
-    DatasetOption,
-    DeviceOption,
-    JsonOption,
-    Names,
-    NetworksOption,
-    PrecisionOption,
-    PresetOption,
-    QuietOption,
-    ResultsOption,
-    SeedsOption,
-    SetOption,
-    VerboseOption,
-)
+from resnet_repro.cli.launching import plan_line, submit
 
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
@@ -60,16 +35,16 @@ USED_UP = 75  # exit code where work is left after the time budget
 
 
 def run(
-    names: Names,
-    preset: PresetOption = None,
-    dataset: DatasetOption = None,
-    networks: NetworksOption = None,
-    seeds: SeedsOption = None,
-    changes: SetOption = None,
-    precision: PrecisionOption = None,
-    device: DeviceOption = "auto",
-    data_dir: DataDirOption = DATA,
-    results: ResultsOption = RESULTS,
+    names: opt.Names,
+    preset: opt.Preset = None,
+    dataset: opt.Dataset = None,
+    networks: opt.Networks = None,
+    seeds: opt.Seeds = None,
+    changes: opt.Set = None,
+    precision: opt.Precision = None,
+    device: opt.Device = "auto",
+    data_dir: opt.DataDir = opt.DATA,
+    results: opt.Results = opt.RESULTS,
     time_budget: Annotated[
         str | None, typer.Option(help="Stop after this long, saved: 25m, 1h30m.")
     ] = None,
@@ -82,15 +57,15 @@ def run(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard event files as well.")
     ] = False,
-    jobs: JobsOption = "1",
-    launcher: LauncherOption = None,
-    cpus_per_run: CpusOption = None,
-    gpus_per_run: GpusOption = None,
-    slurm: SlurmOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    jobs: opt.Jobs = "1",
+    launcher: opt.Launcher = None,
+    cpus_per_run: opt.Cpus = None,
+    gpus_per_run: opt.Gpus = None,
+    slurm: opt.Slurm = None,
+    wait: opt.Wait = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:
     """Train what is missing, then write the experiment's CSV.
 
