@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,41 +34,42 @@ class Check:
     text: str
 
 
-def examine(store: Store, data_dir: Path, device: str) -> list[Check]:
+def examine(store: Store, data_dir: Path, device: str) -> Iterator[Check]:
     """Look at everything that a run needs.
 
     Nothing is left behind but the speeds of both precisions in the user's cache, where they were
     not known yet.
     """
-    checks = [Check("python", "ok", sys.version.split()[0])]
-    try:
-        backend = choose_backend(device, "auto")
-        checks.append(
-            Check(
-                "device",
-                "ok",
-                f"{backend.device} ({hardware_name(backend.device)}), "
-                f"{backend.precision} arithmetic, {torch.get_num_threads()} threads",
-            )
-        )
-        checks.append(Check("precision", "ok", str(auto_precision(backend.device))))
-        if backend.device.type == "cpu" and torch.backends.mps.is_available():
-            text = "an Apple GPU, which auto does not choose; use it with --device mps"
-            checks.append(Check("device", "note", text))
-    except ReproError as error:
-        checks.append(Check("device", "problem", str(error)))
+    yield Check("python", "ok", sys.version.split()[0])
+    yield from _device(device)
     versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())
-    checks.append(Check("versions", "ok", f"resnet-repro {__version__}, {versions}"))
+    yield Check("versions", "ok", f"resnet-repro {__version__}, {versions}")
     for dataset in datasets.describe(data_dir):
         if dataset.prepared and dataset.official:
-            checks.append(Check(dataset.name, "ok", f"{dataset.images:,} images"))
+            yield Check(dataset.name, "ok", f"{dataset.images:,} images")
         elif dataset.prepared:
-            checks.append(Check(dataset.name, "note", dataset.note))
+            yield Check(dataset.name, "note", dataset.note)
         else:
             bring = "--from PATH" if dataset.name == "imagenet" else "--download"
             how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
-            checks.append(Check(dataset.name, "note", how))
-    return [*checks, _workers(), _results(store)]
+            yield Check(dataset.name, "note", how)
+    yield _workers()
+    yield _results(store)
+
+
+def _device(device: str) -> Iterator[Check]:
+    try:
+        backend = choose_backend(device, "auto")
+        what = f"{backend.device} ({hardware_name(backend.device)})"
+        threads = torch.get_num_threads()
+        text = f"{what}, {backend.precision} arithmetic, {threads} threads"
+        yield Check("device", "ok", text)
+        yield Check("precision", "ok", str(auto_precision(backend.device)))
+        if backend.device.type == "cpu" and torch.backends.mps.is_available():
+            text = "an Apple GPU, which auto does not choose; use it with --device mps"
+            yield Check("device", "note", text)
+    except ReproError as error:
+        yield Check("device", "problem", str(error))
 
 
 def _workers() -> Check:

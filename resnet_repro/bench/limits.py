@@ -7,6 +7,7 @@ the largest share of an iteration's time is the limit that it is closest to.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ __all__ = ["MatrixProduct", "WorkCounter", "launch_seconds", "memory_bandwidth"]
 SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31, "mps": 1 << 28}
 LAUNCHES = 1000  # of the smallest operation there is
+REPETITIONS = 6  # of which the fastest counts
 # They read as much as they write, of however large a tensor; and those that start nothing.
 INDEXING = {"index", "index_select", "gather"}
 NOTHING = {
@@ -54,19 +56,12 @@ class MatrixProduct:
         return 2 * self.side**3 * products / elapsed
 
 
-def memory_bandwidth(backend: Backend, repetitions: int = 5) -> float:
+def memory_bandwidth(backend: Backend) -> float:
     """Bytes read and written per second by a large copy, the best of a few."""
     size = COPIED_BYTES[backend.device.type]
     source = torch.ones(size, dtype=torch.uint8, device=backend.device)
     target = torch.empty_like(source)
-    best = float("inf")
-    for _ in range(repetitions + 1):
-        backend.synchronize()
-        start = time.perf_counter()
-        target.copy_(source)
-        backend.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size / best
+    return 2 * size / _fastest(backend, lambda: target.copy_(source))
 
 
 def launch_seconds(backend: Backend, *, graphed: bool) -> float:
@@ -83,14 +78,19 @@ def launch_seconds(backend: Backend, *, graphed: bool) -> float:
         with torch.cuda.graph(graph):
             launch()
         launch = graph.replay
+    return _fastest(backend, launch) / LAUNCHES
+
+
+def _fastest(backend: Backend, work: Callable[[], object]) -> float:
+    """Seconds that it takes, the best of a few times."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(REPETITIONS):
         backend.synchronize()
         start = time.perf_counter()
-        launch()
+        work()
         backend.synchronize()
         best = min(best, time.perf_counter() - start)
-    return best / LAUNCHES
+    return best
 
 
 class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

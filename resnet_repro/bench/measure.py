@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -203,14 +203,14 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
         trainer.step()  # which makes the momentum
         with WorkCounter() as work:  # later iterations may be a graph, which does not tell
             trainer.step()
-        ours = _TimedLoop(trainer, backend, run.recipe.batch_size)
+        ours = _TimedLoop(trainer.step, backend, run.recipe.batch_size)
         own.append(ours.speed(plan.seconds))
         peak = _peak_memory(backend)  # before others take some
         product, theirs = MatrixProduct(backend), None
         if plan.textbook:
             textbook = TextbookLoop(run, dataset, backend.device)
             stack.callback(textbook.close)
-            theirs = _TimedLoop(textbook, backend, run.recipe.batch_size)
+            theirs = _TimedLoop(textbook.step, backend, run.recipe.batch_size)
         for turn in range(plan.rounds):
             if turn:
                 own.append(ours.speed(plan.seconds))
@@ -261,15 +261,11 @@ def spread(name: str, values: Sequence[float], digits: int) -> dict[str, Any]:
     return {key: round(value, digits) for key, value in zip(keys, found, strict=True)}
 
 
-class _Loop(Protocol):
-    def step(self) -> object: ...
-
-
 class _TimedLoop:
     """A training loop, timed a few seconds at a time."""
 
-    def __init__(self, loop: _Loop, backend: Backend, batch_size: int) -> None:
-        self.step, self.backend, self.batch_size = loop.step, backend, batch_size
+    def __init__(self, step: Callable[[], object], backend: Backend, batch_size: int) -> None:
+        self.step, self.backend, self.batch_size = step, backend, batch_size
         self.warm_up = WARM_UP
 
     def speed(self, seconds: float) -> float:

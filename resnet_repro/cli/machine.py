@@ -144,7 +144,7 @@ def doctor(
     """
     from resnet_repro.bench.doctor import examine
 
-    checks = examine(open_store(results), data_dir, device)
+    checks = list(examine(open_store(results), data_dir, device))
     if as_json:
         print_json([vars(check) for check in checks])
     else:

@@ -21,7 +21,7 @@ import numpy as np
 from narrow_networks import NARROW, set_widths
 from warm_up import warm_up
 
-import resnet_repro.launch.launcher
+import resnet_repro.launch.worker
 import resnet_repro.networks.detector
 import resnet_repro.plan.progress
 import resnet_repro.report.document.document

@@ -22,8 +22,7 @@ from stoppable import Driver, assert_whole, the_run
 from training_outcome import outcome
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.launch.launcher import in_turn, train_at
-from resnet_repro.launch.where import Where
+from resnet_repro.launch.where import Where, in_turn, train_at
 from resnet_repro.networks.network import build_network
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
