@@ -89,13 +89,13 @@ class Measurer:
             DataError: the data set here is not the one that a run was trained on.
             StoreError: a result cannot be written.
         """
-        ensembles = [e for e in experiments if e.ensemble and not self._is_known(e)]
-        scored = {
-            (run.id, experiment.ensemble.views)
-            for experiment in ensembles
+        ensembles = [
+            (experiment, views)
+            for experiment in experiments
             if experiment.ensemble
-            for run in experiment.ensemble_members
-        }
+            and not self._is_known(experiment, views := experiment.ensemble.views)
+        ]
+        scored = {(run.id, views) for e, views in ensembles for run in e.ensemble_members}
         wanted: dict[str, tuple[Run, list[Asked]]] = {}
         for experiment in experiments:
             # Tables show the centre crop beside all other views.
@@ -109,8 +109,8 @@ class Measurer:
         for run, asked in wanted.values():
             if not self.measure_run(run, asked, scored):
                 without_weights.append(run.id)
-        for experiment in ensembles:
-            self._measure_ensemble(experiment)
+        for experiment, views in ensembles:
+            self._measure_ensemble(experiment, views)
         return without_weights
 
     def measure_run(
@@ -241,12 +241,11 @@ class Measurer:
             self.progress.note(f"{run.id}: its checkpoint {error}")
             return None
 
-    def _measure_ensemble(self, experiment: Experiment) -> None:
+    def _measure_ensemble(self, experiment: Experiment, views: Views) -> None:
         """Average the scores of an ensemble's members (Table 5), if all of them have some."""
         members = experiment.ensemble_members
-        if experiment.ensemble is None or self.sources.should_stop():
+        if self.sources.should_stop():
             return
-        views = experiment.ensemble.views
         identity = self.sources.dataset(members[0].dataset).identity
         labels = self._test_labels(members[0])
         found: list[Tensor] = []
@@ -265,22 +264,16 @@ class Measurer:
             f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%"
         )
 
-    def _is_known(self, experiment: Experiment) -> bool:
+    def _is_known(self, experiment: Experiment, views: Views) -> bool:
         """Whether an ensemble was measured after the last of its members was trained."""
         members = experiment.ensemble_members
-        ids = tuple(run.id for run in members)
-        known = [
-            result
-            for result in self.store.ensembles()
-            if (result.experiment, result.members) == (experiment.name, ids)
-            and experiment.ensemble is not None
-            and result.views == experiment.ensemble.views
-        ]
-        if not known:
-            return False
+        own = experiment.name, tuple(run.id for run in members), views
         summaries = [self.store.get(run).summary for run in members]
         ended = max((s.provenance.ended or "" for s in summaries if s), default="")
-        return any(result.measured >= ended for result in known)
+        return any(
+            (result.experiment, result.members, result.views) == own and result.measured >= ended
+            for result in self.store.ensembles()
+        )
 
     def write_events(self, runs: Sequence[Run]) -> None:
         """Write TensorBoard's event file of finished runs that have none."""
