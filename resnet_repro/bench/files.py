@@ -11,29 +11,29 @@ from pathlib import Path
 from resnet_repro.base.files import csv_text
 from resnet_repro.bench.loader import LoaderMeasurement
 from resnet_repro.bench.measure import Measurement
-from resnet_repro.plan.speeds import BENCH
 from resnet_repro.store.store import Store
 
 __all__ = ["record"]
 
-# The name of each kind's CSV, and what tells its lines apart.
-FILES: dict[type, tuple[str, tuple[str, ...]]] = {
-    Measurement: (BENCH, ("hardware", "device", "precision", "network", "crop")),
-    LoaderMeasurement: ("bench-loader", ("hardware", "dataset", "source", "crop", "workers")),
+IDENTITIES: dict[type, tuple[str, ...]] = {  # what tells the lines of each kind apart
+    Measurement: ("hardware", "device", "precision", "network", "crop"),
+    LoaderMeasurement: ("hardware", "dataset", "source", "crop", "workers"),
 }
 # Which older versions did not write.
 NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rate"}
 
 
-def record(store: Store, measured: Sequence[Measurement] | Sequence[LoaderMeasurement]) -> Path:
+def record(
+    store: Store, name: str, measured: Sequence[Measurement] | Sequence[LoaderMeasurement]
+) -> Path:
     """Write measurements of one kind in place of older ones of the same; returns the file.
 
-    Lines that are not of this kind are dropped.
+    Lines of the file NAME.csv that are not of this kind are dropped.
 
     Raises:
         StoreError: it cannot be written.
     """
-    name, identity = FILES[type(measured[0])]
+    identity = IDENTITIES[type(measured[0])]
     columns = [field.name for field in fields(measured[0])]
     path = store.csv_path(name)
     before = path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -54,6 +54,7 @@ def bench(
     from resnet_repro.bench.measure import Plan, bench_run, measure_network
     from resnet_repro.data.datasets import load
     from resnet_repro.data.photos.photos import PhotoDataset
+    from resnet_repro.plan.speeds import BENCH
     from resnet_repro.spec.dataset_names import parse_dataset
     from resnet_repro.spec.run import Precision
     from resnet_repro.training.device import auto_precision, choose_backend
@@ -76,7 +77,7 @@ def bench(
         )
         for name in names
     ]
-    written, loader = [record(store, measured)], None
+    written, loader = [record(store, BENCH, measured)], None
     if isinstance(images, PhotoDataset) and textbook:
         recipe = bench_run(names[0], str(dataset)).recipe
         assert recipe.photographs is not None, "photographs are for networks that take them"
@@ -88,7 +89,7 @@ def bench(
             seconds=seconds,
             progress=tell,
         )
-        written.append(record(store, [loader]))
+        written.append(record(store, "bench-loader", [loader]))
     if as_json:
         print_json(
             {

@@ -58,7 +58,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
         assert re.search(rf"{name} \d+%", found.limits)
 
     store = Store(tmp_path)
-    path = record(store, [found])
+    path = record(store, BENCH, [found])
     assert path == store.csv_path(BENCH)
     estimator = Estimator(store, "cpu")
     assert estimator.measured
@@ -66,7 +66,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
 
     def recorded(before: str) -> str:
         path.write_text(before, encoding="utf-8")
-        return record(store, [found]).read_text(encoding="utf-8")
+        return record(store, BENCH, [found]).read_text(encoding="utf-8")
 
     once = path.read_text(encoding="utf-8")
     assert recorded(once) == once, "replaced, not repeated"
