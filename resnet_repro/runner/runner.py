@@ -21,7 +21,7 @@ from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import TrainTask, prepare_everywhere
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import SessionRecord
+from resnet_repro.store.models import SessionRecord, Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.feed import check_fits
@@ -110,25 +110,23 @@ class Runner:
                 stored = self.store.get(run)
             elif known := self.already(run, stored):
                 return known
-            try:
-                return self._train(run, stored)
-            except Stopped:  # while photographs were decoded, before the training began
-                self.progress.ended(run, "stopped", stored.summary)
-                return "stopped"
+            return self._train(run, stored)
+        except Stopped:  # while photographs were decoded, before the training began
+            self.progress.ended(run, "stopped", stored.summary)
+            return "stopped"
         finally:
             lock.release()
 
     def already(self, run: Run, stored: StoredRun) -> Outcome | None:
         """The outcome of a run that needs no training or must not be changed; otherwise None."""
         if stored.problem and not stored.repairable:
-            return self._unusable(run, stored)
+            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
         if stored.finished:
             self.progress.ended(run, "done", stored.summary)
             return "done"
         if stored.summary and stored.summary.state == "failed":
-            self.progress.note(f"{run.id} failed before; --force trains it again")
-            self.progress.ended(run, "failed", stored.summary)
-            return "failed"
+            text = f"{run.id} failed before; --force trains it again"
+            return self._failed(run, text, stored.summary)
         return None
 
     def held_back(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
@@ -145,9 +143,7 @@ class Runner:
             return None
         if outcome == "locked":
             return self.locked(run)
-        self.progress.note(f"{run.id} starts from {source}, which failed: not trained")
-        self.progress.ended(run, "failed", None)
-        return "failed"
+        return self._failed(run, f"{run.id} starts from {source}, which failed: not trained")
 
     def locked(self, run: Run) -> Outcome:
         """Say, once, that a run is left to another process."""
@@ -156,9 +152,9 @@ class Runner:
             self.progress.ended(run, "locked", self.store.get(run).summary)
         return "locked"
 
-    def _unusable(self, run: Run, stored: StoredRun) -> Outcome:
-        self.progress.note(f"{run.id}: {stored.problem}; --force trains it again")
-        self.progress.ended(run, "failed", None)
+    def _failed(self, run: Run, note: str, summary: Summary | None = None) -> Outcome:
+        self.progress.note(note)
+        self.progress.ended(run, "failed", summary)
         return "failed"
 
     def _train(self, run: Run, stored: StoredRun) -> Outcome:
@@ -166,7 +162,7 @@ class Runner:
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
         if resumed is None and stored.problem and stored.holds_result:
-            return self._unusable(run, stored)
+            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
         if stored.problem:
             # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")
