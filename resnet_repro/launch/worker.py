@@ -1,4 +1,4 @@
-"""Training one run for another process: the order to do so, and the command `train-run` that obeys.
+"""Training one run for another process: the order to do so, and the command `train-run` for it.
 
 The hidden command has the exit codes of `run`. Its progress is in the results folder; notes are
 printed as lines that begin with `NOTE`, errors as in every command. It saves and ends on SIGTERM,
