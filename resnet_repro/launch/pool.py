@@ -159,13 +159,11 @@ class Pool:
                 attempt.stop()
 
     def _fill_places(self) -> None:
-        for place in range(self._places):
+        for place in set(range(self._places)) - set(self._busy):
             now = time.monotonic()
             task = next((task for task in self._queue if task.not_before <= now), None)
             if task is None:
                 return
-            if place in self._busy:
-                continue
             self._queue.remove(task)
             self._watcher.expect(task.run)
             order = Order.of(task.run, self._store, self._runner.options, self._since)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Literal
 
 import torch
@@ -53,21 +54,15 @@ def measure_gradients(
     stds: dict[str, Tensor] = {}
     signals: dict[str, Tensor] = {}
 
-    def keep_signal(name: str) -> Callable[[Tensor], None]:
-        def hook(gradient: Tensor) -> None:
-            signals[name] = torch.linalg.vector_norm(gradient.detach().float())
+    def keep_signal(name: str, gradient: Tensor) -> None:
+        signals[name] = torch.linalg.vector_norm(gradient.detach().float())
 
-        return hook
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            stds[name] = output.detach().float().std(correction=0)
-            output.register_hook(keep_signal(name))
-
-        return hook
+    def keep(name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        stds[name] = output.detach().float().std(correction=0)
+        output.register_hook(partial(keep_signal, name))
 
     for name, module in layers:
-        module.register_forward_hook(keep(name))
+        module.register_forward_hook(partial(keep, name))
     with torch.enable_grad():
         with autocast():
             logits = twin(inputs)

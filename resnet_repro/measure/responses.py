@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -49,18 +50,15 @@ def measure_responses(
     sums = {name: torch.zeros(2, dtype=torch.float64) for name, _ in layers}
     counts = dict.fromkeys(sums, 0)
 
-    def accumulate(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            values = output.float()
-            # Per channel in fp32, then across channels in float64: exact enough, and works on mps.
-            total = values.sum(dim=(0, 2, 3)).cpu().double().sum()
-            squares = values.square().sum(dim=(0, 2, 3)).cpu().double().sum()
-            sums[name] += torch.stack((total, squares))
-            counts[name] += values.numel()
+    def add(name: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        values = output.float()
+        # Per channel in fp32, then across channels in float64: exact enough, and works on mps.
+        total = values.sum(dim=(0, 2, 3)).cpu().double().sum()
+        squares = values.square().sum(dim=(0, 2, 3)).cpu().double().sum()
+        sums[name] += torch.stack((total, squares))
+        counts[name] += values.numel()
 
-        return hook
-
-    handles = [module.register_forward_hook(accumulate(name)) for name, module in layers]
+    handles = [module.register_forward_hook(partial(add, name)) for name, module in layers]
     was_training = network.training
     network.eval()
     try:
