@@ -15,7 +15,6 @@ from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGro
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
-from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
 
@@ -178,31 +177,24 @@ def _experiment_of(run: Run) -> dict[str, Any]:
 def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
     """Validate the recipes of one group; errors name the file's field."""
     for network in group.networks:
+        of_pretraining = False
         try:
             recipe = experiment.resolved_recipe(group, network)
-            _check_pretraining(experiment, recipe, network, document)
+            of_pretraining = True
+            experiment.backbone_run(recipe, network, 0)
+            of_pretraining = False
             experiment.runs_for(group, network, 0)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = first["loc"][0] if first["loc"] else None
-            own: tuple[str | int, ...] = ("recipe",)
-            if field is None:
-                own = ("runs", index)
-            elif field in group.recipe:
-                own = ("runs", index, "recipe")
-            raise _config_error(error, document, own) from error
+            location = error.errors()[0]["loc"]
+            place: tuple[str | int, ...] = ("pretraining",) if of_pretraining else ()
+            if not location:
+                place = place or ("runs", index)
+            elif not of_pretraining and location[0] in group.recipe:
+                place = ("runs", index, "recipe")
+            else:
+                place = (*place, "recipe")
+            raise _config_error(error, document, place) from error
         _check_measurements(experiment, network, document)
-
-
-def _check_pretraining(
-    experiment: Experiment, recipe: Recipe, network: str, document: Document
-) -> None:
-    """Validate the run that a detector starts from; errors name the file's field."""
-    try:
-        experiment.backbone_run(recipe, network, 0)
-    except ValidationError as error:
-        inside = ("recipe",) if error.errors()[0]["loc"] else ()
-        raise _config_error(error, document, ("pretraining", *inside)) from error
 
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:

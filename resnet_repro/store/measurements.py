@@ -111,18 +111,10 @@ def _split(text: str) -> dict[str, Sequence[str | None]]:
     """The fields of a CSV file by column. Raises ValueError if a line or a field is cut off."""
     if not text.endswith("\n"):
         raise ValueError("its last line is cut off, or it is empty")
-    if '"' in text:
-        header, *rows = filter(None, csv.reader(io.StringIO(text, newline="")))
-        if set(map(len, rows)) - {len(header)}:
-            raise ValueError("lines of different lengths")
-        columns = [[row[at] for row in rows] for at in range(len(header))]
-    else:  # several times as fast as csv.reader
-        lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-        header = lines[0].split(",")
-        if {line.count(",") for line in lines} != {len(header) - 1}:
-            raise ValueError("lines of different lengths")
-        values = ",".join(lines[1:]).split(",") if lines[1:] else []
-        columns = [values[at :: len(header)] for at in range(len(header))]
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if set(map(len, rows)) - {len(header)}:
+        raise ValueError("lines of different lengths")
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return dict(zip(header, columns, strict=True))
 
 

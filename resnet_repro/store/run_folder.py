@@ -27,7 +27,7 @@ from resnet_repro.store.measurements import (
 from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
 from resnet_repro.store.sums import measured_sums, summary_sum, training_sums
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "refuse_link"]
 
 HEARTBEAT_TIMEOUT = 120.0  # seconds without news after which a run on another host is abandoned
 LONGEST_SILENCE = 3600.0  # the same on this host, whose process may be in a long test
@@ -61,11 +61,9 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            linked = self.path.is_symlink()
         except OSError as error:
             raise unwritable(self.path, error) from error
-        if linked:
-            raise StoreError(f"{self.path} is a link; nothing is written through it")
+        refuse_link(self.path)
 
     def sweep(self) -> None:
         """Remove half-written files of killed processes; only for the owner of the lock."""
@@ -216,3 +214,9 @@ class RunFolder:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot remove {path}: {error.strerror}") from error
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise StoreError for a folder of the store that is a link, which may lead out of it."""
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a link; nothing is written through it")

@@ -12,7 +12,7 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import read_regular, read_text, write_atomically
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
-from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.run_folder import RunFolder, refuse_link
 from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
 
 __all__ = ["Store"]
@@ -68,7 +68,7 @@ class Store:
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Write a figure."""
         path = self.figure_path(name, suffix)
-        _refuse_link(self.figures_folder)
+        refuse_link(self.figures_folder)
         write_atomically(path, content)
         return path
 
@@ -139,15 +139,9 @@ class Store:
         return _write_record(self.evaluations_folder, evaluation)
 
 
-def _refuse_link(folder: Path) -> None:
-    """Raise StoreError for a folder of the store that is a link, which may lead out of it."""
-    if folder.is_symlink():
-        raise StoreError(f"{folder} is a link; nothing is written through it")
-
-
 def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:
     path = folder / record.file_name
-    _refuse_link(folder)
+    refuse_link(folder)
     text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     write_atomically(path, text)
     return path
