@@ -46,15 +46,6 @@ class Identity:
         """The identity as plain values for JSON."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Identity:
-        """The inverse of `to_dict`. Raises TypeError or ValueError when `values` is not one."""
-        identity = cls(**values)
-        texts = (identity.name, identity.sha256, identity.source, identity.note)
-        if type(identity.official) is not bool or not all(isinstance(t, str) for t in texts):
-            raise ValueError("an identity is four texts and a flag")
-        return identity
-
 
 class Contents(NamedTuple):
     """The four arrays of a data set, in the order of storing and hashing."""

@@ -141,7 +141,7 @@ def load_index(
         train, test = (part.unpacked(key, arrays) for key in keys)
         splits, stamps = dict(header.get("splits", {})), dict(header["stamps"])
         scan = Scan(tuple(header["classes"]), train, test, stamps, splits)
-        identity = Identity.from_dict(header["identity"])
+        identity = Identity(**header["identity"])
         index = FolderIndex(root, identity, arrays.get("contents"), scan)
         fits = index.contents is None or index.contents.shape == (sum(index.counts), 32)
         return index if fits else None

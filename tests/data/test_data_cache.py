@@ -23,7 +23,7 @@ def test_load_gives_what_was_prepared(prepared: Path) -> None:
     assert not isinstance(dataset.train_images, np.memmap)  # nobody changes it afterwards
     assert dataset.train_labels.dtype == np.int64
     assert dataset.identity == datasets.verify("cifar10", prepared).identity
-    assert Identity.from_dict(dataset.identity.to_dict()) == dataset.identity
+    assert Identity(**dataset.identity.to_dict()) == dataset.identity
 
 
 def test_record_says_where_it_came_from(prepared: Path) -> None:

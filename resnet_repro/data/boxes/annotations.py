@@ -19,7 +19,6 @@ from resnet_repro.base.files import read_regular
 __all__ = ["Box", "check_box", "read_annotation"]
 
 LARGEST = 2**20  # bytes; the official ones have up to 20 kB
-_DEEPEST = 16  # elements in elements; the official ones have five
 _LONGEST = 64  # letters of a class
 _SLACK = 1.0  # pixels that a box may lie outside its image, by rounding; it is cut off
 
@@ -91,29 +90,17 @@ def _read(path: str | Path, name: str) -> bytes:
 
 def _parse(data: bytes, name: str) -> Element:
     """The root element. No entity is ever expanded: a document type is refused when it begins."""
-    builder, depth = TreeBuilder(), 0
+    builder = TreeBuilder()
 
     def refuse(*_: object) -> None:
         raise DataError(f"{name}: declares a document type or entities; refusing to read it")
-
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _DEEPEST:
-            raise DataError(f"{name}: more than {_DEEPEST} elements in one another")
-        builder.start(tag, {})
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(data, True)
