@@ -212,14 +212,14 @@ def test_what_a_node_lacks_is_an_error_for_all(cluster: Any) -> None:
     from resnet_repro.launch.ray_cluster import Share, TaskOnNode
     from resnet_repro.launch.ray_connection import connected
 
-    no_version: Any = None
+    no_order: Any = None
     with connected(cluster.address):
-        attempt = TaskOnNode("", Share(1, 0), Path("/"), no_version, Silent())
+        attempt = TaskOnNode(no_order, Share(1, 0), Path("/"), code_version()[0], Silent())
         await_that(lambda: attempt.poll() is not None)
         ended = attempt.poll()
     assert ended is not None
     assert ended.code == 2
-    assert "a node cannot train (AttributeError" in ended.error
+    assert "a node cannot train (TypeError" in ended.error
 
 
 def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
