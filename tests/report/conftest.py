@@ -17,8 +17,8 @@ def _made_up_results_are_simple(monkeypatch: pytest.MonkeyPatch) -> None:
     That a run's files agree with each other and with their sums is what `tests/store` tests.
     """
     monkeypatch.setattr(stored_run, "contradictions", lambda *_: ())
-    monkeypatch.setattr(stored_run, "MEASURED", ())
-    monkeypatch.setattr(stored_run._Reading, "_check_training_sums", lambda *_: None)
+    monkeypatch.setattr(stored_run, "changed", lambda *_: ())
+    monkeypatch.setattr(stored_run, "measurements_in", lambda _: ())
 
 
 @pytest.fixture

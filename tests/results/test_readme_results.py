@@ -27,31 +27,39 @@ def section(title: str) -> list[str]:
     return rest.partition("\n## ")[0].splitlines()
 
 
-def printed_rows() -> dict[str, list[str]]:
-    """First cell -> the other cells, of every row of the tables in "What we measured"."""
-    lines = [line for line in section("What we measured") if line.startswith("| ")]
+def printed_rows(title: str) -> dict[str, list[str]]:
+    """First cell -> the other cells, of every row of the tables in a part of "What we measured"."""
+    _, _, rest = "\n".join(section("What we measured")).partition(f"\n### {title}\n")
+    lines = [text for text in rest.partition("\n### ")[0].splitlines() if text.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: rest for first, *rest in cells if first != "network"}
 
 
-def measured_rows(name: str) -> dict[str, Row]:
-    """Title of a network -> its row at the short preset, for those that were measured."""
+def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
+    """Title of a network -> its row at a preset, for those that were measured."""
     store = Store(RESULTS)
-    runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == "short"]
-    rows = make_table(load_experiment(name), Results(store, runs)).rows
+    runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == preset]
+    rows = make_table(load_experiment(name), Results(store, runs), others=True).rows
     return {str(row["method"]): row for row in rows if row.get("finished")}
 
 
+def cifar_cells(row: Row, *more: str) -> list[str]:
+    """Test error, training error, further columns and seeds."""
+    errors = [str(row["test_error"]), f"{row['train_error']:.2f}"]
+    return [*errors, *(str(row.get(name) or "") for name in more), str(row["finished"])]
+
+
 def test_every_number_is_that_of_the_results() -> None:
-    expected = {
-        title: [str(row["test_error"]), f"{row['train_error']:.2f}", str(row["finished"])]
-        for title, row in measured_rows("fig6").items()
-    }
+    full = {t: cifar_cells(r, "paper", "others") for t, r in measured_rows("fig6", "paper").items()}
+    assert printed_rows("At the paper's protocol") == full
+    tenth = {t: cifar_cells(row) for t, row in measured_rows("fig6").items()}
+    assert printed_rows("A tenth of the iterations") == tenth
+    photographs = {}
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():
             cells = [str(row["reduced_top1"]), f"{row['centre_top1']:.2f}"]
-            expected[title] = [*cells, f"{row['train_error']:.2f}", str(row["finished"])]
-    assert printed_rows() == expected
+            photographs[title] = [*cells, f"{row['train_error']:.2f}", str(row["finished"])]
+    assert printed_rows("Photographs") == photographs
 
 
 def test_errors_at_several_scales_are_those_of_the_results() -> None:

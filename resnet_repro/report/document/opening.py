@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,7 +187,7 @@ def _by_depth(network: str) -> tuple[str, int, str]:
 
 
 def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]:
-    """Lines for the terminal: one per judged claim, grouped by protocol.
+    """Lines for the terminal: one per judged claim, grouped by protocol, the most faithful first.
 
     Args:
         verdicts: one per claim, the most important first.
@@ -197,7 +198,8 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
     """
     judged = _judged(verdicts)
     lines: list[str] = []
-    for group in dict.fromkeys(verdict.group for verdict in judged):
+    groups = {verdict.group for verdict in judged}
+    for group in sorted(groups, key=lambda group: group.order if group else (math.inf,)):
         lines += ["", f"{group.caption if group else 'Counted, not trained'}:"]
         own = [verdict for verdict in judged if verdict.group == group]
         column = max(len(_in_words(verdict)) for verdict in own)

@@ -36,7 +36,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.set(ylabel="std", xlim=(0, None), ylim=(0, None))
         axes.grid(axis="y", color="0.9", linewidth=0.5)
         axes.set_axisbelow(True)
-    top.legend(loc="upper right", ncols=2, handlelength=3)
+    top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=3)
     notes = ["response of each 3x3 layer after BN, before the nonlinearity", *bare_note(cells)]
     notes += [SEVERAL_SEEDS] if several else []
     add_caption(figure, group, cells, networks_of(experiment), notes)
