@@ -54,7 +54,7 @@ def bench(
     from resnet_repro.bench.measure import Plan, bench_run, measure_network
     from resnet_repro.data.datasets import load
     from resnet_repro.data.photos.photos import PhotoDataset
-    from resnet_repro.plan.speeds import BENCH
+    from resnet_repro.plan.estimator import BENCH
     from resnet_repro.spec.dataset_names import parse_dataset
     from resnet_repro.spec.run import Precision
     from resnet_repro.training.device import auto_precision, choose_backend

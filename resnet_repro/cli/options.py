@@ -36,7 +36,8 @@ Dataset = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic.",
+        help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic; of detectors "
+        "voc07+12, voc12, coco ... or scenes.",
         autocompletion=complete_datasets,
     ),
 ]

@@ -21,7 +21,6 @@ from resnet_repro.cli.completing import complete_experiments, one_of
 if TYPE_CHECKING:
     from resnet_repro.report.results import Results
     from resnet_repro.spec.experiment import Experiment
-    from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
@@ -108,7 +107,7 @@ def status(
         runs = list(chosen_experiment(name, preset, dataset, networks, seeds).resolve())
     lines = list_runs(open_store(results), runs)
     if as_json:
-        print_json([line.to_dict() for line in lines])
+        print_json([vars(line) for line in lines])
     elif lines:
         print_table(*run_table(lines))
     else:
@@ -124,14 +123,11 @@ def _shown(name: str, preset: str | None, dataset: str | None, networks: str | N
     return chosen_experiment(name, preset, dataset, networks)
 
 
-def _results(
-    whole: Results, experiment: Experiment, preset: str | None, dataset: str | None
-) -> Results:
+def _results(whole: Results, preset: str | None, dataset: str | None) -> Results:
     """A store's results, only those of one preset or data set if asked for.
 
-    Of a preset are also runs with the changes that the experiment itself makes to it.
+    Of a preset are also runs with changes to it.
     """
-    from resnet_repro.report.commands import follows
     from resnet_repro.report.groups import group_of
     from resnet_repro.report.results import Results
     from resnet_repro.spec.dataset_names import choose_dataset
@@ -139,16 +135,13 @@ def _results(
     if preset is None and dataset is None:
         return whole
     dataset = choose_dataset(dataset).name if dataset else None
-
-    def wanted(stored: StoredRun) -> bool:
-        run, group = stored.run, group_of(stored)
-        if run is None or dataset not in (None, run.dataset):
-            return False
-        if preset in (None, run.preset):
-            return True
-        return group is not None and group.base == preset and follows(experiment, group)
-
-    return Results(whole.store, [stored for stored in whole.stored if wanted(stored)])
+    groups = [(stored, group_of(stored)) for stored in whole.stored]
+    wanted = [
+        stored
+        for stored, group in groups
+        if group and preset in (None, group.base) and dataset in (None, group.dataset)
+    ]
+    return Results(whole.store, wanted)
 
 
 def table(
@@ -172,19 +165,16 @@ def table(
       resnet-repro table table2 --dataset imagenette
     """
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.report.others import others_table
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import Results, networks_of
-    from resnet_repro.report.tables import make_table
+    from resnet_repro.report.tables import make_table, others_table
 
     chosen = choice("--format", form, TABLES)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    made = make_table(
-        experiment, _results(Results(store), experiment, preset, dataset), others=others
-    )
+    made = make_table(experiment, _results(Results(store), preset, dataset), others=others)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
@@ -224,10 +214,9 @@ def plot(
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
-    whole = Results(store)
+    whole = _results(Results(store), preset, dataset)
     for experiment in experiments:
-        measured = _results(whole, experiment, preset, dataset)
-        for file_name, content in draw(experiment, measured, chosen):
+        for file_name, content in draw(experiment, whole, chosen):
             say(f"wrote {store.write_figure(file_name, form, content)}")
 
 
@@ -240,7 +229,7 @@ def report(
 ) -> None:
     """Write the summary of everything measured, with figures and verdicts, to report.md.
 
-    Prints its first lines, and one line for each of the paper's claims that could be judged.
+    Prints its first lines, and the verdict on each of the papers' claims that could be judged.
 
     \b
     Examples:

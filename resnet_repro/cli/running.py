@@ -134,10 +134,11 @@ def _print_plan(
     """Print what `run` would do and how long it would take; change nothing."""
     from resnet_repro.base.durations import format_duration
     from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
+    from resnet_repro.report.markdown import plural
 
     lines = plan_runs(store, runs, estimator, force)
     if as_json:
-        print_json([line.to_dict() for line in lines])
+        print_json([vars(line) for line in lines])
         return
     if lines:
         print_table(*run_table(lines))
@@ -153,7 +154,8 @@ def _print_plan(
     if testing:
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))
-        typer.echo(f"then test {len(testing)} trained networks by {kinds}, about {total} more")
+        networks = plural(len(testing), "trained network")
+        typer.echo(f"then test {networks} by {kinds}, about {total} more")
     for experiment in filter(_has_csv, experiments):
         say(f"then write {store.csv_path(experiment.name)}")
 
@@ -248,14 +250,5 @@ def _write_csvs(store: Store, experiments: Sequence[Experiment]) -> list[str]:
     from resnet_repro.report.results import Results
     from resnet_repro.report.tidy import tidy_csv
 
-    written, results = [], None
-    for experiment in experiments:
-        if experiment.table and experiment.table.kind == "cost":
-            from resnet_repro.measure.costs import cost_csv
-
-            text = cost_csv(experiment.table.networks)
-        else:
-            results = results or Results(store)
-            text = tidy_csv(experiment, results)
-        written.append(str(store.write_csv(experiment.name, text)))
-    return written
+    results = Results(store)
+    return [str(store.write_csv(e.name, tidy_csv(e, results))) for e in experiments]

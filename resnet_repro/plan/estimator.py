@@ -1,21 +1,21 @@
-"""Estimates of the time for training and testing on this machine's device."""
+"""Estimates of the time for training and testing, from speeds measured on this machine's device."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.files import read_text
 from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import LANDSCAPE, forward_cost
-from resnet_repro.plan.speeds import (
-    Speed,
-    benchmarks,
-    gpu_name,
-    input_side,
-    measured_runs,
-)
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.experiment import Experiment
@@ -24,7 +24,7 @@ from resnet_repro.spec.run import Precision, Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["Estimator", "training_cost"]
+__all__ = ["BENCH", "Estimator", "training_cost"]
 
 UNKNOWN_TEST_IMAGES = 10_000  # of a folder that was not scanned yet
 TRAINING_IMAGES = 50_000  # of 32x32 pixels
@@ -35,6 +35,34 @@ FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 # newer, and faster in either precision.
 GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
 GUESSED_GPU_RATE = 2e12
+BENCH = "bench"  # name of the CSV that `resnet-repro bench` writes
+FEWEST_ITERATIONS = 50  # before a run's speed counts as measured
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The training speed of one network at one input size on one kind of hardware."""
+
+    network: str
+    side: int  # pixels
+    hardware: str
+    images_per_second: float
+    precision: str  # fp32 or bf16; empty if unknown
+    detection: Detection | None = None  # of a detector
+
+    @cached_property
+    def rate(self) -> float:
+        """Multiply-adds of the forward pass per second of training."""
+        return self.images_per_second * forward_cost(self.network, self.side, self.detection)
+
+
+def input_side(run: Run) -> int:
+    """The side of a run's input in pixels."""
+    recipe = run.recipe
+    side = recipe.photographs.crop if recipe.photographs else recipe.image_size
+    if recipe.detection:
+        side = recipe.detection.shorter_side
+    return side or architecture(run.network).side
 
 
 class Estimator:
@@ -84,9 +112,9 @@ class Estimator:
             return f"how many test images {run.dataset} has is not known yet"
         return None
 
-    def kind(self, run: Run) -> Literal["measured", "guessed"]:
-        """Whether an estimate is `measured`, or `guessed` because of a `doubt`."""
-        return "guessed" if self.doubt(run) else "measured"
+    def kind(self, *runs: Run) -> Literal["measured", "guessed"]:
+        """Whether an estimate is `measured`, or `guessed` because of a `doubt` about a run."""
+        return "guessed" if any(map(self.doubt, runs)) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
         family = parse_network(network).family
@@ -145,30 +173,75 @@ class Estimator:
         if "curvature" in missing and (curvature := experiment.settings_of("curvature")):
             images = curvature.images or TRAINING_IMAGES
             passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
-        seconds = self._viewing_seconds(run, missing)
-        if "average-precision" in missing:
-            passes += self._tested(run)
-        if passes:
-            seconds += passes * FORWARD_SHARE / self._speed(run)
-        return seconds
+        passes += self._tested(run) * sum(_passes_an_image(run, what) for what in missing)
+        return passes * FORWARD_SHARE / self._speed(run) if passes else 0.0
 
-    def _viewing_seconds(self, run: Run, measurements: Sequence[str]) -> float:
-        """Seconds for testing the trained network from several views."""
-        photographs = run.recipe.photographs
-        if photographs is None:
-            return 0.0
-        crops = 0.0  # what an image costs, in forward passes of one crop
-        if "10-crop" in measurements:
-            crops += 10
-        if "multi-scale" in measurements:
-            one = forward_cost(run.network, photographs.crop)
-            crops += 2 * LANDSCAPE * sum(  # the image and its mirror
-                forward_cost(run.network, side) / one for side in photographs.multi_scale
-            )  # fmt: skip
-        if not crops:
-            return 0.0
-        images = crops * self._tested(run) * FORWARD_SHARE
-        return images / self.images_per_second(run.network, photographs.crop, run.precision)
+
+def _passes_an_image(run: Run, measurement: str) -> float:
+    """What testing costs, in forward passes like those of training; 0 for what tests nothing."""
+    photographs = run.recipe.photographs
+    if measurement == "average-precision":
+        return 1
+    if photographs is None or measurement not in ("10-crop", "multi-scale"):
+        return 0
+    if measurement == "10-crop":
+        return 10
+    one = forward_cost(run.network, photographs.crop)
+    sides = (forward_cost(run.network, side) / one for side in photographs.multi_scale)
+    return 2 * LANDSCAPE * sum(sides)  # the image and its mirror
+
+
+def measured_runs(runs: list[StoredRun]) -> list[Speed]:
+    """The training speeds of runs, if their last session was long enough."""
+    return [
+        Speed(
+            s.network,
+            input_side(stored.run),
+            s.provenance.hardware,
+            s.images_per_second,
+            s.provenance.precision,
+            stored.run.recipe.detection,
+        )
+        for stored in runs
+        if stored.problem is None
+        and stored.run is not None
+        and (s := stored.summary) is not None
+        and s.images_per_second
+        and s.iteration - s.provenance.first_iteration >= FEWEST_ITERATIONS
+    ]
+
+
+def benchmarks(store: Store) -> list[Speed]:
+    """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
+    try:
+        text = read_text(store.csv_path(BENCH))
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
+        return [_benchmark(row) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
+        return []
+
+
+def _benchmark(row: dict[str, str]) -> Speed:
+    name = parse_network(row["network"])
+    side = row.get("crop") or architecture(str(name)).side
+    speed = float(row["images_per_second"])
+    if not name.trainable or not 0 < speed < 1e12 or not 0 < int(side) < 100_000:
+        raise ValueError("a speed that cannot be")
+    return Speed(str(name), int(side), row["hardware"], speed, row.get("precision") or "")
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU's name as the driver lists it, or None."""
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if line.startswith("Model:"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            continue
+    return None
 
 
 def training_cost(run: Run) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
@@ -45,8 +44,7 @@ class ExperimentLine:
             return "seconds"
         if self.runs_done == self.runs_needed and not self.seconds_left:
             return f"{self.runs_done}/{self.runs_needed} done"
-        about = "" if self.estimate == "measured" else "~"
-        return f"{self.runs_done}/{self.runs_needed}, {about}{format_duration(self.seconds_left)}"
+        return f"{self.runs_done}/{self.runs_needed}, {_time(self.seconds_left, self.estimate)}"
 
 
 @dataclass(frozen=True)
@@ -64,32 +62,31 @@ class RunLine:
     problem: str | None = None
     views: tuple[str, ...] = ()  # with which it was tested on photographs
 
-    def cells(self) -> list[str]:
-        """Its cells in a table, without its views."""
-        about = "" if self.estimate == "measured" else "~"
-        left = ""
-        if self.seconds_left is not None and self.state not in ("done", "failed"):
-            left = about + format_duration(self.seconds_left)
-        return [
-            self.run,
-            self.problem or self.state,
-            f"{self.iteration:,}/{self.iterations:,}",
-            "" if self.train_error is None else f"{self.train_error:.2f}",
-            "" if self.test_error is None else f"{self.test_error:.2f}",
-            left,
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
-
 
 def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
     """Header and rows; with a column of views if any run has some."""
     header = ["run", "state", "iteration", "train %", "test %", "left"]
-    if not any(line.views for line in lines):
-        return header, [line.cells() for line in lines]
-    return [*header, "views"], [[*line.cells(), ", ".join(line.views)] for line in lines]
+    rows = [
+        [
+            line.run,
+            line.problem or line.state,
+            f"{line.iteration:,}/{line.iterations:,}",
+            *("" if e is None else f"{e:.2f}" for e in (line.train_error, line.test_error)),
+            "" if line.state in ("done", "failed") else _time(line.seconds_left, line.estimate),
+            ", ".join(line.views),
+        ]
+        for line in lines
+    ]
+    if any(line.views for line in lines):
+        return [*header, "views"], rows
+    return header, [row[:-1] for row in rows]
+
+
+def _time(seconds: float | None, estimate: str) -> str:
+    """`2h10m`; `~` marks a guess."""
+    if seconds is None:
+        return ""
+    return ("" if estimate == "measured" else "~") + format_duration(seconds)
 
 
 @dataclass(frozen=True)
@@ -142,16 +139,21 @@ def plan_runs(
     store: Store, runs: Sequence[Run], estimator: Estimator, force: bool
 ) -> list[RunLine]:
     """What `run` would do, with the time for each run; changes nothing."""
-    lines = []
-    for run in runs:
-        line = _run_line(run, store.get(run), estimator)
-        if force:
-            seconds = estimator.seconds(run)
-            line = RunLine(
-                run.id, "again", 0, run.recipe.iterations, None, None, seconds, estimator.kind(run)
-            )
-        lines.append(line)
-    return lines
+    if not force:
+        return [_run_line(run, store.get(run), estimator) for run in runs]
+    return [
+        RunLine(
+            run=run.id,
+            state="again",
+            iteration=0,
+            iterations=run.recipe.iterations,
+            train_error=None,
+            test_error=None,
+            seconds_left=estimator.seconds(run),
+            estimate=estimator.kind(run),
+        )
+        for run in runs
+    ]
 
 
 def plan_testing(
@@ -193,8 +195,7 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
                 + estimator.measuring_seconds(run, chosen, chosen.measurements_of(run))
                 for run in runs
             )
-            about = "~" if any(estimator.kind(run) == "guessed" for run in runs) else ""
-            row.append(about + format_duration(seconds) if runs else "seconds")
+            row.append(_time(seconds, estimator.kind(*runs)) if runs else "seconds")
         rows.append(row)
     return rows
 
@@ -215,7 +216,6 @@ def _experiment_line(
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
     runs, done, seconds = chosen.resolve(), 0, 0.0
-    guessed = any(estimator.kind(run) == "guessed" for run in runs)
     for run in runs:
         found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
         if found and found.finished:
@@ -234,5 +234,5 @@ def _experiment_line(
         runs_done=done,
         runs_needed=len(runs),
         seconds_left=seconds,
-        estimate="guessed" if guessed else "measured",
+        estimate=estimator.kind(*runs),
     )

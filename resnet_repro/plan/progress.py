@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
@@ -61,31 +61,16 @@ def _ending(outcome: str, summary: Summary | None) -> str:
     return f"done, {_errors(summary)}" if summary else outcome
 
 
-class QuietProgress:
+class QuietProgress(ExitStack):
     """Prints only failures and notes."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self.console = console
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    def line(self, text: str) -> None:
-        """Print one line to stderr."""
-        plain = Text(printable_lines(text))
-        self.console.print(plain, soft_wrap=True)
-
     def note(self, text: str) -> None:
-        """Print a message for the user."""
-        self.line(text)
+        """Print a message for the user to stderr."""
+        self.console.print(Text(printable_lines(text)), soft_wrap=True)
 
     def started(self, run: Run, iteration: int) -> None:
         """A run starts."""
@@ -96,7 +81,7 @@ class QuietProgress:
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
         """A run ended."""
         if outcome == "failed":
-            self.line(f"{run.id}: {_ending(outcome, summary)}")
+            self.note(f"{run.id}: {_ending(outcome, summary)}")
 
 
 class PlainProgress(QuietProgress):
@@ -108,7 +93,7 @@ class PlainProgress(QuietProgress):
 
     def started(self, run: Run, iteration: int) -> None:
         """Print that a run starts or continues."""
-        self.line(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
+        self.note(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
         self._last[run.id] = time.monotonic()
 
     def advanced(self, run: Run, summary: Summary) -> None:
@@ -118,12 +103,12 @@ class PlainProgress(QuietProgress):
         if now - self._last.setdefault(run.id, now) < every:
             return
         self._last[run.id] = now
-        self.line(f"{run.id}: {', '.join(_facts(run, summary))}")
+        self.note(f"{run.id}: {', '.join(_facts(run, summary))}")
 
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
         """Print how it ended."""
         self._last.pop(run.id, None)
-        self.line(f"{run.id}: {_ending(outcome, summary)}")
+        self.note(f"{run.id}: {_ending(outcome, summary)}")
 
 
 class LiveProgress(QuietProgress):
@@ -132,19 +117,11 @@ class LiveProgress(QuietProgress):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._rows: dict[str, tuple[Run, str, Summary | None]] = {}
-        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._live = Live(console=console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, traceback)
+        self.enter_context(self._live)
+        return super().__enter__()
 
     def started(self, run: Run, iteration: int) -> None:
         """Add the run to the view."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from functools import cache
 
 from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
-from resnet_repro.report.groups import PAPER_DATASETS, Group, changes_of
+from resnet_repro.report.groups import Group, changes_of
 from resnet_repro.spec.experiment import Choices, Experiment, Source
-from resnet_repro.spec.loading import load_experiment, shipped_experiments
+from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import Family, parse_network
 
-__all__ = ["at_group", "family_of", "follows", "of_he_2016", "other_data", "run_command"]
+__all__ = ["at_group", "family_of", "of_he_2016", "other_data", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -32,18 +31,8 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 
 
 def _source_of(experiment: Experiment) -> Source:
-    """What an experiment was loaded from; if it was not loaded, what its name means."""
-    if experiment.source is not None:
-        return experiment.source
-    if experiment.name in shipped_experiments():
-        return _shipped_source(experiment.name)
-    dataset = PAPER_DATASETS[family_of(experiment)]
-    return Source(f"{experiment.name}.yaml", False, "paper", (dataset,), "auto")
-
-
-@cache
-def _shipped_source(name: str) -> Source:
-    source = load_experiment(name).source
+    """How the experiment is named on the command line, and its values without choices."""
+    source = experiment.source
     assert source is not None, "it was loaded"
     return source
 
@@ -78,22 +67,11 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """
     if group.family != family_of(experiment) or group.dataset in other_data(experiment):
         return None
-    chosen = _chosen(experiment, group)
-    return chosen if not group.changes or _trains_as(chosen, group) else None
-
-
-def follows(experiment: Experiment, group: Group) -> bool:
-    """Whether a group trains as the experiment does at the group's preset."""
-    return group.family == family_of(experiment) and _trains_as(_chosen(experiment, group), group)
-
-
-def _trains_as(chosen: Experiment, group: Group) -> bool:
-    return group.changes in {changes_of(run) for run in chosen.measured_runs}
-
-
-def _chosen(experiment: Experiment, group: Group) -> Experiment:
     choices = Choices(preset=group.base, dataset=group.dataset)
     source = _source_of(experiment)
     if source.shipped:  # its file says what each preset trains
-        return load_experiment(source.text, choices=choices)
-    return experiment.choose(choices)
+        chosen = load_experiment(source.text, choices=choices)
+    else:
+        chosen = experiment.choose(choices)
+    same = not group.changes or group.changes in map(changes_of, chosen.measured_runs)
+    return chosen if same else None

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 
-import pandas as pd
-from pandas.errors import EmptyDataError
-
-from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import read_text
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import PrintedLayer, load_facts
-from resnet_repro.report.commands import run_command
-from resnet_repro.report.rendering import Column, Row, Table, Value
+from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import CostTable, LayerTable
-from resnet_repro.store.store import Store
 
-__all__ = ["cost_table", "layer_table"]
+__all__ = ["agreement", "cost_rows", "cost_table", "layer_table"]
 
-_YES_OR_NO = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
-# The columns to read from the CSV of `run`, also of earlier versions.
-_COSTS: dict[str, Callable[[str], Value]] = {
-    "network": str,
-    "parameters": int,
-    "multiply_adds": lambda text: int(float(text)),
-    "agrees": lambda text: _YES_OR_NO.get(text.strip().lower(), ""),
-}
 COST_COLUMNS = (
     Column("network", "network", number=False),
     Column("parameters", "parameters", form=","),
@@ -72,24 +57,8 @@ PRINTED_NOTES = (
 )
 
 
-def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
-    """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6).
-
-    Reads the experiment's CSV, which `run` writes; without it the paper's numbers stand alone.
-    """
-    measured = read_costs(experiment, store)
-    rows: list[Row] = []
-    for network in table.networks:
-        result, printed = load_facts().cifar_result(network), load_facts().flops_of(network)
-        rows.append(
-            {
-                "network": network,
-                "paper_parameters": result.parameters if result else None,
-                "paper_flops": printed,
-                "paper_giga_flops": printed and printed / 1e9,
-                **measured.get(network, {}),
-            }
-        )
+def cost_table(experiment: Experiment, table: CostTable) -> Table:
+    """Parameters and multiply-adds beside the paper's (Table 1, Fig. 3, Table 6)."""
     notes = [
         "Multiply-adds of convolutions and classifier for one image: 224x224 in the ImageNet "
         "family, 32x32 in the CIFAR family. An empty cell: the paper prints no number."
@@ -101,9 +70,46 @@ def cost_table(experiment: Experiment, table: CostTable, store: Store) -> Table:
             "serve training only). torchvision's AlexNet has one tower, its GoogLeNet has BN, and "
             "3x3 convolutions where 5x5 belong."
         )
-    if len(measured) < len(rows):
-        notes.append(f"To fill this table (seconds, trains nothing): {run_command(experiment)}")
-    return Table(title_of(experiment), COST_COLUMNS, tuple(rows), tuple(notes))
+    return Table(title_of(experiment), COST_COLUMNS, tuple(cost_rows(table)), tuple(notes))
+
+
+def cost_rows(table: CostTable) -> list[Row]:
+    """What is counted of each network, and what the paper prints."""
+    rows: list[Row] = []
+    for network in table.networks:
+        whole, facts = outline(network), load_facts()
+        result, printed = facts.cifar_result(network), facts.flops_of(network)
+        rows.append(
+            {
+                "network": network,
+                "parameters": whole.parameters,
+                "paper_parameters": result.parameters if result else None,
+                "multiply_adds": whole.multiply_adds,
+                "giga_multiply_adds": whole.multiply_adds / 1e9,
+                "paper_flops": printed,
+                "paper_giga_flops": printed and printed / 1e9,
+                "agrees": agreement(network, whole.parameters, whole.multiply_adds),
+            }
+        )
+    return rows
+
+
+def agreement(network: str, parameters: int, multiply_adds: int) -> str:
+    """`yes` when counts become what the paper prints of a network, else `no`.
+
+    Its parameters (Table 6) by rounding, its FLOPs (Table 1, Fig. 3) by rounding or by leaving out
+    further digits, as the paper must have done with ResNet-50's 3.858e9, printed 3.8e9. Empty where
+    the paper prints neither.
+    """
+    result, flops = load_facts().cifar_result(network), load_facts().flops_of(network)
+    checks = []
+    if flops is not None:
+        tenths = multiply_adds / 1e8
+        checks.append(round(flops / 1e8) in (round(tenths), math.floor(tenths)))
+    if result and result.parameters:  # "0.27M"
+        digits = len(result.parameters.partition(".")[2]) - 1
+        checks.append(f"{parameters / 1e6:.{digits}f}M" == result.parameters)
+    return "" if not checks else "yes" if all(checks) else "no"
 
 
 def layer_table(experiment: Experiment, table: LayerTable) -> Table:
@@ -173,26 +179,3 @@ def _printed_row(printed: PrintedLayer, ours: tuple[int, int]) -> Row:
         "mega_multiply_adds": printed.multiply_adds / 1e6,
         "slip": slip,
     }
-
-
-def read_costs(experiment: Experiment, store: Store) -> dict[str, Row]:
-    """Network -> the counts by `run` (`parameters`, `multiply_adds`); empty without its CSV.
-
-    Raises:
-        StoreError: the CSV is invalid.
-    """
-    path = store.csv_path(experiment.name)
-    try:
-        text = read_text(path)
-        frame = pd.read_csv(
-            io.StringIO(text), converters=_COSTS, usecols=[*_COSTS], na_filter=False
-        )
-    except (FileNotFoundError, EmptyDataError):
-        return {}
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path.name} is unreadable; write it again with: {run_command(experiment)}"
-        ) from error
-    frame["giga_multiply_adds"] = frame.multiply_adds / 1e9
-    lines = frame.to_dict("records")
-    return {line["network"]: {str(key): line[key] for key in line} for line in lines}

@@ -1,18 +1,15 @@
 """Tables 7, 8 and 10: average precision of detectors, beside the paper's.
 
-What is not the paper's protocol on its data has a column of its own, in rows without the paper's
-numbers: a mean over other classes, or over fewer images, is another quantity. By class the paper's
-numbers stand on every row, since a class is the same everywhere; reduced ones stay marked.
+What is not the paper's protocol on the table's data stands in a table of its own, without the
+paper's numbers: a mean over other classes, or over fewer images, is another quantity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.table_parts import (
@@ -21,7 +18,6 @@ from resnet_repro.report.table_parts import (
     cell_values,
     group_notes,
     no_results,
-    number_groups,
     title_of,
     troubles,
 )
@@ -29,19 +25,24 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import DetectionTable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["detection_table"]
 
-Numbers = Mapping[Group, int]
-# By the paper's table: its columns with the facts' names, and what of ours stands beside the first
-# and the second of them.
-_MEANS = {
-    "table7": (("VOC07", "voc07"), ("VOC12", "voc12"), "ap_11point", "ap_area"),
-    "table8": (("AP@.5", "ap50"), ("AP@[.5,.95]", "ap"), "coco_ap50", "coco_ap"),
-}
+Kind = Literal["ours", "reduced"]  # both a column and what its numbers are called
+# By the paper's table: the data set, its columns with the facts' names, and ours with those of
+# `average_precision.csv`.
 _DATA = {"table7": "voc07+12", "table8": "coco", "table10": "voc07+12"}
+_PRINTED = {
+    "table7": (("VOC07", "voc07"), ("VOC12", "voc12")),
+    "table8": (("AP@.5", "ap50"), ("AP@[.5,.95]", "ap")),
+    "table10": (("VGG-16", "vgg_16"), ("ResNet-101", "resnet_101")),
+}
 _OURS = {
-    "table7": ("mAP", "mAP by area"),
-    "table8": ("AP@.5", "AP@[.5,.95]"),
+    "table7": (("mAP", "ap_11point"), ("mAP by area", "ap_area")),
+    "table8": (("AP@.5", "coco_ap50"), ("AP@[.5,.95]", "coco_ap")),
+    "table10": (("AP", "ap_11point"), ("by area", "ap_area")),
 }
 _TAIL = (
     Column("seeds", "seeds", shown="print", spare=3),
@@ -66,139 +67,109 @@ REDUCED_NOTE = (
 )
 
 
-def detection_table(
-    experiment: Experiment, table: DetectionTable, results: Results, shared: Numbers | None
-) -> Table:
-    """The paper's rows, and a row per network (and class) and group of runs."""
+def detection_table(experiment: Experiment, table: DetectionTable, results: Results) -> Table:
+    """The paper's rows, with ours beside them; below, a table of reduced results if there are any.
+
+    A row per network and group of runs, in Table 10 per class as well.
+    """
     cells = results.cells_of(experiment)
-    numbers = shared or number_groups(cells)
-    by_class = table.paper == "table10"
-    made = _class_rows if by_class else _mean_rows
-    columns, rows = made(table, cells, results, numbers)
-    notes = troubles(cells, numbers)
-    if not shared:
-        notes = [
-            *group_notes(numbers),
-            *notes,
-            COCO_NOTE if table.paper == "table8" else FORMS_NOTE,
-        ]
-        if not any(cell.done for cell in cells):
-            notes.append(no_results(experiment))
     beside = [cell for cell in cells if _is_beside(table, cell)]
-    if len(beside) < len(cells):
-        notes.append(REDUCED_NOTE)
-    title = title_of(experiment)
-    if cells and not beside:
-        title += AT_REDUCED_SCALE
-    return Table(title, columns, tuple(rows), tuple(notes))
+    reduced = [cell for cell in cells if cell not in beside]
+    make = _class_rows if table.paper == "table10" else _mean_rows
+    title, own = title_of(experiment), troubles(beside, results)
+    form = COCO_NOTE if table.paper == "table8" else FORMS_NOTE
+    notes = [*group_notes((cell.group for cell in beside), results), *own, form]
+    if not any(cell.done for cell in cells):
+        notes.append(no_results(experiment))
+    below = None
+    if reduced:
+        below_own = [*troubles(reduced, results), REDUCED_NOTE]
+        below = Table(
+            title + AT_REDUCED_SCALE,
+            _columns(table, "reduced"),
+            tuple(make(table, reduced, results, "reduced")),
+            (*group_notes((cell.group for cell in reduced), results), *below_own),
+            tuple(below_own),
+        )
+    rows = make(table, beside, results, "ours")
+    return Table(title, _columns(table, "ours"), tuple(rows), tuple(notes), tuple(own), below)
+
+
+def _columns(table: DetectionTable, kind: Kind) -> tuple[Column, ...]:
+    """The columns of our results beside the paper's, or of reduced ones alone."""
+    by_class = table.paper == "table10"
+    printed = [
+        Column(f"paper_{fact}", f"paper {title}", form=".1f")
+        for title, fact in (_PRINTED[table.paper] if kind == "ours" else ())
+    ]
+    first, second = (f"{kind} {title}" for title, _ in _OURS[table.paper])
+    size = Column("objects", "objects", form=",", spare=1)
+    names = [
+        Column("network", shown="csv"),
+        Column("method", "network" if by_class else "method", number=False),
+    ]
+    return (
+        *([Column("class_name", "class", number=False, csv="class")] if by_class else names),
+        *printed,
+        *(names if by_class else ()),
+        Column(kind, first, spread=True),
+        Column(f"{kind}_too", second, spread=True, spare=2),
+        size if by_class else Column("parameters", "parameters", form=",", spare=4),
+        *_TAIL,
+    )
 
 
 def _mean_rows(
-    table: DetectionTable, cells: Sequence[Cell], results: Results, numbers: Numbers
-) -> tuple[tuple[Column, ...], list[Row]]:
-    (first, first_fact), (second, second_fact), ours, ours_too = _MEANS[table.paper]
-    names = _OURS[table.paper]
-    columns = (
-        Column("network", shown="csv"),
-        Column("method", "method", number=False),
-        Column("paper_first", f"paper {first}", form=".1f", csv=f"paper_{first_fact}"),
-        Column("paper_second", f"paper {second}", form=".1f", csv=f"paper_{second_fact}"),
-        Column("ours", f"ours {names[0]}", spread=True),
-        Column("ours_too", f"ours {names[1]}", spread=True, spare=2),
-        Column("reduced", f"reduced {names[0]}", spread=True),
-        Column("reduced_too", f"reduced {names[1]}", spread=True, spare=2),
-        Column("parameters", "parameters", form=",", spare=4),
-        *_TAIL,
-    )
-    means = results.precisions.groupby("run")[[ours, ours_too]].mean()
-    printed = {row.network: row for row in getattr(load_facts(), table.paper)}
+    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
+) -> list[Row]:
+    """A row per cell; where they are ours, those that the paper prints first, with its numbers."""
+    means = results.precisions.groupby("run")[[name for _, name in _OURS[table.paper]]].mean()
     rows: list[Row] = []
-    for network, row in printed.items():
-        beside = [c for c in cells if c.network == network and _is_beside(table, c)]
-        paper: Row = {
-            "network": network,
-            "method": row.method,
-            "paper_first": getattr(row, first_fact),
-            "paper_second": getattr(row, second_fact),
+    printed = getattr(load_facts(), table.paper) if kind == "ours" else ()
+    for row in printed:
+        paper: Row = {"network": row.network, "method": row.method} | {
+            f"paper_{fact}": getattr(row, fact) for _, fact in _PRINTED[table.paper]
         }
-        rows += [{**paper, **_means(table, c, means, numbers)} for c in beside] or [paper]
-    for cell in cells:
-        if not (_is_beside(table, cell) and cell.network in printed):
-            method = _method(cell.network)
-            own = {"network": cell.network, "method": method}
-            rows.append({**own, **_means(table, cell, means, numbers)})
-    return columns, rows
-
-
-def _means(table: DetectionTable, cell: Cell, means: pd.DataFrame, numbers: Numbers) -> Row:
-    first, second = (cell.over_seeds(means[name]) for name in means.columns)
-    kind = "ours" if _is_beside(table, cell) else "reduced"
-    values = cell_values(cell, numbers[cell.group], first.count)
-    return {**values, kind: first, f"{kind}_too": second}
+        own = [cell for cell in cells if cell.network == row.network]
+        rows += [{**paper, **_values(cell, results, means, kind)} for cell in own] or [paper]
+    others = [cell for cell in cells if cell.network not in {row.network for row in printed}]
+    return rows + [_values(cell, results, means, kind) for cell in others]
 
 
 def _class_rows(
-    table: DetectionTable, cells: Sequence[Cell], results: Results, numbers: Numbers
-) -> tuple[tuple[Column, ...], list[Row]]:
-    columns = (
-        Column("class_name", "class", number=False, csv="class"),
-        Column("paper_vgg", "paper VGG-16", form=".1f", csv="paper_vgg_16"),
-        Column("paper_resnet", "paper ResNet-101", form=".1f", csv="paper_resnet_101"),
-        Column("network", shown="csv"),
-        Column("method", "ours", number=False, shown="print"),
-        Column("ours", "AP", spread=True),
-        Column("ours_too", "by area", spread=True, spare=2),
-        Column("reduced", "reduced AP", spread=True),
-        Column("reduced_too", "reduced by area", spread=True, spare=2),
-        Column("objects", "objects", form=",", spare=1),
-        *_TAIL,
-    )
+    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
+) -> list[Row]:
+    """A row per class and cell; where they are ours, the paper's numbers of all its classes."""
     found, facts = results.precisions, load_facts()
-    vgg, resnet = (
-        facts.class_precisions(table.paper, f"faster-rcnn-{name}")
-        for name in ("vgg-16", "resnet-101")
-    )
+    columns = [fact for _, fact in _PRINTED[table.paper]] if kind == "ours" else []
+    networks = {fact: f"faster-rcnn-{fact.replace('_', '-')}" for fact in columns}
+    printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
+    runs = [run.id for cell in cells for run in cell.done]
+    measured = list(dict.fromkeys(found[found.run.isin(runs)].class_name))
     rows: list[Row] = []
-    measured = list(dict.fromkeys(found[found.run.isin(_runs(cells))].class_name))
-    for name in measured or facts.voc_classes:
-        paper: Row = {
-            "class_name": name,
-            "paper_vgg": vgg.get(name),
-            "paper_resnet": resnet.get(name),
-        }
+    for name in measured or (facts.voc_classes if kind == "ours" else ()):
+        paper: Row = {"class_name": name} | {key: by.get(name) for key, by in printed.items()}
         of_class = found[found.class_name == name].set_index("run")
+        forms = of_class[[column for _, column in _OURS[table.paper]]]
         own = []
         for cell in cells:
-            first, second = (cell.over_seeds(of_class[n]) for n in ("ap_11point", "ap_area"))
-            if not first.count:
-                continue
-            kind = "ours" if _is_beside(table, cell) else "reduced"
-            values = cell_values(cell, numbers[cell.group], first.count)
-            objects = of_class.objects.reindex(_runs([cell])).max()
-            own.append(
-                {
-                    **paper,
-                    **values,
-                    "network": cell.network,
-                    "method": _method(cell.network),
-                    "objects": int(objects),
-                    kind: first,
-                    f"{kind}_too": second,
-                }
-            )
+            values = _values(cell, results, forms, kind)
+            if values["finished"]:
+                objects = of_class.objects.reindex([run.id for run in cell.done]).max()
+                own.append({**paper, **values, "objects": int(objects)})
         rows += own or [paper]
-    return columns, rows
+    return rows
+
+
+def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: Kind) -> Row:
+    """A cell's row besides the paper's numbers; `forms` are its two columns by run."""
+    first, second = (cell.over_seeds(forms[name]) for name in forms.columns)
+    method = network_title(parse_network(cell.network).backbone)
+    values = cell_values(cell, results, first.count)
+    named = {"network": cell.network, "method": method}
+    return {**named, **values, kind: first, f"{kind}_too": second}
 
 
 def _is_beside(table: DetectionTable, cell: Cell) -> bool:
     """Whether a cell stands beside the paper's numbers: its protocol, on the table's data set."""
     return cell.group.faithful and cell.group.dataset == _DATA[table.paper]
-
-
-def _runs(cells: Sequence[Cell]) -> list[str]:
-    return [run.id for cell in cells for run in cell.done]
-
-
-def _method(network: str) -> str:
-    """A detector in a table of detectors: by its backbone."""
-    return network_title(parse_network(network).backbone)

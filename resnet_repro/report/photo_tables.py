@@ -1,4 +1,4 @@
-"""Tables 2 to 4: errors from several views of each photograph, beside the paper's.
+"""Tables 2 to 5: errors from several views of each photograph, beside the paper's.
 
 Results of other protocols or data sets than the paper's, and of weights that were not trained here,
 have their own columns, since they must not be compared with the paper's numbers.
@@ -6,16 +6,16 @@ have their own columns, since they must not be compared with the paper's numbers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.commands import run_command
-from resnet_repro.report.groups import Group
+from resnet_repro.report.groups import PAPER_DATASETS
+from resnet_repro.report.markdown import plural
 from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.report.results import Cell, Results, Sample, main_group
 from resnet_repro.report.table_parts import (
@@ -28,7 +28,6 @@ from resnet_repro.report.table_parts import (
     difference,
     group_notes,
     no_results,
-    number_groups,
     official_word,
     title_of,
     troubles,
@@ -37,11 +36,13 @@ from resnet_repro.report.table_parts import (
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import Views, ViewsTable
-from resnet_repro.store.models import ExternalEvaluation
+from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
-__all__ = ["of_network", "views_table", "weights_caption"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-Numbers = Mapping[Group, int]
+__all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
+
 WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
 VIEWS_COLUMNS = (
     Column("network", shown="csv"),
@@ -68,36 +69,44 @@ VIEWS_COLUMNS = (
     *PROTOCOL_COLUMNS,
 )
 
+TEST_SET_NOTE = (
+    "The paper's errors are of ImageNet's test set, whose labels are not public; ours are of the "
+    "validation set."
+)
 
-class _Measured(NamedTuple):
-    """The errors of a cell's runs for some views."""
+ENSEMBLE_COLUMNS = (
+    Column("method", "method", number=False),
+    Column("members", "members", number=False, spare=1),
+    Column("paper_top5", "paper top-5 (test set)", form=".2f"),
+    Column("ours_top1", "ours top-1", form=".2f"),
+    Column("ours_top5", "ours top-5", form=".2f"),
+    Column("reduced_top1", "reduced top-1", form=".2f"),
+    Column("reduced_top5", "reduced top-5", form=".2f"),
+    Column("member_top5", "mean of members, top-5", form=".2f", spare=2),
+    Column("where", "on", number=False, shown="print"),
+    *(
+        Column(name, shown="csv")
+        for name in ("views", "images", "preset", "dataset", "official", "runs", "measured")
+    ),
+)
 
-    cell: Cell
-    top1: Sample
-    top5: Sample
 
-
-def views_table(
-    experiment: Experiment, table: ViewsTable, results: Results, shared: Numbers | None
-) -> Table:
-    """A row per network and group of runs, in the paper's order, and per weights of others.
-
-    `shared` are the groups' numbers if the report numbers and explains them.
-    """
+def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> Table:
+    """A row per network and group of runs, in the paper's order, and per weights of others."""
     cells = results.cells(experiment.networks)
-    found, runs = results.evaluated(table.views), results.runs
+    found = results.evaluated(table.views)
     # The top-1 error of the centre crop is measured at the end of every training.
-    top1 = runs.final_test_error if table.views == "centre" else found.top1_error
-    every = [_Measured(c, c.over_seeds(top1), c.over_seeds(found.top5_error)) for c in cells]
-    numbers = shared or number_groups(cells)
+    top1 = results.runs.final_test_error if table.views == "centre" else found.top1_error
+    measured = [cell for cell in cells if cell.over_seeds(top1).count]
     rows: list[Row] = []
     weights: list[str] = []
     for network, paper in _paper_rows(experiment, table):
-        own = [
-            {**paper, "views": table.views, **_our_values(paper, measured, runs, numbers)}
-            for measured in every
-            if measured.cell.network == network
-        ]
+        own = []
+        for cell in cells:
+            if cell.network == network:
+                errors = cell.over_seeds(top1), cell.over_seeds(found.top5_error)
+                ours = _our_values(paper, cell, *errors, results)
+                own.append({**paper, "views": table.views, **ours})
         evaluated = [
             row
             for external in of_network(results.externals, network)
@@ -106,15 +115,15 @@ def views_table(
         about_it = own or any(row["network"] == network for row in evaluated)
         rows += [*([] if about_it else [paper]), *own, *evaluated]
         weights += [str(row["protocol"]) for row in evaluated]
-    notes = [*weights, *troubles(cells, numbers)]
-    if not shared:
-        notes = [*group_notes(numbers), *notes, *_explained(table.views, every, bool(weights))]
-        notes += _to_do(experiment, every)
+    own_notes = [*weights, *troubles(cells, results)]
+    notes = [*group_notes((cell.group for cell in cells), results), *own_notes]
+    notes += _explained(table.views, measured, bool(weights))
+    notes += _to_do(experiment, cells, measured)
     title = title_of(experiment)
     if cells and not any(cell.group.faithful for cell in cells):
         title += AT_REDUCED_SCALE
     columns = tuple(c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key)
-    return Table(title, columns, tuple(rows), tuple(notes))
+    return Table(title, columns, tuple(rows), tuple(notes), tuple(own_notes))
 
 
 def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | None, Row]]:
@@ -141,13 +150,12 @@ def _paper_row(network: str | None, printed: ImageNetResult | None) -> Row:
     }
 
 
-def _our_values(paper: Row, measured: _Measured, runs: pd.DataFrame, numbers: Numbers) -> Row:
-    cell, top1, top5 = measured
-    scale = "ours" if cell.group.faithful else "reduced"
+def _our_values(paper: Row, cell: Cell, top1: Sample, top5: Sample, results: Results) -> Row:
+    runs, scale = results.runs, "ours" if cell.group.faithful else "reduced"
     printed = paper["paper_top1"]
     reference = printed if isinstance(printed, float) else None
     return {
-        **cell_values(cell, numbers[cell.group], top1.count),
+        **cell_values(cell, results, top1.count),
         f"{scale}_top1": top1,
         f"{scale}_top5": top5,
         "difference": difference(cell.group, top1.mean, reference),
@@ -191,30 +199,91 @@ def weights_caption(external: ExternalEvaluation) -> str:
     return f"weights {external.weights_sha256[:8]}: {file} on {data_title(external)}"
 
 
-def _explained(views: Views, every: Sequence[_Measured], weights: bool) -> list[str]:
+def _explained(views: Views, measured: Sequence[Cell], weights: bool) -> list[str]:
     """How to read the columns."""
-    groups = [measured.cell.group for measured in every if measured.top1.count]
     notes = []
-    if groups or weights:
+    if measured or weights:
         notes.append(
             "Errors are percent over the validation images, of the final iterate, mean ± standard "
             f"deviation over seeds; {VIEWS_NOTES[views]}."
         )
-    if any(not group.faithful for group in groups):
+    if any(not cell.group.faithful for cell in measured):
         notes.append(REDUCED_NOTE)
     return [*notes, WEIGHTS_NOTE] if weights else notes
 
 
-def _to_do(experiment: Experiment, every: Sequence[_Measured]) -> list[str]:
+def _to_do(experiment: Experiment, cells: Sequence[Cell], measured: Sequence[Cell]) -> list[str]:
     """What was not run or not measured, with the command."""
-    cells = [measured.cell for measured in every]
-    if not any(m.top1.count or m.cell.done for m in every):
+    if not measured and not any(cell.done for cell in cells):
         return [no_results(experiment)]
     main, variant = main_group(cells, experiment), variant_of(experiment, cells)
-    have = {m.cell.network for m in every if m.top1.count and m.cell.group == main}
+    have = {cell.network for cell in measured if cell.group == main}
     missing = [network for network in variant.networks if network not in have]
     if not missing:
         return []
     titles = ", ".join(network_title(network) for network in missing)
     command = run_command(variant, missing)
     return [f"Not measured: {titles}. To do so at the {variant.preset} preset: {command}"]
+
+
+def ensemble_table(experiment: Experiment, results: Results) -> Table:
+    """The paper's ensembles, and a row for each of ours, by preset and data set."""
+    own = [e for e in results.ensembles if e.experiment == experiment.name]
+    rows: list[Row] = [
+        {"method": row.method, "paper_top5": row.top5, "members": row.note}
+        for row in load_facts().table5
+    ]
+    rows += [_ensemble_row(ensemble, results) for ensemble in own]
+    there = {run.id for run in results.stored}
+    always = []
+    for ensemble in own:
+        if gone := [member for member in ensemble.members if member not in there]:
+            always.append(f"Members that are not in this results folder: {', '.join(gone)}.")
+    always.append(TEST_SET_NOTE)
+    faithful = [_is_faithful(ensemble) for ensemble in own]
+    reading = []
+    if own:
+        kinds = sorted({VIEWS_NOTES[ensemble.views] for ensemble in own})
+        reading.append(f"Errors are percent; {'; '.join(kinds)}, and then over the members.")
+        reading += [] if all(faithful) else [REDUCED_NOTE]
+    else:
+        always.append(no_results(experiment))
+    groups = _members(own, results).group
+    notes = [*group_notes(groups, results), *always, *reading]
+    title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
+    return Table(title, ENSEMBLE_COLUMNS, tuple(rows), tuple(notes), tuple(always))
+
+
+def _is_faithful(ensemble: EnsembleResult) -> bool:
+    """Whether its members follow the paper's protocol on the paper's data set."""
+    return ensemble.preset == "paper" and ensemble.dataset == PAPER_DATASETS["imagenet"]
+
+
+def _members(ensembles: Sequence[EnsembleResult], results: Results) -> pd.DataFrame:
+    """The members of ensembles that are in this results folder, as in `Results.runs`."""
+    names = [member for ensemble in ensembles for member in ensemble.members]
+    return results.runs.reindex(names).dropna(subset="network")
+
+
+def _ensemble_row(ensemble: EnsembleResult, results: Results) -> Row:
+    scale = "ours" if _is_faithful(ensemble) else "reduced"
+    known = _members([ensemble], results)
+    numbers = sorted(results.numbers[group] for group in set(known.group))
+    marks = "".join(f" [{number}]" for number in numbers)
+    counts = Counter(map(network_title, known.network))
+    top5 = results.evaluated(ensemble.views).top5_error.reindex(ensemble.members).dropna()
+    return {
+        "method": f"ours, {plural(len(ensemble.members), 'model')}",
+        "members": ", ".join(t if n == 1 else f"{n} {t}" for t, n in counts.items()),
+        f"{scale}_top1": ensemble.top1_error,
+        f"{scale}_top5": ensemble.top5_error,
+        "member_top5": Sample(tuple(top5)).mean,
+        "where": ensemble.preset + (marks or f", {data_title(ensemble)}"),
+        "views": ensemble.views,
+        "images": ensemble.images,
+        "preset": ensemble.preset,
+        "dataset": ensemble.dataset,
+        "official": official_word(ensemble),
+        "runs": " ".join(ensemble.members),
+        "measured": ensemble.measured,
+    }

@@ -44,21 +44,35 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: title, columns, rows (a value per column key) and notes."""
+    """A table: title, columns, rows (a value per column key) and notes.
+
+    `own` are the notes that it has in the report as well, which explains groups and columns once;
+    None for all.
+    `below` is a table of what must not stand beside the numbers of this one.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    own: tuple[str, ...] | None = None
+    below: Table | None = None
 
 
 def render_table(table: Table, form: TableFormat, width: int | None = None) -> str:
     """A table as text that ends in a newline, without escape codes.
 
     `width` (columns of the terminal, None for no limit) is for `text` only: if it is too small,
-    less important columns are left out, and then rows become blocks of lines.
+    less important columns are left out, and then rows become blocks of lines. A table `below`
+    follows after an empty line, with columns of its own.
     """
-    table = _harmless(table)
+    text = _rendered(_harmless(table), form, width)
+    if table.below is None:
+        return text
+    return f"{text.rstrip()}\n\n{render_table(table.below, form, width)}"
+
+
+def _rendered(table: Table, form: TableFormat, width: int | None) -> str:
     if form == "csv":
         return _csv(table)
     columns = [

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-import pandas as pd
-
-from resnet_repro.report.commands import follows, of_he_2016, other_data
+from resnet_repro.report.commands import at_group, of_he_2016, other_data
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
@@ -21,6 +19,9 @@ from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
+
+if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings need no results
+    import pandas as pd
 
 __all__ = [
     "Cell",
@@ -102,8 +103,11 @@ class Results:
         self.store = store
         self.stored = store.all_runs() if stored is None else list(stored)
         self._cells = _cells(self.stored)
-        # Group -> its number in the report, from 1, the most faithful first.
-        self.numbers = {group: n for n, group in enumerate(groups_in(self._cells), start=1)}
+
+    @cached_property
+    def numbers(self) -> dict[Group, int]:
+        """Group -> its number in tables and the report, from 1, the most faithful first."""
+        return {group: n for n, group in enumerate(groups_in(self._cells), start=1)}
 
     def cells(self, networks: Iterable[str]) -> list[Cell]:
         """The runs of these networks, by network in the order given, then group."""
@@ -129,6 +133,8 @@ class Results:
 
         `state` is one of `OUTCOMES`; errors in percent.
         """
+        import pandas as pd
+
         lines = [
             (
                 *(run.id, cell.network, cell.group, state),
@@ -147,7 +153,7 @@ class Results:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """`run` and the columns of `curve.csv`: errors in percent, `seconds` of training so far."""
-        return _frame(self._columns("curve")).astype({"validation_error": "float64"})
+        return self._frame("curve")
 
     @cached_property
     def responses(self) -> pd.DataFrame:
@@ -155,7 +161,7 @@ class Results:
 
         `rank` counts a run's layers from the largest `std`, 1.
         """
-        frame = _frame(self._columns("responses"))
+        frame = self._frame("responses")
         largest_first = frame.sort_values(["std", "layer"], ascending=[False, True])
         return frame.assign(rank=largest_first.groupby("run").cumcount() + 1)
 
@@ -165,14 +171,14 @@ class Results:
 
         Norms may be infinite or NaN; `has_signal` says whether `signal_norm` was measured.
         """
-        columns = self._columns("gradients")
-        columns["has_signal"] = [norm is not None for norm in columns["signal_norm"]]
-        return _frame(columns).astype({"signal_norm": "float64", "has_signal": "bool"})
+        norms = self._columns("gradients")["signal_norm"]
+        frame = self._frame("gradients").assign(has_signal=[norm is not None for norm in norms])
+        return frame.astype({"has_signal": "bool"})
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
         """`run` and the columns of `evaluations.csv`, on the data that the run was trained on."""
-        frame = _frame(self._columns("evaluations"))
+        frame = self._frame("evaluations")
         trained_on = {
             run.id: run.summary.provenance.dataset.get("sha256")
             for run in self.stored
@@ -183,24 +189,22 @@ class Results:
     @cached_property
     def precisions(self) -> pd.DataFrame:
         """`run` and the columns of `average_precision.csv`: a line per class, in percent."""
-        frame = _frame(self._columns("average_precision"))
-        numbers = ("ap_11point", "ap_area", "coco_ap", "coco_ap50")
-        return frame.astype(dict.fromkeys(numbers, "float64"))
+        return self._frame("average_precision")
 
     @cached_property
     def detections(self) -> pd.DataFrame:
         """`run` and the columns of `detections.csv`; `score` is NaN of an object itself."""
-        return _frame(self._columns("detections")).astype({"score": "float64"})
+        return self._frame("detections")
 
     @cached_property
     def surfaces(self) -> pd.DataFrame:
         """`run` and the columns of `surface.csv`: a line per point around trained weights."""
-        return _frame(self._columns("surface"))
+        return self._frame("surface")
 
     @cached_property
     def paths(self) -> pd.DataFrame:
         """`run` and the columns of `path.csv`: a line per point between two runs."""
-        return _frame(self._columns("path"))
+        return self._frame("path")
 
     def evaluated(self, views: Views) -> pd.DataFrame:
         """Run id -> the results for some views: `top1_error`, `top5_error`, ..."""
@@ -216,6 +220,18 @@ class Results:
         """The evaluations of others' weights; raises StoreError if one cannot be read."""
         return self.store.external_evaluations()
 
+    def _frame(self, name: str) -> pd.DataFrame:
+        """One of the tables of a run's folder for all runs that are done; NaN for None.
+
+        Without lines, columns get a type that can be merged and compared with texts.
+        """
+        import pandas as pd
+
+        hints, columns = get_type_hints(TABLES[name].row), self._columns(name)
+        kinds = {n: None if values else "object" for n, values in columns.items()}
+        kinds |= {n: "float64" for n, hint in hints.items() if hint == float | None}
+        return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
+
     def _columns(self, name: str) -> dict[str, list[Any]]:
         """One of the tables of a run's folder for all runs that are done, by column."""
         fields = get_type_hints(TABLES[name].row)
@@ -228,12 +244,6 @@ class Results:
             for column, values in found.items():
                 columns[column] += values
         return columns
-
-
-def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """A frame; without lines, columns get a type that can be merged and compared with texts."""
-    kinds = {name: None if values else "object" for name, values in columns.items()}
-    return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
 
 
 def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
@@ -287,7 +297,7 @@ def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> G
     Where the experiment changes a preset's recipe itself, groups that do so go before others.
     """
     counts = Counter(cell.group for cell in cells if cell.done)
-    own = {g: n for g, n in counts.items() if experiment and g.changes and follows(experiment, g)}
+    own = {g: n for g, n in counts.items() if experiment and g.changes and at_group(experiment, g)}
     counts = Counter(own) if own else counts
     full_enough = [g for g, count in counts.items() if 2 * count > max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

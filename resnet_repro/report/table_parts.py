@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row
-from resnet_repro.report.results import Cell, groups_in, main_group
+from resnet_repro.report.results import Cell, Results, main_group
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
@@ -28,7 +28,6 @@ __all__ = [
     "difference",
     "group_notes",
     "no_results",
-    "number_groups",
     "official_word",
     "title_of",
     "troubles",
@@ -68,12 +67,7 @@ def title_of(experiment: Experiment) -> str:
     return ": ".join(filter(None, (experiment.reference, experiment.title)))
 
 
-def number_groups(cells: Sequence[Cell]) -> dict[Group, int]:
-    """The groups' numbers in a single table, from 1, the most faithful first."""
-    return {group: number for number, group in enumerate(groups_in(cells), start=1)}
-
-
-def cell_values(cell: Cell, number: int, seeds: int) -> Row:
+def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
     """The values of a row besides errors; `seeds` is the number of runs that have the errors."""
     every, group = cell.every, cell.group
     return {
@@ -82,7 +76,7 @@ def cell_values(cell: Cell, number: int, seeds: int) -> Row:
         "finished": seeds,
         "failed": len(cell.failed),
         "unfinished": len(cell.unfinished),
-        "where": f"{group.preset} [{number}]",
+        "where": f"{group.preset} [{results.numbers[group]}]",
         "preset": group.preset,
         "dataset": group.dataset,
         "official": "yes" if group.official else "no",
@@ -111,16 +105,17 @@ def difference(
     return ours - printed
 
 
-def group_notes(numbers: Mapping[Group, int]) -> list[str]:
-    """`[1] paper preset, CIFAR-10, fp32` for each group."""
-    return [f"[{number}] {group.caption}" for group, number in numbers.items()]
+def group_notes(groups: Iterable[Group], results: Results) -> list[str]:
+    """`[1] paper preset, CIFAR-10, fp32` for each group, the most faithful first."""
+    ordered = sorted(set(groups), key=lambda group: group.order)
+    return [f"[{results.numbers[group]}] {group.caption}" for group in ordered]
 
 
-def troubles(cells: Sequence[Cell], numbers: Mapping[Group, int]) -> list[str]:
+def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
     """A phrase about the failed runs and one about the unfinished runs of every cell."""
     texts = []
     for cell in cells:
-        name = f"{network_title(cell.network)} [{numbers[cell.group]}]"
+        name = f"{network_title(cell.network)} [{results.numbers[cell.group]}]"
         ended = len(cell.done) + len(cell.failed)
         for runs, what in ((cell.failed, f" of {ended} failed"), (cell.unfinished, " unfinished")):
             if runs:

@@ -1,18 +1,16 @@
-"""An experiment's table: the paper's numbers beside ours."""
+"""An experiment's table: the paper's numbers beside ours; what public reproductions report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.paper.facts import CifarResult, load_facts, reported_range
+from resnet_repro.paper.facts import CifarResult, load_facts, load_others, reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.cost_tables import cost_table, layer_table
 from resnet_repro.report.detection_tables import detection_table
-from resnet_repro.report.ensembles import ensemble_table
-from resnet_repro.report.groups import Group
-from resnet_repro.report.photo_tables import views_table
+from resnet_repro.report.photo_tables import ensemble_table, views_table
 from resnet_repro.report.rendering import Column, Row, Table, Value
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.report.table_parts import (
@@ -24,7 +22,6 @@ from resnet_repro.report.table_parts import (
     difference,
     group_notes,
     no_results,
-    number_groups,
     title_of,
     troubles,
     variant_of,
@@ -41,7 +38,7 @@ from resnet_repro.spec.shows import (
     ViewsTable,
 )
 
-__all__ = ["make_table"]
+__all__ = ["OTHERS_SOURCES_NOTE", "make_table", "others_table"]
 
 ERROR_COLUMNS = (
     Column("network", shown="csv"),
@@ -71,69 +68,68 @@ ERROR_COLUMNS = (
     *PROTOCOL_COLUMNS,
 )
 
+OTHERS_SOURCES_NOTE = (
+    "Errors are percent as the sources report them (100 minus an accuracy), of one run unless a "
+    "standard deviation stands beside; iterate is what the source says of how it was chosen. The "
+    "ranges of others above leave out the best on test."
+)
+SELECTIONS = {"final": "final", "best": "best on test", "unstated": "not stated"}
 
-def make_table(
-    experiment: Experiment, results: Results, *, others: bool = False, in_report: bool = False
-) -> Table:
+
+def make_table(experiment: Experiment, results: Results, *, others: bool = False) -> Table:
     """An experiment's table: the paper's rows, with ours beside or below them.
 
     Args:
         experiment: the experiment.
         results: all results.
         others: whether a table of errors shows the range that public reproductions report.
-        in_report: whether it is for the report, which numbers the groups and explains them and the
-            columns elsewhere; the notes are then only about this table.
 
     Raises:
         ConfigError: the experiment is a figure.
         StoreError: a result cannot be read.
     """
-    shared = results.numbers if in_report and results.numbers else None
     match experiment.table:
         case None:
             raise ConfigError(f"{experiment.name} has no table; try: resnet-repro plot")
         case CostTable() as table:
-            return cost_table(experiment, table, results.store)
+            return cost_table(experiment, table)
         case ViewsTable() as table:
-            return views_table(experiment, table, results, shared)
+            return views_table(experiment, table, results)
         case LayerTable() as table:
             return layer_table(experiment, table)
         case EnsembleTable():
-            return ensemble_table(experiment, results, shared)
+            return ensemble_table(experiment, results)
         case DetectionTable() as table:
-            return detection_table(experiment, table, results, shared)
+            return detection_table(experiment, table, results)
         case ErrorTable() as table:
-            return _error_table(experiment, table, results, others, shared)
+            return _error_table(experiment, table, results, others)
 
 
 def _error_table(
-    experiment: Experiment,
-    table: ErrorTable,
-    results: Results,
-    others: bool,
-    shared: Mapping[Group, int] | None,
+    experiment: Experiment, table: ErrorTable, results: Results, others: bool
 ) -> Table:
     """Final test errors beside the paper's (Table 6), a row per network and group of runs.
 
     Without results, the paper's rows stand alone with the command that fills the table.
     """
-    networks = networks_of(experiment)
     cells = results.cells_of(experiment)
-    numbers = shared or number_groups(cells)
     rows: list[Row] = []
     if table.literature:
         unnamed = (row for row in load_facts().cifar_results(table.paper) if row.network is None)
         rows += [_paper_row(row.method, row) for row in unnamed]
-    for network in networks:
+    for network in networks_of(experiment):
         for dataset, cell in _places(experiment, table, network, cells):
             row = _beside(network, dataset, table, others)
-            ours = _our_values(row, cell, results, numbers, table) if cell else {}
+            ours = _our_values(row, cell, results, table) if cell else {}
             rows.append({**row, **ours})
     columns = [c for c in ERROR_COLUMNS if others or not c.key.startswith("others")]
-    notes = troubles(cells, numbers)
-    if not shared:
-        notes = [*group_notes(numbers), *notes, *_explained(experiment, cells, others)]
-    return Table(title_of(experiment), tuple(columns), tuple(rows), tuple(notes))
+    own = troubles(cells, results)
+    notes = [
+        *group_notes((cell.group for cell in cells), results),
+        *own,
+        *_explained(experiment, cells, others),
+    ]
+    return Table(title_of(experiment), tuple(columns), tuple(rows), tuple(notes), tuple(own))
 
 
 def _places(
@@ -201,15 +197,13 @@ def _others(network: str) -> Row:
     }
 
 
-def _our_values(
-    paper: Row, cell: Cell, results: Results, numbers: Mapping[Group, int], table: ErrorTable
-) -> dict[str, Value]:
+def _our_values(paper: Row, cell: Cell, results: Results, table: ErrorTable) -> dict[str, Value]:
     """One cell's results, for the columns beside the paper's."""
     runs, printed = results.runs, paper.get("paper_error")
     reference = printed if isinstance(printed, float) else None
     test, train = map(cell.over_seeds, (runs.final_test_error, runs.final_train_error))
     return {
-        **cell_values(cell, numbers[cell.group], len(cell.done)),
+        **cell_values(cell, results, len(cell.done)),
         "test_error": test,
         "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
         "best_seed": test.best if test.count > 1 else None,
@@ -235,3 +229,27 @@ def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> l
         command = run_command(variant, missing)
         notes.append(f"Not run: {titles}. To run at the {variant.preset} preset: {command}")
     return notes
+
+
+def others_table(networks: Sequence[str]) -> Table:
+    """A row per reproduction that reports one of the networks, with its link."""
+    columns = (
+        Column("name", "reproduction", number=False),
+        *(Column(network, network_title(network)) for network in networks),
+        Column("selection", "iterate", number=False),
+        Column("protocol", "protocol", number=False, spare=2),
+        Column("link", "source", number=False, spare=1),
+    )
+    rows: list[Row] = [
+        {
+            "name": other.name,
+            **{n: str(other.errors[n]) for n in networks if n in other.errors},
+            "selection": SELECTIONS[other.selection],
+            "protocol": other.protocol,
+            "link": other.link,
+        }
+        for other in load_others()
+        if any(network in other.errors for network in networks)
+    ]
+    title = "Public reproductions: test error on CIFAR-10"
+    return Table(title, columns, tuple(rows), (OTHERS_SOURCES_NOTE,))

@@ -8,12 +8,14 @@ import pandas as pd
 
 from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import load_facts
+from resnet_repro.report.cost_tables import cost_rows
 from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import (
+    CostTable,
     DetectionTable,
     EnsembleTable,
     ErrorTable,
@@ -42,6 +44,7 @@ _ENSEMBLE = (
     *("experiment", "preset", "dataset", "official", "views", "models", "runs"),
     *("top1_error", "top5_error", "images", "code", "measured"),
 )
+_COST = ("network", "parameters", "multiply_adds", "paper_flops", "agrees")
 _WHOLE = (
     *("seed", "iterations", "crop", "images", "bn_images", "processes", "objects", "detections"),
 )  # or not known
@@ -51,17 +54,19 @@ CENTRE: Views = "centre"
 def tidy_csv(experiment: Experiment, results: Results) -> str:
     """The results of an experiment, one observation per line; errors in percent.
 
-    Experiments with a figure have the data of the figure. Those with a table of ensembles have a
-    line per ensemble, those with a table of views a line per run and kind of views, including
-    weights that were not trained here. All others have a line per run, including failed and
-    unfinished ones. `paper_error` is the number to compare a mean over seeds with; `rank` counts a
-    run's responses from the largest, 1.
+    Experiments with a figure have the data of the figure. Those with a table of costs have a line
+    per network, those with a table of ensembles a line per ensemble, those with a table of views a
+    line per run and kind of views, including weights that were not trained here. All others have a
+    line per run, including failed and unfinished ones. `paper_error` is the number to compare a
+    mean over seeds with; `rank` counts a run's responses from the largest, 1.
 
     Raises:
         StoreError: an ensemble or an evaluation of others' weights cannot be read.
     """
     if isinstance(experiment.table, EnsembleTable):
         return _text(_ensembles(experiment, results.ensembles), _ENSEMBLE)
+    if isinstance(experiment.table, CostTable):
+        return _text(_costs(experiment.table), _COST)
     runs = _runs(experiment, results)
     if isinstance(experiment.table, ViewsTable):
         trained = _evaluations(runs, experiment.table, results.evaluations)
@@ -174,6 +179,13 @@ def _externals(
         if row.views in (CENTRE, table.views)
     ]
     return _with_paper_of(pd.DataFrame(lines, columns=[*_RUN, *_EVALUATION]), table)
+
+
+def _costs(table: CostTable) -> pd.DataFrame:
+    """A line per network of a table of costs."""
+    costs = pd.DataFrame(cost_rows(table))
+    printed = costs.paper_giga_flops.map("{:.1f}e9".format, na_action="ignore")
+    return costs.assign(paper_flops=printed)
 
 
 def _ensembles(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -> pd.DataFrame:

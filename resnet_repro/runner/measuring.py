@@ -155,7 +155,7 @@ class Measurer:
             measured = {row.views for row in rows}
             return name not in measured or (needed and not stored.folder.scores(name).exists())
         if settings is not None:
-            return not settings.measured_in(rows)
+            return not settings.measured_in(rows, stored.run.seed)
         return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:

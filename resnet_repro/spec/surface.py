@@ -59,7 +59,7 @@ class SurfaceSettings(Frozen):
         """The steps along the second direction."""
         return axis(self.limit, self.points[1])
 
-    def measured_in(self, rows: Iterable[SurfaceRow]) -> bool:
+    def measured_in(self, rows: Iterable[SurfaceRow], seed: int) -> bool:
         """Whether the rows are those of these settings, no more and no fewer."""
         rows = list(rows)
         whole = max((row.images for row in rows), default=0)
@@ -98,13 +98,16 @@ class PathSettings(Frozen):
         steps = self.points - 1
         return tuple((3 * i - (steps - i)) / (2 * steps) for i in range(self.points))
 
-    def measured_in(self, rows: Iterable[PathRow]) -> bool:
-        """Whether the rows are those of these settings; a data set may have had fewer images."""
+    def measured_in(self, rows: Iterable[PathRow], seed: int) -> bool:
+        """Whether the rows are those of these settings, of a run with this seed.
+
+        A data set may have had fewer images.
+        """
         rows = list(rows)
         return tuple(row.position for row in rows) == self.positions and all(
             row.images <= (self.images or row.images)
             and row.to.startswith(self.to)
-            and (bool(self.to) or any(f"-s{seed}-" in row.to for seed in self.seeds))
+            and (bool(self.to) or f"-s{self.other_seed(seed)}-" in row.to)
             for row in rows
         )
 
@@ -116,7 +119,7 @@ class CurvatureSettings(Frozen):
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
-    def measured_in(self, rows: Iterable[CurvatureRow]) -> bool:
+    def measured_in(self, rows: Iterable[CurvatureRow], seed: int) -> bool:
         """Whether the rows are those of these settings; a data set may have had fewer images."""
         there = {(row.alpha, row.beta): row for row in rows}
         alike = all(

@@ -27,7 +27,14 @@ from resnet_repro.store.measurements import (
     measurements_in,
     read_file,
 )
-from resnet_repro.store.models import FORMAT, CurveRow, MeasurementOrigin, State, Summary
+from resnet_repro.store.models import (
+    FORMAT,
+    CurveRow,
+    DetectionPoint,
+    MeasurementOrigin,
+    State,
+    Summary,
+)
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.sums import changed, sum_of
 
@@ -81,8 +88,8 @@ class StoredRun:
 
     # Each of these is empty if there is no such file, or if it is torn, which is a `problem`.
 
-    def curve(self) -> list[CurveRow]:
-        """The training curve."""
+    def curve(self) -> list[CurveRow] | list[DetectionPoint]:
+        """The training curve; of a detector, its losses."""
         return self.rows("curve")
 
     def responses(self) -> list[ResponseRow]:

@@ -22,8 +22,7 @@ from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data.datasets import load
 from resnet_repro.networks.blocks import ZeroPadShortcut
 from resnet_repro.networks.network import build_network
-from resnet_repro.plan.estimator import Estimator
-from resnet_repro.plan.speeds import BENCH
+from resnet_repro.plan.estimator import BENCH, Estimator
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store

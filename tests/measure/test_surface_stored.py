@@ -18,6 +18,7 @@ from resnet_repro.measure.landscape import path_rows, surface_rows
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import PathRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings, SurfaceSettings
@@ -106,11 +107,21 @@ def test_rows_say_where_they_are_and_what_they_were_measured_on(
     assert rows[7].loss == rows[22].loss, "both grids have the same centre"
     assert (rows[-1].alpha, rows[-1].beta, rows[-1].images) == (0, 0, 60)
     assert rows[-1].sample_sha256 != rows[0].sample_sha256
-    assert SETTINGS.measured_in(rows)
-    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows)
-    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows)
-    assert not SETTINGS.measured_in(rows[:-5])
-    assert SurfaceSettings(points=(3, 5), images=40, directions=(0, 7)).measured_in(rows)
+    assert SETTINGS.measured_in(rows, 0)
+    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows, 0)
+    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows, 0)
+    assert not SETTINGS.measured_in(rows[:-5], 0)
+    assert SurfaceSettings(points=(3, 5), images=40, directions=(0, 7)).measured_in(rows, 0)
+
+
+def test_a_line_ends_at_the_other_of_two_seeds() -> None:
+    settings = PathSettings(points=9)
+    rows = [
+        PathRow("plain-20-cifar10-paper-s1-0d920dd4", position, 0.1, 1.0, 40, 0, "", "interpolated")
+        for position in settings.positions
+    ]
+    assert settings.measured_in(rows, 0)
+    assert not settings.measured_in(rows, 1), "a run has no line to itself"
 
 
 def test_a_surface_says_what_stays_fixed_and_which_statistics_bn_uses(

@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from counted_costs import Cost, count_cost
 
-from resnet_repro.measure import costs
-from resnet_repro.measure.costs import cost_csv
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.outline import multiply_adds, outline
+from resnet_repro.report.cost_tables import agreement
+from resnet_repro.report.results import Results
+from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.shows import CostTable
+from resnet_repro.store.store import Store
 
 # Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.
 IMAGENET_COSTS = {
@@ -96,25 +101,31 @@ def test_options_of_a_cifar_network_cost_their_projections() -> None:
     assert c.parameters - b.parameters == identities
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def test_table1_csv() -> None:
+def test_table1_csv(tmp_path: Path) -> None:
+    experiment = load_experiment("table1")
+    assert isinstance(experiment.table, CostTable)
     networks = ["plain-18", "resnet-34-a", "resnet-34-b", "resnet-50", "plain-20", "resnet-110"]
-    text = cost_csv(networks)
+    table = experiment.table.model_copy(update={"networks": networks})
+    chosen = experiment.model_copy(update={"table": table})
+    text = tidy_csv(chosen, Results(Store(tmp_path)))
     assert text.splitlines()[0] == "network,parameters,multiply_adds,paper_flops,agrees"
-    rows = rows_of(text)
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["network"] for row in rows] == networks
-    assert [int(row["parameters"]) for row in rows] == [
-        *(IMAGENET_COSTS[network][0] for network in networks[:4]),
-        269_722,
-        1_727_962,
-    ]
     counted = [(int(row["parameters"]), int(row["multiply_adds"])) for row in rows]
-    assert counted == [count_cost(network) for network in networks], "as torch counts"
+    assert counted == [(c.parameters, c.multiply_adds) for c in map(count_cost, networks)]
     assert [row["paper_flops"] for row in rows] == ["1.8e9", "3.6e9", "", "3.8e9", "", ""]
     assert [row["agrees"] for row in rows] == ["yes", "yes", "", "yes", "", "yes"]
+
+
+def test_every_network_of_table_1_costs_what_torch_counts() -> None:
+    table = load_experiment("table1").table
+    assert isinstance(table, CostTable)
+    for network in table.networks:
+        whole, counted = outline(network), count_cost(network)
+        assert (whole.parameters, whole.multiply_adds) == (
+            counted.parameters,
+            counted.multiply_adds,
+        ), network
 
 
 @pytest.mark.parametrize(
@@ -129,23 +140,17 @@ def test_table1_csv() -> None:
     ],
 )
 def test_parameters_agree_when_they_round_to_what_is_printed(
-    monkeypatch: pytest.MonkeyPatch, network: str, printed: int, unit: int
+    network: str, printed: int, unit: int
 ) -> None:
-    verdicts = {}
-    for off in (0, 1 - unit // 2, unit // 2 - 1, -unit // 2 - 1, unit // 2 + 1):
-        cost = Cost(printed + off, 1)
-        monkeypatch.setattr(costs, "outline", lambda _, cost=cost: cost)
-        verdicts[off] = rows_of(cost_csv([network]))[0]["agrees"]
-    assert list(verdicts.values()) == ["yes", "yes", "yes", "no", "no"]
+    offs = (0, 1 - unit // 2, unit // 2 - 1, -unit // 2 - 1, unit // 2 + 1)
+    verdicts = [agreement(network, printed + off, 1) for off in offs]
+    assert verdicts == ["yes", "yes", "yes", "no", "no"]
 
 
 @pytest.mark.parametrize(("network", "option_b"), [("resnet-32", 466_906), ("resnet-56", 855_770)])
-def test_the_parameters_tell_option_a_from_option_b(
-    monkeypatch: pytest.MonkeyPatch, network: str, option_b: int
-) -> None:
-    assert rows_of(cost_csv([network]))[0]["agrees"] == "yes"
-    monkeypatch.setattr(costs, "outline", lambda _: Cost(option_b, 1))
-    assert rows_of(cost_csv([network]))[0]["agrees"] == "no"
+def test_the_parameters_tell_option_a_from_option_b(network: str, option_b: int) -> None:
+    assert agreement(network, outline(network).parameters, 1) == "yes"
+    assert agreement(network, option_b, 1) == "no"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +158,7 @@ def test_the_parameters_tell_option_a_from_option_b(
     [(3_750_000_001, "yes"), (3_899_999_999, "yes"), (3_749_999_999, "no"), (4_089_184_256, "no")],
 )
 def test_flops_agree_when_rounded_or_cut_off_to_what_is_printed(
-    monkeypatch: pytest.MonkeyPatch, multiply_adds: int, verdict: str
+    multiply_adds: int, verdict: str
 ) -> None:
-    monkeypatch.setattr(costs, "outline", lambda _: Cost(1, multiply_adds))
-    rows = rows_of(cost_csv(["resnet-50", "resnet-34-b"]))
-    assert [row["agrees"] for row in rows] == [verdict, ""]  # 34-b: the paper prints nothing
+    assert agreement("resnet-50", 1, multiply_adds) == verdict
+    assert agreement("resnet-34-b", 1, multiply_adds) == "", "the paper prints nothing"

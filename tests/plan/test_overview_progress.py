@@ -123,7 +123,7 @@ def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
     line = list_runs(store, None)[0]
     assert line.state == "running"
     assert line.seconds_left == pytest.approx(480)
-    assert line.cells() == [run.id, "running", "1,600/6,400", "20.50", "18.25", "8m"]
+    assert run_table([line])[1][0] == [run.id, "running", "1,600/6,400", "20.50", "18.25", "8m"]
     owner = json.loads(folder.owner.read_text(encoding="utf-8"))
     folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}), encoding="utf-8")
     assert list_runs(store, None)[0].state == "stopped", "its process is gone"
@@ -153,8 +153,8 @@ def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
     run = _run()
     store = _store(tmp_path, run, _summary(run, "failed", 7))
     line = list_runs(store, [run])[0]
-    assert "not finite at iteration 7" in line.cells()[1]
-    assert line.cells()[-1] == ""
+    assert "not finite at iteration 7" in run_table([line])[1][0][1]
+    assert run_table([line])[1][0][-1] == ""
 
 
 def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up_results import Bench
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from typer.testing import CliRunner
 
@@ -17,7 +18,6 @@ from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import load_competitions
 from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, details_figure
 from resnet_repro.report.figures.figures import build
-from resnet_repro.report.figures.plotting import Figure
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 

@@ -3,16 +3,15 @@
 import csv
 import io
 import re
+from typing import Any
 
 import pytest
 from made_up_results import Bench
 
-from resnet_repro.base.errors import StoreError
-from resnet_repro.report.others import others_table
 from resnet_repro.report.rendering import Column, Row, Table, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE
-from resnet_repro.report.tables import make_table
+from resnet_repro.report.tables import make_table, others_table
 
 
 @pytest.fixture
@@ -209,15 +208,7 @@ def test_sources_say_what_they_report_and_where() -> None:
     assert "chenyaofo" not in render_table(others_table(["resnet-110"]), "text")
 
 
-def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
-    text = render_table(made(bench, "table1"), "text", 100)
-    assert "11.3" in text
-    assert "resnet-repro run table1" in text
-    bench.store.write_csv(
-        "table1",
-        "network,parameters,multiply_adds,paper_flops,agrees\n"
-        "resnet-18-a,11515688,1795000000,1.8e9,yes\nresnet-20,269722,40800000,,no\n",
-    )
+def test_costs_are_counted_without_results(bench: Bench) -> None:
     table = made(bench, "table1")
     row = next(row for row in table.rows if row["network"] == "resnet-18-a")
     assert row["parameters"] == 11_515_688
@@ -228,11 +219,9 @@ def test_cost_table_before_and_after_it_is_counted(bench: Bench) -> None:
     assert "1.795" in text
 
 
-@pytest.mark.parametrize("content", ["", "nonsense\n1\n", "network,parameters\nx,y\n"])
-def test_a_foreign_cost_file_is_an_error_or_counts_as_missing(bench: Bench, content: str) -> None:
-    bench.store.write_csv("table1", content)
-    if content:
-        with pytest.raises(StoreError, match="resnet-repro run table1"):
-            made(bench, "table1")
-    else:
-        assert "To fill" in made(bench, "table1").notes[-1]
+def test_of_a_preset_are_runs_with_changes_to_it_as_well(command: Any, bench: Bench) -> None:
+    bench.add("resnet-20", 15.0, preset="short", recipe={"batch_size": 64})
+    where = ("--results", bench.store.root)
+    assert "custom [1]" in command("table", "table6", "--preset", "short", *where).out
+    assert "custom" not in command("table", "table6", "--preset", "paper", *where).out
+    assert command("plot", "fig6", "--preset", "short", "--format", "svg", *where).code == 0

@@ -63,6 +63,11 @@ class Verdict:
     unfit: bool = False  # whether this preset cannot judge it, whatever the numbers
 
     @property
+    def judged(self) -> bool:
+        """Whether it says anything."""
+        return self.word != "not run"
+
+    @property
     def counted(self) -> bool:
         """Whether counting layers gives it; nothing was trained for it."""
         return isinstance(self.claim.rule, ExactRule)
@@ -151,7 +156,7 @@ class _Judge:
         known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
         protocols = sorted(known, key=lambda p: (not _faithful(claim, p), p.order))
         found = [self._at(protocol, claim, rule) for protocol in protocols]
-        if judged := [verdict for verdict in found if verdict.word != "not run"]:
+        if judged := [verdict for verdict in found if verdict.judged]:
             return judged
         if found:
             return [min(found, key=lambda verdict: len(verdict.missing))]

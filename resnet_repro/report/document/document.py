@@ -25,9 +25,9 @@ from resnet_repro.report.document.provenance import (
     provenance_section,
     runs_section,
 )
-from resnet_repro.report.markdown import bullets, code, literal
-from resnet_repro.report.others import others_section
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.results import Results
+from resnet_repro.report.tables import OTHERS_SOURCES_NOTE, others_table
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.shows import CostTable
@@ -39,6 +39,10 @@ __all__ = ["report_and_verdicts", "write_report"]
 READING_ORDER = (
     *("fig1", "fig6", "table6", "fig7", "gradients"),
     *("table2", "fig4", "signals", "table3", "table4", "table5"),
+)
+OTHERS_NETWORKS = (
+    *("plain-20", "plain-56"),
+    *("resnet-20", "resnet-32", "resnet-44", "resnet-56", "resnet-110"),
 )
 HEADLINES = ("fig1", "fig6")  # the first of their figures that exists opens the report
 ABOVE = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
@@ -52,7 +56,7 @@ def write_report(store: Store, experiments: Sequence[Experiment] | None = None) 
         experiments: those that get a section; by default all shipped ones.
 
     Raises:
-        StoreError: the folder itself, or the CSV of a cost table, cannot be read.
+        StoreError: the folder itself cannot be read.
     """
     return report_and_verdicts(store, experiments)[0]
 
@@ -86,7 +90,7 @@ def report_and_verdicts(
         groups_section(results),
         *by_experiment.values(),
         _elsewhere_section(owned.get(None, []), results),
-        others_section() if any(group.family == "cifar" for group in results.numbers) else [],
+        _others_section() if any(group.family == "cifar" for group in results.numbers) else [],
         missing_section(experiments, gaps, main, results.numbers),
         _problems_section(results),
         protocol_section(results.numbers),
@@ -119,8 +123,21 @@ def _by_experiment(
 
 def _elsewhere_section(verdicts: Sequence[Verdict], results: Results) -> list[str]:
     """The evidence for claims that no single experiment covers."""
-    judged = [verdict for verdict in verdicts if verdict.word != "not run"]
+    judged = [verdict for verdict in verdicts if verdict.judged]
     return ["## Other claims", "", *evidence(judged, results.numbers)] if judged else []
+
+
+def _others_section() -> list[str]:
+    """The reproductions as a section of the report, with links."""
+    found = others_table(OTHERS_NETWORKS)
+    *columns, _ = found.columns
+    rows = [
+        [f"[{row['name']}]({row['link']})", *(str(row.get(c.key, "")) for c in columns[1:])]
+        for row in found.rows
+    ]
+    numbers = [index for index, column in enumerate(columns) if column.number]
+    lines = table([column.header for column in columns], rows, numbers)
+    return ["## What others got", "", *lines, "", OTHERS_SOURCES_NOTE]
 
 
 def _problems_section(results: Results) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,12 +13,12 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
-from resnet_repro.report.rendering import render_table
+from resnet_repro.report.rendering import Row, Table, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import CostTable, EnsembleTable, ErrorTable, ViewsTable
+from resnet_repro.spec.shows import CostTable, ErrorTable
 
 __all__ = ["covers", "evidence", "experiment_section"]
 
@@ -43,7 +44,7 @@ def experiment_section(
 ) -> list[str]:
     """The section as lines, none if nothing was run; `verdicts` are those for this section."""
     parts = [_table(experiment, results), _figures(experiment, results)]
-    judged = [verdict for verdict in verdicts if verdict.word != "not run"]
+    judged = [verdict for verdict in verdicts if verdict.judged]
     if judged:
         who = "counting says" if isinstance(experiment.table, CostTable) else "the runs say"
         lead = f"What {who} of the paper's claims:"
@@ -58,31 +59,32 @@ def experiment_section(
 
 
 def _table(experiment: Experiment, results: Results) -> list[str]:
-    """The table; unless it is the paper's own, without networks that were not run."""
-    if experiment.table is None or not _has_something(experiment, results):
+    """The table if anything in it was measured, or its runs have at least begun.
+
+    Unless it is the paper's own, without networks that were not run.
+    """
+    if experiment.table is None:
         return []
-    made = make_table(experiment, results, others=True, in_report=True)
+    made = make_table(experiment, results, others=True)
+    if not any({"where", "agrees"} & row.keys() for row in _rows(made)):
+        return []
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
-        run = {cell.network for cell in results.cells_of(experiment)}
+        run = {row["network"] for row in made.rows if "where" in row}
         made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
-    if not isinstance(experiment.table, CostTable):
-        columns = tuple(column for column in made.columns if column.spare <= MOST_SPARE)
-        made = replace(made, columns=columns)
-    return render_table(made, "md").strip().splitlines()
+    most = math.inf if isinstance(experiment.table, CostTable) else MOST_SPARE
+    return render_table(_shared(made, most), "md").strip().splitlines()
 
 
-def _has_something(experiment: Experiment, results: Results) -> bool:
-    """Whether anything in the table was measured, or its runs have at least begun."""
-    if isinstance(experiment.table, CostTable):
-        return results.store.csv_path(experiment.name).is_file()
-    if isinstance(experiment.table, EnsembleTable):
-        return any(e.experiment == experiment.name for e in results.ensembles)
-    if results.cells_of(experiment):
-        return True
-    if not isinstance(experiment.table, ViewsTable):
-        return False
-    made = make_table(experiment, results)
-    return any(row.get("weights_top1") is not None for row in made.rows)
+def _rows(made: Table) -> tuple[Row, ...]:
+    return made.rows + (_rows(made.below) if made.below else ())
+
+
+def _shared(made: Table, most_spare: float) -> Table:
+    """A table without notes that the report has already, and without the least needed columns."""
+    columns = tuple(column for column in made.columns if column.spare <= most_spare)
+    notes = made.notes if made.own is None else made.own
+    below = made.below and _shared(made.below, most_spare)
+    return replace(made, columns=columns, notes=notes, below=below)
 
 
 def _figures(experiment: Experiment, results: Results) -> list[str]:

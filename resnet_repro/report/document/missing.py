@@ -15,7 +15,6 @@ from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["gaps_of", "missing_section"]
@@ -37,10 +36,8 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     In a folder without runs, that is the experiment's own preset. Runs that experiments share are
     missing in each. `missing_section` mentions families of networks without any runs.
     """
-    if isinstance(experiment.table, CostTable):
-        if results.store.csv_path(experiment.name).is_file():
-            return []
-        return [Gap(experiment.name, "", "the counts (seconds)", run_command(experiment))]
+    if not experiment.runs:
+        return []
     groups = results.numbers
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
@@ -108,7 +105,7 @@ def missing_section(
     groups: Collection[Group],
 ) -> list[str]:
     """The gaps with the commands that fill them, and the claims that could not be judged."""
-    unjudged = [verdict for verdict in verdicts if verdict.word == "not run"]
+    unjudged = [verdict for verdict in verdicts if not verdict.judged]
     lines = ["## What is missing"]
     if gaps:
         rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]

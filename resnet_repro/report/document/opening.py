@@ -37,7 +37,7 @@ RULES_NOTE = (
     "what was added later is marked) and stand with the numbers below."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
-NARROWEST = 60  # columns; lines are not made shorter for narrower terminals
+NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no terminal
 
 
 def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) -> list[str]:
@@ -106,7 +106,7 @@ def _by_word(judged: Sequence[Verdict]) -> str:
 
 
 def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    return [verdict for verdict in verdicts if verdict.word != "not run"]
+    return [verdict for verdict in verdicts if verdict.judged]
 
 
 def _state(run: StoredRun) -> str:
@@ -191,21 +191,29 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
 
     Args:
         verdicts: one per claim, the most important first.
-        width: of the terminal, to which lines are wrapped; None does not wrap.
+        width: of the terminal, to which lines are wrapped; None where there is none.
 
     Returns:
         Lines, with an empty one before each protocol.
     """
-    judged = _judged(verdicts)
+    judged, room = _judged(verdicts), max(width or USUAL, NARROWEST)
     lines: list[str] = []
     groups = {verdict.group for verdict in judged}
     for group in sorted(groups, key=lambda group: group.order if group else (math.inf,)):
-        lines += ["", f"{group.caption if group else 'Counted, not trained'}:"]
+        caption = f"{group.caption if group else 'Counted, not trained'}:"
+        lines += ["", *textwrap.wrap(caption, room)]
         own = [verdict for verdict in judged if verdict.group == group]
         column = max(len(_in_words(verdict)) for verdict in own)
         for verdict in own:
             start = f"  {_in_words(verdict):{column}}  "
-            lines += _hanging(start, f"{verdict.claim.sentence} {verdict.numbers}", width)
+            lines += textwrap.wrap(
+                f"{verdict.claim.sentence} {verdict.numbers}",
+                room,
+                initial_indent=start,
+                subsequent_indent=" " * len(start),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
     if left := len(verdicts) - len(judged):
         lines += ["", f"{plural(left, 'other claim' if lines else 'claim')} not judged yet"]
     return lines
@@ -222,16 +230,3 @@ def _in_words(verdict: Verdict) -> str:
         "contradicted": "not as in the paper",
     }
     return words.get(verdict.word, verdict.label)
-
-
-def _hanging(start: str, text: str, width: int | None) -> list[str]:
-    if width is None:
-        return [start + text]
-    return textwrap.wrap(
-        text,
-        max(width, NARROWEST),
-        initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

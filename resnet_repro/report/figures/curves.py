@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.figures.plotting import Axes, Figure, Line2D, MaxNLocator
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of

@@ -10,8 +10,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from resnet_repro.paper.facts import Competition, load_competitions
-from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, groups_in

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.npz import read_npz
-from resnet_repro.report.figures.plotting import Axes, Figure, Rectangle
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
-from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.shapes import (
     BOX_TEXT,
     HEIGHT,

@@ -8,16 +8,22 @@ matplotlib is imported only where something is drawn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.files import user_path
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Cell, Results, groups_in, main_group
 from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.loading import experiments_folder
 
 if TYPE_CHECKING:
     from resnet_repro.report.figures.style import FigureFormat
@@ -121,7 +127,8 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
         ConfigError: the experiment has no figure, or none in this format.
         ReproError: there is nothing to draw yet.
     """
-    from resnet_repro.report.figures.style import save, styled
+    with _without_settings():
+        from resnet_repro.report.figures.style import save, styled
 
     if experiment.plot is None:
         raise ConfigError(f"{experiment.name} has no figure; try: resnet-repro table")
@@ -150,6 +157,41 @@ def build(experiment: Experiment, results: Results, group: Group | None, view: s
     Of the view `html` it is a page's text.
     """
     assert experiment.plot is not None, "only for experiments with a figure"
-    module = import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")
+    with _without_settings():
+        module = import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")
     cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
     return getattr(module, view)(experiment, results, cells, group)
+
+
+@contextmanager
+def _without_settings() -> Iterator[None]:
+    """Let matplotlib, imported meanwhile, find only its own settings and not warn of its folders.
+
+    A Jupyter kernel sets MPLBACKEND to a module that may not be installed here, and a
+    `matplotlibrc` or a style file may be unreadable. The figures have a style of their own.
+    """
+    before = {name: os.environ.get(name) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):  # of its index of fonts
+        if os.environ.get(name):
+            os.environ[name] = str(user_path(os.environ[name]).absolute())
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with _elsewhere():  # a matplotlibrc in the working directory would come first
+            yield
+    finally:
+        log.setLevel(level)
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _elsewhere() -> AbstractContextManager[None]:
+    try:
+        Path.cwd()
+    except OSError:  # it has been removed
+        return nullcontext()
+    return chdir(experiments_folder())  # where nothing can be taken for a module

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.responses import bare_note, by_seed, draw_layers
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
 from resnet_repro.report.groups import Group

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from resnet_repro.report.figures.plotting import Figure
+from matplotlib.figure import Figure
+
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.figures.surface import drawable, error_axis
 from resnet_repro.report.groups import Group

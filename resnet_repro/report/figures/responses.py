@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.figures.plotting import Axes, Figure
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from resnet_repro.report.figures.plotting import (
-    Axes,
-    Circle,
-    FancyArrowPatch,
-    FancyBboxPatch,
-    Path,
-    PathPatch,
-)
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
 
 __all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus"]
 

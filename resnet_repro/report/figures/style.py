@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.figures.plotting import Figure, mpl
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell
 from resnet_repro.spec.network_names import network_title

@@ -11,9 +11,11 @@ from html import escape as html_escape
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.report.figures.plotting import Axes, Figure, LogNorm
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
-from resnet_repro.report.figures.plotting import Axes, Figure, Path, PathPatch
 from resnet_repro.report.figures.shapes import PLUS, WIDTH, arrow, box, plus
 from resnet_repro.report.figures.style import label
 from resnet_repro.spec.network_names import network_title
