@@ -127,7 +127,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
 
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
-    stored = store.all_runs()
+    stored = store.all_runs(long_tables=False)
     estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
@@ -202,7 +202,7 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
     """Every experiment at every preset: runs done, and the time for the rest here."""
-    stored = {s.id: s for s in store.all_runs()}
+    stored = {s.id: s for s in store.all_runs(long_tables=False)}
     estimator = Estimator(store, runs=list(stored.values()))
     return [
         _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)

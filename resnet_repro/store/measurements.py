@@ -23,9 +23,11 @@ from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigi
 
 __all__ = [
     "FILES",
+    "LONG_TABLES",
     "ORIGINS",
     "TABLES",
     "Table",
+    "check_outline",
     "measurement_of",
     "measurements_in",
     "parsed",
@@ -107,6 +109,19 @@ def _parse(name: str, text: str) -> Table:
     return Table(row, columns)
 
 
+def check_outline(name: str, layers: int, text: str) -> None:
+    """Raise ValueError if this cannot be a whole table; its numbers are not parsed.
+
+    Of gradients, each moment has a line for each of so many layers.
+    """
+    header, _, rest = text.partition("\n")
+    row, lines = TABLES[name].row, rest.count("\n")
+    needed = set(_hints(row)) - set(_optional(row))
+    whole = text.endswith("\n") and needed <= set(header.strip().split(","))
+    if not whole or (name == "gradients" and (not lines or lines % max(layers, 1))):
+        raise ValueError("lines or columns are missing")
+
+
 def _split(text: str) -> dict[str, Sequence[str | None]]:
     """The fields of a CSV file by column. Raises ValueError if a line or a field is cut off."""
     if not text.endswith("\n"):
@@ -163,6 +178,8 @@ def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
         raise StoreError(f"{path}: torn or unreadable") from error
 
 
+# Tables that may have many thousand lines. What only lists runs looks at their ends and sums.
+LONG_TABLES = ("gradients", "surface", "path", "detections")
 # The tables of a run and the origins of its measurements: file names and parsers.
 FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (kind.file, partial(_parse, name)) for name, kind in TABLES.items()},

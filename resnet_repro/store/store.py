@@ -39,8 +39,8 @@ class Store:
         """The contents of the run's folder."""
         return read_run(self.runs_folder / run.id, run)
 
-    def all_runs(self) -> list[StoredRun]:
-        """Every run, by id, unreadable ones with their problem."""
+    def all_runs(self, *, long_tables: bool = True) -> list[StoredRun]:
+        """Every run, by id, unreadable ones with their problem; see `read_run`."""
         if not self.runs_folder.is_dir():
             return []
         try:
@@ -49,7 +49,8 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
         folders = [self.runs_folder / name for name in names]
-        return without_copies([read_run(path, None) for path in folders])
+        read = [read_run(path, None, long_tables=long_tables) for path in folders]
+        return without_copies(read)
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""

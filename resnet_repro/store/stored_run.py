@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, StoreError, plain
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.loading import run_of
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow, GradientRow, ResponseRow
 from resnet_repro.spec.run import Run
@@ -22,7 +23,9 @@ from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
     FILES,
+    LONG_TABLES,
     Table,
+    check_outline,
     measurement_of,
     measurements_in,
     read_file,
@@ -117,6 +120,8 @@ class StoredRun:
     def has(self, measurement: str) -> bool:
         """Whether one of `MEASUREMENTS` is on record."""
         name = MEASUREMENTS[measurement].table
+        if name in LONG_TABLES:
+            return name in self.digests
         return any(measurement_of(name, row) == measurement for row in self.rows(name))
 
     def origins(self) -> Mapping[str, MeasurementOrigin]:
@@ -135,12 +140,15 @@ class StoredRun:
                 self.folder.discard(name)
 
 
-def read_run(path: Path, expected: Run | None) -> StoredRun:
-    """The contents of a run's folder, where `expected` should be, with its first problem."""
+def read_run(path: Path, expected: Run | None, *, long_tables: bool = True) -> StoredRun:
+    """The contents of a run's folder, where `expected` should be, with its first problem.
+
+    Without `long_tables`, those are not parsed; what is in them is neither known nor checked.
+    """
     folder, name = RunFolder(path), path.name if path.name.isprintable() else ascii(path.name)
     if path.is_symlink():
         return StoredRun(name, folder, expected, None, "its folder is a link")
-    return _Reading(folder).read(name, expected)
+    return _Reading(folder, long_tables).read(name, expected)
 
 
 def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
@@ -163,8 +171,9 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
 class _Reading:
     """Reads a run's folder, each file once, and collects what is wrong with it."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, long_tables: bool) -> None:
         self.folder = folder
+        self.long_tables = long_tables
         self.problems: list[str] = []
         self.repairable = True  # all of them
         self.damaged: dict[str, None] = {}
@@ -174,12 +183,16 @@ class _Reading:
         run = self._run() or expected
         content = self._file(self.folder.summary.name, json.loads)
         summary = self._summary(content)
+        layers = len(architecture(run.network).observed) if run else 0
         texts: dict[str, str] = {}
         contents: dict[str, Any] = {}
         for file, (file_name, parse) in FILES.items():
+            listed = file in LONG_TABLES and not self.long_tables
+            parse = partial(check_outline, file, layers) if listed else parse
             found = self._file(file_name, partial(_with_text, parse), file)
             if found is not None:
-                texts[file], contents[file] = found
+                texts[file], content_of = found
+                contents |= {} if listed else {file: content_of}
         apart = contradictions(run, summary, contents) if run else ()
         # Sums come last, since contradictions are more precise.
         for file, what in (

@@ -183,6 +183,9 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, emptied("measurements.json"), "measurements.json is torn or unreadable"),
     (RESNET, emptied("summary.json"), "summary.json is torn or unreadable"),
     (RESNET, emptied("config.yaml"), "config.yaml"),
+]
+# Only what shows a number looks at each of these.
+IN_DEPTH: list[tuple[str, Edit, str]] = [
     (RESNET, without(GRADIENTS, *range(19)), "gradients.csv: lacks the start or the end"),
     (RESNET, without(GRADIENTS, 0, *range(20, 38)), "gradients.csv"),
     (RESNET, cell(GRADIENTS, 3, "gradient_norm", -1), "gradients.csv: a negative number"),
@@ -198,7 +201,7 @@ def problems(results: Path) -> dict[str, str]:
     return {run.id: run.problem for run in Store(results).all_runs() if run.problem}
 
 
-@pytest.mark.parametrize(("name", "edit", "said"), EDITS)
+@pytest.mark.parametrize(("name", "edit", "said"), EDITS + IN_DEPTH)
 def test_each_edit_is_named_and_nothing_else(
     tmp_path: Path, name: str, edit: Edit, said: str
 ) -> None:
@@ -210,8 +213,9 @@ def test_each_edit_is_named_and_nothing_else(
     assert said in problem
     assert problem.isprintable()
     shown = {line.run: line.problem for line in list_runs(Store(tmp_path), None)}
-    assert said in str(shown.pop(run))
-    assert set(shown.values()) == {None}
+    if (name, edit, said) in EDITS:
+        assert said in str(shown.pop(run))
+        assert set(shown.values()) == {None}
 
 
 @pytest.mark.parametrize("name", [RESPONSES, GRADIENTS])
