@@ -1,0 +1,91 @@
+"""The test error of a finished run on CIFAR-10, counted without a line of resnet_repro.
+
+    python benchmarks/second_opinion.py results/runs/RUN FOLDER
+
+FOLDER holds CIFAR-10's binary version. For plain-N and resnet-N with option A. In fp32, from the
+raw bytes, with section 4.2's network written out once more: what is wrong in the package's own
+reading, network or counting would show as another number. A run in bf16 differs by a few images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+RECORD, BATCH = 3073, 500  # bytes: a label and 3 x 32 x 32 pixels; images at a time
+ZIP = b"PK\x03\x04"  # how torch's part of a checkpoint begins, behind a line of its own
+
+
+def images_and_labels(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(images as N x 3 x 32 x 32 bytes, labels)."""
+    parts = [np.fromfile(folder / f"{name}.bin", np.uint8) for name in names]
+    records = np.concatenate(parts).reshape(-1, RECORD)
+    return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
+
+
+def weights_in(content: Any) -> dict[str, torch.Tensor] | None:
+    """The tensors of the network, wherever they lie in a checkpoint."""
+    if not isinstance(content, dict):
+        return None
+    if "conv1.weight" in content:
+        return content
+    found = (weights_in(value) for value in content.values())
+    return next((weights for weights in found if weights is not None), None)
+
+
+def scores(w: dict[str, torch.Tensor], x: torch.Tensor, blocks: int, residual: bool) -> Any:
+    """The network of section 4.2: 6n + 2 layers, n blocks a stage."""
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, var = w[f"{name}.running_mean"], w[f"{name}.running_var"]
+        return F.batch_norm(x, mean, var, w[f"{name}.weight"], w[f"{name}.bias"], eps=1e-5)
+
+    x = F.relu(norm(F.conv2d(x, w["conv1.weight"], padding=1), "bn1"))
+    for stage in (1, 2, 3):
+        for block in range(blocks):
+            name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            y = F.conv2d(x, w[f"{name}.conv1.weight"], stride=stride, padding=1)
+            y = F.conv2d(F.relu(norm(y, f"{name}.bn1")), w[f"{name}.conv2.weight"], padding=1)
+            y = norm(y, f"{name}.bn2")
+            if residual and stride == 1:
+                y = y + x
+            elif residual:  # every other pixel, and zeros for the new channels
+                y = y + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, x.shape[1]))
+            x = F.relu(y)
+    return F.linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
+
+
+def main() -> None:
+    """Print the error beside the run's own."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path, help="a finished run's folder, with its checkpoint")
+    parser.add_argument("folder", type=Path, help="cifar-10-batches-bin")
+    given = parser.parse_args()
+    summary = json.loads((given.run / "summary.json").read_text(encoding="utf-8"))
+    kind, depth = summary["network"].split("-")
+    content = (given.run / "checkpoint").read_bytes()
+    inside = io.BytesIO(content[content.index(ZIP) :])
+    weights = weights_in(torch.load(inside, map_location="cpu", weights_only=True))
+    assert weights is not None, "no network in this checkpoint"
+    train, _ = images_and_labels(given.folder, [f"data_batch_{n}" for n in range(1, 6)])
+    test, labels = images_and_labels(given.folder, ["test_batch"])
+    mean = train.mean(axis=0, dtype=np.float64)
+    wrong = 0
+    with torch.inference_mode():
+        for start in range(0, len(test), BATCH):
+            batch = torch.from_numpy((test[start : start + BATCH] - mean).astype(np.float32))
+            found = scores(weights, batch, (int(depth) - 2) // 6, kind == "resnet").argmax(1)
+            wrong += int((found.numpy() != labels[start : start + BATCH]).sum())
+    own = summary["final_test_error"]
+    print(f"{summary['network']}: {100 * wrong / len(test):.2f}% here, {own}% by resnet-repro")
+
+
+if __name__ == "__main__":
+    main()
