@@ -375,5 +375,7 @@ class Experiment(Frozen):
             own = {key: value for key, value in recipe.items() if key not in common}
             run = {"networks": [network], "seeds": list(group.seeds)}
             run |= {"recipe": own} if own else {}
-            content["runs"].append(run | ({"dataset": group.dataset} if group.dataset else {}))
+            run |= {"dataset": group.dataset} if group.dataset else {}
+            if run not in content["runs"]:  # two groups may be the same on one data set
+                content["runs"].append(run)
         return write_yaml(content)

@@ -115,6 +115,8 @@ def test_resolved_yaml_is_the_same_experiment(name, preset) -> None:
     chosen = load_experiment(name, choices=Choices(preset=preset))
     again = parse_experiment(parse_yaml(chosen.to_yaml(), "shown.yaml"))
     assert again.to_yaml() == chosen.to_yaml()
+    named = [(g.networks, g.seeds, g.dataset) for g in again.runs]
+    assert len(set(named)) == len(named), "each run once"
     assert {r.id for r in again.resolve()} == {r.id for r in chosen.resolve()}
 
 
