@@ -1,0 +1,40 @@
+"""`benchmarks/second_opinion.py` counts what the package measured, from the raw files."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "second_opinion.py"
+EXPERIMENT = """
+name: small
+title: A small network
+precision: fp32
+recipe: {iterations: 30, batch_size: 32, learning_rate: 0.01, milestones: [20], evaluate_every: 30}
+runs: [{networks: [resnet-8]}]
+"""
+
+
+@pytest.mark.skipif(not SCRIPT.exists(), reason="only in a checkout")
+def test_a_second_opinion_agrees_with_the_runs_own_error(
+    command: Any, binary_copy: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in binary_copy.glob("*.bin"):  # images of which a network learns something at once
+        records = np.fromfile(path, np.uint8).reshape(-1, 3073)
+        records[:, 1:] = records[:, 1:] // 2 + 12 * records[:, :1]
+        path.unlink()
+        records.tofile(path)
+    (tmp_path / "small.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    assert command("data", "prepare", "cifar10", "--from", binary_copy).code == 0
+    assert command("run", "small.yaml").code == 0
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), str(binary_copy)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    _, here, _, own, *_ = capsys.readouterr().out.replace("%", "").split()
+    assert float(here) == pytest.approx(float(own), abs=0.05)
+    assert float(here) < 80  # chance is 90
