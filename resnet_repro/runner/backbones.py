@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +30,7 @@ class _Weights(NamedTuple):
     std: tuple[float, ...]  # by which the difference is divided
 
 
-def read_backbone(
-    run: Run, store: Store, data_dir: Path, note: Callable[[str], None] = lambda _: None
-) -> _Weights | None:
+def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
     """The weights that a run starts from; None if it is no detector's, or starts from none.
 
     Raises:
@@ -45,19 +42,17 @@ def read_backbone(
         return None
     if backbone.file is not None:
         return _of_file(run, data_dir / backbone.file, backbone.sha256)
-    return _of_run(run, str(backbone.run), store, note)
+    return _of_run(run, str(backbone.run), store)
 
 
-def load_backbone(
-    run: Run, network: nn.Module, store: Store, data_dir: Path, note: Callable[[str], None]
-) -> None:
+def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) -> None:
     """Put the weights that a run starts from into its detector, and the colours that they expect.
 
     Raises:
         DataError: as `read_backbone`, or they do not fit.
         ConfigError: as `read_backbone`.
     """
-    found = read_backbone(run, store, data_dir, note)
+    found = read_backbone(run, store, data_dir)
     if found is None:
         return
     from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
@@ -73,7 +68,7 @@ def load_backbone(
         buffer.copy_(torch.tensor(values).view_as(buffer))
 
 
-def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _Weights:
+def _of_run(run: Run, name: str, store: Store) -> _Weights:
     stored = read_run(store.runs_folder / name, None)
     if stored.run is None or stored.summary is None or not stored.finished:
         raise DataError(
@@ -84,11 +79,10 @@ def _of_run(run: Run, name: str, store: Store, note: Callable[[str], None]) -> _
     if stored.run.network != wanted:
         raise DataError(f"{run.id}: {name} is no run of {wanted}")
     state, reasons = final_state(stored.run, stored.folder.checkpoints())
-    for reason in reasons:
-        note(f"{name}: not used: {reason}")
     if state is None:
+        why = "; ".join(reasons) or "its checkpoint is not committed"
         raise DataError(
-            f"{run.id}: the weights of {name} are not here (its checkpoint is not committed); "
+            f"{run.id}: the weights of {name} are not here ({why}); "
             "bring them from where it was trained, or train it again with --force"
         )
     mean = stored.summary.provenance.normalisation.get("channel_averages")

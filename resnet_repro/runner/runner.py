@@ -171,8 +171,7 @@ class Runner:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
         if resumed is None:  # other processes get this one's weights when they connect
             resumed = Resumed(self.sources.trainer(run, self.sources.backend(run.precision)))
-            network, data_dir = resumed.trainer.network, self.options.data_dir
-            load_backbone(run, network, self.store, data_dir, self.progress.note)
+            load_backbone(run, resumed.trainer.network, self.store, self.options.data_dir)
         trainer = resumed.trainer
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))

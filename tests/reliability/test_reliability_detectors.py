@@ -152,7 +152,12 @@ def test_what_a_detector_starts_from_has_to_be_there_and_done(tmp_path: Path) ->
         runner.run_all([detector])
     assert not runner.store.folder(detector).path.exists()
     runner.run_all([backbone])
-    for path in runner.store.folder(backbone).checkpoints():
+    kept = runner.store.folder(backbone).checkpoints()
+    for path in kept:
+        path.write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"are not here \(checkpoint is not a checkpoint of this"):
+        runner.run_all([detector])
+    for path in kept:
         path.unlink()
     with pytest.raises(DataError, match="its checkpoint is not committed"):
         runner.run_all([detector])
