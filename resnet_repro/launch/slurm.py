@@ -241,17 +241,23 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     if jobs:
         progress.note(f"job {number}: {len(jobs)} runs")
     outcomes: dict[str, Outcome] = {}
+
+    def end(run: Run, outcome: Outcome) -> None:
+        outcomes[run.id] = outcome
+        progress.ended(run, outcome, store.get(run).summary)
+
+    for run in runs:
+        if run.id not in jobs:
+            end(run, "done")
     while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
             progress.note(f"job {number} goes on; scancel {number} ends it, saved")
             break
         for run in waiting:
-            job = jobs.get(run.id)
-            over = job is None or job.done()  # before the results are looked at
+            over = jobs[run.id].done()  # before the results are looked at
             watcher.look(run)
             if over:
-                outcomes[run.id] = "done" if job is None else _outcome(run, job, runner)
-                progress.ended(run, outcomes[run.id], store.get(run).summary)
+                end(run, _outcome(run, jobs[run.id], runner))
         time.sleep(LOOKING)
     return outcomes
 

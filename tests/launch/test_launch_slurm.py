@@ -7,10 +7,12 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from launch_helpers import (
+    Silent,
     await_that,
     is_at_work,
     options,
@@ -22,8 +24,10 @@ from launch_helpers import (
 from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.where import parse_where
 from resnet_repro.launch.worker import Order
+from resnet_repro.runner.runner import Runner
 from resnet_repro.store.store import Store
 
 pytest.importorskip("submitit")
@@ -156,6 +160,23 @@ def test_a_warned_task_saves_is_requeued_and_finishes(
         assert summary.provenance.sessions == sessions
     states = json.loads(command("status", "--results", "results", "--json")[1])
     assert [line["state"] for line in states] == ["done", "done"]
+
+
+def test_runs_that_were_done_are_so_when_the_waiting_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resnet_repro.launch import slurm
+
+    done, submitted = runs_of(write_experiment(tmp_path, 4, 2, 2))
+    job = SimpleNamespace(job_id="4711_0")
+    monkeypatch.setattr(slurm, "submit_job", lambda *_: {submitted.id: job})
+    stop, progress = StopFlag(), Silent()
+    stop.stop_for("signal")
+    runner = Runner(Store(tmp_path / "results"), options(tmp_path), stop, progress)
+    where = parse_where(launcher="slurm-local", wait=True)
+    assert slurm.train_by_slurm(where, runner, [done, submitted]) == {done.id: "done"}
+    assert progress.ends == [(done.id, "done")]
+    assert progress.notes == ["job 4711: 1 runs", "job 4711 goes on; scancel 4711 ends it, saved"]
 
 
 @pytest.mark.usefixtures("one_thread")
