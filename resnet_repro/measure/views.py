@@ -84,6 +84,8 @@ def scores(
     several = views == "multi-scale"
     sides = photographs.multi_scale if several else (photographs.test_shorter_side,)
     window, mirrors = final_map_side(network, photographs.crop), views != "centre"
+    if deviation is not None:
+        deviation = deviation.to(backend.device)
     tester = _Tester(network, mean.to(backend.device), deviation, backend, window, mirrors)
     reading: View = "whole" if several else "centre" if views == "centre" else "five"
     sums: Tensor | None = None
@@ -138,7 +140,7 @@ class _Tester:
             mean = F.interpolate(mean[None], size, mode="bilinear", align_corners=False)[0]
         x = finish(images, mean)
         if self.deviation is not None:
-            x = x / self.deviation.to(x.device)[:, None, None]
+            x = x / self.deviation[:, None, None]
         with self.backend.autocast():
             logits = dense_logits(self.network, x, self.window)
         return logits.float().softmax(1).mean(dim=(2, 3))
