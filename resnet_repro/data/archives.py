@@ -170,7 +170,10 @@ def _opened(archive: Path, max_bytes: int) -> Iterator[_Reader]:
 
 def _damaged(archive: Path, error: Exception) -> DataError:
     reason = plain(str(error).partition("\n")[0], 200) or type(error).__name__
-    return DataError(f"{archive.name} is damaged or not a tar archive: {reason}")
+    return DataError(
+        f"{archive.name} is damaged or not a tar archive: {reason}; bring an intact tar file, or"
+        " the folder that it unpacks to"
+    )
 
 
 def _refuse_strange(archive: Path, member: tarfile.TarInfo) -> None:

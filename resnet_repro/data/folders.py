@@ -209,13 +209,12 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         try:
             root = self.find(data_dir)
             index = self._read_index(root, data_dir) if root else None
-            note = self._packed_note(data_dir)
+            later = f"will be looked through in {root} when first used"
+            note = later if root else self._packed_note(data_dir)
         except (DataError, OSError) as error:
             return DatasetStatus.absent(self.name, self.description, str(error).splitlines()[0])
         if index is not None:
             return DatasetStatus.of(self.description, index.identity, sum(index.counts))
-        if root is not None:
-            note = f"will be looked through in {root} when first used"
         return DatasetStatus.absent(self.name, self.description, note)
 
     def _root(self, data_dir: Path) -> Path:

@@ -83,9 +83,10 @@ def encoded(image: Image.Image) -> bytes:
     ("contents", "message"),
     [
         (b"", "not an image, or damaged"),
-        (b"GIF89a", ""),
+        (b"GIF89a", "not an image, or damaged"),
         (encoded(Image.new("RGB", (32, 32)))[:60], "damaged"),
         (encoded(Image.new("RGB", (33, 32))), "33x32 pixels instead of 32x32"),
+        (encoded(Image.new("RGB", (900, 900)))[:99], "900x900 pixels instead"),  # not decoded
         (png_bomb(), "far too many pixels"),
         (bytes(2**20 + 1), "too large"),
     ],

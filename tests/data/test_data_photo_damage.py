@@ -122,3 +122,6 @@ def test_an_index_of_an_earlier_version_is_checked_and_completed(folder: Path) -
     arrays = read_npz(index_of(folder))
     assert arrays is not None
     assert arrays["contents"].shape == (10, 32)
+    without_contents(folder)
+    flip(folder / TRAIN)
+    assert load_photos(folder, folder.parent).identity.sha256 != identity.sha256

@@ -79,6 +79,18 @@ def test_a_file_that_changes_while_it_is_read_does_not_pass_unnoticed(
     assert load(folder).train.target(0).labels.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("classes.txt", "dog\ncat\n"), ("ImageSets/Main/test.txt", "a\n")]
+)
+def test_a_list_that_is_added_is_noticed(folder: Path, name: str, content: str) -> None:
+    for place in (folder, folder / "ImageSets" / "Main"):
+        os.utime(place, ns=(0, 0))
+    before = load(folder).identity
+    assert load(folder).identity == before
+    (folder / name).write_text(content, encoding="utf-8")
+    assert load(folder).identity.sha256 != before.sha256
+
+
 def test_of_huge_data_sets_not_every_image_is_decoded_when_prepared(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

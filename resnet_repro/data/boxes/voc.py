@@ -103,6 +103,9 @@ def scan_voc(
             unknown, a box is empty or outside its image.
     """
     stamps: dict[str, int] = {}
+    if classes is None:  # more lists, or classes.txt, would make it another data set
+        for name in ("", *(_path(one.year, LISTS) for one in (*train, *test))):
+            stamp(root, name, stamps)
     parts = [_read_sets(root, sets, stamps) for sets in (train, test)]
     if classes is None:
         classes = _own_classes(root, parts[0], stamps)

@@ -128,8 +128,8 @@ class Voc(BoxReader):
                 if year in years:
                     raise DataError(f"{devkit / year} is in the way: move it elsewhere")
                 (root / year).symlink_to((devkit / year).resolve(), target_is_directory=True)
-                needed = year in self.years
-                official &= not needed or _is_official(data_dir, year, request.progress)
+                if official and year in self.years:
+                    official = _is_official(data_dir, year, request.progress)
             if not self.has(root):
                 raise self.missing(data_dir)
 

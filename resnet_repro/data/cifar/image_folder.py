@@ -10,7 +10,7 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 from resnet_repro.data.layout import in_order, of_system
-from resnet_repro.data.photos.decoding import open_photo
+from resnet_repro.data.photos.decoding import open_photo, read_size
 
 __all__ = ["read_image_folder"]
 
@@ -86,8 +86,7 @@ def _read_image(path: Path) -> Images:
     """The pixels [3, 32, 32]."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise DataError(f"{path} is too large for an image of 32x32 pixels")
-    image = open_photo(path, str(path), turned=False)
-    if image.size != (32, 32):
-        width, height = image.size
+    width, height = read_size(path, str(path), turned=False)
+    if (width, height) != (32, 32):  # known from the header, before anything is decoded
         raise DataError(f"{path} has {width}x{height} pixels instead of 32x32")
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.asarray(open_photo(path, str(path), turned=False)).transpose(2, 0, 1)
