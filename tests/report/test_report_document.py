@@ -10,8 +10,12 @@ from made_up_results import BETWEEN, Bench
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.exact import ExactRule
+from resnet_repro.report.document.document import write_report
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store import stored_run
+from resnet_repro.store.measurements import measurements_in
 
 LOSSES = {
     "plain-20": (9.4, 5.5),
@@ -149,10 +153,46 @@ def test_a_figure_of_other_runs_is_not_shown(bench: Bench) -> None:
     assert "](figures/fig1.png)" in bench.report()
     bench.add("plain-56", 12.9)
     assert "](figures/fig1.png)" not in bench.report()
-    assert "drawn from other runs: `resnet-repro plot fig1` draws it anew" in bench.report()
+    assert "drawn from other results: `resnet-repro plot fig1` draws it anew" in bench.report()
     bench.picture("fig1")
     assert "](figures/fig1.png)" in bench.report()
-    assert "other runs" not in bench.report()
+    assert "other results" not in bench.report()
+
+
+def test_a_figure_of_other_measurements_is_not_shown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_run, "measurements_in", measurements_in)  # for their sums
+    bench.add("plain-20", responses=[1.0, 2.0])
+    bench.picture("fig7")
+    assert "](figures/fig7.png)" in bench.report()
+    bench.add("plain-20", responses=[1.0, 3.0])
+    assert "](figures/fig7.png)" not in bench.report()
+
+
+def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_run, "measurements_in", measurements_in)
+
+    def shown() -> bool:
+        text = write_report(bench.store, [load_experiment("depth")])
+        return "](figures/depth.png)" in text
+
+    def changed() -> bool:
+        before = shown()
+        bench.picture("depth")
+        return not before and shown()
+
+    bench.add("plain-20")
+    assert changed()
+    bench.add("plain-56")
+    assert shown(), "nothing of it is in the picture"
+    tests: Any = {"evaluations": {"10-crop": (22.0, 6.0)}, "dataset": "imagenet"}
+    folder = bench.add("resnet-50", **tests)
+    assert changed()
+    bench.add_ensemble([folder], 20.0, 5.1)
+    assert changed()
 
 
 def test_problems_and_failures_are_told(bench: Bench) -> None:

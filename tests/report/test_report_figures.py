@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,24 @@ def test_fig6_has_a_panel_for_what_was_run_and_says_what_was_not(bench: Bench) -
     bench.add("resnet-110")
     panels = [axes.get_title() for axes in figure_of(bench, "fig6").axes]
     assert panels == ["plain", "ResNet", "very deep"]
+
+
+def test_curves_need_a_network_that_a_panel_names(
+    command: Any, bench: Bench, tmp_path: Path
+) -> None:
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(
+        "name: mine\ntitle: Mine\nruns: [{networks: [resnet-20, resnet-32]}]\n"
+        "plot: {kind: curves, panels: [{networks: [resnet-20]}]}\n",
+        encoding="utf-8",
+    )
+    bench.add("resnet-32")
+    line = ("plot", experiment, "--results", bench.store.root)
+    answer = command(*line)
+    assert answer.code == 1
+    assert "mine: nothing to draw yet" in answer.err
+    bench.add("resnet-20")
+    assert command(*line).code == 0
 
 
 IMAGENET = ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a")

@@ -109,7 +109,7 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
     ]
     draws = f"`resnet-repro plot {experiment.name}`"
     if outdated:
-        parts.append(f"A picture there was drawn from other runs: {draws} draws it anew.")
+        parts.append(f"A picture there was drawn from other results: {draws} draws it anew.")
     elif not parts and experiment.runs and figure_names(experiment, results):
         parts.append(f"Not drawn yet: {draws}")
     return "\n\n".join(parts).splitlines()

@@ -24,6 +24,7 @@ from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Cell, Results, groups_in, main_group
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import experiments_folder
+from resnet_repro.spec.shows import CurvesPlot
 
 if TYPE_CHECKING:
     from resnet_repro.report.figures.style import FigureFormat
@@ -38,39 +39,52 @@ class FigureKind(NamedTuple):
     columns: tuple[str, ...] = ()
     views: tuple[str, ...] = ()  # further pictures of the same data, each in a file of its own
     page: bool = False  # whether `html` draws it as a page
+    # The tables of a run's folder that it shows besides the curve; without `frame` of all runs.
+    tables: tuple[str, ...] = ()
 
 
 FIGURES: dict[str, FigureKind] = {
     "drawing": FigureKind(""),
-    "depth": FigureKind(""),
+    "depth": FigureKind("", tables=("evaluations",)),
     "curves": FigureKind("curves", ("iteration", "epoch", "lr", "train_error", "test_error")),
-    "responses": FigureKind("responses", ("layer", "module", "std", "rank")),
+    "responses": FigureKind("responses", ("layer", "module", "std", "rank"), tables=("responses",)),
     "gradients": FigureKind(
         "gradients",
         (
             *("iteration", "layer", "module", "forward_std", "gradient_norm", "weight_norm"),
             *("measured", "signal_norm"),
         ),
+        tables=("gradients",),
     ),
     "detections": FigureKind(
-        "detections", ("image", "class_name", "score", "left", "top", "right", "bottom")
+        "detections",
+        ("image", "class_name", "score", "left", "top", "right", "bottom"),
+        tables=("detections",),
     ),
     "surface": FigureKind(
         "surfaces",
         ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
         ("relief", "lines"),
         page=True,
+        tables=("surface", "curvature"),
     ),
     "path": FigureKind(
         "paths",
         ("to", "position", "loss", "error", "images", "sample_seed", "sample_sha256", "bn"),
+        tables=("path",),
     ),
 }
 
 
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
-    """The cells of an experiment; only runs on which the figure's quantity was measured count."""
+    """The cells of an experiment; only runs on which the figure's quantity was measured count.
+
+    Of curves only networks that a panel names.
+    """
     cells = results.cells_of(experiment)
+    if isinstance(experiment.plot, CurvesPlot):
+        named = {network for panel in experiment.plot.panels for network in panel.networks}
+        cells = [cell for cell in cells if cell.network in named]
     if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
         return cells
     frame = getattr(results, FIGURES[experiment.plot.kind].frame)
@@ -80,10 +94,22 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
 
 
 def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:
-    """What a picture of these runs carries in its file: another one, if it were drawn of others."""
+    """What a picture of these runs carries in its file.
+
+    Another one, if it were drawn of others, or of other measurements on them.
+    """
+    assert experiment.plot is not None, "only for experiments with a figure"
+    kind = FIGURES[experiment.plot.kind]
     cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
-    runs = [(run.id, run.summary and run.summary.seconds) for cell in cells for run in cell.done]
-    shown = repr((group and group.caption, runs))
+    runs = [run for cell in cells for run in cell.done]
+    if not kind.frame:
+        runs = [run for run in results.stored if not run.digests.keys().isdisjoint(kind.tables)]
+    drawn = [
+        (run.id, run.summary and run.summary.seconds, *map(run.digests.get, kind.tables))
+        for run in runs
+    ]
+    ensembles = results.ensembles if "evaluations" in kind.tables else ()
+    shown = repr((group and group.caption, drawn, *ensembles))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 
