@@ -73,7 +73,7 @@ _RUN = re.compile(  # or the start of its id
 )
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
 # Of names of networks and presets, numbers, durations, devices, kinds of crops.
-_harmless = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}(:[0-9]{1,3})?")
+_harmless = _matching(r"[a-z0-9.][a-z0-9.,_ -]{0,400}(:[0-9]{1,3})?")
 
 
 def _slurm(value: str) -> str:

@@ -17,6 +17,8 @@ __all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
 
 LARGEST_FILE = 1_000_000  # characters, and values with those that aliases repeat
 DEEPEST = 30
+# The last two are raised for values that are not what their tag says, as `!!bool x`.
+_INVALID = (yaml.YAMLError, ValueError, RecursionError, OverflowError, LookupError, AttributeError)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # with libyaml, if PyYAML has it
 
 
@@ -66,7 +68,7 @@ def parse_yaml(text: str, name: str) -> Document:
             return Document(None, name, None)
         _check(node)
         return Document(loader.construct_document(node), name, node)
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except _INVALID as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}, line {mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

@@ -127,8 +127,8 @@ def _split(text: str) -> dict[str, Sequence[str | None]]:
     if not text.endswith("\n"):
         raise ValueError("its last line is cut off, or it is empty")
     header, *rows = csv.reader(io.StringIO(text, newline=""))
-    if set(map(len, rows)) - {len(header)}:
-        raise ValueError("lines of different lengths")
+    if not header or set(map(len, rows)) - {len(header)}:
+        raise ValueError("no header, or lines of different lengths")
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return dict(zip(header, columns, strict=True))
 

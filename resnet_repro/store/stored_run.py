@@ -222,8 +222,12 @@ class _Reading:
     def _file(self, file_name: str, parse: Callable[[str], T], file: str = "") -> T | None:
         try:
             return read_file(self.folder.path / file_name, parse)
-        except StoreError:
-            self._found(f"{file_name} is torn or unreadable", file)
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError):  # it may be whole, and must not be replaced
+                self._found(f"{file_name} cannot be read: {cause.strerror}", file, repairable=False)
+            else:
+                self._found(f"{file_name} is torn or unreadable", file)
             return None
 
     def _run(self) -> Run | None:

@@ -280,6 +280,16 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
         True,
     ),
     (
+        lambda f: (f.config.unlink(), f.config.mkdir()),
+        "config.yaml cannot be read: Is a directory",
+        False,
+    ),
+    (
+        lambda f: (f.summary.unlink(), f.summary.mkdir()),
+        "summary.json cannot be read: Is a directory",
+        False,
+    ),
+    (
         lambda f: f.responses.write_text("layer,std\n1,x\n", encoding="utf-8"),
         "responses.csv is torn",
         True,

@@ -33,6 +33,7 @@ def test_what_decided_the_results_stays() -> None:
         "evaluate resnet-18-a-imagenette-short-s0 --input paper --crop 96 -qv",
         "evaluate preact-110-cifar10-paper-s0-0d920dd4",
         "run faster-rcnn-resnet-18-a-voc07-12-short-s0-0d920dd4/config.yaml",
+        "run fig6 --launcher ray --gpus-per-run .5 --cpus-per-run 2",
         "run path --set path.to=resnet-20-cifar10-short-s1 --set surface.limit=0.5",
         "run table7 --set pretraining.preset=short --set curvature.images=100",
     ):

@@ -171,7 +171,8 @@ def test_yaml_bombs_are_refused() -> None:
     doubled = "a0: &a0 [x]\n" + "".join(
         f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 25)
     )
-    for text in (bomb, doubled, "[" * 200, "x" * 2_000_000, "!!python/object/apply:os.system [id]"):
+    tags = ("!!python/object/apply:os.system [id]", "!!bool x", "!!int ''", "!!timestamp x")
+    for text in (bomb, doubled, "[" * 200, "x" * 2_000_000, *tags):
         with pytest.raises(ConfigError):
             parse_yaml(text, "bomb.yaml")
 

@@ -156,6 +156,11 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, without(CURVE, 5, 6), "curve.csv: a point at iteration 3,200, where"),
     (RESNET, without(CURVE, -1), "is done, but its curve ends at 6,000 of 6,400"),
     (RESNET, emptied(CURVE), "curve.csv is torn or unreadable"),
+    (
+        RESNET,
+        lambda f: f.curve.write_text("\n", encoding="utf-8"),
+        "curve.csv is torn or unreadable",
+    ),
     (RESNET, emptied(CURVE, header=True), "curve.csv is missing or empty"),
     # What was measured on the trained network.
     (RESNET, of_another(RESPONSES, DEEP_PLAIN), "55 layers, but resnet-20 has 19"),
