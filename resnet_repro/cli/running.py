@@ -217,7 +217,7 @@ def _finish(
 ) -> int:
     """Write the CSVs and print their paths; returns the exit code."""
     with_csv = [e for e in experiments if _has_csv(e)]
-    written = _write_csvs(store, with_csv)
+    written = _write_csvs(store, with_csv) if with_csv else []
     if as_json:
         print_json({"runs": states, "files": written, "stopped": reason})
     elif not quiet:
