@@ -139,18 +139,26 @@ def _mean_rows(
 def _class_rows(
     table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
 ) -> list[Row]:
-    """A row per class and cell; where they are ours, the paper's numbers of all its classes."""
+    """A row per class and cell; where they are ours, the paper's numbers of all its classes.
+
+    Reduced ones of which no class was measured yet have a row per cell.
+    """
     found, facts = results.precisions, load_facts()
     columns = [fact for _, fact in _PRINTED[table.paper]] if kind == "ours" else []
     networks = {fact: f"faster-rcnn-{fact.replace('_', '-')}" for fact in columns}
     printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
     runs = [run.id for cell in cells for run in cell.done]
-    measured = list(dict.fromkeys(found[found.run.isin(runs)].class_name))
+    names = [column for _, column in _OURS[table.paper]]
+    theirs = found[found.run.isin(runs)]
+    measured = list(dict.fromkeys(theirs.class_name))
+    if not measured and kind == "reduced":
+        none = theirs.set_index("run")[names]
+        return [_values(cell, results, none, kind) for cell in cells]
     rows: list[Row] = []
-    for name in measured or (facts.voc_classes if kind == "ours" else ()):
+    for name in measured or facts.voc_classes:
         paper: Row = {"class_name": name} | {key: by.get(name) for key, by in printed.items()}
         of_class = found[found.class_name == name].set_index("run")
-        forms = of_class[[column for _, column in _OURS[table.paper]]]
+        forms = of_class[names]
         own = []
         for cell in cells:
             values = _values(cell, results, forms, kind)

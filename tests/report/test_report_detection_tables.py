@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_up_results import Bench
 
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.groups import Group
@@ -118,6 +119,17 @@ def test_reduced_results_never_share_a_table_with_the_papers(
     assert printed not in below
     assert measured in below
     assert measured not in above
+
+
+@pytest.mark.parametrize("form", ["text", "md", "csv", "latex"])
+@pytest.mark.parametrize("table", ["table7", "table10"])
+def test_a_reduced_detector_that_has_only_begun_has_a_row(
+    bench: Bench, table: str, form: Any
+) -> None:
+    bench.add("faster-rcnn-resnet-18-a", dataset="scenes", preset="demo", state="stopped")
+    text = render_table(make_table(load_experiment(table), Results(bench.store)), form)
+    rows = [line for line in text.splitlines() if "ResNet-18 A" in line and "demo" in line]
+    assert len(rows) == 1
 
 
 def test_only_the_items_data_are_missing(results: Results) -> None:
