@@ -72,8 +72,9 @@ _RUN = re.compile(  # or the start of its id
     r"(faster-rcnn-)?(plain|resnet|preact|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII
 )
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
-# Of names of networks and presets, numbers, durations, devices, kinds of crops.
-_harmless = _matching(r"[a-z0-9.][a-z0-9.,_ -]{0,400}(:[0-9]{1,3})?")
+_list = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops
+# A preset, a device, numbers or a duration; too narrow for a token or the name of a host.
+_word = _matching(r"[a-z0-9]{1,12}(:[0-9]{1,3})?|[0-9.][0-9.,hmsd]{0,39}")
 
 
 def _slurm(value: str) -> str:
@@ -83,13 +84,14 @@ def _slurm(value: str) -> str:
     return (name.group() if name else "") + _NOT_SHOWN
 
 
-_HARMLESS = (
-    *("--preset", "--networks", "--network", "--seeds", "--precision", "--device", "--jobs", "-j"),
-    *("--time-budget", "--checkpoint-every", "--cpus-per-run", "--gpus-per-run"),
-    *("--crops", "--crop", "--input", "--padding", "--mean"),
+_LISTS = ("--networks", "--network", "--seeds", "--crops")
+_WORDS = (
+    *("--preset", "--precision", "--device", "--jobs", "-j", "--time-budget", "--checkpoint-every"),
+    *("--cpus-per-run", "--gpus-per-run", "--crop", "--input", "--padding", "--mean"),
 )
 VALUES: dict[str, Show] = {
-    **dict.fromkeys(_HARMLESS, _harmless),
+    **dict.fromkeys(_LISTS, _list),
+    **dict.fromkeys(_WORDS, _word),
     **dict.fromkeys(("--data-dir", "--results"), lambda _: _NOT_SHOWN),  # paths
     "--dataset": _dataset,
     "--set": _matching(_FIELD),
@@ -138,6 +140,6 @@ def _shown(arguments: list[str]) -> Iterator[str]:
             if not sign:
                 yield VALUES[option](next(waiting, ""))
         elif argument.startswith("-j"):
-            yield f"-j{_harmless(argument[2:])}"
+            yield f"-j{_word(argument[2:])}"
         else:
             yield _NOT_SHOWN

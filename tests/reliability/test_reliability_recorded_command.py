@@ -33,7 +33,7 @@ def test_what_decided_the_results_stays() -> None:
         "evaluate resnet-18-a-imagenette-short-s0 --input paper --crop 96 -qv",
         "evaluate preact-110-cifar10-paper-s0-0d920dd4",
         "run faster-rcnn-resnet-18-a-voc07-12-short-s0-0d920dd4/config.yaml",
-        "run fig6 --launcher ray --gpus-per-run .5 --cpus-per-run 2",
+        "run fig6 --launcher ray --gpus-per-run .5 --time-budget 1.5h",
         "run path --set path.to=resnet-20-cifar10-short-s1 --set surface.limit=0.5",
         "run table7 --set pretraining.preset=short --set curvature.images=100",
     ):
@@ -53,6 +53,10 @@ def test_places_people_and_machines_do_not() -> None:
     assert kept("--dataset", "folder:/home/<b>") == "--dataset folder:..."
     assert kept("--launcher", "ray:10.0.0.7:6379") == "--launcher ray:..."
     assert kept("--launcher=slurm") == "--launcher=slurm"
+    for private in ("node7.host.example", "0123456789abcdef", "alice s house"):
+        for option in ("--preset", "--device", "--jobs", "-j", "--time-budget", "--input"):
+            assert kept(option, private) == f"{option} ..."
+        assert kept(f"-j{private}") == "-j..."
     slurm = {
         "setup=export TOKEN=abc": "setup=...",
         "mail-user=alice@host.example": "mail-user=...",
