@@ -91,9 +91,10 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
     """The figures of these results, the main one first, or the command that draws them."""
     if experiment.plot is None:
         return []
+    names = figure_names(experiment, results)
     shown: dict[Group | None, str] = {}
     outdated = False
-    for name, group in figure_names(experiment, results).items():
+    for name, group in names.items():
         if group in shown:
             continue
         mark = figure_mark(experiment, results, group).encode()
@@ -110,7 +111,7 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
     draws = f"`resnet-repro plot {experiment.name}`"
     if outdated:
         parts.append(f"A picture there was drawn from other results: {draws} draws it anew.")
-    elif not parts and experiment.runs and figure_names(experiment, results):
+    elif names and not parts and experiment.runs:
         parts.append(f"Not drawn yet: {draws}")
     return "\n\n".join(parts).splitlines()
 
