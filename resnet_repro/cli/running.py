@@ -82,11 +82,11 @@ def run(
     from resnet_repro.base.durations import parse_duration
     from resnet_repro.launch.where import parse_where
     from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.loading import load_experiment
 
     choices = (preset, dataset, networks, seeds, precision, changes or None)
-    experiments = whole = [chosen_experiment(name, *choices) for name in names]
-    if any(choice is not None for choice in choices):
-        whole = [chosen_experiment(name) for name in names]
+    experiments = [chosen_experiment(name, *choices) for name in names]
+    whole = [load_experiment(name) for name in names]
     runs = distinct_runs(experiments)
     store = open_store(results)
     folders = choose_dataset(dataset).folders if dataset is not None else {}

@@ -112,6 +112,12 @@ def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) 
     assert (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8") == whole, (
         "the other network's lines"
     )
+    with (tmp_path / mine).open("a", encoding="utf-8") as file:
+        file.write("presets: {demo: {networks: [plain-8]}}\n")
+    assert command("run", mine).code == 0
+    assert (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8") == whole, (
+        "also where the preset has one network"
+    )
 
 
 def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:

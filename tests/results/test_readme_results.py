@@ -54,6 +54,8 @@ def test_every_number_is_that_of_the_results() -> None:
     assert printed_rows("At the paper's protocol") == full
     tenth = {t: cifar_cells(row) for t, row in measured_rows("fig6").items()}
     assert printed_rows("A tenth of the iterations") == tenth
+    preact = {t: cifar_cells(row) for t, row in measured_rows("preact-table3", "custom").items()}
+    assert printed_rows("Pre-activation") == preact
     photographs = {}
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():
