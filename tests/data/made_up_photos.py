@@ -13,6 +13,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from resnet_repro.data import datasets
+from resnet_repro.data.archives import Archive
+from resnet_repro.data.photos import imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 
 WritePhotos = Callable[..., Path]
@@ -58,16 +60,13 @@ def write_devkit(folder: Path, wnids: list[str]) -> Path:
 
 
 def serve_imagenette(folder: Path, monkeypatch: pytest.MonkeyPatch, official: bool = True) -> Path:
-    """Pack `folder` as the archive that torchvision is told to be the official one."""
-    from torchvision.datasets import Imagenette
-
+    """Pack `folder` as the archive that is told to be the official one."""
     archive = folder.parent / "served" / "imagenette2-320.tgz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, "imagenette2-320")
     md5 = hashlib.md5(archive.read_bytes()).hexdigest() if official else "0" * 32
-    known = Imagenette._ARCHIVES | {"320px": (archive.as_uri(), md5)}
-    monkeypatch.setattr(Imagenette, "_ARCHIVES", known)
+    monkeypatch.setitem(imagenette._ARCHIVES, "320", Archive(archive.as_uri(), md5))
     return archive
 
 

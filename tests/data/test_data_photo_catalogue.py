@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
+from torchvision.datasets import Imagenette
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.cli import main
 from resnet_repro.data import datasets
+from resnet_repro.data.photos import imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.dataset_names import DATASETS
 
@@ -176,6 +178,15 @@ def test_download(
     identity = datasets.load("imagenette", tmp_path / "data").identity
     assert not identity.official
     assert "unofficial" in identity.note
+
+
+def test_the_official_archives_are_those_that_torchvision_lists() -> None:
+    """It lists them under a private name, so they are written down here as well."""
+    listed = getattr(Imagenette, "_ARCHIVES", None)
+    if listed is None:
+        pytest.skip("this torchvision has them elsewhere")
+    theirs = {size.removesuffix("px"): tuple(archive) for size, archive in listed.items()}
+    assert {size: tuple(archive) for size, archive in imagenette._ARCHIVES.items()} == theirs
 
 
 def test_download_of_something_else(

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from made_up_boxes import Object, write_image, write_voc
 from packing import pack
+from torchvision.datasets import voc
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
+from resnet_repro.data.archives import Archive
+from resnet_repro.data.boxes import voc_sources
 from resnet_repro.data.boxes.boxes import BoxDataset
 
 CAT: Object = ("cat", (1, 1, 40, 30), 0)
@@ -36,12 +39,10 @@ def devkit(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The three official archives, of which torchvision is told addresses and checksums."""
-    from torchvision.datasets import voc
-
+    """The three official archives, served from a folder."""
     folder = tmp_path / "served"
     folder.mkdir()
-    known = {}
+    known: dict[str, list[Archive]] = {"VOC2007": [], "VOC2012": []}
     for key, year, files in (
         ("2007", "VOC2007", ("000005", "trainval")),
         ("2007-test", "VOC2007", ("000001", "test")),
@@ -54,8 +55,8 @@ def served(devkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
                 if file.is_file() and listed and file.stem.startswith(files):
                     tar.add(file, f"VOCdevkit/{file.relative_to(devkit)}")
         md5 = hashlib.md5(path.read_bytes()).hexdigest()
-        known[key] = {"url": path.as_uri(), "filename": path.name, "md5": md5}
-    monkeypatch.setattr(voc, "DATASET_YEAR_DICT", known)
+        known[year].append(Archive(path.as_uri(), md5))
+    monkeypatch.setattr(voc_sources, "_ARCHIVES", known)
     return folder
 
 
@@ -93,6 +94,15 @@ def test_lists_are_those_of_the_paper(
         with pytest.raises(DataError, match=r"voc07\+\+12 has nothing to test on here: no boxes"):
             dataset.need_objects("test", "no boxes")
         assert "evaluation server" in dataset.identity.note
+
+
+def test_the_official_archives_are_those_that_torchvision_lists() -> None:
+    """It does not say that it will go on listing them, so they are written down here as well."""
+    listed = getattr(voc, "DATASET_YEAR_DICT", None)
+    if listed is None:
+        pytest.skip("this torchvision has them elsewhere")
+    theirs = [(listed[key]["url"], listed[key]["md5"]) for key in ("2007", "2007-test", "2012")]
+    assert [tuple(a) for archives in voc_sources._ARCHIVES.values() for a in archives] == theirs
 
 
 def test_the_official_archives_are_fetched_and_joined(served: Path, tmp_path: Path) -> None:

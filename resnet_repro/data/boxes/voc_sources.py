@@ -20,6 +20,16 @@ from resnet_repro.data.folders import Copy
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
 
 DEVKIT = "VOCdevkit"
+_FROM = "https://thor.robots.ox.ac.uk/pascal/VOC"
+_ARCHIVES = {  # by year, with the checksums that torchvision lists as well
+    "VOC2007": [
+        Archive(f"{_FROM}/voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
+        Archive(f"{_FROM}/voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
+    ],
+    "VOC2012": [
+        Archive(f"{_FROM}/voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
+    ],
+}
 MAX_BYTES = 2**32  # of an archive, unpacked; the largest has 2 GB
 _IMAGES = {  # in the official lists
     "VOC2007 trainval": 5_011,
@@ -89,8 +99,7 @@ class Voc(BoxReader):
 
     def _lying_in(self, folder: Path) -> list[Path]:
         """The official archives in a folder, as far as they are needed."""
-        known = _archives()
-        paths = (folder / archive.name for year in self.years for archive in known[year])
+        paths = (folder / archive.name for year in self.years for archive in _ARCHIVES[year])
         return [path for path in paths if path.is_file()]
 
     def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
@@ -102,7 +111,7 @@ class Voc(BoxReader):
             fetch(archive, data_dir, self.name, progress)
             for year in self.years
             if year not in there
-            for archive in _archives()[year]
+            for archive in _ARCHIVES[year]
         ]
 
     @contextmanager
@@ -118,7 +127,7 @@ class Voc(BoxReader):
             for path in packed:
                 request.progress(f"unpacking {path}")
                 unpack(path, Path(name), MAX_BYTES)
-            known = {archive.md5 for archives in _archives().values() for archive in archives}
+            known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
             official = request.download or all(digest(path, "md5") in known for path in packed)
             root = Path(name) / DEVKIT
             years = year_folders(root)
@@ -157,7 +166,7 @@ class OwnVoc(BoxReader):
 
 def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
     """Whether a year in `data_dir` is what the official archives, which lie there, unpack to."""
-    paths = {data_dir / archive.name: archive.md5 for archive in _archives()[year]}
+    paths = {data_dir / archive.name: archive.md5 for archive in _ARCHIVES[year]}
     if not all(path.is_file() for path in paths):
         return False
     progress(f"comparing {data_dir / DEVKIT / year} with the official archives")
@@ -165,16 +174,3 @@ def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
         digest(path, "md5") == md5 and is_unpacked(path, data_dir, MAX_BYTES)
         for path, md5 in paths.items()
     )
-
-
-def _archives() -> dict[str, list[Archive]]:
-    """By year, where torchvision gets it from."""
-    from torchvision.datasets.voc import DATASET_YEAR_DICT  # slow to import, so only when needed
-
-    keys = {"VOC2007": ("2007", "2007-test"), "VOC2012": ("2012",)}
-    return {
-        year: [
-            Archive(DATASET_YEAR_DICT[key]["url"], DATASET_YEAR_DICT[key]["md5"]) for key in some
-        ]
-        for year, some in keys.items()
-    }

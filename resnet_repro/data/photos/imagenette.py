@@ -1,4 +1,4 @@
-"""Imagenette: ten classes of ImageNet in three sizes, with torchvision's addresses and checksums.
+"""Imagenette: ten classes of ImageNet in three sizes.
 
 The names give the shorter side in pixels; `imagenette2` has the original sizes.
 """
@@ -18,7 +18,13 @@ from resnet_repro.data.photos.reader import PhotoReader
 
 __all__ = ["SIZES", "Imagenette"]
 
-SIZES = ("160", "320", "full")
+_FROM = "https://s3.amazonaws.com/fast-ai-imageclas"
+_ARCHIVES = {  # by size, with the checksums that torchvision lists as well
+    "160": Archive(f"{_FROM}/imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"),
+    "320": Archive(f"{_FROM}/imagenette2-320.tgz", "3df6f0d01a2c9592104656642f5e78a3"),
+    "full": Archive(f"{_FROM}/imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"),
+}
+SIZES = tuple(_ARCHIVES)
 FOLDERS = ("imagenette", "imagenette2", "imagenette2-320", "imagenette2-160")  # best first
 MAX_BYTES = 2**32  # unpacked; the largest of the three has 1.6 GB
 
@@ -53,7 +59,7 @@ class Imagenette(PhotoReader):
         if has_parts(folder):
             progress(f"{folder} is there already")
             return None
-        return fetch(_archives()[size], data_dir, self.name, progress)
+        return fetch(_ARCHIVES[size], data_dir, self.name, progress)
 
     @contextmanager
     def unpack(
@@ -66,17 +72,9 @@ class Imagenette(PhotoReader):
             found = self.find(scratch)
             if found is None:
                 raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")
-            known = {archive.md5 for archive in _archives().values()}
+            known = {archive.md5 for archive in _ARCHIVES.values()}
             yield found, request.download or digest(packed, "md5") in known
 
     def source(self, root: Path) -> str:
         actual = root.resolve().name
         return actual if actual in FOLDERS[1:] else "folder"
-
-
-def _archives() -> dict[str, Archive]:
-    from torchvision.datasets import Imagenette  # slow to import, so only when needed
-
-    return {
-        size.removesuffix("px"): Archive(*known) for size, known in Imagenette._ARCHIVES.items()
-    }
