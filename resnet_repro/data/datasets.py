@@ -71,7 +71,7 @@ READERS: dict[str, Reader] = {
     "coco2017": Coco("coco2017", 2017, (118_287, 5_000)),
 }
 # Folders of other data sets.
-_NOT_FOLDERS = frozenset({"cifar10", "cifar100", "imagenet", DEVKIT, *FOLDERS})
+_NOT_FOLDERS = frozenset({*READERS, DEVKIT, *FOLDERS})
 
 
 def load(

@@ -137,13 +137,10 @@ def dataset_title(dataset: str) -> str:
 
 
 def family_datasets(family: Family) -> tuple[str, ...]:
-    """The data sets for a family of networks; PATH means that of any folder."""
+    """The data sets for a family of networks, generated images last; PATH is that of any folder."""
     known = [name for name, dataset in DATASETS.items() if family in dataset.families]
-    if family == "imagenet":
-        known.insert(-1, f"{_FOLDER}PATH")
-    if family == "detection":
-        known.append(f"{_VOC}PATH")
-    return tuple(known)
+    folders = [f"{kind}PATH" for kind in (_FOLDER, _VOC) if dataset_fits(kind, family)]
+    return tuple(sorted([*known, *folders], key=lambda name: name == "synthetic"))
 
 
 def dataset_fits(dataset: str, family: Family) -> bool:

@@ -14,7 +14,7 @@ from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.measurements import MeasurementName
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset, preset_recipe
-from resnet_repro.spec.recipe import Recipe, changed_recipe, merge
+from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import (
     DatasetName,
     Networks,
@@ -260,11 +260,9 @@ class Experiment(Frozen):
                 "dataset": dataset or self.dataset,
                 "precision": choices.precision or self.precision,
                 "runs": tuple(groups),
-                "presets": {},
-                "recipe": merge(selection.recipe, self.recipe),
-                **{n: _laid_over(getattr(selection, n), getattr(self, n)) for n in SETTINGS},
+                # Its networks and seeds are chosen now; the rest is laid under what this has.
+                "presets": {chosen: selection.model_copy(update={"networks": None, "seeds": None})},
                 "ensemble": self._chosen_ensemble(groups),
-                "pretraining": _laid_over(selection.pretraining, self.pretraining),
             }
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
-from resnet_repro.spec.yaml_io import Document, parse_yaml, read_yaml
+from resnet_repro.spec.yaml_io import Document, Location, parse_yaml, read_yaml
 
 __all__ = [
     "experiments_folder",
@@ -112,6 +114,7 @@ def parse_experiment(
     fixes_iterations = _mentions_iterations(data)
     for assignment in changes:
         data = _assign(data, assignment)
+    document = replace(document, changes=tuple(changes))
     experiment: Experiment = _validated(Experiment, data, document, ())
     if source is not None:
         experiment = experiment.loaded_from(*source)
@@ -123,7 +126,7 @@ def parse_experiment(
             )
         experiment = experiment.choose(choices)
     for index, group in enumerate(experiment.runs):
-        _check_recipe(experiment, group, index, document)
+        _check_runs(experiment, group, index, document)
     total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
@@ -174,27 +177,40 @@ def _experiment_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _check_recipe(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
-    """Validate the recipes of one group; errors name the file's field."""
+def _check_runs(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
+    """Validate the runs of one group; errors name the field that is wrong."""
+    own = ("runs", index)
+    recipes = {(*own, "recipe"): group.recipe, ("recipe",): experiment.recipe}
     for network in group.networks:
-        of_pretraining = False
-        try:
+        with _naming(document, own, recipes):
             recipe = experiment.resolved_recipe(group, network)
-            of_pretraining = True
+        with _naming(document, ("pretraining",), {("pretraining", "recipe"): {}}):
             experiment.backbone_run(recipe, network, 0)
-            of_pretraining = False
+        with _naming(document, own, recipes):
             experiment.runs_for(group, network, 0)
-        except ValidationError as error:
-            location = error.errors()[0]["loc"]
-            place: tuple[str | int, ...] = ("pretraining",) if of_pretraining else ()
-            if not location:
-                place = place or ("runs", index)
-            elif not of_pretraining and location[0] in group.recipe:
-                place = ("runs", index, "recipe")
-            else:
-                place = (*place, "recipe")
-            raise _config_error(error, document, place) from error
         _check_measurements(experiment, network, document)
+
+
+@contextmanager
+def _naming(
+    document: Document, place: Location, recipes: Mapping[Location, Mapping[str, Any]]
+) -> Iterator[None]:
+    """Turn a run's ValidationError into a ConfigError that names the field.
+
+    That is a field of the first of `recipes` that has it, or else of the last; fields that do not
+    go together are named by the first recipe that has any, and `place` if there is none.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        location = error.errors()[0]["loc"]
+        if location:
+            place = next((p for p, r in recipes.items() if location[0] in r), [*recipes][-1])
+        elif document.changes:  # any of them may be the reason
+            place = ()
+        elif error.title == "Recipe":
+            place = next((p for p, recipe in recipes.items() if recipe), place)
+        raise _config_error(error, document, place) from error
 
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:
@@ -208,16 +224,14 @@ def _check_measurements(experiment: Experiment, network: str, document: Document
             raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")
 
 
-def _validated(model: Any, data: Any, document: Document, prefix: tuple[str | int, ...]) -> Any:
+def _validated(model: Any, data: Any, document: Document, prefix: Location) -> Any:
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise _config_error(error, document, prefix) from error
 
 
-def _config_error(
-    error: ValidationError, document: Document, prefix: tuple[str | int, ...]
-) -> ConfigError:
+def _config_error(error: ValidationError, document: Document, prefix: Location) -> ConfigError:
     """The first problem of a validation as one line, with file, line and field."""
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
@@ -231,7 +245,7 @@ def _config_error(
     return ConfigError(f"{document.place(location)}: {where}{plain(message, 300)}{more}")
 
 
-def _without_kinds(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _without_kinds(location: Location) -> Location:
     """A validation's location without the kinds of tables and plots, which pydantic inserts."""
     return tuple(
         part for i, part in enumerate(location) if not i or location[i - 1] not in ("table", "plot")

@@ -49,7 +49,6 @@ VARIANTS = {
         *("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut"),
     ),
     "preact": ("relu-only",),
-    "plain": (),
 }
 _TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
 # Networks that are evaluated for comparison only: weighted layers and usual names.
@@ -179,8 +178,8 @@ def parse_network(text: str) -> NetworkName:
     name = NetworkName(kind, depth, family, option, bool(match["v15"]), variant)
     if name.stride_in_3x3 and not (name.bottleneck and family == "imagenet"):
         raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
-    if variant and variant not in VARIANTS[kind]:
-        known = ", ".join(VARIANTS[kind]) or "none"
+    if variant and variant not in VARIANTS.get(kind, ()):
+        known = ", ".join(VARIANTS.get(kind, ())) or "none"
         raise ConfigError(f"unknown network {text!r}: variants of {kind} networks are {known}")
     if family == "imagenet" and (kind == "preact" or variant):
         raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
@@ -214,4 +213,4 @@ def network_title(network: str) -> str:
         return network
     number, _, rest = str(name).removeprefix(f"{name.kind}-").partition("-")
     rest = rest.upper() if len(rest) == 1 else rest
-    return " ".join(filter(None, (f"{_TITLES[name.kind]}-{number}", rest)))
+    return " ".join(filter(None, (f"{_TITLES.get(name.kind, name.kind)}-{number}", rest)))

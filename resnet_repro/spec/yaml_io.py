@@ -13,7 +13,9 @@ from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.base.files import read_regular
 from resnet_repro.base.plain_text import printable_lines
 
-__all__ = ["Document", "parse_yaml", "read_yaml", "write_yaml"]
+__all__ = ["Document", "Location", "parse_yaml", "read_yaml", "write_yaml"]
+
+Location = tuple[str | int, ...]  # of a field: keys and indices from the outermost on
 
 LARGEST_FILE = 1_000_000  # characters, and values with those that aliases repeat
 DEEPEST = 30
@@ -29,8 +31,9 @@ class Document:
     data: Any
     name: str
     node: yaml.Node | None
+    changes: tuple[str, ...] = ()  # `--set` assignments that were applied to the data
 
-    def line(self, location: Sequence[str | int]) -> int | None:
+    def line(self, location: Location) -> int | None:
         """The line (from 1) of the field at `location`, or of its nearest existing parent."""
         node, line = self.node, None
         for part in location:
@@ -47,10 +50,21 @@ class Document:
             node = child
         return line
 
-    def place(self, location: Sequence[str | int]) -> str:
-        """`file, line N` of a field, for an error message."""
+    def place(self, location: Location) -> str:
+        """`file, line N` of a field, for an error message; the changes to it instead of the line.
+
+        An empty location is that of fields which do not go together: all changes may matter.
+        """
+        if typed := [plain(c, 80) for c in self.changes if _is_about(c, location)]:
+            return f"{self.name} with --set {' --set '.join(typed)}"
         line = self.line(location)
         return f"{self.name}, line {line}" if line else self.name
+
+
+def _is_about(assignment: str, location: Location) -> bool:
+    """Whether an assignment sets the field, a part of it, or what it is part of."""
+    path = assignment.partition("=")[0].strip().split(".")
+    return all(key == str(part) for key, part in zip(path, location, strict=False))
 
 
 def parse_yaml(text: str, name: str) -> Document:

@@ -39,7 +39,16 @@ NO_DATA = ("--data-dir", "nowhere")
         (["run", "fig1", "--set", "recipe.iterations=" + "1" * 200], 2, "recipe.iterations"),
         (["run", "fig1", "--set", "recipe.learning_rate=-0.1"], 2, "recipe.learning_rate"),
         (["run", "fig1", "--set", "recipe.learning_rate=.nan"], 2, "recipe.learning_rate"),
-        (["run", "fig1", "--set", "recipe.milestones=[70000]"], 2, "not before the end"),
+        (
+            ["run", "fig1", "--set", "recipe.iterations=30"],
+            2,
+            "fig1.yaml with --set recipe.iterations=30: milestones: 48000 is not before the end",
+        ),
+        (
+            ["run", "fig1", "--set", "dataset=imagenet", "--set", "recipe.momentum=0.8"],
+            2,
+            "with --set dataset=imagenet --set recipe.momentum=0.8: network: plain-20 is a CIFAR",
+        ),
         (["run", "fig1", "--set", "name=../escape"], 2, "name"),
         (["run", "fig1", "--set", "runs.7.seeds=1"], 2, "no item 7"),
         (["run", "fig1", *NO_DATA], 3, "resnet-repro data prepare cifar10 --download"),
@@ -75,6 +84,10 @@ def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> 
         ("- a list", "should be a mapping"),
         ("", "should be a mapping"),
         ("name: mine\ntitle: t\nrns: []\n", "line 3: rns: unknown key"),
+        (
+            "name: mine\ntitle: t\nrecipe: {iterations: 30}\nruns:\n  - networks: [resnet-20]\n",
+            "line 3: recipe: milestones: 48000 is not before the end",
+        ),
         (
             "name: mine\ntitle: t\nruns:\n  - networks: [resnet-20]\n    recipe:\n"
             "      batch_sise: 3\n",

@@ -104,6 +104,23 @@ def test_demo_goes_with_synthetic_unless_another_data_set_is_named() -> None:
     assert {run.dataset for run in real.resolve()} == {"cifar10"}
 
 
+def test_what_a_preset_brings_goes_with_that_preset_alone() -> None:
+    file = parse_yaml(
+        "name: x\ntitle: t\nmeasure: [surface]\nsurface: {limit: 2}\n"
+        "presets: {short: {seeds: 2, recipe: {weight_decay: 0.01}, surface: {points: [3, 3]}}}\n"
+        "runs: [{networks: [resnet-20]}]\n",
+        "x.yaml",
+    )
+    short = parse_experiment(file, choices=Choices(preset="short"))
+    assert [run.recipe.weight_decay for run in short.resolve()] == [0.01, 0.01]
+    settings = short.settings_of("surface")
+    assert (settings.points, settings.limit) == ((3, 3), 2.0)
+    demo = short.choose(Choices(preset="demo"))
+    assert {run.recipe.weight_decay for run in demo.resolve()} == {1e-4}
+    assert demo.settings_of("surface").points == (51, 51)
+    assert short.choose(Choices()).resolve() == short.resolve()
+
+
 def test_networks_choose_among_all_that_the_experiment_has() -> None:
     chosen = load_experiment("table6", choices=Choices(preset="demo", networks=["ResNet-110-a"]))
     assert [run.network for run in chosen.resolve()] == ["resnet-110"]
