@@ -38,8 +38,8 @@ def measure_gradients(
 ) -> list[GradientRow]:
     """What one batch sends forward and back through every 3x3 layer, in training mode.
 
-    It passes through a copy of the network: weights, their gradients, BN's
-    running statistics and random numbers of the training stay as they are.
+    It passes through a copy of the network: weights, their gradients, BN's running statistics and
+    random numbers of the training stay as they are.
 
     Args:
         network: on the inputs' device, in either mode.

@@ -38,8 +38,8 @@ def measure_responses(
     convolution (in pre-activation networks, and before an addition that BN follows) it is the
     convolution's output, before the addition. He et al. 2016 show no responses: that is our reading
     of Fig. 7 for them. Such deviations are not on BN's scale; they compare layers of one network.
-    The deviation is over all images,
-    channels and positions, in evaluation mode, accumulated in float64.
+    The deviation is over all images, channels and positions, in evaluation mode, accumulated in
+    float64.
 
     Args:
         network: a trained network, on the batches' device; its mode is restored.

@@ -68,7 +68,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         for row in range(rows):
             axes = grid[row][column]
             if row < len(panel.surfaces):
-                _draw_contours(axes, panel.surfaces[row])
+                surface = panel.surfaces[row]
+                _draw_contours(axes, surface)
+                if rows > 1:
+                    axes.set_ylabel(f"directions {surface.directions}")
             else:
                 axes.axis("off")
     add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
