@@ -39,7 +39,8 @@ def detect(
 ) -> None:
     """Draw what a trained detector finds in pictures, and write it as JSON.
 
-    Each picture is written to the folder as a PNG of the same name with boxes, classes and scores.
+    Each picture is written to the folder as a PNG of the same name with boxes, classes and scores;
+    the pictures themselves stay as they are.
     Boxes are in pixels of the picture: left, top, right, bottom.
 
     \b
@@ -48,17 +49,19 @@ def detect(
       resnet-repro detect faster-rcnn-resnet-34-a-voc holiday/*.jpg --threshold 0.3 --out found
     """
     from resnet_repro.base.stop import Stopped
-    from resnet_repro.measure.pictures import search_pictures, write_pictures
+    from resnet_repro.measure.pictures import search_pictures, write_told
 
     store, tell = open_store(results), teller(quiet)
     with interruptible() as stop:
         told = []
-        for picture in search_pictures(store, target, images, threshold, data_dir, device):
+        for picture in search_pictures(
+            store, target, images, out, threshold, data_dir, device, tell
+        ):
             if stop.reason is not None:
                 raise Stopped
             told.append(picture)
             tell(f"{picture.path}: {len(picture.found)} found")
-        written = write_pictures(told, out)
+        written = [*(picture.drawn for picture in told), write_told(told, out)]
     if as_json:
         print_json([picture.to_dict() for picture in told])
         return

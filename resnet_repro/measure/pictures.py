@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,22 +27,24 @@ from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.subject import trained_network
 
-__all__ = ["Picture", "search_pictures", "write_pictures"]
+__all__ = ["Picture", "search_pictures", "write_told"]
 
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Picture:
     """A picture and what was found in it, the highest scores first."""
 
     path: Path
-    image: Image.Image
+    drawn: Path  # where it stands with boxes, classes and scores
+    width: int
+    height: int
     found: list[dict[str, Any]]  # class, score, box: left, top, right, bottom in pixels
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        size = {"width": self.image.width, "height": self.image.height}
+        size = {"width": self.width, "height": self.height}
         return {"image": self.path.name, **size, "detections": self.found}
 
 
@@ -50,15 +52,17 @@ def search_pictures(
     store: Store,
     target: str,
     paths: Sequence[Path],
+    out: Path,
     threshold: float,
     data_dir: Path,
     device: str,
+    note: Callable[[str], None],
 ) -> Iterator[Picture]:
-    """What a run's detector finds in pictures, one after another.
+    """What a run's detector finds in pictures, one after another, and drawn in the folder `out`.
 
     Raises:
-        ConfigError: there is no such run, or it is none of a detector.
-        StoreError: its weights are not here.
+        ConfigError: there is no such run, or it is none of a detector; a picture would be replaced.
+        StoreError: its weights are not here, or `out` cannot be written.
         DataError: a picture cannot be read.
     """
     stored = find_target(target, store)
@@ -68,15 +72,20 @@ def search_pictures(
     if run.recipe.detection is None:
         raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
     state = newest_weights(stored, run)
-    _file_names(paths)
-    images = [open_photo(path, str(path)) for path in paths]  # before the first is searched
+    files = _files(paths, out)
+    for path in paths:  # before the first is searched; all at once may not fit into memory
+        open_photo(path, str(path))
+    if not stored.finished:
+        iterations = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
+        note(f"{run.id} is {stored.state}: its weights are those after {iterations}")
     classes = _classes(stored, run, state, data_dir)
     backend = choose_backend(device, state.get("precision", "fp32"))
     try:
         network = trained_network(run, state["network"], len(classes), backend)
     except CheckpointError as error:
         raise StoreError(f"{run.id}: its checkpoint {error}") from error
-    for path, image in zip(paths, images, strict=True):
+    for path, file in zip(paths, files, strict=True):
+        image = open_photo(path, str(path))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         found = detect(network, pixels, backend)
         every = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
@@ -89,7 +98,36 @@ def search_pictures(
             for label, score, box in every
             if score >= threshold
         ]
-        yield Picture(path, image, kept)
+        _draw(image, kept)
+        content = BytesIO()
+        image.save(content, "png")
+        write_atomically(file, content.getvalue())
+        yield Picture(path, file, *image.size, kept)
+
+
+def _files(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the pictures are written with boxes: never over one of them.
+
+    Raises:
+        ConfigError: two would become one file, or one would be replaced.
+    """
+    files = [folder / f"{path.stem}.png" for path in paths]
+    if len(set(files)) < len(files):
+        raise ConfigError("two pictures have the same name, and would become one file")
+    originals = set(map(_inode, paths)) - {None}
+    for file in files:
+        if _inode(file) in originals:
+            raise ConfigError(f"{file} would be written over; choose another folder with --out")
+    return files
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What tells a file from all others, whatever it is called; None if it cannot be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:
@@ -108,42 +146,27 @@ def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path)
     return [f"class {number}" for number in range(1, count + 1)]
 
 
-def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    """Write each picture with its boxes, and `detections.json`; returns the files' paths.
+def write_told(pictures: Sequence[Picture], folder: Path) -> Path:
+    """Write `detections.json` into a folder; returns its path.
 
     Raises:
-        StoreError: they cannot be written.
+        StoreError: it cannot be written.
     """
-    names = _file_names([picture.path for picture in pictures])
-    written = []
-    for name, picture in zip(names, pictures, strict=True):
-        out = BytesIO()
-        _drawn(picture).save(out, "png")
-        write_atomically(folder / name, out.getvalue())
-        written.append(folder / name)
+    path = folder / "detections.json"
     text = json.dumps([picture.to_dict() for picture in pictures], indent=2) + "\n"
-    write_atomically(folder / "detections.json", text)
-    return [*written, folder / "detections.json"]
+    write_atomically(path, text)
+    return path
 
 
-def _file_names(paths: Sequence[Path]) -> list[str]:
-    """What the pictures with boxes are called."""
-    names = [f"{path.stem}.png" for path in paths]
-    if len(set(names)) < len(names):
-        raise ConfigError("two pictures have the same name, and would become one file")
-    return names
-
-
-def _drawn(picture: Picture) -> Image.Image:
-    image = picture.image.copy()
+def _draw(image: Image.Image, found: Sequence[dict[str, Any]]) -> None:
+    """Draw boxes, classes and scores on an image."""
     draw = ImageDraw.Draw(image)
     width = max(1, round(min(image.size) / 150))
     size = max(10, round(min(image.size) / 25))
-    classes = sorted({one["class"] for one in picture.found})
-    for one in reversed(picture.found):  # the best on top
+    classes = sorted({one["class"] for one in found})
+    for one in reversed(found):  # the best on top
         colour = COLOURS[classes.index(one["class"]) % len(COLOURS)]
         draw.rectangle(one["box"], outline=colour, width=width)
         text, corner = f"{one['class']} {one['score']:.2f}", (one["box"][0], one["box"][1])
         draw.rectangle(draw.textbbox(corner, text, font_size=size), fill=colour)
         draw.text(corner, text, fill="black", font_size=size)
-    return image

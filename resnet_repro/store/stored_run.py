@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,12 +19,14 @@ from resnet_repro.base.errors import ConfigError, StoreError, plain
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.loading import run_of
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow, GradientRow, ResponseRow
+from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
     FILES,
     LONG_TABLES,
+    TABLES,
     Table,
     check_outline,
     measurement_of,
@@ -181,12 +184,15 @@ class _Reading:
     def read(self, name: str, expected: Run | None) -> StoredRun:
         """Read and check everything."""
         run = self._run() or expected
-        content = self._file(self.folder.summary.name, json.loads)
-        summary = self._summary(content)
+        summary, content = self._summary()
         layers = len(architecture(run.network).observed) if run else 0
         texts: dict[str, str] = {}
         contents: dict[str, Any] = {}
         for file, (file_name, parse) in FILES.items():
+            if run and not _fits(file, run):
+                if os.path.lexists(self.folder.path / file_name):
+                    self._found(f"{file_name}: {run.network} is not measured so", file)
+                continue
             listed = file in LONG_TABLES and not self.long_tables
             parse = partial(check_outline, file, layers) if listed else parse
             found = self._file(file_name, partial(_with_text, parse), file)
@@ -197,7 +203,7 @@ class _Reading:
         # Sums come last, since contradictions are more precise.
         for file, what in (
             *apart,
-            *changed(summary, content or {}, texts, contents.get("origins", {})),
+            *changed(summary, content, texts, contents.get("origins", {})),
         ):
             self._found(what, file)
         return StoredRun(
@@ -249,24 +255,33 @@ class _Reading:
             return None
         return run
 
-    def _summary(self, content: Any) -> Summary | None:
-        """The validated contents of `summary.json`."""
-        if content is None:
-            return None
+    def _summary(self) -> tuple[Summary | None, Mapping[str, Any]]:
+        """The contents of `summary.json`, validated, and as they stand in it."""
+        # In a tuple, since null in the file is not the same as no file.
+        found = self._file(self.folder.summary.name, lambda text: (json.loads(text),))
+        if found is None:
+            return None, {}
+        (content,) = found
         written = content.get("format") if isinstance(content, dict) else None
         try:
             if isinstance(written, int) and written > FORMAT:
                 self._found("was written by a newer version of resnet-repro", repairable=False)
-                return None
+                return None, {}
             summary = Summary.model_validate(content)
         except ValidationError:
             self._found("summary.json is invalid")
-            return None
+            return None, {}
         if summary.id != self.folder.path.name:
             other = plain(summary.id, 100)
             self._found(f"summary.json is of another run ({other!r})", repairable=False)
-            return None
-        return summary
+            return None, {}
+        return summary, content
+
+
+def _fits(file: str, run: Run) -> bool:
+    """Whether one of `FILES` is a table of networks of the run's family, if it is a measurement."""
+    family = parse_network(run.network).family
+    return not measurements_in(file) or family in TABLES[file].families
 
 
 def _with_text(parse: Callable[[str], T], text: str) -> tuple[str, T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image
 from short_runs import short_runner
 from small_detectors import SETTINGS, few_scenes
 
+from resnet_repro.measure import pictures
+from resnet_repro.measure.detection import detect
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
 
@@ -110,6 +113,55 @@ def test_mistakes_end_in_a_line(
     assert (answer.code, says in answer.err) == (code, True), answer.err
     assert len(answer.err.splitlines()) <= 2
     assert not Path("detections").exists()
+
+
+def test_a_picture_is_never_written_over(command: Any, results: Path, tmp_path: Path) -> None:
+    """Neither by its own name nor by another one, as on a file system that ignores case."""
+    image, link = tmp_path / "photo.png", tmp_path / "found" / "other.png"
+    Image.new("RGB", (90, 40), "orange").save(image)
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "other.jpg")
+    before = image.read_bytes()
+    chosen = ("--device", "cpu", "--results", str(results))
+    link.parent.mkdir()
+    link.hardlink_to(image)
+    for argv in (["photo.png", "--out", "."], ["photo.png", "other.jpg", "--out", "found"]):
+        answer = command("detect", "faster-rcnn-plain-18", *argv, *chosen)
+        assert (answer.code, "would be written over" in answer.err) == (2, True), answer.err
+        assert image.read_bytes() == before
+    assert not (tmp_path / "detections.json").exists()
+
+
+def test_pictures_are_not_held_all_at_once(
+    command: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of photographs does not fit into memory; each is drawn as soon as it is searched."""
+    drawn = []
+
+    def watched(network: Any, pixels: Any, backend: Any) -> Any:
+        drawn.append(len(list(Path("found").glob("*.png"))))
+        return detect(network, pixels, backend)
+
+    monkeypatch.setattr(pictures, "detect", watched)
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (90, 40), "orange").save(tmp_path / name)
+    argv = ("a.png", "b.png", "c.png", "--out", "found", "--device", "cpu")
+    answer = command("detect", "faster-rcnn-plain-18", *argv, "--results", str(results))
+    assert (answer.code, drawn) == (0, [0, 1, 2]), answer.err
+
+
+def test_weights_of_an_unfinished_run_are_called_so(
+    command: Any, results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "stopped")
+    (summary,) = tmp_path.glob("stopped/runs/*/summary.json")
+    content = json.loads(summary.read_text(encoding="utf-8"))
+    del content["sums"]
+    summary.write_text(json.dumps(content | {"state": "stopped"}), encoding="utf-8")
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "a.png")
+    argv = ("detect", "faster-rcnn-plain-18", "a.png", "--device", "cpu", "--results", "stopped")
+    answer = command(*argv)
+    assert answer.code == 0, answer.err
+    assert "is stopped: its weights are those after 3 of 3 iterations" in answer.err
 
 
 def test_the_table_marks_what_is_reduced_and_keeps_it_from_the_papers_rows(

@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 
 from resnet_repro.plan.overview import list_runs
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
+from resnet_repro.store.measurements import table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 
@@ -26,6 +30,8 @@ RESNET, PLAIN, OTHER_SEED = (
 DEEP, DEEP_PLAIN = "resnet-110-cifar10-short-s0", "plain-56-cifar10-short-s1"
 PHOTOS, OTHER_PHOTOS = "resnet-34-b-imagenette-short-s0", "resnet-18-a-imagenette-short-s0"
 RUNS = (RESNET, PLAIN, OTHER_SEED, DEEP, DEEP_PLAIN, PHOTOS, OTHER_PHOTOS)
+OBJECT = DetectionRow("test-00000", "ring", None, 1.0, 1.0, 9.0, 9.0)
+CLASS = PrecisionRow("ring", 9.0, 8.0, 3, 5, 4, "0" * 64)
 Edit = Callable[[RunFolder], None]
 
 
@@ -84,6 +90,10 @@ def emptied(name: str, header: bool = False) -> Edit:
         (folder.path / name).write_text(f"{first}\n" if header else "", encoding="utf-8")
 
     return edit
+
+
+def written(name: str, text: str) -> Edit:
+    return lambda folder: (folder.path / name).write_text(text, encoding="utf-8")
 
 
 def of_another(name: str, run: str) -> Edit:
@@ -183,10 +193,21 @@ EDITS: list[tuple[str, Edit, str]] = [
     (PHOTOS, without(VIEWS, 1), "evaluations.csv: lacks 10-crop"),
     (PHOTOS, emptied(VIEWS), "evaluations.csv is torn or unreadable"),
     (PHOTOS, emptied(VIEWS, header=True), "evaluations.csv: no errors"),
-    (RESNET, of_another(VIEWS, PHOTOS), "resnet-20 is not tested on photographs"),
-    (PHOTOS, of_another(RESPONSES, RESNET), "19 layers, but resnet-34-b has 32"),
+    (RESNET, of_another(VIEWS, PHOTOS), "evaluations.csv: resnet-20 is not measured so"),
+    (PHOTOS, of_another(RESPONSES, RESNET), "responses.csv: resnet-34-b is not measured so"),
+    (
+        RESNET,
+        written("detections.csv", table_text("detections", [OBJECT])),
+        "detections.csv: ",
+    ),
+    (PHOTOS, written("surface.csv", table_text("surface", [])), "surface.csv: resnet-34-b is not"),
+    (PHOTOS, written("average_precision.csv", table_text("average_precision", [CLASS])), "not"),
     (RESNET, emptied("measurements.json"), "measurements.json is torn or unreadable"),
     (RESNET, emptied("summary.json"), "summary.json is torn or unreadable"),
+    (RESNET, written("summary.json", "null"), "summary.json is invalid"),
+    (RESNET, written("summary.json", "[]"), "summary.json is invalid"),
+    (RESNET, written("measurements.json", "null"), "measurements.json is torn or unreadable"),
+    (RESNET, written("config.yaml", "null"), "config.yaml"),
     (RESNET, emptied("config.yaml"), "config.yaml"),
 ]
 # Only what shows a number looks at each of these.
@@ -221,6 +242,19 @@ def test_each_edit_is_named_and_nothing_else(
     if (name, edit, said) in EDITS:
         assert said in str(shown.pop(run))
         assert set(shown.values()) == {None}
+
+
+def test_gradients_beside_a_detector_are_named(tmp_path: Path) -> None:
+    """A detector has none; `list` and `status` name them without reading the long table."""
+    (run,) = load_experiment("table7").choose(Choices(preset="demo")).resolve()
+    folder = Store(tmp_path).folder(run)
+    folder.make()
+    folder.write_config(run)
+    assert problems(tmp_path) == {}
+    of_another(GRADIENTS, RESNET)(folder)
+    said = f"gradients.csv: {run.network} is not measured so"
+    assert problems(tmp_path) == {run.id: said}
+    assert [line.problem for line in list_runs(Store(tmp_path), None)] == [said]
 
 
 @pytest.mark.parametrize("name", [RESPONSES, GRADIENTS])
