@@ -20,10 +20,8 @@ COST_COLUMNS = (
     Column("network", "network", number=False),
     Column("parameters", "parameters", form=","),
     Column("paper_parameters", "paper parameters", spare=2),
-    Column("giga_multiply_adds", "multiply-adds (1e9)", form=".3f", shown="print"),
-    Column("multiply_adds", shown="csv"),
-    Column("paper_giga_flops", "paper (1e9)", form=".1f", shown="print"),
-    Column("paper_flops", shown="csv"),
+    Column("multiply_adds", "multiply-adds (1e9)", form=".3f", scale=1e9),
+    Column("paper_flops", "paper (1e9)", form=".1f", scale=1e9),
     Column("agrees", "agrees", number=False),
 )
 
@@ -39,11 +37,9 @@ LAYER_COLUMNS = (
 PRINTED_COLUMNS = (
     Column("layer", "layer", number=False),
     Column("parameters", "parameters", form=","),
-    Column("kilo_parameters", "printed K", form=",g", shown="print"),
-    Column("printed_parameters", shown="csv"),
+    Column("printed_parameters", "printed K", form=",g", scale=1e3),
     Column("multiply_adds", "multiply-adds", form=","),
-    Column("mega_multiply_adds", "printed M", form=",g", shown="print"),
-    Column("printed_multiply_adds", shown="csv"),
+    Column("printed_multiply_adds", "printed M", form=",g", scale=1e6),
     Column("slip", "slip", number=False),
 )
 MOST_OFF = 0.05  # by which printed parameters may be off, before the row is marked
@@ -70,7 +66,7 @@ def cost_table(experiment: Experiment, table: CostTable) -> Table:
             "serve training only). torchvision's AlexNet has one tower, its GoogLeNet has BN, and "
             "3x3 convolutions where 5x5 belong."
         )
-    return Table(title_of(experiment), COST_COLUMNS, tuple(cost_rows(table)), tuple(notes))
+    return Table(title_of(experiment), COST_COLUMNS, cost_rows(table), notes)
 
 
 def cost_rows(table: CostTable) -> list[Row]:
@@ -85,9 +81,7 @@ def cost_rows(table: CostTable) -> list[Row]:
                 "parameters": whole.parameters,
                 "paper_parameters": result.parameters if result else None,
                 "multiply_adds": whole.multiply_adds,
-                "giga_multiply_adds": whole.multiply_adds / 1e9,
                 "paper_flops": printed,
-                "paper_giga_flops": printed and printed / 1e9,
                 "agrees": agreement(network, whole.parameters, whole.multiply_adds),
             }
         )
@@ -133,11 +127,11 @@ def layer_table(experiment: Experiment, table: LayerTable) -> Table:
         for layer in whole.weighted
     ]
     side = architecture(table.network).side
-    notes = (
+    notes = [
         f"All: {whole.parameters:,} parameters (a layer's with its BN or bias) and "
-        f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image.",
-    )
-    return Table(title_of(experiment), LAYER_COLUMNS, tuple(rows), notes)
+        f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image."
+    ]
+    return Table(title_of(experiment), LAYER_COLUMNS, rows, notes)
 
 
 def _printed_table(experiment: Experiment, network: str) -> Table:
@@ -153,7 +147,7 @@ def _printed_table(experiment: Experiment, network: str) -> Table:
         multiply_adds=sum(row.multiply_adds for row in facts),
     )
     rows.append({**_printed_row(printed, _sums(weighted)), "slip": ""})
-    return Table(title_of(experiment), PRINTED_COLUMNS, tuple(rows), PRINTED_NOTES)
+    return Table(title_of(experiment), PRINTED_COLUMNS, rows, PRINTED_NOTES)
 
 
 def _sums(layers: Sequence[Layer]) -> tuple[int, int]:
@@ -173,9 +167,7 @@ def _printed_row(printed: PrintedLayer, ours: tuple[int, int]) -> Row:
         "layer": printed.layer,
         "parameters": parameters,
         "printed_parameters": printed.parameters,
-        "kilo_parameters": printed.parameters / 1e3,
         "multiply_adds": cost,
         "printed_multiply_adds": printed.multiply_adds,
-        "mega_multiply_adds": printed.multiply_adds / 1e6,
         "slip": slip,
     }

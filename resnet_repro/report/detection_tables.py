@@ -1,7 +1,8 @@
 """Tables 7, 8 and 10: average precision of detectors, beside the paper's.
 
 What is not the paper's protocol on the table's data stands in a table of its own, without the
-paper's numbers: a mean over other classes, or over fewer images, is another quantity.
+paper's numbers: a mean over other classes, or over fewer images, is another quantity. In CSV, it
+has rows and columns of its own.
 """
 
 from __future__ import annotations
@@ -10,16 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.rendering import Column, Row, Table
+from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.table_parts import (
-    AT_REDUCED_SCALE,
     PROTOCOL_COLUMNS,
     cell_values,
-    group_notes,
     no_results,
-    title_of,
-    troubles,
+    results_table,
 )
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
@@ -45,11 +43,9 @@ _OURS = {
     "table10": (("AP", "ap_11point"), ("by area", "ap_area")),
 }
 _TAIL = (
-    Column("seeds", "seeds", shown="print", spare=3),
-    Column("finished", csv="seeds", shown="csv"),
-    Column("failed", shown="csv"),
-    Column("unfinished", shown="csv"),
-    Column("where", "on", number=False, shown="print"),
+    Column("seeds", "seeds", spare=3),
+    *csv_only("failed", "unfinished"),
+    Column("where", "on", number=False, csv=()),
     *PROTOCOL_COLUMNS,
 )
 FORMS_NOTE = (
@@ -76,47 +72,45 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
     beside = [cell for cell in cells if _is_beside(table, cell)]
     reduced = [cell for cell in cells if cell not in beside]
     make = _class_rows if table.paper == "table10" else _mean_rows
-    title, own = title_of(experiment), troubles(beside, results)
-    form = COCO_NOTE if table.paper == "table8" else FORMS_NOTE
-    notes = [*group_notes((cell.group for cell in beside), results), *own, form]
-    if not any(cell.done for cell in cells):
-        notes.append(no_results(experiment))
-    below = None
+    columns, below = _columns(table), None
     if reduced:
-        below_own = [*troubles(reduced, results), REDUCED_NOTE]
-        below = Table(
-            title + AT_REDUCED_SCALE,
-            _columns(table, "reduced"),
-            tuple(make(table, reduced, results, "reduced")),
-            (*group_notes((cell.group for cell in reduced), results), *below_own),
-            tuple(below_own),
+        rows = make(table, reduced, results, "reduced")
+        below = results_table(
+            experiment, columns, rows, reduced, results, own=[REDUCED_NOTE], reduced=True
         )
+    explained = [COCO_NOTE if table.paper == "table8" else FORMS_NOTE]
+    if not any(cell.done for cell in cells):
+        explained.append(no_results(experiment))
     rows = make(table, beside, results, "ours")
-    return Table(title, _columns(table, "ours"), tuple(rows), tuple(notes), tuple(own), below)
+    return results_table(
+        experiment, columns, rows, beside, results, explained=explained, below=below
+    )
 
 
-def _columns(table: DetectionTable, kind: Kind) -> tuple[Column, ...]:
-    """The columns of our results beside the paper's, or of reduced ones alone."""
+def _columns(table: DetectionTable) -> list[Column]:
+    """The paper's columns, ours, and reduced ones, which are empty where those are not."""
     by_class = table.paper == "table10"
     printed = [
         Column(f"paper_{fact}", f"paper {title}", form=".1f")
-        for title, fact in (_PRINTED[table.paper] if kind == "ours" else ())
+        for title, fact in _PRINTED[table.paper]
     ]
-    first, second = (f"{kind} {title}" for title, _ in _OURS[table.paper])
-    size = Column("objects", "objects", form=",", spare=1)
+    (first, _), (second, _) = _OURS[table.paper]
     names = [
-        Column("network", shown="csv"),
+        *csv_only("network"),
         Column("method", "network" if by_class else "method", number=False),
     ]
-    return (
-        *([Column("class_name", "class", number=False, csv="class")] if by_class else names),
+    size = Column("objects", "objects", form=",", spare=1)
+    return [
+        *([Column("class_name", "class", number=False, csv=("class",))] if by_class else names),
         *printed,
         *(names if by_class else ()),
-        Column(kind, first, spread=True),
-        Column(f"{kind}_too", second, spread=True, spare=2),
+        spread("ours", f"ours {first}"),
+        spread("ours_too", f"ours {second}", spare=2),
+        spread("reduced", f"reduced {first}"),
+        spread("reduced_too", f"reduced {second}", spare=2),
         size if by_class else Column("parameters", "parameters", form=",", spare=4),
         *_TAIL,
-    )
+    ]
 
 
 def _mean_rows(
@@ -143,28 +137,25 @@ def _class_rows(
 
     Reduced ones of which no class was measured yet have a row per cell.
     """
-    found, facts = results.precisions, load_facts()
-    columns = [fact for _, fact in _PRINTED[table.paper]] if kind == "ours" else []
-    networks = {fact: f"faster-rcnn-{fact.replace('_', '-')}" for fact in columns}
+    facts, columns = load_facts(), [name for _, name in _OURS[table.paper]]
+    names = [fact for _, fact in _PRINTED[table.paper]] if kind == "ours" else []
+    networks = {name: f"faster-rcnn-{name.replace('_', '-')}" for name in names}
     printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
-    runs = [run.id for cell in cells for run in cell.done]
-    names = [column for _, column in _OURS[table.paper]]
-    theirs = found[found.run.isin(runs)]
+    found = results.precisions
+    theirs = found[found.run.isin([run.id for cell in cells for run in cell.done])]
     measured = list(dict.fromkeys(theirs.class_name))
     if not measured and kind == "reduced":
-        none = theirs.set_index("run")[names]
-        return [_values(cell, results, none, kind) for cell in cells]
+        return [_values(cell, results, theirs.set_index("run")[columns], kind) for cell in cells]
     rows: list[Row] = []
     for name in measured or facts.voc_classes:
         paper: Row = {"class_name": name} | {key: by.get(name) for key, by in printed.items()}
-        of_class = found[found.class_name == name].set_index("run")
-        forms = of_class[names]
-        own = []
+        of_class = theirs[theirs.class_name == name].set_index("run")
+        own: list[Row] = []
         for cell in cells:
-            values = _values(cell, results, forms, kind)
-            if values["finished"]:
-                objects = of_class.objects.reindex([run.id for run in cell.done]).max()
-                own.append({**paper, **values, "objects": int(objects)})
+            if cell.over_seeds(of_class[columns[0]]).count:
+                objects = int(max(cell.over_seeds(of_class.objects).values))
+                values = _values(cell, results, of_class[columns], kind)
+                own.append({**paper, **values, "objects": objects})
         rows += own or [paper]
     return rows
 

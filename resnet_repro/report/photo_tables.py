@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
-from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import PAPER_DATASETS
 from resnet_repro.report.markdown import plural
-from resnet_repro.report.rendering import Column, Row, Table
+from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Cell, Results, Sample, main_group
 from resnet_repro.report.table_parts import (
     AT_REDUCED_SCALE,
@@ -29,9 +28,9 @@ from resnet_repro.report.table_parts import (
     group_notes,
     no_results,
     official_word,
+    results_table,
     title_of,
-    troubles,
-    variant_of,
+    to_do,
 )
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
@@ -45,27 +44,25 @@ __all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
 
 WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
 VIEWS_COLUMNS = (
-    Column("network", shown="csv"),
+    *csv_only("network"),
     Column("method", "method", number=False),
     Column("layers", "layers", spare=6),
     Column("parameters", "parameters", form=",", spare=5),
     Column("paper_top1", "paper top-1", form=".2f"),
     Column("paper_top5", "paper top-5", form=".2f", spare=2),
-    Column("ours_top1", "ours top-1", spread=True),
-    Column("ours_top5", "ours top-5", spread=True, spare=2),
+    spread("ours_top1", "ours top-1"),
+    spread("ours_top5", "ours top-5", spare=2),
     Column("difference", "difference", form="+.2f", spare=1),
-    Column("reduced_top1", "reduced top-1", spread=True),
-    Column("reduced_top5", "reduced top-5", spread=True, spare=2),
+    spread("reduced_top1", "reduced top-1"),
+    spread("reduced_top5", "reduced top-5", spare=2),
     Column("weights_top1", "weights top-1", form=".2f"),
     Column("weights_top5", "weights top-5", form=".2f", spare=2),
-    Column("seeds", "seeds", shown="print"),
-    Column("finished", csv="seeds", shown="csv"),
+    Column("seeds", "seeds"),
     Column("centre_top1", "centre crop", form=".2f", spare=3),
     Column("train_error", "train error", form=".2f", spare=3),
-    Column("failed", shown="csv"),
-    Column("unfinished", shown="csv"),
-    Column("where", "on", number=False, shown="print"),
-    Column("views", shown="csv"),
+    *csv_only("failed", "unfinished"),
+    Column("where", "on", number=False, csv=()),
+    *csv_only("views"),
     *PROTOCOL_COLUMNS,
 )
 
@@ -83,11 +80,8 @@ ENSEMBLE_COLUMNS = (
     Column("reduced_top1", "reduced top-1", form=".2f"),
     Column("reduced_top5", "reduced top-5", form=".2f"),
     Column("member_top5", "mean of members, top-5", form=".2f", spare=2),
-    Column("where", "on", number=False, shown="print"),
-    *(
-        Column(name, shown="csv")
-        for name in ("views", "images", "preset", "dataset", "official", "runs", "measured")
-    ),
+    Column("where", "on", number=False, csv=()),
+    *csv_only("views", "images", "preset", "dataset", "official", "runs", "measured"),
 )
 
 
@@ -115,15 +109,12 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
         about_it = own or any(row["network"] == network for row in evaluated)
         rows += [*([] if about_it else [paper]), *own, *evaluated]
         weights += [str(row["protocol"]) for row in evaluated]
-    own_notes = [*weights, *troubles(cells, results)]
-    notes = [*group_notes((cell.group for cell in cells), results), *own_notes]
-    notes += _explained(table.views, measured, bool(weights))
-    notes += _to_do(experiment, cells, measured)
-    title = title_of(experiment)
-    if cells and not any(cell.group.faithful for cell in cells):
-        title += AT_REDUCED_SCALE
-    columns = tuple(c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key)
-    return Table(title, columns, tuple(rows), tuple(notes), tuple(own_notes))
+    columns = [c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key]
+    notes = _explained(experiment, table.views, cells, measured, bool(weights))
+    reduced = bool(cells) and not any(cell.group.faithful for cell in cells)
+    return results_table(
+        experiment, columns, rows, cells, results, own=weights, explained=notes, reduced=reduced
+    )
 
 
 def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | None, Row]]:
@@ -199,8 +190,14 @@ def weights_caption(external: ExternalEvaluation) -> str:
     return f"weights {external.weights_sha256[:8]}: {file} on {data_title(external)}"
 
 
-def _explained(views: Views, measured: Sequence[Cell], weights: bool) -> list[str]:
-    """How to read the columns."""
+def _explained(
+    experiment: Experiment,
+    views: Views,
+    cells: Sequence[Cell],
+    measured: Sequence[Cell],
+    weights: bool,
+) -> list[str]:
+    """How to read the columns, and what was not run or not measured."""
     notes = []
     if measured or weights:
         notes.append(
@@ -209,21 +206,13 @@ def _explained(views: Views, measured: Sequence[Cell], weights: bool) -> list[st
         )
     if any(not cell.group.faithful for cell in measured):
         notes.append(REDUCED_NOTE)
-    return [*notes, WEIGHTS_NOTE] if weights else notes
-
-
-def _to_do(experiment: Experiment, cells: Sequence[Cell], measured: Sequence[Cell]) -> list[str]:
-    """What was not run or not measured, with the command."""
+    if weights:
+        notes.append(WEIGHTS_NOTE)
     if not measured and not any(cell.done for cell in cells):
-        return [no_results(experiment)]
-    main, variant = main_group(cells, experiment), variant_of(experiment, cells)
+        return [*notes, no_results(experiment)]
+    main = main_group(cells, experiment)
     have = {cell.network for cell in measured if cell.group == main}
-    missing = [network for network in variant.networks if network not in have]
-    if not missing:
-        return []
-    titles = ", ".join(network_title(network) for network in missing)
-    command = run_command(variant, missing)
-    return [f"Not measured: {titles}. To do so at the {variant.preset} preset: {command}"]
+    return [*notes, *to_do(experiment, cells, have, "Not measured", "To do so")]
 
 
 def ensemble_table(experiment: Experiment, results: Results) -> Table:
@@ -248,10 +237,9 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
         reading += [] if all(faithful) else [REDUCED_NOTE]
     else:
         always.append(no_results(experiment))
-    groups = _members(own, results).group
-    notes = [*group_notes(groups, results), *always, *reading]
+    notes = [*group_notes(_members(own, results).group, results), *always, *reading]
     title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
-    return Table(title, ENSEMBLE_COLUMNS, tuple(rows), tuple(notes), tuple(always))
+    return Table(title, ENSEMBLE_COLUMNS, rows, notes, always)
 
 
 def _is_faithful(ensemble: EnsembleResult) -> bool:

@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -19,13 +19,26 @@ from resnet_repro.report import markdown
 from resnet_repro.report.latex import latex_table
 from resnet_repro.report.results import Sample
 
-__all__ = ["Column", "Row", "Table", "Value", "render_table"]
+__all__ = ["Column", "Row", "Shown", "Table", "Value", "csv_only", "render_table", "spread"]
 
 TableFormat = Literal["text", "md", "csv", "latex"]
-Value = str | int | float | Sample | None
-Row = Mapping[str, Value]
 UNLIMITED = 10_000
 NARROWEST = 20
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A value that is a text in print and one or several values in CSV."""
+
+    text: str
+    values: tuple[int | float | None, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Value = str | int | float | Sample | Shown | None
+Row = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -35,11 +48,24 @@ class Column:
     key: str
     header: str = ""
     number: bool = True
-    form: str = ""  # format of a number, as in "{:.2f}" without the braces
+    form: str = ""  # of a number, as in "{:.2f}" without the braces; of a Sample's mean alone
+    scale: float = 1  # by which a number is divided in print
     spare: int = 0
-    shown: Literal["everywhere", "print", "csv"] = "everywhere"
-    csv: str = ""  # its name in CSV, if that is not the key
-    spread: bool = False  # of a Sample: `8.61 ± 0.10` in print, two columns in CSV
+    printed: bool = True  # else it is in CSV only
+    csv: tuple[str, ...] | None = None  # its columns in CSV: by default the key's; (): print only
+
+
+def spread(key: str, header: str, **more: Any) -> Column:
+    """A column of Samples: `8.61 ± 0.10` in print, mean and standard deviation in CSV."""
+    return Column(key, header, csv=(key, f"{key}_std"), **more)
+
+
+def csv_only(*keys: str) -> tuple[Column, ...]:
+    """Columns that print does not have."""
+    return tuple(Column(key, printed=False) for key in keys)
+
+
+ColumnOfText = tuple[Column, list[str]]  # with its cells
 
 
 @dataclass(frozen=True)
@@ -48,14 +74,14 @@ class Table:
 
     `own` are the notes that it has in the report as well, which explains groups and columns once;
     None for all.
-    `below` is a table of what must not stand beside the numbers of this one.
+    `below` is a table of what must not stand beside the numbers of this one, with its columns.
     """
 
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    own: tuple[str, ...] | None = None
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+    own: Sequence[str] | None = None
     below: Table | None = None
 
 
@@ -64,33 +90,29 @@ def render_table(table: Table, form: TableFormat, width: int | None = None) -> s
 
     `width` (columns of the terminal, None for no limit) is for `text` only: if it is too small,
     less important columns are left out, and then rows become blocks of lines. A table `below`
-    follows after an empty line, with columns of its own.
+    follows after an empty line; in CSV, its rows follow in the same table.
     """
-    text = _rendered(_harmless(table), form, width)
-    if table.below is None:
-        return text
-    return f"{text.rstrip()}\n\n{render_table(table.below, form, width)}"
+    parts = [_harmless(part) for part in (table, table.below) if part]
+    if form == "csv":
+        return _csv(table.columns, [row for part in parts for row in part.rows])
+    return "\n\n".join(_rendered(part, form, width).rstrip() for part in parts) + "\n"
 
 
 def _rendered(table: Table, form: TableFormat, width: int | None) -> str:
-    if form == "csv":
-        return _csv(table)
-    columns = [
-        column
-        for column in table.columns
-        if column.shown != "csv" and any(_show(row, column) for row in table.rows)
-    ]
+    """A table for print, without columns in which nothing stands."""
+    columns = [(c, [_show(row, c) for row in table.rows]) for c in table.columns if c.printed]
+    columns = [(column, cells) for column, cells in columns if any(cells)]
     if form == "text":
         return _text(table, columns, max(width or UNLIMITED, NARROWEST))
-    cells = _cells(table, columns)
-    header = [column.header for column in columns]
-    numbers = [column.number for column in columns]
+    header = [column.header for column, _ in columns]
+    rows = list(zip(*(cells for _, cells in columns), strict=True))
+    numbers = [column.number for column, _ in columns]
     if form == "latex":
-        return latex_table(table.title, header, cells, numbers, table.notes)
-    literal = [[markdown.literal(cell) for cell in row] for row in cells]
+        return latex_table(table.title, header, rows, numbers, table.notes)
+    literal = [[markdown.literal(cell) for cell in row] for row in rows]
     body = markdown.table(header, literal, [i for i, number in enumerate(numbers) if number])
     notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
-    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes]) + "\n"
+    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes])
 
 
 def _harmless(table: Table) -> Table:
@@ -99,20 +121,18 @@ def _harmless(table: Table) -> Table:
         {key: printable(v) if isinstance(v, str) else v for key, v in row.items()}
         for row in table.rows
     ]
-    notes = tuple(map(printable, table.notes))
-    return replace(table, title=printable(table.title), rows=tuple(rows), notes=notes)
+    notes = [printable(note) for note in table.notes]
+    return replace(table, title=printable(table.title), rows=rows, notes=notes)
 
 
 def _show(row: Row, column: Column) -> str:
     """A cell for print: numbers in the column's format, an empty text for None."""
     value = row.get(column.key)
+    if isinstance(value, Sample) and column.form:
+        value = value.mean
     if isinstance(value, int | float):
-        return format(value, column.form)
+        return format(value if column.scale == 1 else value / column.scale, column.form)
     return "" if value is None else str(value)
-
-
-def _cells(table: Table, columns: Sequence[Column]) -> list[list[str]]:
-    return [[_show(row, column) for column in columns] for row in table.rows]
 
 
 def _commands_as_code(note: str) -> str:
@@ -121,16 +141,14 @@ def _commands_as_code(note: str) -> str:
     return f"{shown}: {markdown.code(f'resnet-repro {command}')}" if colon else shown
 
 
-def _text(table: Table, every: Sequence[Column], width: int) -> str:
+def _text(table: Table, every: Sequence[ColumnOfText], width: int) -> str:
     columns = list(every)
-    while _needed_width(table, columns) > width and any(c.spare for c in columns):
-        columns.remove(max(columns, key=lambda column: column.spare))
-    fits = _needed_width(table, columns) <= width
-    body = _grid(table, columns) if fits else _blocks(table, every, width)
+    while _needed_width(columns) > width and any(column.spare for column, _ in columns):
+        columns.remove(max(columns, key=lambda shown: shown[0].spare))
+    body = _grid(columns) if _needed_width(columns) <= width else _blocks(every, width)
     margin = min(width, 100)
     notes = [line for note in table.notes for line in _wrapped(note, margin)]
-    title = textwrap.wrap(table.title, margin)
-    return "\n".join([*title, *body, *notes]) + "\n"
+    return "\n".join([*textwrap.wrap(table.title, margin), *body, *notes])
 
 
 def _wrapped(note: str, width: int) -> list[str]:
@@ -140,54 +158,56 @@ def _wrapped(note: str, width: int) -> list[str]:
     return [*lines, f"    resnet-repro {command}"] if colon else lines
 
 
-def _needed_width(table: Table, columns: Sequence[Column]) -> int:
-    header = [column.header for column in columns]
-    widths = [max(map(len, texts)) for texts in zip(header, *_cells(table, columns), strict=True)]
+def _needed_width(columns: Sequence[ColumnOfText]) -> int:
+    widths = [max(map(len, (column.header, *cells))) for column, cells in columns]
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _grid(table: Table, columns: Sequence[Column]) -> list[str]:
+def _grid(columns: Sequence[ColumnOfText]) -> list[str]:
     """Aligned columns under a header."""
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for column in columns:
+    for column, _ in columns:
         justify: Literal["left", "right"] = "right" if column.number else "left"
         grid.add_column(Text(column.header), justify=justify, no_wrap=True)
-    for cells in _cells(table, columns):
-        grid.add_row(*(Text(cell) for cell in cells))
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        grid.add_row(*map(Text, row))
     out = io.StringIO()
     console = Console(file=out, width=UNLIMITED, color_system=None, legacy_windows=False)
     console.print(grid)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def _blocks(table: Table, columns: Sequence[Column], width: int) -> list[str]:
+def _blocks(columns: Sequence[ColumnOfText], width: int) -> list[str]:
     """One block of `header  value` lines per row, for narrow terminals."""
-    label = max(len(column.header) for column in columns[1:]) + 2
+    headers = [column.header for column, _ in columns[1:]]
+    label = max(map(len, headers)) + 2
     lines = []
-    for cells in _cells(table, columns):
-        lines += ["", cells[0]]
-        for column, cell in zip(columns[1:], cells[1:], strict=True):
+    for first, *others in zip(*(cells for _, cells in columns), strict=True):
+        lines += ["", first]
+        for header, cell in zip(headers, others, strict=True):
             if cell:
-                lines += textwrap.wrap(f"  {column.header:<{label}}{cell}", width)
+                lines += textwrap.wrap(f"  {header:<{label}}{cell}", width)
     return [*lines, ""]
 
 
-def _csv(table: Table) -> str:
-    columns = [column for column in table.columns if column.shown != "print"]
-    header = [name for column in columns for name in _csv_names(column)]
-    rows = [[value for column in columns for value in _csv_values(row.get(column.key), column)]
-            for row in table.rows]  # fmt: skip
-    return csv_text(header, rows)
+def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    names = [(c, (c.key,) if c.csv is None else c.csv) for c in columns]
+    header = [name for _, own in names for name in own]
+    lines = [[v for c, own in names for v in _csv_values(row.get(c.key), len(own))] for row in rows]
+    return csv_text(header, lines)
 
 
-def _csv_names(column: Column) -> list[str]:
-    name = column.csv or column.key
-    return [name, f"{name}_std"] if column.spread else [name]
-
-
-def _csv_values(value: Value, column: Column) -> list[str | int | float | None]:
-    if isinstance(value, str):
-        return [spreadsheet_safe(value)]
-    values = [value.mean, value.std] if isinstance(value, Sample) else [value]
-    values += [None] * (len(_csv_names(column)) - len(values))
-    return [round(v, 6) if isinstance(v, float) else v for v in values]
+def _csv_values(value: Value, count: int) -> list[str | int | float | None]:
+    """So many cells of CSV; those for which there is no value are empty."""
+    values: tuple[str | int | float | None, ...]
+    match value:
+        case Sample():
+            values = (value.mean, value.std)
+        case Shown():
+            values = value.values
+        case str():
+            values = (spreadsheet_safe(value),)
+        case _:
+            values = (value,)
+    padded = [*values, *[None] * count][:count]
+    return [round(v, 6) if isinstance(v, float) else v for v in padded]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
-from resnet_repro.report.rendering import Column, Row
-from resnet_repro.report.results import Cell, Results, main_group
+from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
+from resnet_repro.report.results import Cell, Results, main_group, networks_of
 from resnet_repro.spec.dataset_names import dataset_title
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
@@ -29,9 +29,9 @@ __all__ = [
     "group_notes",
     "no_results",
     "official_word",
+    "results_table",
     "title_of",
-    "troubles",
-    "variant_of",
+    "to_do",
 ]
 
 ERRORS_NOTE = (
@@ -56,10 +56,7 @@ VIEWS_NOTES: dict[Views, str] = {
     "image and several shorter sides",
 }
 AT_REDUCED_SCALE = "; ours at reduced scale"  # ends a title
-PROTOCOL_COLUMNS = tuple(
-    Column(name, number=False, shown="csv")
-    for name in ("preset", "dataset", "official", "precision", "protocol")
-)
+PROTOCOL_COLUMNS = csv_only("preset", "dataset", "official", "precision", "protocol")
 
 
 def title_of(experiment: Experiment) -> str:
@@ -72,8 +69,7 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
     every, group = cell.every, cell.group
     return {
         "parameters": next((run.summary.parameters for run in every if run.summary), None),
-        "seeds": str(seeds) if seeds == len(every) else f"{seeds} of {len(every)}",
-        "finished": seeds,
+        "seeds": Shown(str(seeds) if seeds == len(every) else f"{seeds} of {len(every)}", (seeds,)),
         "failed": len(cell.failed),
         "unfinished": len(cell.unfinished),
         "where": f"{group.preset} [{results.numbers[group]}]",
@@ -105,10 +101,29 @@ def difference(
     return ours - printed
 
 
+def results_table(
+    experiment: Experiment,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    cells: Sequence[Cell],
+    results: Results,
+    *,
+    own: Sequence[str] = (),
+    explained: Sequence[str] = (),
+    reduced: bool = False,
+    below: Table | None = None,
+) -> Table:
+    """A table of results: below it their groups, its own notes, then how to read the columns."""
+    title = title_of(experiment) + (AT_REDUCED_SCALE if reduced else "")
+    own = [*own, *troubles(cells, results)]
+    captions = group_notes((cell.group for cell in cells), results)
+    return Table(title, columns, rows, [*captions, *own, *explained], own, below)
+
+
 def group_notes(groups: Iterable[Group], results: Results) -> list[str]:
     """`[1] paper preset, CIFAR-10, fp32` for each group, the most faithful first."""
-    ordered = sorted(set(groups), key=lambda group: group.order)
-    return [f"[{results.numbers[group]}] {group.caption}" for group in ordered]
+    there = set(groups)
+    return [f"[{n}] {group.caption}" for group, n in results.numbers.items() if group in there]
 
 
 def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
@@ -129,7 +144,17 @@ def no_results(experiment: Experiment) -> str:
     return f"No results yet. To fill this table: {run_command(experiment)}"
 
 
-def variant_of(experiment: Experiment, cells: Sequence[Cell]) -> Experiment:
-    """The experiment at the preset and on the data set of its main group, if it has one."""
+def to_do(
+    experiment: Experiment, cells: Sequence[Cell], have: Collection[str], lacking: str, to_have: str
+) -> list[str]:
+    """What is missing at the preset and on the data set of the experiment's main group.
+
+    `Not run: plain-56. To run at the short preset: resnet-repro run fig1 --preset short ...`
+    """
     main = main_group(cells, experiment)
-    return (main and at_group(experiment, main)) or experiment
+    variant = (main and at_group(experiment, main)) or experiment
+    missing = [n for n in networks_of(variant.choose(Choices())) if n not in have]
+    if not missing:
+        return []
+    titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
+    return [f"{lacking}: {titles}. {to_have} at the {variant.preset} preset: {command}"]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.facts import CifarResult, load_facts, load_others, reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
-from resnet_repro.report.commands import run_command
 from resnet_repro.report.cost_tables import cost_table, layer_table
 from resnet_repro.report.detection_tables import detection_table
 from resnet_repro.report.photo_tables import ensemble_table, views_table
-from resnet_repro.report.rendering import Column, Row, Table, Value
+from resnet_repro.report.rendering import Column, Row, Shown, Table, Value, csv_only, spread
 from resnet_repro.report.results import Cell, Results, networks_of
 from resnet_repro.report.table_parts import (
     DIFFERENCE_NOTE,
@@ -20,11 +19,9 @@ from resnet_repro.report.table_parts import (
     PROTOCOL_COLUMNS,
     cell_values,
     difference,
-    group_notes,
     no_results,
-    title_of,
-    troubles,
-    variant_of,
+    results_table,
+    to_do,
 )
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -41,30 +38,21 @@ from resnet_repro.spec.shows import (
 __all__ = ["OTHERS_SOURCES_NOTE", "make_table", "others_table"]
 
 ERROR_COLUMNS = (
-    Column("network", shown="csv"),
+    *csv_only("network"),
     Column("method", "method", number=False),
-    Column("data", "data", number=False, shown="print"),
+    Column("data", "data", number=False, csv=()),
     Column("layers", "layers", spare=5),
     Column("parameters", "parameters", form=",", spare=4),
     Column("paper_parameters", "in paper", spare=6),
-    Column("paper", "paper", shown="print"),
-    Column("paper_error", shown="csv"),
-    Column("paper_best", shown="csv"),
-    Column("others", "others", shown="print", spare=1),
-    Column("others_lowest", shown="csv"),
-    Column("others_highest", shown="csv"),
-    Column("others_count", shown="csv"),
-    Column("test_error", "ours", spread=True),
-    Column("seeds", "seeds", shown="print"),
-    Column("finished", csv="seeds", shown="csv"),
+    Column("paper", "paper", csv=("paper_error", "paper_best")),
+    Column("others", "others", spare=1, csv=("others_lowest", "others_highest", "others_count")),
+    spread("test_error", "ours"),
+    Column("seeds", "seeds"),
     Column("difference", "difference", form="+.2f", spare=1),
     Column("best_seed", "best of seeds", form=".2f", spare=3),
-    Column("train_error", "train error", form=".2f", spare=2),
-    Column("train_error_std", shown="csv"),
-    Column("best_on_test", shown="csv"),
-    Column("failed", shown="csv"),
-    Column("unfinished", shown="csv"),
-    Column("where", "preset", number=False, shown="print"),
+    spread("train_error", "train error", form=".2f", spare=2),
+    *csv_only("best_on_test", "failed", "unfinished"),
+    Column("where", "preset", number=False, csv=()),
     *PROTOCOL_COLUMNS,
 )
 
@@ -120,16 +108,11 @@ def _error_table(
     for network in networks_of(experiment):
         for dataset, cell in _places(experiment, table, network, cells):
             row = _beside(network, dataset, table, others)
-            ours = _our_values(row, cell, results, table) if cell else {}
+            ours = _our_values(cell, results, table) if cell else {}
             rows.append({**row, **ours})
-    columns = [c for c in ERROR_COLUMNS if others or not c.key.startswith("others")]
-    own = troubles(cells, results)
-    notes = [
-        *group_notes((cell.group for cell in cells), results),
-        *own,
-        *_explained(experiment, cells, others),
-    ]
-    return Table(title_of(experiment), tuple(columns), tuple(rows), tuple(notes), tuple(own))
+    columns = [c for c in ERROR_COLUMNS if others or c.key != "others"]
+    explained = _explained(experiment, cells, others)
+    return results_table(experiment, columns, rows, cells, results, explained=explained)
 
 
 def _places(
@@ -163,7 +146,7 @@ def _beside(network: str, dataset: str, table: ErrorTable, others: bool) -> Row:
     if _several_datasets(table):
         values |= {"data": dataset_title(dataset), "dataset": dataset}
     if others and papers_on("cifar", dataset) != (HE_2016,):  # they are on CIFAR-10
-        values |= _others(network)
+        values["others"] = _others(network)
     return values
 
 
@@ -175,40 +158,33 @@ def _paper_row(method: str, row: CifarResult | None, network: str | None = None)
     values: dict[str, Value] = {"network": network, "method": method, "layers": layers}
     if row is None:
         return values
-    return values | {
-        "paper_parameters": row.parameters,
-        "paper": str(row.error),
-        "paper_error": row.error.comparable,
-        "paper_best": None if row.error.mean is None else row.error.printed,
-    }
+    error = row.error
+    best = None if error.mean is None else error.printed
+    shown = Shown(str(error), (error.comparable, best))
+    return values | {"paper_parameters": row.parameters, "paper": shown}
 
 
-def _others(network: str) -> Row:
+def _others(network: str) -> Shown | None:
     """The range that public reproductions report for a network: `8.27 to 8.74 (6)`."""
     found = reported_range(network)
     if found is None:
-        return {}
+        return None
     low, high, count = found
-    return {
-        "others": f"{low:.2f}" if count == 1 else f"{low:.2f} to {high:.2f} ({count})",
-        "others_lowest": low,
-        "others_highest": high,
-        "others_count": count,
-    }
+    return Shown(f"{low:.2f}" if count == 1 else f"{low:.2f} to {high:.2f} ({count})", found)
 
 
-def _our_values(paper: Row, cell: Cell, results: Results, table: ErrorTable) -> dict[str, Value]:
+def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Value]:
     """One cell's results, for the columns beside the paper's."""
-    runs, printed = results.runs, paper.get("paper_error")
-    reference = printed if isinstance(printed, float) else None
-    test, train = map(cell.over_seeds, (runs.final_test_error, runs.final_train_error))
+    runs, dataset = results.runs, cell.group.dataset
+    printed = load_facts().cifar_result(cell.network, table.paper, dataset)
+    reference = printed.error.comparable if printed else None
+    test = cell.over_seeds(runs.final_test_error)
     return {
         **cell_values(cell, results, len(cell.done)),
         "test_error": test,
         "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
         "best_seed": test.best if test.count > 1 else None,
-        "train_error": train.mean,
-        "train_error_std": train.std,
+        "train_error": cell.over_seeds(runs.final_train_error),
         "best_on_test": cell.over_seeds(runs.best_test_error).mean,
     }
 
@@ -221,14 +197,8 @@ def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> l
         return [*notes, no_results(experiment)]
     faithful = any(cell.group.papers for cell in done)
     notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if faithful else []), *notes]
-    variant = variant_of(experiment, cells)
-    wanted = networks_of(variant.choose(Choices()))  # by the preset
-    missing = [n for n in wanted if n not in {cell.network for cell in done}]
-    if missing:
-        titles = ", ".join(network_title(network) for network in missing)
-        command = run_command(variant, missing)
-        notes.append(f"Not run: {titles}. To run at the {variant.preset} preset: {command}")
-    return notes
+    have = {cell.network for cell in done}
+    return [*notes, *to_do(experiment, cells, have, "Not run", "To run")]
 
 
 def others_table(networks: Sequence[str]) -> Table:
@@ -252,4 +222,4 @@ def others_table(networks: Sequence[str]) -> Table:
         if any(network in other.errors for network in networks)
     ]
     title = "Public reproductions: test error on CIFAR-10"
-    return Table(title, columns, tuple(rows), (OTHERS_SOURCES_NOTE,))
+    return Table(title, columns, rows, [OTHERS_SOURCES_NOTE])

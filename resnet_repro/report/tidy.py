@@ -184,7 +184,7 @@ def _externals(
 def _costs(table: CostTable) -> pd.DataFrame:
     """A line per network of a table of costs."""
     costs = pd.DataFrame(cost_rows(table))
-    printed = costs.paper_giga_flops.map("{:.1f}e9".format, na_action="ignore")
+    printed = (costs.paper_flops / 1e9).map("{:.1f}e9".format, na_action="ignore")
     return costs.assign(paper_flops=printed)
 
 

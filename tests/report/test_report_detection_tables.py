@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,51 +75,66 @@ def test_both_forms_stand_beside_the_papers(
     results: Results, table: str, row: str, first: float, second: float
 ) -> None:
     """Those on the table's data alone: PASCAL VOC and COCO are held against their own numbers."""
-    lines = render_table(make_table(load_experiment(table), results), "csv").splitlines()
-    cells = [dict(zip(lines[0].split(","), line.split(","), strict=False)) for line in lines[1:]]
-    (ours,) = (each for each in cells if row in each.values())
-    assert float(ours["ours"]) == first
-    assert float(ours["ours_too"]) == second
+    data = csv_frame(results, table)
+    (ours,) = (line for _, line in data.iterrows() if row in line.tolist())
+    assert (ours.ours, ours.ours_too) == (first, second)
 
 
-def parts(results: Results, table: str, form: Any, **choices: Any) -> list[str]:
-    """A table of detectors as text: beside the paper, and what stands apart."""
-    experiment = load_experiment(table, choices=Choices(**choices))
-    return render_table(make_table(experiment, results), form).rstrip().split("\n\n")
+def csv_frame(results: Results, table: str, **choices: Any) -> pd.DataFrame:
+    """A table of detectors as pandas reads it."""
+    made = make_table(load_experiment(table, choices=Choices(**choices)), results)
+    return pd.read_csv(io.StringIO(render_table(made, "csv")))
 
 
-def test_chosen_by_hand_coco_has_a_table_of_its_own(results: Results) -> None:
+def test_chosen_by_hand_coco_has_columns_of_its_own(results: Results) -> None:
     """The numbers of Table 7 are PASCAL VOC's."""
     results._cells = results._cells[1:]
-    paper, own = parts(results, "table7", "csv", dataset="coco")
-    header, *lines = (line.split(",") for line in paper.splitlines())
-    assert [line[:5] for line in lines] == [
-        ["faster-rcnn-vgg-16", "VGG-16", "73.2", "70.4", ""],
-        ["faster-rcnn-resnet-101", "ResNet-101", "76.4", "73.8", ""],
-    ]
-    assert "reduced" not in header
-    header, line = (line.split(",") for line in own.splitlines())
-    assert dict(zip(header, line, strict=False))["reduced"] == "55.0"
-    assert not any("paper" in name for name in header)
+    data = csv_frame(results, "table7", dataset="coco")
+    assert data.network.tolist() == [f"faster-rcnn-{n}" for n in ("vgg-16", *["resnet-101"] * 2)]
+    assert data.paper_voc07.tolist()[:2] == [73.2, 76.4]
+    assert data.ours.isna().all()
+    assert data.reduced.isna().tolist() == [True, True, False]
+    assert (data.reduced[2], data.dataset[2]) == (55.0, "coco")
+    assert data.filter(like="paper_").iloc[2].isna().all()
 
 
-@pytest.mark.parametrize("form", ["text", "md", "csv", "latex"])
-@pytest.mark.parametrize("table", ["table7", "table8", "table10"])
+@pytest.fixture(params=["table7", "table8", "table10"])
+def reduced(request: pytest.FixtureRequest, results: Results) -> str:
+    """A table whose only results are reduced ones."""
+    dataset = "coco" if request.param == "table8" else "voc07+12"
+    group = replace(FAITHFUL, base="short", iterations=4_000, dataset=dataset)
+    results._cells = [_cell("a", group)]
+    return str(request.param)
+
+
+PRINTED = {"table7": "76.4", "table8": "48.4", "table10": "89.8"}
+MEASURED = {"table7": "75.0", "table8": "76.0", "table10": "80.0"}
+
+
+@pytest.mark.parametrize("form", ["text", "md", "latex"])
 def test_reduced_results_never_share_a_table_with_the_papers(
-    results: Results, table: str, form: str
+    results: Results, reduced: str, form: Any
 ) -> None:
-    dataset = "coco" if table == "table8" else "voc07+12"
-    reduced = replace(FAITHFUL, base="short", iterations=4_000, dataset=dataset)
-    results._cells = [_cell("a", reduced)]
-    text = render_table(make_table(load_experiment(table), results), form)  # type: ignore[arg-type]
-    words = "reduced" if form == "csv" else "reduced A" if table != "table7" else "reduced mAP"
-    above, below = text[: text.index(words)], text[text.index(words) :]
-    printed = {"table7": "76.4", "table8": "48.4", "table10": "89.8"}[table]
-    measured = {"table7": "75.0", "table8": "76.0", "table10": "80.0"}[table]
-    assert printed in above
-    assert printed not in below
-    assert measured in below
-    assert measured not in above
+    text = render_table(make_table(load_experiment(reduced), results), form)
+    start = text.index("reduced mAP" if reduced == "table7" else "reduced A")
+    above, below = text[:start], text[start:]
+    assert PRINTED[reduced] in above
+    assert PRINTED[reduced] not in below
+    assert MEASURED[reduced] in below
+    assert MEASURED[reduced] not in above
+
+
+def test_in_csv_reduced_results_are_rows_and_columns_of_the_same_table(
+    results: Results, reduced: str
+) -> None:
+    """pandas reads it all, and no number of ours is below one of the paper's."""
+    data = csv_frame(results, reduced)
+    ours, papers = data[data.reduced.notna()], data[data.reduced.isna()]
+    assert float(MEASURED[reduced]) in ours.reduced.tolist()
+    assert ours.filter(like="paper_").isna().all(axis=None)
+    assert float(PRINTED[reduced]) in papers.filter(like="paper_").to_numpy()
+    assert papers.preset.isna().all()
+    assert set(ours.preset) == {"short"}
 
 
 @pytest.mark.parametrize("form", ["text", "md", "csv", "latex"])

@@ -15,7 +15,7 @@ from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, figure_names
 from resnet_repro.report.groups import Group
-from resnet_repro.report.rendering import render_table
+from resnet_repro.report.rendering import Shown, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.report.tidy import tidy_csv
@@ -92,10 +92,12 @@ def test_table_3_has_both_data_sets_beside_the_papers_numbers(bench: Bench) -> N
     table = make_table(experiment, Results(bench.store))
     rows = {(row["network"], row["data"]): row for row in table.rows if row.get("data")}
     assert len(rows) == len(DEPTHS) * 2 + 2 * 2
-    assert rows["preact-1001", "CIFAR-100"]["paper"] == "22.71 (22.68 ± 0.22)"
+    assert rows["preact-1001", "CIFAR-100"]["paper"] == Shown(
+        "22.71 (22.68 ± 0.22)", (22.68, 22.71)
+    )
     assert rows["preact-1001", "CIFAR-100"]["difference"] == pytest.approx(0.03)
     assert rows["preact-164", "CIFAR-10"]["difference"] == pytest.approx(0.04)
-    assert rows["resnet-1001", "CIFAR-10"]["paper"] == "7.61"
+    assert str(rows["resnet-1001", "CIFAR-10"]["paper"]) == "7.61"
     assert "test_error" not in rows["resnet-1001", "CIFAR-10"]
     lines = render_table(table, "text", 80).splitlines()
     assert max(map(len, lines)) <= 80
@@ -114,7 +116,7 @@ def test_what_the_paper_prints_as_failed_is_printed_so(bench: Bench) -> None:
     bench.add("resnet-110-half-shortcut", 35.0, recipe=START)
     rows = make_table(load_experiment("preact-table1"), Results(bench.store)).rows
     (scaled,) = [row for row in rows if row["network"] == "resnet-110-half-shortcut"]
-    assert scaled["paper"] == "fail (above 20)"
+    assert scaled["paper"] == Shown("fail (above 20)", (None, None))
     assert scaled["difference"] is None
     assert {row["layers"] for row in rows} == {110, None}  # no empty rows of the reduced presets
 

@@ -40,13 +40,18 @@ def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
     store = Store(RESULTS)
     runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == preset]
     rows = make_table(load_experiment(name), Results(store, runs), others=True).rows
-    return {str(row["method"]): row for row in rows if row.get("finished")}
+    return {str(row["method"]): row for row in rows if "seeds" in row and finished(row) != "0"}
 
 
-def cifar_cells(row: Row, *more: str) -> list[str]:
+def finished(row: Any) -> str:
+    """The number of runs behind a row's errors."""
+    return str(row["seeds"].values[0])
+
+
+def cifar_cells(row: Any, *more: str) -> list[str]:
     """Test error, training error, further columns and seeds."""
-    errors = [str(row["test_error"]), f"{row['train_error']:.2f}"]
-    return [*errors, *(str(row.get(name) or "") for name in more), str(row["finished"])]
+    errors = [str(row["test_error"]), f"{row['train_error'].mean:.2f}"]
+    return [*errors, *(str(row.get(name) or "") for name in more), finished(row)]
 
 
 def test_every_number_is_that_of_the_results() -> None:
@@ -60,7 +65,7 @@ def test_every_number_is_that_of_the_results() -> None:
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():
             cells = [str(row["reduced_top1"]), f"{row['centre_top1']:.2f}"]
-            photographs[title] = [*cells, f"{row['train_error']:.2f}", str(row["finished"])]
+            photographs[title] = [*cells, f"{row['train_error']:.2f}", finished(row)]
     assert printed_rows("Photographs") == photographs
 
 

@@ -70,18 +70,18 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
         return []
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
         run = {row["network"] for row in made.rows if "where" in row}
-        made = replace(made, rows=tuple(row for row in made.rows if row["network"] in run))
+        made = replace(made, rows=[row for row in made.rows if row["network"] in run])
     most = math.inf if isinstance(experiment.table, CostTable) else MOST_SPARE
     return render_table(_shared(made, most), "md").strip().splitlines()
 
 
-def _rows(made: Table) -> tuple[Row, ...]:
-    return made.rows + (_rows(made.below) if made.below else ())
+def _rows(made: Table) -> list[Row]:
+    return [*made.rows, *(_rows(made.below) if made.below else ())]
 
 
 def _shared(made: Table, most_spare: float) -> Table:
     """A table without notes that the report has already, and without the least needed columns."""
-    columns = tuple(column for column in made.columns if column.spare <= most_spare)
+    columns = [column for column in made.columns if column.spare <= most_spare]
     notes = made.notes if made.own is None else made.own
     below = made.below and _shared(made.below, most_spare)
     return replace(made, columns=columns, notes=notes, below=below)
