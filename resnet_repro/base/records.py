@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Frozen"]
+__all__ = ["Frozen", "first_problem"]
 
 
 class Frozen(BaseModel):
@@ -16,3 +16,10 @@ class Frozen(BaseModel):
         hide_input_in_errors=True,
         defer_build=True,  # until one is validated: no command uses all of them
     )
+
+
+def first_problem(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """(where, what) of the first problem of a validation."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    return first["loc"], message.removeprefix("Value error, ")

@@ -22,6 +22,7 @@ import torch
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.records import first_problem
 from resnet_repro.bench.limits import (
     MatrixProduct,
     WorkCounter,
@@ -117,8 +118,7 @@ def bench_run(network: str, dataset: str) -> Run:
     try:
         return Run(network=network, dataset=dataset, recipe=recipe, seed=0)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"bench: {reason}") from error
+        raise ConfigError(f"bench: {first_problem(error)[1]}") from error
 
 
 @dataclass(frozen=True)

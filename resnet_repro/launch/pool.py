@@ -11,8 +11,7 @@ from typing import Protocol
 from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
 from resnet_repro.base.files import read_text
 from resnet_repro.base.provenance import utc_now
-from resnet_repro.launch.process import UNWRITABLE, Ended
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import UNWRITABLE, Ended, Order
 from resnet_repro.plan.estimator import training_cost
 from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner

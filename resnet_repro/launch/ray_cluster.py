@@ -18,10 +18,9 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.provenance import code_version
 from resnet_repro.launch.pool import Pool
-from resnet_repro.launch.process import Ended, RunProcess
 from resnet_repro.launch.ray_connection import Log, connected
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import Ended, Order, RunProcess
 from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
@@ -180,8 +179,7 @@ def train_on_node(
 ) -> tuple[Ended, list[str]]:
     """The task on a node: train a run in a process; returns how that ended, and its notes.
 
-    It does not import torch itself. It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or
-    when the file `stop` exists.
+    It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or when the file `stop` exists.
     """
     host, here = socket.gethostname(), code_version()[0]
     if not _is_same_code(here, code):

@@ -9,8 +9,7 @@ from typing import Literal
 
 from resnet_repro.base.machine import available_memory, usable_cores
 from resnet_repro.launch.pool import Pool
-from resnet_repro.launch.process import RunProcess
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import Order, RunProcess
 from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run

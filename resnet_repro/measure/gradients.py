@@ -125,7 +125,7 @@ class GradientObserver:
     def begin(self, trainer: Trainer) -> None:
         """Keep what earlier sessions measured of what is not trained again now."""
         run = trainer.run
-        rows = read_run(self.folder.path, run).gradients()
+        rows = read_run(self.folder.path, run).rows("gradients")
         self.rows = [row for row in rows if row.iteration <= trainer.iteration]
         if not any(row.iteration == 0 for row in self.rows):
             self.rows = _of_subject(trainer.subject.untrained(), 0, "training") + self.rows

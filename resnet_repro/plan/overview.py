@@ -121,7 +121,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         seconds_left=left,
         estimate=estimate,
         problem=problem,
-        views=tuple(row.views for row in stored.evaluations()),
+        views=tuple(row.views for row in stored.rows("evaluations")),
     )
 
 

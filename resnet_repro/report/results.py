@@ -213,12 +213,12 @@ class Results:
     @cached_property
     def ensembles(self) -> list[EnsembleResult]:
         """Every measured ensemble; raises StoreError if one cannot be read."""
-        return self.store.ensembles()
+        return self.store.records(EnsembleResult)
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:
         """The evaluations of others' weights; raises StoreError if one cannot be read."""
-        return self.store.external_evaluations()
+        return self.store.records(ExternalEvaluation)
 
     def _frame(self, name: str) -> pd.DataFrame:
         """One of the tables of a run's folder for all runs that are done; NaN for None.

@@ -30,6 +30,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
+from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError, final_state
@@ -54,7 +55,7 @@ class Work(NamedTuple):
 # What makes the rows of each measurement; views of photographs are looked at by all processes.
 METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "responses": lambda work: responses_of(work.subject, work.should_stop),
-    "gradients": lambda work: measure_afterwards(work.subject, work.stored.gradients()),
+    "gradients": lambda work: measure_afterwards(work.subject, work.stored.rows("gradients")),
     "surface": lambda work: surface_rows(
         work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
@@ -258,7 +259,7 @@ class Measurer:
             found.append(scores)
         command = self.sources.options.command
         result = ensemble_of(experiment, found, labels, identity, command)
-        self.store.write_ensemble(result)
+        self.store.write_record(result)
         self.progress.note(
             f"{experiment.name}: {len(members)} networks together, {views}: "
             f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%"
@@ -272,7 +273,7 @@ class Measurer:
         ended = max((s.provenance.ended or "" for s in summaries if s), default="")
         return any(
             (result.experiment, result.members, result.views) == own and result.measured >= ended
-            for result in self.store.ensembles()
+            for result in self.store.records(EnsembleResult)
         )
 
     def write_events(self, runs: Sequence[Run]) -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.files import user_path
+from resnet_repro.base.records import first_problem
 from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
@@ -203,7 +204,7 @@ def _naming(
     try:
         yield
     except ValidationError as error:
-        location = error.errors()[0]["loc"]
+        location, _ = first_problem(error)
         if location:
             place = next((p for p, r in recipes.items() if location[0] in r), [*recipes][-1])
         elif document.changes:  # any of them may be the reason
@@ -233,16 +234,12 @@ def _validated(model: Any, data: Any, document: Document, prefix: Location) -> A
 
 def _config_error(error: ValidationError, document: Document, prefix: Location) -> ConfigError:
     """The first problem of a validation as one line, with file, line and field."""
-    problems = error.errors(include_url=False, include_input=False)
-    first = problems[0]
-    location = prefix + _without_kinds(first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    where, message = first_problem(error)
+    location = prefix + _without_kinds(where)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     field = ".".join(plain(str(part), 60) for part in location[:12])
-    where = f"{field}: " if field else ""
-    return ConfigError(f"{document.place(location)}: {where}{plain(message, 300)}{more}")
+    text = f"{field}: {plain(message, 300)}" if field else plain(message, 300)
+    return ConfigError(f"{document.place(location)}: {text}{more}")
 
 
 def _without_kinds(location: Location) -> Location:

@@ -10,18 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.shows import Percent, Views
 
 __all__ = [
     "MEASUREMENTS",
+    "Amount",
     "BatchNorm",
+    "Count",
     "CurvatureRow",
     "DetectionRow",
     "EvaluationRow",
     "GradientRow",
+    "Images",
     "Measurement",
     "MeasurementName",
     "PathRow",
@@ -31,6 +34,18 @@ __all__ = [
 ]
 
 BatchNorm = Literal["running", "average"]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Images = Annotated[int, Field(ge=1, le=10**15)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _not_negative(number: float) -> float:
+    if number < 0:
+        raise ValueError("should not be negative")
+    return number
+
+
+Size = Annotated[float, AfterValidator(_not_negative)]  # may be infinite or NaN, which is a finding
 
 
 class ResponseRow(NamedTuple):
@@ -38,21 +53,22 @@ class ResponseRow(NamedTuple):
 
     layer: int  # from 1
     module: str  # the BN module after the convolution
-    std: FiniteFloat
+    std: Amount
 
 
 class GradientRow(NamedTuple):
-    """One 3x3 layer at one moment of a training (section 4.1). Infinite norms are a finding."""
+    """One 3x3 layer at one moment of a training (section 4.1)."""
 
     iteration: int
     layer: int  # from 1
     module: str  # the BN module after the convolution, as in Fig. 7
-    forward_std: float  # of the response after BN, before ReLU or addition
-    gradient_norm: float  # L2 norm of the loss's gradient in the convolution's weights
-    weight_norm: float  # L2 norm of these weights
-    measured: str  # "training", or "afterwards" from the seed and the final weights
+    forward_std: Size  # of the response after BN, before ReLU or addition
+    gradient_norm: Size  # L2 norm of the loss's gradient in the convolution's weights
+    weight_norm: Size  # L2 norm of these weights
+    # As it trained, or afterwards from the seed and the final weights.
+    measured: Literal["training", "afterwards"]
     # L2 norm of the loss's gradient in the response, over the whole batch; earlier files lack it
-    signal_norm: float | None = None
+    signal_norm: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -62,21 +78,23 @@ class EvaluationRow:
     views: Views
     top1_error: Percent
     top5_error: Percent  # with fewer than six classes, over as many as there are
-    loss: FiniteFloat  # cross-entropy of the averaged softmax
-    images: int
+    loss: Amount  # cross-entropy of the averaged softmax
+    images: Images
     bn: BatchNorm  # which statistics batch normalisation used
     dataset_sha256: str  # of the data set that was evaluated
 
 
 class SurfaceRow(NamedTuple):
-    """The loss at one point around trained weights. An infinite loss is a finding."""
+    """The loss at one point around trained weights."""
 
     directions: int  # seed of the two random directions
     alpha: FiniteFloat  # steps along the first one; 1 is the norm of each of the network's filters
     beta: FiniteFloat
-    loss: float  # mean cross-entropy
+    loss: Size  # mean cross-entropy
     error: Percent
-    images: int  # of the training set, not augmented; the centre is also measured with all images
+    images: (
+        Images  # of the training set, not augmented; the centre is also measured with all images
+    )
     sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
     # Which statistics BN uses, the trained network's at every point; earlier files lack it.
@@ -89,9 +107,9 @@ class PathRow(NamedTuple):
 
     to: str  # id of the run at the other end
     position: FiniteFloat  # 0 at the run itself, 1 at the other
-    loss: float  # mean cross-entropy; an infinite one is a finding
+    loss: Size  # mean cross-entropy
     error: Percent
-    images: int  # of the training set, not augmented
+    images: Images  # of the training set, not augmented
     sample_seed: int
     sample_sha256: str
     bn: Literal["interpolated"]  # BN's statistics move along
@@ -105,7 +123,7 @@ class CurvatureRow(NamedTuple):
     beta: FiniteFloat
     smallest: float  # eigenvalue
     largest: float
-    images: int
+    images: Images
     sample_seed: int
     sample_sha256: str
 
@@ -120,9 +138,9 @@ class PrecisionRow(NamedTuple):
     class_name: str
     ap_11point: Percent | None  # PASCAL VOC 2007's form, at an overlap of 0.5; None without objects
     ap_area: Percent | None  # that of VOC 2010 and later
-    objects: int  # that are not difficult
-    detections: int  # of this class, whatever became of them
-    images: int  # that were searched
+    objects: Count  # that are not difficult
+    detections: Count  # of this class, whatever became of them
+    images: Count  # that were searched
     dataset_sha256: str  # of the data set that they are from
     coco_ap: Percent | None = None  # COCO's, the mean over overlaps of 0.5 to 0.95
     coco_ap50: Percent | None = None  # COCO's at 0.5

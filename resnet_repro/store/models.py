@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
-from resnet_repro.spec.measurements import EvaluationRow
+from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, Images
 from resnet_repro.spec.run import DatasetName, Network
 from resnet_repro.spec.shows import Percent, Views
 
@@ -39,7 +34,6 @@ FORMAT = 1  # of summary.json and of the other JSON files
 
 State = Literal["missing", "running", "stopped", "done", "failed"]
 
-Count = Annotated[int, Field(ge=0, le=10**15)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Text = Annotated[str, Field(max_length=2_000)]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
@@ -56,13 +50,13 @@ class CurveRow(NamedTuple):
     """A point of a training curve; errors in percent, `seconds` of training so far."""
 
     iteration: int
-    epoch: FiniteFloat
+    epoch: Amount
     lr: FiniteFloat
-    train_loss: FiniteFloat
-    train_error: FiniteFloat
-    test_error: FiniteFloat
-    seconds: FiniteFloat
-    validation_error: FiniteFloat | None = None  # a column only where images are held out
+    train_loss: Amount
+    train_error: Percent
+    test_error: Percent
+    seconds: Amount
+    validation_error: Percent | None = None  # a column only where images are held out
 
 
 class DetectionPoint(NamedTuple):
@@ -73,14 +67,14 @@ class DetectionPoint(NamedTuple):
     """
 
     iteration: int
-    epoch: FiniteFloat
+    epoch: Amount
     lr: FiniteFloat
-    train_loss: FiniteFloat
-    objectness_loss: FiniteFloat
-    proposal_loss: FiniteFloat
-    class_loss: FiniteFloat
-    box_loss: FiniteFloat
-    seconds: FiniteFloat
+    train_loss: Amount
+    objectness_loss: Amount
+    proposal_loss: Amount
+    class_loss: Amount
+    box_loss: Amount
+    seconds: Amount
 
 
 class Origin(Stored):
@@ -203,6 +197,7 @@ class Summary(Stored):
 class Record(Stored):
     """A result that is not of one run, in a file of its own."""
 
+    folder: ClassVar[str]  # of the results folder
     format: int = FORMAT
     dataset: DatasetName
     data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
@@ -215,13 +210,14 @@ class Record(Stored):
 class EnsembleResult(Record):
     """The errors of the averaged scores of several runs (Table 5)."""
 
+    folder = "ensembles"
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     preset: Literal["paper", "short", "demo", "custom"]  # of the members
     members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
     views: Views
     top1_error: Percent
     top5_error: Percent
-    images: Annotated[int, Field(ge=1, le=10**15)]
+    images: Images
     origin: Origin | None = None  # earlier versions did not record it
 
     @model_validator(mode="after")
@@ -232,13 +228,14 @@ class EnsembleResult(Record):
 
     @property
     def file_name(self) -> str:
-        """Of its file in the store: one per experiment, preset and data set."""
+        """One for each experiment, preset and data set."""
         return f"{self.experiment}-{self.preset}-{dataset_slug(self.dataset)}.json"
 
 
 class ExternalEvaluation(Record):
     """The errors of weights that were not trained here, by `evaluate FILE --record`."""
 
+    folder = "evaluations"
     network: Network
     evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
     weights_sha256: Sha256
@@ -251,13 +248,12 @@ class ExternalEvaluation(Record):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for row in self.evaluations:
-            if row.top5_error > row.top1_error or row.images < 1:
-                raise ValueError("errors or images that cannot be")
+        if any(row.top5_error > row.top1_error for row in self.evaluations):
+            raise ValueError("top5_error: above top1_error")
         return self
 
     @property
     def file_name(self) -> str:
-        """Of its file in the store: one per network, data set and weights."""
+        """One for each network, data set and weights."""
         weights = self.weights_sha256[:8]
         return f"{self.network}-{dataset_slug(self.dataset)}-{weights}.json"

@@ -28,8 +28,6 @@ class Store:
         self.root = root
         self.runs_folder = root / "runs"
         self.figures_folder = root / "figures"
-        self.ensembles_folder = root / "ensembles"
-        self.evaluations_folder = root / "evaluations"  # of weights that were not trained here
 
     def folder(self, run: Run) -> RunFolder:
         """The files of a run, whether they are there yet or not."""
@@ -62,13 +60,9 @@ class Store:
         write_atomically(path, text)
         return path
 
-    def figure_path(self, name: str, suffix: str) -> Path:
-        """The file of a figure."""
-        return self.figures_folder / f"{name}.{suffix}"
-
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Write a figure."""
-        path = self.figure_path(name, suffix)
+        path = self.figures_folder / f"{name}.{suffix}"
         refuse_link(self.figures_folder)
         write_atomically(path, content)
         return path
@@ -115,45 +109,25 @@ class Store:
         with contextlib.suppress(OSError):
             probe.unlink()
 
-    def ensembles(self) -> list[EnsembleResult]:
-        """Every measured ensemble, by file name.
+    def records(self, kind: type[R]) -> list[R]:
+        """The records of one kind, by file name.
 
         Raises:
             StoreError: a file is torn or invalid.
         """
-        return _read_records(self.ensembles_folder, EnsembleResult)
+        folder = self.root / kind.folder
+        try:
+            return [_read_record(path, kind) for path in sorted(folder.glob("[!.]*.json"))]
+        except OSError as error:
+            raise StoreError(f"cannot read {error.filename or folder}: {error.strerror}") from error
 
-    def write_ensemble(self, result: EnsembleResult) -> Path:
-        """Record an ensemble; it replaces an earlier one at the same preset and data set."""
-        return _write_record(self.ensembles_folder, result)
-
-    def external_evaluations(self) -> list[ExternalEvaluation]:
-        """The recorded evaluations of weights that were not trained here, by file name.
-
-        Raises:
-            StoreError: a file is torn or invalid.
-        """
-        return _read_records(self.evaluations_folder, ExternalEvaluation)
-
-    def write_external_evaluation(self, evaluation: ExternalEvaluation) -> Path:
-        """Record an evaluation; it replaces an earlier one of the same weights."""
-        return _write_record(self.evaluations_folder, evaluation)
-
-
-def _write_record(folder: Path, record: EnsembleResult | ExternalEvaluation) -> Path:
-    path = folder / record.file_name
-    refuse_link(folder)
-    text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    write_atomically(path, text)
-    return path
-
-
-def _read_records(folder: Path, model: type[R]) -> list[R]:
-    try:
-        paths = sorted(folder.glob("[!.]*.json"))
-        return [_read_record(path, model) for path in paths]
-    except OSError as error:
-        raise StoreError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    def write_record(self, record: EnsembleResult | ExternalEvaluation) -> Path:
+        """Write a record in place of an earlier one with its file name."""
+        folder = self.root / record.folder
+        refuse_link(folder)
+        text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+        write_atomically(folder / record.file_name, text)
+        return folder / record.file_name
 
 
 def _read_record(path: Path, model: type[R]) -> R:

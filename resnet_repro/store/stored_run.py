@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, StoreError, plain
+from resnet_repro.base.records import first_problem
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.loading import run_of
-from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow, GradientRow, ResponseRow
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
@@ -97,18 +98,6 @@ class StoredRun:
     def curve(self) -> list[CurveRow] | list[DetectionPoint]:
         """The training curve; of a detector, its losses."""
         return self.rows("curve")
-
-    def responses(self) -> list[ResponseRow]:
-        """Standard deviations of layer responses (Fig. 7)."""
-        return self.rows("responses")
-
-    def gradients(self) -> list[GradientRow]:
-        """Signals and gradients by iteration and layer."""
-        return self.rows("gradients")
-
-    def evaluations(self) -> list[EvaluationRow]:
-        """Errors on the val part, by kind of views (centre, 10-crop, multi-scale)."""
-        return self.rows("evaluations")
 
     def rows(self, name: str) -> list[Any]:
         """The rows of one of `measurements.TABLES`."""
@@ -233,7 +222,7 @@ class _Reading:
             if isinstance(cause, OSError):  # it may be whole, and must not be replaced
                 self._found(f"{file_name} cannot be read: {cause.strerror}", file, repairable=False)
             else:
-                self._found(f"{file_name} is torn or unreadable", file)
+                self._found(f"{file_name} is torn or unreadable{_reason(cause)}", file)
             return None
 
     def _run(self) -> Run | None:
@@ -282,6 +271,15 @@ def _fits(file: str, run: Run) -> bool:
     """Whether one of `FILES` is a table of networks of the run's family, if it is a measurement."""
     family = parse_network(run.network).family
     return not measurements_in(file) or family in TABLES[file].families
+
+
+def _reason(cause: BaseException | None) -> str:
+    """In brackets, the first value of a table that is not what its column may have."""
+    if isinstance(cause, ValidationError):
+        match first_problem(cause):
+            case (str(column), int(row)), what:
+                return f" (line {row + 2}, {column}: {plain(what, 100)})"
+    return ""
 
 
 def _with_text(parse: Callable[[str], T], text: str) -> tuple[str, T]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-import torch
 from forked_python import HOLD, ForkedPython
 
 LONGEST = 400  # seconds for a test
@@ -79,13 +78,3 @@ def hold(quick_processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path.touch()
     monkeypatch.setenv(HOLD, str(path))
     return path
-
-
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process computes with one thread, and what it starts as well."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -103,13 +103,6 @@ def await_that(condition: Callable[[], bool], process: subprocess.Popen[str] | N
         time.sleep(0.01)
 
 
-def has_point(folder: RunFolder) -> bool:
-    """Whether a run's curve has a point."""
-    with contextlib.suppress(OSError):
-        return folder.curve.read_text(encoding="utf-8").count("\n") > 1
-    return False
-
-
 def is_at_work(folder: RunFolder) -> bool:
     """Whether a run has begun and is not over."""
     with contextlib.suppress(OSError, ValueError):

@@ -14,8 +14,7 @@ from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import pool as pool_module
 from resnet_repro.launch.pool import Pool
-from resnet_repro.launch.process import UNWRITABLE, Ended
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import UNWRITABLE, Ended, Order
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment

@@ -43,8 +43,8 @@ def test_every_run_is_the_same_as_alone(command: Any, tmp_path: Path) -> None:
         stored = together.get(run)
         assert stored.summary is not None
         assert (stored.summary.provenance.threads, stored.summary.provenance.sessions) == (1, 1)
-        assert {row.measured for row in stored.gradients()} == {"training"}, "observed there"
-        assert stored.responses(), "measured here"
+        assert {row.measured for row in stored.rows("gradients")} == {"training"}, "observed there"
+        assert stored.rows("responses"), "measured here"
         assert bool(list(stored.folder.tensorboard.glob("events.*"))) == events
     assert (tmp_path / "results" / "tiny.csv").exists()
     again = command("run", experiment, *results, "--jobs", 2)

@@ -184,7 +184,7 @@ class Bench:
         return runner
 
     def rows(self) -> list[GradientRow]:
-        return self.store.get(self.run).gradients()
+        return self.store.get(self.run).rows("gradients")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 
 EXPERIMENT = {
@@ -74,7 +75,8 @@ def store(
 
 
 def rows(store: Store, experiment: Experiment) -> list[dict[str, EvaluationRow]]:
-    return [{r.views: r for r in store.get(run).evaluations()} for run in experiment.resolve()]
+    runs = map(store.get, experiment.resolve())
+    return [{row.views: row for row in run.rows("evaluations")} for run in runs]
 
 
 def test_the_centre_is_measured_as_well_and_is_what_training_ended_with(
@@ -100,7 +102,7 @@ def test_an_ensemble_averages_the_scores_of_its_members(
     assert average.sum(axis=1) == pytest.approx(1, abs=1e-2)
     best = np.argsort(-average, axis=1, kind="stable")
     hits = best == small.test_labels[:, None]
-    (result,) = store.ensembles()
+    (result,) = store.records(EnsembleResult)
     assert result.top1_error == pytest.approx(100 * (1 - hits[:, 0].mean()))
     assert result.top5_error == pytest.approx(100 * (1 - hits[:, :5].any(axis=1).mean()))
     assert result.members == tuple(run.id for run in experiment.resolve())
@@ -153,7 +155,7 @@ def test_an_ensemble_waits_for_all_of_its_members(
     checkpoint.write_bytes(kept)
     assert runner.measurer.measure([experiment]) == []
     assert quiet.notes[-1] == f"tiny: no ensemble yet, {second.id} lacks 10-crop"
-    assert other.ensembles() == []
+    assert other.records(EnsembleResult) == []
     quiet.stop_after = 0
     quiet.notes.clear()
     other.folder(first).evaluations.unlink()

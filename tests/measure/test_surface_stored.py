@@ -228,9 +228,14 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
 
     path = folder / "surface.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join([*lines[:-1], lines[1], lines[-1]]) + "\n", encoding="utf-8")
-    problems = {run.id: run.problem for run in Store(tmp_path / "results").all_runs()}
-    assert problems[folder.name] == "surface.csv: the same point twice"
+    loss = lines[1].split(",")[3]
+    for edited, said in (
+        ([*lines[:-1], lines[1], lines[-1]], "surface.csv: the same point twice"),
+        ([lines[0], lines[1].replace(loss, f"-{loss}"), *lines[2:]], "(line 2, loss: should not"),
+    ):
+        path.write_text("\n".join([*edited, ""]), encoding="utf-8")
+        problems = {run.id: run.problem for run in Store(tmp_path / "results").all_runs()}
+        assert said in str(problems[folder.name])
 
 
 def test_a_time_budget_that_ends_while_measuring_leaves_work(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import forking
 import pytest
-import torch
 from stoppable import Driver
 
 from resnet_repro.data.dataset import Dataset
@@ -25,11 +24,3 @@ def driver() -> Iterator[Driver]:
 @pytest.fixture(scope="session")
 def small_dataset() -> Dataset:
     return forking.small_dataset()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -182,7 +182,7 @@ class Bench:
             **_MEASURED,
         }
         result = EnsembleResult.model_validate(values | changes)
-        self.store.write_ensemble(result)
+        self.store.write_record(result)
         return result
 
     def add_weights(
@@ -202,7 +202,7 @@ class Bench:
             **_MEASURED,
         }
         evaluation = ExternalEvaluation.model_validate(values | changes)
-        self.store.write_external_evaluation(evaluation)
+        self.store.write_record(evaluation)
         return evaluation
 
 

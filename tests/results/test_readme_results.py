@@ -11,6 +11,7 @@ from resnet_repro.report.rendering import Row
 from resnet_repro.report.results import Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_errors_at_several_scales_are_those_of_the_results() -> None:
     rows = measured_rows("table4")
     b, c = (rows[f"ResNet-34 {option}"]["reduced_top1"] for option in "BC")
     assert f"B and C have {b} and {c}" in text
-    (ensemble,) = Store(RESULTS).ensembles()
+    (ensemble,) = Store(RESULTS).records(EnsembleResult)
     assert f"together (`table5`) have {ensemble.top1_error:.2f}" in text
 
 

@@ -115,6 +115,7 @@ def all_of(*edits: Edit) -> Edit:
 CURVE, RESPONSES, GRADIENTS, VIEWS = (
     *("curve.csv", "responses.csv", "gradients.csv", "evaluations.csv"),
 )
+TORN = "torn or unreadable"
 EDITS: list[tuple[str, Edit, str]] = [
     # What the summary says otherwise than the curve.
     (RESNET, summary(final_test_error=3.01), "final_test_error is 3.01, but curve.csv has 13.82"),
@@ -155,9 +156,9 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, of_another(CURVE, PLAIN), "curve.csv has 0.40345"),
     (RESNET, of_another(CURVE, OTHER_SEED), "curve.csv has 0.34280"),
     (RESNET, of_another(CURVE, PHOTOS), "curve.csv: a point at iteration 150"),
-    (RESNET, cell(CURVE, 3, "test_error", 150), "curve.csv: an error of 150 percent"),
-    (RESNET, cell(CURVE, 3, "train_error", -5), "curve.csv: an error of -5 percent"),
-    (RESNET, cell(CURVE, 3, "train_loss", -0.5), "curve.csv: a negative number"),
+    (RESNET, cell(CURVE, 3, "test_error", 150), f"{CURVE} is {TORN} (line 5, test_error: Input"),
+    (RESNET, cell(CURVE, 3, "train_error", -5), f"{CURVE} is {TORN} (line 5, train_error: "),
+    (RESNET, cell(CURVE, 3, "train_loss", -0.5), f"{CURVE} is {TORN} (line 5, train_loss: "),
     (RESNET, cell(CURVE, 3, "lr", 0.05), "learning rate 0.05 at iteration 1,600, not 0.1"),
     (RESNET, cell(CURVE, 3, "iteration", 1500), "a point at iteration 1,500, where"),
     (RESNET, cell(CURVE, 3, "epoch", 4.9), "epoch 4.9 does not go with iteration 1,600"),
@@ -165,19 +166,15 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, without(CURVE, 0), "curve.csv: a point at iteration 800, where"),
     (RESNET, without(CURVE, 5, 6), "curve.csv: a point at iteration 3,200, where"),
     (RESNET, without(CURVE, -1), "is done, but its curve ends at 6,000 of 6,400"),
-    (RESNET, emptied(CURVE), "curve.csv is torn or unreadable"),
-    (
-        RESNET,
-        lambda f: f.curve.write_text("\n", encoding="utf-8"),
-        "curve.csv is torn or unreadable",
-    ),
+    (RESNET, emptied(CURVE), f"{CURVE} is {TORN}"),
+    (RESNET, lambda f: f.curve.write_text("\n", encoding="utf-8"), f"{CURVE} is {TORN}"),
     (RESNET, emptied(CURVE, header=True), "curve.csv is missing or empty"),
     # What was measured on the trained network.
     (RESNET, of_another(RESPONSES, DEEP_PLAIN), "55 layers, but resnet-20 has 19"),
     (RESNET, without(RESPONSES, 4), "responses.csv: 18 layers, but resnet-20 has 19"),
-    (RESNET, emptied(RESPONSES), "responses.csv is torn or unreadable"),
+    (RESNET, emptied(RESPONSES), f"{RESPONSES} is {TORN}"),
     (RESNET, emptied(RESPONSES, header=True), "responses.csv: 0 layers"),
-    (RESNET, cell(RESPONSES, 3, "std", -1), "responses.csv: a negative standard deviation"),
+    (RESNET, cell(RESPONSES, 3, "std", -1), f"{RESPONSES} is {TORN} (line 5, std: "),
     (RESNET, cell(RESPONSES, 3, "module", "fc"), "resnet-20 has no layer 4 called fc"),
     (RESNET, of_another(GRADIENTS, DEEP_PLAIN), "gradients.csv"),
     (RESNET, without(GRADIENTS, 4), "gradients.csv"),
@@ -188,10 +185,10 @@ EDITS: list[tuple[str, Edit, str]] = [
     (PHOTOS, cell(VIEWS, 1, "images", 50_000), "other images or batch normalisation"),
     (PHOTOS, cell(VIEWS, 1, "top5_error", 99), "10-crop: a top-5 error above the top-1 error"),
     (PHOTOS, cell(VIEWS, 0, "top1_error", 25.0), "evaluations.csv: centre: a top-1 error of 25"),
-    (PHOTOS, cell(VIEWS, 1, "loss", -1), "10-crop: a negative loss"),
-    (PHOTOS, cell(VIEWS, 1, "top1_error", 150), "evaluations.csv is torn or unreadable"),
+    (PHOTOS, cell(VIEWS, 1, "loss", -1), f"{VIEWS} is {TORN} (line 3, loss: "),
+    (PHOTOS, cell(VIEWS, 1, "top1_error", 150), f"{VIEWS} is {TORN} (line 3, top1_error: "),
     (PHOTOS, without(VIEWS, 1), "evaluations.csv: lacks 10-crop"),
-    (PHOTOS, emptied(VIEWS), "evaluations.csv is torn or unreadable"),
+    (PHOTOS, emptied(VIEWS), f"{VIEWS} is {TORN}"),
     (PHOTOS, emptied(VIEWS, header=True), "evaluations.csv: no errors"),
     (RESNET, of_another(VIEWS, PHOTOS), "evaluations.csv: resnet-20 is not measured so"),
     (PHOTOS, of_another(RESPONSES, RESNET), "responses.csv: resnet-34-b is not measured so"),
@@ -214,10 +211,10 @@ EDITS: list[tuple[str, Edit, str]] = [
 IN_DEPTH: list[tuple[str, Edit, str]] = [
     (RESNET, without(GRADIENTS, *range(19)), "gradients.csv: lacks the start or the end"),
     (RESNET, without(GRADIENTS, 0, *range(20, 38)), "gradients.csv"),
-    (RESNET, cell(GRADIENTS, 3, "gradient_norm", -1), "gradients.csv: a negative number"),
+    (RESNET, cell(GRADIENTS, 3, "gradient_norm", -1), f"{TORN} (line 5, gradient_norm: should not"),
     (RESNET, cell(GRADIENTS, 3, "iteration", 500), "gradients.csv"),
-    (RESNET, cell(GRADIENTS, 3, "gradient_norm", "much"), "gradients.csv is torn or unreadable"),
-    (RESNET, cell(GRADIENTS, 3, "measured", "never"), "gradients.csv: measured never"),
+    (RESNET, cell(GRADIENTS, 3, "gradient_norm", "much"), f"{TORN} (line 5, gradient_norm: Input"),
+    (RESNET, cell(GRADIENTS, 3, "measured", "never"), f"{GRADIENTS} is {TORN} (line 5, measured: "),
     (DEEP_PLAIN, cell(GRADIENTS, 55, "measured", "afterwards"), "measured afterwards at iteration"),
 ]
 
@@ -294,12 +291,12 @@ def summed(tmp_path: Path) -> dict[str, RunFolder]:
         folder, origins = stored.folder, stored.origins()
         folder.write_curve(stored.curve())
         folder.write_summary(stored.summary)
-        if stored.responses():
-            folder.write_measured("responses", stored.responses(), origins["responses"])
-        if stored.gradients():
-            folder.write_measured("gradients", stored.gradients(), origins.get("gradients"))
+        if stored.rows("responses"):
+            folder.write_measured("responses", stored.rows("responses"), origins["responses"])
+        if stored.rows("gradients"):
+            folder.write_measured("gradients", stored.rows("gradients"), origins.get("gradients"))
             folder.write_summary(stored.summary)
-        for row in stored.evaluations():
+        for row in stored.rows("evaluations"):
             folder.write_measured("evaluations", [row], origins[row.views])
     assert problems(tmp_path) == {}
     return folders

@@ -48,9 +48,9 @@ def stored(folder: RunFolder, run: Run) -> StoredRun:
 
 
 def test_evaluations_come_back_exactly(folder: RunFolder, run: Run) -> None:
-    assert stored(folder, run).evaluations() == []
+    assert stored(folder, run).rows("evaluations") == []
     folder.write_measured("evaluations", [ROW], ORIGIN)
-    assert stored(folder, run).evaluations() == [ROW]
+    assert stored(folder, run).rows("evaluations") == [ROW]
     header = folder.evaluations.read_text(encoding="utf-8").splitlines()[0]
     assert header == "views,top1_error,top5_error,loss,images,bn,dataset_sha256"
     assert folder.evaluations.name == "evaluations.csv"
@@ -63,7 +63,7 @@ def test_measuring_again_replaces_these_views_and_keeps_the_others(
     folder.write_measured(
         "evaluations", [replace(ROW, top1_error=24.0), replace(ROW, views="centre")], ORIGIN
     )
-    found = stored(folder, run).evaluations()
+    found = stored(folder, run).rows("evaluations")
     assert [(row.views, row.top1_error) for row in found] == [
         ("centre", 25.1),
         ("10-crop", 24.0),
@@ -106,7 +106,7 @@ def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
     with pytest.raises(KeyboardInterrupt):
         folder.write_measured("evaluations", [replace(ROW, top1_error=24.0)], ORIGIN)
     found = stored(folder, run)
-    assert {row.views: row.top1_error for row in found.evaluations()}["10-crop"] == 24.0
+    assert {row.views: row.top1_error for row in found.rows("evaluations")}["10-crop"] == 24.0
     assert list(found.origins()) == ["centre"]
 
 
@@ -119,7 +119,7 @@ def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
     assert stored(folder, run).problem == "measurements.json is torn or unreadable"
     stored(folder, run).discard_torn_measurements()
     assert stored(folder, run).problem is None
-    assert stored(folder, run).evaluations() == [ROW]
+    assert stored(folder, run).rows("evaluations") == [ROW]
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_torn_evaluations_are_a_problem_that_measuring_again_repairs(
         folder.evaluations.read_text(encoding="utf-8").replace(*change, 1), encoding="utf-8"
     )
     found = stored(folder, run)
-    assert found.evaluations() == []
-    assert found.problem == "evaluations.csv is torn or unreadable"
+    assert found.rows("evaluations") == []
+    assert str(found.problem).startswith("evaluations.csv is torn or unreadable")
     assert found.repairable
     found.discard_torn_measurements()
     assert stored(folder, run).problem is None
@@ -192,16 +192,16 @@ def external(**changes: Any) -> ExternalEvaluation:
 
 def test_ensembles_and_others_weights_come_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.ensembles() == []
-    assert store.external_evaluations() == []
-    path = store.write_ensemble(ensemble())
+    assert store.records(EnsembleResult) == []
+    assert store.records(ExternalEvaluation) == []
+    path = store.write_record(ensemble())
     assert path == tmp_path / "ensembles" / "table5-short-folder-birds.json"
-    store.write_ensemble(ensemble(top1_error=19.5))  # measured again
-    store.write_ensemble(ensemble(preset="paper", dataset="imagenet"))
-    assert [found.top1_error for found in store.ensembles()] == [20.5, 19.5]
-    path = store.write_external_evaluation(external())
+    store.write_record(ensemble(top1_error=19.5))  # measured again
+    store.write_record(ensemble(preset="paper", dataset="imagenet"))
+    assert [found.top1_error for found in store.records(EnsembleResult)] == [20.5, 19.5]
+    path = store.write_record(external())
     assert path == tmp_path / "evaluations" / "vgg-16-imagenet-12345678.json"
-    assert store.external_evaluations() == [external()]
+    assert store.records(ExternalEvaluation) == [external()]
 
 
 @pytest.mark.parametrize(
@@ -223,24 +223,24 @@ def test_ensembles_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"format": 1}', "\xff", "[" * 100_000])
 def test_a_torn_record_is_told_by_name(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
-    path = store.write_ensemble(ensemble())
+    path = store.write_record(ensemble())
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(StoreError, match=r"table5-short-folder-birds\.json: ") as caught:
-        store.ensembles()
+        store.records(EnsembleResult)
     assert "\n" not in str(caught.value)
 
 
 def test_a_record_of_a_newer_program_or_under_a_wrong_name_is_told(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    path = store.write_external_evaluation(external())
+    path = store.write_record(external())
     path.write_text(
         json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8"
     )
     with pytest.raises(StoreError, match="another version"):
-        store.external_evaluations()
-    store.write_external_evaluation(external()).rename(path.with_name("resnet-50.json"))
+        store.records(ExternalEvaluation)
+    store.write_record(external()).rename(path.with_name("resnet-50.json"))
     with pytest.raises(StoreError, match=r"belongs into vgg-16-imagenet-12345678\.json"):
-        store.external_evaluations()
+        store.records(ExternalEvaluation)
 
 
 def test_what_earlier_versions_stored_has_the_new_fields_defaults() -> None:

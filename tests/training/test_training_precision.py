@@ -16,9 +16,8 @@ from short_runs import Quiet
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch import side_by_side
-from resnet_repro.launch.process import Ended
 from resnet_repro.launch.side_by_side import train_side_by_side
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import Ended, Order
 from resnet_repro.runner import together
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner

@@ -200,7 +200,7 @@ def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> E
     alike = (made.data, made.input, made.precision)
     earlier = [  # of the same weights under the same conditions
         one
-        for one in store.external_evaluations()
+        for one in store.records(ExternalEvaluation)
         if one.file_name == made.file_name and (one.data, one.input, one.precision) == alike
     ]
     rows = {row.views: row for e in [*earlier, made] for row in e.evaluations}
@@ -208,4 +208,4 @@ def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> E
     new = MeasurementOrigin(**origin.model_dump(), measured=now)
     origins |= {row.views: new for row in found.rows}
     made = made.model_copy(update={"evaluations": tuple(rows.values()), "origins": origins})
-    return replace(found, stored=store.write_external_evaluation(made))
+    return replace(found, stored=store.write_record(made))

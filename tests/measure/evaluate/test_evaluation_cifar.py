@@ -17,6 +17,7 @@ from resnet_repro.cli.evaluating import KINDS, PADDINGS
 from resnet_repro.data import synthetic
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.measure.evaluate import input as input_
+from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 
 TRAIN, TEST = 300, 250
@@ -196,7 +197,7 @@ def test_recorded_and_reported(command, make: Make) -> None:
     assert answer.code == 0, answer.err
     assert f"trying 14 combinations on {TRAIN} training images" in answer.err
     assert "note: --input torchvision --padding both: clearly the best" in answer.out
-    (stored,) = Store(Path("results")).external_evaluations()
+    (stored,) = Store(Path("results")).records(ExternalEvaluation)
     assert stored.evaluations[0].top1_error == pytest.approx(given.error)
     assert stored.input.endswith("zero channels on both sides of the others")
     assert "clearly the best" in stored.notes[0]

@@ -18,6 +18,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as tf
 
+from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 
 NORMALIZE = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -145,7 +146,7 @@ def test_record_keeps_what_was_measured_of_the_same_weights(
     assert command("evaluate", weights, *asked(folder, "--record")).code == 0
     answer = command("evaluate", weights, *asked(folder, "--record", "--crops", "10"))
     assert "wrote results/evaluations/resnet-18-b-folder-pictures-" in answer.out
-    (stored,) = Store(Path("results")).external_evaluations()
+    (stored,) = Store(Path("results")).records(ExternalEvaluation)
     assert [row.views for row in stored.evaluations] == ["centre", "10-crop"]
     crops = {views: made.command.count("--crops") for views, made in stored.origins.items()}
     assert crops == {"centre": 0, "10-crop": 1}, "each is on record with its own command"
@@ -158,7 +159,7 @@ def test_record_keeps_what_was_measured_of_the_same_weights(
     assert str(folder.parent) not in json.dumps(stored.model_dump(mode="json"))
 
     command("evaluate", weights, *asked(folder, "--record", "--input", "paper"))
-    (stored,) = Store(Path("results")).external_evaluations()
+    (stored,) = Store(Path("results")).records(ExternalEvaluation)
     assert [row.views for row in stored.evaluations] == ["centre"], "not mixed with another input"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from launch_helpers import await_that
 
-from resnet_repro.launch.process import Ended, RunProcess
+from resnet_repro.launch.worker import Ended, RunProcess
 
 TRACEBACK = "Traceback (most recent call last):\\n  File somewhere\\nValueError: a bug\\n"
 
