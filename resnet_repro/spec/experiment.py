@@ -196,19 +196,22 @@ class Experiment(Frozen):
         detectors = any(parse_network(n).backbone for n in self.networks)
         return "scenes" if detectors else "synthetic"
 
+    @property
+    def _of_preset(self) -> Selection:
+        """What the preset brings, which gives way to what the experiment itself says."""
+        return self.presets.get(self.preset, Selection())
+
     def settings_of(self, measurement: str) -> Any:
         """The settings of a measurement; None if it has none, or is not measured."""
         if measurement not in SETTINGS or measurement not in self.measure:
             return None
-        of_preset = getattr(self.presets.get(self.preset), measurement, None)
-        own = getattr(self, measurement)
+        of_preset, own = getattr(self._of_preset, measurement), getattr(self, measurement)
         return _laid_over(of_preset, own) or SETTINGS[measurement]()
 
     @property
     def pretraining_settings(self) -> Pretraining | None:
         """How the networks that detectors start from are trained; None where they are not."""
-        of_preset = getattr(self.presets.get(self.preset), "pretraining", None)
-        return _laid_over(of_preset, self.pretraining)
+        return _laid_over(self._of_preset.pretraining, self.pretraining)
 
     @property
     def ensemble_members(self) -> tuple[Run, ...]:
@@ -299,8 +302,7 @@ class Experiment(Frozen):
     def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
         """The preset's recipe for a network with the experiment's and the group's changes."""
         base = preset_recipe(self.preset, network, self.dataset_of(group))
-        of_preset = self.presets.get(self.preset, Selection()).recipe
-        return changed_recipe(base, of_preset, self.recipe, group.recipe)
+        return changed_recipe(base, self._of_preset.recipe, self.recipe, group.recipe)
 
     def resolve(self) -> tuple[Run, ...]:
         """The runs, each once, in order; those that detectors start from stand before them.

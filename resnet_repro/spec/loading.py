@@ -113,9 +113,9 @@ def parse_experiment(
         data = _experiment_of(run_of(document))
         document = Document(data, document.name, None)
     fixes_iterations = _mentions_iterations(data)
-    for assignment in changes:
-        data = _assign(data, assignment)
     document = replace(document, changes=tuple(changes))
+    for assignment in document.changes:
+        data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
     if source is not None:
         experiment = experiment.loaded_from(*source)

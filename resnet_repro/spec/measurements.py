@@ -167,6 +167,8 @@ class Measurement(NamedTuple):
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
     precision: Literal["fp32", "bf16"] | None = None  # to measure in; None: that of the training
+    # May have many thousand rows: what only lists runs looks at the ends of the file and its sum.
+    long: bool = False
 
     @property
     def table(self) -> str:
@@ -177,22 +179,29 @@ class Measurement(NamedTuple):
 MEASUREMENTS: dict[str, Measurement] = {
     "responses": Measurement("layer responses", "responses.csv", ResponseRow, ("cifar",)),
     "gradients": Measurement(
-        "signals and gradients", "gradients.csv", GradientRow, ("cifar", "imagenet"), digits=6
+        "signals and gradients",
+        "gradients.csv",
+        GradientRow,
+        ("cifar", "imagenet"),
+        digits=6,
+        long=True,
     ),
     "centre": Measurement("centre-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
     "10-crop": Measurement("10-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
     "multi-scale": Measurement(
         "multi-scale errors", "evaluations.csv", EvaluationRow, ("imagenet",)
     ),
-    "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",)),
-    "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",)),
+    "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",), long=True),
+    "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",), long=True),
     "curvature": Measurement(
         "curvature of the loss", "curvature.csv", CurvatureRow, ("cifar",), precision="fp32"
     ),
     "average-precision": Measurement(
         "average precision", "average_precision.csv", PrecisionRow, ("detection",)
     ),
-    "detections": Measurement("detections", "detections.csv", DetectionRow, ("detection",)),
+    "detections": Measurement(
+        "detections", "detections.csv", DetectionRow, ("detection",), long=True
+    ),
 }
 
 

@@ -23,7 +23,6 @@ from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigi
 
 __all__ = [
     "FILES",
-    "LONG_TABLES",
     "ORIGINS",
     "TABLES",
     "Table",
@@ -178,8 +177,6 @@ def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
         raise StoreError(f"{path}: torn or unreadable") from error
 
 
-# Tables that may have many thousand lines. What only lists runs looks at their ends and sums.
-LONG_TABLES = ("gradients", "surface", "path", "detections")
 # The tables of a run and the origins of its measurements: file names and parsers.
 FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (kind.file, partial(_parse, name)) for name, kind in TABLES.items()},

@@ -26,7 +26,6 @@ from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
     FILES,
-    LONG_TABLES,
     TABLES,
     Table,
     check_outline,
@@ -111,10 +110,10 @@ class StoredRun:
 
     def has(self, measurement: str) -> bool:
         """Whether one of `MEASUREMENTS` is on record."""
-        name = MEASUREMENTS[measurement].table
-        if name in LONG_TABLES:  # may not be among the contents
-            return (self.folder.path / FILES[name][0]).exists()
-        return any(measurement_of(name, row) == measurement for row in self.rows(name))
+        kind = MEASUREMENTS[measurement]
+        if kind.long:  # may not be among the contents
+            return (self.folder.path / kind.file).exists()
+        return any(measurement_of(kind.table, row) == measurement for row in self.rows(kind.table))
 
     def origins(self) -> Mapping[str, MeasurementOrigin]:
         """The recorded origins of the measurements on the trained network."""
@@ -182,7 +181,7 @@ class _Reading:
                 if os.path.lexists(self.folder.path / file_name):
                     self._found(f"{file_name}: {run.network} is not measured so", file)
                 continue
-            listed = file in LONG_TABLES and not self.long_tables
+            listed = file in TABLES and TABLES[file].long and not self.long_tables
             parse = partial(check_outline, file, layers) if listed else parse
             found = self._file(file_name, partial(_with_text, parse), file)
             if found is not None:
