@@ -174,7 +174,10 @@ def table(
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    made = make_table(experiment, _results(Results(store), preset, dataset), others=others)
+    whole = Results(store)
+    made = make_table(experiment, _results(whole, preset, dataset), others=others)
+    for line in whole.left_out(experiment):
+        say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
@@ -214,9 +217,12 @@ def plot(
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
-    whole = _results(Results(store), preset, dataset)
+    whole = Results(store)
+    for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
+        say(line, err=True)
+    shown = _results(whole, preset, dataset)
     for experiment in experiments:
-        for file_name, content in draw(experiment, whole, chosen):
+        for file_name, content in draw(experiment, shown, chosen):
             say(f"wrote {store.write_figure(file_name, form, content)}")
 
 

@@ -92,7 +92,7 @@ class Cell:
 
 
 class Results:
-    """The contents of a results folder; each part is read once.
+    """The contents of a results folder; each part is read once, when it is asked for.
 
     `stored` has every run folder, the frame `runs` all readable runs that have begun, the other
     frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
@@ -101,8 +101,26 @@ class Results:
     def __init__(self, store: Store, stored: Sequence[StoredRun] | None = None) -> None:
         """Of all the store's runs, or of the given ones."""
         self.store = store
-        self.stored = store.all_runs() if stored is None else list(stored)
-        self._cells = _cells(self.stored)
+        if stored is not None:
+            self.stored = list(stored)
+
+    @cached_property
+    def stored(self) -> list[StoredRun]:
+        """Every run folder."""
+        return self.store.all_runs()
+
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        return _cells(self.stored)
+
+    def left_out(self, experiment: Experiment) -> list[str]:
+        """A line for each unusable run that is, or may be, of an experiment's networks."""
+        names = set(networks_of(experiment))
+        return [
+            f"{stored.id}: {stored.problem}; left out"
+            for stored in (self.stored if names else ())
+            if stored.problem and (stored.run is None or stored.run.network in names)
+        ]
 
     @cached_property
     def numbers(self) -> dict[Group, int]:

@@ -319,7 +319,9 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(
     status = driver.run("status", "--results", results)[1].stdout
     assert said in status
     assert f"{good.path.name}  done" in status
-    assert "1" in driver.run("table", experiment, "--results", results)[1].stdout
+    table = driver.run("table", experiment, "--results", results)[1]
+    assert " 1 " in table.stdout
+    assert said in table.stderr
     code, job = driver.run("run", experiment, "--device", "cpu", "--results", results)
     assert said in job.stderr
     if repairable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_results import Bench
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from typer.testing import CliRunner
 
-from resnet_repro.base.errors import ReproError
+from resnet_repro.base.errors import ReproError, StoreError
 from resnet_repro.cli import app
 from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import load_competitions
@@ -20,6 +21,7 @@ from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, d
 from resnet_repro.report.figures.figures import build
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.store.store import Store
 
 
 def boxes(figure: Figure) -> int:
@@ -34,6 +36,28 @@ def curves(figure: Figure) -> list[bool]:
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("run", "table1"),
+        ("table", "table1"),
+        ("table", "googlenet"),
+        ("table", "network:preact-110"),
+        ("plot", "fig2", "fig5", "preact-fig2", "network:resnet-20"),
+    ],
+)
+def test_what_needs_no_run_reads_none(
+    command: Any, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
+) -> None:
+    def unread(store: Store) -> Any:
+        raise StoreError("stored runs are read")
+
+    monkeypatch.setattr(Store, "all_runs", unread)
+    answer = command(*argv)
+    assert (answer.code, answer.err) == (0, "")
+    assert command("table", "table6").err == "resnet-repro: stored runs are read\n"
 
 
 def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:

@@ -276,6 +276,11 @@ def test_commands_name_the_edited_run_and_show_the_others(
     summary(final_test_error=3.01, best_test_error=3.01)(edited)
     shown = command("table", "table6", "--preset", "short", "--results", results)
     assert (shown.code, "3.01" in shown.out, "13.79" in shown.out) == (0, False, True)
+    said = f"{edited.path.name}: summary.json: final_test_error is 3.01, but curve.csv has 13.82"
+    assert shown.err == f"{said}; left out\n"
+    drawn = command("plot", "fig6", "fig7", "--preset", "short", "--results", results)
+    assert (drawn.code, drawn.err) == (0, f"{said}; left out\n")
+    assert command("table", "table2", "--results", results).err == ""  # of other networks
     assert command("report", "--results", results).code == 0
     report = (results / "report.md").read_text(encoding="utf-8")
     assert f"`{edited.path.name}`: summary.json: final_test_error is 3.01, but" in report

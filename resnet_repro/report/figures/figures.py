@@ -79,14 +79,14 @@ FIGURES: dict[str, FigureKind] = {
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     """The cells of an experiment; only runs on which the figure's quantity was measured count.
 
-    Of curves only networks that a panel names.
+    Of curves only networks that a panel names; of drawings none.
     """
+    if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
+        return []
     cells = results.cells_of(experiment)
     if isinstance(experiment.plot, CurvesPlot):
         named = {network for panel in experiment.plot.panels for network in panel.networks}
         cells = [cell for cell in cells if cell.network in named]
-    if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
-        return cells
     frame = getattr(results, FIGURES[experiment.plot.kind].frame)
     measured = set(frame.run.unique())
     kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
@@ -103,7 +103,8 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
     runs = [run for cell in cells for run in cell.done]
     if not kind.frame:
-        runs = [run for run in results.stored if not run.digests.keys().isdisjoint(kind.tables)]
+        stored = results.stored if kind.tables else []
+        runs = [run for run in stored if not run.digests.keys().isdisjoint(kind.tables)]
     drawn = [
         (run.id, run.summary and run.summary.seconds, *map(run.digests.get, kind.tables))
         for run in runs
