@@ -5,11 +5,13 @@
 FOLDER holds CIFAR-10's binary version. For plain-N and resnet-N with option A. In fp32, from the
 raw bytes, with section 4.2's network written out once more: what is wrong in the package's own
 reading, network or counting would show as another number. A run in bf16 differs by a few images.
+Where the loss around the run was measured, some points of that grid are computed once more as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 from pathlib import Path
@@ -62,29 +64,80 @@ def scores(w: dict[str, torch.Tensor], x: torch.Tensor, blocks: int, residual: b
     return F.linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
 
 
+def loss_and_error(
+    w: dict[str, torch.Tensor], images: np.ndarray, labels: np.ndarray, network: str
+) -> tuple[float, float]:
+    """(Mean cross-entropy, error in percent) on images with the mean subtracted."""
+    kind, depth = network.split("-")
+    with torch.inference_mode():
+        parts = torch.from_numpy(images).split(BATCH)
+        found = torch.cat([scores(w, x, (int(depth) - 2) // 6, kind == "resnet") for x in parts])
+    targets = torch.from_numpy(labels.astype(np.int64))
+    wrong = (found.argmax(1) != targets).double().mean().item()
+    return F.cross_entropy(found, targets).item(), 100 * wrong
+
+
+def balanced(labels: np.ndarray, count: int) -> np.ndarray:
+    """The training images of a grid: as many of each class, drawn with seed 0, in order."""
+    generator, turn = torch.Generator().manual_seed(0), np.empty(len(labels), np.int64)
+    for label in range(10):
+        (members,) = np.nonzero(labels == label)
+        turn[members] = torch.randperm(len(members), generator=generator).numpy()
+    return np.sort(np.argsort(turn * 10 + labels)[:count])
+
+
+def direction(w: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """A random direction, each filter of which has the norm of the network's (Li et al. 2018)."""
+    steps = {}
+    for name, weight in w.items():
+        if weight.dim() > 1:
+            drawn = torch.randn(weight.shape, generator=generator)
+            norm, own = (t.flatten(1).norm(dim=1) for t in (drawn, weight.float()))
+            steps[name] = drawn * (own / norm).view(-1, *[1] * (weight.dim() - 1))
+    return steps
+
+
+def compare_surface(
+    rows: list[dict[str, str]], w: dict[str, torch.Tensor], train: tuple[Any, Any, Any], name: str
+) -> None:
+    """Print points of a grid beside those computed here; `train` is images, labels and mean."""
+    images, labels, mean = train
+    seed, count = rows[0]["directions"], int(rows[0]["images"])
+    which = balanced(labels, count)
+    x = (images[which] - mean).astype(np.float32)
+    generator = torch.Generator().manual_seed(int(seed))
+    first, second = direction(w, generator), direction(w, generator)
+    grid = [row for row in rows if row["directions"] == seed and int(row["images"]) == count]
+    chosen = {id(row): row for row in (grid[len(grid) // 2], *grid[:: -(-len(grid) // 8)])}
+    for row in chosen.values():
+        a, b = float(row["alpha"]), float(row["beta"])
+        moved = {k: v + a * first[k] + b * second[k] if k in first else v for k, v in w.items()}
+        loss, error = loss_and_error(moved, x, labels[which], name)
+        own = f"{float(row['loss']):.4g} and {float(row['error']):.2f}% by resnet-repro"
+        print(f"({a:+.2f}, {b:+.2f}): loss {loss:.4g} and error {error:.2f}% here, {own}")
+
+
 def main() -> None:
-    """Print the error beside the run's own."""
+    """Print the error, and points of the loss around the weights, beside the run's own."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="a finished run's folder, with its checkpoint")
     parser.add_argument("folder", type=Path, help="cifar-10-batches-bin")
     given = parser.parse_args()
     summary = json.loads((given.run / "summary.json").read_text(encoding="utf-8"))
-    kind, depth = summary["network"].split("-")
+    name = summary["network"]
     content = (given.run / "checkpoint").read_bytes()
     inside = io.BytesIO(content[content.index(ZIP) :])
     weights = weights_in(torch.load(inside, map_location="cpu", weights_only=True))
     assert weights is not None, "no network in this checkpoint"
-    train, _ = images_and_labels(given.folder, [f"data_batch_{n}" for n in range(1, 6)])
+    train, of_train = images_and_labels(given.folder, [f"data_batch_{n}" for n in range(1, 6)])
     test, labels = images_and_labels(given.folder, ["test_batch"])
     mean = train.mean(axis=0, dtype=np.float64)
-    wrong = 0
-    with torch.inference_mode():
-        for start in range(0, len(test), BATCH):
-            batch = torch.from_numpy((test[start : start + BATCH] - mean).astype(np.float32))
-            found = scores(weights, batch, (int(depth) - 2) // 6, kind == "resnet").argmax(1)
-            wrong += int((found.numpy() != labels[start : start + BATCH]).sum())
-    own = summary["final_test_error"]
-    print(f"{summary['network']}: {100 * wrong / len(test):.2f}% here, {own}% by resnet-repro")
+    _, error = loss_and_error(weights, (test - mean).astype(np.float32), labels, name)
+    print(f"{name}: {error:.2f}% here, {summary['final_test_error']}% by resnet-repro")
+    surface = given.run / "surface.csv"
+    if surface.exists():
+        with surface.open(encoding="utf-8", newline="") as file:
+            compare_surface(list(csv.DictReader(file)), weights, (train, of_train, mean), name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""`benchmarks/second_opinion.py` counts what the package measured, from the raw files."""
+"""`benchmarks/second_opinion.py` computes what the package measured, from the raw files."""
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ title: A small network
 precision: fp32
 recipe: {iterations: 30, batch_size: 32, learning_rate: 0.01, milestones: [20], evaluate_every: 30}
 runs: [{networks: [resnet-8]}]
+measure: [surface]
+surface: {points: [3, 5], limit: 0.2, images: 40, directions: [1]}
 """
 
 
@@ -35,6 +38,11 @@ def test_a_second_opinion_agrees_with_the_runs_own_error(
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), str(binary_copy)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    _, here, _, own, *_ = capsys.readouterr().out.replace("%", "").split()
-    assert float(here) == pytest.approx(float(own), abs=0.05)
-    assert float(here) < 80  # chance is 90
+    first, *points = capsys.readouterr().out.splitlines()
+    here, own = map(float, re.findall(r"([\d.]+)%", first))
+    assert here == pytest.approx(own, abs=0.05)
+    assert here < 80  # chance is 90
+    assert len({point.partition(":")[0] for point in points}) == 9
+    for point in points:
+        here, own = map(float, re.findall(r"([\d.]+) and", point))
+        assert here == pytest.approx(own, rel=1e-3)

@@ -172,6 +172,20 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     ) in text
 
 
+def test_numbers_are_means_over_the_directions_that_are_drawn(bench: Bench) -> None:
+    folder = add(bench, "resnet-20", bowl)
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    wider = rows(lambda a, b: bowl(a / 2, b / 2), seed=1)
+    folder.write_measured("surface", rows(bowl) + wider, origin)
+    captions = {
+        name: " ".join(text.get_text() for text in pictured(bench, name).texts).replace("\n", " ")
+        for name in ("draw", "relief")
+    }
+    assert "means over the directions" in captions["draw"]
+    assert "mean radius 0.30 where it is 0.1 higher" in captions["draw"]
+    assert "mean radius 0.20 where it is 0.1 higher" in captions["relief"], "of the first alone"
+
+
 def test_reliefs_have_one_logarithmic_axis(bench: Bench) -> None:
     add(bench, "resnet-20", bowl)
     add(bench, "plain-20", lambda a, b: 100 * bowl(a, b))

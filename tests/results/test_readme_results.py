@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from resnet_repro.report.rendering import Row
 from resnet_repro.report.results import Results
+from resnet_repro.report.surfaces import RISE, surfaces_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 
@@ -62,6 +65,15 @@ def test_every_number_is_that_of_the_results() -> None:
     assert printed_rows("A tenth of the iterations") == tenth
     preact = {t: cifar_cells(row) for t, row in measured_rows("preact-table3", "custom").items()}
     assert printed_rows("Pre-activation") == preact
+    surfaces = {}
+    for cell in Results(Store(RESULTS)).cells(["resnet-20", "plain-20", "resnet-56", "plain-56"]):
+        for run in cell.done:
+            if around := surfaces_of(run):
+                convex = fmean(surface.violations for surface in around)
+                radius = fmean(surface.radius(surface.centre + RISE) for surface in around)
+                cells = [f"{convex:.1f}%", f"{radius:.2f}", f"{run.summary.final_test_error:.2f}"]
+                surfaces[network_title(cell.network)] = cells
+    assert printed_rows("The loss around them") == surfaces
     photographs = {}
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape as html_escape
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +39,8 @@ class Panel(NamedTuple):
 
     network: str
     title: str
+    run: StoredRun
     surfaces: list[Surface]  # one for each seed of directions
-    numbers: str  # that sum up the first of them
 
 
 def panels_of(cells: Sequence[Cell]) -> list[Panel]:
@@ -52,7 +53,7 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
                 error = run.summary.final_test_error if run.summary else None
                 ended = f"\ntest error {error:.2f}%" if error is not None else ""
                 title = label(network_title(cell.network)) + ended
-                panels.append(Panel(cell.network, title, surfaces, _numbers(run, surfaces[0])))
+                panels.append(Panel(cell.network, title, run, surfaces))
                 break
     return panels
 
@@ -214,7 +215,7 @@ def drawable(loss: Any) -> Any:
 
 
 def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
-    """What the axes are, and the numbers that sum up each surface."""
+    """What the axes are, and the numbers that sum up the first surfaces of each network."""
     if not panels:
         return []
     images = sorted({surface.images for panel in panels for surface in panel.surfaces})
@@ -225,20 +226,27 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
         f"mean cross-entropy of {of} training images; 1 on either axis is the norm of each filter",
         f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
     ]
-    notes += [f"{network_title(panel.network)}: {panel.numbers}" for panel in panels]
+    if len(seeds) > 1:
+        notes.append("numbers are means over the directions")
+    notes += [f"{network_title(p.network)}: {_numbers(p.run, p.surfaces[:shown])}" for p in panels]
     return notes
 
 
-def _numbers(run: StoredRun, surface: Surface) -> str:
-    """What sums up a surface, in words."""
-    whole = [row for row in run.rows("surface") if row.images > surface.images]
+def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
+    """What sums up the surfaces around one run, in words: means, and the highest loss of all."""
+    centre, images = surfaces[0].centre, surfaces[0].images
+    whole = [row for row in run.rows("surface") if row.images > images]
     ratio = eigenvalue_ratio(run)
+    violations = fmean(surface.violations for surface in surfaces)
+    valley, basin = (
+        fmean(surface.radius(level) for surface in surfaces) for level in (centre + RISE, 2.5)
+    )
     return (
-        f"loss {surface.centre:.2f}"
+        f"loss {centre:.2f}"
         + (f" (of all {whole[0].images:,} images {whole[0].loss:.2f})" if whole else "")
-        + f" to {_short(surface.highest)}, {surface.violations:.1f}% of the points not convex, "
-        + f"mean radius {surface.radius(surface.centre + RISE):.2f} where it is {RISE:g} higher, "
-        + f"{surface.radius(2.5):.2f} where it is 2.5"
+        + f" to {_short(max(surface.highest for surface in surfaces))}, "
+        + f"{violations:.1f}% of the points not convex, "
+        + f"mean radius {valley:.2f} where it is {RISE:g} higher, {basin:.2f} where it is 2.5"
         + (f", eigenvalue ratio {ratio:.2g}" if ratio is not None else "")
     )
 
