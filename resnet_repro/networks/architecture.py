@@ -26,7 +26,7 @@ class Stem(NamedTuple):
 class Style(NamedTuple):
     """How a network's lines look in every figure."""
 
-    colour: str  # of its depth
+    colour: str | None  # of its depth; None: that has no colour of its own
     marker: str  # of its depth, for black and white prints
     dashed: bool  # plain networks
 
@@ -157,12 +157,10 @@ _COLOURS = {
     101: "#CC79A7",  # reddish purple
     152: "#000000",
 }
-_OTHER_COLOURS = ("#CC79A7", "#7F7F7F", "#0072B2", "#009E73", "#E69F00", "#D55E00")
 _MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P", 18: "o", 34: "s"}
 
 
 def _style(name: NetworkName) -> Style:
     """Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
-    other = _OTHER_COLOURS[(name.depth // 6) % len(_OTHER_COLOURS)]
-    colour, marker = _COLOURS.get(name.depth, other), _MARKERS.get(name.depth, "X")
+    colour, marker = _COLOURS.get(name.depth), _MARKERS.get(name.depth, "X")
     return Style(colour, marker, dashed=not name.residual)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.figures.curves import _spread
 from resnet_repro.report.figures.figures import build, draw, figure_names
+from resnet_repro.report.figures.style import colours
 from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import PRESETS
 
@@ -36,6 +37,25 @@ def test_every_format_comes_and_comes_again_the_same(bench: Bench, suffix: Any) 
     assert first == again
     assert [picture.name for picture in first] == ["fig1"], "one group, one name"
     assert first[0].content.startswith(SIGNATURES[suffix])
+
+
+@pytest.mark.parametrize("dashes", [False, True])
+@pytest.mark.parametrize(
+    "networks",
+    [("resnet-8", "plain-8"), ("plain-14", "resnet-14", "resnet-1202"), ("resnet-26", "resnet-20")],
+)
+def test_networks_of_depths_without_a_colour_of_their_own_never_share_one(
+    networks: tuple[str, ...], dashes: bool
+) -> None:
+    found = colours(networks, dashes)
+    assert tuple(found) == networks
+    assert len(set(found.values())) == len(networks)
+
+
+def test_networks_of_the_paper_have_the_colour_of_their_depth() -> None:
+    twins = colours(("plain-20", "resnet-20", "plain-56", "resnet-56"), dashes=True)
+    assert twins["plain-20"] == twins["resnet-20"] != twins["plain-56"] == twins["resnet-56"]
+    assert colours(("resnet-20", "resnet-56"))["resnet-20"] == twins["resnet-20"]
 
 
 def test_one_picture_per_group(bench: Bench) -> None:

@@ -72,7 +72,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.set(title=label(panel.title), xlim=(0, end), ylim=own)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-        _mark_rate_changes(axes, panel, cells, unit)
+        _mark_rate_changes(axes, cells, unit, own_colours)
         _label_ends(axes, drawn, unit, own_colours)
     if any(len(panel.curves) > 1 for panel in panels):
         _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
@@ -181,7 +181,9 @@ def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[
     axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
 
 
-def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], unit: int) -> None:
+def _mark_rate_changes(
+    axes: Axes, cells: Sequence[Cell], unit: int, own_colours: Mapping[str, str]
+) -> None:
     """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
     style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
     done = [run for cell in cells for run in cell.done]
@@ -189,10 +191,8 @@ def _mark_rate_changes(axes: Axes, panel: CurvePanel, cells: Sequence[Cell], uni
         axes.axvline(milestone / unit, color="0.8", **style)
     for cell in cells:
         divisions = [d for run in cell.done if run.summary for d in run.summary.lr_divisions or ()]
-        for division in divisions if cell.network in panel.networks else ():
-            axes.axvline(
-                division / unit, color=architecture(cell.network).style.colour, alpha=0.6, **style
-            )
+        for division in divisions if cell.network in own_colours else ():
+            axes.axvline(division / unit, color=own_colours[cell.network], alpha=0.6, **style)
 
 
 def _label_ends(

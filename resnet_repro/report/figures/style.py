@@ -78,14 +78,15 @@ def styled() -> Iterator[None]:
 
 
 def colours(networks: Sequence[str], dashes: bool = False) -> dict[str, str]:
-    """The colour of each network's depth, or where that tells not all apart, of its place.
+    """The colour of each network's depth; if one has none, or not all differ, that of its place.
 
     With `dashes`, dashed lines tell plain networks from others of their colour.
     """
     styles = {network: architecture(network).style for network in networks}
+    own = {network: style.colour for network, style in styles.items() if style.colour}
     different = {(style.colour, dashes and style.dashed) for style in styles.values()}
-    if len(different) == len(styles):
-        return {network: style.colour for network, style in styles.items()}
+    if len(own) == len(different) == len(styles):
+        return own
     return {network: PLACES[n % len(PLACES)] for n, network in enumerate(styles)}
 
 
