@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -146,40 +146,44 @@ class Recipe(Frozen):
     )
 
     @model_validator(mode="after")
-    def _schedule_is_one(self) -> Self:
-        if any(m < 1 for m in self.milestones) or list(self.milestones) != sorted(
-            set(self.milestones)
-        ):
-            raise ValueError("milestones: should be positive and increasing")
-        if self.milestones and self.milestones[-1] >= self.iterations:
-            raise ValueError(
-                f"milestones: {self.milestones[-1]} is not before the end "
+    def _goes_together(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What does not go together, each beginning with a field."""
+        milestones = list(self.milestones)
+        if any(m < 1 for m in milestones) or milestones != sorted(set(milestones)):
+            yield "milestones: should be positive and increasing"
+        if milestones and milestones[-1] >= self.iterations:
+            yield (
+                f"milestones: {milestones[-1]} is not before the end "
                 f"(iterations: {self.iterations})"
             )
-        if self.milestones and self.plateau:
-            raise ValueError(
+        if milestones and self.plateau:
+            yield (
                 "milestones: with a plateau rule there are none ([]); "
                 "for fixed ones turn the rule off (plateau: null)"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _looks_ahead_with_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov: looks ahead along the momentum, which is 0")
-        return self
-
-    @model_validator(mode="after")
-    def _batches_fit(self) -> Self:
+            yield "nesterov: looks ahead along the momentum, which is 0"
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise ValueError(
+            yield (
                 f"micro_batch_size: {self.micro_batch_size} does not divide "
                 f"batch_size ({self.batch_size})"
             )
-        name = "micro_batch_size" if self.micro_batch_size else "batch_size"
         if reason := self.too_few_for_norm(self.micro_batch_size or self.batch_size):
-            raise ValueError(f"{name}: {reason}")
-        return self
+            yield f"{'micro_batch_size' if self.micro_batch_size else 'batch_size'}: {reason}"
+        if self.photographs and self.augmentation != Augmentation():
+            yield "augmentation: is for 32x32 images; photographs have `photographs` instead"
+        if self.photographs and self.image_size:
+            yield "image_size: is for 32x32 images; photographs have `photographs.crop`"
+        if self.photographs and self.validation_images:
+            yield "validation_images: only with 32x32 images can some be held out"
+        for name in OF_CLASSIFIERS if self.detection else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                yield f"{name}: is of classification; detectors have `detection` instead"
 
     @property
     def starts_from(self) -> str | None:
@@ -199,31 +203,6 @@ class Recipe(Frozen):
             "normalisation needs more than one value; take more images at a time, or a crop of "
             f"more than {SMALLEST_MAP} pixels"
         )
-
-    @model_validator(mode="after")
-    def _photographs_are_their_own_kind(self) -> Self:
-        if self.photographs is None:
-            return self
-        if self.augmentation != Augmentation():
-            raise ValueError(
-                "augmentation: is for 32x32 images; photographs have `photographs` instead"
-            )
-        if self.image_size:
-            raise ValueError("image_size: is for 32x32 images; photographs have `photographs.crop`")
-        if self.validation_images:
-            raise ValueError("validation_images: only with 32x32 images can some be held out")
-        return self
-
-    @model_validator(mode="after")
-    def _detectors_are_their_own_kind(self) -> Self:
-        if self.detection is None:
-            return self
-        for name in OF_CLASSIFIERS:
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"{name}: is of classification; detectors have `detection` instead"
-                )
-        return self
 
 
 def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:

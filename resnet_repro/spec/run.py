@@ -96,19 +96,13 @@ class Run(Frozen):
     precision: Precision = "auto"
 
     @model_validator(mode="after")
-    def _families_match(self) -> Self:
-        name = parse_network(self.network)
-        if not dataset_fits(self.dataset, name.family):
-            raise ValueError(
-                f"network: {self.network} is {KINDS[name.family]}, which does not go with "
-                f"{self.dataset} "
-                f"but with {', '.join(family_datasets(name.family))}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _recipe_is_the_familys(self) -> Self:
+    def _goes_together(self) -> Self:
         family = parse_network(self.network).family
+        if not dataset_fits(self.dataset, family):
+            raise ValueError(
+                f"network: {self.network} is {KINDS[family]}, which does not go with "
+                f"{self.dataset} but with {', '.join(family_datasets(family))}"
+            )
         for name, of in (("photographs", "imagenet"), ("detection", "detection")):
             there = getattr(self.recipe, name) is not None
             if there is not (family == of):
