@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
+from resnet_repro.spec.measurements import CurvatureRow, Images, PathRow, SurfaceRow
 from resnet_repro.spec.run import Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
@@ -16,7 +16,6 @@ __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings"
 SAMPLE_SEED = 0  # for choosing training images, the same for all networks
 
 Points = Annotated[int, Field(ge=1, le=1_001)]
-Images = Annotated[int, Field(ge=1, le=10_000_000)]
 Coordinate = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
