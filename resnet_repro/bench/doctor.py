@@ -50,7 +50,8 @@ def examine(store: Store, data_dir: Path, device: str) -> Iterator[Check]:
         elif dataset.prepared:
             yield Check(dataset.name, "note", dataset.note)
         else:
-            bring = "--from PATH" if dataset.name == "imagenet" else "--download"
+            reader = datasets.READERS.get(dataset.name)
+            bring = "--download" if reader and reader.downloadable else "--from PATH"
             how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
             yield Check(dataset.name, "note", how)
     yield _workers()

@@ -110,6 +110,8 @@ def status(
         print_json([vars(line) for line in lines])
     elif lines:
         print_table(*run_table(lines))
+    elif name is not None:
+        say(f"{name} needs no run")
     else:
         say(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
 

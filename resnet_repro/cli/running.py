@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -226,7 +227,8 @@ def _finish(
         for experiment in experiments:
             if experiment not in with_csv:
                 show = "plot" if experiment.plot else "table"
-                say(f"{experiment.name} needs no run: resnet-repro {show} {experiment.name}")
+                named = shlex.quote(experiment.source.text) if experiment.source else ""
+                say(f"{experiment.name} needs no run: resnet-repro {show} {named}")
     left = {"waiting", "stopped"} & set(states.values())
     if reason == "signal":
         return INTERRUPTED

@@ -42,6 +42,8 @@ _NO_FOLDERS: Mapping[str, Path] = {}
 class Reader(Protocol):
     """Opens, prepares, checks and describes one data set, of images with classes or with boxes."""
 
+    downloadable: bool  # whether `prepare` can fetch the official copy
+
     def load(self, data_dir: Path) -> Any:
         """Open it. Raises DataError if there is nothing to open."""
 

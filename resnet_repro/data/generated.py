@@ -17,6 +17,8 @@ __all__ = ["GeneratedReader"]
 class GeneratedReader:
     """A generated data set, of images with classes or with boxes; nothing of it is stored."""
 
+    downloadable = False
+
     def __init__(
         self, name: str, description: str, images: int, sha256: str, generate: Callable[[], Any]
     ) -> None:

@@ -100,6 +100,7 @@ def test_pictures_of_16_bits_are_searched_and_drawn_by_their_upper_8(
     [
         ("nothing", ["a.png"], 2, "no run or file is called"),
         ("tiny.yaml", ["a.png"], 2, "is a file"),
+        ("", ["a.png"], 2, "no run or file is called ''"),
         ("faster-rcnn-plain-18", ["gone.png"], 3, "gone.png: the file is missing"),
         ("faster-rcnn-plain-18", ["tiny.yaml"], 3, "tiny.yaml: not an image"),
         ("faster-rcnn-plain-18", ["a.png", "b/a.png"], 2, "the same name"),

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_repro.data.datasets import READERS
+from resnet_repro.data.generated import GeneratedReader
+
 
 def checks(answer: Any) -> dict[str, list[tuple[str, str]]]:
     """What was looked at -> (verdict, text) of each finding."""
@@ -30,6 +33,19 @@ def test_an_empty_machine_is_ready(command: Any, tmp_path: Path) -> None:
     assert "resnet-repro data prepare cifar10 --download" in found["cifar10"][0][1]
     assert found["results"][0][0] == "ok"
     assert not list(tmp_path.iterdir()), "it leaves nothing behind"
+
+
+def test_what_is_advised_about_data_can_be_done(command: Any, tmp_path: Path) -> None:
+    """Data sets that `data prepare` refuses to download have to be brought."""
+    found = checks(command("doctor", "--device", "cpu", "--json"))
+    for name, reader in READERS.items():
+        advice = found[name][0][1]
+        if "--download" in advice:
+            assert reader.downloadable, name
+        elif not isinstance(reader, GeneratedReader):
+            assert "--from PATH" in advice, name
+            refused = command("data", "prepare", name, "--download")
+            assert (refused.code, "cannot be downloaded" in refused.err) == (2, True), name
 
 
 def test_what_is_in_the_way_is_a_problem(command: Any, tmp_path: Path) -> None:

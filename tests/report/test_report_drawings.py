@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,18 @@ def test_what_needs_no_run_reads_none(
     answer = command(*argv)
     assert (answer.code, answer.err) == (0, "")
     assert command("table", "table6").err == "resnet-repro: stored runs are read\n"
+
+
+def test_what_needs_no_run_is_told_so_with_a_command_that_works(
+    command: Any, tmp_path: Path
+) -> None:
+    mine = tmp_path / "my own.yaml"
+    mine.write_text(command("show", "fig2").out.replace("name: fig2", "name: mine"), "utf-8")
+    for name in ("fig2", "network:resnet-20", "my own.yaml"):
+        told = command("run", name).out
+        _, _, advice = told.strip().partition(" needs no run: resnet-repro ")
+        assert command(*shlex.split(advice)).code == 0, told
+        assert command("status", name).out == f"{name} needs no run\n"
 
 
 def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:

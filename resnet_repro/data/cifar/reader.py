@@ -40,6 +40,8 @@ Reader = Callable[[KnownCifar, Path], Dataset]
 class CifarReader:
     """CIFAR-10 or CIFAR-100 in the table of data sets; prepared, it is the cache `DATA/NAME`."""
 
+    downloadable = True
+
     def __init__(self, known: KnownCifar) -> None:
         self.known, self.name = known, known.name
         self.description = (

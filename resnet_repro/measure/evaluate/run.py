@@ -60,7 +60,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         raise ConfigError(
             f"{shown} is the beginning of {len(found)} runs' ids; which one is meant?"
         )
-    if folder:
+    if folder and text:
         raise ConfigError(f"{shown} is not the folder of a run: it has no config.yaml")
     if path.suffix or len(path.parts) > 1:
         raise ConfigError(f"no such file: {shown}")
