@@ -246,13 +246,13 @@ def report(
       resnet-repro report --check
     """
     from resnet_repro.base.errors import StoreError
-    from resnet_repro.report.document.document import report_and_verdicts
+    from resnet_repro.report.document.document import write_report
     from resnet_repro.report.document.html import as_html
     from resnet_repro.report.document.opening import findings
 
     chosen = choice("--format", form, REPORTS)
     store = open_store(results)
-    text, verdicts = report_and_verdicts(store)
+    text, verdicts = write_report(store)
     content = as_html(text, store.read_figure) if chosen == "html" else text
     content = content.encode("utf-8", "replace").decode("utf-8")  # as it is written
     path = store.report_file(chosen)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from resnet_repro.spec.network_names import Family
 
-__all__ = ["HE_2016", "PAPERS", "THE_PAPER", "Paper", "paper_of_table", "papers_on"]
+__all__ = ["HE_2016", "PAPERS", "THE_PAPER", "paper_of_table", "papers_on"]
 
 THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
 HE_2016 = "He et al. 2016"  # "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027)

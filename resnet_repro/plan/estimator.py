@@ -99,11 +99,6 @@ class Estimator:
             newer = cpu_features() & BF16_FEATURES
             self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * usable_cores()
 
-    @property
-    def measured(self) -> bool:
-        """Whether estimates come from measurements on this machine."""
-        return bool(self._speeds)
-
     def doubt(self, run: Run) -> str | None:
         """Why an estimate is only a guess, or None."""
         if not self._relatives(run.network):

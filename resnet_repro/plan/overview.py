@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.presets import PRESETS
+from resnet_repro.spec.presets import PRESETS, Preset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -141,19 +141,9 @@ def plan_runs(
     """What `run` would do, with the time for each run; changes nothing."""
     if not force:
         return [_run_line(run, store.get(run), estimator) for run in runs]
-    return [
-        RunLine(
-            run=run.id,
-            state="again",
-            iteration=0,
-            iterations=run.recipe.iterations,
-            train_error=None,
-            test_error=None,
-            seconds_left=estimator.seconds(run),
-            estimate=estimator.kind(run),
-        )
-        for run in runs
-    ]
+    anew = (StoredRun(run.id, store.folder(run), run, None) for run in runs)
+    lines = (_run_line(stored.run, stored, estimator) for stored in anew)
+    return [replace(line, state="again") for line in lines]
 
 
 def plan_testing(
@@ -184,20 +174,12 @@ def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
     """(experiment, time at each preset) from nothing, on this machine."""
     estimator = Estimator(store)
-    rows = []
-    for experiment in experiments:
-        row = [experiment.name]
-        for preset in PRESETS:
-            chosen = experiment.choose(Choices(preset=preset))
-            runs = chosen.resolve()
-            seconds = sum(
-                estimator.seconds(run)
-                + estimator.measuring_seconds(run, chosen, chosen.measurements_of(run))
-                for run in runs
-            )
-            row.append(_time(seconds, estimator.kind(*runs)) if runs else "seconds")
-        rows.append(row)
-    return rows
+
+    def cost(experiment: Experiment, preset: Preset) -> str:
+        line = _experiment_line(experiment.choose(Choices(preset=preset)), {}, estimator)
+        return _time(line.seconds_left, line.estimate) if line.runs_needed else "seconds"
+
+    return [[e.name, *(cost(e, preset) for preset in PRESETS)] for e in experiments]
 
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
 from resnet_repro.spec.dataset_names import dataset_slug, dataset_title
@@ -23,31 +23,32 @@ from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import DatasetName, Run
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["PAPER_DATASETS", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
+__all__ = ["FAMILIES", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
 
-PAPER_DATASETS: dict[Family, str] = {
-    "cifar": "cifar10",
-    "imagenet": "imagenet",
-    "detection": "voc07+12",
-}
-_TYPICAL: dict[Family, str] = {  # networks whose recipes stand for their families'
-    "cifar": "resnet-20",
-    "imagenet": "resnet-50",
-    "detection": "faster-rcnn-resnet-101",
+
+class InThePaper(NamedTuple):
+    """What the paper has of a family of networks."""
+
+    section: str
+    dataset: str
+    network: str  # whose recipe stands for the family's
+    size: int  # in pixels
+    sizes: str  # what has it
+
+
+FAMILIES: dict[Family, InThePaper] = {
+    "cifar": InThePaper("section 4.2 on CIFAR-10", "cifar10", "resnet-20", 32, "images"),
+    "imagenet": InThePaper(
+        "section 3.4 on ImageNet", "imagenet", "resnet-50", Photographs().crop, "crops"
+    ),
+    "detection": InThePaper(
+        *("appendix A on PASCAL VOC", "voc07+12", "faster-rcnn-resnet-101"),
+        *(Detection().shorter_side, "shorter sides"),
+    ),
 }
 PAPER_RECIPES: dict[Family, Recipe] = {
-    family: preset_recipe("paper", _TYPICAL[family], dataset)
-    for family, dataset in PAPER_DATASETS.items()
-}
-PAPER_SIZES: dict[Family, int] = {  # pixels
-    "cifar": 32,
-    "imagenet": Photographs().crop,
-    "detection": Detection().shorter_side,
-}
-_SIZES_OF: dict[Family, str] = {
-    "cifar": "images",
-    "imagenet": "crops",
-    "detection": "shorter sides",
+    family: preset_recipe("paper", usual.network, usual.dataset)
+    for family, usual in FAMILIES.items()
 }
 
 
@@ -85,7 +86,7 @@ class Group:
     @property
     def papers(self) -> tuple[str, ...]:
         """The papers whose whole protocol this is, on their data (official copy or not)."""
-        pretrained = self.pretraining in ("", f"{PAPER_DATASETS['imagenet']}-paper")
+        pretrained = self.pretraining in ("", f"{FAMILIES['imagenet'].dataset}-paper")
         if self.base != "paper" or not pretrained:
             return ()
         here = papers_on(self.family, self.dataset)
@@ -104,7 +105,7 @@ class Group:
     @property
     def reduced(self) -> bool:
         """Whether less was spent than the paper did, or other or smaller images were used."""
-        smaller = self.crop is not None and self.crop < PAPER_SIZES[self.family]
+        smaller = self.crop is not None and self.crop < FAMILIES[self.family].size
         fewer = self.iterations < self._paper_recipe.iterations
         return fewer or smaller or not papers_on(self.family, self.dataset)
 
@@ -137,10 +138,10 @@ class Group:
     def _own_departures(self) -> list[str]:
         """Smaller inputs and another learning rate, unless they are among the changes."""
         texts = []
-        size = PAPER_SIZES[self.family]
+        size, sizes = FAMILIES[self.family].size, FAMILIES[self.family].sizes
         changed = {change.partition("=")[0] for change in self.changes}
         if self.crop not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
-            texts.append(f"{_SIZES_OF[self.family]} of {self.crop} instead of {size} pixels")
+            texts.append(f"{sizes} of {self.crop} instead of {size} pixels")
         rate, paper = (recipe.learning_rate for recipe in (self._preset_recipe, self._paper_recipe))
         if rate != paper and "learning_rate" not in changed:
             texts.append(f"rate {rate:g} instead of {paper:g}")
@@ -162,13 +163,13 @@ class Group:
 
     @property
     def _preset_recipe(self) -> Recipe:
-        return preset_recipe(self.base, _TYPICAL[self.family], self.dataset)
+        return preset_recipe(self.base, FAMILIES[self.family].network, self.dataset)
 
     @property
     def _paper_recipe(self) -> Recipe:
         """What the paper has on this data set, or else on that of its family."""
         if self.on_paper_data:
-            return preset_recipe("paper", _TYPICAL[self.family], self.dataset)
+            return preset_recipe("paper", FAMILIES[self.family].network, self.dataset)
         return PAPER_RECIPES[self.family]
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from resnet_repro.base.plain_text import printable
 
-__all__ = ["bullets", "cell", "code", "literal", "plural", "table"]
+__all__ = ["bullets", "code", "literal", "plural", "table"]
 
 # Our own marks `[1]` are not escaped, nor is `_` within a word, where it has no meaning.
 _MARKUP = re.compile(
@@ -31,11 +31,6 @@ def code(text: str) -> str:
     return f"`{printable(' '.join(text.split())).replace('`', chr(39)) or ' '}`"
 
 
-def cell(text: str) -> str:
-    """Text for one table cell."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
 ) -> list[str]:
@@ -46,7 +41,8 @@ def table(
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell(text) for text in cells)} |"
+    texts = (" ".join(text.split()).replace("|", "\\|") for text in cells)
+    return f"| {' | '.join(texts)} |"
 
 
 def bullets(texts: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import plain
 from resnet_repro.paper.facts import ImageNetResult, load_facts
-from resnet_repro.report.groups import PAPER_DATASETS
+from resnet_repro.report.groups import FAMILIES
 from resnet_repro.report.markdown import plural
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Cell, Results, Sample, main_group
@@ -244,7 +244,7 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
 
 def _is_faithful(ensemble: EnsembleResult) -> bool:
     """Whether its members follow the paper's protocol on the paper's data set."""
-    return ensemble.preset == "paper" and ensemble.dataset == PAPER_DATASETS["imagenet"]
+    return ensemble.preset == "paper" and ensemble.dataset == FAMILIES["imagenet"].dataset
 
 
 def _members(ensembles: Sequence[EnsembleResult], results: Results) -> pd.DataFrame:

@@ -269,19 +269,13 @@ def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
 
     Runs that are unreadable or have not begun are left out; the report lists them.
     """
-    members: dict[tuple[str, Group], list[StoredRun]] = {}
+    members: dict[tuple[str, Group], dict[str, list[StoredRun]]] = {}
     for run in sorted(stored, key=lambda run: (run.summary.seed if run.summary else 0, run.id)):
         group = group_of(run)
         if group is not None and run.run is not None:
-            members.setdefault((run.run.network, group), []).append(run)
-    cells = []
-    for (network, group), runs in members.items():
-        outcomes = [_outcome(run) for run in runs]
-        done, failed, unfinished = (
-            tuple(run for run, outcome in zip(runs, outcomes, strict=True) if outcome == wanted)
-            for wanted in OUTCOMES
-        )
-        cells.append(Cell(network, group, done, failed, unfinished))
+            own = members.setdefault((run.run.network, group), {name: [] for name in OUTCOMES})
+            own[_outcome(run)].append(run)
+    cells = [Cell(*place, *map(tuple, runs.values())) for place, runs in members.items()]
     return sorted(cells, key=lambda cell: cell.group.order)
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,19 +113,13 @@ def surfaces_of(run: StoredRun) -> list[Surface]:
 def _surface(rows: Sequence[SurfaceRow]) -> Surface | None:
     """The grid of one seed's rows; without the centre measured on all training images."""
     images = rows[0].images
-    rows = [row for row in rows if row.images == images]
-    alphas, betas = sorted({row.alpha for row in rows}), sorted({row.beta for row in rows})
+    rows = sorted((r for r in rows if r.images == images), key=lambda r: (r.beta, r.alpha))
+    alphas, betas = np.unique([row.alpha for row in rows]), np.unique([row.beta for row in rows])
     if len(rows) != len(alphas) * len(betas):
         return None
-    ordered = sorted(rows, key=lambda row: (row.beta, row.alpha))
-    shape = len(betas), len(alphas)
-    loss = _grid([row.loss for row in ordered], shape)
-    error = _grid([row.error for row in ordered], shape)
-    return Surface(rows[0].directions, images, np.array(alphas), np.array(betas), loss, error)
-
-
-def _grid(values: Sequence[Any], shape: tuple[int, int]) -> Grid:
-    return np.array(values, dtype=np.float64).reshape(shape)
+    values = np.array([(row.loss, row.error) for row in rows], dtype=np.float64)
+    loss, error = values.T.reshape(2, len(betas), len(alphas))
+    return Surface(rows[0].directions, images, alphas, betas, loss, error)
 
 
 def eigenvalue_ratio(run: StoredRun) -> float | None:

@@ -164,14 +164,9 @@ def _externals(
             "dataset": external.dataset,
             "official": official_word(external),
             "state": "evaluated",
-            "views": row.views,
-            "top1_error": row.top1_error,
-            "top5_error": row.top5_error,
-            "loss": row.loss,
-            "images": row.images,
-            "bn": row.bn,
             "weights": external.weights_sha256,
             "protocol": weights_caption(external),
+            **vars(row),
         }
         for network in networks
         for external in of_network(externals, network)

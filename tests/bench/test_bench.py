@@ -60,7 +60,6 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     path = record(store, BENCH, [found])
     assert path == store.csv_path(BENCH)
     estimator = Estimator(store, "cpu")
-    assert estimator.measured
     assert estimator.images_per_second("resnet-8") == found.images_per_second
 
     def recorded(before: str) -> str:

@@ -117,10 +117,11 @@ def test_table1_csv(tmp_path: Path) -> None:
     assert [row["agrees"] for row in rows] == ["yes", "yes", "", "yes", "", "yes"]
 
 
-def test_every_network_of_table_1_costs_what_torch_counts() -> None:
+def test_networks_cost_what_torch_counts() -> None:
     table = load_experiment("table1").table
     assert isinstance(table, CostTable)
-    for network in table.networks:
+    variants = ("resnet-50-a", "resnet-50-c", "resnet-50-v1.5", "resnet-32-b", "resnet-32-c")
+    for network in (*table.networks, *variants):
         whole, counted = outline(network), count_cost(network)
         assert (whole.parameters, whole.multiply_adds) == (
             counted.parameters,

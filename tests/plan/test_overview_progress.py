@@ -73,14 +73,14 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
     run = _run()
     store = _store(tmp_path, run, _summary(run, "done", 6400))
     estimator = Estimator(store, "cpu")
-    assert estimator.measured
+    assert estimator.kind(run) == "measured"
     training = 6400 * 128 / 1280
     assert estimator.seconds(run) == pytest.approx(training + 16 * 10_000 / 3 / 1280)
     assert estimator.seconds(run, 3200) == pytest.approx(estimator.seconds(run) / 2)
     deeper = estimator.seconds(_run("resnet-56")) / estimator.seconds(run)
     assert deeper == pytest.approx(125_485_696 / 40_551_040, rel=1e-3), "scaled by multiply-adds"
     elsewhere = _store(tmp_path / "b", run, _summary(run, "done", 6400, "another machine"))
-    assert not Estimator(elsewhere, "cpu").measured
+    assert Estimator(elsewhere, "cpu").kind(run) == "guessed"
 
 
 def _continued(summary: Summary, at: int, second: float) -> Summary:
@@ -108,10 +108,10 @@ def test_time_left_is_told_at_the_pace_of_the_last_session() -> None:
 
 def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> None:
     run = _run()
-    for at, measured in ((6380, False), (100, True)):
+    for at, kind in ((6380, "guessed"), (100, "measured")):
         summary = _continued(_summary(run, "done", 6400), at, 10.0)
         store = _store(tmp_path / str(at), run, summary)
-        assert Estimator(store, "cpu").measured is measured
+        assert Estimator(store, "cpu").kind(run) == kind
 
 
 def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_session_is_named_with_what_it_trained(driver: Driver, tmp_path: P
     assert "40s" in whole.provenance.command
     assert "40s" not in begun.command
     assert whole.provenance.started == first.provenance.started
-    text = write_report(Store(folder.path.parent.parent), [])
+    text, _ = write_report(Store(folder.path.parent.parent), [])
     for session in whole.provenance.trained_by:
         assert session.command in text
 

@@ -49,7 +49,7 @@ class Bench:
 
     def report(self) -> str:
         """The report on what is there, in Markdown: with sections for `PAPERS`."""
-        return write_report(self.store, list(map(load_experiment, PAPERS)))
+        return write_report(self.store, list(map(load_experiment, PAPERS)))[0]
 
     def page(self) -> str:
         """The same in HTML."""

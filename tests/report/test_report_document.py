@@ -176,7 +176,7 @@ def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(
     monkeypatch.setattr(stored_run, "measurements_in", measurements_in)
 
     def shown() -> bool:
-        text = write_report(bench.store, [load_experiment("depth")])
+        text, _ = write_report(bench.store, [load_experiment("depth")])
         return "](figures/depth.png)" in text
 
     def changed() -> bool:

@@ -60,11 +60,6 @@ def test_one_file_holds_everything_and_asks_for_nothing(bench: Bench) -> None:
     assert all(link.startswith(("#", "https://")) for link in page.links)
 
 
-def test_same_results_same_bytes(bench: Bench) -> None:
-    bench.add("plain-20")
-    assert bench.page() == bench.page()
-
-
 def test_tables_scroll_by_themselves_and_numbers_stand_right() -> None:
     text = as_html("# T\n\n| a | b |\n|:--|--:|\n| x | 1 |\n", lambda _: None)
     assert '<div class="wide"><table>' in text

@@ -8,21 +8,6 @@ from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.results import Results
 
 
-def test_a_line_per_run_with_its_state(bench: Bench) -> None:
-    bench.add("resnet-20", 9.0)
-    bench.add("resnet-20", seed=1, state="failed")
-    bench.add("resnet-20", seed=2, test=None)  # done without a number
-    bench.add("plain-20", seed=3, state="stopped")
-    runs = Results(bench.store).runs
-    assert dict(zip(runs.seed, runs.state, strict=True)) == {
-        0: "done",
-        1: "failed",
-        2: "failed",
-        3: "unfinished",
-    }
-    assert runs.final_test_error.max() == 9.0
-
-
 def test_measurements_are_those_of_finished_runs_by_run(bench: Bench) -> None:
     views = {"centre": (31.0, 5.0), "10-crop": (30.0, 4.0)}
     bench.add("plain-20", responses=[0.5, 2.0], gradients={0: [1.0, 2.0], -1: [3.0, float("inf")]})

@@ -163,7 +163,7 @@ def test_the_start_without_warmup(
     (verdict,) = verdicts(bench, name)
     assert verdict.label == word, "the change is the claim's own, not a reduced protocol"
     assert verdict.runs == (folder.path.name,), "only the run without a warm-up is behind it"
-    assert "converging after several epochs" in write_report(bench.store, [])
+    assert "converging after several epochs" in write_report(bench.store, [])[0]
 
 
 def test_what_a_network_costs_is_exact_and_needs_no_run(bench: Bench) -> None:
@@ -173,7 +173,6 @@ def test_what_a_network_costs_is_exact_and_needs_no_run(bench: Bench) -> None:
     assert not found.runs
     (found,) = verdicts(bench, "costs-baseline-of-vgg")
     assert found.label == "confirmed (counted)"
-    assert found.numbers == "plain-34 3,644,493,824, VGG-19 19,632,062,464: 18.56%"
 
 
 @pytest.mark.parametrize(("top5", "word"), [(3.6, "consistent"), (4.6, "contradicted")])
@@ -196,7 +195,10 @@ def test_a_number_of_the_paper_is_not_judged_by_reduced_runs(bench: Bench) -> No
     bench.add("resnet-20", 8.75, preset="short")
     (verdict,) = verdicts(bench, "table6-resnet-20")
     assert verdict.word == "not run"
-    assert "only the paper preset" in verdict.numbers
+    assert "only the paper preset on CIFAR-10" in verdict.numbers
+    bench.add("resnet-20", 8.75)
+    (verdict,) = verdicts(bench, "table6-resnet-20")
+    assert verdict.label == "consistent"
 
 
 def test_an_unofficial_copy_can_be_held_against_the_paper(bench: Bench) -> None:
@@ -342,7 +344,7 @@ def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Benc
         bench.add(network, 10.0, train, evaluations={"10-crop": (error, 4.0)}, **SHORT)
     (verdict,) = verdicts(bench, "imagenet-plain-depth")
     assert verdict.label == "undecided (opposite trend)"
-    text = write_report(bench.store, [bench.experiment("table2")])
+    text, _ = write_report(bench.store, [bench.experiment("table2")])
     assert re.search(r"✗\? 1 undecided \(opposite trend\).*; all on a trend only\.", text)
 
 
@@ -371,26 +373,3 @@ def test_early_error_is_the_mean_over_the_first_quarter(bench: Bench) -> None:
     (verdict,) = verdicts(bench, "imagenet-18-early")
     assert verdict.word == "consistent"
     assert "ResNet-18 A 70.00 (1 seed), plain-18 80.00 (1 seed)" in verdict.numbers
-
-
-def test_comparable_accuracy_is_a_band_between_two_networks(bench: Bench) -> None:
-    bench.add("plain-18", 30.0, dataset="imagenet", evaluations={"10-crop": (27.9, 9.0)})
-    bench.add("resnet-18-a", 30.0, dataset="imagenet", evaluations={"10-crop": (27.6, 9.0)})
-    assert verdicts(bench, "imagenet-18-accuracy")[0].word == "consistent"
-    bench.add("resnet-18-a", 30.0, dataset="imagenet", evaluations={"10-crop": (26.5, 9.0)})
-    assert verdicts(bench, "imagenet-18-accuracy")[0].word == "contradicted"
-    reduced = bench.add("plain-18", 30.0, evaluations={"10-crop": (27.9, 9.0)}, **SHORT)
-    assert reduced.path.is_dir()
-    words = {
-        v.group.preset if v.group else "": v.word for v in verdicts(bench, "imagenet-18-accuracy")
-    }
-    assert "short" not in words, "a number cannot be judged at reduced scale"
-
-
-def test_a_printed_number_of_table_2_is_held_against_the_full_protocol_only(bench: Bench) -> None:
-    bench.add("plain-18", 30.0, evaluations={"10-crop": (27.9, 4.0)}, **SHORT)
-    (verdict,) = verdicts(bench, "table2-plain-18")
-    assert verdict.word == "not run"
-    assert "only the paper preset on ImageNet" in verdict.numbers
-    bench.add("plain-18", 30.0, dataset="imagenet", evaluations={"10-crop": (28.0, 9.0)})
-    assert verdicts(bench, "table2-plain-18")[0].word == "consistent"

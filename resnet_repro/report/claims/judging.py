@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from typing import Literal
 
 from resnet_repro.paper.claims import Claim
@@ -101,7 +100,6 @@ def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     """
     claims = tuple(claims)
     cells = results.cells(dict.fromkeys(n for claim in claims for n in claim.networks))
-    judge = _Judge(results, cells)
     verdicts: list[Verdict] = []
     for claim in claims:
         match claim.rule:
@@ -110,7 +108,7 @@ def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:
             case EnsembleRule():
                 verdicts.append(_judge_ensemble(claim, claim.rule, results.ensembles, cells))
             case _:
-                verdicts += judge.verdicts(claim, claim.rule)
+                verdicts += _judge(claim, claim.rule, results, cells)
     return verdicts
 
 
@@ -141,78 +139,70 @@ def _judge_ensemble(
     return Verdict(claim, "not run", reason, missing=claim.networks)
 
 
-class _Judge:
-    """Judges claims about runs."""
+def _judge(claim: Claim, rule: RunRule, results: Results, every: Sequence[Cell]) -> list[Verdict]:
+    """The verdicts on a claim about runs, that of the most faithful group first."""
+    changes = {change for subject in rule.subjects for change in subject.changes}
+    cells = [cell for cell in every if cell.network in claim.networks]
+    known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
+    protocols = sorted(known, key=lambda p: (not _faithful(claim, p), p.order))
+    found = [_judge_at(protocol, claim, rule, results, cells) for protocol in protocols]
+    if judged := [verdict for verdict in found if verdict.judged]:
+        return judged
+    if found:
+        return [min(found, key=lambda verdict: len(verdict.missing))]
+    needed = ", ".join(map(network_title, claim.networks))
+    return [Verdict(claim, "not run", f"needs {needed}", missing=claim.networks)]
 
-    def __init__(self, results: Results, cells: Sequence[Cell]) -> None:
-        self.results = results
-        self.cells = cells  # of all networks that claims speak of
-        self.measured = cache(partial(measured, results))
 
-    def verdicts(self, claim: Claim, rule: RunRule) -> list[Verdict]:
-        """The verdicts on one claim, that of the most faithful group first."""
-        changes = {change for subject in rule.subjects for change in subject.changes}
-        cells = [cell for cell in self.cells if cell.network in claim.networks]
-        known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
-        protocols = sorted(known, key=lambda p: (not _faithful(claim, p), p.order))
-        found = [self._at(protocol, claim, rule) for protocol in protocols]
-        if judged := [verdict for verdict in found if verdict.judged]:
-            return judged
-        if found:
-            return [min(found, key=lambda verdict: len(verdict.missing))]
-        needed = ", ".join(map(network_title, claim.networks))
-        return [Verdict(claim, "not run", f"needs {needed}", missing=claim.networks)]
+def _judge_at(
+    protocol: Group, claim: Claim, rule: RunRule, results: Results, every: Sequence[Cell]
+) -> Verdict:
+    """Judge by the runs of a protocol; changes that the rule itself names are ignored."""
+    faithful = _faithful(claim, protocol)
+    if not faithful and claim.reduced == "not judged":
+        data = dataset_title(claim.dataset)
+        reason = f"a number of the paper: only the paper preset on {data} can be held against it"
+        return Verdict(claim, "not run", reason, missing=claim.networks)
+    subjects = {(s.network, _with(protocol, s.changes)): s for s in rule.subjects}
+    there = ((subjects.get((cell.network, cell.group)), cell) for cell in every)
+    cells = {subject: cell for subject, cell in there if subject}
+    samples = _samples(rule, results, cells)
+    missing = [subject for subject in rule.subjects if subject not in samples]
+    if missing:
+        networks = tuple(dict.fromkeys(subject.network for subject in missing))
+        return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)
+    conditions = rule.conditions(samples)
+    runs = [run.id for cell in cells.values() for run in cell.done]
+    if rule.quantity not in TOGETHER:
+        runs = [run for run in runs if run in measured(results, rule.quantity)]
+    unfit = claim.unfit.get(protocol.base, "")
+    texts = [condition.text for condition in conditions] + _left_out(cells, runs) + [unfit]
+    return Verdict(
+        claim,
+        "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
+        "; ".join(filter(None, texts)),
+        protocol if protocol in results.numbers else cells[rule.subjects[0]].group,
+        tuple(runs),
+        trend_only=not faithful and not unfit,
+        opposed=not unfit and any(c.outcome == "contradicted" for c in conditions),
+        unfit=bool(unfit),
+    )
 
-    def _at(self, protocol: Group, claim: Claim, rule: RunRule) -> Verdict:
-        """Judge by the runs of a protocol; changes that the rule itself names are ignored."""
-        faithful = _faithful(claim, protocol)
-        if not faithful and claim.reduced == "not judged":
-            data = dataset_title(claim.dataset)
-            reason = (
-                f"a number of the paper: only the paper preset on {data} can be held against it"
-            )
-            return Verdict(claim, "not run", reason, missing=claim.networks)
-        subjects = {(s.network, _with(protocol, s.changes)): s for s in rule.subjects}
-        there = ((subjects.get((cell.network, cell.group)), cell) for cell in self.cells)
-        cells = {subject: cell for subject, cell in there if subject}
-        samples = self._samples(rule, cells)
-        missing = [subject for subject in rule.subjects if subject not in samples]
-        if missing:
-            networks = tuple(dict.fromkeys(subject.network for subject in missing))
-            return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)
-        conditions = rule.conditions(samples)
-        runs = [
-            run.id for cell in cells.values() for run in cell.done if self._counts(rule, run.id)
-        ]
-        unfit = claim.unfit.get(protocol.base, "")
-        texts = [condition.text for condition in conditions] + _left_out(cells, runs) + [unfit]
-        return Verdict(
-            claim,
-            "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
-            "; ".join(filter(None, texts)),
-            protocol if protocol in self.results.numbers else cells[rule.subjects[0]].group,
-            tuple(runs),
-            trend_only=not faithful and not unfit,
-            opposed=not unfit and any(c.outcome == "contradicted" for c in conditions),
-            unfit=bool(unfit),
-        )
 
-    def _samples(self, rule: RunRule, cells: Mapping[Subject, Cell]) -> dict[Subject, list[float]]:
-        """The values of the rule's quantity over the seeds of each cell, if there are any."""
-        if together := TOGETHER.get(rule.quantity):
-            every = [cells[subject] for subject in rule.subjects if subject in cells]
-            found = together(self.results, every) if len(every) == len(rule.subjects) else []
-            return dict.fromkeys(rule.subjects, found) if found else {}
-        numbers = self.measured(rule.quantity)
-        samples = {
-            subject: [numbers[run.id] for run in cell.done if run.id in numbers]
-            for subject, cell in cells.items()
-        }
-        return {subject: sample for subject, sample in samples.items() if sample}
-
-    def _counts(self, rule: RunRule, run: str) -> bool:
-        """Whether a finished run contributes to the rule's numbers."""
-        return rule.quantity in TOGETHER or run in self.measured(rule.quantity)
+def _samples(
+    rule: RunRule, results: Results, cells: Mapping[Subject, Cell]
+) -> dict[Subject, list[float]]:
+    """The values of the rule's quantity over the seeds of each cell, if there are any."""
+    if together := TOGETHER.get(rule.quantity):
+        every = [cells[subject] for subject in rule.subjects if subject in cells]
+        found = together(results, every) if len(every) == len(rule.subjects) else []
+        return dict.fromkeys(rule.subjects, found) if found else {}
+    numbers = measured(results, rule.quantity)
+    samples = {
+        subject: [numbers[run.id] for run in cell.done if run.id in numbers]
+        for subject, cell in cells.items()
+    }
+    return {subject: sample for subject, sample in samples.items() if sample}
 
 
 def _faithful(claim: Claim, group: Group) -> bool:

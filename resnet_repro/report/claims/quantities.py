@@ -30,6 +30,7 @@ NEVER = 1e6  # epochs: stands for a training error that never fell below chance
 MOST_DECADES = 99.0  # stands for a norm that is zero, infinite or not a number
 
 
+@lru_cache(maxsize=64)  # several claims speak of it
 def measured(results: Results, quantity: str) -> dict[str, float]:
     """Run id -> a claim's quantity, for the runs with that measurement.
 

@@ -33,7 +33,7 @@ from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.shows import CostTable
 from resnet_repro.store.store import Store
 
-__all__ = ["report_and_verdicts", "write_report"]
+__all__ = ["write_report"]
 
 # The order of the experiments' sections; others follow.
 READING_ORDER = (
@@ -48,8 +48,10 @@ HEADLINES = ("fig1", "fig6")  # the first of their figures that exists opens the
 ABOVE = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
 
 
-def write_report(store: Store, experiments: Sequence[Experiment] | None = None) -> str:
-    """The report on a results folder, which may be empty or incomplete.
+def write_report(
+    store: Store, experiments: Sequence[Experiment] | None = None
+) -> tuple[str, list[Verdict]]:
+    """The report on a results folder, which may be empty or incomplete; a verdict per claim.
 
     Args:
         store: the results folder.
@@ -58,13 +60,6 @@ def write_report(store: Store, experiments: Sequence[Experiment] | None = None) 
     Raises:
         StoreError: the folder itself cannot be read.
     """
-    return report_and_verdicts(store, experiments)[0]
-
-
-def report_and_verdicts(
-    store: Store, experiments: Sequence[Experiment] | None = None
-) -> tuple[str, list[Verdict]]:
-    """(The report, its verdicts: one per claim); otherwise as `write_report`."""
     if experiments is None:
         experiments = [load_experiment(name) for name in shipped_experiments()]
     experiments = sorted(experiments, key=_position)

@@ -13,7 +13,7 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
-from resnet_repro.report.rendering import Row, Table, render_table
+from resnet_repro.report.rendering import Table, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
@@ -66,17 +66,14 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
     if experiment.table is None:
         return []
     made = make_table(experiment, results, others=True)
-    if not any({"where", "agrees"} & row.keys() for row in _rows(made)):
+    rows = [*made.rows, *(made.below.rows if made.below else ())]
+    if not any({"where", "agrees"} & row.keys() for row in rows):
         return []
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
         run = {row["network"] for row in made.rows if "where" in row}
         made = replace(made, rows=[row for row in made.rows if row["network"] in run])
     most = math.inf if isinstance(experiment.table, CostTable) else MOST_SPARE
     return render_table(_shared(made, most), "md").strip().splitlines()
-
-
-def _rows(made: Table) -> list[Row]:
-    return [*made.rows, *(_rows(made.below) if made.below else ())]
 
 
 def _shared(made: Table, most_spare: float) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
-from resnet_repro.report.groups import PAPER_DATASETS, Group
+from resnet_repro.report.groups import FAMILIES, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -124,16 +124,16 @@ def missing_section(
 def _untouched(experiments: Sequence[Experiment], groups: Collection[Group]) -> list[str]:
     """What was not begun at all, or not at the paper preset, of each family of networks."""
     lines: list[str] = []
-    for family, dataset in PAPER_DATASETS.items():
+    for family, usual in FAMILIES.items():
         names = " ".join(e.name for e in experiments if e.runs and family_of(e) == family)
         presets = {group.preset for group in groups if group.family == family}
-        command = f"`resnet-repro run {names}`"
+        command, data = f"`resnet-repro run {names}`", dataset_title(usual.dataset)
         if not groups or not names or "paper" in presets:
             continue
         if presets:
-            text = f"At the paper preset nothing was run on {dataset_title(dataset)}: {command}"
+            text = f"At the paper preset nothing was run on {data}: {command}"
         else:
-            text = f"Of the experiments on {dataset_title(dataset)} nothing was run: {command}"
+            text = f"Of the experiments on {data} nothing was run: {command}"
         if family == "imagenet" and not presets:
             text += "; at reduced scale with `--preset short --dataset imagenette`"
         if family == "detection" and not presets:

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_repro.paper.claims import POWER_SEEDS, load_claims, load_power
 from resnet_repro.paper.rules import BandRule
-from resnet_repro.report.groups import PAPER_DATASETS, PAPER_RECIPES, Group
+from resnet_repro.report.groups import FAMILIES, PAPER_RECIPES, Group
 from resnet_repro.report.markdown import bullets, table
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.fixed_choices import FIXED_CHOICES
@@ -17,11 +17,6 @@ from resnet_repro.spec.recipe import Recipe, open_choices
 
 __all__ = ["as_text", "power_section", "protocol_section"]
 
-PAPERS: dict[Family, str] = {
-    "cifar": "section 4.2 on CIFAR-10",
-    "imagenet": "section 3.4 on ImageNet",
-    "detection": "appendix A on PASCAL VOC",
-}
 POWER_NOTE = (
     "Power of the rules, in percent of simulations (`benchmarks/claims_power.py`): how often a "
     "claim is found confirmed, with one seed consistent, if the paper's printed errors are the "
@@ -35,12 +30,12 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
 
     Only those that affect these results; all if there are no results.
     """
-    families = {group.family for group in groups} or set(PAPERS)
+    families = {group.family for group in groups} or set(FAMILIES)
     rows = [
         [f"`{field}`", kind, _paper_values(field, value, families), reason]
         for field, kind, value, reason in open_choices(*families)
     ]
-    papers = " and ".join(text for family, text in PAPERS.items() if family in families)
+    papers = " and ".join(FAMILIES[family].section for family in FAMILIES if family in families)
     sizes = " and, off ImageNet, the size of the photographs" if "imagenet" in families else ""
     lines = [
         "## Protocol, assumptions and deviations",
@@ -70,7 +65,8 @@ def _paper_values(field: str, default: Any, families: Collection[Family]) -> str
     texts = {family: f"`{as_text(value)}`" for family, value in values.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
-    return ", ".join(f"{texts[f]} on {dataset_title(PAPER_DATASETS[f])}" for f in sorted(texts))
+    titles = {family: dataset_title(FAMILIES[family].dataset) for family in families}
+    return ", ".join(f"{texts[f]} on {titles[f]}" for f in sorted(texts))
 
 
 def _value(recipe: Recipe, field: str, default: Any) -> Any:

@@ -26,6 +26,7 @@ from resnet_repro.report.figures.shapes import (
     box,
     bypass,
     plus,
+    sheet,
 )
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
@@ -83,11 +84,7 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
         tops[side] = y
         y -= rows[side] * step + GAP
     width, height = LEFT + COLUMN * len(outlines), 0.35 - y
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    axes.set_ylim(y - 0.1, 0.25)
+    figure, axes = sheet(width, height, y - 0.1)
     for side in sides:
         axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
     for number, each in enumerate(outlines):
@@ -180,11 +177,7 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
     outlines = [outline(name) for name in networks]
     deepest = max(len(_identity_block(each)) for each in outlines)
     height = 1.25 + 0.48 * deepest
-    figure = Figure(figsize=(2.7 * len(outlines), height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, 2.7 * len(outlines))
-    axes.set_ylim(0, height)
+    figure, axes = sheet(2.7 * len(outlines), height)
     for number, each in enumerate(outlines):
         _draw_block(axes, _identity_block(each), 2.7 * number + 1.15, height - 0.12, named=named)
     return figure

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus"]
+__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus", "sheet"]
 
 WIDTH, HEIGHT = 1.35, 0.15  # of a box
 BOX_TEXT = 6.0  # points
@@ -25,6 +26,16 @@ _FILLS = {
     1024: "#F5EFC9",
     2048: "#DCDCDC",
 }
+
+
+def sheet(width: float, height: float, bottom: float = 0.0) -> tuple[Figure, Axes]:
+    """An empty figure, and axes that fill it, whose lower left corner is (0, bottom)."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(bottom, bottom + height)
+    return figure, axes
 
 
 def box(axes: Axes, middle: tuple[float, float], filters: int, text: str) -> None:

@@ -16,11 +16,11 @@ from matplotlib.path import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
-from resnet_repro.report.figures.shapes import PLUS, WIDTH, arrow, box, plus
+from resnet_repro.report.figures.shapes import PLUS, WIDTH, arrow, box, plus, sheet
 from resnet_repro.report.figures.style import label
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["Step", "steps", "units_figure"]
+__all__ = ["steps", "units_figure"]
 
 UNIT = 2.0  # of a picture, wide
 STEP = 0.3  # from one step to the next
@@ -75,11 +75,7 @@ def units_figure(networks: Sequence[str]) -> Figure:
         if built.option is None:
             raise ConfigError(f"{name} has no block with a shortcut to draw")
     height = 1.35 + STEP * max(len(steps(built)) for built in found.values())
-    figure = Figure(figsize=(UNIT * len(found), height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(0, UNIT * len(found))
-    axes.set_ylim(0, height)
+    figure, axes = sheet(UNIT * len(found), height)
     for number, (name, built) in enumerate(found.items()):
         middle = UNIT * number + 0.8
         title = label(network_title(name))
