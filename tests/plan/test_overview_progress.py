@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, list_runs, plan_runs, run_table
 from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import CurveRow, Summary
@@ -130,23 +130,15 @@ def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
 
 
 def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:
-    run, other = _run(), _run(seed=1)
-    store = _store(tmp_path, run, _summary(run, "done", 6400))
-    _store(tmp_path, other, _summary(other, "done", 6400))
-    header, rows = run_table(list_runs(store, None))
-    assert "views" not in header
-    assert len(rows[0]) == len(header)
-    store.folder(run).write_measured(
-        "evaluations",
-        [
-            EvaluationRow(views, 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
-            for views in ("centre", "10-crop")
-        ],
-        _summary(run, "done", 6400).provenance,
-    )
-    header, rows = run_table(list_runs(store, None))
-    assert header[-1] == "views"
-    assert [row[-1] for row in rows] == ["centre, 10-crop", ""]
+    runs = Store(Path(__file__).parents[2] / "results").runs_folder
+    store = Store(tmp_path)
+    for network, views in (("plain-20-cifar10", ""), ("plain-34-imagenette", "centre, 10-crop")):
+        (run, *_) = sorted(runs.glob(f"{network}-short-s0-*"))
+        shutil.copytree(run, store.runs_folder / run.name)
+        header, rows = run_table(list_runs(store, None))
+        assert (header[-1] == "views") is bool(views)
+        assert {len(row) for row in rows} == {len(header)}
+    assert [row[-1] for row in rows] == ["", "centre, 10-crop"]
 
 
 def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
