@@ -42,13 +42,15 @@ _OF_TRAINING = re.compile(
 )  # no part of a network
 _MOST_PREFIXES = 50
 _SHOWN = 2  # names of tensors in a message
+_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 _KNOWN = (
     *("plain-18", "plain-34", *COMPARED, "plain-50", "plain-101", "plain-152"),
     *(f"resnet-{depth}-{option}" for depth in (18, 34) for option in "abc"),
     *(f"resnet-{depth}{suffix}" for depth in (50, 101, 152) for suffix in ("", "-v1.5")),
     *(f"resnet-{depth}-{option}" for depth in (50, 101, 152) for option in "ac"),
-    *(f"resnet-{depth}{option}" for depth in (20, 32, 44, 56, 110) for option in ("", "-b", "-c")),
-    *(f"plain-{depth}" for depth in (20, 32, 44, 56, 110)),
+    *(f"resnet-{depth}{option}" for depth in _DEPTHS for option in ("", "-b", "-c")),
+    *(f"plain-{depth}" for depth in _DEPTHS),
+    *(f"preact-{depth}" for depth in (*_DEPTHS, 164)),
 )
 
 _INCEPTIONS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
@@ -242,13 +244,13 @@ def _misfit(network: str, weights: Weights, parts: Sequence[_Part]) -> str:
     under = f" under {_shown(part.prefix)}" if part.prefix else ""
     return (
         f"{weights.name} does not fit {network}: tensors{under} "
-        f"{part.misfit(network)}; {_better(part.shapes, part.classes)}"
+        f"{part.misfit(network)}; {_better(network, part.shapes, part.classes)}"
     )
 
 
-def _better(theirs: Shapes, classes: int | None) -> str:
+def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
     """Which networks the weights fit, or which comes nearest."""
-    known = {network: _shapes(network, classes) for network in _KNOWN}
+    known = {network: _shapes(network, classes) for network in (asked, *_KNOWN)}
     fitting = [network for network, shapes in known.items() if shapes == theirs]
     if fitting:
         return f"it fits --network {' or '.join(fitting)}"

@@ -136,6 +136,17 @@ def test_the_nearest_network_is_named_where_none_fits(tmp_path: Path) -> None:
         network_with("resnet-34-c", weights)
 
 
+def test_networks_that_the_papers_lack_are_known_as_well(tmp_path: Path) -> None:
+    small = read_weights(saved(tmp_path / "s.pth", build_network("resnet-8").state_dict()))
+    with pytest.raises(ConfigError, match="it fits --network resnet-8 or plain-8"):
+        network_with("resnet-14", small)
+    almost = build_network("resnet-26").state_dict()
+    del almost["layer2.0.conv1.weight"]
+    weights = read_weights(saved(tmp_path / "w.pth", almost))
+    with pytest.raises(ConfigError, match="nearest network is resnet-26, which it does not fit"):
+        network_with("resnet-26", weights)
+
+
 def test_weights_of_something_else_entirely(tmp_path: Path) -> None:
     weights = read_weights(saved(tmp_path / "w.pth", {"encoder.weight": torch.zeros(3, 3)}))
     with pytest.raises(ConfigError, match="no network here has such tensors"):
