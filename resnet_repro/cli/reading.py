@@ -245,6 +245,8 @@ def report(
       resnet-repro report --format html
       resnet-repro report --check
     """
+    import textwrap
+
     from resnet_repro.base.errors import StoreError
     from resnet_repro.report.document.document import write_report
     from resnet_repro.report.document.html import as_html
@@ -258,8 +260,10 @@ def report(
     path = store.report_file(chosen)
     if not check:
         store.write_report(content, chosen)
-        typer.echo(text.partition("\n## ")[0].rstrip())
-        for line in findings(verdicts, _terminal_width()):
+        width = _terminal_width()
+        for line in text.partition("\n## ")[0].rstrip().splitlines():
+            typer.echo("\n".join(textwrap.wrap(line, width)) if width else line)
+        for line in findings(verdicts, width):
             say(line)
         say(f"\nwrote {path}")
         return

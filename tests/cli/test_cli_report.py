@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from resnet_repro.cli import reading
+
 TINY = """
 name: mine
 title: Tiny networks
@@ -54,6 +56,18 @@ def test_gradients_of_a_trained_run_are_measured_afterwards(
         rows = list(csv.DictReader(file))
     assert [row["iteration"] for row in rows[::7]] == ["0", "4"]
     assert {row["measured"] for row in rows} == {"afterwards"}
+
+
+def test_the_lines_of_a_report_fit_into_a_terminal(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = command("report").out
+    monkeypatch.setattr(reading, "_terminal_width", lambda: 80)
+    shown = command("report").out
+    assert max(map(len, whole.splitlines())) > 100
+    assert max(map(len, shown.splitlines())) <= 80
+    opening = shown.partition("Counted")[0].split()
+    assert opening == whole.partition("Counted")[0].split()
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
