@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
 from resnet_repro.report.groups import Group, changes_of
 from resnet_repro.spec.experiment import Choices, Experiment, Source
@@ -68,10 +69,9 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     if group.family != family_of(experiment) or group.dataset in other_data(experiment):
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
-    source = _source_of(experiment)
-    if source.shipped:  # its file says what each preset trains
-        chosen = load_experiment(source.text, choices=choices)
-    else:
-        chosen = experiment.choose(choices)
+    try:  # its file says what each preset trains, also where one was chosen
+        chosen = load_experiment(_source_of(experiment).text, choices=choices)
+    except ConfigError:  # it fixes what the preset would set
+        return None
     same = not group.changes or group.changes in map(changes_of, chosen.measured_runs)
     return chosen if same else None

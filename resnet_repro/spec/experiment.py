@@ -107,7 +107,6 @@ class Source(NamedTuple):
     """How a command line names an experiment, and its values without further choices."""
 
     text: str  # a shipped experiment's name, or the path of a file
-    shipped: bool
     preset: Preset
     datasets: tuple[str, ...]
     precision: Precision
@@ -151,10 +150,10 @@ class Experiment(Frozen):
         """What it was loaded from; None if it was not loaded."""
         return self._source
 
-    def loaded_from(self, text: str, shipped: bool) -> Experiment:
+    def loaded_from(self, text: str) -> Experiment:
         """A copy that remembers its name on the command line."""
         copy = self.model_copy()
-        copy._source = Source(text, shipped, self.preset, self.datasets, self.precision)
+        copy._source = Source(text, self.preset, self.datasets, self.precision)
         return copy
 
     @model_validator(mode="after")

@@ -66,14 +66,13 @@ def load_experiment(
         ConfigError: no such experiment, invalid YAML, unknown keys, impossible values.
     """
     known = shipped_experiments()
-    shipped = name in known
     try:
         is_file = user_path(name).exists() and not user_path(name).is_dir()
     except (OSError, ValueError):  # too long, or not a path at all
         is_file = False
     if name.startswith(_NETWORK):
         document = _of_network(name)
-    elif shipped:
+    elif name in known:
         document = read_yaml(experiments_folder() / f"{name}.yaml", f"{name}.yaml")
     elif name.endswith((".yaml", ".yml")) or is_file:
         if not is_file:
@@ -81,7 +80,7 @@ def load_experiment(
         document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes, choices, (name, shipped))
+    return parse_experiment(document, changes, choices, name)
 
 
 def _of_network(name: str) -> Document:
@@ -100,11 +99,11 @@ def parse_experiment(
     document: Document,
     changes: Iterable[str] = (),
     choices: Choices | None = None,
-    source: tuple[str, bool] | None = None,
+    source: str | None = None,
 ) -> Experiment:
     """Validate a parsed file as an experiment or a run's configuration; see `load_experiment`.
 
-    `source` is its name on the command line, and whether it comes with the package.
+    `source` is its name on the command line.
     """
     data = document.data
     if not isinstance(data, dict):
@@ -118,7 +117,7 @@ def parse_experiment(
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
     if source is not None:
-        experiment = experiment.loaded_from(*source)
+        experiment = experiment.loaded_from(source)
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(

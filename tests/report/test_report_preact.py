@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.experiment import Choices
-from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.loading import experiments_folder, load_experiment
 from resnet_repro.spec.recipe_parts import Warmup
 
 # 400 iterations whatever the error.
@@ -289,6 +291,21 @@ def test_commands_that_show_know_the_presets_of_the_experiment(
     assert "--preset short --networks resnet-56-half-shortcut," in answer.out
     assert command("plot", "preact-table1", "--preset", "short", *where).code == 0
     assert "No results yet" in command("table", "preact-table1", "--preset", "demo", *where).out
+
+
+def test_an_experiment_of_ones_own_is_known_at_all_presets_whatever_was_chosen(
+    bench: Bench, tmp_path: Path
+) -> None:
+    for network in ("resnet-56", "plain-56"):
+        bench.add(network, 20.0, 15.0, preset="short", recipe=START)
+    (group,) = groups(bench)
+    mine = tmp_path / "mine.yaml"
+    shutil.copy(experiments_folder() / "preact-table1.yaml", mine)
+    chosen = load_experiment(str(mine), choices=Choices(dataset="cifar10"))
+    there = at_group(chosen, group)
+    assert there is not None
+    assert (chosen.preset, there.preset) == ("paper", "short")
+    assert there.networks == at_group(load_experiment("preact-table1"), group).networks  # type: ignore[union-attr]
 
 
 def test_what_is_missing_names_the_presets_networks_and_their_data(bench: Bench) -> None:
