@@ -251,6 +251,7 @@ def _curve(
     rows = []
     for step in _points(run):
         part = step / run.recipe.iterations
-        a, b = points(part) if points else (train + 20 * (1 - part), test + 20 * (1 - part))
+        falling = (min(100.0, error + 20 * (1 - part)) for error in (train, test))
+        a, b = points(part) if points else falling
         rows.append(CurveRow(step, step * 128 / 50_000, 0.1, a / 40, a, b, part * 1_800))
     return rows
