@@ -196,8 +196,9 @@ def _run(
                 return submit(where, store, chosen, runs, as_json, quiet)
             with make_progress(quiet) as progress:
                 runner = Runner(store, chosen, stop, progress, processes)
-                outcomes = dict(train_at(where, runner, runs))
                 measurer = runner.measurer
+                measurer.check_paths(experiments)
+                outcomes = dict(train_at(where, runner, runs))
                 for run_id in measurer.measure(experiments):
                     progress.note(f"{run_id}: its weights are not here, not measured")
                 outcomes |= dict.fromkeys(measurer.stopped, "stopped")

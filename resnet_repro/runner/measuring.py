@@ -114,6 +114,19 @@ class Measurer:
             self._measure_ensemble(experiment, views)
         return without_weights
 
+    def check_paths(self, experiments: Sequence[Experiment]) -> None:
+        """Refuse lines that cannot be measured before anything is trained for them.
+
+        Raises:
+            ConfigError: a line's other end is no run, or not one of the same network and data.
+        """
+        coming = [run.id for experiment in experiments for run in experiment.resolve()]
+        for experiment in experiments:
+            path = experiment.path
+            if path and path.to and not any(name.startswith(path.to) for name in coming):
+                for run in experiment.measured_runs:
+                    self._other_run(run, path)
+
     def measure_run(
         self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]] = ()
     ) -> bool:
@@ -195,6 +208,19 @@ class Measurer:
         """The run at the other end of a line, and its weights; None, with a note, if they lack.
 
         Raises:
+            ConfigError: as `_other_run`.
+        """
+        other = self._other_run(run, settings)
+        state, _ = final_state(other, self.store.folder(other).checkpoints())
+        if state is None:
+            self.progress.note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
+            return None
+        return other.id, state["network"]
+
+    def _other_run(self, run: Run, settings: PathSettings) -> Run:
+        """The run at the other end of a line.
+
+        Raises:
             ConfigError: it is the same run, or one of another network or data set.
         """
         other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
@@ -209,11 +235,7 @@ class Measurer:
             raise ConfigError(
                 f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
             )
-        state, _ = final_state(other, self.store.folder(other).checkpoints())
-        if state is None:
-            self.progress.note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
-            return None
-        return other.id, state["network"]
+        return other
 
     def _trained(self, run: Run, stored: StoredRun) -> Subject | None:
         """A finished run's network and data; None if its final weights are not here.

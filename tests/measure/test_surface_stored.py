@@ -188,6 +188,15 @@ def test_the_line_between_two_runs(command: Callable[..., Any], tmp_path: Path) 
     assert (itself.code, itself.err.count("should be another run of resnet-8")) == (2, 1)
 
 
+def test_a_line_to_no_run_is_refused_before_anything_is_trained(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    answer = command("run", "lines.yaml", "--set", "path.to=nothing")
+    assert (answer.code, "no run or file is called 'nothing'" in answer.err) == (2, True)
+    assert not list((tmp_path / "results").glob("runs/*"))
+
+
 def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
