@@ -8,6 +8,7 @@ Hessian is in the parameters of more than one dimension, with BN in evaluation m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import nn
 from resnet_repro.base.stop import Stopped
 from resnet_repro.training.order import Batch
 
-__all__ = ["hessian_ends", "hessian_product"]
+__all__ = ["Vector", "hessian_ends", "hessian_product"]
 
 TOLERANCE = 1e-2  # relative, of both eigenvalues, as in that paper's code
 MOST_ROUNDS = 60  # restarts of the Lanczos iteration, of some 20 products each
@@ -38,6 +39,7 @@ def hessian_ends(
     network: nn.Module,
     batches: Callable[[], Iterable[Batch]],
     should_stop: Callable[[], bool] = lambda: False,
+    remember: Callable[[Vector, Callable[[], Vector]], Vector] = lambda _, make: make(),
     tolerance: float = TOLERANCE,
 ) -> Spectrum:
     """The ends of the Hessian's spectrum, of the mean cross-entropy over all batches.
@@ -49,6 +51,8 @@ def hessian_ends(
         network: at the point of interest; its mode and gradients are left as they were.
         batches: makes the batches, on the network's device, the same each time.
         should_stop: asked before every batch.
+        remember: given a vector and what computes its product with the Hessian, returns the
+            product; an iteration that was stopped asks for the same ones again.
         tolerance: relative accuracy of each eigenvalue.
 
     Raises:
@@ -63,7 +67,9 @@ def hessian_ends(
     first = np.random.default_rng(0).standard_normal(size).astype(np.float32)
 
     def product(vector: Vector) -> Vector:
-        return hessian_product(network, weights, batches(), vector.reshape(-1), should_stop)
+        flat = vector.reshape(-1)
+        make = partial(hessian_product, network, weights, batches(), flat, should_stop)
+        return remember(flat, make)
 
     network.eval()
     for weight in weights:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resnet_repro.base.files import unwritable
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.boxes.boxes import BoxDataset, Target
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.npz import write_npz
 from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
 from resnet_repro.measure.coco_precision import with_coco
+from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
+from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.subject import Subject
@@ -24,7 +29,8 @@ __all__ = ["detect", "precisions_of", "show_some"]
 
 SHOWN = 8  # test images whose detections are kept to be drawn
 MOST_SHOWN = 12  # detections in each of them
-TOLD_EVERY = 250  # images
+KEPT_TOGETHER = 25  # images; a stop costs as many
+TOLD_EVERY = 250  # images, a multiple of these
 
 
 def detect(network: nn.Module, image: Tensor, backend: Backend) -> Detections:
@@ -39,28 +45,56 @@ def detect(network: nn.Module, image: Tensor, backend: Backend) -> Detections:
 
 
 def precisions_of(
-    subject: Subject, should_stop: Callable[[], bool], note: Callable[[str], None]
+    subject: Subject,
+    folder: RunFolder,
+    should_stop: Callable[[], bool],
+    note: Callable[[str], None],
 ) -> list[PrecisionRow]:
     """Average precision of each class over the test images, which pass one at a time.
 
     Raises:
         DataError: there are none, or one cannot be read.
-        Stopped: `should_stop`, asked before every image, said so.
+        Stopped: `should_stop`, asked before every image, said so; what was found is kept.
+        StoreError: it cannot be written.
     """
     dataset = _dataset(subject)
-    truth: list[Target] = []
+    images, sha256 = len(dataset.test), dataset.identity.sha256
+    path = folder.unfinished_arrays("average_precision")
+    kept = KeptArrays(path, measured_on(subject, data=sha256))
+
+    def search(some: range) -> NDArray[np.float32]:
+        if some.start and some.start % TOLD_EVERY == 0:
+            note(f"{subject.run.id}: {some.start:,} of {images:,} images searched")
+        found = []
+        for index in some:
+            if should_stop():
+                raise Stopped
+            found.append(detect(subject.network, dataset.test.image(index), subject.backend))
+        return _packed(found)
+
     found: list[Detections] = []
-    for index in range(len(dataset.test)):
-        if should_stop():
-            raise Stopped
-        if index and index % TOLD_EVERY == 0:
-            note(f"{subject.run.id}: {index:,} of {len(dataset.test):,} images searched")
-        image, target = dataset.test[index]
-        truth.append(target)
-        found.append(detect(subject.network, image, subject.backend))
+    for first in range(0, images, KEPT_TOGETHER):
+        some = range(first, min(first + KEPT_TOGETHER, images))
+        found += _unpacked(kept.get(str(first), partial(search, some)), len(some))
+    truth = [dataset.test.target(index) for index in range(images)]
     judged = average_precisions(truth, found, len(dataset.classes))
-    rows = precision_rows(judged, dataset.classes, len(truth), dataset.identity.sha256)
+    rows = precision_rows(judged, dataset.classes, images, sha256)
     return with_coco(rows, truth, found, note)
+
+
+def _packed(found: Sequence[Detections]) -> NDArray[np.float32]:
+    """Detections in several images as rows of image, box, score and label."""
+    rows = [
+        np.column_stack([np.full(len(one.labels), image), one.boxes, one.scores, one.labels])
+        for image, one in enumerate(found)
+    ]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _unpacked(rows: NDArray[np.float32], images: int) -> list[Detections]:
+    """The inverse of `_packed`."""
+    of_each = [rows[rows[:, 0] == image] for image in range(images)]
+    return [Detections(one[:, 1:5], one[:, 5], one[:, 6].astype(np.int64)) for one in of_each]
 
 
 def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:

@@ -1,23 +1,25 @@
-"""The loss surface and the curvature of a run, row by row, so that a stop costs one row.
+"""The loss surface and the curvature of a run, step by step, so that a stop costs one step.
 
-Whole rows of the grid are kept in a file beside the run's others until all of them are there. It
-begins with what they were measured on; what was begun otherwise is begun anew.
+Whole rows of the grid, points of a line and products with the Hessian are kept in a file beside the
+run's others until all of them are there. It says what they were measured on; what was begun
+otherwise is begun anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import write_atomically
-from resnet_repro.measure.curvature import hessian_ends
+from resnet_repro.measure.curvature import Vector, hessian_ends
+from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.measure.surface import (
     Point,
     Sample,
@@ -58,7 +60,7 @@ def surface_rows(
         StoreError: they cannot be written.
     """
     network, sample = subject.network, _sample(subject, settings.images)
-    key = _key(subject, settings, sample)
+    key = _described(subject, settings, sample) + "\n"
     rows: list[SurfaceRow] = _kept(folder, "surface", key)
     width, height = settings.points
     total, told = width * height * len(settings.directions), time.monotonic()
@@ -119,7 +121,7 @@ def path_rows(
         StoreError: they cannot be written.
     """
     sample = _sample(subject, settings.images)
-    key = _key(subject, settings, sample, end)
+    key = _described(subject, settings, sample, end) + "\n"
     rows: list[PathRow] = _kept(folder, "path", key)
     of = len(sample.which), SAMPLE_SEED, sample.sha256
     left = settings.positions[len(rows) :]
@@ -131,23 +133,35 @@ def path_rows(
 
 
 def curvature_rows(
-    subject: Subject, settings: CurvatureSettings, should_stop: Callable[[], bool]
+    subject: Subject,
+    folder: RunFolder,
+    settings: CurvatureSettings,
+    should_stop: Callable[[], bool],
 ) -> list[CurvatureRow]:
     """Both ends of the Hessian's spectrum at each point, in fp32.
 
     Raises:
-        Stopped: it was time to stop.
+        Stopped: it was time to stop; the products with the Hessian so far are kept.
+        StoreError: they cannot be written.
     """
     sample = _sample(subject, settings.images)
     directions = random_directions(subject.network, settings.directions)
     twin = deepcopy(subject.network).eval()
+    measured = _described(subject, settings, sample)
+    kept = KeptArrays(folder.unfinished_arrays("curvature"), measured)
+    of = len(sample.which), SAMPLE_SEED, sample.sha256
     rows = []
     for alpha, beta in settings.at:
         move(twin, subject.network, directions, alpha, beta)
-        smallest, largest = hessian_ends(twin, sample.batches, should_stop)
-        of = len(sample.which), SAMPLE_SEED, sample.sha256
+        remember = partial(_remembered, kept, f"{alpha},{beta}")
+        smallest, largest = hessian_ends(twin, sample.batches, should_stop, remember)
         rows.append(CurvatureRow(settings.directions, alpha, beta, smallest, largest, *of))
     return rows
+
+
+def _remembered(kept: KeptArrays, point: str, vector: Vector, make: Callable[[], Vector]) -> Vector:
+    """The Hessian's product with a vector, of an earlier session if it is there."""
+    return kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
 
 
 def _sample(subject: Subject, images: int | None) -> Sample:
@@ -161,28 +175,18 @@ def _surface_row(subject: Subject, seed: int, point: Point, sample: Sample) -> S
     return SurfaceRow(seed, *point, *of, bn=bn, fixed="biases and BN")
 
 
-def _key(
+def _described(
     subject: Subject,
-    settings: SurfaceSettings | PathSettings,
+    settings: SurfaceSettings | PathSettings | CurvatureSettings,
     sample: Sample,
-    end: Mapping[str, Tensor] | None = None,
+    *ends: Mapping[str, Tensor],
 ) -> str:
-    """The first line of a file of unfinished rows: all that decides what they are."""
-    digest = hashlib.sha256()
-    for value in (*subject.network.state_dict().values(), *(end or {}).values()):
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    content = {
-        "settings": settings.model_dump(mode="json"),
-        "sample": sample.sha256,
-        "weights": digest.hexdigest(),
-        "precision": subject.backend.precision,
-        "device": subject.backend.device.type,
-    }
-    return json.dumps(content, sort_keys=True) + "\n"
+    dumped = settings.model_dump(mode="json")
+    return measured_on(subject, *ends, settings=dumped, sample=sample.sha256)
 
 
 def _kept(folder: RunFolder, name: str, key: str) -> list[Any]:
-    """The rows of an earlier session, if they are of the same surface or line."""
+    """The rows of an earlier session, if the file's first line says that they are of the same."""
     path = folder.unfinished(name)
     try:
         text = read_file(path, str)

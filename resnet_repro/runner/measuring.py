@@ -60,8 +60,12 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
         work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
     "path": lambda work: _path(work),
-    "curvature": lambda work: curvature_rows(work.subject, work.settings, work.should_stop),
-    "average-precision": lambda work: precisions_of(work.subject, work.should_stop, work.note),
+    "curvature": lambda work: curvature_rows(
+        work.subject, work.stored.folder, work.settings, work.should_stop
+    ),
+    "average-precision": lambda work: precisions_of(
+        work.subject, work.stored.folder, work.should_stop, work.note
+    ),
     "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
@@ -186,7 +190,8 @@ class Measurer:
                 measurement.precision or subject.backend.precision
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
-            folder.remove(folder.unfinished(measurement.table))
+            for unfinished in (folder.unfinished, folder.unfinished_arrays):
+                folder.remove(unfinished(measurement.table))
             if name == "average-precision":
                 mean = mean_over_classes([row.ap_11point for row in rows])
                 if mean is not None:

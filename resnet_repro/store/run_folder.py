@@ -150,8 +150,12 @@ class RunFolder:
         return self.path / f"scores-{views}.npz"
 
     def unfinished(self, name: str) -> Path:
-        """The file for an unfinished measurement of one of `TABLES`; not committed."""
+        """The file for the rows of an unfinished measurement of one of `TABLES`; not committed."""
         return self.path / f".{name}.csv"
+
+    def unfinished_arrays(self, name: str) -> Path:
+        """The file for arrays from which its rows will be made; not committed."""
+        return self.path / f".{name}.npz"
 
     def write_checkpoint(self, content: bytes) -> None:
         """Write a checkpoint durably; keep the one before it."""
@@ -205,6 +209,7 @@ class RunFolder:
             *self.path.glob("scores-*.npz"),
             self.photographs,
             *(self.unfinished(name) for name in TABLES),
+            *(self.unfinished_arrays(name) for name in TABLES),
         ):
             self.remove(path)
 

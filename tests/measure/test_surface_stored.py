@@ -14,14 +14,14 @@ from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.landscape import path_rows, surface_rows
+from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import PathRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.surface import PathSettings, SurfaceSettings
+from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.cifar_feed import CifarFeed
@@ -94,6 +94,42 @@ def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path
     assert rows == surface_rows(subject, RunFolder(tmp_path / "b"), other, never, print)
     folder.unfinished("surface").write_text("torn", encoding="utf-8")
     assert rows == surface_rows(subject, folder, other, never, print)
+
+
+def test_curvature_that_was_stopped_goes_on_with_the_next_product(
+    subject: Subject, tmp_path: Path
+) -> None:
+    settings = CurvatureSettings(at=((0, 0), (0.5, -0.5)), images=40)
+    asked = 0
+
+    def after(products: int) -> Callable[[], bool]:
+        nonlocal asked
+        asked = 0
+
+        def stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > products
+
+        return stop
+
+    (tmp_path / "parted").mkdir()
+    whole, parted = RunFolder(tmp_path), RunFolder(tmp_path / "parted")
+    rows = curvature_rows(subject, whole, settings, after(1_000))
+    products, file = asked, parted.unfinished_arrays("curvature")
+    for some in (3, products // 2):  # in the first point, then in the second
+        with pytest.raises(Stopped):
+            curvature_rows(subject, parted, settings, after(some))
+    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert asked == products - 3 - products // 2, "no product is computed again"
+
+    torn = file.read_bytes()
+    for content in (torn[:-9], torn.replace(b"NUMPY", b"BUMPY", 1), b""):
+        file.write_bytes(content)
+        assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+        assert asked == products, "what is damaged is begun anew"
+    other = settings.model_copy(update={"images": 30})
+    assert {row.images for row in curvature_rows(subject, parted, other, never)} == {30}
 
 
 def test_rows_say_where_they_are_and_what_they_were_measured_on(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ import torch
 from narrow_networks import narrow_networks
 from small_detectors import few_scenes, small_run
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.measure import detection
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.detection import precisions_of
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import DetectionPoint
+from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxBatch, BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.device import choose_backend
@@ -151,17 +155,36 @@ def test_images_are_mirrored_with_their_boxes_and_difficult_objects_left_out(
     assert seen == {"difficult", "easy"} | ({"mirrored"} if mirror else set())
 
 
-def test_a_detector_learns_to_find_objects(scenes: BoxDataset, keep_going: Any) -> None:
+def test_a_detector_learns_to_find_objects(
+    scenes: BoxDataset, keep_going: Any, tmp_path: Path
+) -> None:
     """On the images that it learns: no more can be had in seconds."""
     four = few_scenes(4)
     same = dataclasses.replace(four, test=four.train)
     trainer = trainer_of(small_run(120, learning_rate=0.02, evaluate_every=120), same)
 
     def found() -> float:
-        rows = precisions_of(trainer.subject, lambda: False, lambda _: None)
+        rows = precisions_of(trainer.subject, RunFolder(tmp_path), lambda: False, print)
         return mean_over_classes([row.ap_11point for row in rows]) or 0.0
 
     before = found()
     assert trainer.train(keep_going())
     after = found()
     assert before < 10 < 40 < after
+
+
+def test_a_search_that_was_stopped_goes_on_where_it_was(
+    scenes: BoxDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(detection, "KEPT_TOGETHER", 2)
+    seven = few_scenes(7)
+    subject = trainer_of(small_run(4), dataclasses.replace(seven, test=seven.train)).subject
+    whole = precisions_of(subject, RunFolder(tmp_path), lambda: False, print)
+
+    (tmp_path / "parted").mkdir()
+    parted, asked = RunFolder(tmp_path / "parted"), iter(range(100))
+    with pytest.raises(Stopped):
+        precisions_of(subject, parted, lambda: next(asked) == 5, print)
+    again = iter(range(100))
+    assert precisions_of(subject, parted, lambda: next(again) > 100, print) == whole
+    assert next(again) == 7 - 4, "four images had been kept"
