@@ -81,6 +81,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _exit_interrupted()
+    except SystemExit as ended:
+        # Typer makes of a Ctrl-C its own exit.
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            _exit_interrupted()
+        raise
     except OSError as error:
         if verbose:
             raise

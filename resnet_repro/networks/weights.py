@@ -100,6 +100,10 @@ def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module
         ConfigError: they are not ordinary numbers.
     """
     name = fitted.weights.name
+    for place, tensor in fitted.tensors.items():
+        if not (tensor.is_floating_point() or _is_counter(place)):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ConfigError(f"{name}: {place} is {kind}, expected floating-point weights")
     with torch.device("meta"):
         model = build_network(fitted.network, fitted.classes, zero_channels=zero_channels)
     model.to_empty(device="cpu")  # every weight comes from the file

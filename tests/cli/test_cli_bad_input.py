@@ -139,3 +139,17 @@ def test_ctrl_c_while_pydantic_prepares_a_model_is_an_interruption(
     with pytest.raises(SystemExit if code else SchemaError) as ended:
         cli.main()
     assert getattr(ended.value, "code", None) == code
+
+
+def test_ctrl_c_is_told_whatever_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnet_repro.spec.loading.load_experiment", interrupted)
+    monkeypatch.setattr("sys.argv", ["resnet-repro", "plot", "fig1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "resnet-repro: interrupted\n"

@@ -158,6 +158,10 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, state: State) -
     weights = read_weights(saved(tmp_path / "w.pth", broken))
     with pytest.raises(ConfigError, match="not finite"):
         network_with("resnet-18-b", weights)
+    whole = {**state, "fc.bias": torch.ones(12, dtype=torch.int8)}
+    weights = read_weights(saved(tmp_path / "w.pth", whole))
+    with pytest.raises(ConfigError, match=r"fc\.bias is int8, expected floating-point"):
+        network_with("resnet-18-b", weights)
 
 
 class Malicious:
