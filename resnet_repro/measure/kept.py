@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import unwritable
+from resnet_repro.base.files import open_regular, unwritable
 from resnet_repro.training.subject import Subject
 
 __all__ = ["KeptArrays", "measured_on"]
@@ -41,17 +41,29 @@ def measured_on(subject: Subject, *others: Mapping[str, Tensor], **what: Any) ->
 class KeptArrays:
     """Arrays by name in an `.npz` file, to which each is added as soon as it has been made.
 
-    A file that is damaged, or was begun for something else, is begun anew.
+    A file that is damaged, or was begun for something else, is begun anew, and so is a link, which
+    may lead out of the run's folder.
     """
 
     def __init__(self, path: Path, measured: str) -> None:
-        """Open the file; `measured` is `measured_on` of what the arrays belong to."""
+        """Open the file; `measured` is `measured_on` of what the arrays belong to.
+
+        Raises:
+            StoreError: what cannot be used cannot be removed either.
+        """
         self._path, self._measured = path, measured.encode()
         self._names = self._names_there()
+        if not self._names:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritable(path, error) from error
 
     def _names_there(self) -> set[str]:
+        if self._path.is_symlink():
+            return set()
         try:
-            with zipfile.ZipFile(self._path) as file:
+            with open_regular(self._path) as packed, zipfile.ZipFile(packed) as file:
                 usable = file.comment == self._measured and file.testzip() is None
                 return set(file.namelist()) if usable else set()
         except Exception:  # a damaged archive can raise nearly anything
@@ -69,7 +81,7 @@ class KeptArrays:
                 kept: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
             return kept
         array = make()
-        with self._opened("a" if self._names else "w") as file:
+        with self._opened("a") as file:
             file.comment = self._measured
             with file.open(member, "w", force_zip64=True) as content:
                 np.lib.format.write_array(content, array, allow_pickle=False)
@@ -77,7 +89,7 @@ class KeptArrays:
         return array
 
     @contextmanager
-    def _opened(self, mode: Literal["r", "a", "w"]) -> Iterator[zipfile.ZipFile]:
+    def _opened(self, mode: Literal["r", "a"]) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(self._path, mode) as file:
                 yield file

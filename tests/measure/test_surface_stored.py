@@ -128,6 +128,12 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
         file.write_bytes(content)
         assert curvature_rows(subject, parted, settings, after(1_000)) == rows
         assert asked == products, "what is damaged is begun anew"
+    elsewhere = tmp_path / "elsewhere"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    kept = elsewhere.read_bytes()
+    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert (asked, elsewhere.read_bytes()) == (products, kept), "a link is not followed"
     other = settings.model_copy(update={"images": 30})
     assert {row.images for row in curvature_rows(subject, parted, other, never)} == {30}
 
