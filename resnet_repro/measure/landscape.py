@@ -44,6 +44,9 @@ from resnet_repro.training.subject import Subject
 __all__ = ["curvature_rows", "path_rows", "surface_rows"]
 
 NEWS = 60.0  # seconds between two notes of progress
+# Images whose product with the Hessian is computed at a time. A product takes some 24 MB for each
+# image of 110 layers; on a CPU core, 250 images at a time took an eighth longer than 100.
+CURVATURE_BATCH = 100
 
 
 def surface_rows(
@@ -154,7 +157,8 @@ def curvature_rows(
     for alpha, beta in settings.at:
         move(twin, subject.network, directions, alpha, beta)
         remember = partial(_remembered, kept, f"{alpha},{beta}")
-        smallest, largest = hessian_ends(twin, sample.batches, should_stop, remember)
+        batches = partial(sample.batches, CURVATURE_BATCH)
+        smallest, largest = hessian_ends(twin, batches, should_stop, remember)
         rows.append(CurvatureRow(settings.directions, alpha, beta, smallest, largest, *of))
     return rows
 

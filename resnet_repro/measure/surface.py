@@ -63,10 +63,10 @@ class Sample(NamedTuple):
     which: Tensor  # int64 [n], in ascending order
     sha256: str  # of the images' bytes and labels
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The images with the mean subtracted, on the feed's device."""
         feed = self.feed
-        size = TEST_BATCH if feed.device.type == "cpu" else GPU_TEST_BATCH
+        size = size or (TEST_BATCH if feed.device.type == "cpu" else GPU_TEST_BATCH)
         for which in self.which.to(feed.device).split(size):
             yield Batch(
                 subtract_mean(feed.train_images[which], feed.mean), feed.train_labels[which]
