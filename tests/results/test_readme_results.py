@@ -65,7 +65,7 @@ def test_every_number_is_that_of_the_results() -> None:
     assert printed_rows("A tenth of the iterations") == tenth
     theirs = measured_rows("preact-table1", "custom") | measured_rows("preact-table3", "custom")
     warmed_up = {title: cifar_cells(row) for title, row in theirs.items()}
-    assert printed_rows("Pre-activation and impeded shortcuts") == warmed_up
+    assert printed_rows("A tenth of the iterations, after a warm-up") == warmed_up
     surfaces = {}
     for cell in Results(Store(RESULTS)).cells(["resnet-20", "plain-20", "resnet-56", "plain-56"]):
         for run in cell.done:
