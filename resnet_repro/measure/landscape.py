@@ -45,7 +45,7 @@ __all__ = ["curvature_rows", "path_rows", "surface_rows"]
 
 NEWS = 60.0  # seconds between two notes of progress
 # Images whose product with the Hessian is computed at a time. A product takes some 24 MB for each
-# image of 110 layers; on a CPU core, 250 images at a time took an eighth longer than 100.
+# image of 110 layers; on a CPU core, 250 images at a time took a tenth longer than 100.
 CURVATURE_BATCH = 100
 
 
