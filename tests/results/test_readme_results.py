@@ -1,4 +1,4 @@
-"""The README's numbers are those of the results beside it."""
+"""The numbers of the README and of docs/measured.md are those of the results beside them."""
 
 from __future__ import annotations
 
@@ -18,23 +18,17 @@ from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 
 ROOT = Path(__file__).parents[2]
-README, RESULTS = ROOT / "README.md", ROOT / "results"
+README, MEASURED, RESULTS = ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "results"
 
 pytestmark = pytest.mark.skipif(
     not (README.exists() and RESULTS.exists()), reason="no README or no results here"
 )
 
 
-def section(title: str) -> list[str]:
-    """The README's lines under a heading."""
-    _, _, rest = README.read_text(encoding="utf-8").partition(f"\n## {title}\n")
-    return rest.partition("\n## ")[0].splitlines()
-
-
-def printed_rows(title: str) -> dict[str, list[str]]:
-    """First cell -> the other cells, of every row of the tables in a part of "What we measured"."""
-    _, _, rest = "\n".join(section("What we measured")).partition(f"\n### {title}\n")
-    lines = [text for text in rest.partition("\n### ")[0].splitlines() if text.startswith("| ")]
+def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
+    """First cell -> the other cells, of every row of the tables under a heading ("## Title")."""
+    _, _, rest = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")
+    lines = [text for text in rest.partition("\n##")[0].splitlines() if text.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: rest for first, *rest in cells if first != "network"}
 
@@ -58,15 +52,21 @@ def cifar_cells(row: Any, *more: str) -> list[str]:
     return [*errors, *(str(row.get(name) or "") for name in more), finished(row)]
 
 
-def test_every_number_is_that_of_the_results() -> None:
-    full = {t: cifar_cells(r, "paper", "others") for t, r in measured_rows("fig6", "paper").items()}
-    assert printed_rows("At the paper's protocol") == full
-    tenth = {t: cifar_cells(row) for t, row in measured_rows("fig6").items()}
-    assert printed_rows("A tenth of the iterations") == tenth
-    theirs = measured_rows("preact-table1", "custom") | measured_rows("preact-table3", "custom")
-    warmed_up = {title: cifar_cells(row) for title, row in theirs.items()}
-    assert printed_rows("A tenth of the iterations, after a warm-up") == warmed_up
-    surfaces = {}
+def full_protocol() -> dict[str, list[str]]:
+    """The rows of CIFAR's networks at the paper's protocol."""
+    rows = measured_rows("fig6", "paper")
+    return {title: cifar_cells(row, "paper", "others") for title, row in rows.items()}
+
+
+def warmed_up() -> dict[str, list[str]]:
+    """The rows of a tenth of the iterations after the warm-up."""
+    rows = measured_rows("preact-table1", "custom") | measured_rows("preact-table3", "custom")
+    return {title: cifar_cells(row) for title, row in rows.items()}
+
+
+def surface_rows() -> dict[str, list[str]]:
+    """What the table of loss surfaces says of each network."""
+    found = {}
     for cell in Results(Store(RESULTS)).cells(["resnet-20", "plain-20", "resnet-56", "plain-56"]):
         for run in cell.done:
             if around := surfaces_of(run):
@@ -74,18 +74,38 @@ def test_every_number_is_that_of_the_results() -> None:
                 radius = fmean(surface.radius(surface.centre + RISE) for surface in around)
                 cells = [f"{convex:.1f}%", f"{radius:.2f}", f"{run.summary.final_test_error:.2f}"]
                 reduced = "" if run.run and run.run.preset == "paper" else ", a tenth"
-                surfaces[network_title(cell.network) + reduced] = cells
-    assert printed_rows("The loss around them") == surfaces
-    photographs = {}
+                found[network_title(cell.network) + reduced] = cells
+    return found
+
+
+def photograph_rows() -> dict[str, list[str]]:
+    """The rows of the networks that were trained on photographs."""
+    found = {}
     for name in ("table2", "table3"):
         for title, row in measured_rows(name).items():
             cells = [str(row["reduced_top1"]), f"{row['centre_top1']:.2f}"]
-            photographs[title] = [*cells, f"{row['train_error']:.2f}", finished(row)]
-    assert printed_rows("Photographs") == photographs
+            found[title] = [*cells, f"{row['train_error']:.2f}", finished(row)]
+    return found
+
+
+def test_every_number_is_that_of_the_results() -> None:
+    tenth = {title: cifar_cells(row) for title, row in measured_rows("fig6").items()}
+    assert printed_rows(MEASURED, "## At the paper's protocol") == full_protocol()
+    assert printed_rows(MEASURED, "## A tenth of the iterations") == tenth
+    assert printed_rows(MEASURED, "## A tenth of the iterations, after a warm-up") == warmed_up()
+    assert printed_rows(MEASURED, "## The loss around them") == surface_rows()
+    assert printed_rows(MEASURED, "## Photographs") == photograph_rows()
+
+
+def test_the_readme_has_the_full_protocol_and_the_papers_message() -> None:
+    assert printed_rows(README, "### At the paper's protocol") == full_protocol()
+    shown = printed_rows(README, "### A tenth of the iterations, after a warm-up")
+    assert list(shown) == ["plain-20", "plain-56", "ResNet-20", "ResNet-56"]
+    assert shown.items() <= warmed_up().items()
 
 
 def test_errors_at_several_scales_are_those_of_the_results() -> None:
-    text = " ".join(section("What we measured"))
+    text = " ".join(MEASURED.read_text(encoding="utf-8").split())
     rows = measured_rows("table4")
     b, c = (rows[f"ResNet-34 {option}"]["reduced_top1"] for option in "BC")
     assert f"B and C have {b} and {c}" in text
