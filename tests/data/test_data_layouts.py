@@ -362,7 +362,7 @@ def test_the_development_kit_may_lie_beside_and_knows_all_classes(
     found = load(folder, "imagenet")
     assert (sizes(found), found.classes) == ((0, 2, 3), WNIDS)
     assert found.test.labels.tolist() == [1, 2]
-    assert "1 classes have no validation images" in found.identity.note
+    assert "classes without validation images: 1" in found.identity.note
 
 
 # --- what is said of other layouts

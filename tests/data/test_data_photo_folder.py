@@ -116,7 +116,7 @@ def test_folders_in_class_folders_and_other_files(
     dataset = load(folder, tmp_path / "data")
     assert "train/ant/images/more/IMG.PNG" in dataset.train.names
     assert len(dataset.train) == 6
-    assert "1 files that are not images were left out" in dataset.identity.note
+    assert "files left out because they are not images: 1" in dataset.identity.note
 
 
 def test_class_without_validation_images_is_noted(
@@ -126,7 +126,7 @@ def test_class_without_validation_images_is_noted(
     shutil.rmtree(folder / "val" / "bee")
     dataset = load(folder, tmp_path / "data")
     assert dataset.test.labels.tolist() == [0, 0, 2, 2]
-    assert "1 classes have no validation images" in dataset.identity.note
+    assert "classes without validation images: 1" in dataset.identity.note
 
 
 def no_parts(folder: Path) -> None:

@@ -119,9 +119,7 @@ def test_years_are_joined_and_tested_on_where_there_is_a_test_list(tmp_path: Pat
     }
     assert list(dataset.train.ids) == ["1", "x", "y"]
     assert dataset.test.target(0).labels.tolist() == [1]
-    assert (
-        "1 objects to test on of a class that nothing is trained on (cow)" in dataset.identity.note
-    )
+    assert "left out, since nothing is trained on their class (cow): 1" in dataset.identity.note
 
 
 def test_a_file_of_classes_gives_their_order_and_refuses_others(folder: Path) -> None:

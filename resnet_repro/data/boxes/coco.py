@@ -90,7 +90,7 @@ class Coco(BoxReader):
         if classes != test_classes:
             raise DataError(f"{root}: train{self.year} and val{self.year} have other categories")
         empty = train_empty + test_empty
-        remarks = (f"{empty:,} empty boxes are left out",) if empty else ()
+        remarks = (f"empty boxes left out: {empty:,}",) if empty else ()
         splits = {"train": names[0], "test": names[1]}
         train_part, test_part = (BoxPart.of(images, classes) for images in (train, test))
         return Scan(tuple(classes), train_part, test_part, stamps, splits, remarks)

@@ -118,7 +118,7 @@ def scan_voc(
     left_out = Counter(name for image in parts[1] for name in image.names if name not in known)
     remarks = [_left_out(left_out)] if left_out else []
     if both := {image.file for image in parts[0]} & {image.file for image in parts[1]}:
-        remarks.append(f"{len(both):,} images are both trained and tested on")
+        remarks.append(f"images both trained and tested on: {len(both):,}")
     if not any(image.names for image in parts[0]):
         raise DataError(f"{root}: no image of {', '.join(map(str, train))} has an object")
     splits = {part: " + ".join(map(str, sets)) for part, sets in (("train", train), ("test", test))}
@@ -130,10 +130,9 @@ def _left_out(counts: Counter[str]) -> str:
     names = sorted(counts)
     some = ", ".join(plain(name, 40) for name in names[:_MOST_NAMED])
     more = ", ..." if len(names) > _MOST_NAMED else ""
-    which = "a class" if len(names) == 1 else f"{len(names)} classes"
     return (
-        f"{counts.total():,} objects to test on of {which} that nothing is trained on"
-        f" ({some}{more}) are left out"
+        f"test objects left out, since nothing is trained on their class ({some}{more}):"
+        f" {counts.total():,}"
     )
 
 

@@ -78,12 +78,12 @@ def _remarks(classes: list[str], train: PhotoPart, val: PhotoPart, left_out: int
     if not train.names:
         yield "with none to train on, enough to test somebody else's weights"
     if missing := len(classes) - len(np.unique(val.labels)):
-        yield f"{missing:,} classes have no validation images"
+        yield f"classes without validation images: {missing:,}"
     order = order_in_words(classes)
     if order not in ("names", "numbers"):
         yield f"the classes are in the order of their folders' {order}"
     if left_out:
-        yield f"{left_out:,} files that are not images were left out"
+        yield f"files left out because they are not images: {left_out:,}"
 
 
 @dataclass(frozen=True)
