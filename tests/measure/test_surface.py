@@ -15,7 +15,8 @@ from short_runs import small_synthetic
 from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.curvature import hessian_ends, hessian_product
+from resnet_repro.measure import curvature
+from resnet_repro.measure.curvature import Vector, hessian_ends, hessian_product
 from resnet_repro.measure.surface import (
     Directions,
     Point,
@@ -340,6 +341,42 @@ def test_hessian_vector_products_across_zero_padded_shortcuts_are_right(
     distance = 1e-8  # small enough that no unit's sign changes
     difference = (gradient(distance) - gradient(-distance)) / distance  # the second starts there
     assert torch.allclose(torch.from_numpy(found).double(), difference, rtol=1e-3, atol=1e-4)
+
+
+def test_a_spectrum_like_a_networks_is_found_with_few_products_and_always_the_same() -> None:
+    """A few large eigenvalues, thousands around zero: the smallest is found long after them.
+
+    From here ARPACK goes on with random vectors after 21 products, and makes twice as many.
+    """
+    spectrum = np.random.default_rng(1).triangular(-0.2, 0, 0.3, 6_000).astype(np.float32)
+    spectrum[:8] = (42, 37, 32, 20, 10, 5, 2, 1)
+    asked: list[bytes] = []
+
+    def product(vector: Vector, make: object) -> Vector:
+        asked.append(vector.tobytes())
+        return spectrum * vector
+
+    network = nn.Linear(60, 100)
+    found = hessian_ends(network, list, remember=product)
+    assert found.largest == pytest.approx(42, rel=1e-4)
+    assert found.smallest == pytest.approx(spectrum.min(), rel=1e-2)
+    first, asked = asked, []
+    assert hessian_ends(network, list, remember=product) == found
+    assert asked == first
+    assert len(set(asked)) == len(asked) < 60
+
+
+def test_there_are_no_eigenvalues_where_the_loss_is_not_a_number() -> None:
+    model = Linear()
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(float("nan"))
+    assert all(map(math.isnan, hessian_ends(model, some_batches)))
+
+
+def test_there_are_no_eigenvalues_that_have_not_converged(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(map(math.isnan, hessian_ends(Linear(), some_batches)))
+    monkeypatch.setattr(curvature, "MOST_PRODUCTS", 2)
+    assert all(map(math.isnan, hessian_ends(Linear(), some_batches)))
 
 
 def test_a_stop_ends_the_search_for_eigenvalues() -> None:
