@@ -1,15 +1,20 @@
-"""Making untrusted text, from files, names and settings, safe to print."""
+"""Text to print: untrusted text, from files, names and settings, made safe; counts in words."""
 
 from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["printable", "printable_lines", "spreadsheet_safe"]
+__all__ = ["plural", "printable", "printable_lines", "spreadsheet_safe"]
 
 # Control characters, invisible ones that reorder text or hide it, lone surrogates, line ends.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _JOINERS = "\u200c\u200d"  # Persian and Indian scripts, and emoji, are written with them
 _FORMULA = ("=", "+", "-", "@")
+
+
+def plural(count: int, word: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:

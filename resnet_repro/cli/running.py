@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resnet_repro.base.machine import process_rank
+from resnet_repro.base.plain_text import plural
 from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     INTERRUPTED,
@@ -135,7 +136,6 @@ def _print_plan(
     """Print what `run` would do and how long it would take; change nothing."""
     from resnet_repro.base.durations import format_duration
     from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
-    from resnet_repro.report.markdown import plural
 
     lines = plan_runs(store, runs, estimator, force)
     if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from resnet_repro.base.plain_text import printable
 
-__all__ = ["bullets", "code", "literal", "plural", "table"]
+__all__ = ["bullets", "code", "literal", "table"]
 
 # Our own marks `[1]` are not escaped, nor is `_` within a word, where it has no meaning.
 _MARKUP = re.compile(
@@ -48,8 +48,3 @@ def _row(cells: Sequence[str]) -> str:
 def bullets(texts: Iterable[str]) -> list[str]:
     """A list as lines."""
     return [f"- {' '.join(text.split())}" for text in texts]
-
-
-def plural(count: int, word: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import plain
+from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import ImageNetResult, load_facts
 from resnet_repro.report.groups import FAMILIES
-from resnet_repro.report.markdown import plural
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Cell, Results, Sample, main_group
 from resnet_repro.report.table_parts import (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError, DataError
+from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -196,7 +197,7 @@ class Measurer:
                 mean = mean_over_classes([row.ap_11point for row in rows])
                 if mean is not None:
                     return f"mAP {mean:.2f} percent over {len(rows)} classes (11 points)"
-            return f"{measurement.title} measured, {len(rows):,} rows"
+            return f"{measurement.title} measured, {plural(len(rows), 'row')}"
         views = next(views for views in VIEWS if views == name)
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)

@@ -7,10 +7,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
-from resnet_repro.report.markdown import bullets, literal, plural, table
+from resnet_repro.report.markdown import bullets, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
 from resnet_repro.spec.network_names import network_title, parse_network

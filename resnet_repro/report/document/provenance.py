@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import group_of
-from resnet_repro.report.markdown import bullets, code, literal, plural, table
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.photo_tables import weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.spec.measurements import MEASUREMENTS
