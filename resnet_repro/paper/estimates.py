@@ -10,7 +10,7 @@ from typing import Literal
 
 from scipy.stats import t as student
 
-__all__ = ["Condition", "Estimate", "Judgement", "contrast", "in_words", "weakest"]
+__all__ = ["Condition", "Estimate", "Judgement", "contrast", "in_words", "number", "weakest"]
 
 CONFIDENCE = 0.95
 Judgement = Literal["confirmed", "consistent", "undecided", "contradicted"]
@@ -45,8 +45,9 @@ class Estimate:
     def __str__(self) -> str:
         """`+2.30, 95% interval +1.90 to +2.70`."""
         if self.low is None or self.high is None:
-            return f"{self.value:+.2f}"
-        return f"{self.value:+.2f}, 95% interval {self.low:+.2f} to {self.high:+.2f}"
+            return number(self.value, "+")
+        low, high = number(self.low, "+"), number(self.high, "+")
+        return f"{number(self.value, '+')}, 95% interval {low} to {high}"
 
     def positive(self, margin: float) -> Judgement:
         """Judge the prediction that the number is above zero.
@@ -112,6 +113,16 @@ def contrast(terms: Iterable[tuple[float, Sequence[float]]], offset: float = 0.0
 
 def in_words(values: Sequence[float]) -> str:
     """A mean over seeds: `8.61 ± 0.10 (3 seeds)`."""
+    mean = fmean(values)
     if len(values) == 1:
-        return f"{values[0]:.2f} (1 seed)"
-    return f"{fmean(values):.2f} ± {stdev(values):.2f} ({len(values)} seeds)"
+        return f"{number(mean)} (1 seed)"
+    return f"{number(mean)} ± {stdev(values):{_digits(mean)}} ({len(values)} seeds)"
+
+
+def number(value: float, sign: Literal["", "+"] = "") -> str:
+    """`8.61`; two significant digits of what is smaller than 0.01: `0.0065`."""
+    return f"{value:{sign}{_digits(value)}}"
+
+
+def _digits(value: float) -> Literal[".2f", ".2g"]:
+    return ".2g" if 0 < abs(round(value, 6)) < 0.01 else ".2f"

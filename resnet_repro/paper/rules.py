@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
+from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words, number
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
 from resnet_repro.paper.reading import AboutNetworks, Network
@@ -133,7 +133,7 @@ class TrendRule(RunRule):
         weights = [rank / squares for rank in ranks]
         values = [samples[subject] for subject in self.subjects]
         slope = contrast(zip(weights, values, strict=True))
-        steps = [f"{_difference(samples, pair).value:+.2f}" for pair in pairwise(self.chain)]
+        steps = [number(_difference(samples, pair).value, "+") for pair in pairwise(self.chain)]
         means = _means(samples, self.subjects)
         text = f"{means}: {slope} a step; the steps {', '.join(steps)}"
         return [Condition(slope.positive(self.margin), text)]
@@ -215,8 +215,8 @@ class GapRule(RunRule):
         values = [samples[Subject(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
         text = (
-            f"{_second(self.wider, 'minus')} {wide.value:+.2f}, "
-            f"{_second(self.narrower, 'minus')} {narrow.value:+.2f}: growth {growth}"
+            f"{_second(self.wider, 'minus')} {number(wide.value, '+')}, "
+            f"{_second(self.narrower, 'minus')} {number(narrow.value, '+')}: growth {growth}"
         )
         least = f"more than {self.margin:g} predicted of the former"
         judged = beyond if beyond.several_seeds else wide

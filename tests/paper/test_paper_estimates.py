@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
-from resnet_repro.paper.estimates import contrast
+from resnet_repro.paper.estimates import contrast, in_words
 
 A, B = (8.6, 8.8, 8.75, 8.9), (9.4, 9.9, 9.1)
 
@@ -36,3 +36,19 @@ def test_identical_seeds_have_an_interval_without_width() -> None:
 def test_no_seeds_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="without values"):
         contrast([(1, [])])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([8.614], "8.61 (1 seed)"),
+        ([0.0], "0.00 (1 seed)"),
+        ([2e-16], "0.00 (1 seed)"),
+        ([0.00651], "0.0065 (1 seed)"),
+        ([8.0, 8.001], "8.00 ± 0.00 (2 seeds)"),
+        ([0.004, 0.005], "0.0045 ± 0.00071 (2 seeds)"),
+    ],
+)
+def test_small_numbers_keep_two_digits(values: list[float], text: str) -> None:
+    assert in_words(values) == text
+    assert str(contrast([(1, [0.0032]), (-1, [0.0065])])) == "-0.0033"

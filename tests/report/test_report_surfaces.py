@@ -168,7 +168,8 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     assert "not run: plain-56" in text
     assert (
         "ResNet-20: loss 0.50 (of all 50,000 images 0.50) to 5.5, 0.0% of the points not convex, "
-        "mean radius 0.20 where it is 0.1 higher, 0.89 where it is 2.5, eigenvalue ratio 0.01"
+        "mean radius 0.20 where it is 0.1 higher, 0.89 where it is 2.5, "
+        "|smallest / largest eigenvalue| 0.01"
     ) in text
 
 

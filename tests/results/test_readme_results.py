@@ -10,7 +10,7 @@ import pytest
 
 from resnet_repro.report.rendering import Row
 from resnet_repro.report.results import Results
-from resnet_repro.report.surfaces import RISE, surfaces_of
+from resnet_repro.report.surfaces import RISE, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import network_title
@@ -72,7 +72,10 @@ def surface_rows() -> dict[str, list[str]]:
             if around := surfaces_of(run):
                 convex = fmean(surface.violations for surface in around)
                 radius = fmean(surface.radius(surface.centre + RISE) for surface in around)
-                cells = [f"{convex:.1f}%", f"{radius:.2f}", f"{run.summary.final_test_error:.2f}"]
+                ratio = eigenvalue_ratio(run)
+                assert ratio is not None
+                error = f"{run.summary.final_test_error:.2f}"
+                cells = [f"{convex:.1f}%", f"{radius:.2f}", f"{ratio:.4f}", error]
                 reduced = "" if run.run and run.run.preset == "paper" else ", a tenth"
                 found[network_title(cell.network) + reduced] = cells
     return found

@@ -247,7 +247,7 @@ def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
         + f" to {_short(max(surface.highest for surface in surfaces))}, "
         + f"{violations:.1f}% of the points not convex, "
         + f"mean radius {valley:.2f} where it is {RISE:g} higher, {basin:.2f} where it is 2.5"
-        + (f", eigenvalue ratio {ratio:.2g}" if ratio is not None else "")
+        + (f", |smallest / largest eigenvalue| {ratio:.2g}" if ratio is not None else "")
     )
 
 
