@@ -24,6 +24,7 @@ demo: $(RUN)
 	$(BIN)/resnet-repro run table1 fig1 fig6 fig7 table6 --preset demo --jobs 4 --results demo-results
 	$(BIN)/resnet-repro plot fig1 fig3 fig6 fig7 --results demo-results
 	$(BIN)/resnet-repro report --results demo-results
+	$(BIN)/resnet-repro table fig6 --preset demo --results demo-results
 	@echo
 	@echo "The picture of it:           demo-results/figures/fig6.png"
 	@echo "All of it, with the figures: demo-results/report.md"

@@ -28,6 +28,7 @@ def test_the_demo_needs_no_tools_for_development(tmp_path: Path) -> None:
     assert "-e ." in text
     assert "[dev]" not in text
     assert "run table1 fig1 fig6 fig7 table6 --preset demo" in text
+    assert "table fig6 --preset demo" in text
 
 
 @pytest.mark.parametrize("target", ["test", "lint", "format"])
