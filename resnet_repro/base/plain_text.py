@@ -13,8 +13,9 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def plural(count: int, word: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+    """`1 run`, `2 runs`, `5 classes`."""
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count:,} {word}{ending}"
 
 
 def printable(text: str) -> str:

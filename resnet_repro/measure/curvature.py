@@ -24,7 +24,7 @@ from resnet_repro.training.order import Batch
 __all__ = ["Vector", "hessian_ends", "hessian_product"]
 
 TOLERANCE = 1e-2  # relative, of both eigenvalues, as in that paper's code
-SMALLEST = 1e-3  # of the larger one; below that the tolerance is relative to this
+FLOOR = 1e-3  # share of the larger one: a smaller eigenvalue has the tolerance of one of this size
 MOST_PRODUCTS = 300
 
 Vector = NDArray[np.float32]
@@ -111,7 +111,7 @@ def _lanczos(product: Callable[[Vector], Vector], first: Vector, tolerance: floa
         values, vectors = eigh_tridiagonal(diagonal, beside)
         ends = Spectrum(float(values[0]), float(values[-1]))
         errors = norm * np.abs(vectors[-1, [0, -1]])
-        scale = np.maximum(np.abs(ends), SMALLEST * max(map(abs, ends)))
+        scale = np.maximum(np.abs(ends), FLOOR * max(map(abs, ends)))
         if all(errors <= tolerance * scale) or len(basis) == len(first):
             return ends
         beside.append(norm)

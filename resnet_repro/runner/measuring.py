@@ -196,7 +196,7 @@ class Measurer:
             if name == "average-precision":
                 mean = mean_over_classes([row.ap_11point for row in rows])
                 if mean is not None:
-                    return f"mAP {mean:.2f} percent over {len(rows)} classes (11 points)"
+                    return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
             return f"{measurement.title} measured, {plural(len(rows), 'row')}"
         views = next(views for views in VIEWS if views == name)
         found = score_together(subject, views, self.sources, self.progress.note)

@@ -366,6 +366,23 @@ def test_a_spectrum_like_a_networks_is_found_with_few_products_and_always_the_sa
     assert len(set(asked)) == len(asked) < 60
 
 
+def test_an_eigenvalue_next_to_zero_is_known_beside_the_largest() -> None:
+    """To find one of thousands close to zero to a hundredth of itself would take ever so long."""
+    spectrum = np.random.default_rng(1).uniform(0, 0.01, 6_000).astype(np.float32)
+    spectrum[:8] = (42, 37, 32, 20, 10, 5, 2, 1)
+    products = 0
+
+    def product(vector: Vector, make: object) -> Vector:
+        nonlocal products
+        products += 1
+        return spectrum * vector
+
+    found = hessian_ends(nn.Linear(60, 100), list, remember=product)
+    assert found.largest == pytest.approx(42, rel=1e-4)
+    assert abs(found.smallest) < 1e-3
+    assert products < 40
+
+
 def test_there_are_no_eigenvalues_where_the_loss_is_not_a_number() -> None:
     model = Linear()
     with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
 from resnet_repro.data.boxes.parts import BoxPart, FileBoxes
 from resnet_repro.data.folder_index import FolderIndex, Scan
@@ -24,7 +25,7 @@ class BoxReader(FolderReader[BoxPart, BoxDataset]):
         return (
             f"{len(scan.train.ids):,} images to train on ({scan.splits['train']}) and"
             f" {len(scan.test.ids):,} to test on ({scan.splits['test'] or 'none'}) with boxes"
-            f" around objects of {len(scan.classes):,} classes"
+            f" around objects of {plural(len(scan.classes), 'class')}"
         )
 
     def sha256(self, index: FolderIndex[BoxPart]) -> str:

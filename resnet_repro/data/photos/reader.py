@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.folder_index import FolderIndex, Scan
 from resnet_repro.data.folders import Copy, FolderReader, refuse_occupied
@@ -35,7 +36,8 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
 
     def summary(self, scan: Scan[PhotoPart]) -> str:
         train, val = len(scan.train.names), len(scan.test.names)
-        return f"{train:,} training and {val:,} validation images of {len(scan.classes):,} classes"
+        classes = plural(len(scan.classes), "class")
+        return f"{train:,} training and {val:,} validation images of {classes}"
 
     def sha256(self, index: FolderIndex[PhotoPart]) -> str:
         """Of the names `part/class/file` and sizes of all files in order, and their contents."""
