@@ -1,8 +1,8 @@
 """The paper's claims, each with a rule written down before there were results.
 
-`claims_cifar10.yaml` and `claims_imagenet.yaml` hold them, `claims_costs.yaml` those that counting
-layers decides, `claims_preact.yaml` and `claims_surface.yaml` those of later papers; `rules.py` and
-`exact.py` say how each is judged.
+`claims_cifar10.yaml`, `claims_imagenet.yaml` and `claims_detection.yaml` hold them,
+`claims_costs.yaml` those that counting layers decides, `claims_preact.yaml` and
+`claims_surface.yaml` those of later papers; `rules.py` and `exact.py` say how each is judged.
 `power.csv` holds how often each rule finds what is true, as `benchmarks/claims_power.py` simulates.
 """
 
