@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import open_regular, unwritable
+from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.training.subject import Subject
 
 __all__ = ["KeptArrays", "measured_on"]
@@ -29,13 +29,10 @@ def measured_on(subject: Subject, *others: Mapping[str, Tensor], **what: Any) ->
         others: states of other networks that are measured with it.
         what: settings and data.
     """
-    digest = hashlib.sha256()
-    for state in (subject.network.state_dict(), *others):
-        for value in state.values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
     backend = subject.backend
     place = {"precision": backend.precision, "device": backend.device.type}
-    return json.dumps({**what, "weights": digest.hexdigest(), **place}, sort_keys=True)
+    weights = weights_sha256(subject.network.state_dict(), *others)
+    return json.dumps({**what, "weights": weights, **place}, sort_keys=True)
 
 
 class KeptArrays:

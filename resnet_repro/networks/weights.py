@@ -9,8 +9,9 @@ behind one prefix. Some CIFAR networks have other names (`linear`, `shortcut`), 
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
 
-__all__ = ["Fitted", "fit", "keep_classes", "network_of"]
+__all__ = ["Fitted", "fit", "keep_classes", "network_of", "weights_sha256"]
 
 # [classes, features]: of ResNet, of VGG and AlexNet, of DenseNet.
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight", "classifier.weight")
@@ -263,3 +264,12 @@ def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
     if not pairs or len(pairs & set(known[nearest].items())) < len(pairs) / 2:
         return "no network here has such tensors"
     return f"the nearest network is {nearest}, which it does not fit either"
+
+
+def weights_sha256(*states: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the values of some states' tensors, in their order; of any shapes and devices."""
+    digest = hashlib.sha256()
+    for state in states:
+        for value in state.values():
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -108,7 +108,14 @@ def _columns(table: DetectionTable) -> list[Column]:
         spread("ours_too", f"ours {second}", spare=2),
         spread("reduced", f"reduced {first}"),
         spread("reduced_too", f"reduced {second}", spare=2),
-        size if by_class else Column("parameters", "parameters", form=",", spare=4),
+        *(
+            [size]
+            if by_class
+            else [
+                spread("backbone_error", "its test error", spare=1),
+                Column("parameters", "parameters", form=",", spare=4),
+            ]
+        ),
         *_TAIL,
     ]
 
@@ -166,7 +173,8 @@ def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: Kind) -> Ro
     method = network_title(parse_network(cell.network).backbone)
     values = cell_values(cell, results, first.count)
     named = {"network": cell.network, "method": method}
-    return {**named, **values, kind: first, f"{kind}_too": second}
+    started = cell.over_seeds(results.backbone_errors)
+    return {**named, **values, kind: first, f"{kind}_too": second, "backbone_error": started}
 
 
 def _is_beside(table: DetectionTable, cell: Cell) -> bool:

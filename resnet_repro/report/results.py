@@ -169,6 +169,23 @@ class Results:
         return frame.astype(dict.fromkeys(_ERRORS, "float64") | dict.fromkeys(_MAYBE, "Int64"))
 
     @cached_property
+    def backbone_errors(self) -> pd.Series[float]:
+        """The test error, in percent, of the classification run that each detector started from.
+
+        By the detector's run. It is that of the very weights, where its first session recorded
+        them, otherwise that of the run of this name here; NaN of a file, or where it is not here.
+        """
+        import pandas as pd
+
+        errors, found = self.runs.final_test_error, {}
+        for run in (run for cell in self._cells for run in cell.every):
+            name = run.run.recipe.starts_from if run.run else None
+            if name and run.summary:
+                recorded = run.summary.provenance.trained_by[0].backbone
+                found[run.id] = recorded.test_error if recorded else errors.get(name)
+        return pd.Series(found, dtype="float64")
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """`run` and the columns of `curve.csv`: errors in percent, `seconds` of training so far."""
         return self._frame("curve")

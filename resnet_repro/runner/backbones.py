@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.networks.weights import fit
+from resnet_repro.networks.weights import fit, weights_sha256
 from resnet_repro.networks.weights_file import read_weights
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Backbone
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import read_run
 from resnet_repro.training.checkpoint import final_state
@@ -28,10 +29,11 @@ class _Weights(NamedTuple):
     tensors: dict[str, Tensor]
     mean: tuple[float, ...]  # red, green and blue of 0 to 255, that is subtracted
     std: tuple[float, ...]  # by which the difference is divided
+    record: Backbone  # for the detector's provenance
 
 
 def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
-    """The weights that a run starts from; None if it is no detector's, or starts from none.
+    """The weights that a run starts from; None if it is no detector, or starts from none.
 
     Raises:
         DataError: they are missing, not trained to their end, or of another network.
@@ -45,8 +47,10 @@ def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
     return _of_run(run, str(backbone.run), store)
 
 
-def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) -> None:
+def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) -> Backbone | None:
     """Put the weights that a run starts from into its detector, and the colours that they expect.
+
+    Returns what its provenance says of them, as `read_backbone` None if it starts from none.
 
     Raises:
         DataError: as `read_backbone`, or they do not fit.
@@ -54,7 +58,7 @@ def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) ->
     """
     found = read_backbone(run, store, data_dir)
     if found is None:
-        return
+        return None
     from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
 
     assert isinstance(network, Detector), "a detector's recipe has made one"
@@ -66,6 +70,7 @@ def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) ->
     for name, values in (("pixel_mean", found.mean), ("pixel_std", found.std)):
         buffer = network.get_buffer(name)
         buffer.copy_(torch.tensor(values).view_as(buffer))
+    return found.record
 
 
 def _of_run(run: Run, name: str, store: Store) -> _Weights:
@@ -88,7 +93,9 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:
         raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")
-    return _Weights(state["network"], tuple(map(float, mean)), (1.0, 1.0, 1.0))
+    tensors = state["network"]
+    record = Backbone(sha256=weights_sha256(tensors), test_error=stored.summary.final_test_error)
+    return _Weights(tensors, tuple(map(float, mean)), (1.0, 1.0, 1.0), record)
 
 
 def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
@@ -101,4 +108,4 @@ def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
             f"SHA-256 {weights.sha256}, not {sha256}"
         )
     fitted = fit(parse_network(run.network).backbone, weights)
-    return _Weights(fitted.tensors, _FILE_MEAN, _FILE_STD)
+    return _Weights(fitted.tensors, _FILE_MEAN, _FILE_STD, Backbone(sha256=weights.sha256))

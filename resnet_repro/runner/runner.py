@@ -21,13 +21,13 @@ from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import TrainTask, prepare_everywhere
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import SessionRecord, Summary
+from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.feed import check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
-from resnet_repro.training.trainer import DivergenceError, Trainer
+from resnet_repro.training.trainer import DivergenceError
 
 __all__ = ["Runner"]
 
@@ -170,8 +170,9 @@ class Runner:
         if resumed is None and begun:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
         if resumed is None:  # other processes get this one's weights when they connect
-            resumed = Resumed(self.sources.trainer(run, self.sources.backend(run.precision)))
-            load_backbone(run, resumed.trainer.network, self.store, self.options.data_dir)
+            new = self.sources.trainer(run, self.sources.backend(run.precision))
+            backbone = load_backbone(run, new.network, self.store, self.options.data_dir)
+            resumed = Resumed(new, backbone=backbone)
         trainer = resumed.trainer
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
@@ -179,7 +180,7 @@ class Runner:
             if not prepare_everywhere(self.processes, prepare):
                 raise Stopped
             with enough_memory(trainer.memory_advice):
-                return self._session(trainer, stored, resumed.sessions)
+                return self._session(resumed, stored)
         except DiskFullError as error:
             if not folder.checkpoints():
                 raise
@@ -187,13 +188,9 @@ class Runner:
         finally:
             trainer.feed.close()
 
-    def _session(
-        self, trainer: Trainer, stored: StoredRun, sessions: tuple[SessionRecord, ...]
-    ) -> Outcome:
-        """Train until the end or until it is time to stop, and store the results.
-
-        `sessions` are the earlier ones.
-        """
+    def _session(self, resumed: Resumed, stored: StoredRun) -> Outcome:
+        """Train until the end or until it is time to stop, and store the results."""
+        trainer = resumed.trainer
         run, folder = trainer.run, stored.folder
         summary = stored.summary if trainer.iteration else None
         observers: list[Observer] = []
@@ -202,7 +199,7 @@ class Runner:
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
         session = Session(
-            self.options, self.stop, self.progress, folder, trainer, sessions, summary, observers
+            self.options, self.stop, self.progress, folder, resumed, summary, observers
         )
         self.progress.started(run, trainer.iteration)
         session.begin()

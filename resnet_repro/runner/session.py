@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 from resnet_repro.base import provenance
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.runner.options import Options, Progress
+from resnet_repro.runner.resuming import Resumed
 from resnet_repro.runner.together import Agreement
-from resnet_repro.store.models import Provenance, SessionRecord, Summary
+from resnet_repro.store.models import Provenance, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import pack
 from resnet_repro.training.device import origin_here
@@ -43,19 +44,19 @@ class Session:
         stop: StopFlag,
         progress: Progress,
         folder: RunFolder,
-        trainer: Trainer,
-        earlier: tuple[SessionRecord, ...],
+        resumed: Resumed,
         before: Summary | None,
         observers: Sequence[Observer],
     ) -> None:
-        """`earlier` sessions have trained it; `before` is the last one's summary, if not lost."""
+        """`before` is the summary of the session before this, if there was one and it is left."""
+        trainer = resumed.trainer
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
         self.observers = observers
         self.last_checkpoint = self.last_note = time.monotonic()
         self.training_seconds_before = trainer.training_seconds
-        self.provenance = self._origin(earlier, before.provenance if before else None)
+        self.provenance = self._origin(resumed, before.provenance if before else None)
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
@@ -97,9 +98,9 @@ class Session:
             observer.on_point(trainer)
         self._report()
 
-    def _origin(self, earlier: tuple[SessionRecord, ...], before: Provenance | None) -> Provenance:
+    def _origin(self, resumed: Resumed, before: Provenance | None) -> Provenance:
         """The provenance of the session that begins now."""
-        trainer = self.trainer
+        trainer, earlier = resumed.trainer, resumed.sessions
         here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
         return Provenance(
             **here.model_dump(),
@@ -109,6 +110,7 @@ class Session:
             sessions=(before.sessions if before else len(earlier)) + 1,
             first_iteration=trainer.iteration,
             first_second=round(trainer.seconds, 3),
+            backbone=resumed.backbone,
             # None if it changed during the training.
             bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
             earlier=earlier,

@@ -15,6 +15,7 @@ from resnet_repro.spec.shows import Percent, Views
 
 __all__ = [
     "FORMAT",
+    "Backbone",
     "CurveRow",
     "DetectionPoint",
     "EnsembleResult",
@@ -98,11 +99,23 @@ class MeasurementOrigin(Origin):
     sha256: Sha256 | None = None  # of the numbers, see `sums`; earlier versions have none
 
 
+class Backbone(Stored):
+    """The classification weights that a detector started from, as they were then.
+
+    Its recipe names a run, which may be trained again with other versions or on another machine:
+    the same name, other weights.
+    """
+
+    sha256: Sha256  # of a run's tensors in their order, or of the file
+    test_error: Percent | None = None  # of a run
+
+
 class SessionRecord(Origin):
     """One session: a stretch of training from the start or a checkpoint to its end or a stop."""
 
     first_iteration: Count = 0  # iterations of earlier sessions
     first_second: Seconds = 0.0  # seconds of training of earlier sessions
+    backbone: Backbone | None = None  # of a detector's first session; earlier versions have none
 
 
 def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds: float) -> bool:

@@ -24,10 +24,12 @@ from training_outcome import outcome
 from resnet_repro.base.errors import DataError
 from resnet_repro.launch.where import Where, in_turn, train_at
 from resnet_repro.networks.network import build_network
+from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
+from resnet_repro.store.models import Backbone
 from resnet_repro.training.checkpoint import unpack
 
 RECIPE = {"iterations": 12, "milestones": [], "evaluate_every": 4, "detection": SETTINGS}
@@ -198,6 +200,12 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     backbone, detector = experiment_of(PRETRAINED).resolve()
     runner, quiet = runner_of(tmp_path)
     runner.run_all([backbone])
+    trained = runner.store.get(backbone)
+    assert trained.summary is not None
+    state = unpack(trained.folder.checkpoint.read_bytes())
+    started = Backbone(
+        sha256=weights_sha256(state["network"]), test_error=trained.summary.final_test_error
+    )
     quiet.stop_after = quiet.asked + 2
     assert runner.run_all([detector]) == {detector.id: "stopped"}
     summary = runner.store.get(detector).summary
@@ -206,6 +214,11 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     shutil.rmtree(runner.store.folder(backbone).path)
     quiet.stop_after = None
     assert runner.run_all([detector]) == {detector.id: "done"}
+    summary = runner.store.get(detector).summary
+    assert summary is not None
+    first, second = summary.provenance.trained_by
+    assert first.backbone == started
+    assert second.backbone is None
 
 
 @pytest.mark.usefixtures("_narrow")
@@ -227,5 +240,8 @@ def test_a_file_of_weights_is_held_against_its_checksum(tmp_path: Path) -> None:
         runner.run_all(run_with(digest, "gone.pth"))
     (run,) = run_with(digest)
     assert runner.run_all([run]) == {run.id: "done"}
+    summary = runner.store.get(run).summary
+    assert summary is not None
+    assert summary.provenance.backbone == Backbone(sha256=digest)
     state = unpack(runner.store.folder(run).checkpoint.read_bytes())
     assert torch.equal(state["network"]["rcnn.backbone.conv1.weight"], weights["conv1.weight"])

@@ -10,8 +10,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_up_origin import ORIGIN, provenance_of, summary_of
 from made_up_results import Bench
 
+from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
@@ -19,7 +21,9 @@ from resnet_repro.report.results import Cell, Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import PrecisionRow
 from resnet_repro.spec.run import Run
+from resnet_repro.store.models import Backbone
 from resnet_repro.store.store import Store
 
 NETWORK = "faster-rcnn-resnet-101"
@@ -44,6 +48,7 @@ def results(tmp_path: Path) -> Results:
     coco = replace(FAITHFUL, dataset="coco", iterations=320_000)
     found = Results(Store(tmp_path), [])
     found._cells = [_cell("a", FAITHFUL), _cell("b", coco)]
+    found.backbone_errors = pd.Series({"a": 23.6, "b": 23.9})
     found.precisions = pd.DataFrame(
         {
             "run": ["a", "a", "b", "b"],
@@ -175,3 +180,42 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
     assert gaps(first) == [("1 of 4 runs: VGG-16", alone)]
     assert gaps(detector) == [("1 of 4 runs: Faster R-CNN with VGG-16", alone)]
     assert gaps(first, detector, *others)[0][1] == "resnet-repro run table8"
+
+
+def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_path: Path) -> None:
+    """Its first session recorded them; the run of that name here was trained again since."""
+    four = [
+        f"faster-rcnn-{name}" for name in ("plain-18", "resnet-18-a", "plain-34", "resnet-34-a")
+    ]
+    choices = Choices(preset="short", dataset="voc:five", networks=tuple(four))
+    experiment, store = load_experiment("table7").choose(choices), Store(tmp_path)
+
+    def store_run(run: Run, error: float | None, ap: float, started: Backbone | None) -> None:
+        folder = store.folder(run)
+        folder.write_config(run)
+        whole = {"iteration": run.recipe.iterations, "parameters": 1, "seconds": 9.0}
+        origin = provenance_of("2026-01-01T00:00:00Z", backbone=started)
+        errors = {"final_test_error": error, "final_train_error": error, "final_train_loss": 1.0}
+        folder.write_summary(summary_of(run, state="done", provenance=origin, **whole, **errors))
+        if run.recipe.detection:
+            rows = [PrecisionRow("cat", ap, ap, 3, 5, 4, "0" * 64)]
+            folder.write_measured("average_precision", rows, ORIGIN)
+
+    def agreement() -> list[float]:
+        results = Results(store)
+        cells = [c for name in four for c in results.cells_of(experiment) if c.network == name]
+        return TOGETHER["ap_follows_error"](results, cells)
+
+    backbones = {run.network: run for run in experiment.resolve() if not run.recipe.detection}
+    detectors = [run for run in experiment.resolve() if run.recipe.detection]
+    for rank, detector in enumerate(detectors):
+        store_run(backbones[detector.network.removeprefix("faster-rcnn-")], 60.0 - rank, 0, None)
+        store_run(detector, None, 10.0 + rank, None)
+    assert agreement() == [pytest.approx(1)]
+    for rank, detector in enumerate(detectors):
+        there = Backbone(sha256="0" * 64, test_error=30.0 + rank)
+        store_run(detector, None, 10.0 + rank, there)
+    assert agreement() == [pytest.approx(-1)]
+    data = pd.read_csv(io.StringIO(render_table(make_table(experiment, Results(store)), "csv")))
+    shown = data.dropna(subset="reduced").set_index("network").backbone_error
+    assert shown.to_dict() == {run.network: 30.0 + rank for rank, run in enumerate(detectors)}

@@ -113,12 +113,11 @@ def _agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
 
     Spearman's rank correlation, its sign changed; 1 if a lower error is always a higher precision.
     """
-    precision, errors = measured(results, "voc_ap"), results.runs.final_test_error
+    precision, errors = measured(results, "voc_ap"), results.backbone_errors.dropna()
     by_seed: dict[int, list[tuple[float, float]]] = {}
     for run in (run for cell in cells for run in cell.done):
-        backbone = run.run.recipe.starts_from if run.run else None
-        if run.run and backbone and backbone in errors.index and run.id in precision:
-            pair = (float(errors[backbone]), precision[run.id])
+        if run.run and run.id in errors.index and run.id in precision:
+            pair = (float(errors[run.id]), precision[run.id])
             by_seed.setdefault(run.run.seed, []).append(pair)
     frames = [pd.DataFrame(pairs) for pairs in by_seed.values() if len(pairs) == len(cells)]
     return [-float(frame[0].rank().corr(frame[1].rank())) for frame in frames]
