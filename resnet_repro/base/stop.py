@@ -71,4 +71,7 @@ class StopFlag:
             with contextlib.suppress(OSError):
                 os.write(2, shown + b"\ninterrupted again: stopping at once\n")
             os._exit(130)
-        self.signalled, self._told_at = signal.Signals(number).name, now
+        self._told_at = now
+        # By SIGUSR1 a cluster says that the job will run again; SIGTERM may come beside it.
+        if self.signalled != "SIGUSR1":
+            self.signalled = signal.Signals(number).name

@@ -230,12 +230,12 @@ def _finish(
                 show = "plot" if experiment.plot else "table"
                 named = shlex.quote(experiment.source.text) if experiment.source else ""
                 say(f"{experiment.name} needs no run: resnet-repro {show} {named}")
-    left = {"waiting", "stopped"} & set(states.values())
+    left, failed = {"waiting", "stopped"} & set(states.values()), "failed" in states.values()
     if reason == "signal":
         return INTERRUPTED
-    if reason == "budget" and left:
+    if left and (reason == "budget" or not failed):  # elsewhere, for another reason
         return USED_UP
-    if "failed" in states.values():
+    if failed:
         return 1
     return 4 if "locked" in states.values() else 0
 

@@ -19,11 +19,10 @@ from resnet_repro.base.durations import parse_duration
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.files import unwritable, write_atomically
 from resnet_repro.base.machine import usable_cores
-from resnet_repro.base.provenance import utc_now
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import Order, to_replace
 from resnet_repro.plan.progress import make_progress
 from resnet_repro.runner.options import Options, Outcome
 from resnet_repro.runner.runner import Runner
@@ -64,13 +63,12 @@ def submit_job(
         return {}
     store.check_writable()
     executor = _executor(where, store, len(todo))
-    since = utc_now() if options.force else None
     threads = where.cpus_per_run
     if where.kind == "slurm-local" and threads is None:
         threads = max(1, usable_cores() // len(todo))
     tasks = []
     for run in todo:
-        order = Order.of(run, store, options, since)
+        order = Order.of(run, store, options, to_replace(run, store, options.force))
         tasks.append(SlurmTask(order.with_whole_paths().to_json(), where.time_budget, threads))
     try:
         jobs = executor.submit_array(tasks)
@@ -184,7 +182,7 @@ class SlurmTask:
             ReproError: several sessions made no progress, or as `Runner.run_all`.
         """
         order = Order.from_json(self.order)
-        before = _iteration(order)
+        before = 0 if order.is_forced else _iteration(order)
         with StopFlag(self.time_budget) as stop:
             outcome = self._train(order, stop)
         if outcome not in ("stopped", None):
@@ -257,14 +255,15 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
             over = jobs[run.id].done()  # before the results are looked at
             watcher.look(run)
             if over:
-                end(run, _outcome(run, jobs[run.id], runner))
+                begun = not runner.options.force or run.id in watcher.begun
+                end(run, _outcome(run, jobs[run.id], runner, begun))
         time.sleep(LOOKING)
     return outcomes
 
 
-def _outcome(run: Run, job: Job[str], runner: Runner) -> Outcome:
-    """The outcome of a run whose task has ended."""
-    if runner.store.get(run).finished:
+def _outcome(run: Run, job: Job[str], runner: Runner, begun: bool) -> Outcome:
+    """The outcome of a run whose task has ended; if it has not `begun`, what is there is older."""
+    if begun and runner.store.get(run).finished:
         return "done"
     with contextlib.suppress(Exception):  # whatever it was, it is in the log
         told = job.result()

@@ -31,7 +31,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "train_run"]
+__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "to_replace", "train_run"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,21 +46,21 @@ KEPT_LINES = 200  # of its output
 class Order(Frozen):
     """An order to train a run into a results folder.
 
-    With `force_before` (UTC), results that were begun up to then are trained again. Later results
-    come from this order itself, repeated after a process died or a job was requeued.
+    With `replaces`, the result that was begun at this time is trained again. Any other one comes
+    from this order itself, repeated after a process died or a job was requeued.
     """
 
     run: Run
     results: Path
-    options: Options  # its `force` is False: `force_before` decides
-    force_before: str | None = None
+    options: Options  # its `force` is False: `replaces` decides
+    replaces: str | None = None  # UTC; "" if nothing was there
 
     @classmethod
-    def of(cls, run: Run, store: Store, options: Options, force_before: str | None) -> Order:
-        """The order for a run, with the options of the command."""
+    def of(cls, run: Run, store: Store, options: Options, replaces: str | None) -> Order:
+        """The order for a run, with the options of the command; see `to_replace`."""
         watched = options.observe_gradients & {run.id}
         own = replace(options, force=False, observe_gradients=watched)
-        return cls(run=run, results=store.root, options=own, force_before=force_before)
+        return cls(run=run, results=store.root, options=own, replaces=replaces)
 
     def to_json(self) -> str:
         """One line of JSON; not pydantic's, which fails for paths that are not UTF-8."""
@@ -83,11 +83,9 @@ class Order(Frozen):
 
     @property
     def is_forced(self) -> bool:
-        """Whether the stored result is older than `force_before`, so that it is trained again."""
-        if self.force_before is None:
-            return False
-        summary = Store(self.results).get(self.run).summary
-        return summary is None or summary.provenance.started <= self.force_before
+        """Whether there is no result of this order yet, so that it begins anew."""
+        there = to_replace(self.run, Store(self.results), force=self.replaces is not None)
+        return there is not None and there in ("", self.replaces)
 
     def train(self, stop: StopFlag, progress: Progress) -> Outcome | None:
         """Train as ordered; None if it was time to stop before that.
@@ -98,6 +96,15 @@ class Order(Frozen):
         options = replace(self.options, force=self.is_forced)
         runner = Runner(Store(self.results), options, stop, progress)
         return runner.run_all([self.run]).get(self.run.id)
+
+
+def to_replace(run: Run, store: Store, force: bool) -> str | None:
+    """What an `Order` made now replaces: with `force`, the result of which this is the beginning.
+
+    Not the time now: clocks of other machines may differ.
+    """
+    summary = store.get(run).summary if force else None
+    return (summary.provenance.started if summary else "") if force else None
 
 
 @dataclass(frozen=True)

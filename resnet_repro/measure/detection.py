@@ -59,8 +59,8 @@ def precisions_of(
     """
     dataset = _dataset(subject)
     images, sha256 = len(dataset.test), dataset.identity.sha256
-    path = folder.unfinished_arrays("average_precision")
-    kept = KeptArrays(path, measured_on(subject, data=sha256))
+    place = folder.unfinished_arrays("average_precision")
+    kept = KeptArrays(place, measured_on(subject, data=sha256))
 
     def search(some: range) -> NDArray[np.float32]:
         if some.start and some.start % TOLD_EVERY == 0:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import open_regular, unwritable
+from resnet_repro.base.files import unwritable
+from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.training.subject import Subject
 
@@ -36,61 +34,40 @@ def measured_on(subject: Subject, *others: Mapping[str, Tensor], **what: Any) ->
 
 
 class KeptArrays:
-    """Arrays by name in an `.npz` file, to which each is added as soon as it has been made.
+    """Arrays by name, each in a file of its own that is written as soon as it has been made.
 
-    A file that is damaged, or was begun for something else, is begun anew, and so is a link, which
-    may lead out of the run's folder.
+    The files' names depend on what was measured as well, so that those of another measurement are
+    left alone. A damaged file is made again.
     """
 
-    def __init__(self, path: Path, measured: str) -> None:
-        """Open the file; `measured` is `measured_on` of what the arrays belong to.
+    def __init__(self, folder: Path, measured: str) -> None:
+        """In a folder, made if need be; `measured` is `measured_on` of what the arrays belong to.
 
         Raises:
-            StoreError: what cannot be used cannot be removed either.
+            StoreError: it cannot be made.
         """
-        self._path, self._measured = path, measured.encode()
-        self._names = self._names_there()
-        if not self._names:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise unwritable(path, error) from error
-
-    def _names_there(self) -> set[str]:
-        if self._path.is_symlink():
-            return set()
+        self._folder, self._measured = folder, measured
         try:
-            with open_regular(self._path) as packed, zipfile.ZipFile(packed) as file:
-                usable = file.comment == self._measured and file.testzip() is None
-                return set(file.namelist()) if usable else set()
-        except Exception:  # a damaged archive can raise nearly anything
-            return set()
+            if folder.is_symlink():  # which may lead out of the run's folder
+                folder.unlink()
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(folder, error) from error
 
     def get(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """The array of this name; it is made, and kept, if it is not there yet.
 
         Raises:
-            StoreError: it cannot be written or read.
+            StoreError: it cannot be written.
         """
-        member = f"{name}.npy"
-        if member in self._names:
-            with self._opened("r") as file, file.open(member) as content:
-                kept: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
-            return kept
+        digest = hashlib.sha256(f"{self._measured}\n{name}".encode()).hexdigest()
+        path = self._folder / f"{digest[:32]}.npz"
+        there = read_npz(path) or {}
+        if "array" in there:
+            return there["array"]
         array = make()
-        with self._opened("a") as file:
-            file.comment = self._measured
-            with file.open(member, "w", force_zip64=True) as content:
-                np.lib.format.write_array(content, array, allow_pickle=False)
-        self._names.add(member)
-        return array
-
-    @contextmanager
-    def _opened(self, mode: Literal["r", "a"]) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self._path, mode) as file:
-                yield file
+            write_npz(path, {"array": array})
         except OSError as error:
-            raise unwritable(self._path, error) from error
-        except (KeyError, zipfile.BadZipFile) as error:  # by another process
-            raise StoreError(f"{self._path} has changed meanwhile; run again") from error
+            raise unwritable(path, error) from error
+        return array

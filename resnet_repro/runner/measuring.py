@@ -191,8 +191,7 @@ class Measurer:
                 measurement.precision or subject.backend.precision
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
-            for unfinished in (folder.unfinished, folder.unfinished_arrays):
-                folder.remove(unfinished(measurement.table))
+            folder.discard_unfinished(measurement.table)
             if name == "average-precision":
                 mean = mean_over_classes([row.ap_11point for row in rows])
                 if mean is not None:

@@ -177,7 +177,7 @@ class Runner:
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
             prepare = partial(trainer.feed.prepare, self.sources.should_stop)
-            if not prepare_everywhere(self.processes, prepare):
+            if not prepare_everywhere(self.sources, prepare):
                 raise Stopped
             with enough_memory(trainer.memory_advice):
                 return self._session(resumed, stored)

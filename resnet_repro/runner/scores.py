@@ -67,7 +67,7 @@ def _scores(
     def compute() -> None:
         mine.append(_own_share(subject(), views, sources, note))
 
-    if not prepare_everywhere(sources.processes, compute):
+    if not prepare_everywhere(sources, compute):
         raise Stopped
     return torch.cat(sources.processes.gather(mine[0]))
 

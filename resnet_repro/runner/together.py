@@ -47,21 +47,21 @@ class Agreement:
         return code > 0
 
 
-def prepare_everywhere(processes: Processes, prepare: Callable[[], None]) -> bool:
-    """Prepare in every process; False if it was time to stop in one of them.
+def prepare_everywhere(sources: Sources, prepare: Callable[[], None]) -> bool:
+    """Prepare in every process; False if it is time to stop in one of them, and so in all.
 
     Raises:
         ReproError: it failed in one of them; raised in all.
     """
-    failure, stopped = None, False
+    failure = None
     try:
         prepare()
     except Stopped:
-        stopped = True
+        pass  # all are asked below
     except ReproError as error:
         failure = error
-    processes.share_error(failure)
-    return not any(processes.gather(stopped))
+    sources.processes.share_error(failure)
+    return not Agreement(sources.processes, sources.stop).should_stop()
 
 
 class Task(Protocol):
@@ -108,7 +108,7 @@ class TrainTask:
             trainer.feed.prepare(sources.should_stop)
 
         try:
-            if not prepare_everywhere(sources.processes, prepare):
+            if not prepare_everywhere(sources, prepare):
                 return
             assert trainer is not None, "prepared without an error"
             with enough_memory(trainer.memory_advice):

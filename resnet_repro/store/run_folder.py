@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Sequence
@@ -154,8 +155,17 @@ class RunFolder:
         return self.path / f".{name}.csv"
 
     def unfinished_arrays(self, name: str) -> Path:
-        """The file for arrays from which its rows will be made; not committed."""
-        return self.path / f".{name}.npz"
+        """The folder for arrays from which its rows will be made; not committed."""
+        return self.path / f".{name}.arrays"
+
+    def discard_unfinished(self, name: str) -> None:
+        """Remove what is left of an unfinished measurement of one of `TABLES`.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        for path in self.path.glob(f".{name}.*"):  # earlier versions had other suffixes
+            self.remove(path)
 
     def write_checkpoint(self, content: bytes) -> None:
         """Write a checkpoint durably; keep the one before it."""
@@ -208,15 +218,22 @@ class RunFolder:
             *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
             self.photographs,
-            *(self.unfinished(name) for name in TABLES),
-            *(self.unfinished_arrays(name) for name in TABLES),
         ):
             self.remove(path)
+        for name in TABLES:
+            self.discard_unfinished(name)
 
     def remove(self, path: Path) -> None:
-        """Remove one of the files if it is there."""
+        """Remove a file or folder in here if it is there; of a link, the link itself.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
         try:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"cannot remove {path}: {error.strerror}") from error
 

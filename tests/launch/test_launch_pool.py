@@ -210,16 +210,19 @@ def test_force_trains_again_what_was_begun_before_and_only_that(
     tmp_path: Path, runs: list[Run]
 ) -> None:
     store = Store(tmp_path / "results")
-    processes = Processes(lambda *_: DONE)
-    _pool(tmp_path, processes, force=True)[0].run_all(runs[:1])
-    (order,) = processes.orders
-    assert order.options.force is False
-    assert order.force_before is not None
-    assert order.is_forced, "nothing is there"
     folder = store.folder(runs[0])
     folder.write_config(runs[0])
-    folder.write_summary(running_summary(runs[0], "2020-01-01T00:00:00Z"))
-    assert order.is_forced
     folder.write_summary(running_summary(runs[0], STARTED))
-    assert not order.is_forced, "begun by this very order, before its process died"
-    assert not order.model_copy(update={"force_before": None}).is_forced
+    processes = Processes(lambda *_: DONE)
+    _pool(tmp_path, processes, force=True)[0].run_all(runs[:2])
+    there, missing = sorted(processes.orders, key=lambda order: runs.index(order.run))
+    assert there.options.force is False
+    assert there.is_forced
+    assert missing.is_forced, "nothing is there"
+    for order in (there, missing):
+        folder = store.folder(order.run)
+        folder.write_config(order.run)
+        earlier = running_summary(order.run, "2020-01-01T00:00:00Z")  # by another machine's clock
+        folder.write_summary(earlier)
+        assert not order.is_forced, "begun by this very order, before its process died"
+    assert not there.model_copy(update={"replaces": None}).is_forced

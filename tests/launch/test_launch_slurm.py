@@ -179,6 +179,45 @@ def test_runs_that_were_done_are_so_when_the_waiting_ends_at_once(
     assert progress.notes == ["job 4711: 1 runs", "job 4711 goes on; scancel 4711 ends it, saved"]
 
 
+@pytest.mark.parametrize(("force", "expected"), [(True, "stopped"), (False, "done")])
+def test_what_was_there_before_is_not_the_outcome_of_a_forced_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool, expected: str
+) -> None:
+    from resnet_repro.launch import slurm
+
+    (run,) = runs_of(write_experiment(tmp_path, 4, 2, 1))
+    store = train_alone([run], tmp_path / "results")
+    job = SimpleNamespace(job_id="4711_0", done=lambda: True, result=lambda: "stopped")
+    monkeypatch.setattr(slurm, "submit_job", lambda *_: {run.id: job})
+    runner = Runner(store, options(tmp_path, force=force), StopFlag(), Silent())
+    where = parse_where(launcher="slurm-local", wait=True)
+    assert slurm.train_by_slurm(where, runner, [run]) == {run.id: expected}
+
+
+def test_where_scancel_ended_the_tasks_work_is_left(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = write_experiment(tmp_path, 4, 2, 1)
+    (run,) = runs_of(experiment)
+    job = SimpleNamespace(job_id="4711_0", done=lambda: True, result=lambda: "stopped")
+    monkeypatch.setattr("resnet_repro.launch.slurm.submit_job", lambda *_: {run.id: job})
+    code, out, _ = command(
+        "run", experiment, "--results", "results", "--data-dir", "data", "--device", "cpu",
+        "--launcher", "slurm-local", "--wait", "--json",
+    )  # fmt: skip
+    assert (code, json.loads(out)["runs"]) == (75, {run.id: "stopped"})
+
+
+@pytest.mark.parametrize("second", ["SIGUSR1", "SIGTERM"])
+@pytest.mark.parametrize("first", ["SIGUSR1", "SIGTERM"])
+def test_a_warning_beside_the_end_of_a_job_counts(first: str, second: str) -> None:
+    with StopFlag() as stop:
+        for name in (first, second):
+            signal.raise_signal(signal.Signals[name])
+    both = {first, second}
+    assert stop.signalled == ("SIGUSR1" if "SIGUSR1" in both else "SIGTERM")
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_a_used_up_time_budget_requeues_but_not_for_ever(tmp_path: Path) -> None:
     from resnet_repro.launch.slurm import SlurmTask

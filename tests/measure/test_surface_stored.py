@@ -116,26 +116,33 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
     (tmp_path / "parted").mkdir()
     whole, parted = RunFolder(tmp_path), RunFolder(tmp_path / "parted")
     rows = curvature_rows(subject, whole, settings, after(1_000))
-    products, file = asked, parted.unfinished_arrays("curvature")
+    products, folder = asked, parted.unfinished_arrays("curvature")
     for some in (3, products // 2):  # in the first point, then in the second
         with pytest.raises(Stopped):
             curvature_rows(subject, parted, settings, after(some))
     assert curvature_rows(subject, parted, settings, after(1_000)) == rows
     assert asked == products - 3 - products // 2, "no product is computed again"
 
-    torn = file.read_bytes()
-    for content in (torn[:-9], torn.replace(b"NUMPY", b"BUMPY", 1), b""):
+    *files, _ = sorted(folder.iterdir())
+    torn = [path.read_bytes() for path in files[:3]]
+    contents = (torn[0][:-9], torn[1].replace(b"NUMPY", b"BUMPY", 1), b"")
+    for file, content in zip(files[:3], contents, strict=True):
         file.write_bytes(content)
-        assert curvature_rows(subject, parted, settings, after(1_000)) == rows
-        assert asked == products, "what is damaged is begun anew"
-    elsewhere = tmp_path / "elsewhere"
-    file.rename(elsewhere)
-    file.symlink_to(elsewhere)
-    kept = elsewhere.read_bytes()
     assert curvature_rows(subject, parted, settings, after(1_000)) == rows
-    assert (asked, elsewhere.read_bytes()) == (products, kept), "a link is not followed"
+    assert asked == 3, "what is damaged is made again, and nothing else"
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    kept = {path: path.read_bytes() for path in elsewhere.iterdir()}
+    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert asked == products, "a link is not followed"
+    assert {path: path.read_bytes() for path in elsewhere.iterdir()} == kept
     other = settings.model_copy(update={"images": 30})
     assert {row.images for row in curvature_rows(subject, parted, other, never)} == {30}
+    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert asked == 0, "what another measurement left is still there"
+    parted.discard_unfinished("curvature")
+    assert not folder.exists()
 
 
 def test_rows_say_where_they_are_and_what_they_were_measured_on(

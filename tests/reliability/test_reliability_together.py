@@ -164,12 +164,13 @@ def test_a_ctrl_c_that_the_launcher_passes_on_as_well_is_one(
     assert_same_to_rounding(tmp_path, alone)
 
 
-def test_a_used_up_time_budget_stops_all(driver: Driver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("budget", ["1s", "0.001s"])  # the second before the training begins
+def test_a_used_up_time_budget_stops_all(driver: Driver, tmp_path: Path, budget: str) -> None:
     long = write_experiment(tmp_path, iterations=10_000, every=5_000)
     argv = ("run", long, "--device", "cpu", "--results", tmp_path / "results")
-    only = {1: {"more": ["--time-budget", "1s"]}}
+    only = {1: {"more": ["--time-budget", budget]}}
     codes, told = end(start(driver, 2, *argv, only=only))
-    assert (codes, told.count("stopped at iteration")) == ([75, 75], 1)
+    assert (codes, told.count("stopped at iteration")) == ([75, 75], int(budget == "1s"))
 
 
 def test_a_divergence_marks_the_run_and_all_end(driver: Driver, tmp_path: Path) -> None:
