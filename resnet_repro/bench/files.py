@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from resnet_repro.base.files import csv_text
+from resnet_repro.base.errors import StoreError, plain
+from resnet_repro.base.files import csv_text, read_text
 from resnet_repro.bench.loader import LoaderMeasurement
 from resnet_repro.bench.measure import Measurement
 from resnet_repro.store.store import Store
@@ -31,13 +32,18 @@ def record(
     Lines of the file NAME.csv that are not of this kind are dropped.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: it cannot be read or written.
     """
     identity = IDENTITIES[type(measured[0])]
     columns = [field.name for field in fields(measured[0])]
     path = store.csv_path(name)
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    lines = [row for row in csv.DictReader(io.StringIO(before)) if set(columns) - NEWER <= set(row)]
+    try:
+        found = list(csv.DictReader(io.StringIO(read_text(path) if path.exists() else "")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise StoreError(
+            f"{path} cannot be read; move it away: {plain(str(error), 200)}"
+        ) from error
+    lines = [row for row in found if set(columns) - NEWER <= set(row)]
     rows: dict[tuple[str, ...], list[object]] = {}
     for values in (*lines, *map(vars, measured)):
         known = {key: "" if value is None else value for key, value in values.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -271,6 +272,6 @@ def report(
     if stored != content:
         state = "missing" if stored is None else "not what the results give"
         option = " --format html" if chosen == "html" else ""
-        where = f" --results {results}" if results != opt.RESULTS else ""
+        where = f" --results {shlex.quote(str(results))}" if results != opt.RESULTS else ""
         raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")
     say(f"{path} is what the results give")

@@ -201,6 +201,7 @@ def _run(
                 outcomes = dict(train_at(where, runner, runs))
                 for run_id in measurer.measure(experiments):
                     progress.note(f"{run_id}: its weights are not here, not measured")
+                outcomes |= dict.fromkeys(measurer.locked, "locked")
                 outcomes |= dict.fromkeys(measurer.stopped, "stopped")
                 if chosen.tensorboard:
                     measurer.write_events(runs)

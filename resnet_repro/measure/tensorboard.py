@@ -14,7 +14,7 @@ from resnet_repro.training.trainer import Trainer
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["EventFiles", "check_tensorboard", "has_events", "write_events"]
+__all__ = ["EventFiles", "check_tensorboard", "write_events"]
 
 CURVES = (
     *("train_loss", "train_error", "test_error", "validation_error", "lr"),
@@ -53,11 +53,6 @@ class EventFiles:
         """Close the file."""
         if self.writer is not None:
             self.writer.close()
-
-
-def has_events(folder: Path) -> bool:
-    """Whether there is an event file."""
-    return any(folder.glob("events.out.tfevents.*"))
 
 
 def write_events(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> None:

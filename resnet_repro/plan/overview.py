@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.presets import PRESETS, Preset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -155,8 +156,10 @@ def plan_testing(
         for run in experiment.resolve():
             there = lines.get(run.id)
             asked = experiment.measurements_of(run)
-            wanted = [m for m in asked if there is None or m not in there.views]
-            missing = wanted if force else _unmeasured(store.get(run), wanted)
+            missing = [m for m in asked if there is None or m not in there.views]
+            if not force:
+                stored = store.get(run)
+                missing = [m for m in missing if not _is_measured(stored, m, experiment)]
             costs = {m: estimator.measuring_seconds(run, experiment, [m]) for m in missing}
             slow = tuple(name for name, seconds in costs.items() if seconds)
             if slow:
@@ -164,6 +167,14 @@ def plan_testing(
                 seconds += sum(costs.values())
                 lines[run.id] = TestingLine(run.id, (*before, *slow), seconds, estimator.kind(run))
     return list(lines.values())
+
+
+def _is_measured(stored: StoredRun, name: str, experiment: Experiment) -> bool:
+    """Whether a run has a measurement with the experiment's settings of it."""
+    settings = experiment.settings_of(name)
+    if stored.run is None or settings is None:
+        return stored.has(name)
+    return bool(settings.measured_in(stored.rows(MEASUREMENTS[name].table), stored.run))
 
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.gradients import has_both_ends, measure_afterwards
 from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
 from resnet_repro.measure.responses import responses_of
-from resnet_repro.measure.tensorboard import has_events, write_events
+from resnet_repro.measure.tensorboard import write_events
 from resnet_repro.measure.views import row_of
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.scores import score_together
@@ -87,6 +87,7 @@ class Measurer:
     def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
         self.store, self.sources, self.progress = store, sources, progress
         self.stopped: list[str] = []  # ids of runs whose measuring was stopped
+        self.locked: list[str] = []  # of those that another process is at work on
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -142,15 +143,34 @@ class Measurer:
             asked: the measurements that it should have, with their settings.
             scored: (run id, views) of the scores that ensembles need.
         """
-        stored = self.store.get(run)
-        if not stored.finished:
-            return True
-        missing = [one for one in dict.fromkeys(asked) if self._lacks(stored, one, scored)]
-        if not missing:
+        if not self._missing(run, asked, scored):
             return True
         if self.sources.should_stop():
             self.stopped.append(run.id)
             return True
+        with self.store.folder(run).locked() as held:
+            if held:
+                return self._measure_locked(run, asked, scored)
+        self.progress.note(f"{run.id}: another process is at work on it, not measured")
+        self.locked.append(run.id)
+        return True
+
+    def _missing(
+        self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]]
+    ) -> list[Asked]:
+        """The measurements that a run lacks; none of one that is not finished."""
+        stored = self.store.get(run)
+        distinct = dict.fromkeys(asked if stored.finished else ())
+        return [one for one in distinct if self._lacks(stored, one, scored)]
+
+    def _measure_locked(
+        self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]]
+    ) -> bool:
+        """`measure_run` of a run that no other process works on."""
+        missing = self._missing(run, asked, scored)  # another may have made some meanwhile
+        if not missing:
+            return True
+        stored = self.store.get(run)
         subject = self._trained(run, stored)
         if subject is None:
             return False
@@ -174,7 +194,7 @@ class Measurer:
             measured = {row.views for row in rows}
             return name not in measured or (needed and not stored.folder.scores(name).exists())
         if settings is not None:
-            return not settings.measured_in(rows, stored.run.seed)
+            return not settings.measured_in(rows, stored.run)
         return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
@@ -273,6 +293,7 @@ class Measurer:
         """Average the scores of an ensemble's members (Table 5), if all of them have some."""
         members = experiment.ensemble_members
         if self.sources.should_stop():
+            self.stopped += [run.id for run in members]
             return
         identity = self.sources.dataset(members[0].dataset).identity
         labels = self._test_labels(members[0])
@@ -304,10 +325,10 @@ class Measurer:
         )
 
     def write_events(self, runs: Sequence[Run]) -> None:
-        """Write TensorBoard's event file of finished runs that have none."""
+        """Write TensorBoard's event file of finished runs."""
         for run in runs:
             stored = self.store.get(run)
-            if stored.finished and not has_events(stored.folder.tensorboard):
+            if stored.finished:
                 write_events(stored.folder.tensorboard, stored.curve())
 
     def _test_labels(self, run: Run) -> Tensor:

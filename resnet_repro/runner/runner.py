@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Literal
 
-import filelock
-
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
@@ -95,14 +93,9 @@ class Runner:
             read_backbone(run, self.store, self.options.data_dir)
         self.sources.backend(run.precision)
         folder.make()
-        lock = filelock.FileLock(folder.lock, timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            return self.locked(run)
-        except OSError as error:
-            raise StoreError(f"cannot lock {folder.lock}: {error.strerror}") from error
-        try:
+        with folder.locked() as held:
+            if not held:
+                return self.locked(run)
             folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
             if self.options.force:
@@ -110,12 +103,11 @@ class Runner:
                 stored = self.store.get(run)
             elif known := self.already(run, stored):
                 return known
-            return self._train(run, stored)
-        except Stopped:  # while photographs were decoded, before the training began
-            self.progress.ended(run, "stopped", stored.summary)
-            return "stopped"
-        finally:
-            lock.release()
+            try:
+                return self._train(run, stored)
+            except Stopped:  # while photographs were decoded, before the training began
+                self.progress.ended(run, "stopped", stored.summary)
+                return "stopped"
 
     def already(self, run: Run, stored: StoredRun) -> Outcome | None:
         """The outcome of a run that needs no training or must not be changed; otherwise None."""

@@ -51,6 +51,7 @@ class Known(NamedTuple):
     families: tuple[Family, ...]  # of networks that can be trained on it
     classes: int
     test_images: int
+    train_images: int | None = None  # where all copies have as many
 
 
 BOXES = {  # data sets for detection
@@ -63,8 +64,8 @@ BOXES = {  # data sets for detection
     "coco2017": Known("COCO 2017", ("detection",), 80, 5_000),
 }
 DATASETS = {
-    "cifar10": Known("CIFAR-10", ("cifar",), 10, 10_000),
-    "cifar100": Known("CIFAR-100", ("cifar",), 100, 10_000),
+    "cifar10": Known("CIFAR-10", ("cifar",), 10, 10_000, 50_000),
+    "cifar100": Known("CIFAR-100", ("cifar",), 100, 10_000, 50_000),
     "imagenet": Known("ImageNet", ("imagenet",), 1_000, 50_000),
     "imagenette": Known("Imagenette", ("imagenet",), 10, 3_925),
     "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000),

@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
+from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.measurements import CurvatureRow, Images, PathRow, SurfaceRow
-from resnet_repro.spec.run import Seed
+from resnet_repro.spec.run import Run, Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
 
@@ -58,7 +59,7 @@ class SurfaceSettings(Frozen):
         """The steps along the second direction."""
         return axis(self.limit, self.points[1])
 
-    def measured_in(self, rows: Iterable[SurfaceRow], seed: int) -> bool:
+    def measured_in(self, rows: Iterable[SurfaceRow], run: Run) -> bool:
         """Whether the rows are those of these settings, no more and no fewer."""
         rows = list(rows)
         whole = max((row.images for row in rows), default=0)
@@ -97,16 +98,13 @@ class PathSettings(Frozen):
         steps = self.points - 1
         return tuple((3 * i - (steps - i)) / (2 * steps) for i in range(self.points))
 
-    def measured_in(self, rows: Iterable[PathRow], seed: int) -> bool:
-        """Whether the rows are those of these settings, of a run with this seed.
-
-        A data set may have had fewer images.
-        """
+    def measured_in(self, rows: Iterable[PathRow], run: Run) -> bool:
+        """Whether the rows are those of these settings."""
         rows = list(rows)
         return tuple(row.position for row in rows) == self.positions and all(
-            row.images <= (self.images or row.images)
+            _as_many(row.images, self.images, run)
             and row.to.startswith(self.to)
-            and (bool(self.to) or f"-s{self.other_seed(seed)}-" in row.to)
+            and (bool(self.to) or f"-s{self.other_seed(run.seed)}-" in row.to)
             for row in rows
         )
 
@@ -118,11 +116,23 @@ class CurvatureSettings(Frozen):
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
-    def measured_in(self, rows: Iterable[CurvatureRow], seed: int) -> bool:
-        """Whether the rows are those of these settings; a data set may have had fewer images."""
+    def measured_in(self, rows: Iterable[CurvatureRow], run: Run) -> bool:
+        """Whether the rows are those of these settings."""
         there = {(row.alpha, row.beta): row for row in rows}
         alike = all(
-            row.directions == self.directions and row.images <= (self.images or row.images)
+            row.directions == self.directions and _as_many(row.images, self.images, run)
             for row in there.values()
         )
         return alike and set(there) == set(self.at)
+
+
+def _as_many(images: int, asked: int | None, run: Run) -> bool:
+    """Whether a measurement was made on as many training images as asked for; None means all.
+
+    A data set may have fewer; where it is not known how many, fewer are taken to be all.
+    """
+    known = DATASETS.get(run.dataset)
+    if known is None or known.train_images is None:
+        return images <= (asked or images)
+    whole = known.train_images - run.recipe.validation_images
+    return images == min(asked or whole, whole)

@@ -8,9 +8,12 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import flush_folder, read_text, unwritable, write_atomically
@@ -65,6 +68,28 @@ class RunFolder:
         except OSError as error:
             raise unwritable(self.path, error) from error
         refuse_link(self.path)
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the run's lock while the block works on it, unless another process does.
+
+        Gives whether it is held.
+
+        Raises:
+            StoreError: it cannot be locked.
+        """
+        lock = filelock.FileLock(self.lock, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise StoreError(f"cannot lock {self.lock}: {error.strerror}") from error
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def sweep(self) -> None:
         """Remove half-written files of killed processes; only for the owner of the lock."""
@@ -218,6 +243,7 @@ class RunFolder:
             *(self.path / file_name for file_name, _ in FILES.values()),
             *self.path.glob("scores-*.npz"),
             self.photographs,
+            self.tensorboard,
         ):
             self.remove(path)
         for name in TABLES:

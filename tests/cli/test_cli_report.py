@@ -132,7 +132,10 @@ def test_tensorboard_gets_the_curve(command, mine: str, tmp_path: Path) -> None:
     expected = {tag: [2, 4] for tag in ("train_loss", "train_error", "test_error", "lr")}
     assert command("run", mine, "--tensorboard").code == 0
     assert steps() == expected
-    for file in (_folder(tmp_path) / "tensorboard").iterdir():
-        file.unlink()
-    assert command("run", mine, "--tensorboard").code == 0
-    assert steps() == expected, "of a finished run as well"
+    for left in (b"half a curve", None):
+        (file,) = (_folder(tmp_path) / "tensorboard").iterdir()
+        file.write_bytes(left) if left else file.unlink()
+        assert command("run", mine, "--tensorboard").code == 0
+        assert steps() == expected, "of a finished run as well"
+    assert command("run", mine, "--force").code == 0
+    assert not (_folder(tmp_path) / "tensorboard").exists(), "of an earlier training"

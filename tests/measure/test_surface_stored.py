@@ -18,7 +18,7 @@ from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_ro
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.measurements import PathRow
+from resnet_repro.spec.measurements import CurvatureRow, PathRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
@@ -156,11 +156,12 @@ def test_rows_say_where_they_are_and_what_they_were_measured_on(
     assert rows[7].loss == rows[22].loss, "both grids have the same centre"
     assert (rows[-1].alpha, rows[-1].beta, rows[-1].images) == (0, 0, 60)
     assert rows[-1].sample_sha256 != rows[0].sample_sha256
-    assert SETTINGS.measured_in(rows, 0)
-    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows, 0)
-    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows, 0)
-    assert not SETTINGS.measured_in(rows[:-5], 0)
-    assert SurfaceSettings(points=(3, 5), images=40, directions=(0, 7)).measured_in(rows, 0)
+    assert SETTINGS.measured_in(rows, subject.run)
+    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows, subject.run)
+    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows, subject.run)
+    assert not SETTINGS.measured_in(rows[:-5], subject.run)
+    same = SurfaceSettings(points=(3, 5), images=40, directions=(0, 7))
+    assert same.measured_in(rows, subject.run)
 
 
 def test_a_line_ends_at_the_other_of_two_seeds() -> None:
@@ -169,8 +170,37 @@ def test_a_line_ends_at_the_other_of_two_seeds() -> None:
         PathRow("plain-20-cifar10-paper-s1-0d920dd4", position, 0.1, 1.0, 40, 0, "", "interpolated")
         for position in settings.positions
     ]
-    assert settings.measured_in(rows, 0)
-    assert not settings.measured_in(rows, 1), "a run has no line to itself"
+    run = Run(network="plain-20", dataset="synthetic", recipe=RECIPE, seed=0)
+    assert settings.measured_in(rows, run)
+    other = run.model_copy(update={"seed": 1})
+    assert not settings.measured_in(rows, other), "a run has no line to itself"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "held_out", "images", "asked", "enough"),
+    [
+        ("cifar10", 0, 40, 40, True),
+        ("cifar10", 0, 40, 41, False),
+        ("cifar10", 0, 40, None, False),
+        ("cifar10", 0, 50_000, None, True),
+        ("cifar10", 0, 50_000, 60_000, True),
+        ("cifar10", 0, 50_000, 40, False),
+        ("cifar100", 5_000, 45_000, None, True),
+        ("synthetic", 0, 40, None, True),  # a small one may have no more
+        ("synthetic", 0, 40, 39, False),
+    ],
+)
+def test_fewer_images_than_asked_for_are_enough_only_where_there_are_no_more(
+    dataset: str, held_out: int, images: int, asked: int | None, enough: bool
+) -> None:
+    recipe = RECIPE.model_copy(update={"validation_images": held_out})
+    run = Run(network="plain-20", dataset=dataset, recipe=recipe, seed=0)
+    end = "plain-20-cifar10-paper-s1-0d920dd4"
+    line = PathSettings(points=5, images=asked)
+    there = [PathRow(end, p, 0.1, 1.0, images, 0, "", "interpolated") for p in line.positions]
+    assert line.measured_in(there, run) is enough
+    curvature = CurvatureSettings(images=asked)
+    assert curvature.measured_in([CurvatureRow(0, 0, 0, -1, 9, images, 0, "")], run) is enough
 
 
 def test_a_surface_says_what_stays_fixed_and_which_statistics_bn_uses(

@@ -114,10 +114,18 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     assert line.views == ("surface", "curvature")
     forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
     assert line.seconds == pytest.approx(forward / 3 / 100)
-    point = SurfaceRow(0, 0.0, 0.0, 1.0, 50.0, 2_000, 0, "a" * 64)
-    store.folder(run).write_measured("surface", [point])
-    (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
-    assert line.views == ("curvature",)
+    settings = experiment.settings_of("surface")
+    points = [
+        SurfaceRow(seed, alpha, beta, 1.0, 50.0, 2_000, 0, "a" * 64)
+        for seed in settings.directions
+        for beta in settings.betas
+        for alpha in settings.alphas
+    ]
+    for rows, views in ((points[:-1], ("surface", "curvature")), (points, ("curvature",))):
+        store.folder(run).write_config(run)
+        store.folder(run).write_measured("surface", rows)
+        (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
+        assert line.views == views
 
 
 def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> None:

@@ -8,10 +8,21 @@ import signal
 from pathlib import Path
 
 import pytest
+from short_runs import Quiet, short_runner, small_synthetic
 from stoppable import Driver, write_experiment
 
+from resnet_repro.spec.loading import parse_experiment
+from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.store import Store
 
+MEASURED = """
+name: tiny
+title: A tiny network
+dataset: synthetic
+recipe: {iterations: 2, milestones: [], batch_size: 8, image_size: 8, evaluate_every: 2}
+runs: [{networks: [resnet-8]}]
+measure: [responses]
+"""
 ARGV = ("--device", "cpu", "--checkpoint-every", "0.02s")
 
 
@@ -55,6 +66,22 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
         assert driver.run(*argv)[0] == 4
     assert driver.run(*argv)[0] == 0
     assert all(run.finished for run in Store(results).all_runs())
+
+
+def test_what_another_process_works_on_is_not_measured(tmp_path: Path) -> None:
+    quiet = Quiet()
+    runner = short_runner(tmp_path, small_synthetic(), quiet)
+    experiment = parse_experiment(parse_yaml(MEASURED, "tiny.yaml"))
+    (run,) = experiment.resolve()
+    assert runner.run_all([run]) == {run.id: "done"}
+    with runner.store.folder(run).locked() as held:
+        assert held
+        assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.locked == [run.id]
+    assert quiet.notes == [f"{run.id}: another process is at work on it, not measured"]
+    assert not runner.store.get(run).has("responses")
+    runner.measurer.measure([experiment])
+    assert runner.store.get(run).has("responses")
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,13 @@ def evaluate_run(
     backend = choose_backend(request.device, request.precision or state["precision"])
     origin = origin_here(backend, request.command)
     unstored = _why_not_stored(stored, run, state, backend)
+    held = ExitStack()
+    if not (unstored or held.enter_context(stored.folder.locked())):
+        unstored = "not stored: another process is at work on the run"
     averaged = run.recipe.bn_average_iterations > 0 and _at_the_end(run, state)
     bn: BatchNorm = "average" if averaged else "running"
     rows: list[EvaluationRow] = []
-    with enough_memory(lambda: memory_advice(backend)):
+    with held, enough_memory(lambda: memory_advice(backend)):
         feed = make_feed(
             run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
         )

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from resnet_repro.cli import main
+from resnet_repro.store.run_folder import RunFolder
 
 PHOTOGRAPHS = {
     "name": "photographs",
@@ -150,6 +151,21 @@ def test_an_unfinished_run_is_measured_but_not_stored(command, results: Path) ->
     answer = command("evaluate", "plain-14", "--json")
     assert answer.code == 0
     assert "is stopped after" in json.loads(answer.out)["notes"][0]
+
+
+def test_beside_another_process_a_run_is_measured_but_not_stored(
+    command, folder: Path, photographs: Path
+) -> None:
+    kept = [photographs / name for name in ("evaluations.csv", "measurements.json")]
+    for path in kept:
+        path.unlink(missing_ok=True)
+    argv = ("evaluate", photographs.name, "--data-dir", folder.parent)
+    with RunFolder(photographs).locked():
+        answer = command(*argv)
+    assert (answer.code, "another process is at work on the run" in answer.out) == (0, True)
+    assert not any(path.exists() for path in kept)
+    assert "not stored" not in command(*argv).out
+    assert all(path.exists() for path in kept)
 
 
 def test_only_configuration_and_checkpoint_are_needed(
