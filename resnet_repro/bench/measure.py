@@ -222,10 +222,8 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
     ratios = [a / b for a, b in zip(own, others, strict=True)] if others else []
     crop = run.recipe.photographs.crop if run.recipe.photographs else None
     operations = 6 * multiply_adds(plan.network, crop)
-    bandwidth, per_second = (
-        memory_bandwidth(backend),
-        statistics.median(own) / run.recipe.batch_size,
-    )
+    bandwidth = memory_bandwidth(backend)
+    per_second = statistics.median(own) / run.recipe.batch_size
     graphed = crop is None and graph_wanted(backend.device)
     launch = launch_seconds(backend, graphed=graphed)
     shares = [speed * operations / rate for speed, rate in zip(own, rates, strict=True)]

@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
-TABLES, FIGURES, REPORTS = (
-    ("text", "md", "csv", "latex"),
-    ("png", "svg", "pdf", "html"),
-    ("md", "html"),
-)
+TABLES = ("text", "md", "csv", "latex")
+FIGURES = ("png", "svg", "pdf", "html")
+REPORTS = ("md", "html")
 
 
 def list_command(results: opt.Results = opt.RESULTS, as_json: opt.Json = False) -> None:

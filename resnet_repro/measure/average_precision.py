@@ -34,10 +34,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.data.boxes.boxes import Detections
 from resnet_repro.spec.measurements import PrecisionRow
 
 __all__ = [
-    "Detections",
     "Objects",
     "average_precisions",
     "mean_over_classes",
@@ -64,15 +64,6 @@ class Objects(Protocol):
     @property
     def difficult(self) -> Any:
         """[n], whether an object counts neither way."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found in one image, arrays or tensors on the CPU."""
-
-    boxes: Any  # [m, 4], corners in pixels of the image as its data set has it
-    scores: Any  # [m]
-    labels: Any  # [m], 1 to K
 
 
 @dataclass(frozen=True)

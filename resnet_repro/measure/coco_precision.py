@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from resnet_repro.measure.average_precision import Detections, Objects
+from resnet_repro.data.boxes.boxes import Detections
+from resnet_repro.measure.average_precision import Objects
 from resnet_repro.spec.measurements import PrecisionRow
 
 __all__ = ["coco_precisions", "with_coco"]

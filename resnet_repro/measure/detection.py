@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from resnet_repro.base.files import unwritable
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
-from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
+from resnet_repro.measure.average_precision import average_precisions, precision_rows
 from resnet_repro.measure.coco_precision import with_coco
 from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
@@ -41,7 +41,7 @@ def detect(network: nn.Module, image: Tensor, backend: Backend) -> Detections:
     network.eval()
     with torch.inference_mode(), backend.autocast():
         (found,) = network([image.to(backend.device)])
-    return Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu())
+    return Detections(*(values.cpu() for values in found))
 
 
 def precisions_of(

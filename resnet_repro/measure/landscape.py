@@ -8,7 +8,6 @@ otherwise is begun anew.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
@@ -29,6 +28,7 @@ from resnet_repro.measure.surface import (
     move,
     random_directions,
 )
+from resnet_repro.measure.views import progress_teller
 from resnet_repro.spec.measurements import BatchNorm, CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import (
     SAMPLE_SEED,
@@ -39,6 +39,7 @@ from resnet_repro.spec.surface import (
 from resnet_repro.store.measurements import FILES, parsed, read_file, table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.subject import Subject
 
 __all__ = ["curvature_rows", "path_rows", "surface_rows"]
@@ -65,15 +66,15 @@ def surface_rows(
     network, sample = subject.network, _sample(subject, settings.images)
     key = _described(subject, settings, sample) + "\n"
     rows: list[SurfaceRow] = _kept(folder, "surface", key)
-    width, height = settings.points
-    total, told = width * height * len(settings.directions), time.monotonic()
-    for number, seed in enumerate(settings.directions):
-        done = min(max(0, len(rows) // width - number * height), height)
+    there = {(row.directions, row.beta) for row in rows}
+    total = len(settings.directions) * settings.points[0] * settings.points[1]
+    on_progress = progress_teller(note, f"{subject.run.id}: loss surface", NEWS)
+    for seed in settings.directions:
         row_by_row = measure_rows(
             network,
             random_directions(network, seed),
             settings.alphas,
-            settings.betas[done:],
+            [beta for beta in settings.betas if (seed, beta) not in there],
             sample.batches,
             subject.backend,
             should_stop,
@@ -82,22 +83,12 @@ def surface_rows(
         for points in row_by_row:
             rows += [_surface_row(subject, seed, point, sample) for point in points]
             write_atomically(folder.unfinished("surface"), key + table_text("surface", rows))
-            if time.monotonic() - told >= NEWS:
-                told = time.monotonic()
-                note(f"{subject.run.id}: loss surface, {100 * len(rows) // total}% of the points")
+            on_progress(len(rows), total)
     whole = _sample(subject, None)
     if len(whole.which) > len(sample.which):
-        centre = measure_rows(
-            network,
-            random_directions(network, settings.directions[0]),
-            (0.0,),
-            (0.0,),
-            whole.batches,
-            subject.backend,
-            should_stop,
-        )
-        seed = settings.directions[0]
-        rows += [_surface_row(subject, seed, p, whole) for row in centre for p in row]
+        unmoved = deepcopy(network).eval()
+        centre = Point(0.0, 0.0, *evaluate(unmoved, whole.batches(), subject.backend, should_stop))
+        rows.append(_surface_row(subject, settings.directions[0], centre, whole))
     return rows
 
 
@@ -126,11 +117,11 @@ def path_rows(
     sample = _sample(subject, settings.images)
     key = _described(subject, settings, sample, end) + "\n"
     rows: list[PathRow] = _kept(folder, "path", key)
-    of = len(sample.which), SAMPLE_SEED, sample.sha256
+    of = _of(sample)
     left = settings.positions[len(rows) :]
     points = measure_path(subject.network, end, left, sample.batches, subject.backend, should_stop)
-    for point in points:
-        rows.append(PathRow(other, point.alpha, point.loss, point.error, *of, "interpolated"))
+    for position, (loss, error) in zip(left, points, strict=True):
+        rows.append(PathRow(other, position, loss, error, *of, "interpolated"))
         write_atomically(folder.unfinished("path"), key + table_text("path", rows))
     return rows
 
@@ -152,7 +143,7 @@ def curvature_rows(
     twin = deepcopy(subject.network).eval()
     measured = _described(subject, settings, sample)
     kept = KeptArrays(folder.unfinished_arrays("curvature"), measured)
-    of = len(sample.which), SAMPLE_SEED, sample.sha256
+    of = _of(sample)
     rows = []
     for alpha, beta in settings.at:
         move(twin, subject.network, directions, alpha, beta)
@@ -175,8 +166,12 @@ def _sample(subject: Subject, images: int | None) -> Sample:
 
 def _surface_row(subject: Subject, seed: int, point: Point, sample: Sample) -> SurfaceRow:
     bn: BatchNorm = "average" if subject.run.recipe.bn_average_iterations else "running"
-    of = len(sample.which), SAMPLE_SEED, sample.sha256
-    return SurfaceRow(seed, *point, *of, bn=bn, fixed="biases and BN")
+    return SurfaceRow(seed, *point, *_of(sample), bn=bn, fixed="biases and BN")
+
+
+def _of(sample: Sample) -> tuple[int, int, str]:
+    """What a row says of the images that it was measured on: number, seed and SHA-256."""
+    return len(sample.which), SAMPLE_SEED, sample.sha256
 
 
 def _described(

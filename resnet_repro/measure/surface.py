@@ -214,8 +214,8 @@ def measure_path(
     batches: Callable[[], Iterable[Batch]],
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Point]:
-    """On the straight line from a network (0) to the weights of another one like it (1).
+) -> Iterator[tuple[float, float]]:
+    """Loss and error on the straight line from a network (0) to the weights of one like it (1).
 
     `end` is the other one's `state_dict`. BN's statistics move along (`dir_type=states` in that
     paper's code); beyond the ends a variance that would be negative is 0.
@@ -233,4 +233,4 @@ def measure_path(
                 if name.endswith("running_var"):
                     state[name].clamp_(min=0)
         twin.load_state_dict(state)
-        yield Point(position, 0.0, *evaluate(twin, batches(), backend, should_stop))
+        yield evaluate(twin, batches(), backend, should_stop)

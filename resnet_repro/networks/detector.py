@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign, roi_pool
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.boxes.boxes import Detections
 from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
 from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
@@ -42,14 +42,6 @@ AVERAGE_COLOUR = (123.675, 116.28, 103.53)
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 _HIDDEN = 4096  # outputs of fc6 and fc7
 _BOX_SHARE = 0.1  # of the new layers' deviation: that of box regression (Fast R-CNN)
-
-
-class Detections(NamedTuple):
-    """What was found in one image, the highest scores first."""
-
-    boxes: Tensor  # float32 [n, 4], corners in pixels of the image as it came
-    labels: Tensor  # int64 [n], 1 to K
-    scores: Tensor  # float32 [n], 0 to 1
 
 
 class Detector(nn.Module):
@@ -86,7 +78,7 @@ class Detector(nn.Module):
         if self.training:
             losses: dict[str, Tensor] = found
             return losses
-        return [Detections(one["boxes"], one["labels"], one["scores"]) for one in found]
+        return [Detections(one["boxes"], one["scores"], one["labels"]) for one in found]
 
     def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a classification network's weights, all but its classifier's.

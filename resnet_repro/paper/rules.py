@@ -207,10 +207,8 @@ class GapRule(RunRule):
     narrower: tuple[Network, Network]
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        wide, beyond = (
-            _difference(samples, self.wider),
-            _difference(samples, self.wider, -self.margin),
-        )
+        wide = _difference(samples, self.wider)
+        beyond = _difference(samples, self.wider, -self.margin)
         narrow = _difference(samples, self.narrower)
         values = [samples[Subject(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
@@ -291,10 +289,8 @@ class CloseRule(RunRule):
     band: float = Field(gt=0)
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        found, missed = (
-            _difference(samples, self.pair),
-            _difference(samples, self.pair, -self.value),
-        )
+        found = _difference(samples, self.pair)
+        missed = _difference(samples, self.pair, -self.value)
         paper = f", paper {self.value:+.2f}" if self.value else ""
         text = f"{_means(samples, self.subjects)}: difference {found}{paper}, band ±{self.band:g}"
         return [Condition(missed.within(self.band, self.margin), text)]

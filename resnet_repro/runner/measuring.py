@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
@@ -217,7 +217,7 @@ class Measurer:
                 if mean is not None:
                     return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
             return f"{measurement.title} measured, {plural(len(rows), 'row')}"
-        views = next(views for views in VIEWS if views == name)
+        views = cast(Views, name)
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)
         averaged = subject.run.recipe.bn_average_iterations > 0
@@ -254,9 +254,8 @@ class Measurer:
             other = found.run if isinstance(found, StoredRun) else None
         if other is None or (settings.to and not other.id.startswith(settings.to)):
             raise ConfigError("path.to: should be a run's id, or the beginning of one")
-        zeros = other.recipe.zero_channels, run.recipe.zero_channels
-        alike = (other.network, other.dataset, zeros[0]) == (run.network, run.dataset, zeros[1])
-        if other.id == run.id or not alike:
+        kinds = {(r.network, r.dataset, r.recipe.zero_channels) for r in (other, run)}
+        if other.id == run.id or len(kinds) > 1:
             raise ConfigError(
                 f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
             )

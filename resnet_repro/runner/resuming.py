@@ -15,7 +15,9 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import CheckpointError, newest
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Resumed", "resume"]
+__all__ = ["SESSIONS", "Resumed", "resume"]
+
+SESSIONS = "sittings"  # their key in a checkpoint, which the first checkpoints had
 
 UNKNOWN = SessionRecord(  # a session that a checkpoint does not describe
     code="unknown",
@@ -54,7 +56,7 @@ def resume(
 
     def use(content: bytes, state: dict[str, Any]) -> Resumed:
         trainer = _continued(run, sources, state, note)
-        return Resumed(trainer, content, _sessions(state.get("sittings"), trainer))
+        return Resumed(trainer, content, _sessions(state.get(SESSIONS), trainer))
 
     found, failures = newest(folder.checkpoints(), use)
     for path, error in failures:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from resnet_repro.base import provenance
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.runner.options import Options, Progress
-from resnet_repro.runner.resuming import Resumed
+from resnet_repro.runner.resuming import SESSIONS, Resumed
 from resnet_repro.runner.together import Agreement
 from resnet_repro.store.models import Provenance, Summary
 from resnet_repro.store.run_folder import RunFolder
@@ -118,7 +118,7 @@ class Session:
 
     def _save(self) -> None:
         sessions = [session.model_dump() for session in self.provenance.trained_by]
-        self.folder.write_checkpoint(pack({**self.trainer.state(), "sittings": sessions}))
+        self.folder.write_checkpoint(pack({**self.trainer.state(), SESSIONS: sessions}))
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:

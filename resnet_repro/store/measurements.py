@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from resnet_repro.base.errors import ConfigError, StoreError
 from resnet_repro.base.files import csv_text, read_text
 from resnet_repro.spec.measurements import MEASUREMENTS, Measurement, MeasurementName
+from resnet_repro.spec.network_names import Family
 from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin
 
 __all__ = [
@@ -40,7 +41,7 @@ T = TypeVar("T")
 _ONLY_DETECTORS = "class_loss"  # a column of their curves
 # By the file's name without its suffix; some measurements share a file.
 TABLES: dict[str, Measurement] = {
-    "curve": Measurement("training curve", "curve.csv", CurveRow, ("cifar", "imagenet")),
+    "curve": Measurement("training curve", "curve.csv", CurveRow, get_args(Family)),
     **{measurement.table: measurement for measurement in MEASUREMENTS.values()},
 }
 

@@ -45,7 +45,6 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.curve = path / "curve.csv"
         self.summary = path / "summary.json"
-        self.responses = path / "responses.csv"
         self.gradients = path / "gradients.csv"
         self.evaluations = path / "evaluations.csv"
         self.origins = path / "measurements.json"  # of the measurements
@@ -204,7 +203,7 @@ class RunFolder:
         flush_folder(self.path)
 
     def checkpoints(self) -> list[Path]:
-        """The existing checkpoints, newest first. A crash can leave any two of the three."""
+        """The existing checkpoints, newest first. A crash can leave all three."""
         generations = (self.fresh_checkpoint, self.checkpoint, self.previous_checkpoint)
         return [path for path in generations if path.exists()]
 

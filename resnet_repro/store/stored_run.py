@@ -267,9 +267,8 @@ class _Reading:
 
 
 def _fits(file: str, run: Run) -> bool:
-    """Whether one of `FILES` is a table of networks of the run's family, if it is a measurement."""
-    family = parse_network(run.network).family
-    return not measurements_in(file) or family in TABLES[file].families
+    """Whether one of `FILES` is a table of networks of the run's family, if it is a table."""
+    return file not in TABLES or parse_network(run.network).family in TABLES[file].families
 
 
 def _reason(cause: BaseException | None) -> str:

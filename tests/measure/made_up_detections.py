@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.measure.average_precision import Detections
+from resnet_repro.data.boxes.boxes import Detections
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def test_every_point_of_the_curve_is_measured(watched: list[GradientRow]) -> Non
 def test_a_stopped_and_resumed_training_measures_the_same(
     bench: Bench, watched: list[GradientRow]
 ) -> None:
-    bench.train(watch=True, stop_after=6)
+    bench.train(watch=True, stop_after=7)
     assert 0 < len(bench.rows()) < len(watched)
     assert not bench.store.get(bench.run).finished
     bench.train(watch=True)
@@ -223,7 +223,7 @@ def test_a_stopped_and_resumed_training_measures_the_same(
 def test_a_training_watched_from_the_middle_still_has_its_start(
     bench: Bench, watched: list[GradientRow]
 ) -> None:
-    bench.train(watch=False, stop_after=6)
+    bench.train(watch=False, stop_after=7)
     bench.train(watch=True)
     rows = bench.rows()
     assert moments(rows) == [0, 6, 8]
@@ -248,7 +248,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 
 
 def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
-    bench.train(watch=True, stop_after=6)
+    bench.train(watch=True, stop_after=7)
     bench.train(watch=False).measurer.measure_run(bench.run, [("gradients", None)])
     rows = bench.rows()
     assert moments(rows) == [0, 3, 8]

@@ -8,10 +8,9 @@ import torch
 from made_up_detections import Truth, made_up
 from numpy.typing import NDArray
 
-from resnet_repro.data.boxes.boxes import Target
+from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.measure.average_precision import (
     ClassPrecision,
-    Detections,
     average_precisions,
     mean_over_classes,
     precision_rows,

@@ -10,7 +10,8 @@ import pytest
 from made_up_detections import Truth, made_up
 from numpy.typing import NDArray
 
-from resnet_repro.measure.average_precision import Detections, average_precisions, precision_rows
+from resnet_repro.data.boxes.boxes import Detections
+from resnet_repro.measure.average_precision import average_precisions, precision_rows
 from resnet_repro.measure.coco_precision import coco_precisions, with_coco
 
 Floats = NDArray[np.float64]

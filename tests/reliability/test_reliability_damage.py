@@ -290,7 +290,7 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
         False,
     ),
     (
-        lambda f: f.responses.write_text("layer,std\n1,x\n", encoding="utf-8"),
+        lambda f: (f.path / "responses.csv").write_text("layer,std\n1,x\n", encoding="utf-8"),
         "responses.csv is torn",
         True,
     ),

@@ -19,7 +19,9 @@ decide = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(decide)
 
 
-@pytest.mark.parametrize(("name", "runs"), [("cifar", 8), ("classifier", 4), ("imagenette", 6)])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("cifar", 8), ("classifier", 4), ("imagenette", 6), ("detection", 5)]
+)
 def test_the_experiments_load(name: str, runs: int) -> None:
     resolved = load_experiment(str(PILOTS / f"{name}.yaml")).resolve()
     assert len({run.id for run in resolved}) == runs

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.dataset import Identity
@@ -21,7 +21,7 @@ from resnet_repro.data.dataset import Identity
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PARTS", "BoxDataset", "BoxImages", "Target"]
+__all__ = ["PARTS", "BoxDataset", "BoxImages", "Detections", "Target"]
 
 PARTS = ("train", "test")
 
@@ -40,6 +40,14 @@ class Target:
         boxes = self.boxes.clone()
         boxes[:, [0, 2]] = width - self.boxes[:, [2, 0]]
         return replace(self, boxes=boxes)
+
+
+class Detections(NamedTuple):
+    """What was found in one image: tensors, or arrays."""
+
+    boxes: Any  # float32 [n, 4], corners in pixels of the image as its data set has it
+    scores: Any  # float32 [n], 0 to 1; a detector's the highest first
+    labels: Any  # int64 [n], 1 to K
 
 
 class BoxImages(ABC):

@@ -30,7 +30,7 @@ class Request:
     views: Sequence[Views]
     command: str  # as typed, for the record
     device: str = "auto"
-    precision: str | None = None  # None: as the run was trained; auto for somebody else's weights
+    precision: str | None = None  # None: as a run was trained, or by the kind of weights
     should_stop: Callable[[], bool] = lambda: False
     tell: Callable[[str], None] = lambda text: None  # gets lines on the progress
 
