@@ -56,6 +56,11 @@ class Claim(Frozen):
     changed: tuple[Change, ...] = ()
     command: str | None = None  # what trains its runs, where no shipped experiment does
 
+    @property
+    def own(self) -> bool:
+        """Whether it is a question of ours that the paper does not answer."""
+        return self.sentence.removeprefix("He et al. 2016: ").startswith("Our own question:")
+
     def __hash__(self) -> int:
         return hash(self.id)
 

@@ -175,6 +175,7 @@ class FollowsRule(RunRule):
 
     Judged seed by seed by the rank correlation between the backbone's classification error and the
     detector's average precision, whose sign is changed: 1 if they agree in every pair of networks.
+    Contradicted only by a negative one.
     """
 
     kind: Literal["follows"]
@@ -184,12 +185,14 @@ class FollowsRule(RunRule):
 
     def conditions(self, samples: Samples) -> list[Condition]:
         values = samples[Subject(self.each[0])]
-        strength = contrast([(1, values)], offset=-self.correlation)
+        strength = contrast([(1, values)], offset=-self.correlation).positive(self.margin)
+        if strength == "contradicted" != contrast([(1, values)]).positive(self.margin):
+            strength = "undecided"  # weaker than predicted, but not the opposite
         text = (
             f"rank correlation {in_words(values)} over {len(self.each)} networks, predicted at "
             f"least {self.correlation:g}"
         )
-        return [Condition(strength.positive(self.margin), text)]
+        return [Condition(strength, text)]
 
     def _prediction(self) -> str:
         networks = ", ".join(map(network_title, self.each))

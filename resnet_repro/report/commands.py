@@ -12,7 +12,7 @@ from resnet_repro.spec.experiment import Choices, Experiment, Source
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import Family, parse_network
 
-__all__ = ["at_group", "family_of", "of_he_2016", "other_data", "run_command"]
+__all__ = ["at_group", "family_of", "of_he_2016", "on_other_data", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -49,24 +49,27 @@ def of_he_2016(experiment: Experiment) -> bool:
     return experiment.reference.startswith(HE_2016)
 
 
-def other_data(experiment: Experiment) -> set[str]:
-    """The data sets of an experiment's paper that other items of the paper are about.
+def on_other_data(experiment: Experiment, dataset: str) -> bool:
+    """Whether other items of an experiment's paper are about a data set.
 
-    None of the first paper's classification networks, which are on one data set a family.
+    Of detectors, what is laid out like PASCAL VOC is not COCO's. Never of the first paper's
+    classification networks, which are on one data set a family.
     """
     paper, family = HE_2016 if of_he_2016(experiment) else THE_PAPER, family_of(experiment)
     if paper == THE_PAPER and family != "detection":
-        return set()
-    return set(PAPERS[paper].datasets.get(family, ())) - set(experiment.datasets)
+        return False
+    if dataset.startswith("voc:"):
+        return any(name.startswith("coco") for name in experiment.datasets)
+    return dataset in set(PAPERS[paper].datasets.get(family, ())) - set(experiment.datasets)
 
 
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """The experiment at a group's preset and data set.
 
-    None if the group is not of a preset, of another family of networks, or on `other_data`.
+    None if the group is not of a preset, of another family of networks, or `on_other_data`.
     Changes to the preset that the experiment itself makes are part of it.
     """
-    if group.family != family_of(experiment) or group.dataset in other_data(experiment):
+    if group.family != family_of(experiment) or on_other_data(experiment, group.dataset):
         return None
     choices = Choices(preset=group.base, dataset=group.dataset)
     try:  # its file says what each preset trains, also where one was chosen

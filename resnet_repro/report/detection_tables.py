@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Cell, Results
@@ -49,9 +50,9 @@ _TAIL = (
     *PROTOCOL_COLUMNS,
 )
 FORMS_NOTE = (
-    "mAP: mean over the classes of average precision at an overlap of 0.5, in percent, in PASCAL "
-    "VOC 2007's form with 11 points; by area: in that of 2010 and later. Difficult objects count "
-    "neither way."
+    "Average precision (AP; mAP is its mean over the classes) at an overlap of 0.5, in percent, in "
+    "PASCAL VOC 2007's form with 11 points; by area: in that of 2010 and later. Difficult objects "
+    "count neither way."
 )
 COCO_NOTE = (
     "AP@.5 and AP@[.5,.95]: COCO's average precision, in percent, by its own program (an extra: "
@@ -59,7 +60,11 @@ COCO_NOTE = (
 )
 REDUCED_NOTE = (
     "Reduced: other images, classes or weights to start from than the paper's, or less training; "
-    "not to be held against the paper's numbers."
+    "not to be held against the paper's numbers. On images that were chosen because they hold the "
+    "classes, average precision comes out higher than on all."
+)
+BACKBONE_NOTE = (
+    "Its test error: of the classification network that the detector started from, in percent."
 )
 
 
@@ -75,16 +80,31 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
     columns, below = _columns(table), None
     if reduced:
         rows = make(table, reduced, results, "reduced")
-        below = results_table(
-            experiment, columns, rows, reduced, results, own=[REDUCED_NOTE], reduced=True
-        )
-    explained = [COCO_NOTE if table.paper == "table8" else FORMS_NOTE]
-    if not any(cell.done for cell in cells):
-        explained.append(no_results(experiment))
+        own = [REDUCED_NOTE, *_measures(table, reduced, results)]
+        below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
+    explained = [] if any(cell.done for cell in cells) else [no_results(experiment)]
     rows = make(table, beside, results, "ours")
+    own = _measures(table, beside, results)
     return results_table(
-        experiment, columns, rows, beside, results, explained=explained, below=below
+        experiment, columns, rows, beside, results, own=own, explained=explained, below=below
     )
+
+
+def _measures(table: DetectionTable, cells: Sequence[Cell], results: Results) -> list[str]:
+    """What our numbers in a table are: how they are computed, and over which classes and images."""
+    found = results.precisions
+    if not any(cell.done for cell in cells):
+        return []
+    notes = [COCO_NOTE if table.paper == "table8" else FORMS_NOTE]
+    if table.paper != "table10":
+        notes.append(BACKBONE_NOTE)
+    of: dict[str, None] = {}
+    for cell in cells:
+        for _, rows in found[found.run.isin([run.id for run in cell.done])].groupby("run"):
+            classes = plural(len(rows), "class")
+            images = plural(int(rows.images.max()), "test image")
+            of[f"[{results.numbers[cell.group]}] is over {classes} and {images}."] = None
+    return [*notes, *of]
 
 
 def _columns(table: DetectionTable) -> list[Column]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
-from resnet_repro.spec.dataset_names import dataset_slug, dataset_title
+from resnet_repro.spec.dataset_names import data_title, dataset_slug
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
@@ -112,8 +112,7 @@ class Group:
     @property
     def data(self) -> str:
         """The data set as a reader knows it: `CIFAR-10 (unofficial copy)`."""
-        title = dataset_title(self.dataset)
-        return title if self.official else f"{title} (unofficial copy)"
+        return data_title(self.dataset, self.official)
 
     @property
     def protocol(self) -> str:

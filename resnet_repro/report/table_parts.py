@@ -9,7 +9,7 @@ from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Cell, Results, main_group, networks_of
-from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.dataset_names import data_title as title_of_data
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
@@ -88,8 +88,7 @@ def official_word(measured: ExternalEvaluation | EnsembleResult) -> str:
 
 def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
     """The data set that it was measured on: `ImageNet (unofficial copy)`."""
-    copy = "" if measured.data.get("official") is True else " (unofficial copy)"
-    return dataset_title(measured.dataset) + copy
+    return title_of_data(measured.dataset, measured.data.get("official") is True)
 
 
 def difference(

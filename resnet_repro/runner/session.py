@@ -111,10 +111,15 @@ class Session:
             first_iteration=trainer.iteration,
             first_second=round(trainer.seconds, 3),
             backbone=resumed.backbone,
-            # None if it changed during the training.
-            bn_images=trainer.bn_images if len(trainer.bn_sizes) == 1 else None,
+            bn_images=trainer.bn_images if self._bn_sees_the_same() else None,
             earlier=earlier,
         )
+
+    def _bn_sees_the_same(self) -> bool:
+        """Whether BN is trained, and has always seen as many images."""
+        settings = self.run.recipe.detection
+        trained = settings is None or settings.batch_norm == "trained"
+        return trained and len(self.trainer.bn_sizes) == 1
 
     def _save(self) -> None:
         sessions = [session.model_dump() for session in self.provenance.trained_by]

@@ -36,6 +36,7 @@ __all__ = [
     "DATASETS",
     "DatasetChoice",
     "choose_dataset",
+    "data_title",
     "dataset_fits",
     "dataset_slug",
     "dataset_title",
@@ -133,8 +134,17 @@ def dataset_slug(dataset: str) -> str:
 
 
 def dataset_title(dataset: str) -> str:
-    """The data set in a caption: `CIFAR-10`, `folder birds`."""
-    return DATASETS[dataset].title if dataset in DATASETS else dataset.replace(":", " ")
+    """The data set in a caption: `CIFAR-10`, `folder birds`, `folder pets in VOC's layout`."""
+    if dataset in DATASETS:
+        return DATASETS[dataset].title
+    kind, _, name = dataset.partition(":")
+    return f"folder {name}" + (" in VOC's layout" if f"{kind}:" == _VOC else "")
+
+
+def data_title(dataset: str, official: bool) -> str:
+    """The data set and which copy: `CIFAR-10 (unofficial copy)`; a user's own has no other."""
+    known = official or dataset not in DATASETS
+    return dataset_title(dataset) + ("" if known else " (unofficial copy)")
 
 
 def family_datasets(family: Family) -> tuple[str, ...]:

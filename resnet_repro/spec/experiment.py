@@ -278,7 +278,11 @@ class Experiment(Frozen):
         return names
 
     def _check_dataset(self, dataset: str) -> None:
-        """Raise ConfigError if a network cannot be trained on the chosen data set."""
+        """Raise ConfigError if the networks, or what is measured, don't go with a data set."""
+        if dataset.startswith("voc:") and any(name.startswith("coco") for name in self.datasets):
+            raise ConfigError(
+                f"{self.name} is about COCO; a folder in VOC's layout goes with table7 and table10"
+            )
         for network in self.networks:
             family = parse_network(network).family
             if not dataset_fits(dataset, family):

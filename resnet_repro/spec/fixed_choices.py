@@ -56,12 +56,17 @@ FIXED_CHOICES: dict[Family, dict[str, str]] = {
     "detection": {
         "joint training": (
             "proposals and detection are learned together, where Faster R-CNN alternates in four "
-            "steps (a deviation, of torchvision's detector as the next four): each image is used "
+            "steps (a deviation, of torchvision's detector as the next six): each image is used "
             "for both"
         ),
         "losses of proposals": (
             "cross-entropy of one score (sigmoid) and smooth L1 that turns at 1/9, their sum; the "
             "paper's detector has two scores (softmax) and weighs the boxes' loss by 10"
+        ),
+        "loss of regions' boxes": "smooth L1 that turns at 1/9; Fast R-CNN's turns at 1",
+        "images of a batch": (
+            "are filled up with zeros to one size, as in Fast R-CNN; anchors that lie there count "
+            "as background"
         ),
         "anchors across the border": (
             "are trained on; the paper's detector ignores them in training"
@@ -74,6 +79,7 @@ FIXED_CHOICES: dict[Family, dict[str, str]] = {
             "as many channels as the shared map; the paper states 512 for VGG-16 and nothing for "
             "ResNets"
         ),
+        "rate of biases": "that of weights; Fast R-CNN's biases have twice the rate",
         "colours of detectors": (
             "the channel averages of the classification training are subtracted (of a file of "
             "weights, torchvision's means and deviations), where a classifier has a mean image of "

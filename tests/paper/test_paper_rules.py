@@ -195,6 +195,23 @@ def test_the_same_with_a_changed_recipe(changed: float, outcome: str) -> None:
     assert weakest(judged("resnet-110-without-warmup", [6.6], [changed])) == outcome
 
 
+@pytest.mark.parametrize(
+    ("correlation", "outcome"),
+    [
+        (1.0, "consistent"),
+        (0.8, "consistent"),
+        (0.6, "undecided"),
+        (0.2, "undecided"),
+        (0.0, "undecided"),
+        (-0.2, "contradicted"),
+    ],
+)
+def test_weak_agreement_is_not_the_opposite(correlation: float, outcome: str) -> None:
+    of_all_four = [[correlation]] * 4  # together
+    (found,) = judged("detection-follows-classification", *of_all_four)
+    assert found.outcome == outcome
+
+
 def test_a_network_is_named_once_among_those_that_a_rule_needs() -> None:
     assert rule("order", chains=[[A, B], [A, C]]).networks == (A, B, C)
 

@@ -111,6 +111,7 @@ class Bench:
             state=state,
             iteration=run.recipe.iterations if ended else 7,
             parameters=269_722,
+            final_train_loss=1.0 if ended else None,
             final_train_error=train if ended else None,
             final_test_error=test if ended else None,
             best_test_error=None if test is None else max(0.0, test - 0.5),

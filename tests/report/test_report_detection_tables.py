@@ -13,6 +13,9 @@ import pytest
 from made_up_origin import ORIGIN, provenance_of, summary_of
 from made_up_results import Bench
 
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.claims.judging import evaluate
 from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.groups import Group
@@ -58,6 +61,7 @@ def results(tmp_path: Path) -> Results:
             "coco_ap50": [81.0, 71.0, 48.0, 46.0],
             "coco_ap": [51.0, 41.0, 28.0, 26.0],
             "objects": [358, 489, 200, 210],
+            "images": [4_952, 4_952, 40_504, 40_504],
         }
     )
     return found
@@ -161,6 +165,31 @@ def test_only_the_items_data_are_missing(results: Results) -> None:
         assert gap.where == f"paper preset, {dataset}"
 
 
+def test_a_folder_in_vocs_layout_is_not_cocos(bench: Bench) -> None:
+    bench.add("faster-rcnn-resnet-18-a", dataset="voc:five", preset="demo")
+    results = Results(bench.store)
+    (gap,) = gaps_of(load_experiment("table8"), results)
+    assert gap.where == "paper preset, COCO 2014"
+    for table, rows in (("table7", 1), ("table10", 1), ("table8", 0)):
+        text = render_table(make_table(load_experiment(table), Results(bench.store)), "csv")
+        assert text.count("voc:five") == rows
+    with pytest.raises(ConfigError, match="table8 is about COCO; a folder in VOC's layout goes"):
+        load_experiment("table8").choose(Choices(preset="short", dataset="voc:five"))
+
+
+def test_a_reduced_table_says_what_its_numbers_are_of(bench: Bench) -> None:
+    folder = bench.add("faster-rcnn-plain-18", dataset="voc:five", preset="demo", official=False)
+    rows = [PrecisionRow(name, 9.0, 8.0, 3, 5, 1_239, "0" * 64) for name in ("cat", "dog")]
+    folder.write_measured("average_precision", rows, ORIGIN)
+    for table in ("table7", "table10"):
+        text = render_table(make_table(load_experiment(table), Results(bench.store)), "md")
+        _, below = text.split("at reduced scale")
+        for said in ("an overlap of 0.5", "[1] is over 2 classes and 1,239 test images", "higher"):
+            assert said in below
+        assert "folder five in VOC's layout, " in below
+        assert "unofficial" not in below
+
+
 def test_a_missing_backbone_is_trained_with_its_detector() -> None:
     """The backbones are not among the networks that `--networks` knows."""
     experiment = load_experiment("table8")
@@ -211,6 +240,11 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
     for rank, detector in enumerate(detectors):
         store_run(backbones[detector.network.removeprefix("faster-rcnn-")], 60.0 - rank, 0, None)
         store_run(detector, None, 10.0 + rank, None)
+        if rank == 1:
+            (claim,) = (c for c in load_claims() if c.id == "detection-follows-classification")
+            (verdict,) = evaluate([claim], Results(store))
+            assert verdict.missing == ("faster-rcnn-plain-34", "faster-rcnn-resnet-34-a")
+            assert "without this measurement" not in verdict.numbers
     assert agreement() == [pytest.approx(1)]
     for rank, detector in enumerate(detectors):
         there = Backbone(sha256="0" * 64, test_error=30.0 + rank)

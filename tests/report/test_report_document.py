@@ -69,8 +69,8 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
         for claim in load_claims()
     )
     assert (
-        f"**Claims of the paper**: 22 of {total} judged: ✓✓ 1 confirmed, ✓ 21 consistent."
-        in summary
+        f"**Claims of the paper**: 22 of {total} judged: ✓✓ 1 confirmed, ✓ 21 consistent; "
+        "4 questions of our own." in summary
     )
     assert "REDUCED" not in text
     assert "command that fills it" not in text

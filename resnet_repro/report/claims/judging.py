@@ -168,6 +168,9 @@ def _judge_at(
     cells = {subject: cell for subject, cell in there if subject}
     samples = _samples(rule, results, cells)
     missing = [subject for subject in rule.subjects if subject not in samples]
+    if rule.quantity in TOGETHER:  # of which all have it or none
+        begun = {subject for subject, cell in cells.items() if cell.done}
+        missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
         return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)

@@ -91,6 +91,8 @@ def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
     notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
     unfit = sum(verdict.unfit for verdict in judged)
     notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
+    own = sum(verdict.claim.own for verdict in judged)
+    notes += [f"{plural(own, 'question')} of our own"] if own else []
     text = f"{len(judged)} of {len(verdicts)} judged: {_by_word(judged)}"
     return f"**Claims of {paper}**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
 
@@ -224,10 +226,11 @@ def _in_words(verdict: Verdict) -> str:
     """A verdict in words; a protocol that is not the paper's can only show a trend."""
     if verdict.trend_only and verdict.opposed:
         return "opposite trend"
-    same = "trend as in the paper" if verdict.trend_only else "as in the paper"
+    as_said = "as we expected" if verdict.claim.own else "as in the paper"
+    same = f"trend {as_said}" if verdict.trend_only else as_said
     words = {
         "confirmed": f"{same}, confirmed",
         "consistent": same,
-        "contradicted": "not as in the paper",
+        "contradicted": f"not {as_said}",
     }
     return words.get(verdict.word, verdict.label)

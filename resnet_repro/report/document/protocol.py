@@ -37,6 +37,8 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
     ]
     papers = " and ".join(FAMILIES[family].section for family in FAMILIES if family in families)
     sizes = " and, off ImageNet, the size of the photographs" if "imagenet" in families else ""
+    if "detection" in families:
+        sizes += ", and of detectors the rate, the images' size and the numbers of regions"
     lines = [
         "## Protocol, assumptions and deviations",
         "",

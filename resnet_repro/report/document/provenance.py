@@ -16,7 +16,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import Origin, Provenance, Record, Summary
+from resnet_repro.store.models import Origin, Record, Summary
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
@@ -34,9 +34,10 @@ def provenance_section(results: Results) -> list[str]:
 
     A run of several sessions, perhaps on several machines, counts for each of them.
     """
-    origins = [summary.provenance for _, summary in _begun(results)]
-    if not origins:
+    begun = _begun(results)
+    if not begun:
         return []
+    origins = [summary.provenance for _, summary in begun]
     trained = [p.trained_by for p in origins]
     starts = sorted(p.started for p in origins)
     ends = sorted(p.ended for p in origins if p.ended)
@@ -47,7 +48,7 @@ def provenance_section(results: Results) -> list[str]:
         *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
         *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
         *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
-        *_counted("Processes", ({text} for p in origins if (text := _processes(p)))),
+        *_counted("Processes", ({text} for run, _ in begun if (text := _processes(run)))),
         *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
         *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
         *_counted("Measured after training", map(_measured, results.stored)),
@@ -90,10 +91,14 @@ def _hardware(origin: Origin) -> str:
     return literal(", ".join([origin.hardware, origin.device, origin.precision, threads]))
 
 
-def _processes(origin: Provenance) -> str:
-    """`8 together, batch normalisation over 32 images each`; empty for a single process."""
+def _processes(run: StoredRun) -> str:
+    """`8 together, batch normalisation over 32 images each`; empty where neither is known."""
+    assert run.summary is not None, "it has begun"
+    origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
-    if origin.bn_images is not None:
+    settings = run.run.recipe.detection if run.run else None
+    frozen = settings is not None and settings.batch_norm == "frozen"  # earlier versions told 2
+    if origin.bn_images is not None and not frozen:
         parts.append(f"batch normalisation over {origin.bn_images} images each")
     return ", ".join(parts)
 

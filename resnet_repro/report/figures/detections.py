@@ -16,7 +16,7 @@ from resnet_repro.data.npz import read_npz
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results, networks_of
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = ["draw"]
@@ -56,8 +56,9 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
                 _draw_image(panel, images[key], lines[lines.image == name], classes)
         title = network_title(parse_network(cell.network).backbone)
         axes[0].set_ylabel(label(title))
-    notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more"]
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more, if any"]
+    wanted = networks_of(experiment.choose(Choices(preset=group.base)))
+    add_caption(figure, group, cells, wanted, notes)
     return figure
 
 
