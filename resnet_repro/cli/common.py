@@ -118,15 +118,35 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
+    columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(header)]
+    longest = [max(len(word) for cell in c for word in (cell.split() or [""])) for c in columns]
+    if (
+        sum(longest) + 2 * (len(longest) - 1) > console.width
+    ):  # words, as a run's name, would be broken
+        _print_blocks(header, rows, console.width)
+        return
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
+    for name, words in zip(header, longest, strict=True):
+        table.add_column(name, overflow="fold", min_width=words)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+def _print_blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    """A row's first cell on a line of its own, below it the others with their headers."""
+    import textwrap
+
+    for first, *others in rows:
+        typer.echo(printable(first))
+        named = zip(header[1:], others, strict=True)
+        parts = [f"{name} {printable(cell)}".strip() for name, cell in named if cell]
+        text, wide = "; ".join(parts), max(width, 20)
+        for line in textwrap.wrap(text, wide - 2, break_long_words=False, break_on_hyphens=False):
+            typer.echo(f"  {line}")
 
 
 def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

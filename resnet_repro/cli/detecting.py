@@ -46,7 +46,7 @@ def detect(
     \b
     Examples:
       resnet-repro detect faster-rcnn-resnet-18-a-scenes-demo-s0 photo.jpg
-      resnet-repro detect faster-rcnn-resnet-34-a-voc holiday/*.jpg --threshold 0.3 --out found
+      resnet-repro detect faster-rcnn-resnet-34-a-voc holiday/*.jpg --out found
     """
     from resnet_repro.base.stop import Stopped
     from resnet_repro.measure.pictures import search_pictures, write_told

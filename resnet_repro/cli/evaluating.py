@@ -126,7 +126,7 @@ def evaluate(
       resnet-repro evaluate resnet-18-a-imagenette-short-s0 --crops 1,10
       resnet-repro evaluate resnet50.pth --network resnet-50-v1.5 --crops 10
       resnet-repro evaluate vgg16.pth --network vgg-16 --crops multi --record
-      resnet-repro evaluate resnet18.pth --network resnet-18-b --dataset imagenette
+      resnet-repro evaluate r18.pth --network resnet-18-b --dataset imagenette
       resnet-repro evaluate resnet56.th --network resnet-56 --dataset cifar10
     """
     from typing import get_args

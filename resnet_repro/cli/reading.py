@@ -268,6 +268,9 @@ def report(
         return
     stored = store.read_report(chosen)
     if stored != content:
+        for run in store.all_runs():
+            if run.problem:
+                say(f"{run.id}: {run.problem}; left out", err=True)
         state = "missing" if stored is None else "not what the results give"
         option = " --format html" if chosen == "html" else ""
         where = f" --results {shlex.quote(str(results))}" if results != opt.RESULTS else ""

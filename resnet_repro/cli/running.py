@@ -79,7 +79,7 @@ def run(
       resnet-repro run table6 --preset short --seeds 3 --time-budget 1h30m
       resnet-repro run fig6 --dry-run
       resnet-repro run fig6 --preset short --jobs auto
-      resnet-repro run table6 --launcher slurm --slurm partition=gpu --slurm gpus-per-node=1
+      resnet-repro run table6 --launcher slurm --slurm partition=gpu
     """
     from resnet_repro.base.durations import parse_duration
     from resnet_repro.launch.where import parse_where

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.spec.dataset_names import BOXES
 
 __all__ = [
     "Contents",
@@ -126,11 +125,7 @@ def not_there(name: str, what: str, *, downloadable: bool) -> DataError:
     how = f"bring a copy with `resnet-repro data prepare {name} --from PATH`"
     if downloadable:
         how += f", or download it with `resnet-repro data prepare {name} --download`"
-    generated = "scenes" if name in BOXES else "synthetic"
-    return DataError(
-        f"no {what}: {how}\n"
-        f"no data at hand? `--dataset {generated}` (or `--preset demo`) needs none"
-    )
+    return DataError(f"no {what}: {how}\nno data at hand? `run` with `--preset demo` needs none")
 
 
 def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSError) -> DataError:

@@ -263,6 +263,8 @@ def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
     nearest = min(known, key=lambda network: len(pairs ^ set(known[network].items())))
     if not pairs or len(pairs & set(known[nearest].items())) < len(pairs) / 2:
         return "no network here has such tensors"
+    if nearest == asked:
+        return "no other network is nearer"
     return f"the nearest network is {nearest}, which it does not fit either"
 
 

@@ -71,7 +71,7 @@ def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
         [
             line.run,
             line.problem or line.state,
-            f"{line.iteration:,}/{line.iterations:,}",
+            f"{line.iteration:,}/{line.iterations:,}" if line.iterations else "",
             *("" if e is None else f"{e:.2f}" for e in (line.train_error, line.test_error)),
             "" if line.state in ("done", "failed") else _time(line.seconds_left, line.estimate),
             ", ".join(line.views),

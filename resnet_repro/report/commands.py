@@ -11,8 +11,10 @@ from resnet_repro.report.groups import Group, changes_of
 from resnet_repro.spec.experiment import Choices, Experiment, Source
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import Family, parse_network
+from resnet_repro.spec.presets import preset_recipe, training_differences
+from resnet_repro.spec.recipe import changed_recipe
 
-__all__ = ["at_group", "family_of", "of_he_2016", "on_other_data", "run_command"]
+__all__ = ["at_group", "by_other_recipe", "family_of", "of_he_2016", "on_other_data", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -61,6 +63,19 @@ def on_other_data(experiment: Experiment, dataset: str) -> bool:
     if dataset.startswith("voc:"):
         return any(name.startswith("coco") for name in experiment.datasets)
     return dataset in set(PAPERS[paper].datasets.get(family, ())) - set(experiment.datasets)
+
+
+def by_other_recipe(experiment: Experiment, network: str, group: Group) -> bool:
+    """Whether runs of a network lack whatever an experiment changes of their preset's recipe."""
+    if not experiment.recipe:
+        return False
+    base = preset_recipe(group.base, network, group.dataset)
+    try:
+        wanted = training_differences(changed_recipe(base, experiment.recipe), base)
+    except ConfigError:  # it does not go with this preset
+        return False
+    changed = {change.partition("=")[0].partition(".")[0] for change in group.changes}
+    return bool(wanted) and changed.isdisjoint(wanted)
 
 
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:

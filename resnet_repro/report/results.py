@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from resnet_repro.report.commands import at_group, of_he_2016, on_other_data
+from resnet_repro.report.commands import at_group, by_other_recipe, of_he_2016, on_other_data
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
@@ -137,13 +137,18 @@ class Results:
         """The cells of an experiment's networks.
 
         Of an item of He et al. 2016 only groups with a network that is new in that paper (the
-        others are the first paper's). None `on_other_data`.
+        others are the first paper's). None `on_other_data` or `by_other_recipe`.
         """
         cells = self.cells(networks_of(experiment))
         if of_he_2016(experiment):
             theirs = {cell.group for cell in cells if parse_network(cell.network).of_2016}
             cells = [cell for cell in cells if cell.group in theirs]
-        return [cell for cell in cells if not on_other_data(experiment, cell.group.dataset)]
+        return [
+            cell
+            for cell in cells
+            if not on_other_data(experiment, cell.group.dataset)
+            and not by_other_recipe(experiment, cell.network, cell.group)
+        ]
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -148,11 +148,15 @@ def to_do(
 ) -> list[str]:
     """What is missing at the preset and on the data set of the experiment's main group.
 
+    Only of networks that the experiment has, as it was chosen.
+
     `Not run: plain-56. To run at the short preset: resnet-repro run fig1 --preset short ...`
     """
     main = main_group(cells, experiment)
     variant = (main and at_group(experiment, main)) or experiment
-    missing = [n for n in networks_of(variant.choose(Choices())) if n not in have]
+    chosen = networks_of(experiment)
+    wanted = networks_of(variant.choose(Choices()))
+    missing = [network for network in wanted if network in chosen and network not in have]
     if not missing:
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)

@@ -67,16 +67,17 @@ def load_experiment(
     """
     known = shipped_experiments()
     try:
-        is_file = user_path(name).exists() and not user_path(name).is_dir()
+        is_folder = user_path(name).is_dir()
+        is_file = user_path(name).exists() and not is_folder
     except (OSError, ValueError):  # too long, or not a path at all
-        is_file = False
+        is_folder = is_file = False
     if name.startswith(_NETWORK):
         document = _of_network(name)
     elif name in known:
         document = read_yaml(experiments_folder() / f"{name}.yaml", f"{name}.yaml")
     elif name.endswith((".yaml", ".yml")) or is_file:
         if not is_file:
-            raise ConfigError(f"no such file: {name[:200]}")
+            raise ConfigError(f"{'a folder' if is_folder else 'no such file'}: {name[:200]}")
         document = read_yaml(user_path(name))
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")

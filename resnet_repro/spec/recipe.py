@@ -159,7 +159,8 @@ class Recipe(Frozen):
         if milestones and milestones[-1] >= self.iterations:
             yield (
                 f"milestones: {milestones[-1]} is not before the end "
-                f"(iterations: {self.iterations})"
+                f"(iterations: {self.iterations}); they are iterations, too, and go with these: "
+                f"milestones: [{self.iterations // 2}, {3 * self.iterations // 4}]"
             )
         if milestones and self.plateau:
             yield (

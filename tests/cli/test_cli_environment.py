@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from resnet_repro.base.machine import process_rank
+from resnet_repro.cli.common import print_table
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 
@@ -62,6 +64,40 @@ def test_closed_outputs_lead_nowhere(tmp_path: Path) -> None:
     written = (tmp_path / "results" / "report.md").read_text(encoding="utf-8")
     assert written.startswith("# ")
     assert "wrote results" not in written, "nothing that was printed is in it"
+
+
+INTERRUPTED_WHILE_IMPORTED = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from resnet_repro.__main__ import main
+main()
+"""
+
+
+def test_a_ctrl_c_before_the_command_line_is_there_shows_no_traceback() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTED]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("width", [120, 80, 40])
+def test_no_word_is_broken_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    name = "plain-18-imagenette-short-s0-8853b9da"
+    header = ["run", "state", "iteration", "train %", "test %", "left", "views"]
+    print_table(header, [[name, "done", "1,500/1,500", "62.45", "60.25", "", "centre, 10-crop"]])
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert {name, "1,500/1,500", "62.45", "10-crop"} <= set(shown.replace(";", "").split())
+    assert max(map(len, shown.splitlines())) <= width
 
 
 def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:

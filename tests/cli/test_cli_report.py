@@ -89,6 +89,17 @@ def test_a_report_can_be_checked(command, tmp_path: Path, form: str) -> None:
     assert path.read_text(encoding="utf-8").endswith(" ")
 
 
+def test_checking_names_what_the_results_lack_now(command, mine: str, tmp_path: Path) -> None:
+    assert command("run", mine).code == 0
+    assert command("report").code == 0
+    curve = _folder(tmp_path) / "curve.csv"
+    curve.write_text(curve.read_text(encoding="utf-8").replace("\n2,", "\n3,"), encoding="utf-8")
+    stale = command("report", "--check")
+    assert stale.code == 1
+    assert f"{curve.parent.name}: " in stale.err
+    assert "; left out" in stale.err
+
+
 def test_an_unknown_form_of_report(command) -> None:
     answer = command("report", "--format", "pdf")
     assert answer.code == 2

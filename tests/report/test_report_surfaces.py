@@ -58,6 +58,18 @@ def add(bench: Bench, network: str, loss: Loss, ratio: float = 0.01, seeds: int 
     return folder
 
 
+def test_runs_by_another_recipe_are_not_an_experiments_own(bench: Bench) -> None:
+    """`surface-recipe` changes the preset's recipe; `surface` measures runs that follow it."""
+    add(bench, "plain-20", bowl)
+    results = Results(bench.store)
+    assert figure_names(bench.experiment("surface"), results)
+    assert results.cells_of(bench.experiment("surface-recipe")) == []
+    theirs = {"nesterov": True, "weight_decay": 0.0005, "iterations": 1_000, "milestones": [500]}
+    bench.add("plain-20", 9.0, recipe=theirs)
+    (cell,) = Results(bench.store).cells_of(bench.experiment("surface-recipe"))
+    assert "nesterov=true" in cell.group.changes
+
+
 def surface(bench: Bench, loss: Loss, width: int = 21, height: int = 21) -> Surface:
     folder = bench.add("resnet-20")
     origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]

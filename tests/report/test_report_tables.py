@@ -12,6 +12,8 @@ from resnet_repro.report.rendering import Column, Shown, Table, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE
 from resnet_repro.report.tables import make_table, others_table
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
 
 
 @pytest.fixture
@@ -89,6 +91,17 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
     assert table.notes[-1] == (
         "Not run: plain-56. To run at the short preset: "
         "resnet-repro run fig1 --preset short --networks plain-56"
+    )
+
+
+def test_of_chosen_networks_only_those_are_missed(bench: Bench) -> None:
+    for network in ("resnet-20", "resnet-56"):
+        bench.add(network, preset="short")
+    choices = Choices(preset="short", networks=["resnet-20", "resnet-32"])
+    notes = make_table(load_experiment("table6").choose(choices), Results(bench.store)).notes
+    assert notes[-1] == (
+        "Not run: ResNet-32. To run at the short preset: "
+        "resnet-repro run table6 --preset short --networks resnet-32"
     )
 
 

@@ -348,6 +348,20 @@ def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Benc
     assert re.search(r"✗\? 1 undecided \(opposite trend\).*; all on a trend only\.", text)
 
 
+@pytest.mark.parametrize(
+    ("plain", "learned"),
+    [((86.9, 88.1), False), ((79.0, 88.1), True)],  # of ten classes, guessing has 90
+)
+def test_networks_that_still_guess_judge_nothing(
+    bench: Bench, plain: tuple[float, float], learned: bool
+) -> None:
+    for network, error in zip(("plain-20", "plain-56"), plain, strict=True):
+        bench.add(network, error, error, preset="demo", dataset="synthetic")
+    (verdict,) = verdicts(bench, "plain-56-train")
+    assert verdict.label == ("consistent (trend)" if learned else "undecided (preset unfit)")
+    assert ("right in more than 20% of images" in verdict.numbers) is not learned
+
+
 def test_no_clear_trend_at_reduced_scale_is_not_an_opposite_one(bench: Bench) -> None:
     for network, error in (("plain-18", 31.6), ("plain-34", 31.5)):
         bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 from resnet_repro.paper.claims import Claim
@@ -28,7 +29,7 @@ from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject
 from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
-from resnet_repro.spec.dataset_names import dataset_title
+from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult
 
@@ -44,6 +45,8 @@ MARKS: dict[VerdictWord, str] = {
     "contradicted": "✗",
     "not run": "–",
 }
+# Quantities that are errors of a classification, in percent.
+ERRORS = {"final_test_error", "final_train_error", "early_error", "ten_crop_error"}
 OPPOSITE = "✗?"  # undecided, but the numbers clearly show the opposite at a reduced protocol
 
 
@@ -178,7 +181,7 @@ def _judge_at(
     runs = [run.id for cell in cells.values() for run in cell.done]
     if rule.quantity not in TOGETHER:
         runs = [run for run in runs if run in measured(results, rule.quantity)]
-    unfit = claim.unfit.get(protocol.base, "")
+    unfit = claim.unfit.get(protocol.base, "") or _guessing(rule, samples, protocol.dataset)
     texts = [condition.text for condition in conditions] + _left_out(cells, runs) + [unfit]
     return Verdict(
         claim,
@@ -206,6 +209,17 @@ def _samples(
         for subject, cell in cells.items()
     }
     return {subject: sample for subject, sample in samples.items() if sample}
+
+
+def _guessing(rule: RunRule, samples: Mapping[Subject, Sequence[float]], dataset: str) -> str:
+    """Why errors say nothing: every network is right at most twice as often as by guessing."""
+    known = DATASETS.get(dataset)
+    if known is None or rule.quantity not in ERRORS:
+        return ""
+    right = 200 / known.classes
+    if min(map(fmean, samples.values())) < 100 - right:
+        return ""
+    return f"no network is right in more than {right:g}% of images, twice what guessing gives"
 
 
 def _faithful(claim: Claim, group: Group) -> bool:

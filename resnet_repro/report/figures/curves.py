@@ -158,11 +158,12 @@ def _draw_panel(
     for index, curve in enumerate(curves):
         colour = own_colours[curve.network]
         x = curve.errors.index / unit
+        marker = architecture(curve.network).style.marker
         axes.plot(
             x,
             curve.errors["mean"],
             color=colour,
-            marker=architecture(curve.network).style.marker if curve.part == "test" else None,
+            marker=marker if curve.part == "test" or len(x) == 1 else None,  # no line of one point
             markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
             markersize=3,
             label=f"{network_title(curve.network)} {curve.part}",
@@ -176,9 +177,9 @@ def _draw_panel(
 
 
 def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:
-    """A key to the two kinds of line, where the paper has it; curves leave that corner free."""
+    """A key to the two kinds of line, where the fewest curves are."""
     keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
-    axes.legend(handles=keys, loc="lower left", handlelength=2.6, borderaxespad=0.2)
+    axes.legend(handles=keys, loc="best", handlelength=2.6, borderaxespad=0.2)
 
 
 def _mark_rate_changes(

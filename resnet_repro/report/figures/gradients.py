@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.report.figures.responses import bare_note, by_seed, draw_layers
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
@@ -97,4 +98,5 @@ def _arrange(grid: Sequence[Sequence[Axes]], labels: Sequence[str]) -> None:
             line[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
     for axes in grid[-1]:
         axes.set_xlabel("layer index")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     grid[0][0].legend(loc="upper right", ncols=2, handlelength=3)

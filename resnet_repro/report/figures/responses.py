@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
@@ -31,6 +32,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         draw_layers(top, cell.network, seeds, shades[cell.network])
         ordered = pd.DataFrame(-np.sort(-seeds.to_numpy()))
         draw_layers(bottom, cell.network, ordered, shades[cell.network])
+    for axes in (top, bottom):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     top.set(xlabel="layer index (original)")
     bottom.set(xlabel="layer index (sorted by magnitude)")
     for axes in (top, bottom):

@@ -93,7 +93,7 @@ def _draw_contours(axes: Axes, surface: Surface) -> None:
 def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Surfaces in three dimensions with a logarithmic axis, of the first seed of directions."""
     panels, rows, columns = _in_relief(cells)
-    figure = Figure(figsize=(3.4 * columns, 3.0 * rows + 0.2))
+    figure = Figure(figsize=(3.5 * columns, 3.0 * rows + 0.2))
     drawn = [np.log10(drawable(panel.surfaces[0].loss)) for panel in panels]
     low = np.floor(min((z.min() for z in drawn), default=0))
     high = np.ceil(max((z.max() for z in drawn), default=1))
@@ -118,9 +118,10 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         axes.set(zlim=(low, high), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
         ticks = np.arange(low, high + 1)
         axes.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
-        axes.set_zlabel("loss", labelpad=-2)
+        axes.set_zlabel("loss", labelpad=0)
         axes.set_box_aspect(None, zoom=0.9)  # else its labels are cut off
         axes.tick_params(pad=-2)
+        axes.tick_params(axis="z", pad=2)  # whose strokes would lie on the numbers
     add_caption(figure, group, cells, networks_of(experiment), _notes(panels, 1))
     return figure
 
@@ -143,7 +144,8 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
         axes.set_yscale("log")
         axes.set_xlabel("steps along the direction")
     grid[0].set_ylabel("loss")
-    grid[0].legend(loc="upper center", handlelength=1.5)
+    key = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}  # curves may pass behind it
+    grid[0].legend(loc="upper center", handlelength=1.5, **key)
     add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
     return figure
 
