@@ -2,19 +2,23 @@
 
 python benchmarks/pilots/decide.py benchmarks/pilots/results
 
-Reads held-out errors (CIFAR-10) and running training errors (photographs), never a test error.
+Reads held-out errors (CIFAR-10), running training errors (photographs) and average precision over
+held-out training images (detectors), never a test error.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
 from resnet_repro.store.store import Store
 
 EARNED = 0.3  # percentage points by which a first epoch at 0.01 has to be better
+EARNED_BY_RATE = 1.0  # points of average precision by which a higher rate has to be better
+RATES = 4  # that are tried at least
 
 
 def finished(folder: Path) -> pd.DataFrame:
@@ -34,6 +38,11 @@ def finished(folder: Path) -> pd.DataFrame:
                 "seed": run.seed,
                 "train": summary.final_train_error,
                 "held out": summary.final_validation_error,
+                "rate": run.recipe.learning_rate,
+                "detector": run.recipe.detection is not None,
+                "precision": fmean(row.ap_area for row in stored.rows("average_precision"))
+                if stored.has("average-precision")
+                else None,
             }
         )
     if not rows:
@@ -65,9 +74,20 @@ def decide_length(runs: pd.DataFrame) -> str:
     return f"{passed[0]:,} iterations" if len(passed) else "at none of these lengths"
 
 
+def decide_rate(detectors: pd.DataFrame) -> str:
+    """The learning rate of the preset of detectors."""
+    found = detectors.dropna(subset="precision").set_index("rate").precision.sort_index()
+    if len(found) < RATES:
+        return f"undecided: {RATES} rates are needed"
+    enough = found.index[found >= found.max() - EARNED_BY_RATE]
+    highest = found.index[-1]
+    return f"{2 * highest:g} is to be tried" if enough[0] == highest else f"{enough[0]:g}"
+
+
 def main(folder: Path) -> None:
     """Print the means and what they decide."""
-    runs = finished(folder)
+    every = finished(folder)
+    detectors, runs = every[every["detector"]], every[~every["detector"]]
     cifar = runs[runs["dataset"] == "cifar10"]
     photographs = runs[runs["dataset"] != "cifar10"]
     by = ["dataset", "network", "start", "classifier", "iterations"]
@@ -75,6 +95,8 @@ def main(folder: Path) -> None:
     own = cifar[cifar["classifier"] == "he-fan-in"]
     print("start:", decide_start(own) if len(own) else "no run yet")
     print("length:", decide_length(photographs) if len(photographs) else "no run yet")
+    print(detectors[["network", "rate", "precision"]].sort_values("rate").round(2))
+    print("rate of detectors:", decide_rate(detectors) if len(detectors) else "no run yet")
 
 
 if __name__ == "__main__":

@@ -58,3 +58,20 @@ def test_the_shortest_length_at_which_depth_pays() -> None:
     assert decide.decide_length(pd.DataFrame(rows)) == "6,000 iterations"
     assert decide.decide_length(pd.DataFrame(rows[:2])) == "at none of these lengths"
     assert decide.decide_length(pd.DataFrame(rows[:1])).startswith("undecided")
+
+
+@pytest.mark.parametrize(
+    ("precisions", "rate"),
+    [
+        ((5.0, 9.0, 9.5, 8.0), "0.005"),
+        ((5.0, 7.0, 9.5, 9.9), "0.01"),
+        ((5.0, 7.0, 8.5, 9.9), "0.04 is to be tried"),
+        ((9.0, 7.0, 8.5, 9.9), "0.002"),
+        ((5.0, 7.0, None, 9.9), "undecided: 4 rates are needed"),
+    ],
+)
+def test_the_lowest_rate_that_is_as_good_as_the_best(
+    precisions: tuple[float | None, ...], rate: str
+) -> None:
+    rates = (0.002, 0.005, 0.01, 0.02)
+    assert decide.decide_rate(pd.DataFrame({"rate": rates, "precision": precisions})) == rate
