@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
     own = cifar[cifar["classifier"] == "he-fan-in"]
     print("start:", decide_start(own) if len(own) else "no run yet")
     print("length:", decide_length(photographs) if len(photographs) else "no run yet")
-    print(detectors[["network", "rate", "precision"]].sort_values("rate").round(2))
+    print(detectors[["network", "rate", "precision"]].sort_values("rate").round(3))
     print("rate of detectors:", decide_rate(detectors) if len(detectors) else "no run yet")
 
 
