@@ -41,7 +41,7 @@ def test_missing_data_offers_two_ways_out(tmp_path: Path) -> None:
         assert len(lines) == 2
         assert "--from PATH" in lines[0]
         assert "--download" in lines[0]
-        assert "--dataset synthetic" in lines[1]
+        assert "--preset demo" in lines[1]
         assert caught.value.exit_code == 3
 
 

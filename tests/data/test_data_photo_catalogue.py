@@ -57,7 +57,7 @@ def test_nothing_there(command: Command) -> None:
         code, out, err = command("verify", name)
         assert (code, out) == (3, "")
         assert f"data prepare {name} --from PATH" in err
-        assert "--dataset synthetic" in err
+        assert "--preset demo" in err
         assert len(err.splitlines()) == 2
     code, _, err = command("verify", "folder:birds")
     assert code == 3

@@ -173,7 +173,7 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
     with pytest.raises(DataError, match="does not exist"):
         prepare("voc07", data, tmp_path / "nowhere")
     assert not any(data.iterdir())
-    with pytest.raises(DataError, match=r"no VOC2007 and VOC2012 in .*\n.*--dataset scenes"):
+    with pytest.raises(DataError, match=r"no VOC2007 and VOC2012 in .*\n.*--preset demo"):
         datasets.load_boxes("voc07+12", data)
     with pytest.raises(ConfigError, match="not both"):
         datasets.prepare("voc07", data, devkit, download=True)

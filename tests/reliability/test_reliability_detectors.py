@@ -206,7 +206,7 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     started = Backbone(
         sha256=weights_sha256(state["network"]), test_error=trained.summary.final_test_error
     )
-    quiet.stop_after = quiet.asked + 2
+    quiet.stop_after = quiet.asked + 3
     assert runner.run_all([detector]) == {detector.id: "stopped"}
     summary = runner.store.get(detector).summary
     assert summary is not None
