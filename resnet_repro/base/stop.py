@@ -7,14 +7,43 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Literal
 
-__all__ = ["StopFlag", "Stopped"]
+__all__ = ["StopFlag", "Stopped", "working_time"]
 
 
 class Stopped(Exception):  # noqa: N818
     """Work stopped because of a signal or because the time budget is used up."""
+
+
+class _Clock:
+    """A clock that stands still while the process is held (SIGSTOP, Ctrl-Z)."""
+
+    held = 0.0  # seconds so far
+    read_at = time.perf_counter()
+
+    def read(self) -> float:
+        self.read_at = time.perf_counter()
+        return self.read_at - self.held
+
+    def on_continue(self, *_: object) -> None:
+        """When it was held is not told: what passed since the last reading does not count."""
+        now = time.perf_counter()
+        self.held += now - self.read_at
+        self.read_at = now
+
+
+_clock = _Clock()
+
+
+def working_time() -> float:
+    """Seconds on a clock without the time in which this process was held, inside a `StopFlag`.
+
+    Work since the last reading before it was held is lost with it: at most an iteration or a test.
+    """
+    return _clock.read()
 
 
 class StopFlag:
@@ -50,10 +79,12 @@ class StopFlag:
             self.deadline = time.monotonic()
 
     def __enter__(self) -> StopFlag:
-        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-            number = getattr(signal, name, None)  # SIGUSR1 is unknown to Windows
+        names = ("SIGINT", "SIGTERM", "SIGUSR1")
+        handlers: dict[str, Callable[..., None]] = dict.fromkeys(names, self._handle)
+        for name, handler in (handlers | {"SIGCONT": _clock.on_continue}).items():
+            number = getattr(signal, name, None)  # Windows lacks some
             if number is not None:
-                before = signal.signal(number, self._handle)
+                before = signal.signal(number, handler)
                 self._before[number] = signal.SIG_DFL if before is None else before
         return self
 

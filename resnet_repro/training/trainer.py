@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 import operator
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import Stopped, working_time
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
@@ -171,7 +170,7 @@ class Trainer:
         while self._point_is_due or not self.finished:
             if hooks.should_stop():
                 return False
-            clock = time.perf_counter()
+            clock = working_time()
             if self._point_is_due:
                 try:
                     self._measure(clock, hooks.should_stop)
@@ -180,7 +179,7 @@ class Trainer:
                 hooks.on_point(self)
             else:
                 rate = self.step()
-                spent = time.perf_counter() - clock  # the hooks' time is not training
+                spent = working_time() - clock  # the hooks' time is not training
                 self.seconds += spent
                 self.training_seconds += spent
                 hooks.on_iteration(self, rate)
@@ -292,7 +291,7 @@ class Trainer:
         """Add a point to the curve. `clock` is when this began."""
         self._check_finite()
         train_loss = self._metrics.mean_loss()
-        synchronized = time.perf_counter()  # reading the metrics has waited for the device
+        synchronized = working_time()  # reading the metrics has waited for the device
         self.training_seconds += synchronized - clock
         if self.finished and self.run.recipe.bn_average_iterations:
             inputs = self._inputs_for_statistics(should_stop)
@@ -301,7 +300,7 @@ class Trainer:
         errors: dict[str, float] = {}
         if not isinstance(self.feed, BoxFeed):
             errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
-        self.seconds += time.perf_counter() - clock
+        self.seconds += working_time() - clock
         if not math.isfinite(train_loss):
             raise DivergenceError(self.iteration)
         assert self.updates.rate is not None, "an iteration has been made"
