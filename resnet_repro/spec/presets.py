@@ -145,6 +145,11 @@ _ON_DATASET: dict[tuple[Family, Preset, str], dict[str, Any]] = {
     ("detection", "paper", "coco2017"): _COCO,
 }
 
+# What presets had before, so that runs of then keep their names; they are not of the preset now.
+_FORMERLY: dict[tuple[Family, Preset], tuple[dict[str, Any], ...]] = {
+    ("detection", "short"): ({"learning_rate": 0.002},),
+}
+
 
 @lru_cache(maxsize=1024)
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
@@ -189,8 +194,14 @@ def training_differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)  # the runs of a results folder have few different recipes
 def preset_label(recipe: Recipe, network: str, dataset: str) -> str:
-    """The preset that has this recipe, whatever the interval between evaluations, or `custom`."""
+    """The preset that has this recipe, or once had it, for the names of runs; else `custom`.
+
+    Whatever the interval between evaluations.
+    """
+    family = parse_network(network).family
     for preset in PRESETS:
-        if not training_differences(recipe, preset_recipe(preset, network, dataset)):
-            return preset
+        base = preset_recipe(preset, network, dataset)
+        for changes in ({}, *_FORMERLY.get((family, preset), ())):
+            if not training_differences(recipe, base.model_copy(update=changes)):
+                return preset
     return "custom"

@@ -35,7 +35,7 @@ def test_the_opposite_of_a_claim_is_called_that(bench: Bench) -> None:
     bench.add("plain-20", 50.0, 50.0, **DEMO)
     bench.add("plain-56", 30.0, 30.0, **DEMO)
     (line,) = [line for line in lines_of(bench) if DEEPER_IS_WORSE in line]
-    assert line.startswith("  opposite trend  ")
+    assert line.startswith("  other trend  ")
 
 
 def test_the_papers_own_protocol_is_no_trend(bench: Bench) -> None:

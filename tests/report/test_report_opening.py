@@ -13,7 +13,7 @@ MARKS = {
     "confirmed": "✓✓",
     "consistent": "✓",
     "undecided": "?",
-    "undecided (opposite trend)": "✗?",
+    "undecided (other trend)": "✗?",
     "contradicted": "✗",
 }
 
@@ -40,12 +40,12 @@ def found(bench: Bench) -> Bench:
 def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Bench) -> None:
     text = found.report()
     section = text.partition("## What was found")[2].partition("\n## ")[0]
-    verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(opposite trend\))?) \|", section, re.MULTILINE)
-    assert {"confirmed", "contradicted", "undecided (opposite trend)"} <= {v for _, v in verdicts}
+    verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(other trend\))?) \|", section, re.MULTILINE)
+    assert {"confirmed", "contradicted", "undecided (other trend)"} <= {v for _, v in verdicts}
     assert all(MARKS[word] == mark for mark, word in verdicts)
     assert "**✓✓ confirmed** on [1]" in text
     summary = text.partition("\n## ")[0]
-    assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? \d+ undecided \(opposite trend\)", summary)
+    assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? \d+ undecided \(other trend\)", summary)
     assert re.search(r"✗ \d+ contradicted", summary)
     for word, mark in MARKS.items():
         assert f"- {mark} {word}: " in section, "each is explained below the table"
@@ -89,7 +89,7 @@ def test_the_page_has_contents_that_lead_to_every_section(found: Bench) -> None:
 def test_the_page_gives_each_verdict_its_colour(found: Bench) -> None:
     text = found.page()
     for word, mark in MARKS.items():
-        kind = "opposite" if "opposite" in word else word
+        kind = "opposite" if "other" in word else word
         assert f'<span class="verdict {kind}">{mark} {word}</span>' in text
     assert re.search(r'<span class="verdict contradicted">✗ \d+ contradicted</span>', text)
     assert re.search(r'<strong><span class="verdict confirmed">✓✓ confirmed</span></strong>', text)

@@ -73,7 +73,7 @@ def test_all_seeds_failed_is_not_run(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deep", "label"), [(20.0, "consistent (trend)"), (10.0, "undecided (opposite trend)")]
+    ("deep", "label"), [(20.0, "consistent (trend)"), (10.0, "undecided (other trend)")]
 )
 def test_reduced_runs_show_a_trend_and_neither_confirm_nor_contradict(
     bench: Bench, deep: float, label: str
@@ -343,9 +343,9 @@ def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Benc
     for network, error, train in (("plain-18", 35.0, 30.0), ("plain-34", 31.5, 31.0)):
         bench.add(network, 10.0, train, evaluations={"10-crop": (error, 4.0)}, **SHORT)
     (verdict,) = verdicts(bench, "imagenet-plain-depth")
-    assert verdict.label == "undecided (opposite trend)"
+    assert verdict.label == "undecided (other trend)"
     text, _ = write_report(bench.store, [bench.experiment("table2")])
-    assert re.search(r"✗\? 1 undecided \(opposite trend\).*; all on a trend only\.", text)
+    assert re.search(r"✗\? 1 undecided \(other trend\).*; all on a trend only\.", text)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from resnet_repro.store.store import Store
 ROOT = Path(__file__).parents[2]
 README, MEASURED, RESULTS = ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "results"
 
+HEADERS = ("network", "backbone, rate")
+
 pytestmark = pytest.mark.skipif(
     not (README.exists() and RESULTS.exists()), reason="no README or no results here"
 )
@@ -30,7 +32,7 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
     _, _, rest = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")
     lines = [text for text in rest.partition("\n##")[0].splitlines() if text.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {first: rest for first, *rest in cells if first != "network"}
+    return {first: rest for first, *rest in cells if first not in HEADERS}
 
 
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
@@ -91,6 +93,21 @@ def photograph_rows() -> dict[str, list[str]]:
     return found
 
 
+def detection_rows() -> dict[str, list[str]]:
+    """The rows of detectors, by backbone and learning rate."""
+    results, found = Results(Store(RESULTS)), {}
+    for cell in results.cells_of(load_experiment("table7")):
+        for run in cell.done[:1]:
+            assert run.run is not None
+            columns = ("ap_11point", "ap_area")
+            means = [results.precisions.groupby("run")[name].mean() for name in columns]
+            numbers = [str(cell.over_seeds(of)) for of in (*means, results.backbone_errors)]
+            backbone = network_title(cell.network.removeprefix("faster-rcnn-"))
+            place = f"{backbone}, {run.run.recipe.learning_rate:g}"
+            found[place] = [*numbers, str(len(cell.done))]
+    return found
+
+
 def test_every_number_is_that_of_the_results() -> None:
     tenth = {title: cifar_cells(row) for title, row in measured_rows("fig6").items()}
     assert printed_rows(MEASURED, "## At the paper's protocol") == full_protocol()
@@ -98,6 +115,7 @@ def test_every_number_is_that_of_the_results() -> None:
     assert printed_rows(MEASURED, "## A tenth of the iterations, after a warm-up") == warmed_up()
     assert printed_rows(MEASURED, "## The loss around them") == surface_rows()
     assert printed_rows(MEASURED, "## Photographs") == photograph_rows()
+    assert printed_rows(MEASURED, "## Detection") == detection_rows()
 
 
 def test_the_readme_has_the_full_protocol_and_the_papers_message() -> None:

@@ -47,7 +47,7 @@ MARKS: dict[VerdictWord, str] = {
 }
 # Quantities that are errors of a classification, in percent.
 ERRORS = {"final_test_error", "final_train_error", "early_error", "ten_crop_error"}
-OPPOSITE = "✗?"  # undecided, but the numbers clearly show the opposite at a reduced protocol
+OPPOSITE = "✗?"  # undecided, but at a reduced protocol the numbers clearly miss the prediction
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word, with a mark if it is only about a trend, or about the opposite trend."""
+        """The word, with a mark if it is only about a trend, or about another than the claim's."""
         if self.counted:
             return f"{self.word} (counted)"
         if self.unfit:
             return f"{self.word} (preset unfit)"
         if not self.trend_only:
             return self.word
-        return f"{self.word} (opposite trend)" if self.opposed else f"{self.word} (trend)"
+        return f"{self.word} (other trend)" if self.opposed else f"{self.word} (trend)"
 
 
 def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:

@@ -25,7 +25,7 @@ _FIGURE = re.compile(r'<p>(<img src="[^"]*" alt="([^"]*)" />)</p>')
 _VERDICT = re.compile(
     rf"(?:^|(?<=[ :]))({'|'.join(map(re.escape, sorted(CLASSES, key=len, reverse=True)))}) "
     r"(?:\d+ )?(?:confirmed|consistent|undecided|contradicted)"
-    r"(?: \((?:(?:opposite )?trend|preset unfit)\))?"
+    r"(?: \((?:(?:other )?trend|preset unfit)\))?"
 )
 
 

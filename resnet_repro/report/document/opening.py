@@ -28,8 +28,8 @@ LEGEND = (
     "interval is too wide, seeds failed, or the protocol is not the paper's (*trend*).",
     f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree, or the "
     "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
-    f"{OPPOSITE} undecided (opposite trend): they clearly disagree, but the protocol is not the "
-    "paper's.",
+    f"{OPPOSITE} undecided (other trend): they clearly disagree (the opposite, or much more or "
+    "less of it), but the protocol is not the paper's.",
     f"{MARKS['contradicted']} contradicted: they clearly disagree.",
     "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
 )
@@ -102,7 +102,7 @@ def _by_word(judged: Sequence[Verdict]) -> str:
     kinds = [(MARKS[word], word) for word in WORDS]
     kinds.insert(WORDS.index("undecided") + 1, (OPPOSITE, "undecided"))
     return ", ".join(
-        f"{mark} {counts[mark, word]} {word}" + (" (opposite trend)" if mark == OPPOSITE else "")
+        f"{mark} {counts[mark, word]} {word}" + (" (other trend)" if mark == OPPOSITE else "")
         for mark, word in kinds
         if counts[mark, word]
     )
@@ -225,7 +225,7 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
 def _in_words(verdict: Verdict) -> str:
     """A verdict in words; a protocol that is not the paper's can only show a trend."""
     if verdict.trend_only and verdict.opposed:
-        return "opposite trend"
+        return "other trend"
     as_said = "as we expected" if verdict.claim.own else "as in the paper"
     same = f"trend {as_said}" if verdict.trend_only else as_said
     words = {
