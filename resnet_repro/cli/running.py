@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,7 @@ from resnet_repro.cli.launching import plan_line, submit
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
     from resnet_repro.plan.estimator import Estimator
+    from resnet_repro.runner.options import Options
     from resnet_repro.spec.experiment import Experiment
     from resnet_repro.spec.run import Run
     from resnet_repro.store.store import Store
@@ -83,8 +84,10 @@ def run(
     """
     from resnet_repro.base.durations import parse_duration
     from resnet_repro.launch.where import parse_where
+    from resnet_repro.runner.options import Options
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.loading import load_experiment
+    from resnet_repro.spec.recorded_command import command_line
 
     choices = (preset, dataset, networks, seeds, precision, changes or None)
     experiments = [chosen_experiment(name, *choices) for name in names]
@@ -115,13 +118,19 @@ def run(
 
         check_tensorboard()
     start_logging(verbose, quiet)
-    raise typer.Exit(
-        _run(
-            store, experiments, whole, runs, where, quiet, as_json,
-            data_dir=data_dir, folders=folders, device=device, force=force, fail_fast=fail_fast,
-            checkpoint_every=saving, tensorboard=tensorboard,
-        )
-    )  # fmt: skip
+    watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
+    options = Options(
+        data_dir=data_dir,
+        folders=folders,
+        device=device,
+        force=force,
+        fail_fast=fail_fast,
+        checkpoint_every=saving,
+        command=command_line(sys.argv[1:]),
+        observe_gradients=frozenset(run.id for run in watched),
+        tensorboard=tensorboard,
+    )
+    raise typer.Exit(_run(store, experiments, whole, runs, where, options, quiet, as_json))
 
 
 def _print_plan(
@@ -167,35 +176,29 @@ def _run(
     whole: Sequence[Experiment],
     runs: Sequence[Run],
     where: Where,
+    options: Options,
     quiet: bool,
     as_json: bool,
-    **options: Any,
 ) -> int:
     """Train, measure, write the CSVs of the whole experiments; returns the exit code."""
     from resnet_repro.base.stop import StopFlag
-    from resnet_repro.spec.recorded_command import command_line
 
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.launch.where import train_at
         from resnet_repro.plan.progress import make_progress
-        from resnet_repro.runner.options import Options
         from resnet_repro.runner.runner import Runner
         from resnet_repro.runner.together import follow
         from resnet_repro.training.processes import process_group
 
-        command = command_line(sys.argv[1:])
-        watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
-        watched_ids = frozenset(run.id for run in watched)
-        chosen = Options(command=command, observe_gradients=watched_ids, **options)
         with process_group() as processes:
             if not processes.first:
-                return follow(processes, chosen, stop)
+                return follow(processes, options, stop)
             if where.submits:
-                return submit(where, store, chosen, runs, as_json, quiet)
+                return submit(where, store, options, runs, as_json, quiet)
             with make_progress(quiet) as progress:
-                runner = Runner(store, chosen, stop, progress, processes)
+                runner = Runner(store, options, stop, progress, processes)
                 measurer = runner.measurer
                 measurer.check_paths(experiments)
                 outcomes = dict(train_at(where, runner, runs))
@@ -203,7 +206,7 @@ def _run(
                     progress.note(f"{run_id}: its weights are not here, not measured")
                 outcomes |= dict.fromkeys(measurer.locked, "locked")
                 outcomes |= dict.fromkeys(measurer.stopped, "stopped")
-                if chosen.tensorboard:
+                if options.tensorboard:
                     measurer.write_events(runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
