@@ -28,7 +28,7 @@ from resnet_repro.measure.surface import (
     move,
     random_directions,
 )
-from resnet_repro.measure.views import progress_teller
+from resnet_repro.measure.telling import progress_teller
 from resnet_repro.spec.measurements import BatchNorm, CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import (
     SAMPLE_SEED,

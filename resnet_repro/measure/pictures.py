@@ -19,7 +19,7 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
-from resnet_repro.measure.evaluate.run import find_target, newest_weights, run_of
+from resnet_repro.measure.evaluate.run import configuration_of, find_target, newest_weights
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -68,7 +68,7 @@ def search_pictures(
     stored = find_target(target, store)
     if isinstance(stored, Path):
         raise ConfigError(f"{stored.name} is a file: detect wants a run of a detector")
-    run = run_of(stored)
+    run = configuration_of(stored)
     if run.recipe.detection is None:
         raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
     state = newest_weights(stored, run)

@@ -7,7 +7,6 @@ which is averaged is in the notes on the authors' released models).
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -34,7 +33,6 @@ from resnet_repro.training.subject import Subject
 
 __all__ = [
     "losses",
-    "progress_teller",
     "row_of",
     "scores",
     "scores_of",
@@ -226,18 +224,3 @@ def scores_of(
         should_stop,
         on_progress=on_progress,
     )
-
-
-def progress_teller(
-    tell: Callable[[str], None], what: str, every: float
-) -> Callable[[int, int], None]:
-    """A callback that reports how many percent of `what` are done, once in so many seconds."""
-    told = time.monotonic()
-
-    def on_progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= every and done < total:
-            told = time.monotonic()
-            tell(f"{what}: {100 * done // total}%")
-
-    return on_progress

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.views import progress_teller, scores_of
+from resnet_repro.measure.telling import progress_teller
+from resnet_repro.measure.views import scores_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import prepare_everywhere
 from resnet_repro.spec.run import Resolved, Run

@@ -64,7 +64,7 @@ def _stored_name(parse: Callable[[str], object]) -> Callable[[str], str]:
 canonical_network = _stored_name(parse_network)
 
 
-def trained_network(text: str) -> str:
+def trainable_network(text: str) -> str:
     """The stored name of a network that can be trained here, for validators."""
     network = canonical_network(text)
     if not parse_network(network).trainable:
@@ -82,14 +82,14 @@ Networks = Annotated[
     tuple[str, ...], AfterValidator(lambda names: tuple(map(canonical_network, names)))
 ]
 TrainedNetworks = Annotated[
-    tuple[str, ...], AfterValidator(lambda names: tuple(map(trained_network, names)))
+    tuple[str, ...], AfterValidator(lambda names: tuple(map(trainable_network, names)))
 ]
 
 
 class Run(Frozen):
     """One training: everything that determines its result."""
 
-    network: Annotated[str, AfterValidator(trained_network)]
+    network: Annotated[str, AfterValidator(trainable_network)]
     dataset: DatasetName
     recipe: Recipe
     seed: Seed

@@ -15,7 +15,7 @@ from made_up_results import Bench
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.claims.judging import evaluate
+from resnet_repro.report.claims.judging import judge
 from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.groups import Group
@@ -242,7 +242,7 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
         store_run(detector, None, 10.0 + rank, None)
         if rank == 1:
             (claim,) = (c for c in load_claims() if c.id == "detection-follows-classification")
-            (verdict,) = evaluate([claim], Results(store))
+            (verdict,) = judge([claim], Results(store))
             assert verdict.missing == ("faster-rcnn-plain-34", "faster-rcnn-resnet-34-a")
             assert "without this measurement" not in verdict.numbers
     assert agreement() == [pytest.approx(1)]

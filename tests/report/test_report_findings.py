@@ -8,7 +8,7 @@ import pytest
 from made_up_results import Bench
 
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.claims.judging import evaluate, main_verdicts
+from resnet_repro.report.claims.judging import judge, main_verdicts
 from resnet_repro.report.document.opening import findings
 from resnet_repro.report.results import Results
 
@@ -17,7 +17,7 @@ DEEPER_IS_WORSE = "The 56-layer plain network ends with a higher test error than
 
 
 def lines_of(bench: Bench, width: int | None = 10_000) -> list[str]:
-    return findings(main_verdicts(evaluate(load_claims(), Results(bench.store))), width)
+    return findings(main_verdicts(judge(load_claims(), Results(bench.store))), width)
 
 
 def test_each_judged_claim_is_one_line_with_its_numbers(bench: Bench) -> None:

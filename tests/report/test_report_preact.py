@@ -11,7 +11,7 @@ from made_up_results import Bench
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.facts import load_facts
-from resnet_repro.report.claims.judging import Verdict, evaluate
+from resnet_repro.report.claims.judging import Verdict, judge
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, figure_names
@@ -47,7 +47,7 @@ def groups(bench: Bench) -> list[Group]:
 
 def verdicts(bench: Bench) -> dict[str, list[Verdict]]:
     found: dict[str, list[Verdict]] = {}
-    for verdict in evaluate(load_claims(), Results(bench.store)):
+    for verdict in judge(load_claims(), Results(bench.store)):
         found.setdefault(verdict.claim.id, []).append(verdict)
     return found
 

@@ -13,7 +13,7 @@ from made_up_results import Bench
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.claims.judging import evaluate
+from resnet_repro.report.claims.judging import judge
 from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
@@ -124,7 +124,7 @@ def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
     for network in NETWORKS:
         loss, ratio = (rough, 0.3) if network == "plain-56" else (bowl, 0.01)
         add(bench, network, loss, ratio, seeds=2)
-    verdicts = {v.claim.id: v for v in evaluate(load_claims(), Results(bench.store))}
+    verdicts = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
     assert verdicts["surface-56-rougher"].word == "consistent"
     assert verdicts["surface-56-curvature"].word == "consistent"
     assert verdicts["surface-56-narrower"].word == "consistent"
@@ -143,7 +143,7 @@ def test_the_opposite_contradicts_the_claims(bench: Bench) -> None:
     for network in NETWORKS:
         loss, ratio = (rough, 0.3) if network.startswith("resnet") else (bowl, 0.01)
         add(bench, network, loss, ratio)
-    verdicts = {v.claim.id: v.word for v in evaluate(load_claims(), Results(bench.store))}
+    verdicts = {v.claim.id: v.word for v in judge(load_claims(), Results(bench.store))}
     assert verdicts["surface-56-rougher"] == "contradicted"
     assert verdicts["surface-20-alike"] == "contradicted"
 

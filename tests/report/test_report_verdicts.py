@@ -7,7 +7,7 @@ import pytest
 from made_up_results import BETWEEN, Bench
 
 from resnet_repro.paper.claims import Claim, load_claims
-from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
+from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import Preset
@@ -19,7 +19,7 @@ def claim(name: str) -> Claim:
 
 
 def verdicts(bench: Bench, name: str) -> list[Verdict]:
-    return evaluate([claim(name)], Results(bench.store))
+    return judge([claim(name)], Results(bench.store))
 
 
 def add_seeds(bench: Bench, network: str, errors: list[float], **more: Any) -> None:
@@ -314,7 +314,7 @@ def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:
 
 
 def test_nothing_run_and_imagenet(bench: Bench) -> None:
-    found = evaluate(load_claims(), Results(bench.store))
+    found = judge(load_claims(), Results(bench.store))
     assert {v.word for v in found if not v.counted} == {"not run"}
     assert len(found) == len(load_claims())
     assert verdicts(bench, "imagenet-options-order")[0].numbers == (

@@ -10,7 +10,7 @@ from typing import Any
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.measure.views import progress_teller
+from resnet_repro.measure.telling import progress_teller
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.shows import Views

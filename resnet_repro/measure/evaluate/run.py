@@ -28,7 +28,7 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject, trained_network
 
-__all__ = ["evaluate_run", "find_target", "newest_weights", "run_of"]
+__all__ = ["configuration_of", "evaluate_run", "find_target", "newest_weights"]
 
 
 def find_target(text: str, store: Store) -> StoredRun | Path:
@@ -85,7 +85,7 @@ def evaluate_run(
         DataError: the data set is missing, or is not the copy that the run was trained on.
         Stopped: `request.should_stop` said so; what was measured before is stored.
     """
-    run = run_of(stored)
+    run = configuration_of(stored)
     _check(run, request, choice)
     state = newest_weights(stored, run)
     dataset = request.load(run.dataset, choice)
@@ -145,7 +145,7 @@ def _check(run: Run, request: Request, choice: DatasetChoice | None) -> None:
         )
 
 
-def run_of(stored: StoredRun) -> Run:
+def configuration_of(stored: StoredRun) -> Run:
     """The configuration of a run.
 
     Raises:

@@ -33,7 +33,7 @@ from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult
 
-__all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "evaluate", "main_verdicts"]
+__all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "judge", "main_verdicts"]
 
 VerdictWord = Literal["confirmed", "consistent", "contradicted", "undecided", "not run"]
 
@@ -91,7 +91,7 @@ class Verdict:
         return f"{self.word} (other trend)" if self.opposed else f"{self.word} (trend)"
 
 
-def evaluate(claims: Iterable[Claim], results: Results) -> list[Verdict]:
+def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     """A verdict per claim and group that has the runs; one `not run` if no group has.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.claims.judging import Verdict, evaluate, main_verdicts
+from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.document.experiments import covers, evidence, experiment_section
 from resnet_repro.report.document.missing import gaps_of, missing_section
 from resnet_repro.report.document.opening import (
@@ -64,7 +64,7 @@ def write_report(
         experiments = [load_experiment(name) for name in shipped_experiments()]
     experiments = sorted(experiments, key=_position)
     results = Results(store)
-    verdicts = evaluate(load_claims(), results)
+    verdicts = judge(load_claims(), results)
     main = main_verdicts(verdicts)
     gaps = [gap for experiment in experiments for gap in gaps_of(experiment, results)]
 
