@@ -118,22 +118,32 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
-    columns = [[name, *(row[i] for row in rows)] for i, name in enumerate(header)]
-    longest = [max(len(word) for cell in c for word in (cell.split() or [""])) for c in columns]
-    if (
-        sum(longest) + 2 * (len(longest) - 1) > console.width
-    ):  # words, as a run's name, would be broken
+    narrow = _widths(header, rows, console.width - 2 * (len(header) - 1))
+    if narrow is None:
         _print_blocks(header, rows, console.width)
         return
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
-    for name, words in zip(header, longest, strict=True):
-        table.add_column(name, overflow="fold", min_width=words)
+    for name, width in zip(header, narrow, strict=True):
+        table.add_column(name, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Widths of columns, `room` together at most; None if a word, as a run's name, would break."""
+    columns = [[printable(row[i]) for row in (header, *rows)] for i in range(len(header))]
+    widths = [max(map(len, column)) for column in columns]
+    words = [max(len(word) for cell in c for word in (cell.split() or [""])) for c in columns]
+    if sum(words) > room:
+        return None
+    while sum(widths) > room:
+        spare = [width - word for width, word in zip(widths, words, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 def _print_blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:

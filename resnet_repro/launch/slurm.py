@@ -267,7 +267,7 @@ def _outcome(run: Run, job: Job[str], runner: Runner, begun: bool) -> Outcome:
         return "done"
     with contextlib.suppress(Exception):  # whatever it was, it is in the log
         told = job.result()
-        if told in ("failed", "stopped", "locked"):
+        if told in ("done", "failed", "stopped", "locked"):
             return told  # type: ignore[return-value]
     runner.progress.note(f"{run.id}: its task ended without a result; see {job.paths.stderr}")
     return "failed"

@@ -174,7 +174,8 @@ def _is_measured(stored: StoredRun, name: str, experiment: Experiment) -> bool:
     settings = experiment.settings_of(name)
     if stored.run is None or settings is None:
         return stored.has(name)
-    return bool(settings.measured_in(stored.rows(MEASUREMENTS[name].table), stored.run))
+    rows = stored.rows(MEASUREMENTS[name].table)
+    return bool(settings.measured_in(rows, stored.run.seed, stored.training_images))
 
 
 def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
 from resnet_repro.report.groups import Group, changes_of
@@ -58,24 +60,31 @@ def on_other_data(experiment: Experiment, dataset: str) -> bool:
     classification networks, which are on one data set a family.
     """
     paper, family = HE_2016 if of_he_2016(experiment) else THE_PAPER, family_of(experiment)
-    if paper == THE_PAPER and family != "detection":
+    if dataset in experiment.datasets or (paper == THE_PAPER and family != "detection"):
         return False
     if dataset.startswith("voc:"):
         return any(name.startswith("coco") for name in experiment.datasets)
-    return dataset in set(PAPERS[paper].datasets.get(family, ())) - set(experiment.datasets)
+    return dataset in PAPERS[paper].datasets.get(family, ())
 
 
 def by_other_recipe(experiment: Experiment, network: str, group: Group) -> bool:
-    """Whether runs of a network lack whatever an experiment changes of their preset's recipe."""
+    """Whether runs of a network have nothing of what an experiment changes in a preset's recipe.
+
+    With another value of it, as `--set` gives, they are still the experiment's.
+    """
     if not experiment.recipe:
         return False
     base = preset_recipe(group.base, network, group.dataset)
-    try:
-        wanted = training_differences(changed_recipe(base, experiment.recipe), base)
-    except ConfigError:  # it does not go with this preset
-        return False
     changed = {change.partition("=")[0].partition(".")[0] for change in group.changes}
-    return bool(wanted) and changed.isdisjoint(wanted)
+    for runs in experiment.runs:
+        try:
+            own = changed_recipe(base, experiment.recipe, runs.recipe)
+        except ValidationError:  # it does not go with this preset
+            return False
+        wanted = training_differences(own, base)
+        if network in runs.networks and (not wanted or not changed.isdisjoint(wanted)):
+            return False
+    return True
 
 
 def at_group(experiment: Experiment, group: Group) -> Experiment | None:

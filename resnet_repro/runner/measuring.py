@@ -145,6 +145,8 @@ class Measurer:
         """
         if not self._missing(run, asked, scored):
             return True
+        if not self.store.folder(run).checkpoints():
+            return False
         if self.sources.should_stop():
             self.stopped.append(run.id)
             return True
@@ -194,7 +196,7 @@ class Measurer:
             measured = {row.views for row in rows}
             return name not in measured or (needed and not stored.folder.scores(name).exists())
         if settings is not None:
-            return not settings.measured_in(rows, stored.run)
+            return not settings.measured_in(rows, stored.run.seed, stored.training_images)
         return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:

@@ -52,7 +52,7 @@ class Known(NamedTuple):
     families: tuple[Family, ...]  # of networks that can be trained on it
     classes: int
     test_images: int
-    train_images: int | None = None  # where all copies have as many
+    train_images: int | None = None  # of CIFAR, but for folders of images, which may have fewer
 
 
 BOXES = {  # data sets for detection

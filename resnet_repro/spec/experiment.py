@@ -279,7 +279,8 @@ class Experiment(Frozen):
 
     def _check_dataset(self, dataset: str) -> None:
         """Raise ConfigError if the networks, or what is measured, don't go with a data set."""
-        if dataset.startswith("voc:") and any(name.startswith("coco") for name in self.datasets):
+        of_coco = self.table and self.table.kind == "detection" and self.table.paper == "table8"
+        if dataset.startswith("voc:") and of_coco:
             raise ConfigError(
                 f"{self.name} is about COCO; a folder in VOC's layout goes with table7 and table10"
             )

@@ -145,7 +145,7 @@ _ON_DATASET: dict[tuple[Family, Preset, str], dict[str, Any]] = {
     ("detection", "paper", "coco2017"): _COCO,
 }
 
-# What presets had before, so that runs of then keep their names; they are not of the preset now.
+# Earlier values of presets. Runs with them keep the preset in their name, but are custom in tables.
 _FORMERLY: dict[tuple[Family, Preset], tuple[dict[str, Any], ...]] = {
     ("detection", "short"): ({"learning_rate": 0.002},),
 }

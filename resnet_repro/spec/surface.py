@@ -8,9 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.measurements import CurvatureRow, Images, PathRow, SurfaceRow
-from resnet_repro.spec.run import Run, Seed
+from resnet_repro.spec.run import Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
 
@@ -59,10 +58,16 @@ class SurfaceSettings(Frozen):
         """The steps along the second direction."""
         return axis(self.limit, self.points[1])
 
-    def measured_in(self, rows: Iterable[SurfaceRow], run: Run) -> bool:
-        """Whether the rows are those of these settings, no more and no fewer."""
+    def measured_in(self, rows: Iterable[SurfaceRow], seed: int, whole: int | None) -> bool:
+        """Whether the rows are those of these settings, no more and no fewer.
+
+        Args:
+            rows: of a run.
+            seed: of the run.
+            whole: the number of its training images, where it is known.
+        """
         rows = list(rows)
-        whole = max((row.images for row in rows), default=0)
+        whole = whole or max((row.images for row in rows), default=0)
         images = min(self.images or whole, whole)
         grid = {(d, a, b) for d in self.directions for b in self.betas for a in self.alphas}
         return {row[:3] for row in rows if row.images == images} == grid
@@ -98,13 +103,13 @@ class PathSettings(Frozen):
         steps = self.points - 1
         return tuple((3 * i - (steps - i)) / (2 * steps) for i in range(self.points))
 
-    def measured_in(self, rows: Iterable[PathRow], run: Run) -> bool:
-        """Whether the rows are those of these settings."""
+    def measured_in(self, rows: Iterable[PathRow], seed: int, whole: int | None) -> bool:
+        """As `SurfaceSettings.measured_in`."""
         rows = list(rows)
         return tuple(row.position for row in rows) == self.positions and all(
-            _as_many(row.images, self.images, run)
+            _as_many(row.images, self.images, whole)
             and row.to.startswith(self.to)
-            and (bool(self.to) or f"-s{self.other_seed(run.seed)}-" in row.to)
+            and (bool(self.to) or f"-s{self.other_seed(seed)}-" in row.to)
             for row in rows
         )
 
@@ -116,23 +121,21 @@ class CurvatureSettings(Frozen):
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
-    def measured_in(self, rows: Iterable[CurvatureRow], run: Run) -> bool:
-        """Whether the rows are those of these settings."""
+    def measured_in(self, rows: Iterable[CurvatureRow], seed: int, whole: int | None) -> bool:
+        """As `SurfaceSettings.measured_in`."""
         there = {(row.alpha, row.beta): row for row in rows}
         alike = all(
-            row.directions == self.directions and _as_many(row.images, self.images, run)
+            row.directions == self.directions and _as_many(row.images, self.images, whole)
             for row in there.values()
         )
         return alike and set(there) == set(self.at)
 
 
-def _as_many(images: int, asked: int | None, run: Run) -> bool:
-    """Whether a measurement was made on as many training images as asked for; None means all.
+def _as_many(images: int, asked: int | None, whole: int | None) -> bool:
+    """Whether a measurement was made on as many of all images as asked for; None means all.
 
-    A data set may have fewer; where it is not known how many, fewer are taken to be all.
+    Where it is not known how many there are, fewer than asked for are taken to be all.
     """
-    known = DATASETS.get(run.dataset)
-    if known is None or known.train_images is None:
+    if whole is None:
         return images <= (asked or images)
-    whole = known.train_images - run.recipe.validation_images
     return images == min(asked or whole, whole)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError, StoreError, plain
 from resnet_repro.base.records import first_problem
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.loading import run_of
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import parse_network
@@ -107,6 +108,16 @@ class StoredRun:
         """The columns of one of `measurements.TABLES` by name."""
         table: Table | None = self.contents.get(name)
         return table.columns if table else {}
+
+    @property
+    def training_images(self) -> int | None:
+        """How many images it was trained on, where its data set always has as many."""
+        known = DATASETS.get(self.run.dataset) if self.run else None
+        if self.run is None or self.summary is None or known is None or known.train_images is None:
+            return None
+        if self.summary.provenance.dataset.get("source") == "image folder":
+            return None
+        return known.train_images - self.run.recipe.validation_images
 
     def has(self, measurement: str) -> bool:
         """Whether one of `MEASUREMENTS` is on record."""

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,12 @@ def test_a_ctrl_c_before_the_command_line_is_there_shows_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
-@pytest.mark.parametrize("width", [120, 80, 40])
+def test_the_installed_command_is_that() -> None:
+    project = tomllib.loads((CODE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"resnet-repro": "resnet_repro.__main__:main"}
+
+
+@pytest.mark.parametrize("width", range(40, 131))
 def test_no_word_is_broken_in_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
@@ -96,7 +102,8 @@ def test_no_word_is_broken_in_a_narrow_terminal(
     header = ["run", "state", "iteration", "train %", "test %", "left", "views"]
     print_table(header, [[name, "done", "1,500/1,500", "62.45", "60.25", "", "centre, 10-crop"]])
     shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
-    assert {name, "1,500/1,500", "62.45", "10-crop"} <= set(shown.replace(";", "").split())
+    words = {name, "1,500/1,500", "62.45", "centre,", "10-crop"}
+    assert words <= set(shown.replace(";", "").split())
     assert max(map(len, shown.splitlines())) <= width
 
 

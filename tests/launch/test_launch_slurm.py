@@ -21,6 +21,7 @@ from launch_helpers import (
     train_alone,
     write_experiment,
 )
+from made_up_origin import running_summary
 from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError, ReproError
@@ -177,6 +178,43 @@ def test_runs_that_were_done_are_so_when_the_waiting_ends_at_once(
     assert slurm.train_by_slurm(where, runner, [done, submitted]) == {done.id: "done"}
     assert progress.ends == [(done.id, "done")]
     assert progress.notes == ["job 4711: 1 runs", "job 4711 goes on; scancel 4711 ends it, saved"]
+
+
+@pytest.mark.parametrize(("replaces", "idle"), [("2020-01-01T00:00:00Z", 0), (None, 1)])
+def test_iterations_of_what_is_replaced_are_none_of_the_tasks_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces: str | None, idle: int
+) -> None:
+    from resnet_repro.launch.slurm import SlurmTask
+
+    (run,) = runs_of(write_experiment(tmp_path, 100, 50, 1))
+    folder = Store(tmp_path / "results").folder(run)
+    folder.write_config(run)
+    earlier = running_summary(run, "2020-01-01T00:00:00Z").model_copy(update={"iteration": 50})
+    folder.write_summary(earlier)
+
+    def train(*_: object) -> str:
+        folder.write_summary(running_summary(run, "2021-01-01T00:00:00Z"))  # at its second
+        return "stopped"
+
+    monkeypatch.setattr(Order, "train", train)
+    order = Order.of(run, Store(tmp_path / "results"), options(tmp_path), replaces)
+    task = SlurmTask(order.to_json(), time_budget=None, threads=1)
+    assert (task(), task.idle) == ("stopped", idle)
+
+
+@pytest.mark.parametrize("told", ["done", "stopped"])
+def test_a_task_that_says_that_it_is_done_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """Though the login node may not see its files yet."""
+    from resnet_repro.launch import slurm
+
+    (run,) = runs_of(write_experiment(tmp_path, 4, 2, 1))
+    job = SimpleNamespace(job_id="4711_0", done=lambda: True, result=lambda: told)
+    monkeypatch.setattr(slurm, "submit_job", lambda *_: {run.id: job})
+    runner = Runner(Store(tmp_path / "r"), options(tmp_path, force=True), StopFlag(), Silent())
+    where = parse_where(launcher="slurm-local", wait=True)
+    assert slurm.train_by_slurm(where, runner, [run]) == {run.id: told}
 
 
 @pytest.mark.parametrize(("force", "expected"), [(True, "stopped"), (False, "done")])

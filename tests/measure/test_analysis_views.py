@@ -161,6 +161,7 @@ def test_an_ensemble_waits_for_all_of_its_members(
     other.folder(first).evaluations.unlink()
     assert runner.measurer.measure([experiment]) == []
     assert (quiet.notes, other.folder(first).evaluations.exists()) == ([], False)
+    assert second.id in runner.measurer.stopped, "the ensemble is left"
 
 
 def test_every_measurement_can_be_made() -> None:

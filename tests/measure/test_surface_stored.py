@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up_origin import provenance_of, summary_of
 from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
@@ -156,12 +157,12 @@ def test_rows_say_where_they_are_and_what_they_were_measured_on(
     assert rows[7].loss == rows[22].loss, "both grids have the same centre"
     assert (rows[-1].alpha, rows[-1].beta, rows[-1].images) == (0, 0, 60)
     assert rows[-1].sample_sha256 != rows[0].sample_sha256
-    assert SETTINGS.measured_in(rows, subject.run)
-    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows, subject.run)
-    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows, subject.run)
-    assert not SETTINGS.measured_in(rows[:-5], subject.run)
+    assert SETTINGS.measured_in(rows, 0, None)
+    assert not SETTINGS.model_copy(update={"images": None}).measured_in(rows, 0, None)
+    assert not SETTINGS.model_copy(update={"limit": 0.5}).measured_in(rows, 0, None)
+    assert not SETTINGS.measured_in(rows[:-5], 0, None)
     same = SurfaceSettings(points=(3, 5), images=40, directions=(0, 7))
-    assert same.measured_in(rows, subject.run)
+    assert same.measured_in(rows, 0, None)
 
 
 def test_a_line_ends_at_the_other_of_two_seeds() -> None:
@@ -170,37 +171,57 @@ def test_a_line_ends_at_the_other_of_two_seeds() -> None:
         PathRow("plain-20-cifar10-paper-s1-0d920dd4", position, 0.1, 1.0, 40, 0, "", "interpolated")
         for position in settings.positions
     ]
-    run = Run(network="plain-20", dataset="synthetic", recipe=RECIPE, seed=0)
-    assert settings.measured_in(rows, run)
-    other = run.model_copy(update={"seed": 1})
-    assert not settings.measured_in(rows, other), "a run has no line to itself"
+    assert settings.measured_in(rows, 0, None)
+    assert not settings.measured_in(rows, 1, None), "a run has no line to itself"
 
 
 @pytest.mark.parametrize(
-    ("dataset", "held_out", "images", "asked", "enough"),
+    ("whole", "images", "asked", "enough"),
     [
-        ("cifar10", 0, 40, 40, True),
-        ("cifar10", 0, 40, 41, False),
-        ("cifar10", 0, 40, None, False),
-        ("cifar10", 0, 50_000, None, True),
-        ("cifar10", 0, 50_000, 60_000, True),
-        ("cifar10", 0, 50_000, 40, False),
-        ("cifar100", 5_000, 45_000, None, True),
-        ("synthetic", 0, 40, None, True),  # a small one may have no more
-        ("synthetic", 0, 40, 39, False),
+        (50_000, 40, 40, True),
+        (50_000, 40, 41, False),
+        (50_000, 40, None, False),
+        (50_000, 50_000, None, True),
+        (50_000, 50_000, 60_000, True),
+        (50_000, 50_000, 40, False),
+        (None, 40, None, True),  # there may be no more
+        (None, 40, 39, False),
     ],
 )
 def test_fewer_images_than_asked_for_are_enough_only_where_there_are_no_more(
-    dataset: str, held_out: int, images: int, asked: int | None, enough: bool
+    whole: int | None, images: int, asked: int | None, enough: bool
 ) -> None:
-    recipe = RECIPE.model_copy(update={"validation_images": held_out})
-    run = Run(network="plain-20", dataset=dataset, recipe=recipe, seed=0)
     end = "plain-20-cifar10-paper-s1-0d920dd4"
     line = PathSettings(points=5, images=asked)
     there = [PathRow(end, p, 0.1, 1.0, images, 0, "", "interpolated") for p in line.positions]
-    assert line.measured_in(there, run) is enough
+    assert line.measured_in(there, 0, whole) is enough
     curvature = CurvatureSettings(images=asked)
-    assert curvature.measured_in([CurvatureRow(0, 0, 0, -1, 9, images, 0, "")], run) is enough
+    assert curvature.measured_in([CurvatureRow(0, 0, 0, -1, 9, images, 0, "")], 0, whole) is enough
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "held_out", "whole"),
+    [
+        ("cifar10", "binary version", 0, 50_000),
+        ("cifar100", "binary version", 5_000, 45_000),
+        ("cifar10", "image folder", 0, None),  # of any number
+        ("synthetic", "generated", 0, None),
+    ],
+)
+def test_how_many_images_there_are_is_known_of_whole_copies(
+    tmp_path: Path, dataset: str, source: str, held_out: int, whole: int | None
+) -> None:
+    run = Run(network="plain-20", dataset=dataset, recipe=RECIPE, seed=0)
+    run = run.model_copy(
+        update={"recipe": RECIPE.model_copy(update={"validation_images": held_out})}
+    )
+    folder = Store(tmp_path).folder(run)
+    folder.write_config(run)
+    origin = provenance_of("2026-01-01T00:00:00Z", dataset={"source": source})
+    folder.write_summary(
+        summary_of(run, state="stopped", iteration=1, parameters=1, provenance=origin)
+    )
+    assert Store(tmp_path).get(run).training_images == whole
 
 
 def test_a_surface_says_what_stays_fixed_and_which_statistics_bn_uses(

@@ -217,6 +217,7 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     summary = runner.store.get(detector).summary
     assert summary is not None
     first, second = summary.provenance.trained_by
+    assert summary.provenance.bn_images is None, "its batch normalisation is frozen"
     assert first.backbone == started
     assert second.backbone is None
 

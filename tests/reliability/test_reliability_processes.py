@@ -5,14 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from short_runs import Quiet, short_runner, small_synthetic
 from stoppable import Driver, write_experiment
 
 from resnet_repro.spec.loading import parse_experiment
+from resnet_repro.spec.measurements import ResponseRow
 from resnet_repro.spec.yaml_io import parse_yaml
+from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 
 MEASURED = """
@@ -82,6 +87,39 @@ def test_what_another_process_works_on_is_not_measured(tmp_path: Path) -> None:
     assert not runner.store.get(run).has("responses")
     runner.measurer.measure([experiment])
     assert runner.store.get(run).has("responses")
+
+
+def test_what_another_process_has_measured_meanwhile_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = Quiet()
+    runner = short_runner(tmp_path, small_synthetic(), quiet)
+    experiment = parse_experiment(parse_yaml(MEASURED, "tiny.yaml"))
+    (run,) = experiment.resolve()
+    runner.run_all([run])
+    lock = RunFolder.locked
+
+    @contextmanager
+    def after_another(folder: RunFolder) -> Iterator[bool]:
+        folder.write_measured("responses", [ResponseRow(1, "conv1", 0.5)])
+        with lock(folder) as held:
+            yield held
+
+    monkeypatch.setattr(RunFolder, "locked", after_another)
+    runner.measurer.measure([experiment])
+    assert quiet.notes == []
+
+
+def test_measurements_that_are_left_to_another_process_end_with_4(
+    command: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(MEASURED, encoding="utf-8")
+    bare = ("run", "tiny.yaml", "--set", "measure=[]")
+    assert command(*bare).code == 0
+    (run,) = Store(tmp_path / "results").all_runs()
+    with run.folder.locked():
+        assert command("run", "tiny.yaml").code == 4
+    assert command("run", "tiny.yaml").code == 0
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(driver: Driver, tmp_path: Path) -> None:

@@ -177,6 +177,17 @@ def test_a_folder_in_vocs_layout_is_not_cocos(bench: Bench) -> None:
         load_experiment("table8").choose(Choices(preset="short", dataset="voc:five"))
 
 
+@pytest.mark.parametrize(("batch_norm", "stages", "told"), [("frozen", 2, 0), ("trained", 0, 1)])
+def test_what_frozen_batch_normalisation_saw_is_not_told(
+    bench: Bench, batch_norm: str, stages: int, told: int
+) -> None:
+    """Earlier versions recorded two images."""
+    settings = {"batch_norm": batch_norm, "frozen_stages": stages, "backbone": {"run": "a-run"}}
+    recipe = {"detection": settings}
+    bench.add("faster-rcnn-plain-18", dataset="voc:five", recipe=recipe, bn_images=2)
+    assert bench.report().count("batch normalisation over 2 images") == told
+
+
 def test_a_reduced_table_says_what_its_numbers_are_of(bench: Bench) -> None:
     folder = bench.add("faster-rcnn-plain-18", dataset="voc:five", preset="demo", official=False)
     rows = [PrecisionRow(name, 9.0, 8.0, 3, 5, 1_239, "0" * 64) for name in ("cat", "dog")]

@@ -15,6 +15,7 @@ from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.figures.style import colours
 from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import PRESETS
+from resnet_repro.store.store import Store
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -82,6 +83,13 @@ def test_fig1_has_the_papers_panels_axes_and_lines(bench: Bench) -> None:
     assert bold.get_linewidth() > dashed.get_linewidth()
     assert {"plain-20", "plain-56"} <= {t.get_text() for t in test.texts}
     assert bold.get_ydata()[-1] == 9.4  # type: ignore[index]
+
+
+def test_a_curve_of_one_point_is_a_mark(bench: Bench) -> None:
+    folder = bench.add("plain-20", preset="short")
+    folder.write_curve(Store(bench.store.root).all_runs()[0].curve()[-1:])
+    for axes in figure_of(bench, "fig1").axes:
+        assert axes.get_lines()[0].get_marker() == "o"
 
 
 def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:

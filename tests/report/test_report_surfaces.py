@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
 from resnet_repro.spec.surface import axis
 from resnet_repro.store.run_folder import RunFolder
@@ -68,6 +70,25 @@ def test_runs_by_another_recipe_are_not_an_experiments_own(bench: Bench) -> None
     bench.add("plain-20", 9.0, recipe=theirs)
     (cell,) = Results(bench.store).cells_of(bench.experiment("surface-recipe"))
     assert "nesterov=true" in cell.group.changes
+    bench.add("plain-20", 9.0, recipe=theirs | {"weight_decay": 0.001})  # with --set
+    bench.add("plain-20", 9.0, recipe={"batch_size": 64})
+    cells = Results(bench.store).cells_of(bench.experiment("surface-recipe"))
+    assert ["nesterov=true" in cell.group.changes for cell in cells] == [True, True]
+
+
+def test_a_group_that_undoes_the_experiments_change_is_its_own(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ntitle: A control\nrecipe: {weight_decay: 0.0005}\n"
+        "runs:\n  - networks: [resnet-20]\n"
+        "  - {networks: [plain-20], recipe: {weight_decay: 0.0001}}\ntable: {kind: errors}\n",
+        encoding="utf-8",
+    )
+    for network in ("plain-20", "resnet-20"):
+        bench.add(network, 9.0)
+    cells = Results(bench.store).cells_of(load_experiment(str(tmp_path / "mine.yaml")))
+    assert [cell.network for cell in cells] == ["plain-20"]
 
 
 def surface(bench: Bench, loss: Loss, width: int = 21, height: int = 21) -> Surface:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.presets import preset_recipe
 
 PILOTS = Path(__file__).parents[2] / "benchmarks" / "pilots"
 _spec = importlib.util.spec_from_file_location("decide", PILOTS / "decide.py")
@@ -75,3 +77,30 @@ def test_the_lowest_rate_that_is_as_good_as_the_best(
 ) -> None:
     rates = (0.002, 0.005, 0.01, 0.02)
     assert decide.decide_rate(pd.DataFrame({"rate": rates, "precision": precisions})) == rate
+
+
+@pytest.mark.skipif(not (PILOTS / "results").exists(), reason="no results of pilots")
+def test_the_committed_pilot_decides_what_the_preset_has() -> None:
+    detectors = decide.finished(PILOTS / "results")
+    network, dataset = "faster-rcnn-plain-18", "voc:VOC-held-out"
+    rate = preset_recipe("short", network, dataset).learning_rate
+    assert decide.decide_rate(detectors[detectors["detector"]]) == f"{rate:g}"
+
+
+def test_every_tenth_image_with_boxes_is_held_out(tmp_path: Path) -> None:
+    year = tmp_path / "VOCdevkit" / "VOC2012"
+    names = [f"2012_{number:03}" for number in range(20)]
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (year / folder).mkdir(parents=True)
+        for name in names:
+            (year / folder / f"{name}.{suffix}").write_text(name, encoding="utf-8")
+    (year / "ImageSets" / "Main").mkdir(parents=True)
+    trainval = year / "ImageSets" / "Main" / "trainval.txt"
+    trainval.write_text("\n".join(reversed(names)), encoding="utf-8")
+    hold_out = runpy.run_path(str(PILOTS / "hold_out.py"))["hold_out_boxes"]
+    hold_out(tmp_path / "VOCdevkit", tmp_path / "made")
+    made = tmp_path / "made" / "VOC2012"
+    lists = {path.stem: path.read_text("utf-8").split() for path in made.rglob("*.txt")}
+    assert lists["val"] == ["2012_009", "2012_019"]
+    assert sorted(lists["train"] + lists["val"]) == names
+    assert {path.stem for path in (made / "Annotations").iterdir()} == set(names)

@@ -96,13 +96,11 @@ def evaluate_run(
     backend = choose_backend(request.device, request.precision or state["precision"])
     origin = origin_here(backend, request.command)
     unstored = _why_not_stored(stored, run, state, backend)
-    held = ExitStack()
-    if not (unstored or held.enter_context(stored.folder.locked())):
-        unstored = "not stored: another process is at work on the run"
     averaged = run.recipe.bn_average_iterations > 0 and _at_the_end(run, state)
     bn: BatchNorm = "average" if averaged else "running"
     rows: list[EvaluationRow] = []
-    with held, enough_memory(lambda: memory_advice(backend)):
+    with ExitStack() as held, enough_memory(lambda: memory_advice(backend)):
+        unstored = unstored or _why_not_locked(stored, held)
         feed = make_feed(
             run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
         )
@@ -187,6 +185,15 @@ def _why_not_stored(
     if run.recipe.photographs is None:
         return "not stored: the curve has the error of 32x32 images already"
     return None
+
+
+def _why_not_locked(stored: StoredRun, held: ExitStack) -> str | None:
+    """Why the run's lock is not held now; None if it is, until `held` is closed."""
+    try:
+        there = held.enter_context(stored.folder.locked())
+    except StoreError as error:
+        return f"not stored: {error}"
+    return None if there else "not stored: another process is at work on the run"
 
 
 def _scores(subject: Subject, views: Views, request: Request) -> tuple[Tensor, Tensor]:
