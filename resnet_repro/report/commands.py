@@ -72,7 +72,7 @@ def by_other_recipe(experiment: Experiment, network: str, group: Group) -> bool:
 
     With another value of it, as `--set` gives, they are still the experiment's.
     """
-    if not experiment.recipe:
+    if not experiment.recipe or not experiment.runs:
         return False
     base = preset_recipe(group.base, network, group.dataset)
     changed = {change.partition("=")[0].partition(".")[0] for change in group.changes}
