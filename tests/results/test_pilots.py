@@ -22,11 +22,31 @@ _spec.loader.exec_module(decide)
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("cifar", 8), ("classifier", 4), ("imagenette", 6), ("detection", 5)]
+    ("name", "runs"),
+    [("cifar_short", 4), ("cifar", 8), ("classifier", 4), ("imagenette", 6), ("detection", 5)],
 )
 def test_the_experiments_load(name: str, runs: int) -> None:
     resolved = load_experiment(str(PILOTS / f"{name}.yaml")).resolve()
     assert len({run.id for run in resolved}) == runs
+
+
+@pytest.mark.parametrize(
+    ("shallow", "deep", "decision"),
+    [
+        ((14.0, 14.5), (13.0, 14.4), "0.01 first"),
+        ((14.0, 14.5), (12.0, 14.6), "16,000 iterations are to be tried"),  # in one seed only
+    ],
+)
+def test_both_seeds_have_to_show_depth(
+    shallow: tuple[float, float], deep: tuple[float, float], decision: str
+) -> None:
+    rows = [
+        {"seed": seed, "network": network, "held out": error}
+        for network, errors in (("resnet-20", shallow), ("resnet-56", deep))
+        for seed, error in enumerate(errors)
+    ]
+    assert decide.decide_short(pd.DataFrame(rows)) == decision
+    assert decide.decide_short(pd.DataFrame(rows[:-1])).startswith("undecided")
 
 
 @pytest.mark.parametrize(
