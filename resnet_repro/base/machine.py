@@ -67,8 +67,14 @@ def process_rank() -> int:
 
 
 def processor_name() -> str:
-    """The processor's name: `AMD EPYC`."""
-    return _cpu_info("model name") or platform.processor() or platform.machine()
+    """The processor's name: `AMD EPYC 7763`, `AMD EPYC family 25 model 1`.
+
+    Virtual machines often hide the product's number; generations differ in speed and instructions.
+    """
+    name = _cpu_info("model name") or platform.processor() or platform.machine()
+    family, model = _cpu_info("cpu family"), _cpu_info("model")
+    hidden = family and model and not any(character.isdigit() for character in name)
+    return f"{name} family {family} model {model}" if hidden else name
 
 
 def cpu_name() -> str:

@@ -12,7 +12,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.presets import PRESETS, Preset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, read_run
 
 __all__ = [
     "list_experiments",
@@ -172,15 +172,11 @@ def plan_testing(
 def _is_measured(stored: StoredRun, name: str, experiment: Experiment) -> bool:
     """Whether a run has a measurement with the experiment's settings of it."""
     settings = experiment.settings_of(name)
-    if stored.run is None or settings is None:
+    if stored.run is None or settings is None or not stored.has(name):
         return stored.has(name)
-    rows = stored.rows(MEASUREMENTS[name].table)
+    table = MEASUREMENTS[name].table
+    rows = stored.rows(table) or read_run(stored.folder.path, stored.run).rows(table)
     return bool(settings.measured_in(rows, stored.run.seed, stored.training_images))
-
-
-def _unmeasured(stored: StoredRun, measurements: Sequence[str]) -> list[str]:
-    """The measurements that a run lacks; a long table counts as made where its file is."""
-    return [name for name in measurements if not stored.has(name)]
 
 
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
@@ -214,7 +210,7 @@ def _experiment_line(
         found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
         if found and found.finished:
             done += 1
-            left = _unmeasured(found, left)
+            left = [name for name in left if not _is_measured(found, name, chosen)]
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)

@@ -10,16 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_origin import provenance_of, summary_of
+from made_up_origin import ORIGIN, provenance_of, summary_of
 from rich.console import Console
 
+from resnet_repro.base import machine
 from resnet_repro.base.durations import format_duration, parse_duration
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.base.machine import cpu_name
+from resnet_repro.base.machine import cpu_name, processor_name
 from resnet_repro.plan.estimator import Estimator
-from resnet_repro.plan.overview import list_experiments, list_runs, plan_runs, run_table
+from resnet_repro.plan.overview import (
+    list_experiments,
+    list_runs,
+    plan_runs,
+    plan_testing,
+    run_table,
+)
 from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
+from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import SurfaceRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import CurveRow, Summary
@@ -169,6 +178,27 @@ def test_list_shows_done_and_needed(tmp_path: Path) -> None:
     assert (lines["paper"].runs_done, lines["paper"].dataset) == (0, "cifar10")
 
 
+def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
+    run = _run("plain-20")
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    asked = ["recipe.warmup=null", "surface.points=[5,3]", "measure=[surface]"]
+    experiment = load_experiment("surface", asked, Choices(preset="short", networks=["plain-20"]))
+    settings = experiment.settings_of("surface")
+    points = [
+        SurfaceRow(seed, alpha, beta, 1.0, 50.0, settings.images, 0, "a" * 64)
+        for seed in settings.directions
+        for beta in settings.betas
+        for alpha in settings.alphas
+    ]
+    for rows, cost in (([], "1/1, "), (points[:-1], "1/1, "), (points, "1/1 done")):
+        if rows:
+            store.folder(run).write_measured("surface", rows, ORIGIN)
+        _, line, _ = list_experiments(store, [experiment])
+        assert line.cost.startswith(cost)
+        planned = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
+        assert bool(planned) is (cost != "1/1 done")
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_live_view_fits_any_terminal(width: int) -> None:
     out = io.StringIO()
@@ -224,3 +254,20 @@ def test_durations() -> None:
 def test_this_machine_has_a_name() -> None:
     assert cpu_name().endswith(("core)", "cores)"))
     assert os.sep not in cpu_name()
+
+
+@pytest.mark.parametrize(
+    ("model_name", "name"),
+    [
+        ("AMD EPYC", "AMD EPYC family 25 model 17"),
+        ("AMD EPYC 7763 64-Core Processor", "AMD EPYC 7763 64-Core Processor"),
+    ],
+)
+def test_a_name_without_a_number_gets_the_generation(
+    monkeypatch: pytest.MonkeyPatch, model_name: str, name: str
+) -> None:
+    known = {"model name": model_name, "cpu family": "25", "model": "17"}
+    monkeypatch.setattr(machine, "_cpu_info", lambda *keys: known.get(keys[0], ""))
+    assert processor_name() == name
+    monkeypatch.delitem(known, "cpu family")  # Arm's
+    assert processor_name() == model_name
