@@ -54,6 +54,11 @@ class _Rule(AboutNetworks):
     # contradicts it only when it is missed by more than this.
     margin: float = Field(gt=0)
 
+    @property
+    def reduced_margin(self) -> float:
+        """The margin at reduced presets, whose seeds differ more."""
+        return self.margin * QUANTITIES[self.quantity].noisier
+
     def words(self) -> str:
         """`final test error: plain-20 < plain-56 (margin 0.3)`."""
         title = QUANTITIES[self.quantity].title

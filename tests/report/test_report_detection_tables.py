@@ -264,3 +264,13 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
     data = pd.read_csv(io.StringIO(render_table(make_table(experiment, Results(store)), "csv")))
     shown = data.dropna(subset="reduced").set_index("network").backbone_error
     assert shown.to_dict() == {run.network: 30.0 + rank for rank, run in enumerate(detectors)}
+    (own,) = (c for c in load_claims() if c.id == "detection-residual-over-plain-18")
+    for plain, residual, label in (
+        (4.0, 18.0, "undecided (preset unfit)"),
+        (12.0, 18.0, "consistent (trend)"),
+    ):
+        for detector, precision in zip(detectors, (plain, residual), strict=False):
+            store_run(detector, None, precision, None)
+        (verdict,) = judge([own], Results(store))
+        assert verdict.label == label
+        assert ("with plain-18 (4.00); mAP below 10" in verdict.numbers) is (plain < 10)

@@ -359,7 +359,31 @@ def test_networks_that_still_guess_judge_nothing(
         bench.add(network, error, error, preset="demo", dataset="synthetic")
     (verdict,) = verdicts(bench, "plain-56-train")
     assert verdict.label == ("consistent (trend)" if learned else "undecided (preset unfit)")
-    assert ("right in more than 20% of images" in verdict.numbers) is not learned
+    assert ("right in less than 20% of training images" in verdict.numbers) is not learned
+
+
+@pytest.mark.parametrize(("train", "judged"), [(86.7, False), (79.0, True)])
+def test_one_network_that_has_hardly_learned_leaves_a_claim_undecided(
+    bench: Bench, train: float, judged: bool
+) -> None:
+    for network, error in (("plain-18", 65.0), ("plain-34", train)):
+        bench.add(network, 10.0, error, evaluations={"10-crop": (error, 4.0)}, **SHORT)
+    for name in ("imagenet-plain-depth", "imagenet-plain-train"):
+        (verdict,) = verdicts(bench, name)
+        assert verdict.label == ("consistent (trend)" if judged else "undecided (preset unfit)")
+        assert ("hardly learned: plain-34 (86.70)" in verdict.numbers) is not judged
+    text, _ = write_report(bench.store, [bench.experiment("table2")])
+    more = "more measured at a preset that cannot judge them"
+    assert (more in text) is not judged
+
+
+@pytest.mark.parametrize(("lead", "word"), [(1.4, "undecided"), (1.6, "consistent")])
+def test_seeds_of_reduced_presets_may_differ_more(bench: Bench, lead: float, word: str) -> None:
+    for network, error in (("plain-18", 35.0), ("plain-34", 35.0 + lead)):
+        bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
+    (verdict,) = verdicts(bench, "imagenet-plain-depth")
+    assert verdict.label == f"{word} (trend)"
+    assert "margin 1.5 at this preset" in verdict.numbers
 
 
 def test_no_clear_trend_at_reduced_scale_is_not_an_opposite_one(bench: Bench) -> None:

@@ -82,19 +82,19 @@ def _by_paper(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
     """`**Claims of the paper**: 18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent.`
 
-    How many of these are trends only stands behind it.
+    How many of these are trends only stands behind it, and how many more no preset could judge.
     """
-    judged = _judged(verdicts)
-    if not judged:
-        return f"**Claims of {paper}**: none of {len(verdicts)} judged yet."
+    measured = _judged(verdicts)
+    judged = [verdict for verdict in measured if not verdict.unfit]
     trends = sum(verdict.trend_only for verdict in judged)
     notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
-    unfit = sum(verdict.unfit for verdict in judged)
-    notes += [f"{unfit} undecided because the preset is unfit"] if unfit else []
     own = sum(verdict.claim.own for verdict in judged)
     notes += [f"{plural(own, 'question')} of our own"] if own else []
-    text = f"{len(judged)} of {len(verdicts)} judged: {_by_word(judged)}"
-    return f"**Claims of {paper}**: {'; '.join([text, ', '.join(notes)] if notes else [text])}."
+    count = f"{len(judged)} of {len(verdicts)} judged: {_by_word(judged)}"
+    parts = [count if judged else f"none of {len(verdicts)} judged yet", ", ".join(notes)]
+    if unfit := len(measured) - len(judged):
+        parts.append(f"{unfit} more measured at a preset that cannot judge them")
+    return f"**Claims of {paper}**: {'; '.join(filter(None, parts))}."
 
 
 def _by_word(judged: Sequence[Verdict]) -> str:
