@@ -4,7 +4,7 @@
 
 At home, with network:
     wheels      fetch the packages that the other machine lacks, and write down the commit
-    data-pack   CIFAR-10 as lossless pictures, in two loads below 50 MiB
+    data-pack   CIFAR-10 as lossless pictures, in three loads below 35 MiB
 On the machine with the GPU:
     data        rebuild CIFAR-10 from the loads that are there, and prepare it once both are
     check       doctor, the limits of the card, the tests that need a GPU
@@ -15,7 +15,8 @@ At home again:
     unpack      check what came back, take it into the results folder, write CSVs and the report
 
 docs/gpu.md says what to do with it. Everything lies in `.gpu/`, which git ignores: carry `wheels`,
-`data-1`, `data-2` and `carry` there; bring home `packed`, which is the folder $OUT if that is set.
+`data-1` to `data-3` and `carry` there; bring home `packed`, which is the folder $OUT where that is
+set.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def data(session: Session) -> int:
     names = [name for part in transfer.LOADS for name in part]
     missing = [name for name in names if not (raw / transfer.bin_name(name)).exists()]
     if missing:
-        print(f"still missing: {', '.join(missing)}; carry the other load and call this again")
+        print(f"still missing: {', '.join(missing)}; carry the other loads and call this again")
         return USED_UP
     return session.repro("data", "prepare", "cifar10", "--from", raw)
 

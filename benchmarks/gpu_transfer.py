@@ -1,6 +1,6 @@
 """What travels to a borrowed machine and back: wheels, the commit, CIFAR-10, runs.
 
-Everything goes in loads below 50 MiB and comes back in a few files of at most 15 MiB, each with its
+Everything goes in loads below 35 MiB and comes back in a few files of at most 15 MiB, each with its
 SHA-256. Used by `gpu_session.py`; needs only the standard library until it comes to images.
 """
 
@@ -24,8 +24,14 @@ MANIFEST, COMMIT = "manifest.json", "commit.json"
 PART, MOST, FILES = 15 << 20, 60 << 20, 8  # bytes of a file and of all, and files, that come back
 WHEELS = ["pydantic"]  # with what it needs; the rest is beside PyTorch on most GPU machines
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-LOADS = (("data_batch_1", "data_batch_2", "data_batch_3"), ("data_batch_4", "data_batch_5", "test"))
-TOLERANCE = 0.1  # percentage points between a run's test error and that of its weights at home
+LOADS = (
+    ("data_batch_1", "data_batch_2"),
+    ("data_batch_3", "data_batch_4"),
+    ("data_batch_5", "test"),
+)
+# Percentage points between a run's test error and that of its weights at home: in bf16 some ten of
+# 10,000 images lie so near to a border that another processor puts them on the other side.
+TOLERANCE = 0.3
 SIDE, COLUMNS = 32, 100  # pixels of an image; images in a row of a mosaic (WebP: 16,383 pixels)
 
 

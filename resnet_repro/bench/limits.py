@@ -28,6 +28,7 @@ INDEXING = {"index", "index_select", "gather"}
 NOTHING = {
     *("detach", "lift_fresh", "empty", "empty_like", "empty_strided", "new_empty", "as_strided_"),
     *("_record_function_enter_new", "_record_function_exit"),  # marks for the profiler
+    "record_stream",  # a note for the allocator
 }
 
 

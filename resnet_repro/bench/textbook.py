@@ -118,8 +118,9 @@ class TextbookLoop:
     def __init__(self, run: Run, dataset: Dataset | PhotoDataset, device: torch.device) -> None:
         """Raises ConfigError when the recipe is for photographs and these are not in files."""
         self.device = device
-        self.network = _as_usual(build_network(run.network, len(dataset.classes))).to(device)
-        initialise(self.network, run.seed)
+        network = _as_usual(build_network(run.network, len(dataset.classes)))
+        initialise(network, run.seed)
+        self.network = network.to(device)
         self.loss = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),

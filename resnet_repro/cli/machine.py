@@ -71,13 +71,12 @@ def bench(
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
     if chosen == "auto":
         chosen = auto.precision
-    measured = [
-        measure_network(
-            Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook), tell
-        )
-        for name in names
-    ]
-    written, loader = [record(store, BENCH, measured)], None
+    measured, loader = [], None
+    for name in names:
+        plan = Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook)
+        measured.append(measure_network(plan, tell))
+        record(store, BENCH, measured)  # now: the next network may not fit
+    written = [store.csv_path(BENCH)]
     if isinstance(images, PhotoDataset) and textbook:
         recipe = bench_run(names[0], str(dataset)).recipe
         assert recipe.photographs is not None, "photographs are for networks that take them"

@@ -135,7 +135,11 @@ class GradientObserver:
         """Measure the network as it is."""
         self.rows = [row for row in self.rows if row.iteration < trainer.iteration]
         self.rows += _of_subject(trainer.subject, trainer.iteration, "training")
+
+    def save(self) -> None:
+        """Store the rows: a training that goes on from a checkpoint measures later ones again."""
         self.folder.write_measured("gradients", self.rows)
 
     def end(self) -> None:
-        """Everything is stored already."""
+        """Store the rows of one that failed as well."""
+        self.save()

@@ -31,6 +31,9 @@ class Observer(Protocol):
     def on_point(self, trainer: Trainer) -> None:
         """The curve has a new point."""
 
+    def save(self) -> None:
+        """Store what is known: a checkpoint comes next, or the end."""
+
     def end(self) -> None:
         """The session is over."""
 
@@ -122,6 +125,8 @@ class Session:
         return trained and len(self.trainer.bn_sizes) == 1
 
     def _save(self) -> None:
+        for observer in self.observers:
+            observer.save()
         sessions = [session.model_dump() for session in self.provenance.trained_by]
         self.folder.write_checkpoint(pack({**self.trainer.state(), SESSIONS: sessions}))
         self.last_checkpoint = time.monotonic()

@@ -83,6 +83,7 @@ class GraphedStep:
         self.queue = BatchQueue(feed)
         self._eager = EAGER_ITERATIONS
         self._stream = torch.cuda.Stream(feed.device)
+        self._earlier = torch.cuda.Event()
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: tuple[Tensor, Tensor] | None = None
 
@@ -93,6 +94,9 @@ class GraphedStep:
             ReproError: something in `update` cannot be part of a graph.
         """
         self.queue.prepare(iteration)
+        if iteration % QUEUED == 0:  # so that a stop never waits for more than twice as many
+            self._earlier.synchronize()
+            self._earlier.record(torch.cuda.current_stream(self._stream.device))
         if self._eager:
             self._eager -= 1
             return self._make_eagerly(update)

@@ -149,8 +149,11 @@ ALONE = Processes()
 def in_parallel(network: nn.Module, device: torch.device) -> DistributedDataParallel:
     """The network with gradients averaged over all processes in every backward pass.
 
-    Batch normalisation is per process, as in the paper: buffers are never synchronised.
+    Batch normalisation is per process, as in the paper: its buffers are the first process's in the
+    beginning (frozen statistics are read by that one alone), and never synchronised again.
     """
+    for buffer in network.buffers():
+        dist.broadcast(buffer, 0)  # torch 2.11 does not, once told not to synchronise them later
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     # The name has changed over torch's versions.
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"

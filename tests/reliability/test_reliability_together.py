@@ -124,6 +124,42 @@ def test_two_processes_train_what_one_does_in_halves(
     assert provenance(tmp_path / "two")["bn_images"] == 4
 
 
+# A process that knows the statistics and one that does not, with the option of torch 2.11.
+IN_TWO = """
+import sys
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torchvision.ops.misc import FrozenBatchNorm2d
+from resnet_repro.training import processes
+
+class OfTorch211(DistributedDataParallel):
+    def __init__(self, network, device_ids, gradient_as_bucket_view, broadcast_buffers=True):
+        super().__init__(network, broadcast_buffers=broadcast_buffers)
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4))
+if rank == 0:
+    network[1].running_var.fill_(7.0)
+processes.DistributedDataParallel = OfTorch211
+processes.in_parallel(network, torch.device("cpu"))
+dist.destroy_process_group()
+assert bool((network[1].running_var == 7.0).all())
+"""
+
+
+def test_frozen_statistics_are_the_same_in_all_processes(tmp_path: Path) -> None:
+    """The first alone reads them with the weights that a detector starts from."""
+    command = [sys.executable, "-c", IN_TWO]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], env=env)
+        for rank in range(2)
+    ]
+    assert [process.wait(PATIENCE) for process in started] == [0, 0]
+
+
 @pytest.mark.parametrize("processes", [1, 4])
 def test_what_two_began_another_number_continues(
     driver: Driver, experiment: Path, alone: Path, tmp_path: Path, processes: int

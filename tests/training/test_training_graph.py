@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -58,7 +59,9 @@ def test_a_capture_that_fails_names_the_switch(
         raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
     monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 0)
-    monkeypatch.setattr("torch.cuda.Stream", lambda device: None)
+    monkeypatch.setattr("torch.cuda.Stream", Mock())
+    monkeypatch.setattr("torch.cuda.Event", Mock())
+    monkeypatch.setattr("torch.cuda.current_stream", Mock())
     monkeypatch.setattr("torch.cuda.CUDAGraph", lambda: None)
     monkeypatch.setattr("torch.cuda.graph", failing)
     step = GraphedStep(feed)
