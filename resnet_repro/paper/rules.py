@@ -7,7 +7,7 @@ Rules about costs, which need no runs, are in `exact.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
@@ -18,7 +18,7 @@ from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
 from resnet_repro.paper.reading import AboutNetworks, Network
-from resnet_repro.spec.network_names import network_title
+from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = [
     "BandRule",
@@ -132,19 +132,24 @@ class TrendRule(RunRule):
     kind: Literal["trend"]
     chain: tuple[Network, ...] = Field(min_length=3)
 
+    @property
+    def falls(self) -> bool:
+        """Whether it is easier to read from the end: as something that falls with depth."""
+        first, last = (parse_network(self.chain[n]).depth for n in (0, -1))
+        return first > last
+
     def conditions(self, samples: Samples) -> list[Condition]:
-        ranks = [rank - (len(self.chain) - 1) / 2 for rank in range(len(self.chain))]
-        squares = sum(rank**2 for rank in ranks)
-        weights = [rank / squares for rank in ranks]
-        values = [samples[subject] for subject in self.subjects]
-        slope = contrast(zip(weights, values, strict=True))
-        steps = [number(_difference(samples, pair).value, "+") for pair in pairwise(self.chain)]
-        means = _means(samples, self.subjects)
-        text = f"{means}: {slope} a step; the steps {', '.join(steps)}"
+        read = self.chain[::-1] if self.falls else self.chain
+        slope = _slope(samples, self.chain)
+        steps = [number(_difference(samples, pair).value, "+") for pair in pairwise(read)]
+        means = _means(samples, map(Subject, read))
+        text = f"{means}: {_slope(samples, read)} a step; the steps {', '.join(steps)}"
         return [Condition(slope.positive(self.margin), text)]
 
     def _prediction(self) -> str:
-        return f"rises along {', '.join(map(network_title, self.chain))}, as a linear trend"
+        read = self.chain[::-1] if self.falls else self.chain
+        verb = "falls" if self.falls else "rises"
+        return f"{verb} along {', '.join(map(network_title, read))}, as a linear trend"
 
 
 class ThroughoutRule(RunRule):
@@ -383,7 +388,16 @@ def _difference(samples: Samples, pair: Sequence[str], offset: float = 0.0) -> E
     return contrast([(1, samples[Subject(high)]), (-1, samples[Subject(low)])], offset)
 
 
-def _means(samples: Samples, subjects: Sequence[Subject]) -> str:
+def _slope(samples: Samples, chain: Sequence[str]) -> Estimate:
+    """The linear contrast of the means over the ranks in a chain."""
+    ranks = [rank - (len(chain) - 1) / 2 for rank in range(len(chain))]
+    squares = sum(rank**2 for rank in ranks)
+    weights = [rank / squares for rank in ranks]
+    values = [samples[Subject(network)] for network in chain]
+    return contrast(zip(weights, values, strict=True))
+
+
+def _means(samples: Samples, subjects: Iterable[Subject]) -> str:
     """`plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed)`."""
     return ", ".join(f"{subject.title} {in_words(samples[subject])}" for subject in subjects)
 

@@ -14,6 +14,7 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
+from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.store.stored_run import StoredRun
 
@@ -112,6 +113,15 @@ def _judged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.judged]
 
 
+def _where(verdict: Verdict, numbers: Mapping[Group, int]) -> str:
+    """`short [2]`, or `short, Imagenette [4]` where the claim is about other data."""
+    if (group := verdict.group) is None:
+        return ""
+    same = group.dataset == verdict.claim.dataset
+    data = "" if same else f", {dataset_title(group.dataset)}"
+    return f"{group.preset}{data} [{numbers[group]}]"
+
+
 def _state(run: StoredRun) -> str:
     if run.problem:
         return "unusable"
@@ -148,7 +158,7 @@ def claims_section(
                 f"{v.mark} {v.label}",
                 v.claim.sentence,
                 v.claim.source,
-                f"{v.group.preset} [{numbers[v.group]}]" if v.group else "",
+                _where(v, numbers),
             ]
             for v in sorted(own, key=lambda v: (v.counted, v.unfit, v.trend_only))
         ]
