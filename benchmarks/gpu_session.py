@@ -6,7 +6,7 @@ At home, with network:
     wheels      fetch the packages that the other machine lacks, and write down the commit
     data-pack   CIFAR-10 as lossless pictures, in three loads below 35 MiB
 On the machine with the GPU:
-    data        rebuild CIFAR-10 from the loads that are there, and prepare it once both are
+    data        rebuild CIFAR-10 from the loads that are there, and prepare it once all are
     check       doctor, the limits of the card, the tests that need a GPU
     bench       speeds beside a textbook loop and without the graph; profile; several runs at once
     train       train what is missing, smallest networks first, and pack it

@@ -73,12 +73,13 @@ def processor_name() -> str:
     """
     name = _cpu_info("model name") or platform.processor() or platform.machine()
     family, model = _cpu_info("cpu family"), _cpu_info("model")
-    hidden = family and model and not any(character.isdigit() for character in name)
+    product, _, _ = name.partition("@")  # behind it is the clock
+    hidden = family and model and not any(character.isdigit() for character in product)
     return f"{name} family {family} model {model}" if hidden else name
 
 
 def cpu_name() -> str:
-    """The processor's name and number of usable cores: `AMD EPYC (2 cores)`."""
+    """The processor's name and number of usable cores: `AMD EPYC 7763 (2 cores)`."""
     cores = usable_cores()
     return f"{processor_name()} ({cores} core{'s' if cores > 1 else ''})"
 

@@ -21,7 +21,7 @@ class Quantity(NamedTuple):
     title: str
     measured: str | None = None  # None: every training gives it
     unit: str = ""
-    noisier: float = 1.0  # at reduced presets, by this factor
+    noisier: float = 1.0  # by this factor at other protocols than the paper's
 
 
 DECADES = " powers of ten"

@@ -56,7 +56,7 @@ class _Rule(AboutNetworks):
 
     @property
     def reduced_margin(self) -> float:
-        """The margin at reduced presets, whose seeds differ more."""
+        """The margin at other protocols than the paper's, where seeds differ more."""
         return self.margin * QUANTITIES[self.quantity].noisier
 
     def words(self) -> str:
@@ -91,6 +91,11 @@ class OrderRule(RunRule):
     chains: tuple[tuple[Network, ...], ...] = Field(min_length=1)
     at_least: float | None = Field(None, gt=0)
     at_most: float | None = Field(None, gt=0)
+
+    @property
+    def reduced_margin(self) -> float:
+        """The rule's own where steps have to be small: with a wider one they never are."""
+        return super().reduced_margin if self.at_most is None else self.margin
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,7 @@ from resnet_repro.measure.gradients import GradientObserver, measure_gradients
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 from resnet_repro.runner.runner import Runner
+from resnet_repro.runner.session import Session
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
@@ -176,10 +177,9 @@ class Bench:
             network="plain-8", dataset="synthetic", recipe=RECIPE, seed=0, precision="fp32"
         )
 
-    def train(self, watch: bool, stop_after: int | None = None) -> Runner:
-        watched = frozenset({self.run.id} if watch else ())
-        quiet = Quiet(stop_after)
-        runner = short_runner(self.store.root, self.small, quiet, observe_gradients=watched)
+    def train(self, watch: bool, stop_after: int | None = None, **options: Any) -> Runner:
+        options["observe_gradients"] = frozenset({self.run.id} if watch else ())
+        runner = short_runner(self.store.root, self.small, Quiet(stop_after), **options)
         runner.run_all([self.run])
         return runner
 
@@ -216,6 +216,18 @@ def test_a_stopped_and_resumed_training_measures_the_same(
     bench.train(watch=True, stop_after=7)
     assert 0 < len(bench.rows()) < len(watched)
     assert not bench.store.get(bench.run).finished
+    bench.train(watch=True)
+    assert bench.rows() == watched
+
+
+def test_what_was_measured_is_stored_before_a_checkpoint(
+    bench: Bench, watched: list[GradientRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that is killed later goes on from there and never measures those points again."""
+    monkeypatch.setattr(Session, "end", lambda *_: None)
+    bench.train(watch=True, stop_after=9, checkpoint_every=0.0)
+    assert moments(bench.rows()) == [0, 3]
+    monkeypatch.undo()
     bench.train(watch=True)
     assert bench.rows() == watched
 

@@ -260,6 +260,7 @@ def test_this_machine_has_a_name() -> None:
     ("model_name", "name"),
     [
         ("AMD EPYC", "AMD EPYC family 25 model 17"),
+        ("Intel(R) Xeon(R) CPU @ 2.20GHz", "Intel(R) Xeon(R) CPU @ 2.20GHz family 25 model 17"),
         ("AMD EPYC 7763 64-Core Processor", "AMD EPYC 7763 64-Core Processor"),
     ],
 )

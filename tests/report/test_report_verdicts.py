@@ -377,13 +377,30 @@ def test_one_network_that_has_hardly_learned_leaves_a_claim_undecided(
     assert (more in text) is not judged
 
 
+def test_a_failure_that_is_the_claim_is_judged(bench: Bench) -> None:
+    """At the paper's protocol; of networks that are compared, one that fails is a finding too."""
+    bench.add("plain-110", 85.0, 85.0)
+    assert verdicts(bench, "plain-110-fails")[0].label == "consistent"
+    bench.add("resnet-110", 6.6, 0.1)
+    bench.add("resnet-110", 90.0, 90.0, recipe={"warmup": None})
+    assert verdicts(bench, "resnet-110-without-warmup")[0].label == "contradicted"
+
+
+def test_small_steps_may_be_smaller_than_seeds_differ(bench: Bench) -> None:
+    """ "Slightly" and "marginally" are judged by the paper's own margin at reduced presets."""
+    for name, error in (("c", 40.0), ("b", 40.6), ("a", 41.2)):
+        bench.add(f"resnet-34-{name}", 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
+    (verdict,) = verdicts(bench, "imagenet-options-order")
+    assert verdict.label == "consistent (trend)"
+
+
 @pytest.mark.parametrize(("lead", "word"), [(1.4, "undecided"), (1.6, "consistent")])
 def test_seeds_of_reduced_presets_may_differ_more(bench: Bench, lead: float, word: str) -> None:
     for network, error in (("plain-18", 35.0), ("plain-34", 35.0 + lead)):
         bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
     (verdict,) = verdicts(bench, "imagenet-plain-depth")
     assert verdict.label == f"{word} (trend)"
-    assert "margin 1.5 at this preset" in verdict.numbers
+    assert "margin 1.5 at this protocol" in verdict.numbers
 
 
 def test_no_clear_trend_at_reduced_scale_is_not_an_opposite_one(bench: Bench) -> None:

@@ -11,8 +11,8 @@ the margin. It is also at most *consistent* if seeds failed, since the others ma
 Runs of reduced or otherwise changed protocols say nothing about the paper's: they are *consistent*
 if they show the trend, otherwise *undecided*, and marked if they clearly show the opposite. They do
 not judge claims about a number, nor claims for which their preset is `unfit`, nor by networks that
-have hardly learned. Margins are wider at reduced presets. Claims about costs are judged exactly, by
-counting, and need no runs.
+have hardly learned. Margins are wider there. Claims about costs are judged exactly, by counting,
+and need no runs.
 """
 
 from __future__ import annotations
@@ -186,16 +186,16 @@ def _judge_at(
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
         return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)
     wider = ""
-    if protocol.base != "paper" and rule.reduced_margin != rule.margin:
+    if not faithful and rule.reduced_margin != rule.margin:
         rule = rule.model_copy(update={"margin": rule.reduced_margin})
-        wider = f"margin {rule.margin:g} at this preset"
+        wider = f"margin {rule.margin:g} at this protocol"
     conditions = rule.conditions(samples)
     runs = [run.id for cell in cells.values() for run in cell.done]
     if rule.quantity not in TOGETHER:
         runs = [run for run in runs if run in measured(results, rule.quantity)]
     unfit = claim.unfit.get(protocol.base, "") or _guessing(rule, results, protocol, cells)
     texts = [condition.text for condition in conditions]
-    texts += [*_left_out(cells, runs), unfit or wider]
+    texts += [wider, *_left_out(cells, runs), unfit]
     return Verdict(
         claim,
         "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
@@ -230,31 +230,32 @@ def _guessing(
     """Why the numbers say nothing: networks that have hardly learned, or an empty text.
 
     One is enough at `short`, where more iterations might have let it learn. At the paper's protocol
-    it is a finding unless all are such networks; and `demo` is to show on generated images that a
-    deep plain network does not even begin to learn.
+    it is a finding unless several are compared and all are such networks; and `demo` is to show on
+    generated images that a deep plain network does not even begin to learn.
     """
     known = DATASETS.get(protocol.dataset)
     numbers = measured(results, "voc_ap" if rule.quantity in PRECISIONS else "final_train_error")
     found = {
-        subject.title: fmean(of_runs)
+        subject: fmean(of_runs)
         for subject, cell in cells.items()
         if (of_runs := [numbers[run.id] for run in cell.done if run.id in numbers])
     }
     if rule.quantity in PRECISIONS:
-        poor = {title: mean for title, mean in found.items() if mean < GUESSED_PRECISION}
-        reason = f"mAP below {GUESSED_PRECISION:g}, twice that of a detector that sees no image"
+        poor = {subject: mean for subject, mean in found.items() if mean < GUESSED_PRECISION}
+        blind = "twice that of a detector that sees no image, on five classes"
+        reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
     elif rule.quantity in ERRORS and known is not None:
         limit = 100 - 200 / known.classes
-        poor = {title: mean for title, mean in found.items() if mean > limit}
+        poor = {subject: mean for subject, mean in found.items() if mean > limit}
         reason = (
             f"right in less than {100 - limit:g}% of training images, twice what guessing gives"
         )
     else:
         return ""
     one_decides = protocol.base == "short" and rule.quantity != "ap_follows_error"
-    if len(poor) < (1 if one_decides else len(found)):
+    if len(poor) < (1 if one_decides else max(2, len(found))):
         return ""
-    names = ", ".join(f"{title} ({mean:.2f})" for title, mean in poor.items())
+    names = ", ".join(f"{subject.title} ({mean:.2f})" for subject, mean in poor.items())
     return f"hardly learned: {names}; {reason}"
 
 
