@@ -18,8 +18,8 @@ from resnet_repro.store.store import Store
 
 EARNED = 0.3  # percentage points by which a first epoch at 0.01 has to be better
 EARNED_BY_RATE = 1.0  # points of average precision by which a higher rate has to be better
-RATES = 4  # that are tried at least
-SHORT = 6_400  # iterations
+RATED, RATES = "faster-rcnn-plain-18", 4  # the detector of that pilot; rates tried at least
+SHORT, LENGTHS = 6_400, (3_000, 6_000, 12_000)  # iterations, of CIFAR-10 and of photographs
 
 
 def finished(folder: Path) -> pd.DataFrame:
@@ -38,7 +38,9 @@ def finished(folder: Path) -> pd.DataFrame:
                 "iterations": run.recipe.iterations,
                 "seed": run.seed,
                 "train": summary.final_train_error,
-                "held out": summary.final_validation_error,
+                "held out": summary.final_validation_error  # or all that is tested
+                if run.recipe.validation_images
+                else summary.final_test_error,
                 "rate": run.recipe.learning_rate,
                 "detector": run.recipe.detection is not None,
                 "precision": fmean(row.ap_area for row in stored.rows("average_precision"))
@@ -77,11 +79,15 @@ def decide_start(runs: pd.DataFrame) -> str:
 
 def decide_length(runs: pd.DataFrame) -> str:
     """How many iterations the preset trains on photographs."""
-    errors = runs.pivot_table(index="iterations", columns="network", values="train").dropna()
-    if errors.empty or len(errors.columns) < 2:
+    errors = runs.pivot_table(index="network", columns="iterations", values="train")
+    if not {"resnet-18-a", "resnet-34-a"} <= set(errors.index):
         return "undecided: both networks are needed"
-    passed = errors.index[errors["resnet-34-a"] < errors["resnet-18-a"]]
-    return f"{passed[0]:,} iterations" if len(passed) else "at none of these lengths"
+    for length in LENGTHS:
+        if length not in errors or errors[length].isna().any():
+            return f"{length:,} iterations are to be tried"
+        if errors[length]["resnet-34-a"] < errors[length]["resnet-18-a"]:
+            return f"{length:,} iterations"
+    return "at none of these lengths"
 
 
 def decide_rate(detectors: pd.DataFrame) -> str:
@@ -101,14 +107,16 @@ def main(folder: Path) -> None:
     cifar = runs[runs["dataset"] == "cifar10"]
     photographs = runs[runs["dataset"] != "cifar10"]
     by = ["dataset", "network", "start", "classifier", "iterations"]
-    print(runs.groupby(by)[["train", "held out"]].agg(["mean", "std", "count"]).round(2))
+    means = runs.groupby(by)[["train", "held out"]].agg(["mean", "std", "count"])
+    print(means.round(2).to_string())
     own = cifar[cifar["classifier"] == "he-fan-in"]
     short, longer = own[own["iterations"] == SHORT], own[own["iterations"] != SHORT]
     print("short:", decide_short(short) if len(short) else "no run yet")
     print("start:", decide_start(longer) if len(longer) else "no run yet")
     print("length:", decide_length(photographs) if len(photographs) else "no run yet")
     print(detectors[["network", "rate", "precision"]].sort_values("rate").round(3))
-    print("rate of detectors:", decide_rate(detectors) if len(detectors) else "no run yet")
+    rated = detectors[detectors["network"] == RATED]
+    print("rate of detectors:", decide_rate(rated) if len(rated) else "no run yet")
 
 
 if __name__ == "__main__":

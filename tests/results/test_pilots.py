@@ -23,7 +23,14 @@ _spec.loader.exec_module(decide)
 
 @pytest.mark.parametrize(
     ("name", "runs"),
-    [("cifar_short", 4), ("cifar", 8), ("classifier", 4), ("imagenette", 6), ("detection", 5)],
+    [
+        ("cifar_short", 4),
+        ("cifar", 8),
+        ("classifier", 4),
+        ("imagenette", 6),
+        ("detection", 5),
+        ("detection_backbone", 1),
+    ],
 )
 def test_the_experiments_load(name: str, runs: int) -> None:
     resolved = load_experiment(str(PILOTS / f"{name}.yaml")).resolve()
@@ -78,7 +85,9 @@ def test_the_shortest_length_at_which_depth_pays() -> None:
         for network, error in zip(("resnet-18-a", "resnet-34-a"), errors, strict=True)
     ]
     assert decide.decide_length(pd.DataFrame(rows)) == "6,000 iterations"
-    assert decide.decide_length(pd.DataFrame(rows[:2])) == "at none of these lengths"
+    assert decide.decide_length(pd.DataFrame(rows[:3])) == "6,000 iterations are to be tried"
+    never = pd.DataFrame(rows).assign(train=[30, 31] * 3)
+    assert decide.decide_length(never) == "at none of these lengths"
     assert decide.decide_length(pd.DataFrame(rows[:1])).startswith("undecided")
 
 
@@ -101,10 +110,9 @@ def test_the_lowest_rate_that_is_as_good_as_the_best(
 
 @pytest.mark.skipif(not (PILOTS / "results").exists(), reason="no results of pilots")
 def test_the_committed_pilot_decides_what_the_preset_has() -> None:
-    detectors = decide.finished(PILOTS / "results")
-    network, dataset = "faster-rcnn-plain-18", "voc:VOC-held-out"
-    rate = preset_recipe("short", network, dataset).learning_rate
-    assert decide.decide_rate(detectors[detectors["detector"]]) == f"{rate:g}"
+    runs = decide.finished(PILOTS / "results")
+    rate = preset_recipe("short", decide.RATED, "voc:VOC-held-out").learning_rate
+    assert decide.decide_rate(runs[runs["network"] == decide.RATED]) == f"{rate:g}"
 
 
 def test_every_tenth_image_with_boxes_is_held_out(tmp_path: Path) -> None:
