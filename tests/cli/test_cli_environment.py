@@ -76,6 +76,7 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background has none
 from resnet_repro.__main__ import main
 main()
 """

@@ -126,7 +126,8 @@ def test_gains_from_depth_are_a_trend(
     (condition,) = judged("residual-depth-test", *values)
     assert condition.outcome == outcome
     slope = np.polyfit([-2, -1, 0, 1, 2], errors, 1)[0]
-    assert f"{slope:+.2f} a step" in condition.text
+    assert f": {slope:+.2f}" in condition.text
+    assert " a step; " in condition.text
     assert f"the steps {errors[1] - errors[0]:+.2f}, " in condition.text
 
 

@@ -122,6 +122,14 @@ def capture(graph: Graph, stream: object = None) -> Iterator[None]:
     Graph.captured += 1
 
 
+class Event:
+    def synchronize(self) -> None:
+        pass
+
+    def record(self, stream: object) -> None:
+        pass
+
+
 class Stream:
     device = torch.device("cpu")
 
@@ -136,6 +144,7 @@ def replace_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     doubles = {
         "CUDAGraph": Graph,
         "graph": capture,
+        "Event": Event,
         "Stream": lambda device: Stream(),
         "current_stream": lambda device: Stream(),
         "stream": lambda stream: contextlib.nullcontext(),
