@@ -21,7 +21,8 @@ from resnet_repro.paper.claims import POWER_COLUMNS, POWER_SEEDS, Claim, load_cl
 from resnet_repro.paper.estimates import weakest
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.papers import HE_2016
-from resnet_repro.paper.rules import RunRule, Subject
+from resnet_repro.paper.rules import RunRule
+from resnet_repro.paper.samples import Subject
 
 STD = 0.16  # percent, Table 6
 DRAWS = 4_000

@@ -71,12 +71,11 @@ def bench(
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
     if chosen == "auto":
         chosen = auto.precision
-    measured, loader = [], None
+    measured, written, loader = [], [], None
     for name in names:
         plan = Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook)
         measured.append(measure_network(plan, tell))
-        record(store, BENCH, measured)  # now: the next network may not fit
-    written = [store.csv_path(BENCH)]
+        written = [record(store, BENCH, measured)]  # now: the next network may not fit
     if isinstance(images, PhotoDataset) and textbook:
         recipe = bench_run(names[0], str(dataset)).recipe
         assert recipe.photographs is not None, "photographs are for networks that take them"

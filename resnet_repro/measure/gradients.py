@@ -121,6 +121,7 @@ class GradientObserver:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.rows: list[GradientRow] = []
+        self.stored = True  # all of them
 
     def begin(self, trainer: Trainer) -> None:
         """Keep what earlier sessions measured of what is not trained again now."""
@@ -135,10 +136,13 @@ class GradientObserver:
         """Measure the network as it is."""
         self.rows = [row for row in self.rows if row.iteration < trainer.iteration]
         self.rows += _of_subject(trainer.subject, trainer.iteration, "training")
+        self.stored = False
 
     def save(self) -> None:
         """Store the rows: a training that goes on from a checkpoint measures later ones again."""
-        self.folder.write_measured("gradients", self.rows)
+        if not self.stored:
+            self.folder.write_measured("gradients", self.rows)
+            self.stored = True
 
     def end(self) -> None:
         """Store the rows of one that failed as well."""

@@ -7,10 +7,9 @@ Rules about costs, which need no runs, are in `exact.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +17,7 @@ from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
 from resnet_repro.paper.reading import AboutNetworks, Network
+from resnet_repro.paper.samples import Samples, Subject, difference, means, second, slope
 from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = [
@@ -27,24 +27,8 @@ __all__ = [
     "OrderRule",
     "Rule",
     "RunRule",
-    "Subject",
     "TrendRule",
 ]
-
-
-class Subject(NamedTuple):
-    """Runs that a rule speaks of: of a network, perhaps with changes to the recipe."""
-
-    network: str
-    changes: tuple[str, ...] = ()  # "warmup=null"
-
-    @property
-    def title(self) -> str:
-        return network_title(self.network)
-
-
-# The rule's quantity for each seed; one that is of several networks together stands at each.
-Samples = Mapping[Subject, Sequence[float]]
 
 
 class _Rule(AboutNetworks):
@@ -105,16 +89,16 @@ class OrderRule(RunRule):
     def conditions(self, samples: Samples) -> list[Condition]:
         found = []
         for pair in self.pairs:
-            step = _difference(samples, pair)
-            text = f"{_second(pair, 'minus')} {step}"
+            step = difference(samples, pair)
+            text = f"{second(pair, 'minus')} {step}"
             found.append(Condition(step.positive(self.margin), text))
             if self.at_least is not None:
-                more = _difference(samples, pair, -self.at_least)
+                more = difference(samples, pair, -self.at_least)
                 found.append(Condition(more.positive(self.margin)))
             if self.at_most is not None:
-                less = _difference(samples, pair[::-1], self.at_most)
+                less = difference(samples, pair[::-1], self.at_most)
                 found.append(Condition(less.positive(self.margin)))
-        found[0] = replace(found[0], text=f"{_means(samples, self.subjects)}: {found[0].text}")
+        found[0] = replace(found[0], text=f"{means(samples, self.subjects)}: {found[0].text}")
         return found
 
     def _prediction(self) -> str:
@@ -138,23 +122,21 @@ class TrendRule(RunRule):
     chain: tuple[Network, ...] = Field(min_length=3)
 
     @property
-    def falls(self) -> bool:
-        """Whether it is easier to read from the end: as something that falls with depth."""
+    def _read(self) -> tuple[Network, ...]:
+        """The chain as it is told: never from deep to shallow."""
         first, last = (parse_network(self.chain[n]).depth for n in (0, -1))
-        return first > last
+        return self.chain[::-1] if first > last else self.chain
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        read = self.chain[::-1] if self.falls else self.chain
-        slope = _slope(samples, self.chain)
-        steps = [number(_difference(samples, pair).value, "+") for pair in pairwise(read)]
-        means = _means(samples, map(Subject, read))
-        text = f"{means}: {_slope(samples, read)} a step; the steps {', '.join(steps)}"
-        return [Condition(slope.positive(self.margin), text)]
+        told = slope(samples, self._read)
+        steps = [number(difference(samples, pair).value, "+") for pair in pairwise(self._read)]
+        averages = means(samples, map(Subject, self._read))
+        text = f"{averages}: {told} a step; the steps {', '.join(steps)}"
+        return [Condition(slope(samples, self.chain).positive(self.margin), text)]
 
     def _prediction(self) -> str:
-        read = self.chain[::-1] if self.falls else self.chain
-        verb = "falls" if self.falls else "rises"
-        return f"{verb} along {', '.join(map(network_title, read))}, as a linear trend"
+        verb = "rises" if self._read == self.chain else "falls"
+        return f"{verb} along {', '.join(map(network_title, self._read))}, as a linear trend"
 
 
 class ThroughoutRule(RunRule):
@@ -173,14 +155,14 @@ class ThroughoutRule(RunRule):
         values = samples[Subject(self.pair[1])]
         share = contrast([(1, values)], offset=-self.share)
         text = (
-            f"{_second(self.pair, 'above')} at {in_words(values)} percent of the points, "
+            f"{second(self.pair, 'above')} at {in_words(values)} percent of the points, "
             f"predicted at least {self.share:g}"
         )
         return [Condition(share.positive(self.margin), text)]
 
     def _prediction(self) -> str:
         return (
-            f"{_second(self.pair, 'above')} at {self.share:g} percent of the curve's points or "
+            f"{second(self.pair, 'above')} at {self.share:g} percent of the curve's points or "
             "more, the first 5 percent of the iterations left out"
         )
 
@@ -225,14 +207,14 @@ class GapRule(RunRule):
     narrower: tuple[Network, Network]
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        wide = _difference(samples, self.wider)
-        beyond = _difference(samples, self.wider, -self.margin)
-        narrow = _difference(samples, self.narrower)
+        wide = difference(samples, self.wider)
+        beyond = difference(samples, self.wider, -self.margin)
+        narrow = difference(samples, self.narrower)
         values = [samples[Subject(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
         text = (
-            f"{_second(self.wider, 'minus')} {number(wide.value, '+')}, "
-            f"{_second(self.narrower, 'minus')} {number(narrow.value, '+')}: growth {growth}"
+            f"{second(self.wider, 'minus')} {number(wide.value, '+')}, "
+            f"{second(self.narrower, 'minus')} {number(narrow.value, '+')}: growth {growth}"
         )
         least = f"more than {self.margin:g} predicted of the former"
         judged = beyond if beyond.several_seeds else wide
@@ -242,7 +224,7 @@ class GapRule(RunRule):
         ]
 
     def _prediction(self) -> str:
-        wider, narrower = _second(self.wider, "minus"), _second(self.narrower, "minus")
+        wider, narrower = second(self.wider, "minus"), second(self.narrower, "minus")
         return f"({wider}) > ({narrower}), and more than {self.margin:g}"
 
 
@@ -265,7 +247,7 @@ class LimitRule(RunRule):
         found = []
         for subject in self.subjects:
             distance = contrast([(sign, samples[subject])], offset=-sign * self.limit)
-            text = f"{_means(samples, [subject])}, predicted {side} {self._limit}"
+            text = f"{means(samples, [subject])}, predicted {side} {self._limit}"
             found.append(Condition(distance.positive(self.margin), text))
         return found
 
@@ -289,7 +271,7 @@ class BandRule(RunRule):
     def conditions(self, samples: Samples) -> list[Condition]:
         difference = contrast([(1, samples[Subject(self.network)])], offset=-self.value)
         text = (
-            f"{_means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}, "
+            f"{means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}, "
             f"band ±{self.band:g}"
         )
         return [Condition(difference.within(self.band, self.margin), text)]
@@ -307,15 +289,15 @@ class CloseRule(RunRule):
     band: float = Field(gt=0)
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        found = _difference(samples, self.pair)
-        missed = _difference(samples, self.pair, -self.value)
+        found = difference(samples, self.pair)
+        missed = difference(samples, self.pair, -self.value)
         paper = f", paper {self.value:+.2f}" if self.value else ""
-        text = f"{_means(samples, self.subjects)}: difference {found}{paper}, band ±{self.band:g}"
+        text = f"{means(samples, self.subjects)}: difference {found}{paper}, band ±{self.band:g}"
         return [Condition(missed.within(self.band, self.margin), text)]
 
     def _prediction(self) -> str:
         if self.value:
-            return f"({_second(self.pair, 'minus')}) within {self.band:g} of {self.value:g}"
+            return f"({second(self.pair, 'minus')}) within {self.band:g} of {self.value:g}"
         return f"{' and '.join(map(network_title, self.pair))} within {self.band:g}"
 
 
@@ -335,7 +317,7 @@ class SameRule(RunRule):
         plain, changed = self.subjects
         difference = contrast([(1, samples[changed]), (-1, samples[plain])])
         text = (
-            f"{_means(samples, [plain])}, with {', '.join(self.changes)} "
+            f"{means(samples, [plain])}, with {', '.join(self.changes)} "
             f"{in_words(samples[changed])}: difference {difference}, band ±{self.band:g}"
         )
         return [Condition(difference.within(self.band, self.margin), text)]
@@ -385,28 +367,3 @@ Rule = Annotated[
     | MoreRule,
     Field(discriminator="kind"),
 ]
-
-
-def _difference(samples: Samples, pair: Sequence[str], offset: float = 0.0) -> Estimate:
-    """The second network's mean minus the first's, plus `offset`."""
-    low, high = pair
-    return contrast([(1, samples[Subject(high)]), (-1, samples[Subject(low)])], offset)
-
-
-def _slope(samples: Samples, chain: Sequence[str]) -> Estimate:
-    """The linear contrast of the means over the ranks in a chain."""
-    ranks = [rank - (len(chain) - 1) / 2 for rank in range(len(chain))]
-    squares = sum(rank**2 for rank in ranks)
-    weights = [rank / squares for rank in ranks]
-    values = [samples[Subject(network)] for network in chain]
-    return contrast(zip(weights, values, strict=True))
-
-
-def _means(samples: Samples, subjects: Iterable[Subject]) -> str:
-    """`plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed)`."""
-    return ", ".join(f"{subject.title} {in_words(samples[subject])}" for subject in subjects)
-
-
-def _second(pair: Sequence[str], word: str) -> str:
-    """What is said of the second network with respect to the first: `plain-56 minus plain-20`."""
-    return f"{network_title(pair[1])} {word} {network_title(pair[0])}"

@@ -108,6 +108,28 @@ def test_the_textbook_loop_learns(tmp_path: Path) -> None:
     )
 
 
+def test_the_textbook_loop_draws_its_weights_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch refuses a generator of another device; `meta` stands for a GPU's."""
+    there: list[torch.device] = []
+
+    def note(network: torch.nn.Module, seed: int) -> None:
+        there.extend(p.device for p in network.parameters())
+
+    monkeypatch.setattr("resnet_repro.bench.textbook.initialise", note)
+    run = Run(
+        network="resnet-8",
+        dataset="synthetic",
+        recipe=preset_recipe("paper", "resnet-8", "cifar10"),
+        seed=0,
+    )
+    loop = TextbookLoop(run, load("synthetic", tmp_path), torch.device("meta"))
+    loop.close()
+    assert {device.type for device in there} == {"cpu"}
+    assert {p.device.type for p in loop.network.parameters()} == {"meta"}
+
+
 @pytest.mark.usefixtures("forked")
 def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(_: str) -> None:

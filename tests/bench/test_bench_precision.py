@@ -7,8 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from resnet_repro.base.errors import ReproError
 from resnet_repro.bench import measure as measure_module
 from resnet_repro.bench.measure import Measurement, Plan
 from resnet_repro.training import device as device_module
@@ -43,6 +45,24 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
     monkeypatch.setattr(measure_module, "measure_network", note)
     return made
+
+
+def test_what_was_measured_is_stored_when_the_next_network_fails(
+    plans: list[Plan], intel: list[int], command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = measure_module.measure_network
+
+    def second_fails(plan: Plan, progress: Any) -> Measurement:
+        if plans:
+            raise ReproError("out of memory")
+        return measure(plan, progress)
+
+    monkeypatch.setattr(measure_module, "measure_network", second_fails)
+    options = ("--device", "cpu", "--no-textbook", "--rounds", "1")
+    answer = command("bench", *options, "--networks", "resnet-8,plain-8")
+    assert (answer.code, "out of memory" in answer.err) == (1, True)
+    stored = pd.read_csv(Path("results") / "bench.csv")
+    assert stored.network.tolist() == ["resnet-8"]
 
 
 def test_bench_measures_both_anew_and_shows_them(

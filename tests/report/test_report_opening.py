@@ -53,9 +53,8 @@ def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Be
 
 def test_verdicts_at_the_full_protocol_come_first_and_name_it(found: Bench) -> None:
     section = found.report().partition("## What was found")[2].partition("\n## ")[0]
-    on = re.findall(r"^\| \S+ .* \| ([a-z]*)(?:, [^|]*)?(?: \[\d\])? \|$", section, re.MULTILINE)[
-        1:
-    ]
+    last_cell = r"^\| \S+ .* \| ([a-z]*)(?:, [^|]*)?(?: \[\d\])? \|$"
+    on = re.findall(last_cell, section, re.MULTILINE)[1:]
     assert on == sorted(on, key=["paper", "short", ""].index)
     assert set(on) == {"paper", "short", ""}
     assert re.search(r"On ImageNet .* \| short, Imagenette \[\d\] \|$", section, re.MULTILINE)

@@ -387,7 +387,7 @@ def test_a_failure_that_is_the_claim_is_judged(bench: Bench) -> None:
 
 
 def test_small_steps_may_be_smaller_than_seeds_differ(bench: Bench) -> None:
-    """ "Slightly" and "marginally" are judged by the paper's own margin at reduced presets."""
+    """What the paper calls slight and marginal is judged by its own margin at reduced presets."""
     for name, error in (("c", 40.0), ("b", 40.6), ("a", 41.2)):
         bench.add(f"resnet-34-{name}", 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
     (verdict,) = verdicts(bench, "imagenet-options-order")

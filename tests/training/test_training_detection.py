@@ -160,11 +160,12 @@ def test_a_detector_learns_to_find_objects(
 ) -> None:
     """On the images that it learns: no more can be had in seconds.
 
-    Rounding decides much of it, and differs between processors: three seeds reach 49 to 82 on one.
+    Rounding decides much of it and differs between processors, as seeds do: three reach 56 to 64.
     """
     four = few_scenes(4)
     same = dataclasses.replace(four, test=four.train)
-    trainer = trainer_of(small_run(240, learning_rate=0.01, evaluate_every=240), same)
+    schedule = {"learning_rate": 0.01, "milestones": (280,), "evaluate_every": 360}
+    trainer = trainer_of(small_run(360, **schedule), same)
 
     def found() -> float:
         rows = precisions_of(trainer.subject, RunFolder(tmp_path), lambda: False, print)
@@ -173,7 +174,7 @@ def test_a_detector_learns_to_find_objects(
     before = found()
     assert trainer.train(keep_going())
     after = found()
-    assert before < 10 < 25 < after
+    assert before < 10 < 40 < after
 
 
 def test_a_search_that_was_stopped_goes_on_where_it_was(

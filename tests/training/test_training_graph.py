@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from graph_double import replace_graphs
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
@@ -16,7 +17,7 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.graph import BatchQueue, GraphedStep
+from resnet_repro.training.graph import QUEUED, BatchQueue, GraphedStep
 
 
 @pytest.fixture
@@ -67,3 +68,20 @@ def test_a_capture_that_fails_names_the_switch(
     step = GraphedStep(feed)
     with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
         step(0, lambda batch: (batch.inputs, batch.targets))
+
+
+def test_the_host_waits_for_what_it_launched_before(
+    feed: CifarFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a stop never finds hundreds of iterations on the device."""
+    replace_graphs(monkeypatch)
+    event = Mock()
+    monkeypatch.setattr("torch.cuda.Event", lambda: event)
+    monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 10**6)
+    step = GraphedStep(feed)
+    calls = []
+    for iteration in range(2 * QUEUED + 1):
+        step(iteration, lambda batch: (batch.targets, batch.targets))
+        calls.append([name for name, *_ in event.method_calls])
+        event.reset_mock()
+    assert calls == [["synchronize", "record"], *[[]] * (QUEUED - 1)] * 2 + [calls[0]]

@@ -26,7 +26,8 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
-from resnet_repro.paper.rules import EnsembleRule, RunRule, Subject
+from resnet_repro.paper.rules import EnsembleRule, RunRule
+from resnet_repro.paper.samples import Subject
 from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell, Results
@@ -234,6 +235,8 @@ def _guessing(
     generated images that a deep plain network does not even begin to learn.
     """
     known = DATASETS.get(protocol.dataset)
+    if rule.quantity not in PRECISIONS and (known is None or rule.quantity not in ERRORS):
+        return ""
     numbers = measured(results, "voc_ap" if rule.quantity in PRECISIONS else "final_train_error")
     found = {
         subject: fmean(of_runs)
@@ -244,14 +247,13 @@ def _guessing(
         poor = {subject: mean for subject, mean in found.items() if mean < GUESSED_PRECISION}
         blind = "twice that of a detector that sees no image, on five classes"
         reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
-    elif rule.quantity in ERRORS and known is not None:
+    else:
+        assert known is not None, "see above"
         limit = 100 - 200 / known.classes
         poor = {subject: mean for subject, mean in found.items() if mean > limit}
         reason = (
             f"right in less than {100 - limit:g}% of training images, twice what guessing gives"
         )
-    else:
-        return ""
     one_decides = protocol.base == "short" and rule.quantity != "ap_follows_error"
     if len(poor) < (1 if one_decides else max(2, len(found))):
         return ""
