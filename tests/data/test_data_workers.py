@@ -122,6 +122,28 @@ def test_workers_end_when_the_main_process_is_killed(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+TORN = """
+import multiprocessing, os, signal, time
+from resnet_repro.base.errors import ReproError
+from resnet_repro.data.photos.workers import parallel_map
+results = parallel_map(bytes, [2**24] * 50, 2)  # more than fits into a pipe
+next(results)
+time.sleep(0.5)
+for child in multiprocessing.active_children():
+    os.kill(child.pid, signal.SIGKILL)
+try:
+    list(results)
+except ReproError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_dies_while_it_writes_a_result_is_noticed() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TORN]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert "a worker process that reads photographs died" in result.stdout, result.stderr
+
+
 INTERRUPTED = """
 import signal, time
 from resnet_repro.data.photos.workers import parallel_map

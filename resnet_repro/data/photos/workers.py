@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
@@ -41,6 +42,7 @@ VARIABLE = "RESNET_REPRO_WORKERS"
 _FEW = 2  # items that are done sooner than a process starts
 _CHUNK = 64  # photographs in a task
 _FILES = 256  # in a task, where they are not decoded
+_ENDED = (None, 0, -signal.SIGTERM)  # exit codes: at work, done, ended by torch
 _NEWS = 10.0  # seconds between two progress messages
 
 Item = TypeVar("Item")
@@ -164,14 +166,17 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             multiprocessing_context="fork" if _FORKS else None,
             generator=torch.Generator(),  # it draws a number, but not from the training's generator
         )
+    others = multiprocessing.active_children()
     try:
         with _signals_left_alone():
             results = iter(loader)
     except OSError as error:
         raise ReproError(f"cannot start a worker process: {error.strerror}") from error
+    processes = [child for child in multiprocessing.active_children() if child not in others]
     while True:
         try:
-            result = next(results)
+            with _deaths_noticed(processes):
+                result = next(results)
         except StopIteration:
             return
         except RuntimeError as error:
@@ -204,6 +209,30 @@ def _signals_left_alone() -> Iterator[None]:
         if main and handler is not None:  # torch's handler would raise at any point of the code
             signal.signal(signal.SIGCHLD, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _deaths_noticed(processes: Sequence[BaseProcess]) -> Iterator[None]:
+    """Raise RuntimeError if one of `processes` has died, or does so meanwhile.
+
+    Torch looks only when nothing has come for a while: it would wait for ever for the rest of a
+    result whose sender was killed in the middle of writing it.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+
+    def look(*_: object) -> None:
+        if any(process.exitcode not in _ENDED for process in processes):
+            raise RuntimeError("a worker exited unexpectedly")
+
+    signal.signal(signal.SIGCHLD, look)
+    try:
+        look()
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _begin_worker(_: int) -> None:
