@@ -9,7 +9,7 @@ that of the area, over the test images: mean and standard deviation, in percent.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +51,11 @@ def blind(images: Sequence[Sized], classes: int, share: float, seed: int) -> tup
     return points, area
 
 
-def main(folder: str) -> None:
+def main() -> None:
     """Choose the share on the training images, and print what it finds in the test images."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", metavar="VOCDEVKIT", help="a development kit of PASCAL VOC")
+    folder = parser.parse_args().folder
     choice = choose_dataset(f"voc:{folder}")
     with tempfile.TemporaryDirectory() as index:
         dataset = load_boxes(choice.name, Path(index), choice.folders)
@@ -65,4 +68,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

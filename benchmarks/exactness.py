@@ -8,6 +8,7 @@ One batch of 64 generated images and freshly initialised networks, in the memory
 
 from __future__ import annotations
 
+import argparse
 import copy
 
 import torch
@@ -45,6 +46,7 @@ def gradients(network: nn.Module, inputs: Tensor, labels: Tensor, bf16: bool = F
 
 def main() -> None:
     """Print what was found."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     torch.set_num_threads(1)
     for name, error in batch_norm_errors().items():
         print(f"BN in fp32, {name}: largest error {error:.1e}")

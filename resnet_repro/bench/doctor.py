@@ -15,6 +15,7 @@ from resnet_repro import __version__
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import available_memory
+from resnet_repro.base.plain_text import plural
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.workers import default_workers, parallel_map
 from resnet_repro.store.store import Store
@@ -62,8 +63,8 @@ def _device(device: str) -> Iterator[Check]:
     try:
         backend = choose_backend(device, "auto")
         what = f"{backend.device} ({hardware_name(backend.device)})"
-        threads = torch.get_num_threads()
-        text = f"{what}, {backend.precision} arithmetic, {threads} threads"
+        threads = plural(torch.get_num_threads(), "thread")
+        text = f"{what}, {backend.precision} arithmetic, {threads}"
         yield Check("device", "ok", text)
         yield Check("precision", "ok", str(auto_precision(backend.device)))
         if backend.device.type == "cpu" and torch.backends.mps.is_available():

@@ -42,7 +42,11 @@ data_app = typer.Typer(
 
 
 @data_app.command("list")
-def data_list(data_dir: opt.DataDir = opt.DATA, as_json: opt.Json = False) -> None:
+def data_list(
+    data_dir: opt.DataDir = opt.DATA,
+    as_json: opt.Json = False,
+    verbose: opt.Traceback = False,
+) -> None:
     """The data sets, and which are here.
 
     \b

@@ -36,6 +36,7 @@ def detect(
     results: opt.Results = opt.RESULTS,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Draw what a trained detector finds in pictures, and write it as JSON.
 

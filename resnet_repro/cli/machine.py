@@ -34,6 +34,7 @@ def bench(
     results: opt.Results = opt.RESULTS,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Measure training speed here, beside a textbook loop and the hardware's limit.
 
@@ -66,6 +67,7 @@ def bench(
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
     store = open_store(results)
+    store.check_writable()  # now: measuring takes minutes
 
     tell = teller(quiet)
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
@@ -134,6 +136,7 @@ def doctor(
     data_dir: opt.AnyDataDir = opt.DATA,
     results: opt.AnyResults = opt.RESULTS,
     as_json: opt.Json = False,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Is this machine ready? Device, precision, data, disk, versions.
 

@@ -37,7 +37,7 @@ Dataset = Annotated[
     typer.Option(
         "--dataset",
         help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic; of detectors "
-        "voc07+12, voc12, coco ... or scenes.",
+        "voc07+12, voc12, coco, voc:PATH or scenes.",
         autocompletion=complete_datasets,
     ),
 ]
@@ -90,6 +90,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="More log, and tracebacks of errors.")
 ]
+# Of commands without a log; `main` looks for it.
+Traceback = Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")]
 
 # Where `run` trains.
 Jobs = Annotated[

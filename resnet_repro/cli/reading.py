@@ -30,7 +30,11 @@ FIGURES = ("png", "svg", "pdf", "html")
 REPORTS = ("md", "html")
 
 
-def list_command(results: opt.Results = opt.RESULTS, as_json: opt.Json = False) -> None:
+def list_command(
+    results: opt.Results = opt.RESULTS,
+    as_json: opt.Json = False,
+    verbose: opt.Traceback = False,
+) -> None:
     """Every experiment: what it reproduces, runs done and needed, cost of the rest here.
 
     Costs marked ~ are guesses, the others come from runs measured on this machine.
@@ -65,6 +69,7 @@ def show(
     seeds: opt.Seeds = None,
     precision: opt.Precision = None,
     changes: opt.Set = None,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Print the fully resolved configuration: a YAML file that `run` takes.
 
@@ -90,6 +95,7 @@ def status(
     seeds: opt.Seeds = None,
     results: opt.Results = opt.RESULTS,
     as_json: opt.Json = False,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Every run: state, iteration, errors so far (percent), time left. Works while `run` runs.
 
@@ -125,24 +131,10 @@ def _shown(name: str, preset: str | None, dataset: str | None, networks: str | N
 
 
 def _results(whole: Results, preset: str | None, dataset: str | None) -> Results:
-    """A store's results, only those of one preset or data set if asked for.
-
-    Of a preset are also runs with changes to it.
-    """
-    from resnet_repro.report.groups import group_of
-    from resnet_repro.report.results import Results
+    """A store's results, only those of one preset or data set if asked for."""
     from resnet_repro.spec.dataset_names import choose_dataset
 
-    if preset is None and dataset is None:
-        return whole
-    dataset = choose_dataset(dataset).name if dataset else None
-    groups = [(stored, group_of(stored)) for stored in whole.stored]
-    wanted = [
-        stored
-        for stored, group in groups
-        if group and preset in (None, group.base) and dataset in (None, group.dataset)
-    ]
-    return Results(whole.store, wanted)
+    return whole.only(preset, choose_dataset(dataset).name if dataset else None)
 
 
 def table(
@@ -155,6 +147,7 @@ def table(
         bool, typer.Option("--others", help="Show what public reproductions report as well.")
     ] = False,
     results: opt.Results = opt.RESULTS,
+    verbose: opt.Traceback = False,
 ) -> None:
     """The paper's table beside ours.
 
@@ -199,6 +192,7 @@ def plot(
     dataset: opt.Dataset = None,
     networks: opt.Networks = None,
     results: opt.Results = opt.RESULTS,
+    verbose: opt.Traceback = False,
 ) -> None:
     """The paper's figure from our data.
 
@@ -233,6 +227,7 @@ def report(
         bool, typer.Option("--check", help="Write nothing; exit 1 if the report is out of date.")
     ] = False,
     results: opt.Results = opt.RESULTS,
+    verbose: opt.Traceback = False,
 ) -> None:
     """Write the summary of everything measured, with figures and verdicts, to report.md.
 
@@ -271,7 +266,7 @@ def report(
         for run in store.all_runs():
             if run.problem:
                 say(f"{run.id}: {run.problem}; left out", err=True)
-        state = "missing" if stored is None else "not what the results give"
+        state = "missing" if stored is None else "not what the results and figures give"
         option = " --format html" if chosen == "html" else ""
         where = f" --results {shlex.quote(str(results))}" if results != opt.RESULTS else ""
         raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")

@@ -157,7 +157,8 @@ def _print_plan(
     doubts = [doubt for run in runs if run.id in guessed and (doubt := estimator.doubt(run))]
     total = format_duration(sum(line.seconds_left or 0.0 for line in todo))
     how = f" (a guess: {doubts[0]})" if doubts else ""
-    typer.echo(f"{len(todo)} of {len(lines)} runs to train, about {total} here{how}")
+    cost = f", about {total} here{how}" if todo else ""
+    typer.echo(f"{len(todo)} of {len(lines)} runs to train{cost}")
     if place:
         say(f"(one after another; you asked for them {place})")
     testing = plan_testing(store, experiments, estimator, force)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -98,16 +98,32 @@ class Results:
     frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
     """
 
-    def __init__(self, store: Store, stored: Sequence[StoredRun] | None = None) -> None:
-        """Of all the store's runs, or of the given ones."""
+    def __init__(self, store: Store, without: Collection[str] = ()) -> None:
+        """Of all the store's runs but those `without`, by id."""
         self.store = store
-        if stored is not None:
-            self.stored = list(stored)
+        self._without = frozenset(without)
 
     @cached_property
     def stored(self) -> list[StoredRun]:
         """Every run folder."""
-        return self.store.all_runs()
+        return [stored for stored in self.store.all_runs() if stored.id not in self._without]
+
+    def only(self, preset: str | None, dataset: str | None) -> Results:
+        """Those of one preset or data set, if one is given.
+
+        Of a preset are also runs with changes to it. Ensembles with a run that is left out are left
+        out as well.
+        """
+        if preset is None and dataset is None:
+            return self
+        others = [
+            stored.id
+            for stored in self.stored
+            if not (group := group_of(stored))
+            or preset not in (None, group.base)
+            or dataset not in (None, group.dataset)
+        ]
+        return Results(self.store, others)
 
     @cached_property
     def _cells(self) -> list[Cell]:
@@ -253,7 +269,8 @@ class Results:
     @cached_property
     def ensembles(self) -> list[EnsembleResult]:
         """Every measured ensemble; raises StoreError if one cannot be read."""
-        return self.store.records(EnsembleResult)
+        every = self.store.records(EnsembleResult)
+        return [ensemble for ensemble in every if not self._without.intersection(ensemble.members)]
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:

@@ -111,7 +111,7 @@ def _error_table(
             ours = _our_values(cell, results, table) if cell else {}
             rows.append({**row, **ours})
     columns = [c for c in ERROR_COLUMNS if others or c.key != "others"]
-    explained = _explained(experiment, cells, others)
+    explained = _explained(experiment, cells, rows, others)
     return results_table(experiment, columns, rows, cells, results, explained=explained)
 
 
@@ -189,14 +189,16 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
     }
 
 
-def _explained(experiment: Experiment, cells: Sequence[Cell], others: bool) -> list[str]:
+def _explained(
+    experiment: Experiment, cells: Sequence[Cell], rows: Sequence[Row], others: bool
+) -> list[str]:
     """How to read the columns, and what was not run."""
     done = [cell for cell in cells if cell.done]
     notes = [OTHERS_NOTE] if others else []
     if not done:
         return [*notes, no_results(experiment)]
-    faithful = any(cell.group.papers for cell in done)
-    notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if faithful else []), *notes]
+    compared = any(row.get("difference") is not None for row in rows)
+    notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if compared else []), *notes]
     have = {cell.network for cell in done}
     return [*notes, *to_do(experiment, cells, have, "Not run", "To run")]
 

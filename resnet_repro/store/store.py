@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import read_regular, read_text, write_atomically
+from resnet_repro.base.files import (
+    read_regular,
+    read_text,
+    unwritable,
+    user_folder,
+    write_atomically,
+)
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder, refuse_link
@@ -102,12 +108,16 @@ class Store:
         """Check that results can be stored.
 
         Raises:
+            ConfigError: a file is in the folder's place.
             StoreError: the folder cannot be made or written.
         """
-        probe = self.root / f".probe-{os.getpid()}"
-        write_atomically(probe, b"", durable=False)
-        with contextlib.suppress(OSError):
-            probe.unlink()
+        folder = user_folder(self.root)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise unwritable(folder, error) from error
 
     def records(self, kind: type[R]) -> list[R]:
         """The records of one kind, by file name.

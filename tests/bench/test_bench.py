@@ -163,6 +163,16 @@ def test_the_textbook_has_none_of_our_shortcuts(tmp_path: Path) -> None:
     loop.close()
 
 
+def test_that_nothing_can_be_written_is_said_before_measuring(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setattr("resnet_repro.bench.measure.measure_network", None)
+    answer = command("bench", "--networks", "resnet-8", "--results", "file/results")
+    assert answer.code == 1
+    assert answer.err.startswith("resnet-repro: cannot write file/results: ")
+
+
 def test_json_keeps_networks_and_loader_apart(command: Any) -> None:
     options = ("--device", "cpu", "--rounds", "1", "--seconds", "0.1", "--no-textbook", "--json")
     answer = command("bench", "--networks", "resnet-8", *options)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from pydantic_core import SchemaError
 
 from resnet_repro import cli
+from resnet_repro.base.errors import ReproError
+from resnet_repro.cli.data import data_app
 
 NO_DATA = ("--data-dir", "nowhere")
 
@@ -114,6 +117,32 @@ def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, s
 def test_verbose_shows_the_traceback(command) -> None:
     with pytest.raises(Exception, match="unknown experiment"):
         command("run", "fig9", "-v")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show fig9",
+        "status fig9",
+        "table fig9",
+        "plot fig9",
+        "detect fig9 a.png",
+        "bench --networks x",
+    ],
+)
+def test_every_command_shows_the_traceback_if_asked_to(command, words: str) -> None:
+    assert command(*words.split()).code in (1, 2)
+    with pytest.raises(ReproError):
+        command(*words.split(), "-v")
+
+
+def test_no_command_refuses_to_show_tracebacks() -> None:
+    named = {info.name or info.callback.__name__: info for info in cli.app.registered_commands}
+    named |= {f"data {info.name}": info for info in data_app.registered_commands}
+    without = {
+        n for n, info in named.items() if "verbose" not in signature(info.callback).parameters
+    }
+    assert without == {"train_run"}, "which is hidden"
 
 
 def test_unwritable_results_folder(command, tmp_path: Path) -> None:

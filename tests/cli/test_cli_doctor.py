@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.data.datasets import READERS
 from resnet_repro.data.generated import GeneratedReader
 
@@ -27,7 +28,7 @@ def test_an_empty_machine_is_ready(command: Any, tmp_path: Path) -> None:
     assert answer.code == 0
     verdict, device = found["device"][0]
     assert verdict == "ok"
-    assert f"{torch.get_num_threads()} threads" in device
+    assert device.endswith(plural(torch.get_num_threads(), "thread"))
     assert f"torch {torch.__version__}" in found["versions"][0][1]
     assert found["cifar10"][0][0] == "note"
     assert "resnet-repro data prepare cifar10 --download" in found["cifar10"][0][1]
@@ -55,7 +56,7 @@ def test_what_is_in_the_way_is_a_problem(command: Any, tmp_path: Path) -> None:
     assert answer.code == 1
     assert found["device"][0][0] == "problem"
     assert "--device cpu" in found["device"][0][1]
-    assert found["results"][0][0] == "problem"
+    assert found["results"] == [("problem", "file is a file, where a folder is needed")]
 
 
 def test_the_table_has_a_line_for_each_check(command: Any) -> None:

@@ -66,6 +66,7 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
     again = command("run", mine)
     assert again.code == 0
     assert "starts" not in again.err, "finished runs are skipped"
+    assert "\n0 of 2 runs to train\n" in command("run", mine, "--dry-run").out
 
     status = json.loads(command("status", "--json").out)
     assert [line["state"] for line in status] == ["done", "done"]

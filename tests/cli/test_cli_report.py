@@ -85,7 +85,7 @@ def test_a_report_can_be_checked(command, tmp_path: Path, form: str) -> None:
     stale = command(*check)
     assert stale.code == 1
     assert len(stale.err.splitlines()) == 1
-    assert f"report.{form} is not what the results give" in stale.err
+    assert f"report.{form} is not what the results and figures give" in stale.err
     assert path.read_text(encoding="utf-8").endswith(" ")
 
 

@@ -65,6 +65,19 @@ def test_a_reduced_ensemble_has_its_own_columns(bench: Bench) -> None:
     assert any(note.startswith("[1] REDUCED: short preset") for note in table.notes)
 
 
+def test_an_ensemble_of_another_preset_or_data_set_is_left_out(bench: Bench) -> None:
+    reduced = members(bench, "imagenette", "short")
+    bench.add_ensemble(reduced, 19.0, 4.1, preset="short", dataset="imagenette")
+    results, experiment = Results(bench.store), bench.experiment("table5")
+    for choice in (("short", None), (None, "imagenette")):
+        assert ours(make_table(experiment, results.only(*choice)))["reduced_top5"] == 4.1
+    for choice in (("paper", None), (None, "imagenet")):
+        table = make_table(experiment, results.only(*choice))
+        assert not [row for row in table.rows if str(row["method"]).startswith("ours")]
+        assert not [note for note in table.notes if "not in this results folder" in note]
+        assert [note for note in table.notes if note.startswith("No results yet")]
+
+
 def test_members_that_are_not_here_are_named(bench: Bench) -> None:
     folder = bench.store.runs_folder / "resnet-50-imagenet-paper-s0-00000000"
     bench.add_ensemble([RunFolder(folder)], 19.0, 4.1)

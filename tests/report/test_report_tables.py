@@ -10,7 +10,7 @@ from made_up_results import Bench
 
 from resnet_repro.report.rendering import Column, Shown, Table, render_table
 from resnet_repro.report.results import Results
-from resnet_repro.report.table_parts import DIFFERENCE_NOTE
+from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE
 from resnet_repro.report.tables import make_table, others_table
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -64,6 +64,13 @@ def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> No
 def test_reduced_results_alone_have_no_note_on_a_difference(bench: Bench) -> None:
     bench.add("resnet-20", 15.0, 9.0, preset="short", official=False)
     assert DIFFERENCE_NOTE not in table6(bench).notes
+
+
+def test_what_has_no_printed_number_needs_no_note_on_differences(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    table = make_table(bench.experiment("fig1"), Results(bench.store))
+    assert ERRORS_NOTE in table.notes
+    assert DIFFERENCE_NOTE not in table.notes
 
 
 def test_failed_and_unfinished_runs_are_mentioned(filled: Bench) -> None:

@@ -38,8 +38,8 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
     """Title of a network -> its row at a preset, for those that were measured."""
     store = Store(RESULTS)
-    runs = [s for s in store.all_runs() if s.run is not None and s.run.preset == preset]
-    rows = make_table(load_experiment(name), Results(store, runs), others=True).rows
+    others = [s.id for s in store.all_runs() if s.run is None or s.run.preset != preset]
+    rows = make_table(load_experiment(name), Results(store, others), others=True).rows
     return {str(row["method"]): row for row in rows if "seeds" in row and finished(row) != "0"}
 
 
