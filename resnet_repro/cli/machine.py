@@ -67,12 +67,12 @@ def bench(
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
     store = open_store(results)
-    store.check_writable()  # now: measuring takes minutes
 
     tell = teller(quiet)
     auto = auto_precision(choose_backend(device, "fp32").device, anew=True)
     if chosen == "auto":
         chosen = auto.precision
+    store.check_writable()  # now: measuring takes minutes
     measured, written, loader = [], [], None
     for name in names:
         plan = Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook)
