@@ -2,6 +2,7 @@
 
     python benchmarks/gpu_probe.py profile resnet-20     # kernels by name
     python benchmarks/gpu_probe.py streams resnet-20     # 1, 2, 4 and 8 runs in one process
+    python benchmarks/gpu_probe.py processes resnet-20   # a process each, as with --jobs
 
 Written without a GPU at hand; on a CPU (`--device cpu`) it only shows that it works.
 """
@@ -12,6 +13,9 @@ import argparse
 import contextlib
 import time
 from contextlib import AbstractContextManager
+from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import torch
@@ -19,7 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from resnet_repro.data import datasets
 from resnet_repro.spec.presets import preset_recipe
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Precision, Run
 from resnet_repro.training.device import Backend, choose_backend, hardware_name
 from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
@@ -80,10 +84,49 @@ def show_streams(network: str, backend: Backend, iterations: int) -> None:
         print(f"{count:>4}  {1e3 * spent / iterations:>23.3f}  {count * iterations / spent:>19.1f}")
 
 
+def _train_beside(
+    network: str, seed: int, device: str, precision: Precision, iterations: int,
+    together: Barrier, seconds: SimpleQueue[float],
+) -> None:  # fmt: skip
+    """Warm up, wait for the others, and put the seconds of the iterations into a queue."""
+    backend = choose_backend(device, precision)
+    trainer = make_trainer(network, seed, backend)
+    backend.synchronize()
+    together.wait()
+    start = time.perf_counter()
+    for _ in range(iterations):
+        trainer.step()
+    backend.synchronize()
+    seconds.put(time.perf_counter() - start)
+
+
+def show_processes(network: str, backend: Backend, iterations: int) -> None:
+    """Print the time of an iteration for trainings that share the device, a process each."""
+    device = str(backend.device)
+    print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}, in processes")
+    print("runs  ms an iteration of each  iterations/s of all")
+    context = get_context("spawn")
+    for count in (1, 2, 4, 8) if backend.device.type == "cuda" else (1, 2):
+        together, seconds = context.Barrier(count), context.SimpleQueue()
+        fixed = (device, backend.precision, iterations, together, seconds)
+        children = [
+            context.Process(target=_train_beside, args=(network, seed, *fixed))
+            for seed in range(count)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        if any(child.exitcode for child in children):
+            raise SystemExit("a process failed; see above")
+        spent = max(seconds.get() for _ in children)
+        print(f"{count:>4}  {1e3 * spent / iterations:>23.3f}  {count * iterations / spent:>19.1f}")
+
+
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["profile", "streams"])
+    parser.add_argument("what", choices=["profile", "streams", "processes"])
     parser.add_argument("network", nargs="?", default="resnet-20")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
@@ -94,7 +137,8 @@ def main() -> None:
     if chosen.what == "profile":
         show_profile(chosen.network, backend, chosen.iterations or (1 if few else 10))
     else:
-        show_streams(chosen.network, backend, chosen.iterations or (1 if few else 300))
+        show = show_streams if chosen.what == "streams" else show_processes
+        show(chosen.network, backend, chosen.iterations or (1 if few else 300))
 
 
 if __name__ == "__main__":
