@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -60,12 +61,12 @@ def show_profile(network: str, backend: Backend, iterations: int) -> None:
     print(f"{sum(event.count for event in averages) / iterations:.0f} events an iteration")
 
 
-def show_streams(network: str, backend: Backend, iterations: int) -> None:
+def show_streams(network: str, backend: Backend, iterations: int, counts: Sequence[int]) -> None:
     """Print the time of an iteration for several trainings that share the device, a stream each."""
     on_gpu = backend.device.type == "cuda"
     print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}")
     print("runs  ms an iteration of each  iterations/s of all")
-    for count in (1, 2, 4, 8) if on_gpu else (1, 2):
+    for count in counts:
         trainers = [make_trainer(network, seed, backend) for seed in range(count)]
         streams: list[AbstractContextManager[object]] = [
             torch.cuda.stream(torch.cuda.Stream(backend.device))
@@ -100,13 +101,13 @@ def _train_beside(
     seconds.put(time.perf_counter() - start)
 
 
-def show_processes(network: str, backend: Backend, iterations: int) -> None:
+def show_processes(network: str, backend: Backend, iterations: int, counts: Sequence[int]) -> None:
     """Print the time of an iteration for trainings that share the device, a process each."""
     device = str(backend.device)
     print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}, in processes")
     print("runs  ms an iteration of each  iterations/s of all")
     context = get_context("spawn")
-    for count in (1, 2, 4, 8) if backend.device.type == "cuda" else (1, 2):
+    for count in counts:
         together, seconds = context.Barrier(count), context.SimpleQueue()
         fixed = (device, backend.precision, iterations, together, seconds)
         children = [
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--iterations", type=int)
+    parser.add_argument("--counts", type=int, nargs="+", help="numbers of runs (1 2 4 8)")
     chosen = parser.parse_args()
     backend = choose_backend(chosen.device, chosen.precision)
     few = backend.device.type != "cuda"
@@ -138,7 +140,8 @@ def main() -> None:
         show_profile(chosen.network, backend, chosen.iterations or (1 if few else 10))
     else:
         show = show_streams if chosen.what == "streams" else show_processes
-        show(chosen.network, backend, chosen.iterations or (1 if few else 300))
+        counts = chosen.counts or ([1, 2] if few else [1, 2, 4, 8])
+        show(chosen.network, backend, chosen.iterations or (1 if few else 300), counts)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class GraphedStep:
             # Capturing runs nothing, so the queue's place and the network are as they were.
             graph = torch.cuda.CUDAGraph()
             capturing = torch.cuda.graph(graph, stream=self._stream)
-            with _naming_the_switch(), _no_collection(), capturing:
+            with _naming_the_switch(), _no_collection(), _fastest_convolutions(), capturing:
                 self._result = update(self.queue.take())
             self._graph = graph
         self._graph.replay()
@@ -117,6 +117,7 @@ class GraphedStep:
         """
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream), contextlib.ExitStack() as stack:
+            stack.enter_context(_fastest_convolutions())
             if not self._eager:
                 stack.enter_context(_naming_the_switch())
                 stack.enter_context(_nothing_waits())
@@ -125,6 +126,22 @@ class GraphedStep:
         for tensor in result:
             tensor.record_stream(torch.cuda.current_stream(self._stream.device))
         return result
+
+
+@contextlib.contextmanager
+def _fastest_convolutions() -> Iterator[None]:
+    """Have cuDNN try its algorithms on the shapes that every iteration has, and keep the fastest.
+
+    Its guess is often a poor one for 16 channels. Where the same bits are asked for every time
+    (`torch.backends.cudnn.deterministic`) it stays at its guess.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = before or not cudnn.deterministic
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before
 
 
 @contextlib.contextmanager
