@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from resnet_repro.networks.orders import Gate
+from resnet_repro.networks.orders import CountedDropout, Gate
 
 __all__ = ["initialise"]
 
@@ -24,7 +24,7 @@ def initialise(
     Convolutions: normal with variance 2 / fan, and zero bias where they have one (VGG-16), but for
     gates, whose bias is `gate_bias`. BN:
     scale one, shift zero. Classifier: normal with variance 2 / fan-in and zero bias, or PyTorch's
-    uniform in +-1/sqrt(fan-in) for both.
+    uniform in +-1/sqrt(fan-in) for both. Dropout: the key of each layer's draws.
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_in", "fan_out"] = "fan_in" if convolution == "he-fan-in" else "fan_out"
@@ -35,6 +35,8 @@ def initialise(
             )
             if module.bias is not None:
                 nn.init.constant_(module.bias, gate_bias if isinstance(module, Gate) else 0.0)
+        elif isinstance(module, CountedDropout):
+            module.draw_key(generator)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)

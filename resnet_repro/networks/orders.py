@@ -173,18 +173,27 @@ class ImpededBlock(BasicBlock):
 
 
 class CountedDropout(nn.Module):
-    """Dropout whose draws depend on how many batches were seen, which the state dict holds.
+    """Dropout whose draws depend on a key and on how many batches were seen: buffers, both.
 
     So a training that is continued draws what an uninterrupted one does. The draws are a hash, in
-    whole numbers, of the element's place and of that count; on a GPU this was not tried.
+    whole numbers, of the element's place, that count, the key, which `initialise` draws for each
+    layer, and the rank of the process among those that share a batch.
     """
 
     batches: Tensor
+    key: Tensor
+    rank = 0
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
         self.register_buffer("batches", torch.tensor(0))
+        self.register_buffer("key", torch.tensor(0))
+
+    @torch.no_grad()
+    def draw_key(self, generator: torch.Generator) -> None:
+        """Tell this layer's draws from those of all others."""
+        self.key.copy_(torch.randint(_RANGE, (), generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
         """In training, zeros with this probability and the rest scaled up; else `x`."""
@@ -192,7 +201,7 @@ class CountedDropout(nn.Module):
             return x
         self.batches += 1
         places = torch.arange(x.numel(), device=x.device).view(x.shape)
-        drawn = _hashed(places + _hashed(self.batches))
+        drawn = _hashed(places + _hashed(self.batches + _hashed(self.key + self.rank)))
         kept = drawn >= int(self.probability * _RANGE)
         return x * kept / (1 - self.probability)
 

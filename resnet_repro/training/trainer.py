@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped, working_time
+from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
@@ -88,6 +89,9 @@ class Trainer:
     ) -> None:
         self.run, self.feed, self.backend, self.processes = run, feed, backend, processes
         self.network = initial_network(run, feed.classes, backend)
+        for layer in self.network.modules():
+            if isinstance(layer, CountedDropout):
+                layer.rank = processes.shard.rank
         self.updates = Updates(self.network, run.recipe)
         self.iteration = 0
         self.warmup_end: int | None = None

@@ -121,6 +121,34 @@ def test_dropout_draws_anew_each_batch_and_again_the_same_after_a_stop() -> None
     assert torch.equal(dropout.eval()(x), x)
 
 
+def masks_of(seed: int, rank: int = 0) -> list[Tensor]:
+    """What the dropout layers of a network make of ones in its first batch."""
+    model = build_network("resnet-20-dropout-shortcut")
+    initialise(model, seed)
+    layers = [m for m in model.modules() if isinstance(m, CountedDropout)]
+    for layer in layers:
+        layer.rank = rank
+    return [layer.train()(torch.ones(8, 16, 16, 16)) for layer in layers]
+
+
+def agreement(one: Tensor, other: Tensor) -> float:
+    """The share of equal elements: one half for independent draws."""
+    return float((one == other).float().mean())
+
+
+def test_dropout_draws_for_each_layer_seed_and_process_by_itself() -> None:
+    masks = masks_of(0)
+    assert len(masks) == 9
+    others = [*masks[1:], masks_of(1)[0], masks_of(0, rank=1)[0]]
+    assert all(agreement(masks[0], other) == pytest.approx(0.5, abs=0.02) for other in others)
+    assert all(map(torch.equal, masks, masks_of(0)))
+
+
+def test_dropout_layer_after_layer_keeps_the_mean() -> None:
+    one, two, three, *_ = masks_of(0)
+    assert float((one * two * three).mean()) == pytest.approx(1, abs=0.1)  # the same mask: 4
+
+
 @pytest.mark.parametrize("network", ["preact-20", "resnet-20-bn-after-add", "preact-164"])
 def test_their_layers_are_observed(network: str) -> None:
     with torch.device("meta"):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.networks.network import build_network
+from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
@@ -21,7 +22,8 @@ from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import make_feed
-from resnet_repro.training.order import split_indices
+from resnet_repro.training.order import Shard, split_indices
+from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
 FP32 = Backend(torch.device("cpu"), "fp32")
@@ -312,3 +314,13 @@ def test_a_loss_that_is_no_number_ends_the_training(
     with pytest.raises(DivergenceError, match="not finite at iteration 4"):
         trainer.train(Poison())
     assert trainer.points == []
+
+
+def test_processes_that_share_a_batch_drop_by_themselves(small: Dataset, prepare: Any) -> None:
+    alone = prepare(small, "resnet-8-dropout-shortcut")
+    second = Trainer(alone.run, alone.feed, FP32, Processes(Shard(1, 2)))
+    ranks = [
+        {m.rank for m in trainer.network.modules() if isinstance(m, CountedDropout)}
+        for trainer in (alone, second)
+    ]
+    assert ranks == [{0}, {1}]
