@@ -4,7 +4,7 @@
     python benchmarks/gpu_probe.py streams resnet-20     # 1, 2, 4 and 8 runs in one process
     python benchmarks/gpu_probe.py processes resnet-20   # a process each, as with --jobs
 
-Written without a GPU at hand; on a CPU (`--device cpu`) it only shows that it works.
+What an H100 said is in docs/gpu.md. On a CPU (`--device cpu`) it only shows that it works.
 """
 
 from __future__ import annotations

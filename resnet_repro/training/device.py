@@ -90,7 +90,7 @@ def auto_precision(device: torch.device, *, anew: bool = False) -> AutoPrecision
     if not native_bf16(device):
         return AutoPrecision("fp32", "bf16 is not native here")
     if device.type == "cuda":
-        return AutoPrecision("bf16", "native from compute capability 8.0 on (not measured)")
+        return AutoPrecision("bf16", "native from compute capability 8.0 on")
     rates = rates_here(anew=anew)
     if rates is None:
         return AutoPrecision("fp32", "trying both precisions failed")

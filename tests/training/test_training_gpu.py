@@ -1,4 +1,4 @@
-"""The GPU trains what the CPU trains; skipped without one. No GPU has run these yet."""
+"""The GPU trains what the CPU trains; skipped without one."""
 
 from __future__ import annotations
 
