@@ -324,11 +324,14 @@ def adopt_finished(committed: Path, results: Path) -> None:
 
 
 def environment(kit: Path) -> dict[str, str]:
-    """The environment of every command: this checkout, the kit's packages, its commit."""
+    """The environment of every command: this checkout, the kit's packages, its commit.
+
+    A copy may have come with the `.git` of an older commit, which git must not be asked about.
+    """
     paths = [str(ROOT), *([str(kit / "site")] if (kit / "site").is_dir() else [])]
     paths += filter(None, [os.environ.get("PYTHONPATH")])
     commit = known_commit(kit / "wheels")
-    known = {"RESNET_REPRO_COMMIT": commit} if commit else {}
+    known = {"RESNET_REPRO_COMMIT": commit, "GIT_DIR": os.devnull} if commit else {}
     return os.environ | known | {"PYTHONPATH": os.pathsep.join(paths)}
 
 

@@ -27,18 +27,19 @@ def utc_now() -> str:
 def code_version() -> tuple[str, bool | None]:
     """(version with commit, whether files differ from the commit; None if unknown).
 
-    The commit is read from git, or from the variable `COMMIT` in a copy without `.git`.
+    The commit is read from git or, where git cannot say, from the variable `COMMIT`.
     """
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        said = re.fullmatch(r"([0-9a-f]{12})[0-9a-f]*(\+changed)?", os.environ.get(COMMIT, ""))
-        return (f"{__version__}+g{said[1]}", bool(said[2])) if said else (__version__, None)
-    try:
-        commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
-        changed = _git(root, "status", "--porcelain", "--", "resnet_repro", "experiments")
-    except (OSError, subprocess.SubprocessError):
-        return __version__, None
-    return f"{__version__}+g{commit}", bool(changed.strip())
+    if (root / ".git").exists():
+        try:
+            commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
+            changed = _git(root, "status", "--porcelain", "--", "resnet_repro", "experiments")
+        except (OSError, subprocess.SubprocessError):
+            pass
+        else:
+            return f"{__version__}+g{commit}", bool(changed.strip())
+    said = re.fullmatch(r"([0-9a-f]{12})[0-9a-f]*(\+changed)?", os.environ.get(COMMIT, ""))
+    return (f"{__version__}+g{said[1]}", bool(said[2])) if said else (__version__, None)
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -228,16 +228,17 @@ def _pixels(recipe: Recipe) -> int | None:
 
 
 def _pretraining(recipe: Recipe) -> str:
-    """What a detector's classification weights come from: `imagenette-short`, or a file's name.
+    """What a detector's classification weights come from: `imagenette-short`, or a file.
 
-    The run's id without network, seed and hash: networks that started alike are of one group.
+    The run's id without network, seed and hash: networks that started alike are of one group. Of a
+    recipe of its own, which only the hash tells from others, with the hash.
     """
     backbone = recipe.detection.backbone if recipe.detection else None
     if backbone is None or backbone.run is None:
-        return backbone.file or "" if backbone else ""
-    kept = re.fullmatch(r"(.+?)-s\d+-[0-9a-f]{8}", backbone.run)
-    words = (kept[1] if kept else backbone.run).split("-")
-    return "-".join(words[-2:])
+        return str(backbone or "")
+    kept = re.fullmatch(r"(.+?)-s\d+-([0-9a-f]{8})", backbone.run)
+    words = (kept[1] if kept else backbone.run).split("-")[-2:]
+    return "-".join([*words, kept[2]] if kept and words[-1] == "custom" else words)
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:

@@ -132,11 +132,18 @@ class Results:
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
         names = set(networks_of(experiment))
-        return [
+        unusable = [
             f"{stored.id}: {stored.problem}; left out"
             for stored in (self.stored if names else ())
             if stored.problem and (stored.run is None or stored.run.network in names)
         ]
+        repeated = [
+            f"{other.id}: network, protocol and seed of {run.id}, which counts; left out"
+            for (network, *_), (run, *others) in _same_seed(self.stored).items()
+            if network in names
+            for other in others
+        ]
+        return unusable + repeated
 
     @cached_property
     def numbers(self) -> dict[Group, int]:
@@ -309,13 +316,31 @@ def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
     Runs that are unreadable or have not begun are left out; the report lists them.
     """
     members: dict[tuple[str, Group], dict[str, list[StoredRun]]] = {}
-    for run in sorted(stored, key=lambda run: (run.summary.seed if run.summary else 0, run.id)):
-        group = group_of(run)
-        if group is not None and run.run is not None:
-            own = members.setdefault((run.run.network, group), {name: [] for name in OUTCOMES})
-            own[_outcome(run)].append(run)
+    for (network, group, _), (run, *_) in sorted(_same_seed(stored).items(), key=lambda i: i[0][2]):
+        own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
+        own[_outcome(run)].append(run)
     cells = [Cell(*place, *map(tuple, runs.values())) for place, runs in members.items()]
     return sorted(cells, key=lambda cell: cell.group.order)
+
+
+def _same_seed(stored: Iterable[StoredRun]) -> dict[tuple[str, Group, int], list[StoredRun]]:
+    """Network, group and seed -> the runs of all that; the first of them counts.
+
+    They differ in how often they were tested (detectors also in the seed of what they started
+    from), so two of them are not two seeds. Those that have ended go before others, then those
+    that were tested less often.
+    """
+    found: dict[tuple[str, Group, int], list[StoredRun]] = {}
+    for run in stored:
+        group = group_of(run)
+        if group is not None and run.run is not None:
+            found.setdefault((run.run.network, group, run.run.seed), []).append(run)
+
+    def rank(run: StoredRun) -> tuple[bool, int, str]:
+        assert run.run is not None
+        return _outcome(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
+
+    return {place: sorted(runs, key=rank) for place, runs in found.items()}
 
 
 def _outcome(run: StoredRun) -> str:

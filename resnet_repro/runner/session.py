@@ -114,15 +114,13 @@ class Session:
             first_iteration=trainer.iteration,
             first_second=round(trainer.seconds, 3),
             backbone=resumed.backbone,
-            bn_images=trainer.bn_images if self._bn_sees_the_same() else None,
+            bn_images=min(trainer.bn_sizes) if self._bn_is_trained() else None,
             earlier=earlier,
         )
 
-    def _bn_sees_the_same(self) -> bool:
-        """Whether BN is trained, and has always seen as many images."""
+    def _bn_is_trained(self) -> bool:
         settings = self.run.recipe.detection
-        trained = settings is None or settings.batch_norm == "trained"
-        return trained and len(self.trainer.bn_sizes) == 1
+        return settings is None or settings.batch_norm == "trained"
 
     def _save(self) -> None:
         for observer in self.observers:

@@ -82,6 +82,11 @@ class RunningMetrics:
         (code,) = self.processes.largest([mine])
         return -code if code > -(1 << 62) else None
 
+    @property
+    def _of_losses(self) -> bool:
+        """Whether parts of the loss are counted, and not errors."""
+        return self.counted.is_floating_point()
+
     def mean_loss(self) -> float:
         """Mean over the batches."""
         self._add_up()
@@ -106,12 +111,17 @@ class RunningMetrics:
         self.batches = self.images = 0
 
     def state(self) -> dict[str, float | int | list[float]]:
-        """The sums over all processes, for a checkpoint."""
+        """The sums over all processes, of losses their averages, for a checkpoint."""
         self._add_up()
+        counted, processes = self.counted.clone(), self.processes
         return {
-            "loss": self.processes.average_(self.loss.clone()).item(),
+            "loss": processes.average_(self.loss.clone()).item(),
             # Of errors one number, under the name that it has always had.
-            "wrong": self.processes.sum_(self.counted.clone()).tolist(),
+            **(
+                {"parts": processes.average_(counted).tolist()}
+                if self._of_losses
+                else {"wrong": processes.sum_(counted).tolist()}
+            ),
             "batches": self.batches,
             "images": self.images,
         }
@@ -124,11 +134,13 @@ class RunningMetrics:
         """
         if not isinstance(state, dict):
             raise TypeError("metrics are a mapping")
-        loss, counted, *counts = (state[name] for name in ("loss", "wrong", "batches", "images"))
+        averaged = self._of_losses and "parts" in state  # earlier versions have their sums alone
+        names = ("loss", "parts" if averaged else "wrong", "batches", "images")
+        loss, counted, *counts = (state[name] for name in names)
         if type(loss) is not float or not all(type(count) is int for count in counts):
             raise ValueError("metrics without numbers")
         numbers = counted if isinstance(counted, list) else [counted]
-        kind = float if self.counted.is_floating_point() else int
+        kind = float if self._of_losses else int
         if not all(type(number) is kind for number in numbers):
             raise ValueError("metrics without numbers")
         found = torch.tensor(counted, dtype=self.counted.dtype)
@@ -137,5 +149,6 @@ class RunningMetrics:
         self._empty()
         # Losses are averaged over the processes, what is counted is added up: one has the old sums.
         self.loss.fill_(loss)
-        self.counted.copy_(found if self.processes.first else torch.zeros_like(found))
+        mine = averaged or self.processes.first
+        self.counted.copy_(found if mine else torch.zeros_like(found))
         self.batches, self.images = counts

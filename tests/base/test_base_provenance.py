@@ -46,3 +46,13 @@ def test_a_copy_without_git_is_told_its_commit(
         capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
     assert answer.stdout.strip() == version.replace("0.1.0", resnet_repro.__version__)
+
+
+def test_the_git_of_another_commit_is_not_asked_where_it_is_hidden(copy: Path) -> None:
+    (copy / ".git").mkdir(exist_ok=True)
+    told = {"PYTHONPATH": str(copy), "RESNET_REPRO_COMMIT": "0123456789ab", "GIT_DIR": os.devnull}
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=copy, env=os.environ | told,
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert "+g0123456789ab False" in answer.stdout

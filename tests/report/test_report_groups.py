@@ -4,9 +4,11 @@ from pathlib import Path
 
 from made_up_results import Bench
 
-from resnet_repro.report.groups import Group, slugs
+from resnet_repro.report.groups import Group, _pretraining, slugs
 from resnet_repro.report.results import Results, main_group
+from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import network_title
+from resnet_repro.spec.presets import preset_recipe
 
 
 def groups(bench: Bench) -> list[Group]:
@@ -28,6 +30,34 @@ def test_seeds_networks_and_how_often_is_measured_do_not(bench: Bench) -> None:
     bench.add("resnet-20", seed=1, recipe={"evaluate_every": 100})
     bench.add("resnet-110")  # has a warm-up, by the same preset
     assert len(groups(bench)) == 1
+
+
+def test_a_seed_counts_once_however_often_it_was_tested(bench: Bench) -> None:
+    often = bench.add("resnet-20", 8.9, recipe={"evaluate_every": 100})
+    seldom = bench.add("resnet-20", 9.0)
+    bench.add("resnet-20", 9.5, seed=1)
+    bench.add("resnet-20", state="stopped", recipe={"evaluate_every": 2_000})
+    results = Results(bench.store)
+    (cell,) = results.cells(["resnet-20"])
+    assert [run.summary.final_test_error for run in cell.every if run.summary] == [9.0, 9.5]
+    said = results.left_out(bench.experiment("table6"))
+    assert len(said) == 2
+    assert f"{often.path.name}: network, protocol and seed of {seldom.path.name}" in "".join(said)
+
+
+def detector_from(**backbone: str) -> str:
+    recipe = preset_recipe("short", "faster-rcnn-resnet-18-a", "voc07")
+    assert recipe.detection
+    detection = recipe.detection.model_copy(update={"backbone": Backbone(**backbone)})
+    return _pretraining(recipe.model_copy(update={"detection": detection}))
+
+
+def test_detectors_share_a_cell_only_if_what_they_started_from_was_trained_alike() -> None:
+    short = [detector_from(run=f"{n}-imagenette-short-s0-0123abcd") for n in ("a", "b")]
+    assert short == ["imagenette-short"] * 2
+    own = {detector_from(run=f"a-imagenette-custom-s0-{h}") for h in ("0123abcd", "4567abcd")}
+    files = {detector_from(file="weights.pth", sha256=digit * 64) for digit in "01"}
+    assert len(own) == len(files) == 2
 
 
 def test_captions_say_what_is_reduced(bench: Bench) -> None:

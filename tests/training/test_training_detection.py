@@ -106,7 +106,7 @@ def test_a_batch_in_parts_gives_the_same_gradients_where_bn_does_not_learn(
 def test_a_state_of_another_kind_of_training_is_refused(scenes: BoxDataset) -> None:
     trainer = trainer_of(small_run(8), scenes)
     state = trainer.state()
-    state["metrics"] = {**state["metrics"], "wrong": 3}
+    state["metrics"] = {**state["metrics"], "parts": 3}
     with pytest.raises(CheckpointError):
         trainer.load_state(state)
 

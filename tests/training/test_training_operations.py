@@ -18,7 +18,8 @@ from resnet_repro.networks.network import build_network
 from resnet_repro.training.casts import CastWeights
 from resnet_repro.training.graph import BatchQueue
 from resnet_repro.training.metrics import RunningMetrics
-from resnet_repro.training.order import BatchOrder
+from resnet_repro.training.order import BatchOrder, Shard
+from resnet_repro.training.processes import Processes
 
 ERRORS = torch.zeros((), dtype=torch.int64)
 
@@ -108,7 +109,29 @@ def test_parts_of_a_loss_are_added_up_as_well(monkeypatch: pytest.MonkeyPatch) -
         metrics.record(torch.tensor(3.0), torch.tensor([1.0, 2.0 * iteration]))
         metrics.count(iteration, 4)
     assert metrics.mean_parts() == [1.0, 4.0]
-    assert metrics.state()["wrong"] == [3.0, 12.0]
+    assert metrics.state()["parts"] == [3.0, 12.0]
+
+
+class Alike(Processes):
+    """One of several processes, in all of which the numbers are the same."""
+
+    def sum_(self, value: Tensor) -> Tensor:
+        return value.mul_(self.count)
+
+    def average_(self, value: Tensor) -> Tensor:
+        return value
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_parts_of_a_loss_stay_in_another_number_of_processes(processes: int) -> None:
+    nothing = torch.zeros(2)
+    two = RunningMetrics(nothing, Alike(Shard(0, 2)))
+    two.record(torch.tensor(3.0), torch.tensor([1.0, 2.0]))
+    two.count(1, 4)
+    for rank in range(processes):
+        others = RunningMetrics(nothing, Alike(Shard(rank, processes)))
+        others.load(two.state())
+        assert (others.mean_loss(), others.mean_parts()) == (3.0, [1.0, 2.0])
 
 
 @pytest.mark.parametrize("slots", [512, 4])
