@@ -45,6 +45,7 @@ PATIENCE = 25.0  # seconds that a command gets to save and end
 NO_TIME = "0.001s"  # to write the CSVs and train nothing
 COMPARED = "resnet-20,resnet-56,resnet-110"
 OTHERS = "plain-20,plain-56,resnet-32,resnet-44,resnet-1202"
+GPU_TESTS = [f"tests/{folder}" for folder in ("training", "measure", "reliability")]
 RUNS = [str(ROOT / "benchmarks" / "gpu.yaml"), "gradients", "fig7"]
 
 
@@ -202,7 +203,7 @@ def check(session: Session) -> int:
     codes = [
         session.repro("doctor", *device, note="check.txt"),
         session.repro("bench", *fast, *device, "--results", scratch, note="check.txt"),
-        session.python("-m", "pytest", "-m", "gpu", "-rs", "tests/training", note="check.txt"),
+        session.python("-m", "pytest", "-m", "gpu", "-rs", *GPU_TESTS, note="check.txt"),
     ]
     return next(filter(None, codes), 0)
 

@@ -18,7 +18,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, trained_since
 
 if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings need no results
     import pandas as pd
@@ -275,9 +275,20 @@ class Results:
 
     @cached_property
     def ensembles(self) -> list[EnsembleResult]:
-        """Every measured ensemble; raises StoreError if one cannot be read."""
-        every = self.store.records(EnsembleResult)
-        return [ensemble for ensemble in every if not self._without.intersection(ensemble.members)]
+        """The ensembles that were measured after all their members' trainings.
+
+        Raises:
+            StoreError: one cannot be read.
+        """
+        stored = {run.id: run for run in self.stored}
+        return [
+            ensemble
+            for ensemble in self.store.records(EnsembleResult)
+            if not self._without.intersection(ensemble.members)
+            and not trained_since(
+                [stored[name] for name in ensemble.members if name in stored], ensemble.measured
+            )
+        ]
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:

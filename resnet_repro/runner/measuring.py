@@ -33,7 +33,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, read_run, trained_since
 from resnet_repro.training.checkpoint import CheckpointError, final_state
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.subject import Subject
@@ -196,8 +196,15 @@ class Measurer:
             measured = {row.views for row in rows}
             return name not in measured or (needed and not stored.folder.scores(name).exists())
         if settings is not None:
-            return not settings.measured_in(rows, stored.run.seed, stored.training_images)
+            whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
+            return not whole or (name == "path" and self._other_end_moved(stored))
         return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
+
+    def _other_end_moved(self, stored: StoredRun) -> bool:
+        """Whether the run at the other end of a measured line was trained again since."""
+        origin, others = stored.origins().get("path"), {row.to for row in stored.rows("path")}
+        runs = [read_run(self.store.runs_folder / name, None) for name in others]
+        return origin is not None and trained_since(runs, origin.measured)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns a message about it."""
@@ -318,10 +325,10 @@ class Measurer:
         """Whether an ensemble was measured after the last of its members was trained."""
         members = experiment.ensemble_members
         own = experiment.name, tuple(run.id for run in members), views
-        summaries = [self.store.get(run).summary for run in members]
-        ended = max((s.provenance.ended or "" for s in summaries if s), default="")
+        trained = [self.store.get(run) for run in members]
         return any(
-            (result.experiment, result.members, result.views) == own and result.measured >= ended
+            (result.experiment, result.members, result.views) == own
+            and not trained_since(trained, result.measured)
             for result in self.store.records(EnsembleResult)
         )
 

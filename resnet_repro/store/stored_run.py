@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ from resnet_repro.store.models import (
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.sums import changed, sum_of
 
-__all__ = ["StoredRun", "read_run", "without_copies"]
+__all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
 
 T = TypeVar("T")
 
@@ -151,6 +151,11 @@ def read_run(path: Path, expected: Run | None, *, long_tables: bool = True) -> S
     if path.is_symlink():
         return StoredRun(name, folder, expected, None, "its folder is a link")
     return _Reading(folder, long_tables).read(name, expected)
+
+
+def trained_since(runs: Iterable[StoredRun], moment: str) -> bool:
+    """Whether the training of one of the runs ended after `moment` (UTC): it was repeated."""
+    return any((run.summary.provenance.ended or "") > moment for run in runs if run.summary)
 
 
 def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:

@@ -25,6 +25,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend, origin_here
 from resnet_repro.training.subject import Subject, initial_network
@@ -263,6 +264,12 @@ plot: {kind: path}
 """
 
 
+def end_later(run: StoredRun) -> None:
+    assert run.summary
+    changed = run.summary.provenance.model_copy(update={"ended": "2999-01-01T00:00:00Z"})
+    run.folder.write_summary(run.summary.model_copy(update={"provenance": changed}))
+
+
 def test_the_line_between_two_runs(command: Callable[..., Any], tmp_path: Path) -> None:
     """Both ends are the losses of the two runs on that sample; one end may be named by its id."""
     (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
@@ -279,7 +286,11 @@ def test_the_line_between_two_runs(command: Callable[..., Any], tmp_path: Path) 
     assert "not measured" not in command("run", "lines.yaml").err
     assert command("plot", "lines.yaml").code == 0
     assert (tmp_path / "results" / "figures" / "lines.png").stat().st_size > 5_000
-    assert Store(tmp_path / "results").all_runs()[0].problem is None
+    store = Store(tmp_path / "results")
+    assert [run.problem for run in store.all_runs()] == [None, None]
+
+    end_later(store.all_runs()[1])  # as if it had been trained again
+    assert command("run", "lines.yaml").err.count("loss between two runs measured") == 1
 
     only = ("--seeds", "1", "--set", f"path.to={second.name[:-3]}", "--set", "path.points=9")
     assert command("run", "lines.yaml", *only).code == 0

@@ -78,6 +78,14 @@ def test_an_ensemble_of_another_preset_or_data_set_is_left_out(bench: Bench) -> 
         assert [note for note in table.notes if note.startswith("No results yet")]
 
 
+def test_an_ensemble_of_weights_that_were_trained_anew_is_none(bench: Bench) -> None:
+    found = members(bench)
+    bench.add_ensemble(found, 19.0, 4.1, measured="2025-01-02T03:00:00Z")  # they end at 04:04:05
+    assert Results(bench.store).ensembles == []
+    bench.add_ensemble(found, 19.0, 4.1, measured="2025-01-02T05:00:00Z")
+    assert len(Results(bench.store).ensembles) == 1
+
+
 def test_members_that_are_not_here_are_named(bench: Bench) -> None:
     folder = bench.store.runs_folder / "resnet-50-imagenet-paper-s0-00000000"
     bench.add_ensemble([RunFolder(folder)], 19.0, 4.1)
