@@ -132,9 +132,11 @@ class Results:
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
         names = set(networks_of(experiment))
+        if not names:
+            return []
         unusable = [
             f"{stored.id}: {stored.problem}; left out"
-            for stored in (self.stored if names else ())
+            for stored in self.stored
             if stored.problem and (stored.run is None or stored.run.network in names)
         ]
         repeated = [
