@@ -134,9 +134,7 @@ class Provenance(SessionRecord):
     started: str  # UTC
     ended: str | None = None
     sessions: Count = 1  # how many times training was started or resumed
-    bn_images: Count | None = (
-        None  # images that each batch normalisation saw, or the fewest of them
-    )
+    bn_images: Count | None = None  # the fewest that a batch normalisation saw at once
     earlier: tuple[SessionRecord, ...] = ()  # sessions before the last one, oldest first
 
     @property
