@@ -37,6 +37,7 @@ OUTCOMES = ("done", "failed", "unfinished")  # of runs; those done have finite e
 _ERRORS = ("final_train_error", "final_test_error", "best_test_error")
 _SUMMARY = ("seed", "iterations", "parameters", *_ERRORS, "best_test_iteration")
 _PROVENANCE = ("bn_images", "processes")
+_BySeed = dict[tuple[str, Group, int], list[StoredRun]]  # by network, group and seed
 _MAYBE = ("best_test_iteration", "bn_images")  # not always known
 
 
@@ -127,7 +128,11 @@ class Results:
 
     @cached_property
     def _cells(self) -> list[Cell]:
-        return _cells(self.stored)
+        return _cells(self._by_seed)
+
+    @cached_property
+    def _by_seed(self) -> _BySeed:
+        return _same_seed(self.stored)
 
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
@@ -141,7 +146,7 @@ class Results:
         ]
         repeated = [
             f"{other.id}: network, protocol and seed of {run.id}, which counts; left out"
-            for (network, *_), (run, *others) in _same_seed(self.stored).items()
+            for (network, *_), (run, *others) in self._by_seed.items()
             if network in names
             for other in others
         ]
@@ -323,27 +328,27 @@ class Results:
         return columns
 
 
-def _cells(stored: Iterable[StoredRun]) -> list[Cell]:
+def _cells(by_seed: _BySeed) -> list[Cell]:
     """A cell for each network and group that has runs, by group.
 
     Runs that are unreadable or have not begun are left out; the report lists them.
     """
     members: dict[tuple[str, Group], dict[str, list[StoredRun]]] = {}
-    for (network, group, _), (run, *_) in sorted(_same_seed(stored).items(), key=lambda i: i[0][2]):
+    for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
         own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
         own[_outcome(run)].append(run)
     cells = [Cell(*place, *map(tuple, runs.values())) for place, runs in members.items()]
     return sorted(cells, key=lambda cell: cell.group.order)
 
 
-def _same_seed(stored: Iterable[StoredRun]) -> dict[tuple[str, Group, int], list[StoredRun]]:
+def _same_seed(stored: Iterable[StoredRun]) -> _BySeed:
     """Network, group and seed -> the runs of all that; the first of them counts.
 
     They differ in how often they were tested (detectors also in the seed of what they started
     from), so two of them are not two seeds. Those that have ended go before others, then those
     that were tested less often.
     """
-    found: dict[tuple[str, Group, int], list[StoredRun]] = {}
+    found: _BySeed = {}
     for run in stored:
         group = group_of(run)
         if group is not None and run.run is not None:

@@ -148,7 +148,8 @@ def test_the_commit_is_only_said_of_the_sources_it_is_of(
     assert transfer.known_commit(tmp_path) == "0123456789ab"
     (tmp_path / "wheels").mkdir()
     (tmp_path / transfer.COMMIT).rename(tmp_path / "wheels" / transfer.COMMIT)
-    assert transfer.environment(tmp_path)["RESNET_REPRO_COMMIT"] == "0123456789ab"
+    told = transfer.environment(tmp_path)
+    assert (told["RESNET_REPRO_COMMIT"], told["GIT_DIR"]) == ("0123456789ab", os.devnull)
     monkeypatch.setattr(transfer, "sources_digest", lambda: "others")
     assert transfer.known_commit(tmp_path / "wheels") is None
     assert "RESNET_REPRO_COMMIT" not in transfer.environment(tmp_path)

@@ -17,7 +17,8 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.graph import QUEUED, BatchQueue, GraphedStep
+from resnet_repro.training.graph import EAGER_ITERATIONS, QUEUED, BatchQueue, GraphedStep
+from resnet_repro.training.order import Batch
 
 
 @pytest.fixture
@@ -68,6 +69,26 @@ def test_a_capture_that_fails_names_the_switch(
     step = GraphedStep(feed)
     with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
         step(0, lambda batch: (batch.inputs, batch.targets))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_cudnn_tries_its_algorithms_unless_the_same_bits_are_asked_for(
+    feed: CifarFeed, monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    replace_graphs(monkeypatch)
+    cudnn, seen = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "deterministic", deterministic)
+
+    def update(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(cudnn.benchmark)
+        return batch.inputs.mean(), batch.targets.sum()
+
+    step = GraphedStep(feed)
+    for iteration in range(EAGER_ITERATIONS + 1):  # the last of them is captured
+        step(iteration, update)
+        assert not cudnn.benchmark, "on for nothing else"
+    assert set(seen) == {not deterministic}
+    assert len(seen) > EAGER_ITERATIONS
 
 
 def test_the_host_waits_for_what_it_launched_before(
