@@ -23,6 +23,7 @@ from resnet_repro.store.models import CurveRow, DetectionPoint
 __all__ = [
     "CheckpointError",
     "final_state",
+    "is_final",
     "newest",
     "newest_state",
     "pack",
@@ -110,11 +111,20 @@ def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None
     ]
 
 
+def is_final(run: Run, state: Mapping[str, Any]) -> bool:
+    """Whether a state is that of the finished training.
+
+    That is after the curve's last point, before which BN's statistics are averaged: the last
+    iteration alone does not make it final.
+    """
+    points = state.get("points") or [{}]
+    return bool(points[-1].get("iteration") == run.recipe.iterations)
+
+
 def final_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
-    """As `newest_state`, but None unless the state is that after the run's last iteration."""
+    """As `newest_state`, but None unless the state is that of the finished training."""
     state, reasons = newest_state(run, paths)
-    final = state is not None and state["iteration"] == run.recipe.iterations
-    return state if final else None, reasons
+    return state if state is not None and is_final(run, state) else None, reasons
 
 
 class Position(BaseModel):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.training.batch_norm import average_over_processes, part_momentum
-from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.checkpoint import is_final, pack, unpack
 from resnet_repro.training.order import Shard
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import Trainer
@@ -113,6 +113,10 @@ def test_a_stop_while_averaging_leaves_the_running_statistics(
     assert [p.iteration for p in stopped.points] == [3]
     states = stopped.network.state_dict(), plain.network.state_dict()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    before, after = stopped.state(), whole.state()
+    assert before["iteration"] == after["iteration"] == 6
+    assert not is_final(stopped.run, before), "its statistics are to be averaged yet"
+    assert is_final(stopped.run, after)
     resumed = prepare(small, **COMMON, bn_average_iterations=4)
     resumed.load_state(unpack(pack(stopped.state())))
     assert resumed.train(keep_going())

@@ -20,7 +20,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run
-from resnet_repro.training.checkpoint import CheckpointError, newest_state
+from resnet_repro.training.checkpoint import CheckpointError, is_final, newest_state
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
 from resnet_repro.training.feed import make_feed
@@ -96,11 +96,14 @@ def evaluate_run(
     backend = choose_backend(request.device, request.precision or state["precision"])
     origin = origin_here(backend, request.command)
     unstored = _why_not_stored(stored, run, state, backend)
-    averaged = run.recipe.bn_average_iterations > 0 and _at_the_end(run, state)
+    averaged = run.recipe.bn_average_iterations > 0 and is_final(run, state)
     bn: BatchNorm = "average" if averaged else "running"
     rows: list[EvaluationRow] = []
     with ExitStack() as held, enough_memory(lambda: memory_advice(backend)):
         unstored = unstored or _why_not_locked(stored, held)
+        if not unstored:  # until now another process could train it anew
+            state = newest_weights(stored, run)
+            unstored = _why_not_stored(stored, run, state, backend)
         feed = make_feed(
             run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
         )
@@ -169,15 +172,11 @@ def newest_weights(stored: StoredRun, run: Run) -> dict[str, Any]:
     )
 
 
-def _at_the_end(run: Run, state: dict[str, Any]) -> bool:
-    return bool(state["iteration"] == run.recipe.iterations)
-
-
 def _why_not_stored(
     stored: StoredRun, run: Run, state: dict[str, Any], backend: Backend
 ) -> str | None:
     """Why the results folder should not have what is measured now; None if it should."""
-    if not (stored.finished and _at_the_end(run, state)):
+    if not (stored.finished and is_final(run, state)):
         done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
         return f"not stored: the run is {stored.state} after {done}"
     if backend.precision != state["precision"]:
