@@ -106,6 +106,14 @@ def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:
     assert figure.axes[0].get_xlabel() == "iter."
 
 
+def test_runs_without_a_result_are_left_out_by_name(bench: Bench) -> None:
+    bench.add("plain-20", 9.4)
+    bench.add("plain-56", state="stopped")
+    written = texts(figure_of(bench, "fig1"))
+    assert "unfinished runs left out: plain-56 (1)" in written
+    assert "not run" not in written
+
+
 def test_the_full_protocol_is_not_called_reduced(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     assert "REDUCED" not in texts(figure_of(bench, "fig1"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Cell
 from resnet_repro.spec.network_names import network_title
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "SEVERAL_SEEDS",
@@ -133,14 +134,19 @@ def caption_lines(
     if len(cells) > 1:
         seeds += " per network"
     lines = [group.caption, "; ".join([seeds, *notes])]
-    done = {cell.network for cell in cells if cell.done}
-    missing = [network_title(network) for network in networks if network not in done]
-    if missing:
-        lines.append(f"not run: {', '.join(missing)}")
-    failed = [f"{network_title(c.network)} ({len(c.failed)})" for c in cells if c.failed]
-    if failed:
-        lines.append(f"failed runs left out: {', '.join(failed)}")
+    begun = {cell.network for cell in cells if cell.every}
+    missing = [network_title(network) for network in networks if network not in begun]
+    left_out = {
+        "not run": missing,
+        "unfinished runs left out": _counted((c.network, c.unfinished) for c in cells),
+        "failed runs left out": _counted((c.network, c.failed) for c in cells),
+    }
+    lines += [f"{what}: {', '.join(whose)}" for what, whose in left_out.items() if whose]
     return lines
+
+
+def _counted(runs: Iterable[tuple[str, Sequence[StoredRun]]]) -> list[str]:
+    return [f"{network_title(network)} ({len(those)})" for network, those in runs if those]
 
 
 def save(figure: Figure, form: FigureFormat, mark: str) -> bytes:
