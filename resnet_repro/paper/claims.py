@@ -12,7 +12,7 @@ import csv
 from datetime import date
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -20,7 +20,7 @@ from resnet_repro.base.records import Frozen
 from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
-from resnet_repro.spec.presets import Preset
+from resnet_repro.spec.presets import PRESETS, Preset
 
 __all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Claim", "load_claims", "load_power"]
 
@@ -30,6 +30,9 @@ POWER_COLUMNS = (
     *("claim", "rule", "seeds"),
     *("confirmed", "consistent", "undecided", "contradicted"),  # percent of the simulations
 )
+
+
+_UNFIT = rf"^({'|'.join(PRESETS)})( on .+)?$"
 
 
 class Change(Frozen):
@@ -51,10 +54,15 @@ class Claim(Frozen):
     rule: Rule
     # Whether reduced runs may at least show the trend; a claim about a number they cannot judge.
     reduced: Literal["trend", "not judged"] = "trend"
-    # Presets at which it stays undecided whatever the numbers, and why.
-    unfit: dict[Preset, str] = Field(default_factory=dict)
+    # Presets at which it stays undecided whatever the numbers, and why; `short on imagenette` is of
+    # one data set alone.
+    unfit: dict[Annotated[str, Field(pattern=_UNFIT)], str] = Field(default_factory=dict)
     changed: tuple[Change, ...] = ()
     command: str | None = None  # what trains its runs, where no shipped experiment does
+
+    def unfit_at(self, preset: Preset, dataset: str) -> str:
+        """Why a preset on a data set cannot judge it; an empty text where it can."""
+        return self.unfit.get(preset) or self.unfit.get(f"{preset} on {dataset}", "")
 
     @property
     def own(self) -> bool:

@@ -11,16 +11,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
-from resnet_repro.spec.dataset_names import data_title, dataset_slug
+from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.spec.run import DatasetName, Run
+from resnet_repro.spec.run import DatasetName, Precision, Run
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["FAMILIES", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
@@ -217,7 +217,7 @@ def group_of(stored: StoredRun) -> Group | None:
         precision=run.precision,
         resolved=made.precision,
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
-        pretraining=_pretraining(recipe),
+        pretraining=_pretraining(run),
     )
 
 
@@ -227,18 +227,32 @@ def _pixels(recipe: Recipe) -> int | None:
     return recipe.photographs.crop if recipe.photographs else recipe.image_size
 
 
-def _pretraining(recipe: Recipe) -> str:
+def _pretraining(run: Run) -> str:
     """What a detector's classification weights come from: `imagenette-short`, or a file.
 
     The run's id without network, seed and hash: networks that started alike are of one group. Of a
-    recipe of its own, which only the hash tells from others, with the hash.
+    recipe of its own, which only the hash tells from others, with the hash; and a preset as it was
+    before it changed is told from today's.
     """
-    backbone = recipe.detection.backbone if recipe.detection else None
+    backbone = run.recipe.detection.backbone if run.recipe.detection else None
     if backbone is None or backbone.run is None:
         return str(backbone or "")
-    kept = re.fullmatch(r"(.+?)-s\d+-([0-9a-f]{8})", backbone.run)
-    words = (kept[1] if kept else backbone.run).split("-")[-2:]
-    return "-".join([*words, kept[2]] if kept and words[-1] == "custom" else words)
+    kept = re.fullmatch(r"(.+?)-s(\d+)-([0-9a-f]{8})", backbone.run)
+    dataset, preset = (kept[1] if kept else backbone.run).split("-")[-2:]
+    name = f"{dataset}-{preset}"
+    if kept and preset == "custom":
+        return f"{name}-{kept[3]}"
+    if kept is None or preset not in PRESETS or dataset not in DATASETS:
+        return name
+    network = parse_network(run.network).backbone
+    today = Run(
+        network=network,
+        dataset=dataset,
+        recipe=preset_recipe(preset, network, dataset),
+        seed=int(kept[2]),
+    )
+    hashes = {today.model_copy(update={"precision": p}).hash for p in get_args(Precision)}
+    return name if kept[3] in hashes else f"another {name} than today's"
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:

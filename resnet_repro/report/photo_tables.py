@@ -258,6 +258,8 @@ def _ensemble_row(ensemble: EnsembleResult, results: Results) -> Row:
     known = _members([ensemble], results)
     numbers = sorted(results.numbers[group] for group in set(known.group))
     marks = "".join(f" [{number}]" for number in numbers)
+    presets = {group.preset for group in known.group} or {ensemble.preset}
+    preset = presets.pop() if len(presets) == 1 else "custom"
     counts = Counter(map(network_title, known.network))
     top5 = results.evaluated(ensemble.views).top5_error.reindex(ensemble.members).dropna()
     return {
@@ -266,10 +268,10 @@ def _ensemble_row(ensemble: EnsembleResult, results: Results) -> Row:
         f"{scale}_top1": ensemble.top1_error,
         f"{scale}_top5": ensemble.top5_error,
         "member_top5": Sample(tuple(top5)).mean,
-        "where": ensemble.preset + (marks or f", {data_title(ensemble)}"),
+        "where": preset + (marks or f", {data_title(ensemble)}"),
         "views": ensemble.views,
         "images": ensemble.images,
-        "preset": ensemble.preset,
+        "preset": preset,
         "dataset": ensemble.dataset,
         "official": official_word(ensemble),
         "runs": " ".join(ensemble.members),

@@ -15,7 +15,6 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Backbone
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import read_run
 from resnet_repro.training.checkpoint import final_state
 
 __all__ = ["load_backbone", "read_backbone"]
@@ -74,7 +73,7 @@ def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) ->
 
 
 def _of_run(run: Run, name: str, store: Store) -> _Weights:
-    stored = read_run(store.runs_folder / name, None)
+    stored = store.named(name)
     if stored.run is None or stored.summary is None or not stored.finished:
         raise DataError(
             f"{run.id} starts from {name}, which is {stored.problem or stored.state}: "

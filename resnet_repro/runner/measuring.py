@@ -33,7 +33,7 @@ from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun, read_run, trained_since
+from resnet_repro.store.stored_run import StoredRun, trained_since
 from resnet_repro.training.checkpoint import CheckpointError, final_state
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.subject import Subject
@@ -203,7 +203,7 @@ class Measurer:
     def _other_end_moved(self, stored: StoredRun) -> bool:
         """Whether the run at the other end of a measured line was trained again since."""
         origin, others = stored.origins().get("path"), {row.to for row in stored.rows("path")}
-        runs = [read_run(self.store.runs_folder / name, None) for name in others]
+        runs = [self.store.named(name) for name in others]
         return origin is not None and trained_since(runs, origin.measured)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:

@@ -145,7 +145,7 @@ class Session:
         trainer, points = self.trainer, self.trainer.points
         last = points[-1] if points else None
         summary = Summary(
-            id=self.run.id,
+            id=self.folder.path.name,
             network=self.run.network,
             dataset=self.run.dataset,
             preset=self.run.preset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
@@ -19,7 +20,7 @@ from resnet_repro.spec.dataset_names import (
     parse_dataset,
 )
 from resnet_repro.spec.network_names import Family, parse_network
-from resnet_repro.spec.presets import preset_label
+from resnet_repro.spec.presets import PRESETS, preset_label
 from resnet_repro.spec.recipe import Recipe, differences
 from resnet_repro.spec.yaml_io import write_yaml
 
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "Seed",
     "TrainedNetworks",
+    "ids_of",
 ]
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -133,6 +135,20 @@ class Run(Frozen):
     def to_yaml(self) -> str:
         """The contents of `config.yaml`; `resnet-repro run` on it repeats the run."""
         return write_yaml({"format": FORMAT, "run": self.model_dump(mode="json")})
+
+
+_LABELS = (*PRESETS, "custom")
+_ID = re.compile(rf"(.+)-(?:{'|'.join(_LABELS)})(-s\d+-[0-9a-f]{{8}})")
+
+
+def ids_of(id_: str) -> tuple[str, ...]:
+    """Every id that the run with this one may be stored under, today's first.
+
+    An id names the preset that has the run's recipe, and presets change; the rest of it stays.
+    """
+    kept = _ID.fullmatch(id_)
+    others = [f"{kept[1]}-{label}{kept[2]}" for label in _LABELS] if kept else []
+    return tuple(dict.fromkeys([id_, *others]))
 
 
 @lru_cache(maxsize=4096)

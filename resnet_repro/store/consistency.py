@@ -58,7 +58,6 @@ def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
     for name, said, known in (
         ("network", summary.network, run.network),
         ("dataset", summary.dataset, run.dataset),
-        ("preset", summary.preset, run.preset),
         ("seed", summary.seed, run.seed),
         ("iterations", summary.iterations, run.recipe.iterations),
     ):

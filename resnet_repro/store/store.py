@@ -16,7 +16,7 @@ from resnet_repro.base.files import (
     user_folder,
     write_atomically,
 )
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder, refuse_link
 from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
@@ -37,11 +37,20 @@ class Store:
 
     def folder(self, run: Run) -> RunFolder:
         """The files of a run, whether they are there yet or not."""
-        return RunFolder(self.runs_folder / run.id)
+        return RunFolder(self._path(run.id))
 
     def get(self, run: Run) -> StoredRun:
         """The contents of the run's folder."""
-        return read_run(self.runs_folder / run.id, run)
+        return read_run(self._path(run.id), run)
+
+    def named(self, id_: str) -> StoredRun:
+        """The contents of the folder of the run with this id."""
+        return read_run(self._path(id_), None)
+
+    def _path(self, id_: str) -> Path:
+        """A run's folder, which may have its name from before a preset changed."""
+        paths = [self.runs_folder / name for name in ids_of(id_)]
+        return next((path for path in paths if path.is_dir()), paths[0])
 
     def all_runs(self, *, long_tables: bool = True) -> list[StoredRun]:
         """Every run, by id, unreadable ones with their problem; see `read_run`."""

@@ -22,7 +22,7 @@ from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.loading import run_of
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
@@ -254,7 +254,7 @@ class _Reading:
             reason = str(error).removeprefix(name).lstrip(":, ")
             self._found(f"{name}: {reason}", repairable=False)
             return None
-        if run.id != self.folder.path.name:
+        if self.folder.path.name not in ids_of(run.id):
             self._found(f"{name} is of another run ({run.id})", repairable=False)
             return None
         return run

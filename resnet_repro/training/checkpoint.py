@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from resnet_repro.base.files import read_regular
 from resnet_repro.spec.recipe import Recipe
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.store.models import CurveRow, DetectionPoint
 
 __all__ = [
@@ -96,7 +96,7 @@ def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None
     """The state in a run's newest readable checkpoint, and why newer ones are not used."""
 
     def use(_: bytes, state: dict[str, Any]) -> dict[str, Any]:
-        if state.get("run") != run.id:
+        if state.get("run") not in ids_of(run.id):
             raise CheckpointError("of another run")
         if type(state.get("iteration")) is not int or not isinstance(state.get("network"), dict):
             raise CheckpointError("not a checkpoint of this program")

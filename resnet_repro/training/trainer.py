@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped, working_time
 from resnet_repro.networks.orders import CountedDropout
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
     average_over_processes,
@@ -379,7 +379,7 @@ class Trainer:
         Raises:
             CheckpointError: it belongs to another run, or is not such a state.
         """
-        if state.get("run") != self.run.id:
+        if state.get("run") not in ids_of(self.run.id):
             raise CheckpointError(f"of another run ({str(state.get('run'))[:80]})")
         try:
             progress = read_progress(state, self.run.recipe, self.share)

@@ -209,7 +209,7 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
 
     def gaps(*lacking: Run) -> list[tuple[str, str]]:
         done = {first, detector, *others} - set(lacking)
-        stored = [SimpleNamespace(id=r.id, finished=True, has=lambda _: False) for r in done]
+        stored = [SimpleNamespace(run=r, finished=True, has=lambda _: False) for r in done]
         results: Any = SimpleNamespace(numbers={}, stored=stored, ensembles=[])
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 

@@ -275,8 +275,8 @@ def test_reduced_imagenet_results_are_marked_wherever_they_stand(bench: Bench) -
     summary = text.partition("\n## ")[0]
     assert "No run here follows the paper's full protocol" in summary
     assert (
-        "[1] | REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead of 224 "
-        "pixels), Imagenette (unofficial copy), fp32"
+        "[1] | REDUCED: short preset (6,000 of 600,000 iterations, crops of 64 instead of 224 "
+        "pixels, rate 0.025 instead of 0.1), Imagenette (unofficial copy), fp32"
         in text.partition("## What was run")[2].partition("\n## ")[0]
     )
     table2 = text.partition("## Table 2")[2].partition("\n## ")[0]

@@ -197,9 +197,9 @@ def test_fig4_at_reduced_scale_fits_its_axis_and_says_so(bench: Bench) -> None:
     assert 30 <= high <= 50
     written = texts(figure).replace("\n", " ")
     assert "error axis fitted, the paper's is 20 to 60" in written
-    assert "REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead" in written
+    assert "REDUCED: short preset (6,000 of 600,000 iterations, crops of 64 instead" in written
     assert "Imagenette" in written
-    assert figure.axes[0].get_xlim() == (0, 1_500)
+    assert figure.axes[0].get_xlim() == (0, 0.6)
 
 
 def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:

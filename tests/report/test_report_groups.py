@@ -9,6 +9,7 @@ from resnet_repro.report.results import Results, main_group
 from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Precision, Run
 
 
 def groups(bench: Bench) -> list[Group]:
@@ -49,12 +50,22 @@ def detector_from(**backbone: str) -> str:
     recipe = preset_recipe("short", "faster-rcnn-resnet-18-a", "voc07")
     assert recipe.detection
     detection = recipe.detection.model_copy(update={"backbone": Backbone(**backbone)})
-    return _pretraining(recipe.model_copy(update={"detection": detection}))
+    recipe = recipe.model_copy(update={"detection": detection})
+    return _pretraining(
+        Run(network="faster-rcnn-resnet-18-a", dataset="voc07", recipe=recipe, seed=0)
+    )
 
 
 def test_detectors_share_a_cell_only_if_what_they_started_from_was_trained_alike() -> None:
-    short = [detector_from(run=f"{n}-imagenette-short-s0-0123abcd") for n in ("a", "b")]
-    assert short == ["imagenette-short"] * 2
+    today = preset_recipe("short", "resnet-18-a", "imagenette")
+    ways: list[tuple[int, Precision]] = [(0, "auto"), (3, "bf16")]
+    made = [
+        Run(network="resnet-18-a", dataset="imagenette", recipe=today, seed=s, precision=p)
+        for s, p in ways
+    ]
+    assert {detector_from(run=run.id) for run in made} == {"imagenette-short"}
+    earlier = {detector_from(run=f"resnet-18-a-imagenette-short-s{s}-0123abcd") for s in (0, 1)}
+    assert earlier == {"another imagenette-short than today's"}
     own = {detector_from(run=f"a-imagenette-custom-s0-{h}") for h in ("0123abcd", "4567abcd")}
     files = {detector_from(file="weights.pth", sha256=digit * 64) for digit in "01"}
     assert len(own) == len(files) == 2

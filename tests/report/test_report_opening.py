@@ -24,7 +24,7 @@ def found(bench: Bench) -> Bench:
     for seed in range(3):
         bench.add("plain-20", 9.4 + seed / 10, 5.5, seed=seed)
         bench.add("plain-56", 12.6 + seed / 10, 5.0 - seed / 10, seed=seed)
-    for network, error in (("plain-18", 35.0), ("plain-34", 31.5)):
+    for network, error in (("resnet-34-a", 35.0), ("plain-34", 31.5)):
         bench.add(
             network,
             10.0,

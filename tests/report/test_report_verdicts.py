@@ -328,21 +328,21 @@ SHORT: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
 def test_imagenet_claims_are_judged_by_ten_crops_and_at_reduced_scale_as_trends(
     bench: Bench,
 ) -> None:
-    for network, error in (("plain-18", 29.0), ("plain-34", 31.5)):
+    for network, error in (("resnet-34-a", 29.0), ("plain-34", 31.5)):
         bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
-    (reduced,) = verdicts(bench, "imagenet-plain-depth")
+    (reduced,) = verdicts(bench, "imagenet-residual-34")
     assert reduced.label == "consistent (trend)"
-    assert "plain-34 minus plain-18 +2.50" in reduced.numbers
-    for network, error in (("plain-18", 28.0), ("plain-34", 27.0)):
+    assert "plain-34 minus ResNet-34 A +2.50" in reduced.numbers
+    for network, error in (("resnet-34-a", 28.0), ("plain-34", 27.0)):
         bench.add(network, 10.0, dataset="imagenet", evaluations={"10-crop": (error, 9.0)})
-    faithful, _ = verdicts(bench, "imagenet-plain-depth")
+    faithful, _ = verdicts(bench, "imagenet-residual-34")
     assert faithful.label == "contradicted"
 
 
 def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Bench) -> None:
-    for network, error, train in (("plain-18", 35.0, 30.0), ("plain-34", 31.5, 31.0)):
+    for network, error, train in (("resnet-34-a", 35.0, 30.0), ("plain-34", 31.5, 31.0)):
         bench.add(network, 10.0, train, evaluations={"10-crop": (error, 4.0)}, **SHORT)
-    (verdict,) = verdicts(bench, "imagenet-plain-depth")
+    (verdict,) = verdicts(bench, "imagenet-residual-34")
     assert verdict.label == "undecided (other trend)"
     text, _ = write_report(bench.store, [bench.experiment("table2")])
     assert re.search(r"✗\? 1 undecided \(other trend\).*; all on a trend only\.", text)
@@ -366,9 +366,9 @@ def test_networks_that_still_guess_judge_nothing(
 def test_one_network_that_has_hardly_learned_leaves_a_claim_undecided(
     bench: Bench, train: float, judged: bool
 ) -> None:
-    for network, error in (("plain-18", 65.0), ("plain-34", train)):
+    for network, error in (("resnet-34-a", 65.0), ("plain-34", train)):
         bench.add(network, 10.0, error, evaluations={"10-crop": (error, 4.0)}, **SHORT)
-    for name in ("imagenet-plain-depth", "imagenet-plain-train"):
+    for name in ("imagenet-residual-34", "imagenet-residual-34-train"):
         (verdict,) = verdicts(bench, name)
         assert verdict.label == ("consistent (trend)" if judged else "undecided (preset unfit)")
         assert ("hardly learned: plain-34 (86.70)" in verdict.numbers) is not judged
@@ -394,19 +394,28 @@ def test_small_steps_may_be_smaller_than_seeds_differ(bench: Bench) -> None:
     assert verdict.label == "consistent (trend)"
 
 
+def test_depth_is_not_judged_where_a_pilot_found_the_training_too_short(bench: Bench) -> None:
+    for dataset in ("imagenette", "imagenet"):
+        for network, error in (("plain-18", 35.0), ("plain-34", 39.0)):
+            run = {"preset": "short", "dataset": dataset}
+            bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **run)
+    whole, part = verdicts(bench, "imagenet-plain-depth")
+    assert (whole.label, part.label) == ("consistent (trend)", "undecided (preset unfit)")
+
+
 @pytest.mark.parametrize(("lead", "word"), [(1.4, "undecided"), (1.6, "consistent")])
 def test_seeds_of_reduced_presets_may_differ_more(bench: Bench, lead: float, word: str) -> None:
-    for network, error in (("plain-18", 35.0), ("plain-34", 35.0 + lead)):
+    for network, error in (("resnet-34-a", 35.0), ("plain-34", 35.0 + lead)):
         bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
-    (verdict,) = verdicts(bench, "imagenet-plain-depth")
+    (verdict,) = verdicts(bench, "imagenet-residual-34")
     assert verdict.label == f"{word} (trend)"
     assert "margin 1.5 at this protocol" in verdict.numbers
 
 
 def test_no_clear_trend_at_reduced_scale_is_not_an_opposite_one(bench: Bench) -> None:
-    for network, error in (("plain-18", 31.6), ("plain-34", 31.5)):
+    for network, error in (("resnet-34-a", 31.6), ("plain-34", 31.5)):
         bench.add(network, 10.0, evaluations={"10-crop": (error, 4.0)}, **SHORT)
-    (verdict,) = verdicts(bench, "imagenet-plain-depth")
+    (verdict,) = verdicts(bench, "imagenet-residual-34")
     assert verdict.label == "undecided (trend)"
 
 

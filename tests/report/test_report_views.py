@@ -61,8 +61,8 @@ def test_reduced_scale_has_columns_of_its_own_and_no_difference_to_the_paper(ben
     assert "reduced top-1" in text
     assert "ours top-1" not in text
     assert (
-        "[1] REDUCED: short preset (1,500 of 600,000 iterations, crops of 64 instead of 224 "
-        "pixels), Imagenette, fp32"
+        "[1] REDUCED: short preset (6,000 of 600,000 iterations, crops of 64 instead of 224 "
+        "pixels, rate 0.025 instead of 0.1), Imagenette, fp32"
     ) in " ".join(text.split())
     assert "not to be held against the paper's numbers" in " ".join(text.split())
 
@@ -181,7 +181,7 @@ def test_tidy_has_every_number_with_run_seed_preset_data_and_views(bench: Bench)
     assert (ten["crop"], ten["bn"], ten["processes"]) == ("64", "average", "2")
     assert ten["paper_top1_error"] == "28.54"
     assert rows[0]["paper_top1_error"] == "", "the paper's number is of ten crops"
-    assert ten["protocol"].startswith("REDUCED: short preset (1,500 of 600,000")
+    assert ten["protocol"].startswith("REDUCED: short preset (6,000 of 600,000")
     assert rows[-1]["weights"] == "ab" * 32
 
 

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.report.groups import changes_of
 from resnet_repro.spec.detection import Backbone, Detection
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.presets import PRESETS, preset_label, preset_recipe
@@ -43,19 +42,6 @@ def test_a_run_is_labelled_by_its_preset_whatever_it_starts_from(preset: Any) ->
     other = of_preset(preset, backbone=PRETRAINED, shorter_side=72)
     assert preset_label(other, NETWORK, "scenes") == "custom"
     assert run_of(recipe).id != run_of(of_preset(preset, backbone={"run": "another"})).id
-
-
-def test_a_run_keeps_its_name_when_its_preset_changes() -> None:
-    """`short` had the rate 0.002 before; such a run is called so, and another run than today's."""
-    now = of_preset("short", backbone=PRETRAINED)
-    then = now.model_copy(update={"learning_rate": 0.002})
-    assert now.learning_rate != 0.002
-    assert preset_label(then, NETWORK, "scenes") == "short"
-    assert changes_of(run_of(then)) == ("learning_rate=0.002",)
-    assert run_of(then).id.rpartition("-")[0] == run_of(now).id.rpartition("-")[0]
-    assert run_of(then).id != run_of(now).id
-    more = then.model_copy(update={"batch_size": 4})
-    assert preset_label(more, NETWORK, "scenes") == "custom"
 
 
 def test_only_the_demo_trains_from_scratch() -> None:

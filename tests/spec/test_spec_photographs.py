@@ -50,9 +50,10 @@ def test_short_is_a_tenth_on_imagenet() -> None:
 @pytest.mark.parametrize("dataset", REDUCED)
 def test_short_is_smaller_on_other_photographs(dataset: str) -> None:
     recipe = preset_recipe("short", "resnet-34-a", dataset)
-    assert (recipe.iterations, recipe.batch_size) == (1_500, 64)
-    assert (recipe.milestones, recipe.plateau) == ((750, 1_125), None)
-    assert (recipe.evaluate_every, recipe.bn_average_iterations) == (150, 100)
+    assert (recipe.iterations, recipe.batch_size) == (6_000, 64)
+    assert recipe.learning_rate == 0.1 * 64 / 256, "0.1 goes with batches of 256"
+    assert (recipe.milestones, recipe.plateau) == ((3_000, 4_500), None)
+    assert (recipe.evaluate_every, recipe.bn_average_iterations) == (300, 100)
     assert recipe.photographs == Photographs.for_crop(64)
 
 
@@ -151,7 +152,8 @@ def test_vgg_16_learns_without_bn_at_a_lower_rate_for_as_long() -> None:
             "weight_decay",
             "bn_average_iterations",
         }
-        assert str(vgg.learning_rate) == {0.1: "0.01", 0.0125: "0.00125"}[resnet.learning_rate]
+        rates = {0.1: "0.01", 0.025: "0.0025", 0.0125: "0.00125"}
+        assert str(vgg.learning_rate) == rates[resnet.learning_rate]
 
 
 def test_compared_networks_have_no_recipe_and_no_run() -> None:
@@ -173,7 +175,7 @@ def test_ids_of_imagenet_runs_never_change() -> None:
     ]
     choices = Choices(preset="short", dataset="imagenette", networks=["plain-18"])
     short = load_experiment("table2", choices=choices).resolve()
-    assert [run.id for run in short] == ["plain-18-imagenette-short-s0-8853b9da"]
+    assert [run.id for run in short] == ["plain-18-imagenette-short-s0-c8262cbb"]
 
 
 def test_fields_of_photographs_leave_the_hashes_of_cifar_alone() -> None:

@@ -16,7 +16,7 @@ from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run
@@ -53,7 +53,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         raise ConfigError(f"{plain(text, 80)!r} is no run and no file") from error
     known = {run.id: run for run in store.all_runs()}
     begun = [run for name, run in known.items() if text and name.startswith(text)]
-    found = [known[text]] if text in known else begun
+    found = [known[name] for name in ids_of(text) if name in known][:1] or begun
     if len(found) == 1:
         return found[0]
     shown = plain(text, 80)

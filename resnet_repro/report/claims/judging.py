@@ -194,7 +194,8 @@ def _judge_at(
     runs = [run.id for cell in cells.values() for run in cell.done]
     if rule.quantity not in TOGETHER:
         runs = [run for run in runs if run in measured(results, rule.quantity)]
-    unfit = claim.unfit.get(protocol.base, "") or _guessing(rule, results, protocol, cells)
+    unfit = claim.unfit_at(protocol.base, protocol.dataset)
+    unfit = unfit or _guessing(rule, results, protocol, cells)
     texts = [condition.text for condition in conditions]
     texts += [wider, *_left_out(cells, runs), unfit]
     return Verdict(

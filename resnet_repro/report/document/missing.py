@@ -43,7 +43,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
         return []
     at_groups = filter(None, (at_group(experiment, group) for group in groups))
     variants = {(e.preset, e.datasets): e for e in at_groups}
-    finished = {run.id: run for run in results.stored if run.finished}
+    finished = {run.run.id: run for run in results.stored if run.run and run.finished}
     return [
         gap
         for variant in variants.values() or [experiment.choose(Choices())]
