@@ -166,12 +166,14 @@ class Results:
     def cells_of(self, experiment: Experiment) -> list[Cell]:
         """The cells of an experiment's networks.
 
-        Of an item of He et al. 2016 only groups with a network that is new in that paper (the
-        others are the first paper's). None `on_other_data` or `by_other_recipe`.
+        Of an item of He et al. 2016 only groups in which there is one of its networks that is new
+        in that paper, chosen or not (the others are the first paper's). None `on_other_data` or
+        `by_other_recipe`.
         """
         cells = self.cells(networks_of(experiment))
         if of_he_2016(experiment):
-            theirs = {cell.group for cell in cells if parse_network(cell.network).of_2016}
+            every = self.cells({*networks_of(experiment), *drawn_networks(experiment)})
+            theirs = {cell.group for cell in every if parse_network(cell.network).of_2016}
             cells = [cell for cell in cells if cell.group in theirs]
         return [
             cell
@@ -375,8 +377,13 @@ def _outcome(run: StoredRun) -> str:
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
     """The networks that an experiment trains; if it trains none, those that it draws."""
-    if experiment.runs or experiment.plot is None or experiment.plot.kind != "curves":
-        return experiment.networks
+    return experiment.networks if experiment.runs else drawn_networks(experiment)
+
+
+def drawn_networks(experiment: Experiment) -> tuple[str, ...]:
+    """The networks whose curves an experiment draws, whichever of them were chosen."""
+    if experiment.plot is None or experiment.plot.kind != "curves":
+        return ()
     return tuple(dict.fromkeys(n for panel in experiment.plot.panels for n in panel.networks))
 
 

@@ -69,6 +69,14 @@ def test_its_reduced_runs_say_how_much_was_spent(bench: Bench) -> None:
     assert (group.preset, group.papers) == ("short", ())
 
 
+def test_a_part_of_its_networks_is_found_even_if_none_is_new_there(bench: Bench) -> None:
+    for network in ("resnet-20", "resnet-20-half-both"):
+        bench.add(network, 14.0, preset="short", recipe=START)
+    chosen = load_experiment("preact-table1").choose(Choices(networks=("resnet-20",)))
+    assert [c.network for c in Results(bench.store).cells_of(chosen)] == ["resnet-20"]
+    assert not Results(bench.store).cells_of(load_experiment("preact-fig1")), "nor pre-act ones"
+
+
 def test_cifar_100_is_its_data_and_not_the_first_papers(bench: Bench) -> None:
     bench.add("preact-164", dataset="cifar100", recipe=START)
     bench.add("resnet-20", dataset="cifar100")

@@ -345,7 +345,7 @@ def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Benc
     (verdict,) = verdicts(bench, "imagenet-residual-34")
     assert verdict.label == "undecided (other trend)"
     text, _ = write_report(bench.store, [bench.experiment("table2")])
-    assert re.search(r"✗\? 1 undecided \(other trend\).*; all on a trend only\.", text)
+    assert re.search(r"✗\? 1 undecided \(other trend\).*; all as a trend only\.", text)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ LEGEND = (
     "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
     f"{OPPOSITE} undecided (other trend): they clearly disagree (the opposite, or much more or "
     "less of it), but the protocol is not the paper's.",
-    f"{MARKS['contradicted']} contradicted: they clearly disagree.",
+    f"{MARKS['contradicted']} contradicted: they clearly disagree, at the paper's protocol, by "
+    "more than seeds differ. One seed is enough for that, though not to confirm.",
     "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
 )
 RULES_NOTE = (
@@ -83,19 +84,28 @@ def _by_paper(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
 def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
     """`**Claims of the paper**: 18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent.`
 
+    Questions of our own are counted apart, behind it.
+    """
+    own = [verdict for verdict in verdicts if verdict.claim.own]
+    theirs = [verdict for verdict in verdicts if not verdict.claim.own]
+    text = f"**Claims of {paper}**: {_count(theirs)}."
+    return f"{text} Questions of our own: {_count(own)}." if own else text
+
+
+def _count(verdicts: Sequence[Verdict]) -> str:
+    """`18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent`.
+
     How many of these are trends only stands behind it, and how many more no preset could judge.
     """
     measured = _judged(verdicts)
     judged = [verdict for verdict in measured if not verdict.unfit]
-    trends = sum(verdict.trend_only for verdict in judged)
-    notes = [f"{'all' if trends == len(judged) else trends} on a trend only"] if trends else []
-    own = sum(verdict.claim.own for verdict in judged)
-    notes += [f"{plural(own, 'question')} of our own"] if own else []
     count = f"{len(judged)} of {len(verdicts)} judged: {_by_word(judged)}"
-    parts = [count if judged else f"none of {len(verdicts)} judged yet", ", ".join(notes)]
+    parts = [count if judged else f"none of {len(verdicts)} judged yet"]
+    if trends := sum(verdict.trend_only for verdict in judged):
+        parts.append(f"{'all' if trends == len(judged) else f'{trends} of them'} as a trend only")
     if unfit := len(measured) - len(judged):
         parts.append(f"{unfit} more measured at a preset that cannot judge them")
-    return f"**Claims of {paper}**: {'; '.join(filter(None, parts))}."
+    return "; ".join(parts)
 
 
 def _by_word(judged: Sequence[Verdict]) -> str:
