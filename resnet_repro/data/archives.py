@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Collection, Iterator
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
@@ -82,7 +83,7 @@ def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
                 if expected and received * 10 // expected > reported:
                     reported = received * 10 // expected
                     progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
-    except (URLError, TimeoutError, ConnectionError) as error:
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"cannot download {url}: {getattr(error, 'reason', error)}\n"
             f"bring a copy with `resnet-repro data prepare {dataset} --from PATH` instead"

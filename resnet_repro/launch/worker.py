@@ -178,7 +178,8 @@ class RunProcess:
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         if code < 0:
-            return f"ended by {signal.Signals(-code).name}"
+            known = -code in {int(known) for known in signal.Signals}
+            return f"ended by {signal.Signals(-code).name if known else f'signal {-code}'}"
         lines = list(self._printed)
         for number in reversed(range(len(lines))):
             if lines[number].startswith(ERROR):

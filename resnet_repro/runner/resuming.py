@@ -64,6 +64,8 @@ def resume(
             note(f"{run.id}: {path.name} is not used: {error}")
         elif found is None:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        else:
+            note(f"{run.id}: {path.name} cannot be read ({error.strerror}), an older one is used")
     for path, error in failures:
         if isinstance(error, CheckpointError):
             folder.set_aside(path)

@@ -104,7 +104,10 @@ class Runner:
             elif known := self.already(run, stored):
                 return known
             try:
-                return self._train(run, stored)
+                with enough_memory(
+                    lambda: f"{run.id}: not enough memory to begin or to continue it"
+                ):
+                    return self._train(run, stored)
             except Stopped:  # while photographs were decoded, before the training began
                 self.progress.ended(run, "stopped", stored.summary)
                 return "stopped"
@@ -153,8 +156,9 @@ class Runner:
         folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
-        if resumed is None and stored.problem and stored.holds_result:
-            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
+        unusable = stored.problem or (None if stored.summary else "its summary.json is missing")
+        if resumed is None and unusable and stored.holds_result:
+            return self._failed(run, f"{run.id}: {unusable}; --force trains it again")
         if stored.problem:
             # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")

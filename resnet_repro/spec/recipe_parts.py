@@ -12,6 +12,7 @@ __all__ = ["Augmentation", "Count", "Photographs", "Plateau", "Real", "Warmup", 
 
 Kind = Literal["paper", "assumption", "deviation"]
 PAPER_CROP = 224  # pixels; section 3.4
+CELL = 32  # pixels of the input to a cell of the last feature map
 LARGEST_SIDE = 4_096  # pixels
 
 
@@ -139,6 +140,9 @@ class Photographs(Frozen):
     def for_crop(cls, crop: int) -> Photographs:
         """The paper's sizes scaled to another crop, rounded to the nearest integer.
 
+        Those of multi-scale testing are multiples of 32, each once, where the crop is one: the last
+        feature map has a cell for 32 pixels, and one that begins at the edge sees mostly padding.
+
         Raises:
             pydantic.ValidationError: the crop is too small or too large.
         """
@@ -146,11 +150,14 @@ class Photographs(Frozen):
         def scaled(side: int) -> int:
             return max(crop, (side * crop + PAPER_CROP // 2) // PAPER_CROP)
 
+        def in_cells(side: int) -> int:
+            return side if crop % CELL else CELL * round(side / CELL)
+
         paper = cls()
         low, high = paper.shorter_side
         return cls(
             crop=crop,
             shorter_side=(scaled(low), scaled(high)),
             test_shorter_side=scaled(paper.test_shorter_side),
-            multi_scale=tuple(scaled(side) for side in paper.multi_scale),
+            multi_scale=tuple(sorted({in_cells(scaled(side)) for side in paper.multi_scale})),
         )

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.training.processes import Processes
 
 __all__ = [
@@ -83,6 +84,8 @@ def store_true_average(
     """
     layers = _layers(network)
     before = [_copies(layer) for layer in layers]
+    dropouts = [layer for layer in network.modules() if isinstance(layer, CountedDropout)]
+    seen_by_dropouts = [layer.batches.clone() for layer in dropouts]
     momenta = [layer.momentum for layer in layers]
     try:
         with torch.no_grad():
@@ -98,6 +101,9 @@ def store_true_average(
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+        # Or else a stop from here on would have the same batches averaged with other draws.
+        for dropout, count in zip(dropouts, seen_by_dropouts, strict=True):
+            dropout.batches.copy_(count)
 
 
 def _copies(layer: nn.BatchNorm2d) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from resnet_repro.base.files import read_regular
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.store.models import CurveRow, DetectionPoint
+from resnet_repro.training.memory import is_lack_of_memory
 
 __all__ = [
     "CheckpointError",
@@ -67,6 +68,8 @@ def unpack(content: bytes) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one reason: these are not our tensors
+        if is_lack_of_memory(error):
+            raise
         raise CheckpointError(f"unreadable ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise CheckpointError("not a checkpoint of this program")

@@ -17,6 +17,7 @@ from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import Feed
+from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import generator
 from resnet_repro.training.photo_feed import PhotoFeed
 
@@ -59,6 +60,8 @@ def trained_network(
     try:
         network.load_state_dict(weights)
     except (LookupError, TypeError, RuntimeError, AttributeError) as error:
+        if is_lack_of_memory(error):
+            raise
         raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
     return network.to(backend.device).to(memory_format=torch.channels_last)
 

@@ -34,6 +34,7 @@ from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.feed import Feed
 from resnet_repro.training.graph import GraphedStep, graph_wanted
+from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.metrics import RunningMetrics
 from resnet_repro.training.objective import Classification, Detection, Objective
 from resnet_repro.training.order import Part, seed_of
@@ -388,6 +389,8 @@ class Trainer:
             self._metrics.load(state["metrics"])
             self._warmup_metrics.load(state["warmup_metrics"])
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            if is_lack_of_memory(error):
+                raise
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
         self.iteration, self.warmup_end = progress.iteration, progress.warmup_end
         self.points, self.bn_sizes = list(progress.points), progress.bn_sizes

@@ -71,7 +71,8 @@ def test_sizes_scale_with_the_crop_to_the_nearest_pixel() -> None:
     assert (half.test_shorter_side, half.multi_scale) == (128, (112, 128, 192, 240, 320))
     small = Photographs.for_crop(64)
     assert small.shorter_side == (73, 137)  # 73.1 and 137.1
-    assert small.multi_scale == (64, 73, 110, 137, 183)
+    assert small.multi_scale == (64, 96, 128, 192), "whole cells of the last feature map"
+    assert Photographs.for_crop(32).multi_scale == (32, 64, 96)
 
 
 def test_a_changed_crop_takes_the_other_sizes_with_it_unless_they_are_given() -> None:
@@ -175,7 +176,7 @@ def test_ids_of_imagenet_runs_never_change() -> None:
     ]
     choices = Choices(preset="short", dataset="imagenette", networks=["plain-18"])
     short = load_experiment("table2", choices=choices).resolve()
-    assert [run.id for run in short] == ["plain-18-imagenette-short-s0-c8262cbb"]
+    assert [run.id for run in short] == ["plain-18-imagenette-short-s0-5e699727"]
 
 
 def test_fields_of_photographs_leave_the_hashes_of_cifar_alone() -> None:

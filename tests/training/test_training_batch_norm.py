@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import Any
 
@@ -10,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.training.batch_norm import average_over_processes, part_momentum
+from resnet_repro.networks.orders import CountedDropout
+from resnet_repro.training.batch_norm import (
+    average_over_processes,
+    part_momentum,
+    store_true_average,
+)
 from resnet_repro.training.checkpoint import is_final, pack, unpack
 from resnet_repro.training.order import Shard
 from resnet_repro.training.processes import Processes
@@ -120,10 +126,24 @@ def test_a_stop_while_averaging_leaves_the_running_statistics(
     resumed = prepare(small, **COMMON, bn_average_iterations=4)
     resumed.load_state(unpack(pack(stopped.state())))
     assert resumed.train(keep_going())
-    for trainer in (resumed,):
-        ours, theirs = trainer.network.state_dict(), whole.network.state_dict()
-        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-        assert trainer.points[-1].test_error == whole.points[-1].test_error
+    ours, theirs = resumed.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert resumed.points[-1].test_error == whole.points[-1].test_error
+
+
+def test_averaging_leaves_what_dropouts_have_counted() -> None:
+    """A stop in the test behind it has the same batches averaged once more."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), CountedDropout(0.5), nn.BatchNorm2d(4)).train()
+    dropout = network[1]
+    assert isinstance(dropout, CountedDropout)
+    inputs = torch.randn(2, 8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    network(inputs[0])
+    found = []
+    for _ in range(2):
+        store_true_average(network, iter(inputs), contextlib.nullcontext)
+        found.append(network[2].running_var.clone())  # type: ignore[union-attr, operator]
+        assert dropout.batches == 1
+    assert torch.equal(*found)
 
 
 def test_networks_without_statistics_have_nothing_to_average() -> None:
