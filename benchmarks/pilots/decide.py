@@ -18,6 +18,8 @@ from resnet_repro.store.store import Store
 
 EARNED = 0.3  # percentage points by which a first epoch at 0.01 has to be better
 EARNED_BY_RATE = 1.0  # points of average precision by which a higher rate has to be better
+EARNED_BY_SIZE = 1.0  # the same of another size of images
+SIZED_FROM = "resnet-18-a-folder-imagenette-held-out-custom-s0-d7dec93a"  # weights of that pilot
 RATED, RATES = "faster-rcnn-plain-18", 4  # the detector of that pilot; rates tried at least
 SHORT, LENGTHS = 6_400, (3_000, 6_000)  # iterations, of CIFAR-10 and of photographs
 
@@ -43,6 +45,8 @@ def finished(folder: Path) -> pd.DataFrame:
                 else summary.final_test_error,
                 "rate": run.recipe.learning_rate,
                 "detector": run.recipe.detection is not None,
+                "side": run.recipe.detection and run.recipe.detection.shorter_side,
+                "from": run.recipe.starts_from,
                 "precision": fmean(row.ap_area for row in stored.rows("average_precision"))
                 if stored.has("average-precision")
                 else None,
@@ -100,6 +104,14 @@ def decide_rate(detectors: pd.DataFrame) -> str:
     return f"{2 * highest:g} is to be tried" if enough[0] == highest else f"{enough[0]:g}"
 
 
+def decide_size(detectors: pd.DataFrame) -> str:
+    """The shorter side of the images of the preset of detectors."""
+    found = detectors.dropna(subset="precision").set_index("side").precision
+    if not {128, 224} <= set(found.index):
+        return "undecided: both sizes are needed"
+    return "128" if found[128] > found[224] + EARNED_BY_SIZE else "224"
+
+
 def main(folder: Path) -> None:
     """Print the means and what they decide."""
     every = finished(folder)
@@ -114,9 +126,11 @@ def main(folder: Path) -> None:
     print("short:", decide_short(short) if len(short) else "no run yet")
     print("start:", decide_start(longer) if len(longer) else "no run yet")
     print("length:", decide_length(photographs) if len(photographs) else "no run yet")
-    print(detectors[["network", "rate", "precision"]].sort_values("rate").round(3))
+    print(detectors[["network", "rate", "side", "precision"]].sort_values("rate").round(3))
     rated = detectors[detectors["network"] == RATED]
     print("rate of detectors:", decide_rate(rated) if len(rated) else "no run yet")
+    sized = detectors[detectors["from"] == SIZED_FROM]
+    print("size of detectors' images:", decide_size(sized) if len(sized) else "no run yet")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ _spec.loader.exec_module(decide)
         ("imagenette", 4),
         ("detection", 5),
         ("detection_backbone", 1),
+        ("detection_size", 2),
     ],
 )
 def test_the_experiments_load(name: str, runs: int) -> None:
@@ -89,6 +90,15 @@ def test_the_shortest_length_at_which_depth_pays() -> None:
     never = pd.DataFrame(rows).assign(train=[30, 31] * 2)
     assert decide.decide_length(never).startswith("at none of these lengths: 6,000 iterations")
     assert decide.decide_length(pd.DataFrame(rows[:1])).startswith("undecided")
+
+
+@pytest.mark.parametrize(
+    ("precisions", "size"),
+    [((5.0, 6.1), "128"), ((5.0, 5.9), "224"), ((5.0, None), "undecided: both sizes are needed")],
+)
+def test_smaller_images_have_to_be_better(precisions: tuple[float | None, ...], size: str) -> None:
+    rows = pd.DataFrame({"side": (224, 128), "precision": precisions})
+    assert decide.decide_size(rows) == size
 
 
 @pytest.mark.parametrize(
