@@ -202,9 +202,13 @@ def _run(
                 runner = Runner(store, options, stop, progress, processes)
                 measurer = runner.measurer
                 measurer.check_paths(experiments)
-                outcomes = dict(train_at(where, runner, runs))
+                outcomes: dict[str, str] = dict(train_at(where, runner, runs))
                 for run_id in measurer.measure(experiments):
-                    progress.note(f"{run_id}: its weights are not here, not measured")
+                    progress.note(
+                        f"{run_id}: not measured, its weights are not here; bring its checkpoint "
+                        "from where it was trained, or train it again (--force)"
+                    )
+                    outcomes[run_id] = "unmeasured"
                 outcomes |= dict.fromkeys(measurer.locked, "locked")
                 outcomes |= dict.fromkeys(measurer.stopped, "stopped")
                 if options.tensorboard:
@@ -235,7 +239,8 @@ def _finish(
                 show = "plot" if experiment.plot else "table"
                 named = shlex.quote(experiment.source.text) if experiment.source else ""
                 say(f"{experiment.name} needs no run: resnet-repro {show} {named}")
-    left, failed = {"waiting", "stopped"} & set(states.values()), "failed" in states.values()
+    left = {"waiting", "stopped"} & set(states.values())
+    failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":
         return INTERRUPTED
     if left and (reason == "budget" or not failed):  # elsewhere, for another reason

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from short_runs import Quiet, short_runner, small_synthetic
+from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.spec.run import Run
@@ -69,6 +71,21 @@ def test_a_newest_checkpoint_that_cannot_be_read_is_named(
     assert short_runner(tmp_path, small_synthetic(), quiet).run_all([RUN]) == {RUN.id: "done"}
     said = "checkpoint cannot be read (Input/output error), an older one is used"
     assert any(said in note for note in quiet.notes)
+
+
+def test_what_cannot_be_measured_for_want_of_weights_ends_with_1(
+    command: Any, tmp_path: Path
+) -> None:
+    for measure in ("[]", "[responses]"):
+        text = tiny_experiment("synthetic", 4, 2, measure=measure)
+        (tmp_path / "tiny.yaml").write_text(text, encoding="utf-8")
+        answer = command("run", "tiny.yaml")
+        for path in tmp_path.glob("results/runs/*/checkpoint*"):
+            path.unlink()
+    assert answer.code == 1
+    assert "not measured, its weights are not here; bring its checkpoint" in answer.err
+    (state,) = json.loads(command("run", "tiny.yaml", "--json").out)["runs"].values()
+    assert state == "unmeasured"
 
 
 def test_a_whole_curve_without_a_summary_is_not_trained_over(tmp_path: Path) -> None:

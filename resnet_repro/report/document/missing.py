@@ -57,19 +57,24 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
     if lacking:
         what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
         ids = {run.id for run in lacking}
-        wanted = (run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from)))
-        networks = [n for n in dict.fromkeys(r.network for r in wanted) if n in experiment.networks]
-        everything = len(networks) == len(experiment.networks)
-        command = run_command(experiment, () if everything else networks)
-        return [Gap(experiment.name, _where(experiment), what, command)]
+        wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
+        return [Gap(experiment.name, _where(experiment), what, _command(experiment, wanted))]
     gaps = []
     for measurement in experiment.measure:
         measured = experiment.measured_runs
         without = [run for run in measured if not finished[run.id].has(measurement)]
         if without:
             text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
-            gaps.append(Gap(experiment.name, _where(experiment), text, run_command(experiment)))
+            command = _command(experiment, without)
+            gaps.append(Gap(experiment.name, _where(experiment), text, command))
     return gaps
+
+
+def _command(experiment: Experiment, runs: Sequence[Run]) -> str:
+    """What makes these of an experiment's runs, or their measurements."""
+    networks = [n for n in dict.fromkeys(r.network for r in runs) if n in experiment.networks]
+    everything = len(networks) == len(experiment.networks)
+    return run_command(experiment, () if everything else networks)
 
 
 def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
