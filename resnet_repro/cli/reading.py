@@ -105,11 +105,17 @@ def status(
       resnet-repro status fig1 --preset short
       resnet-repro status table2 --preset short --dataset imagenette
     """
+    from resnet_repro.base.errors import ConfigError
     from resnet_repro.plan.overview import list_runs, run_table
 
     runs = None
     if name is not None:
         runs = list(chosen_experiment(name, preset, dataset, networks, seeds).resolve())
+    elif preset or dataset or networks or seeds:
+        raise ConfigError(
+            "--preset, --dataset, --networks and --seeds go with an experiment: "
+            "resnet-repro status fig1 --preset short"
+        )
     lines = list_runs(open_store(results), runs)
     if as_json:
         print_json([vars(line) for line in lines])

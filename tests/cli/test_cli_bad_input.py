@@ -19,6 +19,7 @@ NO_DATA = ("--data-dir", "nowhere")
     ("arguments", "code", "says"),
     [
         (["run", "fig9"], 2, "did you mean fig7"),
+        (["status", "--preset", "short"], 2, "go with an experiment: resnet-repro status fig1"),
         (["show", "tabel6"], 2, "table6"),
         (["run", "table6", "--networks", "resnet-21"], 2, "nearest: 20, 26"),
         (["run", "fig1", "--networks", "resnet-20"], 2, "fig1 has no network resnet-20"),

@@ -30,6 +30,8 @@ from resnet_repro.training.subject import Subject, trained_network
 
 __all__ = ["configuration_of", "evaluate_run", "find_target", "newest_weights"]
 
+SHOWN = 5  # ids of runs of which one is meant
+
 
 def find_target(text: str, store: Store) -> StoredRun | Path:
     """A run of the results folder (or of another one, by its path), or the path of a file.
@@ -58,9 +60,8 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         return found[0]
     shown = plain(text, 80)
     if found:
-        raise ConfigError(
-            f"{shown} is the beginning of {len(found)} runs' ids; which one is meant?"
-        )
+        some = ", ".join(run.id for run in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+        raise ConfigError(f"{shown} is the beginning of {len(found)} runs' ids: {some}")
     if folder and text:
         raise ConfigError(f"{shown} is not the folder of a run: it has no config.yaml")
     if path.suffix or len(path.parts) > 1:

@@ -214,7 +214,7 @@ def test_mistakes_about_a_run_get_a_line(
 def test_the_beginning_of_two_ids_is_ambiguous(command, results: Path) -> None:
     answer = command("evaluate", "plain-")
     assert answer.code == 2
-    assert "the beginning of 2 runs' ids" in answer.err
+    assert "the beginning of 2 runs' ids: plain-14-synthetic-custom-s0-" in answer.err
 
 
 def test_other_photographs_under_the_same_name_are_refused(
