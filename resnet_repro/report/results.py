@@ -172,7 +172,7 @@ class Results:
         """
         cells = self.cells(networks_of(experiment))
         if of_he_2016(experiment):
-            every = self.cells({*networks_of(experiment), *drawn_networks(experiment)})
+            every = self.cells({*networks_of(experiment), *experiment.drawn_networks})
             theirs = {cell.group for cell in every if parse_network(cell.network).of_2016}
             cells = [cell for cell in cells if cell.group in theirs]
         return [
@@ -377,14 +377,7 @@ def _outcome(run: StoredRun) -> str:
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
     """The networks that an experiment trains; if it trains none, those that it draws."""
-    return experiment.networks if experiment.runs else drawn_networks(experiment)
-
-
-def drawn_networks(experiment: Experiment) -> tuple[str, ...]:
-    """The networks whose curves an experiment draws, whichever of them were chosen."""
-    if experiment.plot is None or experiment.plot.kind != "curves":
-        return ()
-    return tuple(dict.fromkeys(n for panel in experiment.plot.panels for n in panel.networks))
+    return experiment.networks if experiment.runs else experiment.drawn_networks
 
 
 def groups_in(cells: Iterable[Cell]) -> list[Group]:

@@ -180,6 +180,12 @@ class Experiment(Frozen):
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
 
+    @property
+    def drawn_networks(self) -> tuple[str, ...]:
+        """The networks whose curves it draws, whichever of them were chosen."""
+        panels = self.plot.panels if self.plot and self.plot.kind == "curves" else ()
+        return tuple(dict.fromkeys(n for panel in panels for n in panel.networks))
+
     def dataset_of(self, group: RunGroup) -> str:
         """What a group of runs is trained on."""
         return group.dataset or self.dataset
