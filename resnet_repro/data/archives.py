@@ -85,7 +85,7 @@ def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
                     progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(
-            f"cannot download {url}: {getattr(error, 'reason', error)}\n"
+            f"cannot download {url}: {plain(str(getattr(error, 'reason', error)).strip(), 200)}\n"
             f"bring a copy with `resnet-repro data prepare {dataset} --from PATH` instead"
         ) from error
 

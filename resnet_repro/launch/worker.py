@@ -178,7 +178,7 @@ class RunProcess:
         if code == -signal.SIGKILL:
             return "killed, perhaps for want of memory"
         if code < 0:
-            known = -code in {int(known) for known in signal.Signals}
+            known = -code in set(signal.Signals)  # unlike those for real time
             return f"ended by {signal.Signals(-code).name if known else f'signal {-code}'}"
         lines = list(self._printed)
         for number in reversed(range(len(lines))):

@@ -46,12 +46,16 @@ def read_scores(path: Path, images: int, dataset_sha256: str) -> Tensor | None:
 
 def ensemble_of(
     experiment: Experiment,
+    names: Sequence[str],
     scores: Sequence[Tensor],
     labels: Tensor,
     identity: Identity,
     command: str,
 ) -> EnsembleResult:
-    """The errors of the average of the members' scores, [N, classes] each, in their order."""
+    """The errors of the average of the members' scores, [N, classes] each, in their order.
+
+    `names` are those of the members' folders.
+    """
     assert experiment.ensemble is not None, "the experiment names one"
     members = experiment.ensemble_members
     top1, top5 = topk_errors(torch.stack(list(scores)).mean(dim=0), labels)
@@ -61,7 +65,7 @@ def ensemble_of(
         experiment=experiment.name,
         preset=presets.pop() if len(presets) == 1 else "custom",
         dataset=members[0].dataset,
-        members=tuple(run.id for run in members),
+        members=tuple(names),
         views=experiment.ensemble.views,
         top1_error=top1,
         top5_error=top5,

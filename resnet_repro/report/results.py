@@ -14,6 +14,7 @@ from resnet_repro.report.commands import at_group, by_other_recipe, of_he_2016, 
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.run import ids_of
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
@@ -219,7 +220,8 @@ class Results:
             name = run.run.recipe.starts_from if run.run else None
             if name and run.summary:
                 recorded = run.summary.provenance.trained_by[0].backbone
-                found[run.id] = recorded.test_error if recorded else errors.get(name)
+                known = next((errors[id_] for id_ in ids_of(name) if id_ in errors), None)
+                found[run.id] = recorded.test_error if recorded else known
         return pd.Series(found, dtype="float64")
 
     @cached_property

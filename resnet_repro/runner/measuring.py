@@ -192,7 +192,7 @@ class Measurer:
         name, settings = asked
         rows = stored.rows(MEASUREMENTS[name].table)
         if name in VIEWS:
-            needed = (stored.id, name) in scored
+            needed = (stored.run.id, name) in scored
             measured = {row.views for row in rows}
             return name not in measured or (needed and not stored.folder.scores(name).exists())
         if settings is not None:
@@ -306,15 +306,16 @@ class Measurer:
         identity = self.sources.dataset(members[0].dataset).identity
         labels = self._test_labels(members[0])
         found: list[Tensor] = []
-        for run in members:
-            path = self.store.folder(run).scores(views)
-            scores = read_scores(path, len(labels), identity.sha256)
-            if scores is None or not self.store.get(run).finished:
-                self.progress.note(f"{experiment.name}: no ensemble yet, {run.id} lacks {views}")
+        every = [self.store.get(run) for run in members]
+        for stored in every:
+            scores = read_scores(stored.folder.scores(views), len(labels), identity.sha256)
+            if scores is None or not stored.finished:
+                self.progress.note(f"{experiment.name}: no ensemble yet, {stored.id} lacks {views}")
                 return
             found.append(scores)
         command = self.sources.options.command
-        result = ensemble_of(experiment, found, labels, identity, command)
+        names = [stored.id for stored in every]
+        result = ensemble_of(experiment, names, found, labels, identity, command)
         self.store.write_record(result)
         self.progress.note(
             f"{experiment.name}: {len(members)} networks together, {views}: "
@@ -324,8 +325,8 @@ class Measurer:
     def _is_known(self, experiment: Experiment, views: Views) -> bool:
         """Whether an ensemble was measured after the last of its members was trained."""
         members = experiment.ensemble_members
-        own = experiment.name, tuple(run.id for run in members), views
         trained = [self.store.get(run) for run in members]
+        own = experiment.name, tuple(stored.id for stored in trained), views
         return any(
             (result.experiment, result.members, result.views) == own
             and not trained_since(trained, result.measured)

@@ -63,6 +63,9 @@ def summary_problems(summary: Summary, run: Run) -> Iterator[str]:
     ):
         if said != known:
             yield f"{name} is {_text(said)}, but config.yaml has {known}"
+    # Its id may name the preset from before that changed.
+    if summary.preset != run.preset and f"-{summary.preset}-s{run.seed}-" not in summary.id:
+        yield f"preset is {summary.preset}, but config.yaml has {run.preset}"
     if summary.iteration > run.recipe.iterations:
         yield f"iteration {summary.iteration:,} is after the last, {run.recipe.iterations:,}"
     if summary.state == "done" and summary.iteration < run.recipe.iterations:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import socket
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,27 @@ def test_download(
     assert any(message.startswith("downloaded ") for message in messages)
     archive.unlink()  # what was downloaded is kept and not asked for again
     datasets.prepare("cifar10", tmp_path / "data", download=True)
+
+
+def test_an_answer_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a proxy that speaks no HTTP."""
+    from torchvision.datasets import CIFAR10
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"no HTTP at all\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/x.tar.gz")
+        monkeypatch.setenv("no_proxy", "*")
+        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH"):
+            datasets.prepare("cifar10", tmp_path / "data", download=True)
+        thread.join()
 
 
 def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

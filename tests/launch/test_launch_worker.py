@@ -25,6 +25,7 @@ TRACEBACK = "Traceback (most recent call last):\\n  File somewhere\\nValueError:
         ("echo Fatal Python error; exit 134", Ended(134, "Fatal Python error")),
         ("kill -KILL $$", Ended(-9, "killed, perhaps for want of memory")),
         ("kill -SEGV $$", Ended(-11, "ended by SIGSEGV")),
+        ("kill -35 $$", Ended(-35, "ended by signal 35")),
     ],
 )  # fmt: skip
 def test_how_it_ended(

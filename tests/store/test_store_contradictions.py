@@ -131,6 +131,7 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, summary(network="plain-20"), "network is plain-20, but config.yaml has resnet-20"),
     (RESNET, summary(network="\x1b[31m"), "network is \\x1b[31m, but"),
     (RESNET, summary(dataset="synthetic"), "dataset is synthetic, but config.yaml has cifar10"),
+    (RESNET, summary(preset="paper"), "preset is paper, but config.yaml has short"),
     (RESNET, summary(seed=7), "seed is 7, but config.yaml has 0"),
     (RESNET, summary(iterations=64000), "iterations is 64000, but config.yaml has 6400"),
     (RESNET, summary(iteration=6401), "iteration 6,401 is after the last, 6,400"),

@@ -79,7 +79,7 @@ def _command(experiment: Experiment, runs: Sequence[Run]) -> str:
 
 def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
     """The ensemble of an experiment, if it was not measured."""
-    members = {run.id for run in experiment.ensemble_members}
+    members = {results.store.folder(run).path.name for run in experiment.ensemble_members}
     if not members or any(members == set(result.members) for result in results.ensembles):
         return []
     return [Gap(experiment.name, _where(experiment), "the ensemble", run_command(experiment))]

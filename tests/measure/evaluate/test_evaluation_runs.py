@@ -228,6 +228,19 @@ def test_other_photographs_under_the_same_name_are_refused(
     assert "another copy of folder:pictures" in answer.err
 
 
+def test_weights_that_change_before_the_run_is_locked_are_read_again(
+    command, folder: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*_: object) -> None:
+        for path in photographs.glob("checkpoint*"):
+            path.unlink()
+
+    monkeypatch.setattr("resnet_repro.measure.evaluate.run._why_not_locked", meanwhile)
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent)
+    assert answer.code == 1
+    assert "its weights are not here" in answer.err
+
+
 @pytest.mark.parametrize("kind", ["gone", "damaged", "of another run"])
 def test_weights_that_are_not_here(
     command, folder: Path, photographs: Path, results: Path, kind: str
