@@ -165,8 +165,9 @@ def table(
       resnet-repro table table2 --dataset imagenette
     """
     from resnet_repro.base.errors import ConfigError
+    from resnet_repro.report.cells import networks_of
     from resnet_repro.report.rendering import render_table
-    from resnet_repro.report.results import Results, networks_of
+    from resnet_repro.report.results import Results
     from resnet_repro.report.tables import make_table, others_table
 
     chosen = choice("--format", form, TABLES)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import load_facts
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
-from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (
     PROTOCOL_COLUMNS,
     cell_values,

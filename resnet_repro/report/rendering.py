@@ -16,8 +16,8 @@ from rich.text import Text
 from resnet_repro.base.files import csv_text
 from resnet_repro.base.plain_text import printable, spreadsheet_safe
 from resnet_repro.report import markdown
+from resnet_repro.report.cells import Sample
 from resnet_repro.report.latex import latex_table
-from resnet_repro.report.results import Sample
 
 __all__ = ["Column", "Row", "Shown", "Table", "Value", "csv_only", "render_table", "spread"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
+from resnet_repro.report.cells import Cell, main_group, networks_of
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
-from resnet_repro.report.results import Cell, Results, main_group, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import data_title as title_of_data
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title

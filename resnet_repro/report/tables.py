@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.facts import CifarResult, load_facts, load_others, reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.cost_tables import cost_table, layer_table
 from resnet_repro.report.detection_tables import detection_table
 from resnet_repro.report.photo_tables import ensemble_table, views_table
 from resnet_repro.report.rendering import Column, Row, Shown, Table, Value, csv_only, spread
-from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (
     DIFFERENCE_NOTE,
     ERRORS_NOTE,

@@ -15,12 +15,13 @@ from made_up_results import Bench
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.judging import judge
 from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
-from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.results import Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from made_up_results import Bench
 
+from resnet_repro.report.cells import main_group
 from resnet_repro.report.groups import Group, _pretraining, slugs
-from resnet_repro.report.results import Results, main_group
+from resnet_repro.report.results import Results
 from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.presets import preset_recipe

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from made_up_results import Bench
 
+from resnet_repro.report.cells import Sample
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.rendering import Row, Table, render_table
-from resnet_repro.report.results import Results, Sample
+from resnet_repro.report.results import Results
 from resnet_repro.report.tables import make_table
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment

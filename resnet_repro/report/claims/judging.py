@@ -28,9 +28,10 @@ from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule
 from resnet_repro.paper.samples import Subject
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import DATASETS, dataset_title
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult

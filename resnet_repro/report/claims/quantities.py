@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from resnet_repro.networks.outline import Outline, outline
-from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.cells import Cell
+from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 
 __all__ = ["TOGETHER", "counts", "measured"]

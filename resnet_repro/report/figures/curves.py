@@ -13,9 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, label
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import Family, network_title
 from resnet_repro.spec.shows import CurvePanel, CurvesPlot

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_repro.paper.facts import Competition, load_competitions
+from resnet_repro.report.cells import Cell, groups_in
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results, groups_in
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import THE_PAPERS, network_title, parse_network
 from resnet_repro.spec.shows import Views

@@ -13,9 +13,10 @@ from matplotlib.patches import Rectangle
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.npz import read_npz
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 

@@ -17,6 +17,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.shapes import (
     BOX_TEXT,
     HEIGHT,
@@ -30,7 +31,7 @@ from resnet_repro.report.figures.shapes import (
 )
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
-from resnet_repro.report.results import Cell, Results
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import DrawingPlot
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.files import user_path
+from resnet_repro.report.cells import Cell, groups_in, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group, slugs
-from resnet_repro.report.results import Cell, Results, groups_in, main_group
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import experiments_folder
 from resnet_repro.spec.shows import CurvesPlot

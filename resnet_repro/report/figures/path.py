@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.figures.surface import drawable, error_axis
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 

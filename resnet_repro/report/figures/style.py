@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 

@@ -17,9 +17,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
 from resnet_repro.report.groups import Group
-from resnet_repro.report.results import Cell, Results, networks_of
+from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title

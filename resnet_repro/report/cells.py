@@ -1,0 +1,151 @@
+"""The runs of a results folder by network and group: the cells of tables and figures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resnet_repro.report.commands import at_group
+from resnet_repro.report.groups import Group, group_of
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.store.stored_run import StoredRun
+
+if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings need no results
+    import pandas as pd
+
+__all__ = [
+    "OUTCOMES",
+    "BySeed",
+    "Cell",
+    "Sample",
+    "cells_in",
+    "groups_in",
+    "main_group",
+    "networks_of",
+    "same_seed",
+]
+
+OUTCOMES = ("done", "failed", "unfinished")  # of runs; those done have finite errors
+BySeed = dict[tuple[str, Group, int], list[StoredRun]]  # by network, group and seed
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One quantity over the seeds of a cell; errors in percent."""
+
+    values: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """The standard deviation of the sample (n - 1); None for fewer than two seeds."""
+        return statistics.stdev(self.values) if self.count > 1 else None
+
+    @property
+    def best(self) -> float | None:
+        return min(self.values, default=None)
+
+    def __str__(self) -> str:
+        """`8.61 ± 0.10`; empty without values."""
+        if self.mean is None:
+            return ""
+        return f"{self.mean:.2f}" if self.std is None else f"{self.mean:.2f} ± {self.std:.2f}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one network in one group, by seed."""
+
+    network: str
+    group: Group
+    done: tuple[StoredRun, ...] = ()
+    failed: tuple[StoredRun, ...] = ()
+    unfinished: tuple[StoredRun, ...] = ()
+
+    @property
+    def every(self) -> tuple[StoredRun, ...]:
+        """All runs, those with a result first."""
+        return (*self.done, *self.failed, *self.unfinished)
+
+    def over_seeds(self, values: pd.Series[float]) -> Sample:
+        """A quantity of the finished runs, given by run id; missing values and NaN are left out."""
+        found = (values.get(run.id) for run in self.done)
+        return Sample(tuple(float(v) for v in found if v is not None and math.isfinite(v)))
+
+
+def cells_in(by_seed: BySeed) -> list[Cell]:
+    """A cell for each network and group that has runs, by group.
+
+    Runs that are unreadable or have not begun are left out; the report lists them.
+    """
+    members: dict[tuple[str, Group], dict[str, list[StoredRun]]] = {}
+    for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
+        own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
+        own[_outcome(run)].append(run)
+    cells = [Cell(*place, *map(tuple, runs.values())) for place, runs in members.items()]
+    return sorted(cells, key=lambda cell: cell.group.order)
+
+
+def same_seed(stored: Iterable[StoredRun]) -> BySeed:
+    """Network, group and seed -> the runs of all that; the first of them counts.
+
+    They differ in how often they were tested (detectors also in the seed of what they started
+    from), so two of them are not two seeds. Those that have ended go before others, then those
+    that were tested less often.
+    """
+    found: BySeed = {}
+    for run in stored:
+        group = group_of(run)
+        if group is not None and run.run is not None:
+            found.setdefault((run.run.network, group, run.run.seed), []).append(run)
+
+    def rank(run: StoredRun) -> tuple[bool, int, str]:
+        assert run.run is not None
+        return _outcome(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
+
+    return {place: sorted(runs, key=rank) for place, runs in found.items()}
+
+
+def _outcome(run: StoredRun) -> str:
+    """One of `OUTCOMES`; a finished run that diverged may have errors that are not finite."""
+    state, summary = run.state, run.summary
+    if state not in ("done", "failed") or summary is None:
+        return "unfinished"
+    errors = [summary.final_test_error, summary.final_train_error]
+    if run.run and run.run.recipe.detection:
+        errors = [summary.final_train_loss]
+    known = all(error is not None and math.isfinite(error) for error in errors)
+    return "done" if state == "done" and known else "failed"
+
+
+def networks_of(experiment: Experiment) -> tuple[str, ...]:
+    """The networks that an experiment trains; if it trains none, those that it draws."""
+    return experiment.networks if experiment.runs else experiment.drawn_networks
+
+
+def groups_in(cells: Iterable[Cell]) -> list[Group]:
+    """The groups of the cells, the most faithful first."""
+    return sorted({cell.group for cell in cells}, key=lambda group: group.order)
+
+
+def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:
+    """The most faithful group with results for more than half as many networks as the fullest.
+
+    Where the experiment changes a preset's recipe itself, groups that do so go before others.
+    """
+    counts = Counter(cell.group for cell in cells if cell.done)
+    own = {g: n for g, n in counts.items() if experiment and g.changes and at_group(experiment, g)}
+    counts = Counter(own) if own else counts
+    full_enough = [g for g, count in counts.items() if 2 * count > max(counts.values())]
+    return min(full_enough, key=lambda group: group.order, default=None)
