@@ -72,11 +72,12 @@ class Cell:
     done: tuple[StoredRun, ...] = ()
     failed: tuple[StoredRun, ...] = ()
     unfinished: tuple[StoredRun, ...] = ()
+    unmeasured: tuple[StoredRun, ...] = ()  # finished; what is to be shown was not measured on them
 
     @property
     def every(self) -> tuple[StoredRun, ...]:
         """All runs, those with a result first."""
-        return (*self.done, *self.failed, *self.unfinished)
+        return (*self.done, *self.unmeasured, *self.failed, *self.unfinished)
 
     def over_seeds(self, values: pd.Series[float]) -> Sample:
         """A quantity of the finished runs, given by run id; missing values and NaN are left out."""

@@ -212,7 +212,15 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert list(bottom.get_lines()[0].get_ydata()) == [3.0, 2.0, 1.0]  # type: ignore[arg-type]
     assert top.get_lines()[0].is_dashed()  # plain
     assert not top.get_lines()[1].is_dashed()
-    assert "not run: plain-56, ResNet-56, ResNet-110" in texts(figure)
+    assert "not run: plain-56, ResNet-110" in texts(figure)
+    assert "not measured: ResNet-56 (1)" in texts(figure)
+    assert {axes.get_yscale() for axes in figure.axes} == {"linear"}, "as in the paper"
+
+
+def test_fig7_has_a_log_axis_where_a_network_goes_far_beyond_the_papers(bench: Bench) -> None:
+    bench.add("plain-20", responses=[14.0, 3.0, 1.0])
+    bench.add("resnet-20", responses=[0.5, 0.25, 0.75])
+    assert {axes.get_yscale() for axes in figure_of(bench, "fig7").axes} == {"log"}
 
 
 def test_gradients_at_the_start_on_the_way_and_in_the_end(bench: Bench) -> None:
@@ -242,7 +250,9 @@ def test_signals_are_drawn_of_runs_that_have_them_throughout(bench: Bench) -> No
     bench.add("plain-20", gradients=norms, back={500: [7.0, 8.0], -1: [9.0, 9.0]})
     assert "output's gradient" not in texts(figure_of(bench, "gradients"))
     bench.add("resnet-20", gradients=norms, back=norms)
-    middle = figure_of(bench, "gradients").axes[3:6]
+    figure = figure_of(bench, "gradients")
+    assert "the outputs' gradients were not measured: plain-20" in texts(figure)
+    middle = figure.axes[3:6]
     drawn = [[list(line.get_ydata()) for line in axes.get_lines()] for axes in middle]  # type: ignore[arg-type]
     assert [residual for _, residual in drawn] == list(norms.values())
     assert all(math.isnan(norm) for plain, _ in drawn for norm in plain)

@@ -21,7 +21,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.measurements import CurvatureRow, SurfaceRow
+from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import axis
 from resnet_repro.store.run_folder import RunFolder
 
@@ -182,6 +182,10 @@ def pictured(bench: Bench, kind: str) -> Any:
     return build(experiment, results, group, kind)
 
 
+def caption(figure: Any) -> str:
+    return " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+
+
 def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None:
     for network in NETWORKS[:3]:
         add(bench, network, slope if network == "plain-20" else bowl, seeds=2)
@@ -196,7 +200,7 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     rows = [axes.get_ylabel() for axes in figure.axes]
     assert rows == ["directions 0"] * 3 + ["directions 1"] * 3, "a row for each seed of directions"
     assert {tuple(c.levels) for c in drawn if not c.filled} == {LEVELS}
-    text = " ".join(t.get_text() for t in figure.texts).replace("\n", " ")
+    text = caption(figure)
     assert "2,000 training images" in text
     assert "not run: plain-56" in text
     assert (
@@ -211,10 +215,7 @@ def test_numbers_are_means_over_the_directions_that_are_drawn(bench: Bench) -> N
     origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     wider = rows(lambda a, b: bowl(a / 2, b / 2), seed=1)
     folder.write_measured("surface", rows(bowl) + wider, origin)
-    captions = {
-        name: " ".join(text.get_text() for text in pictured(bench, name).texts).replace("\n", " ")
-        for name in ("draw", "relief")
-    }
+    captions = {name: caption(pictured(bench, name)) for name in ("draw", "relief")}
     assert "means over the directions" in captions["draw"]
     assert "mean radius 0.30 where it is 0.1 higher" in captions["draw"]
     assert "mean radius 0.20 where it is 0.1 higher" in captions["relief"], "of the first alone"
@@ -237,6 +238,35 @@ def test_lines_show_the_first_direction_of_each_seed(bench: Bench) -> None:
     assert len(loss.get_lines()) == len(error.get_lines()) == 2
     assert loss.get_lines()[0].get_ydata().tolist() == pytest.approx([2 + a for a in axis(1, 21)])
     assert set(error.get_lines()[0].get_ydata()) == {30.0}
+    assert "drawn at these ends" not in caption(figure)
+
+
+@pytest.mark.parametrize("far", [1e5, math.inf, math.nan])
+@pytest.mark.parametrize("view", ["lines", "relief"])
+def test_losses_that_are_drawn_at_the_end_of_the_axis_are_said(
+    bench: Bench, view: str, far: float
+) -> None:
+    add(bench, "resnet-20", lambda a, b: far if a == 1 else bowl(a, b))
+    assert "losses outside 0.001 to 10,000 are drawn at these ends" in caption(
+        pictured(bench, view)
+    )
+
+
+def test_a_path_is_drawn_beside_runs_that_have_none(bench: Bench) -> None:
+    folder = bench.add("resnet-20")
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    there = [
+        PathRow("resnet-20-s1", x, 0.5 + x, 30.0, 2_000, 0, SHA256, "interpolated")
+        for x in (0.0, 1.0)
+    ]
+    folder.write_measured("path", there, origin)
+    bench.add("plain-20", state="failed")
+    bench.add("plain-20", seed=1)
+    experiment, results = bench.experiment("path"), Results(bench.store)
+    figure = build(experiment, results, figure_names(experiment, results)["path"])
+    assert figure.axes[0].get_title().startswith("ResNet-20")
+    assert "not measured: plain-20 (1)" in caption(figure)
+    assert "failed runs left out: plain-20 (1)" in caption(figure)
 
 
 def test_a_page_without_plotly_says_how_to_get_it(

@@ -78,7 +78,7 @@ FIGURES: dict[str, FigureKind] = {
 
 
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
-    """The cells of an experiment; only runs on which the figure's quantity was measured count.
+    """The cells of an experiment; only runs on which the figure's quantity was measured are `done`.
 
     Of curves only networks that a panel names; of drawings none.
     """
@@ -90,8 +90,14 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
         cells = [cell for cell in cells if cell.network in named]
     frame = getattr(results, FIGURES[experiment.plot.kind].frame)
     measured = set(frame.run.unique())
-    kept = (replace(c, done=tuple(run for run in c.done if run.id in measured)) for c in cells)
-    return [cell for cell in kept if cell.every]
+    return [
+        replace(
+            cell,
+            done=tuple(run for run in cell.done if run.id in measured),
+            unmeasured=tuple(run for run in cell.done if run.id not in measured),
+        )
+        for cell in cells
+    ]
 
 
 def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:

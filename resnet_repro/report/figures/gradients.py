@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -39,6 +39,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     rows = rows.assign(signal_norm=rows.signal_norm.where(with_signals))
     moments = _moments(rows)
     fields = [name for name in LABELS if name != "signal_norm" or with_signals.any()]
+    without = set(rows.run[~with_signals]) if with_signals.any() else ()
     figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
     shades = colours([cell.network for cell in cells], dashes=True)
     grid = figure.subplots(len(fields), len(moments), sharex=True, sharey="row", squeeze=False)
@@ -53,8 +54,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
     notes += bare_note(cells)
     notes += [SEVERAL_SEEDS] if any(len(cell.done) > 1 for cell in cells) else []
-    if late := _measured_afterwards(cells, rows):
+    if late := _those_in(cells, rows.run[rows.measured == "afterwards"]):
         notes.append(f"measured at the start and the end only: {', '.join(late)}")
+    if bare := _those_in(cells, without):
+        notes.append(f"the outputs' gradients were not measured: {', '.join(bare)}")
     add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
 
@@ -71,14 +74,13 @@ def _moments(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {title: measured for title, measured in moments.items() if len(measured)}
 
 
-def _measured_afterwards(cells: Sequence[Cell], rows: pd.DataFrame) -> list[str]:
-    """`plain-56`, and `plain-20 (1 of 3 seeds)`: what was not observed while it trained."""
-    afterwards = set(rows[rows.measured == "afterwards"].run)
-    found = []
+def _those_in(cells: Sequence[Cell], runs: Iterable[str]) -> list[str]:
+    """The networks of these runs: `plain-56`, and `plain-20 (1 of 3 seeds)`."""
+    wanted, found = set(runs), []
     for cell in cells:
-        late = sum(run.id in afterwards for run in cell.done)
-        part = "" if late == len(cell.done) else f" ({late} of {len(cell.done)} seeds)"
-        found += [network_title(cell.network) + part] if late else []
+        count = sum(run.id in wanted for run in cell.done)
+        part = "" if count == len(cell.done) else f" ({count} of {len(cell.done)} seeds)"
+        found += [network_title(cell.network) + part] if count else []
     return found
 
 

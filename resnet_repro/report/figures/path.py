@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, label
-from resnet_repro.report.figures.surface import drawable, error_axis
+from resnet_repro.report.figures.surface import cut_note, drawable, error_axis
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
@@ -22,10 +22,11 @@ WIDTH, HEIGHT = 3.4, 2.6  # inches of a panel
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """A panel for each network, of its first run that has a line: loss (left), error (right)."""
     rows = results.paths
-    firsts = [next(run for run in cell.done if run.id in set(rows.run)) for cell in cells]
+    drawn = [cell for cell in cells if cell.done]
+    firsts = [cell.done[0] for cell in drawn]
     figure = Figure(figsize=(WIDTH * len(firsts) + 0.3, HEIGHT))
     grid = figure.subplots(1, len(firsts), squeeze=False, sharey=True)[0]
-    for axes, cell, run in zip(grid, cells, firsts, strict=True):
+    for axes, cell, run in zip(grid, drawn, firsts, strict=True):
         line = rows[rows.run == run.id]
         ended = run.summary.final_test_error if run.summary else None
         error = f"\ntest error {ended:.2f}% at 0" if ended is not None else ""
@@ -42,5 +43,6 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     images = " or ".join(f"{count:,}" for count in sorted(set(shown.images)))
     notes = [f"mean cross-entropy of {images} training images; weights and BN's statistics between"]
     notes += [f"{run.id} to {rows[rows.run == run.id].to.iloc[0]}" for run in firsts]
+    notes += cut_note([shown.loss])
     add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure

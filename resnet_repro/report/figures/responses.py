@@ -20,6 +20,9 @@ from resnet_repro.spec.network_names import network_title
 
 __all__ = ["bare_note", "by_seed", "draw", "draw_layers"]
 
+# The paper's axis ends at 3. Some networks go far beyond: all others would be one line at 0.
+HIGHEST_LINEAR = 5.0
+
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Top: layers in order. Bottom: sorted by size, the largest first."""
@@ -37,8 +40,13 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     top.set(xlabel="layer index (original)")
     bottom.set(xlabel="layer index (sorted by magnitude)")
+    far = max(axes.dataLim.ymax for axes in (top, bottom)) > HIGHEST_LINEAR
     for axes in (top, bottom):
-        axes.set(ylabel="std", xlim=(0, None), ylim=(0, None))
+        axes.set(ylabel="std", xlim=(0, None))
+        if far:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, None)
         axes.grid(axis="y", color="0.9", linewidth=0.5)
         axes.set_axisbelow(True)
     top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=3)

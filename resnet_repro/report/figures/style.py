@@ -138,6 +138,7 @@ def caption_lines(
     missing = [network_title(network) for network in networks if network not in begun]
     left_out = {
         "not run": missing,
+        "not measured": _counted((c.network, c.unmeasured) for c in cells),
         "unfinished runs left out": _counted((c.network, c.unfinished) for c in cells),
         "failed runs left out": _counted((c.network, c.failed) for c in cells),
     }

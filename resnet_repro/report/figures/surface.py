@@ -26,7 +26,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["LEVELS", "draw", "drawable", "error_axis", "html", "lines", "relief"]
+__all__ = ["LEVELS", "cut_note", "draw", "drawable", "error_axis", "html", "lines", "relief"]
 
 # Of all panels; close where the valleys are, and none above 10 as in Li et al.
 LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
@@ -123,7 +123,8 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         axes.set_box_aspect(None, zoom=0.9)  # else its labels are cut off
         axes.tick_params(pad=-2)
         axes.tick_params(axis="z", pad=2)  # whose strokes would lie on the numbers
-    add_caption(figure, group, cells, networks_of(experiment), _notes(panels, 1))
+    notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
+    add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
 
 
@@ -147,7 +148,8 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     grid[0].set_ylabel("loss")
     key = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}  # curves may pass behind it
     grid[0].legend(loc="upper center", handlelength=1.5, **key)
-    add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
+    notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
+    add_caption(figure, group, cells, networks_of(experiment), notes)
     return figure
 
 
@@ -205,8 +207,9 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             col=number % columns + 1,
         )
     page.update_scenes(zaxis_type="log", zaxis_title="loss", xaxis_title="", yaxis_title="")
-    notes = "; ".join(caption_lines(group, cells, networks_of(experiment), _notes(panels, 1)))
-    page.update_layout(title={"text": html_escape(notes), "font": {"size": 11}, "y": 0.01})
+    notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
+    caption = "; ".join(caption_lines(group, cells, networks_of(experiment), notes))
+    page.update_layout(title={"text": html_escape(caption), "font": {"size": 11}, "y": 0.01})
     page.update_layout(height=480 * rows + 80, margin={"l": 10, "r": 10, "t": 40, "b": 60})
     text: str = page.to_html(include_plotlyjs=True, div_id="surface")
     return text
@@ -215,6 +218,13 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
 def drawable(loss: Any) -> Any:
     """Losses on a logarithmic axis; what is infinite or not a number is very high."""
     return np.clip(np.nan_to_num(loss, nan=HIGHEST, posinf=HIGHEST), LOWEST, HIGHEST)
+
+
+def cut_note(losses: Sequence[Any]) -> list[str]:
+    """What a caption says where `drawable` changed one of these losses; empty where it did not."""
+    if all(np.array_equal(drawable(loss), loss) for loss in losses):
+        return []
+    return [f"losses outside {LOWEST:g} to {HIGHEST:,.0f} are drawn at these ends"]
 
 
 def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
