@@ -15,6 +15,7 @@ __all__ = [
     "local_processes",
     "process_rank",
     "processor_name",
+    "trains_together",
     "usable_cores",
 ]
 
@@ -56,14 +57,19 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def trains_together() -> bool:
+    """Whether WORLD_SIZE says that this process is one of several that train one run."""
+    return os.environ.get("WORLD_SIZE", "") not in ("", "0", "1")
+
+
 def process_rank() -> int:
     """This process's rank among those that torchrun started; 0 without torchrun.
 
     RANK and WORLD_SIZE are not enough: some clusters set them in every shell of a container.
     """
-    world, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
-    alone = "TORCHELASTIC_RESTART_COUNT" not in os.environ or world in ("", "0", "1")
-    return int(rank) if not alone and rank.isascii() and rank.isdecimal() else 0
+    rank = os.environ.get("RANK", "")
+    started = "TORCHELASTIC_RESTART_COUNT" in os.environ and trains_together()
+    return int(rank) if started and rank.isascii() and rank.isdecimal() else 0
 
 
 def processor_name() -> str:

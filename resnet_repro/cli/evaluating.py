@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -21,6 +21,7 @@ from resnet_repro.cli.common import (
     teller,
 )
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
+from resnet_repro.spec.input_kinds import InputKind, Padding
 from resnet_repro.spec.network_names import COMPARED
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-KINDS = ("torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1")
-PADDINGS = ("end", "both")
+KINDS: tuple[str, ...] = get_args(InputKind)
+PADDINGS: tuple[str, ...] = get_args(Padding)
 CROPS = {"1": "centre", "10": "10-crop", "multi": "multi-scale"}
 # The networks that public weights are of.
 TESTED = (
@@ -129,8 +130,6 @@ def evaluate(
       resnet-repro evaluate r18.pth --network resnet-18-b --dataset imagenette
       resnet-repro evaluate resnet56.th --network resnet-56 --dataset cifar10
     """
-    from typing import get_args
-
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.run import Precision
 

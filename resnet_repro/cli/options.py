@@ -30,7 +30,9 @@ Names = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    one_of(("paper", "short", "demo"), "--preset", "paper, short (a tenth) or demo (minutes)."),
+    one_of(
+        ("paper", "short", "demo"), "--preset", "paper, short (a tenth or less) or demo (minutes)."
+    ),
 ]
 Dataset = Annotated[
     str | None,

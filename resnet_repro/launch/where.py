@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
+from resnet_repro.base.machine import trains_together
 
 if TYPE_CHECKING:
     from resnet_repro.runner.options import Outcome
@@ -91,11 +92,10 @@ def parse_where(
             f"--gpus-per-run {gpus_per_run:g}: a run is trained on one GPU or, with Ray, a part "
             "of one; torchrun trains one run on several (see docs/clusters.md)"
         )
-    world = os.environ.get("WORLD_SIZE", "")
-    if (kind, count) != ("here", 1) and world not in ("", "0", "1"):
+    if (kind, count) != ("here", 1) and trains_together():
         raise ConfigError(
-            f"WORLD_SIZE={plain(world, 20)}: as under torchrun, all processes train one run "
-            "together: leave out --jobs and --launcher, or unset it"
+            f"WORLD_SIZE={plain(os.environ['WORLD_SIZE'], 20)}: as under torchrun, all processes "
+            "train one run together: leave out --jobs and --launcher, or unset it"
         )
     _check_installed(kind)
     options = _parse_slurm(slurm)

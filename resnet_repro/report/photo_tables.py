@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
 
+PARAMETERS_NOTE = "Parameters are those of the networks as trained, for their data set's classes."
 WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
 VIEWS_COLUMNS = (
     *csv_only("network"),
@@ -206,7 +207,7 @@ def _explained(
             f"deviation over seeds; {VIEWS_NOTES[views]}."
         )
     if any(not cell.group.faithful for cell in measured):
-        notes.append(REDUCED_NOTE)
+        notes += [REDUCED_NOTE, PARAMETERS_NOTE]
     if weights:
         notes.append(WEIGHTS_NOTE)
     if not measured and not any(cell.done for cell in cells):

@@ -11,6 +11,9 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import get_args
+
+from resnet_repro.spec.input_kinds import InputKind
 
 __all__ = ["command_line", "recorded_again"]
 
@@ -71,7 +74,7 @@ def _target(value: str) -> str:
 _RUN = re.compile(  # or the start of its id
     r"(faster-rcnn-)?(plain|resnet|preact|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII
 )
-_FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|bin|safetensors|ckpt)", re.ASCII)
+_FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|th|bin|safetensors|ckpt|tar)", re.ASCII)
 _list = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops
 # A preset, a device, numbers or a duration; too narrow for a token or the name of a host.
 _word = _matching(r"[a-z0-9]{1,12}(:[0-9]{1,3})?|[0-9.][0-9.,hmsd]{0,39}")
@@ -87,13 +90,14 @@ def _slurm(value: str) -> str:
 _LISTS = ("--networks", "--network", "--seeds", "--crops")
 _WORDS = (
     *("--preset", "--precision", "--device", "--jobs", "-j", "--time-budget", "--checkpoint-every"),
-    *("--cpus-per-run", "--gpus-per-run", "--crop", "--input", "--padding", "--mean"),
+    *("--cpus-per-run", "--gpus-per-run", "--crop", "--padding", "--mean"),
 )
 VALUES: dict[str, Show] = {
     **dict.fromkeys(_LISTS, _list),
     **dict.fromkeys(_WORDS, _word),
     **dict.fromkeys(("--data-dir", "--results"), lambda _: _NOT_SHOWN),  # paths
     "--dataset": _dataset,
+    "--input": lambda value: value if value in get_args(InputKind) else _NOT_SHOWN,
     "--set": _matching(_FIELD),
     "--launcher": _launcher,
     "--slurm": _slurm,

@@ -25,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.machine import trains_together
 from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import WHOLE, Shard
 
@@ -191,16 +192,16 @@ def process_group() -> Iterator[Processes]:
 
 def _environment() -> tuple[Shard, int]:
     """(this process among all, its number on this machine) as the launcher says."""
-    given = {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    if not given["WORLD_SIZE"] or given["WORLD_SIZE"] == "1":
+    given = {name: os.environ.get(name) or "" for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    if not trains_together():
         return WHOLE, 0
     try:
-        rank, count = int(given["RANK"] or ""), int(given["WORLD_SIZE"])
+        rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
         local_rank = int(given["LOCAL_RANK"] or rank)
     except ValueError:
         rank, count, local_rank = -1, 0, 0
     if not 0 <= rank < count or local_rank < 0:
-        told = ", ".join(f"{name}={value or ''}" for name, value in given.items())
+        told = ", ".join(f"{name}={value}" for name, value in given.items())
         raise ConfigError(f"{told}: no number of processes; start them with torchrun")
     return Shard(rank, count), local_rank
 

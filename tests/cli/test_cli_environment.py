@@ -19,8 +19,10 @@ import pytest
 
 from resnet_repro.base.machine import process_rank
 from resnet_repro.cli.common import print_table
+from resnet_repro.launch.where import parse_where
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.training.processes import ALONE, process_group
 
 RESULTS = Path(__file__).parents[2] / "results"
 CODE = Path(__file__).parents[2]
@@ -282,6 +284,15 @@ def test_only_what_torchrun_started_to_train_is_silent(
     assert command("run", "nosuch") == (2, "", "")
     assert command("run", "fig1", "--dry-run") == (0, "", "")
     assert "unknown experiment" in command("status", "nosuch").err
+
+
+@pytest.mark.parametrize("world", ["", "0", "1"])
+def test_a_world_of_no_others_trains_alone(monkeypatch: pytest.MonkeyPatch, world: str) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": world, "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert parse_where("2").jobs == 2
+    with process_group() as processes:
+        assert processes is ALONE
 
 
 def test_a_number_of_processes_that_is_none(command, monkeypatch: pytest.MonkeyPatch) -> None:

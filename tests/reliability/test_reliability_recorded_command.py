@@ -32,6 +32,8 @@ def test_what_decided_the_results_stays() -> None:
         "evaluate resnet50.pth --network resnet-50-v1.5 --crops 1,10,multi --mean 1,2.5,3 --record",
         "evaluate resnet-18-a-imagenette-short-s0 --input paper --crop 96 -qv",
         "evaluate preact-110-cifar10-paper-s0-0d920dd4",
+        "evaluate resnet56.th --network resnet-56 --dataset cifar10 --input 0-1 --padding both",
+        "evaluate resnet56.th --network resnet-56 --dataset cifar10 --input=paper-0-1",
         "run faster-rcnn-resnet-18-a-voc07-12-short-s0-0d920dd4/config.yaml",
         "run fig6 --launcher ray --gpus-per-run .5 --time-budget 1.5h",
         "run path --set path.to=resnet-20-cifar10-short-s1 --set surface.limit=0.5",

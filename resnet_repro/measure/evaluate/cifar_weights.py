@@ -20,10 +20,11 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import per_pixel_mean, subtract_mean
 from resnet_repro.data.dataset import Dataset, Images
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
-from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Padding, Stated
+from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Stated
 from resnet_repro.measure.views import losses, row_of, topk_errors
 from resnet_repro.networks.weights import Fitted, network_of
 from resnet_repro.spec.dataset_names import DATASETS, DatasetChoice
+from resnet_repro.spec.input_kinds import Padding
 from resnet_repro.spec.network_names import NetworkName
 from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
 from resnet_repro.training.device import Backend, choose_backend, origin_here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,13 +13,12 @@ from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.measure.evaluate.evaluation import Request
 from resnet_repro.networks.blocks import ZeroChannels
+from resnet_repro.spec.input_kinds import InputKind, Padding
 from resnet_repro.spec.recipe_parts import Photographs
 
-__all__ = ["KINDS", "PADDINGS", "Input", "Padding", "Stated", "parse_mean"]
+__all__ = ["KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
 
 RGB = tuple[float, float, float]
-Kind = Literal["torchvision", "paper", "cifar", "cifar100", "kuangliu", "paper-0-1", "half", "0-1"]
-Padding = Literal["end", "both"]  # where option A's zero channels are
 
 
 class _Arithmetic(NamedTuple):
@@ -50,7 +49,7 @@ def _of_255(red: float, green: float, blue: float) -> RGB:
 
 _CIFAR_MEAN = _of_255(0.4914, 0.4822, 0.4465)
 _PER_PIXEL = "per-pixel mean of the training {images}"
-KINDS: dict[Kind, _Arithmetic] = {
+KINDS: dict[InputKind, _Arithmetic] = {
     # torchvision's weights, and akamaster/pytorch_resnet_cifar10's
     "torchvision": _Arithmetic(
         _of_255(0.485, 0.456, 0.406),
@@ -91,7 +90,7 @@ KINDS: dict[Kind, _Arithmetic] = {
 class Stated:
     """What the user says of somebody else's weights; None where nothing is said."""
 
-    kind: Kind | None = None
+    kind: InputKind | None = None
     mean: RGB | None = None
     crop: int | None = None
     padding: Padding | None = None
@@ -101,7 +100,7 @@ class Stated:
 class Input:
     """What weights are given: scale of the pixels, what is subtracted from them, size of a crop."""
 
-    kind: Kind = "torchvision"
+    kind: InputKind = "torchvision"
     mean: RGB | None = None  # of red, green and blue, 0 to 255, instead of the kind's
     crop: int | None = 224  # pixels; the other sizes are in proportion. None: 32x32 images
     padding: Padding | None = None  # of 32x32 images' networks; None where no channels are padded

@@ -15,12 +15,13 @@ from resnet_repro.data.layout import order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
-from resnet_repro.measure.evaluate.input import PADDINGS, Input, Padding, Stated
+from resnet_repro.measure.evaluate.input import PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
+from resnet_repro.spec.input_kinds import Padding
 from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
