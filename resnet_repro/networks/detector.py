@@ -29,7 +29,6 @@ from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = [
-    "LOSSES",
     "Detections",
     "Detector",
     "build_detector",
@@ -38,8 +37,6 @@ __all__ = [
 
 # Red, green and blue of 0 to 255, of ImageNet's photographs: what is subtracted without a backbone.
 AVERAGE_COLOUR = (123.675, 116.28, 103.53)
-# The parts of a detector's loss, by torchvision's names.
-LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 _HIDDEN = 4096  # outputs of fc6 and fc7
 _BOX_SHARE = 0.1  # of the new layers' deviation: that of box regression (Fast R-CNN)
 
@@ -62,7 +59,7 @@ class Detector(nn.Module):
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None
     ) -> dict[str, Tensor] | list[Detections]:
-        """Losses by `LOSSES` in training, else what is found in each image.
+        """Torchvision's losses by name in training, else what is found in each image.
 
         Args:
             images: uint8 [3, H, W] each, red, green, blue.

@@ -16,8 +16,15 @@ from torch import Tensor, nn
 from resnet_repro.store.models import CurveRow, DetectionPoint
 from resnet_repro.training.metrics import RunningMetrics
 
-__all__ = ["Classification", "Detection", "Objective"]
+__all__ = ["LOSSES", "ClassifierObjective", "DetectorObjective", "Objective"]
 
+# A detector's losses by torchvision's names, and their columns of the curve.
+LOSSES = {
+    "loss_objectness": "objectness_loss",
+    "loss_rpn_box_reg": "proposal_loss",
+    "loss_classifier": "class_loss",
+    "loss_box_reg": "box_loss",
+}
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
@@ -28,7 +35,7 @@ class Objective(Protocol):
 
     @property
     def row(self) -> type:
-        """Of the curve."""
+        """The kind of the curve's rows."""
 
     def nothing(self, device: torch.device) -> Tensor:
         """What is counted beside the loss, as it is before the first batch."""
@@ -46,17 +53,17 @@ class Objective(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """(loss times the part's share of its batch, what is counted of it); no backward pass."""
 
-    def point(
-        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
-        errors: Mapping[str, float], seconds: float,
-    ) -> Any:  # fmt: skip
-        """A point of the curve; `errors` are of the parts that are tested, in percent."""
+    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
+        """What a point of the curve has beside its place and the loss, by column.
+
+        `errors` are of the parts that are tested, in percent.
+        """
 
     def outcome(self, points: Sequence[Any]) -> dict[str, Any]:
         """What a summary says of the curve."""
 
 
-class Classification:
+class ClassifierObjective:
     """Cross-entropy; errors of training and of tests, in percent."""
 
     row: type = CurveRow
@@ -89,21 +96,10 @@ class Classification:
             loss = loss * share
         return loss, (logits.detach().argmax(1) != targets).sum()
 
-    def point(
-        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
-        errors: Mapping[str, float], seconds: float,
-    ) -> CurveRow:  # fmt: skip
-        """Running loss and error, and the errors of the tests."""
-        return CurveRow(
-            iteration,
-            epoch,
-            rate,
-            metrics.mean_loss(),
-            metrics.error(),
-            errors["test"],
-            seconds,
-            errors.get("validation"),
-        )
+    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
+        """The running error, and the errors of the tests."""
+        tested = {f"{part}_error": error for part, error in errors.items()}
+        return {"train_error": metrics.error(), **tested}
 
     def outcome(self, points: Sequence[CurveRow]) -> dict[str, Any]:
         """The final errors, and the best on the test set."""
@@ -118,7 +114,7 @@ class Classification:
         }
 
 
-class Detection:
+class DetectorObjective:
     """The sum of Faster R-CNN's four losses. Average precision is measured after the training.
 
     Which anchors and regions the losses are of is drawn at random.
@@ -127,13 +123,9 @@ class Detection:
     row: type = DetectionPoint
     draws = True
 
-    def __init__(self, losses: Sequence[str]) -> None:
-        """`losses` are the parts of the loss, in the order of the curve's columns."""
-        self.losses = losses
-
     def nothing(self, device: torch.device) -> Tensor:
         """The sums of the losses."""
-        return torch.zeros(len(self.losses), dtype=torch.float32, device=device)
+        return torch.zeros(len(LOSSES), dtype=torch.float32, device=device)
 
     def pieces(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
         """Lists of images and of their objects."""
@@ -151,17 +143,12 @@ class Detection:
         """The losses' sum, and each of them."""
         with autocast():
             found = network(inputs, targets)
-        parts = torch.stack([found[name] for name in self.losses]) * share
+        parts = torch.stack([found[name] for name in LOSSES]) * share
         return parts.sum(), parts.detach()
 
-    def point(
-        self, iteration: int, epoch: float, rate: float, metrics: RunningMetrics,
-        errors: Mapping[str, float], seconds: float,
-    ) -> DetectionPoint:  # fmt: skip
+    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
         """The running losses."""
-        objectness, proposal, of_class, of_box = metrics.mean_parts()
-        losses = (metrics.mean_loss(), objectness, proposal, of_class, of_box)
-        return DetectionPoint(iteration, epoch, rate, *losses, seconds)
+        return dict(zip(LOSSES.values(), metrics.mean_parts(), strict=True))
 
     def outcome(self, points: Sequence[DetectionPoint]) -> dict[str, Any]:
         """Nothing but the loss, which every summary has."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
@@ -36,7 +36,7 @@ from resnet_repro.training.feed import Feed
 from resnet_repro.training.graph import GraphedStep, graph_wanted
 from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.metrics import RunningMetrics
-from resnet_repro.training.objective import Classification, Detection, Objective
+from resnet_repro.training.objective import ClassifierObjective, DetectorObjective, Objective
 from resnet_repro.training.order import Part, seed_of
 from resnet_repro.training.processes import ALONE, Processes, in_parallel
 from resnet_repro.training.subject import Subject, initial_network
@@ -69,15 +69,6 @@ class Hooks(Protocol):
         """Called after each new point of the curve."""
 
 
-def objective_of(run: Run, network: nn.Module) -> Objective:
-    """What a run's training minimises."""
-    if run.recipe.detection is None:
-        return Classification(network)
-    from resnet_repro.networks.detector import LOSSES  # torchvision takes a second
-
-    return Detection(LOSSES)
-
-
 class Trainer:
     """One run's training: its network, its updates and how far they are.
 
@@ -96,7 +87,10 @@ class Trainer:
         self.updates = Updates(self.network, run.recipe)
         self.iteration = 0
         self.warmup_end: int | None = None
-        self.objective = objective_of(run, self.network)
+        detection = run.recipe.detection
+        self.objective: Objective = (
+            DetectorObjective() if detection else ClassifierObjective(self.network)
+        )
         self.points: list[Any] = []  # rows of the objective's kind
         self.divisions: list[int] = []  # iterations at which the plateau rule divided the rate
         self.seconds = 0.0  # since the training began, over all sessions
@@ -105,7 +99,7 @@ class Trainer:
         # What each BN has seen, in images; more than one where a resume could not keep it.
         self.bn_sizes = [run.recipe.micro_batch_size or self.share]
         # Not of detectors, whose layers are partly frozen.
-        casts = backend.precision == "bf16" and run.recipe.detection is None
+        casts = backend.precision == "bf16" and not detection
         self._casts = CastWeights(self.network) if casts else None
         self._bn_counters = batch_counters(self.network)
         nothing = self.objective.nothing(backend.device)
@@ -310,13 +304,13 @@ class Trainer:
             raise DivergenceError(self.iteration)
         assert self.updates.rate is not None, "an iteration has been made"
         self.points.append(
-            self.objective.point(
-                self.iteration,
-                round(self.feed.order.epoch(self.iteration), 4),
-                self.updates.rate,
-                self._metrics,
-                errors,
-                round(self.seconds, 3),
+            self.objective.row(
+                iteration=self.iteration,
+                epoch=round(self.feed.order.epoch(self.iteration), 4),
+                lr=self.updates.rate,
+                train_loss=train_loss,
+                seconds=round(self.seconds, 3),
+                **self.objective.values(self._metrics, errors),
             )
         )
         self._metrics.clear()

@@ -10,12 +10,13 @@ from torchvision.ops import roi_pool
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.detector import LOSSES, Detector, build_detector
+from resnet_repro.networks.detector import Detector, build_detector
 from resnet_repro.networks.detector_cost import detector_parameters, forward_cost
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.training.objective import LOSSES
 
 SMALL = Detection(batch_norm="trained", frozen_stages=0, lowest_score=0.0, **SETTINGS)
 
