@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from resnet_repro.data.photos.holding import hold
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
 from resnet_repro.data.photos.workers import default_workers
+from resnet_repro.training.order import BatchOrder
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
@@ -61,25 +62,11 @@ class LoaderMeasurement:
     ratio_high: float
 
 
-class _Order:
-    """Every photograph once in random order, over and over; what `TrainingCrops` asks for."""
-
-    seed = 0
-
-    def __init__(self, images: int, batch_size: int) -> None:
-        self._order = torch.randperm(images, generator=torch.Generator().manual_seed(0))
-        self._batch_size = batch_size
-
-    def batch(self, iteration: int) -> Self:
-        at = torch.arange(iteration * self._batch_size, (iteration + 1) * self._batch_size)
-        self.images = self._order[at % len(self._order)]
-        return self
-
-
 def _our_batches(
     photos: Photos, photographs: Photographs, batch_size: int, workers: int
 ) -> Generator[Tensor]:
-    crops = TrainingCrops(photos, _Order(len(photos), batch_size), photographs, workers)
+    order = BatchOrder(len(photos), batch_size, 0, 0, True, "wrap")
+    crops = TrainingCrops(photos, order, photographs, workers)
     mean = torch.full((3, photographs.crop, photographs.crop), 110.0)
     with contextlib.closing(crops):
         for iteration in itertools.count():

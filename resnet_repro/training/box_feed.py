@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.spec.run import Run
-from resnet_repro.training.order import WHOLE, BatchOrder, Shard
+from resnet_repro.training.order import WHOLE, BatchOrder, Part, Shard
 
 __all__ = ["BoxBatch", "BoxFeed"]
 
@@ -28,6 +28,8 @@ class BoxBatch(NamedTuple):
 
 class BoxFeed:
     """Batches of a data set with boxes, without its difficult objects."""
+
+    parts: tuple[Part, ...] = ()  # to be tested meanwhile: detectors are tested after the training
 
     def __init__(
         self, run: Run, dataset: BoxDataset, device: torch.device, shard: Shard = WHOLE

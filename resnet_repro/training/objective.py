@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from resnet_repro.store.models import CurveRow, DetectionPoint
 from resnet_repro.training.metrics import RunningMetrics
+from resnet_repro.training.order import Part
 
 __all__ = ["LOSSES", "ClassifierObjective", "DetectorObjective", "Objective"]
 
@@ -53,7 +54,7 @@ class Objective(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """(loss times the part's share of its batch, what is counted of it); no backward pass."""
 
-    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
+    def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
         """What a point of the curve has beside its place and the loss, by column.
 
         `errors` are of the parts that are tested, in percent.
@@ -96,7 +97,7 @@ class ClassifierObjective:
             loss = loss * share
         return loss, (logits.detach().argmax(1) != targets).sum()
 
-    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
+    def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
         """The running error, and the errors of the tests."""
         tested = {f"{part}_error": error for part, error in errors.items()}
         return {"train_error": metrics.error(), **tested}
@@ -146,7 +147,7 @@ class DetectorObjective:
         parts = torch.stack([found[name] for name in LOSSES]) * share
         return parts.sum(), parts.detach()
 
-    def values(self, metrics: RunningMetrics, errors: Mapping[str, float]) -> dict[str, Any]:
+    def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
         """The running losses."""
         return dict(zip(LOSSES.values(), metrics.mean_parts(), strict=True))
 

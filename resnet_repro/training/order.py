@@ -6,7 +6,6 @@ Nothing has to be saved to resume, and every device sees the same batches.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -47,8 +46,7 @@ class Shard(NamedTuple):
 WHOLE = Shard(0, 1)
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """One batch, [B] each: image indices, crop corners in the padded image, mirrored or not."""
 
     images: Tensor  # int64
@@ -58,11 +56,11 @@ class Draw:
 
     def to(self, device: torch.device) -> Draw:
         """The same on a device."""
-        return Draw(*(getattr(self, f).to(device, non_blocking=True) for f in _FIELDS))
+        return Draw(*(value.to(device, non_blocking=True) for value in self))
 
     def pinned(self) -> Draw:
         """The same in memory from which a large copy does not wait for the device."""
-        return Draw(*(getattr(self, f).pin_memory() for f in _FIELDS))
+        return Draw(*(value.pin_memory() for value in self))
 
     def share(self, rank: int, count: int) -> Draw:
         """The part of one of `count` processes, which divide the batch evenly."""
@@ -139,7 +137,7 @@ class BatchOrder:
             start, left = start + size, left - size
         if len(pieces) == 1:
             return pieces[0]
-        return Draw(*(torch.cat([getattr(piece, f) for piece in pieces]) for f in _FIELDS))
+        return Draw(*map(torch.cat, zip(*pieces, strict=True)))
 
     def _draw_epoch(self, epoch: int) -> Draw:
         if epoch not in self._epochs:
@@ -156,8 +154,5 @@ class BatchOrder:
         return self._epochs[epoch]
 
 
-_FIELDS = ("images", "top", "left", "mirrored")
-
-
 def _slice(draw: Draw, start: int, end: int) -> Draw:
-    return Draw(*(getattr(draw, f)[start:end] for f in _FIELDS))
+    return Draw(*(value[start:end] for value in draw))

@@ -296,9 +296,7 @@ class Trainer:
             inputs = self._inputs_for_statistics(should_stop)
             store_true_average(self.network, inputs, self.backend.autocast)
         average_over_processes(self.network, self.processes)
-        errors: dict[str, float] = {}
-        if not isinstance(self.feed, BoxFeed):
-            errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
+        errors = {part: self._error_on(part, should_stop) for part in self.feed.parts}
         self.seconds += working_time() - clock
         if not math.isfinite(train_loss):
             raise DivergenceError(self.iteration)
