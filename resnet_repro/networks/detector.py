@@ -26,6 +26,7 @@ from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
 from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
+from resnet_repro.spec.input_kinds import IMAGENET_MEAN
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = [
@@ -35,8 +36,6 @@ __all__ = [
     "initialise_new_layers",
 ]
 
-# Red, green and blue of 0 to 255, of ImageNet's photographs: what is subtracted without a backbone.
-AVERAGE_COLOUR = (123.675, 116.28, 103.53)
 _HIDDEN = 4096  # outputs of fc6 and fc7
 _BOX_SHARE = 0.1  # of the new layers' deviation: that of box regression (Fast R-CNN)
 
@@ -53,7 +52,7 @@ class Detector(nn.Module):
     def __init__(self, rcnn: FasterRCNN) -> None:
         super().__init__()
         self.rcnn = rcnn
-        self.register_buffer("pixel_mean", torch.tensor(AVERAGE_COLOUR).view(3, 1, 1))
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("pixel_std", torch.ones(3, 1, 1))
 
     def forward(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import DataError
 from resnet_repro.networks.weights import fit, weights_sha256
 from resnet_repro.networks.weights_file import read_weights
+from resnet_repro.spec.input_kinds import IMAGENET_DEVIATION, IMAGENET_MEAN
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Backbone
@@ -18,10 +19,6 @@ from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import final_state
 
 __all__ = ["load_backbone", "read_backbone"]
-
-# What a file's weights are taken to expect: torchvision's input, here on the scale of 0 to 255.
-_FILE_MEAN = tuple(255 * value for value in (0.485, 0.456, 0.406))
-_FILE_STD = tuple(255 * value for value in (0.229, 0.224, 0.225))
 
 
 class _Weights(NamedTuple):
@@ -107,4 +104,6 @@ def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
             f"SHA-256 {weights.sha256}, not {sha256}"
         )
     fitted = fit(parse_network(run.network).backbone, weights)
-    return _Weights(fitted.tensors, _FILE_MEAN, _FILE_STD, Backbone(sha256=weights.sha256))
+    # A file's weights are taken to expect torchvision's input.
+    found = Backbone(sha256=weights.sha256)
+    return _Weights(fitted.tensors, IMAGENET_MEAN, IMAGENET_DEVIATION, found)

@@ -13,7 +13,7 @@ from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.measure.evaluate.evaluation import Request
 from resnet_repro.networks.blocks import ZeroChannels
-from resnet_repro.spec.input_kinds import InputKind, Padding
+from resnet_repro.spec.input_kinds import IMAGENET_DEVIATION, IMAGENET_MEAN, InputKind, Padding
 from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = ["KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
@@ -52,8 +52,8 @@ _PER_PIXEL = "per-pixel mean of the training {images}"
 KINDS: dict[InputKind, _Arithmetic] = {
     # torchvision's weights, and akamaster/pytorch_resnet_cifar10's
     "torchvision": _Arithmetic(
-        _of_255(0.485, 0.456, 0.406),
-        _of_255(0.229, 0.224, 0.225),
+        IMAGENET_MEAN,
+        IMAGENET_DEVIATION,
         "0 to 1, minus {}, divided by its channel deviations, as torchvision's weights expect",
         "the channel means of ImageNet",
     ),
