@@ -46,7 +46,7 @@ def submit(
 ) -> int:
     """Submit the runs to Slurm and print how to follow them; returns the exit code."""
     from resnet_repro.launch.slurm import job_number, submit_job
-    from resnet_repro.launch.where import in_turn
+    from resnet_repro.launch.training import in_turn
 
     first, later = in_turn(runs)
     unfinished = {run.id for run in first if options.force or not store.get(run).finished}

@@ -187,7 +187,7 @@ def _run(
     with StopFlag(None if where.is_slurm else where.time_budget) as stop:
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
-        from resnet_repro.launch.where import train_at
+        from resnet_repro.launch.training import train_at
         from resnet_repro.plan.progress import make_progress
         from resnet_repro.runner.runner import Runner
         from resnet_repro.runner.together import follow

@@ -22,7 +22,8 @@ from stoppable import Driver, assert_whole, the_run
 from training_outcome import outcome
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.launch.where import Where, in_turn, train_at
+from resnet_repro.launch.training import in_turn, train_at
+from resnet_repro.launch.where import Where
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.runner.runner import Runner
