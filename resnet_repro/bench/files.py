@@ -11,13 +11,13 @@ from pathlib import Path
 from resnet_repro.base.errors import StoreError, plain
 from resnet_repro.base.files import csv_text, read_text
 from resnet_repro.bench.loader import LoaderMeasurement
-from resnet_repro.bench.measure import Measurement
+from resnet_repro.bench.measure import TrainingMeasurement
 from resnet_repro.store.store import Store
 
 __all__ = ["record"]
 
 IDENTITIES: dict[type, tuple[str, ...]] = {  # what tells the lines of each kind apart
-    Measurement: ("hardware", "device", "precision", "network", "crop"),
+    TrainingMeasurement: ("hardware", "device", "precision", "network", "crop"),
     LoaderMeasurement: ("hardware", "dataset", "source", "crop", "workers"),
 }
 # Which older versions did not write.
@@ -25,7 +25,7 @@ NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rat
 
 
 def record(
-    store: Store, name: str, measured: Sequence[Measurement] | Sequence[LoaderMeasurement]
+    store: Store, name: str, measured: Sequence[TrainingMeasurement] | Sequence[LoaderMeasurement]
 ) -> Path:
     """Write measurements of one kind in place of older ones of the same; returns the file.
 

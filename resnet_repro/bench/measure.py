@@ -40,7 +40,7 @@ from resnet_repro.training.feed import make_feed
 from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Measurement", "Plan", "bench_run", "measure_network", "spread"]
+__all__ = ["Plan", "TrainingMeasurement", "bench_run", "measure_network", "spread"]
 
 # Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
 # fourth is captured as a graph.
@@ -49,7 +49,7 @@ PATIENCE = 10.0  # seconds that a process gets to end by itself
 
 
 @dataclass(frozen=True)
-class Measurement:
+class TrainingMeasurement:
     """Speeds of one network on one device: medians over rounds, with the lowest and the highest."""
 
     hardware: str
@@ -135,7 +135,9 @@ class Plan:
     textbook: bool = True  # whether to time the textbook loop too
 
 
-def measure_network(plan: Plan, progress: Callable[[str], None] = lambda _: None) -> Measurement:
+def measure_network(
+    plan: Plan, progress: Callable[[str], None] = lambda _: None
+) -> TrainingMeasurement:
     """Measure one network, as `bench_run` has it, in a process of its own.
 
     `progress` hears of every round.
@@ -166,7 +168,7 @@ def measure_network(plan: Plan, progress: Callable[[str], None] = lambda _: None
             process.join()
     if isinstance(message, Exception):
         raise message
-    assert isinstance(message, Measurement)
+    assert isinstance(message, TrainingMeasurement)
     return message
 
 
@@ -187,7 +189,7 @@ def _serve(pipe: Connection, plan: Plan) -> None:
         pipe.send(answer)
 
 
-def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
+def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasurement:
     """Measure in this process; see `measure_network`."""
     run = bench_run(plan.network, plan.dataset)
     dataset = datasets.load(plan.dataset, plan.data_dir)
@@ -227,7 +229,7 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> Measurement:
     graphed = crop is None and graph_wanted(backend.device)
     launch = launch_seconds(backend, graphed=graphed)
     shares = [speed * operations / rate for speed, rate in zip(own, rates, strict=True)]
-    return Measurement(
+    return TrainingMeasurement(
         hardware=hardware_name(backend.device),
         device=backend.device.type,
         precision=backend.precision,

@@ -20,8 +20,8 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.measure.curvature import Vector, hessian_ends
 from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.measure.surface import (
-    Point,
-    Sample,
+    GridPoint,
+    ImageSample,
     choose_sample,
     measure_path,
     measure_rows,
@@ -87,7 +87,9 @@ def surface_rows(
     whole = _sample(subject, None)
     if len(whole.which) > len(sample.which):
         unmoved = deepcopy(network).eval()
-        centre = Point(0.0, 0.0, *evaluate(unmoved, whole.batches(), subject.backend, should_stop))
+        centre = GridPoint(
+            0.0, 0.0, *evaluate(unmoved, whole.batches(), subject.backend, should_stop)
+        )
         rows.append(_surface_row(subject, settings.directions[0], centre, whole))
     return rows
 
@@ -159,17 +161,17 @@ def _remembered(kept: KeptArrays, point: str, vector: Vector, make: Callable[[],
     return kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
 
 
-def _sample(subject: Subject, images: int | None) -> Sample:
+def _sample(subject: Subject, images: int | None) -> ImageSample:
     assert isinstance(subject.feed, CifarFeed), "loss surfaces are of CIFAR networks"
     return choose_sample(subject.feed, images, SAMPLE_SEED)
 
 
-def _surface_row(subject: Subject, seed: int, point: Point, sample: Sample) -> SurfaceRow:
+def _surface_row(subject: Subject, seed: int, point: GridPoint, sample: ImageSample) -> SurfaceRow:
     bn: BatchNorm = "average" if subject.run.recipe.bn_average_iterations else "running"
     return SurfaceRow(seed, *point, *_of(sample), bn=bn, fixed="biases and BN")
 
 
-def _of(sample: Sample) -> tuple[int, int, str]:
+def _of(sample: ImageSample) -> tuple[int, int, str]:
     """What a row says of the images that it was measured on: number, seed and SHA-256."""
     return len(sample.which), SAMPLE_SEED, sample.sha256
 
@@ -177,7 +179,7 @@ def _of(sample: Sample) -> tuple[int, int, str]:
 def _described(
     subject: Subject,
     settings: SurfaceSettings | PathSettings | CurvatureSettings,
-    sample: Sample,
+    sample: ImageSample,
     *ends: Mapping[str, Tensor],
 ) -> str:
     dumped = settings.model_dump(mode="json")

@@ -28,8 +28,8 @@ from resnet_repro.training.order import Batch
 
 __all__ = [
     "Directions",
-    "Point",
-    "Sample",
+    "GridPoint",
+    "ImageSample",
     "choose_sample",
     "measure_path",
     "measure_rows",
@@ -40,7 +40,7 @@ __all__ = [
 SMALL = 1e-10  # added to a filter's norm before dividing by it, as in that paper's code
 
 
-class Point(NamedTuple):
+class GridPoint(NamedTuple):
     """Loss and error at one point, `alpha` and `beta` steps along the two directions."""
 
     alpha: float
@@ -56,7 +56,7 @@ class Directions(NamedTuple):
     second: list[Tensor]
 
 
-class Sample(NamedTuple):
+class ImageSample(NamedTuple):
     """Training images, as they are, on which a loss is measured."""
 
     feed: CifarFeed
@@ -73,7 +73,7 @@ class Sample(NamedTuple):
             )
 
 
-def choose_sample(feed: CifarFeed, images: int | None, seed: int = 0) -> Sample:
+def choose_sample(feed: CifarFeed, images: int | None, seed: int = 0) -> ImageSample:
     """As many images of each class as of the others, give or take one; None takes all images.
 
     Where a class has too few, the others give more. The seed decides, not the device.
@@ -91,7 +91,7 @@ def choose_sample(feed: CifarFeed, images: int | None, seed: int = 0) -> Sample:
     for part in which.split(TEST_BATCH):
         digest.update(feed.train_images[part.to(feed.device)].cpu().numpy().tobytes())
     digest.update(labels[which].numpy().tobytes())
-    return Sample(feed, which, digest.hexdigest())
+    return ImageSample(feed, which, digest.hexdigest())
 
 
 def random_directions(network: nn.Module, seed: int) -> Directions:
@@ -127,7 +127,7 @@ def measure_rows(
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
     points_per_pass: int = 1,
-) -> Iterator[list[Point]]:
+) -> Iterator[list[GridPoint]]:
     """The grid row by row: all alphas at the first beta, then at the second, and so on.
 
     No point depends on what was measured before, so that a measurement can go on at any row: give
@@ -139,7 +139,7 @@ def measure_rows(
     """
     twin = copy.deepcopy(network).eval()
     for beta in betas:
-        row: list[Point] = []
+        row: list[GridPoint] = []
         for first in range(0, len(alphas), points_per_pass):
             some = alphas[first : first + points_per_pass]
             if points_per_pass == 1:
@@ -148,7 +148,7 @@ def measure_rows(
             else:
                 moved = _stacked(network, directions, some, beta)
                 found = _evaluate_together(twin, moved, batches(), backend, should_stop)
-            row += [Point(alpha, beta, *at) for alpha, at in zip(some, found, strict=True)]
+            row += [GridPoint(alpha, beta, *at) for alpha, at in zip(some, found, strict=True)]
         yield row
 
 

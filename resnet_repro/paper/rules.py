@@ -17,7 +17,7 @@ from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
 from resnet_repro.paper.reading import AboutNetworks, Network
-from resnet_repro.paper.samples import Samples, Subject, difference, means, second, slope
+from resnet_repro.paper.samples import NetworkRuns, Samples, difference, means, second, slope
 from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = [
@@ -56,9 +56,9 @@ class RunRule(_Rule):
     """A rule about runs."""
 
     @property
-    def subjects(self) -> tuple[Subject, ...]:
+    def subjects(self) -> tuple[NetworkRuns, ...]:
         """The runs that it needs."""
-        return tuple(map(Subject, self.networks))
+        return tuple(map(NetworkRuns, self.networks))
 
     def conditions(self, samples: Samples) -> list[Condition]:
         """What becomes of the prediction, given values for each of the `subjects`."""
@@ -130,7 +130,7 @@ class TrendRule(RunRule):
     def conditions(self, samples: Samples) -> list[Condition]:
         told = slope(samples, self._read)
         steps = [number(difference(samples, pair).value, "+") for pair in pairwise(self._read)]
-        averages = means(samples, map(Subject, self._read))
+        averages = means(samples, map(NetworkRuns, self._read))
         text = f"{averages}: {told} a step; the steps {', '.join(steps)}"
         return [Condition(slope(samples, self.chain).positive(self.margin), text)]
 
@@ -152,7 +152,7 @@ class ThroughoutRule(RunRule):
     share: float = Field(gt=50, le=100)
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        values = samples[Subject(self.pair[1])]
+        values = samples[NetworkRuns(self.pair[1])]
         share = contrast([(1, values)], offset=-self.share)
         text = (
             f"{second(self.pair, 'above')} at {in_words(values)} percent of the points, "
@@ -181,7 +181,7 @@ class FollowsRule(RunRule):
     correlation: float = Field(gt=0, lt=1)
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        values = samples[Subject(self.each[0])]
+        values = samples[NetworkRuns(self.each[0])]
         strength = contrast([(1, values)], offset=-self.correlation).positive(self.margin)
         if strength == "contradicted" != contrast([(1, values)]).positive(self.margin):
             strength = "undecided"  # weaker than predicted, but not the opposite
@@ -210,7 +210,7 @@ class GapRule(RunRule):
         wide = difference(samples, self.wider)
         beyond = difference(samples, self.wider, -self.margin)
         narrow = difference(samples, self.narrower)
-        values = [samples[Subject(network)] for network in self.wider + self.narrower]
+        values = [samples[NetworkRuns(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
         text = (
             f"{second(self.wider, 'minus')} {number(wide.value, '+')}, "
@@ -238,8 +238,8 @@ class LimitRule(RunRule):
     changes: tuple[str, ...] = ()  # of runs with these changes to their recipe: "warmup=null"
 
     @property
-    def subjects(self) -> tuple[Subject, ...]:
-        return tuple(Subject(network, self.changes) for network in self.each)
+    def subjects(self) -> tuple[NetworkRuns, ...]:
+        return tuple(NetworkRuns(network, self.changes) for network in self.each)
 
     def conditions(self, samples: Samples) -> list[Condition]:
         sign = 1 if self.side == "above" else -1
@@ -269,7 +269,7 @@ class BandRule(RunRule):
     band: float = Field(gt=0)
 
     def conditions(self, samples: Samples) -> list[Condition]:
-        difference = contrast([(1, samples[Subject(self.network)])], offset=-self.value)
+        difference = contrast([(1, samples[NetworkRuns(self.network)])], offset=-self.value)
         text = (
             f"{means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}, "
             f"band ±{self.band:g}"
@@ -310,8 +310,8 @@ class SameRule(RunRule):
     band: float = Field(gt=0)
 
     @property
-    def subjects(self) -> tuple[Subject, ...]:
-        return (Subject(self.network), Subject(self.network, self.changes))
+    def subjects(self) -> tuple[NetworkRuns, ...]:
+        return (NetworkRuns(self.network), NetworkRuns(self.network, self.changes))
 
     def conditions(self, samples: Samples) -> list[Condition]:
         plain, changed = self.subjects

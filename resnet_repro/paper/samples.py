@@ -8,10 +8,10 @@ from typing import NamedTuple
 from resnet_repro.paper.estimates import Estimate, contrast, in_words
 from resnet_repro.spec.network_names import network_title
 
-__all__ = ["Samples", "Subject", "difference", "means", "second", "slope"]
+__all__ = ["NetworkRuns", "Samples", "difference", "means", "second", "slope"]
 
 
-class Subject(NamedTuple):
+class NetworkRuns(NamedTuple):
     """Runs that a rule speaks of: of a network, perhaps with changes to the recipe."""
 
     network: str
@@ -23,13 +23,13 @@ class Subject(NamedTuple):
 
 
 # The rule's quantity for each seed; one that is of several networks together stands at each.
-Samples = Mapping[Subject, Sequence[float]]
+Samples = Mapping[NetworkRuns, Sequence[float]]
 
 
 def difference(samples: Samples, pair: Sequence[str], offset: float = 0.0) -> Estimate:
     """The second network's mean minus the first's, plus `offset`."""
     low, high = pair
-    return contrast([(1, samples[Subject(high)]), (-1, samples[Subject(low)])], offset)
+    return contrast([(1, samples[NetworkRuns(high)]), (-1, samples[NetworkRuns(low)])], offset)
 
 
 def slope(samples: Samples, chain: Sequence[str]) -> Estimate:
@@ -37,11 +37,11 @@ def slope(samples: Samples, chain: Sequence[str]) -> Estimate:
     ranks = [rank - (len(chain) - 1) / 2 for rank in range(len(chain))]
     squares = sum(rank**2 for rank in ranks)
     weights = [rank / squares for rank in ranks]
-    values = [samples[Subject(network)] for network in chain]
+    values = [samples[NetworkRuns(network)] for network in chain]
     return contrast(zip(weights, values, strict=True))
 
 
-def means(samples: Samples, subjects: Iterable[Subject]) -> str:
+def means(samples: Samples, subjects: Iterable[NetworkRuns]) -> str:
     """`plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed)`."""
     return ", ".join(f"{subject.title} {in_words(samples[subject])}" for subject in subjects)
 

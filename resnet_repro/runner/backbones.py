@@ -14,7 +14,7 @@ from resnet_repro.networks.weights_file import read_weights
 from resnet_repro.spec.input_kinds import IMAGENET_DEVIATION, IMAGENET_MEAN
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Backbone
+from resnet_repro.store.models import BackboneRecord
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import final_state
 
@@ -25,7 +25,7 @@ class _Weights(NamedTuple):
     tensors: dict[str, Tensor]
     mean: tuple[float, ...]  # red, green and blue of 0 to 255, that is subtracted
     std: tuple[float, ...]  # by which the difference is divided
-    record: Backbone  # for the detector's provenance
+    record: BackboneRecord  # for the detector's provenance
 
 
 def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
@@ -43,7 +43,9 @@ def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
     return _of_run(run, str(backbone.run), store)
 
 
-def load_backbone(run: Run, network: nn.Module, store: Store, data_dir: Path) -> Backbone | None:
+def load_backbone(
+    run: Run, network: nn.Module, store: Store, data_dir: Path
+) -> BackboneRecord | None:
     """Put the weights that a run starts from into its detector, and the colours that they expect.
 
     Returns what its provenance says of them, as `read_backbone` None if it starts from none.
@@ -90,7 +92,9 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
     if not isinstance(mean, list) or len(mean) != 3:
         raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")
     tensors = state["network"]
-    record = Backbone(sha256=weights_sha256(tensors), test_error=stored.summary.final_test_error)
+    record = BackboneRecord(
+        sha256=weights_sha256(tensors), test_error=stored.summary.final_test_error
+    )
     return _Weights(tensors, tuple(map(float, mean)), (1.0, 1.0, 1.0), record)
 
 
@@ -105,5 +109,5 @@ def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
         )
     fitted = fit(parse_network(run.network).backbone, weights)
     # A file's weights are taken to expect torchvision's input.
-    found = Backbone(sha256=weights.sha256)
+    found = BackboneRecord(sha256=weights.sha256)
     return _Weights(fitted.tensors, IMAGENET_MEAN, IMAGENET_DEVIATION, found)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Backbone, SessionRecord, follow_each_other
+from resnet_repro.store.models import BackboneRecord, SessionRecord, follow_each_other
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import CheckpointError, newest
 from resnet_repro.training.trainer import Trainer
@@ -38,7 +38,7 @@ class Resumed(NamedTuple):
     trainer: Trainer
     checkpoint: bytes | None = None  # that it continues from
     sessions: tuple[SessionRecord, ...] = ()  # that trained it so far
-    backbone: Backbone | None = None  # whose weights were put into it just now
+    backbone: BackboneRecord | None = None  # whose weights were put into it just now
 
 
 def resume(

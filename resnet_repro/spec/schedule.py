@@ -11,7 +11,7 @@ from resnet_repro.spec.recipe import Recipe
 __all__ = ["learning_rate", "plateau_divisions"]
 
 
-class Point(Protocol):
+class CurvePoint(Protocol):
     """A point of the curve, as far as the schedule uses it."""
 
     @property
@@ -37,7 +37,7 @@ def learning_rate(
 
 
 def plateau_divisions(
-    recipe: Recipe, points: Sequence[Point], warmup_end: int | None = None
+    recipe: Recipe, points: Sequence[CurvePoint], warmup_end: int | None = None
 ) -> list[int]:
     """The iterations at which a plateau rule divides the learning rate (section 3.4).
 

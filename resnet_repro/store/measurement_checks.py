@@ -17,7 +17,7 @@ from resnet_repro.spec.measurements import (
     SurfaceRow,
 )
 from resnet_repro.spec.run import Run
-from resnet_repro.store.measurements import Table
+from resnet_repro.store.measurements import StoredTable
 from resnet_repro.store.models import MeasurementOrigin, Summary
 
 __all__ = ["Origins", "measurement_problems", "origin_problems"]
@@ -33,7 +33,7 @@ def measurement_problems(
     found: Mapping[str, Any], run: Run, summary: Summary | None, origins: Origins
 ) -> Iterator[tuple[str, Iterator[str]]]:
     """(name, what is wrong) of each table in `found`, by name in `measurements.FILES`."""
-    checks: dict[str, Callable[[Table], Iterator[str]]] = {
+    checks: dict[str, Callable[[StoredTable], Iterator[str]]] = {
         "responses": lambda table: _layer_problems([row[:2] for row in table.rows], run),
         "gradients": lambda table: gradient_problems(table, run, origins),
         "evaluations": lambda table: evaluation_problems(table.rows, run, summary, origins),
@@ -47,7 +47,7 @@ def measurement_problems(
             yield name, check(found[name])
 
 
-def gradient_problems(found: Table, run: Run, origins: Origins) -> Iterator[str]:
+def gradient_problems(found: StoredTable, run: Run, origins: Origins) -> Iterator[str]:
     """Whether these are the layers of the run's network at points of its recipe."""
     last, layers = run.recipe.iterations, _observed(run)
     there = found.columns

@@ -26,7 +26,7 @@ __all__ = [
     "FILES",
     "ORIGINS",
     "TABLES",
-    "Table",
+    "StoredTable",
     "check_outline",
     "measurement_of",
     "measurements_in",
@@ -60,7 +60,7 @@ def measurement_of(name: str, row: Any) -> str:
     return label
 
 
-class Table:
+class StoredTable:
     """The columns of a CSV file; rows are made on demand."""
 
     def __init__(self, row: type, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -91,7 +91,7 @@ def _optional(row: type) -> Collection[str]:
     return getattr(row, "_field_defaults", ())
 
 
-def _parse(name: str, text: str) -> Table:
+def _parse(name: str, text: str) -> StoredTable:
     """Parse a table; empty fields may stand for None. Raises ValueError if it is invalid."""
     there, row = _split(text), TABLES[name].row
     if name == "curve" and _ONLY_DETECTORS in there:
@@ -106,7 +106,7 @@ def _parse(name: str, text: str) -> Table:
         raise ValueError("iterations do not increase")
     if len(measurements_in(name)) > 1 and len(set(first)) != len(first):
         raise ValueError("the same measurement stands twice")
-    return Table(row, columns)
+    return StoredTable(row, columns)
 
 
 def check_outline(name: str, layers: int, text: str) -> None:

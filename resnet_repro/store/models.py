@@ -15,7 +15,7 @@ from resnet_repro.spec.shows import Percent, Views
 
 __all__ = [
     "FORMAT",
-    "Backbone",
+    "BackboneRecord",
     "CurveRow",
     "DetectionPoint",
     "EnsembleResult",
@@ -99,7 +99,7 @@ class MeasurementOrigin(Origin):
     sha256: Sha256 | None = None  # of the numbers, see `sums`; earlier versions have none
 
 
-class Backbone(Stored):
+class BackboneRecord(Stored):
     """The classification weights that a detector started from, as they were then.
 
     Its recipe names a run, which may be trained again with other versions or on another machine:
@@ -115,7 +115,8 @@ class SessionRecord(Origin):
 
     first_iteration: Count = 0  # iterations of earlier sessions
     first_second: Seconds = 0.0  # seconds of training of earlier sessions
-    backbone: Backbone | None = None  # of a detector's first session; earlier versions have none
+    # Of a detector's first session; earlier versions have none.
+    backbone: BackboneRecord | None = None
 
 
 def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds: float) -> bool:

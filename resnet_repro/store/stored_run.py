@@ -28,7 +28,7 @@ from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
     FILES,
     TABLES,
-    Table,
+    StoredTable,
     check_outline,
     measurement_of,
     measurements_in,
@@ -101,12 +101,12 @@ class StoredRun:
 
     def rows(self, name: str) -> list[Any]:
         """The rows of one of `measurements.TABLES`."""
-        table: Table | None = self.contents.get(name)
+        table: StoredTable | None = self.contents.get(name)
         return table.rows if table else []
 
     def columns(self, name: str) -> Mapping[str, Sequence[Any]]:
         """The columns of one of `measurements.TABLES` by name."""
-        table: Table | None = self.contents.get(name)
+        table: StoredTable | None = self.contents.get(name)
         return table.columns if table else {}
 
     @property

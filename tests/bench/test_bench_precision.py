@@ -12,7 +12,7 @@ import pytest
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.bench import measure as measure_module
-from resnet_repro.bench.measure import Measurement, Plan
+from resnet_repro.bench.measure import Plan, TrainingMeasurement
 from resnet_repro.training import device as device_module
 from resnet_repro.training import rates
 
@@ -38,10 +38,11 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """What would be measured, in place of a process that trains."""
     made: list[Plan] = []
 
-    def note(plan: Plan, progress: object) -> Measurement:
+    def note(plan: Plan, progress: object) -> TrainingMeasurement:
         made.append(plan)
-        values = dict.fromkeys((field.name for field in fields(Measurement)), 1.0)
-        return Measurement(**values | {"network": plan.network, "precision": plan.precision})  # type: ignore[arg-type]
+        values = dict.fromkeys((field.name for field in fields(TrainingMeasurement)), 1.0)
+        values |= {"network": plan.network, "precision": plan.precision}
+        return TrainingMeasurement(**values)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measure_module, "measure_network", note)
     return made
@@ -52,7 +53,7 @@ def test_what_was_measured_is_stored_when_the_next_network_fails(
 ) -> None:
     measure = measure_module.measure_network
 
-    def second_fails(plan: Plan, progress: Any) -> Measurement:
+    def second_fails(plan: Plan, progress: Any) -> TrainingMeasurement:
         if plans:
             raise ReproError("out of memory")
         return measure(plan, progress)

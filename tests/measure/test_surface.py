@@ -19,7 +19,7 @@ from resnet_repro.measure import curvature
 from resnet_repro.measure.curvature import Vector, hessian_ends, hessian_product
 from resnet_repro.measure.surface import (
     Directions,
-    Point,
+    GridPoint,
     choose_sample,
     measure_path,
     measure_rows,
@@ -200,7 +200,7 @@ def test_several_points_in_one_pass_are_those_measured_alone(
     alphas, betas = axis(0.5, 5), (0.0, 0.5)
     passes = []
 
-    def measured(points_per_pass: int) -> list[Point]:
+    def measured(points_per_pass: int) -> list[GridPoint]:
         passes.append(0)
 
         def batches() -> Iterator[Batch]:

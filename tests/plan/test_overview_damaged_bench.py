@@ -11,7 +11,7 @@ import pytest
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.bench.files import record
-from resnet_repro.bench.measure import Measurement
+from resnet_repro.bench.measure import TrainingMeasurement
 from resnet_repro.store.store import Store
 
 COMMITTED = Path(__file__).parents[2] / "results" / "bench.csv"
@@ -20,7 +20,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "bench.csv"
 @pytest.mark.parametrize("content", [b"\xff\n", b"a" * 200_000 + b"\n"])
 def test_one_that_cannot_be_read_is_not_written_over(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bench.csv").write_bytes(content)
-    measured = Measurement(**dict.fromkeys(f.name for f in fields(Measurement)))  # type: ignore[arg-type]
+    measured = TrainingMeasurement(**dict.fromkeys(f.name for f in fields(TrainingMeasurement)))  # type: ignore[arg-type]
     with pytest.raises(StoreError, match=r"bench\.csv cannot be read; move it away"):
         record(Store(tmp_path), "bench", [measured])
     assert (tmp_path / "bench.csv").read_bytes() == content

@@ -30,7 +30,7 @@ from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
-from resnet_repro.store.models import Backbone
+from resnet_repro.store.models import BackboneRecord
 from resnet_repro.training.checkpoint import unpack
 
 RECIPE = {"iterations": 12, "milestones": [], "evaluate_every": 4, "detection": SETTINGS}
@@ -204,7 +204,7 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     trained = runner.store.get(backbone)
     assert trained.summary is not None
     state = unpack(trained.folder.checkpoint.read_bytes())
-    started = Backbone(
+    started = BackboneRecord(
         sha256=weights_sha256(state["network"]), test_error=trained.summary.final_test_error
     )
     quiet.stop_after = quiet.asked + 3
@@ -244,6 +244,6 @@ def test_a_file_of_weights_is_held_against_its_checksum(tmp_path: Path) -> None:
     assert runner.run_all([run]) == {run.id: "done"}
     summary = runner.store.get(run).summary
     assert summary is not None
-    assert summary.provenance.backbone == Backbone(sha256=digest)
+    assert summary.provenance.backbone == BackboneRecord(sha256=digest)
     state = unpack(runner.store.folder(run).checkpoint.read_bytes())
     assert torch.equal(state["network"]["rcnn.backbone.conv1.weight"], weights["conv1.weight"])

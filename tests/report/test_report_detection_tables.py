@@ -27,7 +27,7 @@ from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import PrecisionRow
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Backbone
+from resnet_repro.store.models import BackboneRecord
 from resnet_repro.store.store import Store
 
 NETWORK = "faster-rcnn-resnet-101"
@@ -231,7 +231,7 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
     choices = Choices(preset="short", dataset="voc:five", networks=tuple(four))
     experiment, store = load_experiment("table7").choose(choices), Store(tmp_path)
 
-    def store_run(run: Run, error: float | None, ap: float, started: Backbone | None) -> None:
+    def store_run(run: Run, error: float | None, ap: float, started: BackboneRecord | None) -> None:
         folder = store.folder(run)
         folder.write_config(run)
         whole = {"iteration": run.recipe.iterations, "parameters": 1, "seconds": 9.0}
@@ -259,7 +259,7 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
             assert "without this measurement" not in verdict.numbers
     assert agreement() == [pytest.approx(1)]
     for rank, detector in enumerate(detectors):
-        there = Backbone(sha256="0" * 64, test_error=30.0 + rank)
+        there = BackboneRecord(sha256="0" * 64, test_error=30.0 + rank)
         store_run(detector, None, 10.0 + rank, there)
     assert agreement() == [pytest.approx(-1)]
     data = pd.read_csv(io.StringIO(render_table(make_table(experiment, Results(store)), "csv")))

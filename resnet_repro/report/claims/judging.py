@@ -27,7 +27,7 @@ from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule
-from resnet_repro.paper.samples import Subject
+from resnet_repro.paper.samples import NetworkRuns
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
@@ -212,8 +212,8 @@ def _judge_at(
 
 
 def _samples(
-    rule: RunRule, results: Results, cells: Mapping[Subject, Cell]
-) -> dict[Subject, list[float]]:
+    rule: RunRule, results: Results, cells: Mapping[NetworkRuns, Cell]
+) -> dict[NetworkRuns, list[float]]:
     """The values of the rule's quantity over the seeds of each cell, if there are any."""
     if together := TOGETHER.get(rule.quantity):
         every = [cells[subject] for subject in rule.subjects if subject in cells]
@@ -228,7 +228,7 @@ def _samples(
 
 
 def _guessing(
-    rule: RunRule, results: Results, protocol: Group, cells: Mapping[Subject, Cell]
+    rule: RunRule, results: Results, protocol: Group, cells: Mapping[NetworkRuns, Cell]
 ) -> str:
     """Why the numbers say nothing: networks that have hardly learned, or an empty text.
 
@@ -281,7 +281,7 @@ def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
     return "consistent" if word == "confirmed" and failed else word
 
 
-def _lacking(missing: Sequence[Subject], cells: Mapping[Subject, Cell]) -> str:
+def _lacking(missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell]) -> str:
     """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
     if changed := [subject for subject in missing if subject.changes]:
         titles = ", ".join(subject.title for subject in changed)
@@ -297,7 +297,7 @@ def _lacking(missing: Sequence[Subject], cells: Mapping[Subject, Cell]) -> str:
     return f"lacks {', '.join(texts)}"
 
 
-def _left_out(cells: Mapping[Subject, Cell], runs: Collection[str]) -> list[str]:
+def _left_out(cells: Mapping[NetworkRuns, Cell], runs: Collection[str]) -> list[str]:
     """The seeds that do not contribute to the numbers, and why."""
     reasons = {
         "failed seeds left out": {s: len(cell.failed) for s, cell in cells.items()},

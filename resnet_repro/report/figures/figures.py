@@ -147,14 +147,16 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     return found
 
 
-class Picture(NamedTuple):
+class FigureFile(NamedTuple):
     """A figure ready to be written as `figures/<name>.<suffix>`."""
 
     name: str
     content: bytes
 
 
-def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png") -> list[Picture]:
+def draw(
+    experiment: Experiment, results: Results, suffix: FigureFormat = "png"
+) -> list[FigureFile]:
     """The experiment's figure from its main group; one for each group as well if there are more.
 
     Raises:
@@ -182,7 +184,7 @@ def draw(experiment: Experiment, results: Results, suffix: FigureFormat = "png")
                 found = build(experiment, results, *which)
                 mark = figure_mark(experiment, results, which[0])
                 drawn[which] = found.encode() if suffix == "html" else save(found, suffix, mark)
-    return [Picture(name, drawn[which]) for name, which in wanted.items()]
+    return [FigureFile(name, drawn[which]) for name, which in wanted.items()]
 
 
 def build(experiment: Experiment, results: Results, group: Group | None, view: str = "draw") -> Any:
