@@ -11,11 +11,12 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import get_args
 
 from resnet_repro.spec.input_kinds import InputKind
 
-__all__ = ["command_line", "recorded_again"]
+__all__ = ["chosen_fields", "command_line", "recorded_again"]
 
 Show = Callable[[str], str]
 PROGRAM = "resnet-repro"
@@ -125,6 +126,14 @@ def recorded_again(command: str) -> str:
     except ValueError:  # an unclosed quote
         words = command.split()
     return command_line(words[1:] if words[:1] == [PROGRAM] else words)
+
+
+def chosen_fields(command: str) -> list[str]:
+    """What `--set` was given in a recorded command, as far as it is shown: `surface.images=100`."""
+    words = shlex.split(recorded_again(command))
+    fields = [after for word, after in pairwise(words) if word == "--set"]
+    fields += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    return [field for field in fields if field != _NOT_SHOWN]
 
 
 def _quoted(word: str) -> str:

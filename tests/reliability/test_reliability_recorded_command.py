@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_repro.cli import app
-from resnet_repro.spec.recorded_command import FLAGS, VALUES, command_line, recorded_again
+from resnet_repro.spec.recorded_command import (
+    FLAGS,
+    VALUES,
+    chosen_fields,
+    command_line,
+    recorded_again,
+)
 
 SECRETS = (
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
@@ -43,6 +49,16 @@ def test_what_decided_the_results_stays() -> None:
     listed = ["run", "fig1", "--set", "recipe.milestones=[1, 2]"]
     assert command_line(listed) == "resnet-repro run fig1 --set 'recipe.milestones=[1, 2]'"
     assert recorded_again(command_line(listed)) == command_line(listed)
+
+
+def test_the_fields_that_were_chosen_are_read_from_a_command() -> None:
+    typed = (
+        *("run", "surface", "--time-budget", "1h", "--set", "surface.points=[25, 25]"),
+        *("--set=surface.images=2000", "--set", "recipe.note=$(whoami)"),
+    )
+    fields = ["surface.points=[25, 25]", "surface.images=2000"]
+    assert chosen_fields(command_line(typed)) == fields
+    assert chosen_fields("resnet-repro run 'fig1 --set surface.images=1") == ["surface.images=1"]
 
 
 def test_places_people_and_machines_do_not() -> None:

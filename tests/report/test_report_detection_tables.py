@@ -210,13 +210,13 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
 
     def gaps(*lacking: Run) -> list[tuple[str, str]]:
         done = {first, detector, *others} - set(lacking)
-        stored = [SimpleNamespace(run=r, finished=True, has=lambda _: False) for r in done]
+        bare: Any = {"finished": True, "has": lambda _: False, "origins": dict}
+        stored = [SimpleNamespace(run=run, **bare) for run in done]
         results: Any = SimpleNamespace(numbers={}, stored=stored, ensembles=[])
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 
     both = "Faster R-CNN with VGG-16, Faster R-CNN with ResNet-101"
-    measurements = ("average precision", "detections")
-    assert gaps() == [(f"{m} of {both}", "resnet-repro run table8") for m in measurements]
+    assert gaps() == [(f"average precision and detections of {both}", "resnet-repro run table8")]
     alone = "resnet-repro run table8 --networks faster-rcnn-vgg-16"
     assert gaps(first) == [("1 of 4 runs: VGG-16", alone)]
     assert gaps(detector) == [("1 of 4 runs: Faster R-CNN with VGG-16", alone)]

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_origin import ORIGIN
 from made_up_results import Bench
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import judge
+from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
@@ -74,6 +76,28 @@ def test_runs_by_another_recipe_are_not_an_experiments_own(bench: Bench) -> None
     bench.add("plain-20", 9.0, recipe={"batch_size": 64})
     cells = Results(bench.store).cells_of(bench.experiment("surface-recipe"))
     assert ["nesterov=true" in cell.group.changes for cell in cells] == [True, True]
+
+
+def test_what_is_missing_is_to_be_measured_as_the_rest_was(bench: Bench) -> None:
+    def missing() -> list[tuple[str, str]]:
+        gaps = gaps_of(bench.experiment("surface"), Results(bench.store))
+        return [(gap.what, gap.command) for gap in gaps]
+
+    folders = [add(bench, network, bowl) for network in NETWORKS[:2]]
+    for network in NETWORKS[2:]:
+        bench.add(network)
+    both = "loss surface and curvature of the loss of ResNet-56, plain-56"
+    command = "resnet-repro run surface --networks resnet-56,plain-56"
+    assert missing() == [(both, command)]
+    chosen = "--set 'surface.points=[21,21]' --set surface.images=2000"
+    for folder in folders:
+        typed = f"resnet-repro run surface --time-budget 1h {chosen} --set recipe.iterations=9"
+        origin = ORIGIN.model_copy(update={"command": typed})
+        folder.write_measured("surface", rows(bowl), origin)
+        folder.write_measured("curvature", [CurvatureRow(0, 0, 0, -1, 50, 9, 0, SHA256)], origin)
+    assert missing() == [(both, f"{command} {chosen}")]
+    folders[0].write_measured("surface", rows(bowl), ORIGIN)  # otherwise than the other
+    assert missing() == [(both, command)]
 
 
 def test_a_group_that_undoes_the_experiments_change_is_its_own(

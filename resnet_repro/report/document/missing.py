@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
+from resnet_repro.spec.recorded_command import chosen_fields
 from resnet_repro.spec.run import Run
 from resnet_repro.store.stored_run import StoredRun
 
@@ -59,15 +61,39 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
         ids = {run.id for run in lacking}
         wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
         return [Gap(experiment.name, _where(experiment), what, _command(experiment, wanted))]
-    gaps = []
-    for measurement in experiment.measure:
-        measured = experiment.measured_runs
-        without = [run for run in measured if not finished[run.id].has(measurement)]
-        if without:
-            text = f"{MEASUREMENTS[measurement].title} of {_by_network(without)}"
-            command = _command(experiment, without)
-            gaps.append(Gap(experiment.name, _where(experiment), text, command))
-    return gaps
+    measured = experiment.measured_runs
+    unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
+    for name in experiment.measure:
+        if without := tuple(run for run in measured if not finished[run.id].has(name)):
+            unmeasured.setdefault(without, []).append(MEASUREMENTS[name].title)
+    options = _measured_with(experiment, [finished[run.id] for run in measured])
+    return [
+        Gap(
+            experiment.name,
+            _where(experiment),
+            f"{' and '.join(titles)} of {_by_network(without)}",
+            " ".join([_command(experiment, without), *options]),
+        )
+        for without, titles in unmeasured.items()
+    ]
+
+
+def _measured_with(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
+    """The options with which some runs were measured, so that the rest can be held against them.
+
+    `--set surface.images=2000`; empty unless all that were measured had the same.
+    """
+    settings = {
+        tuple(
+            f"--set {shlex.quote(field)}"
+            for field in chosen_fields(origin.command)
+            if field.partition(".")[0] in experiment.measure
+        )
+        for run in runs
+        for name, origin in run.origins().items()
+        if name in experiment.measure
+    }
+    return list(settings.pop()) if len(settings) == 1 else []
 
 
 def _command(experiment: Experiment, runs: Sequence[Run]) -> str:
