@@ -227,10 +227,17 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     text = caption(figure)
     assert "2,000 training images" in text
     assert "not run: plain-56" in text
+    assert "λ: eigenvalues of the Hessian" in text
+    lines = [line.get_text() for line in figure.texts]
+    assert [line.partition(":")[0] for line in lines if ": loss" in line] == [
+        "ResNet-20",
+        "plain-20",
+        "ResNet-56",
+    ], "a line for each network"
     assert (
         "ResNet-20: loss 0.50 (of all 50,000 images 0.50) to 5.5, 0.0% of the points not convex, "
         "mean radius 0.20 where it is 0.1 higher, 0.89 where it is 2.5, "
-        "|smallest / largest eigenvalue| 0.01"
+        "|λmin/λmax| 0.01"
     ) in text
 
 

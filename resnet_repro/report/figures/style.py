@@ -102,11 +102,15 @@ def add_caption(
     cells: Sequence[Cell],
     networks: Sequence[str],
     notes: Sequence[str],
+    details: Sequence[str] = (),
 ) -> None:
-    """Write the caption under the panels; the group is bold where it is not the paper's."""
+    """Write the caption under the panels; the group is bold where it is not the paper's.
+
+    Each of the details has a line of its own.
+    """
     width, height = figure.get_size_inches()
     lines = []
-    for index, line in enumerate(caption_lines(group, cells, networks, notes)):
+    for index, line in enumerate(caption_lines(group, cells, networks, notes, details)):
         strong = index == 0 and not group.papers
         fitting = _BOLD_CHARACTERS if strong else _CHARACTERS
         lines += [(part, strong) for part in textwrap.wrap(line, int(fitting * width))]
@@ -126,14 +130,18 @@ def add_caption(
 
 
 def caption_lines(
-    group: Group, cells: Sequence[Cell], networks: Sequence[str], notes: Sequence[str]
+    group: Group,
+    cells: Sequence[Cell],
+    networks: Sequence[str],
+    notes: Sequence[str],
+    details: Sequence[str] = (),
 ) -> list[str]:
-    """The group first, then seeds, notes, and what is missing or failed."""
+    """The group first, then seeds and notes, details, and what is missing or failed."""
     counts = sorted({len(cell.done) for cell in cells if cell.done})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     if len(cells) > 1:
         seeds += " per network"
-    lines = [group.caption, "; ".join([seeds, *notes])]
+    lines = [group.caption, "; ".join([seeds, *notes]), *details]
     begun = {cell.network for cell in cells if cell.every}
     missing = [network_title(network) for network in networks if network not in begun]
     left_out = {

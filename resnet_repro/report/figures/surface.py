@@ -76,7 +76,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
                     axes.set_ylabel(f"directions {surface.directions}")
             else:
                 axes.axis("off")
-    add_caption(figure, group, cells, networks_of(experiment), _notes(panels))
+    networks = networks_of(experiment)
+    add_caption(figure, group, cells, networks, _notes(panels), _details(panels))
     return figure
 
 
@@ -124,7 +125,7 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         axes.tick_params(pad=-2)
         axes.tick_params(axis="z", pad=2)  # whose strokes would lie on the numbers
     notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    add_caption(figure, group, cells, networks_of(experiment), notes, _details(panels, 1))
     return figure
 
 
@@ -149,7 +150,7 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     key = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}  # curves may pass behind it
     grid[0].legend(loc="upper center", handlelength=1.5, **key)
     notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    add_caption(figure, group, cells, networks_of(experiment), notes, _details(panels))
     return figure
 
 
@@ -208,7 +209,8 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         )
     page.update_scenes(zaxis_type="log", zaxis_title="loss", xaxis_title="", yaxis_title="")
     notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
-    caption = "; ".join(caption_lines(group, cells, networks_of(experiment), notes))
+    details = _details(panels, 1)
+    caption = "; ".join(caption_lines(group, cells, networks_of(experiment), notes, details))
     page.update_layout(title={"text": html_escape(caption), "font": {"size": 11}, "y": 0.01})
     page.update_layout(height=480 * rows + 80, margin={"l": 10, "r": 10, "t": 40, "b": 60})
     text: str = page.to_html(include_plotlyjs=True, div_id="surface")
@@ -228,7 +230,7 @@ def cut_note(losses: Sequence[Any]) -> list[str]:
 
 
 def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
-    """What the axes are, and the numbers that sum up the first surfaces of each network."""
+    """What is drawn, and what the numbers are of."""
     if not panels:
         return []
     images = sorted({surface.images for panel in panels for surface in panel.surfaces})
@@ -241,8 +243,14 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
     ]
     if len(seeds) > 1:
         notes.append("numbers are means over the directions")
-    notes += [f"{network_title(p.network)}: {_numbers(p.run, p.surfaces[:shown])}" for p in panels]
+    if any(eigenvalue_ratio(panel.run) is not None for panel in panels):
+        notes.append("λ: eigenvalues of the Hessian")
     return notes
+
+
+def _details(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
+    """The numbers that sum up the first surfaces of each network."""
+    return [f"{network_title(p.network)}: {_numbers(p.run, p.surfaces[:shown])}" for p in panels]
 
 
 def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
@@ -260,7 +268,7 @@ def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
         + f" to {_short(max(surface.highest for surface in surfaces))}, "
         + f"{violations:.1f}% of the points not convex, "
         + f"mean radius {valley:.2f} where it is {RISE:g} higher, {basin:.2f} where it is 2.5"
-        + (f", |smallest / largest eigenvalue| {ratio:.2g}" if ratio is not None else "")
+        + (f", |λmin/λmax| {ratio:.2g}" if ratio is not None else "")
     )
 
 
