@@ -128,12 +128,12 @@ def recorded_again(command: str) -> str:
     return command_line(words[1:] if words[:1] == [PROGRAM] else words)
 
 
-def chosen_fields(command: str) -> list[str]:
-    """What `--set` was given in a recorded command, as far as it is shown: `surface.images=100`."""
+def chosen_fields(command: str) -> list[str] | None:
+    """What `--set` was given in a recorded command, `surface.images=9`; None if some is hidden."""
     words = shlex.split(recorded_again(command))
     fields = [after for word, after in pairwise(words) if word == "--set"]
     fields += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
-    return [field for field in fields if field != _NOT_SHOWN]
+    return None if any(_NOT_SHOWN in field for field in fields) else fields
 
 
 def _quoted(word: str) -> str:

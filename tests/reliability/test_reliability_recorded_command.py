@@ -54,11 +54,14 @@ def test_what_decided_the_results_stays() -> None:
 def test_the_fields_that_were_chosen_are_read_from_a_command() -> None:
     typed = (
         *("run", "surface", "--time-budget", "1h", "--set", "surface.points=[25, 25]"),
-        *("--set=surface.images=2000", "--set", "recipe.note=$(whoami)"),
+        "--set=surface.images=2000",
     )
     fields = ["surface.points=[25, 25]", "surface.images=2000"]
     assert chosen_fields(command_line(typed)) == fields
     assert chosen_fields("resnet-repro run 'fig1 --set surface.images=1") == ["surface.images=1"]
+    assert chosen_fields("resnet-repro run fig1") == []
+    for hidden in ("recipe.note=$(whoami)", "surface.points=... --set path.yaml"):
+        assert chosen_fields(command_line([*typed, "--set", hidden])) is None
 
 
 def test_places_people_and_machines_do_not() -> None:

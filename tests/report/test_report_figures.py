@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.figures.curves import _spread
-from resnet_repro.report.figures.figures import build, draw, figure_names
+from resnet_repro.report.figures.figures import build, draw, figure_mark, figure_names
 from resnet_repro.report.figures.style import colours
 from resnet_repro.report.results import Results
+from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.store.store import Store
 
@@ -215,6 +216,37 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert "not run: plain-56, ResNet-110" in texts(figure)
     assert "not measured: ResNet-56 (1)" in texts(figure)
     assert {axes.get_yscale() for axes in figure.axes} == {"linear"}, "as in the paper"
+
+
+def test_a_picture_is_another_one_where_its_caption_names_other_runs(bench: Bench) -> None:
+    def mark() -> str:
+        results = Results(bench.store)
+        (cell,) = (c for c in results.cells_of(experiment) if c.network == "resnet-20")
+        return figure_mark(experiment, results, cell.group)
+
+    experiment = bench.experiment("fig7")
+    bench.add("resnet-20", responses=[0.5, 0.25, 0.75])
+    marks = [mark()]
+    for changes in ({"network": "plain-20"}, {"network": "resnet-56", "state": "failed"}):
+        bench.add(**changes)
+        marks.append(mark())
+    assert len(set(marks)) == 3
+
+
+def test_only_what_is_drawn_is_explained(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ntitle: Responses\nruns: [{networks: [resnet-20, preact-20]}]\n"
+        "measure: [responses]\nplot: {kind: responses}\n",
+        encoding="utf-8",
+    )
+    bench.add("resnet-20", responses=[0.5, 0.25, 0.75])
+    bench.add("preact-20")
+    experiment, results = load_experiment(str(tmp_path / "mine.yaml")), Results(bench.store)
+    group = figure_names(experiment, results)["mine"]
+    written = texts(build(experiment, results, group))
+    assert "not measured: pre-act ResNet-20 (1)" in written
+    assert "pre-activation networks" not in written
+    assert "1 seed;" in written
 
 
 def test_fig7_has_a_log_axis_where_a_network_goes_far_beyond_the_papers(bench: Bench) -> None:

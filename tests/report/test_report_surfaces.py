@@ -96,8 +96,24 @@ def test_what_is_missing_is_to_be_measured_as_the_rest_was(bench: Bench) -> None
         folder.write_measured("surface", rows(bowl), origin)
         folder.write_measured("curvature", [CurvatureRow(0, 0, 0, -1, 50, 9, 0, SHA256)], origin)
     assert missing() == [(both, f"{command} {chosen}")]
+    later = typed.replace("1h", "2h") + " --set curvature.images=2000"
+    for folder in folders:  # the two measurements by different commands
+        origin = ORIGIN.model_copy(update={"command": later})
+        folder.write_measured("curvature", [CurvatureRow(0, 0, 0, -1, 50, 9, 0, SHA256)], origin)
+    assert missing() == [(both, f"{command} {chosen} --set curvature.images=2000")]
     folders[0].write_measured("surface", rows(bowl), ORIGIN)  # otherwise than the other
-    assert missing() == [(both, command)]
+    assert missing() == [(both, f"{command} --set curvature.images=2000")]
+
+
+def test_the_end_of_one_networks_path_is_not_that_of_others(bench: Bench) -> None:
+    typed = "resnet-repro run path --set path.to=resnet-20-cifar10-custom --set path.points=5"
+    origin = ORIGIN.model_copy(update={"command": typed})
+    line = [PathRow("resnet-20", 0.0, 0.5, 30.0, 9, 0, SHA256, "interpolated")]
+    for seed in (0, 1):
+        bench.add("plain-20", seed=seed)
+        bench.add("resnet-20", seed=seed).write_measured("path", line, origin)
+    (gap,) = gaps_of(bench.experiment("path"), Results(bench.store))
+    assert gap.command == "resnet-repro run path --networks plain-20 --set path.points=5"
 
 
 def test_a_group_that_undoes_the_experiments_change_is_its_own(
@@ -298,6 +314,7 @@ def test_a_path_is_drawn_beside_runs_that_have_none(bench: Bench) -> None:
     assert figure.axes[0].get_title().startswith("ResNet-20")
     assert "not measured: plain-20 (1)" in caption(figure)
     assert "failed runs left out: plain-20 (1)" in caption(figure)
+    assert "1 seed;" in caption(figure), "not per network: one is drawn"
 
 
 def test_a_page_without_plotly_says_how_to_get_it(

@@ -66,6 +66,7 @@ def test_reduced_scale_has_columns_of_its_own_and_no_difference_to_the_paper(ben
         "pixels, rate 0.025 instead of 0.1), Imagenette, fp32"
     ) in " ".join(text.split())
     assert "not to be held against the paper's numbers" in " ".join(text.split())
+    assert "Parameters are those of the networks as trained" in " ".join(text.split())
 
 
 def test_another_data_set_is_a_reduction_even_at_the_paper_preset(bench: Bench) -> None:

@@ -81,19 +81,21 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
 def _measured_with(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
     """The options with which some runs were measured, so that the rest can be held against them.
 
-    `--set surface.images=2000`; empty unless all that were measured had the same.
+    `--set surface.images=2000`; of each measurement, none unless all who have it had the same.
     """
-    settings = {
-        tuple(
-            f"--set {shlex.quote(field)}"
-            for field in chosen_fields(origin.command)
-            if field.partition(".")[0] in experiment.measure
-        )
-        for run in runs
-        for name, origin in run.origins().items()
-        if name in experiment.measure
-    }
-    return list(settings.pop()) if len(settings) == 1 else []
+    options: list[str] = []
+    for name in experiment.measure:
+        commands = [origins[name].command for run in runs if name in (origins := run.origins())]
+        settings = {_settings(name, command) for command in commands}
+        options += settings.pop() if len(settings) == 1 else ()
+    return options
+
+
+def _settings(measurement: str, command: str) -> tuple[str, ...]:
+    """A measurement's settings in the command that made it, without a run that it was to reach."""
+    fields = chosen_fields(command) or ()
+    own = [field for field in fields if field.startswith(f"{measurement}.")]
+    return tuple(f"--set {shlex.quote(f)}" for f in own if not f.startswith("path.to="))
 
 
 def _command(experiment: Experiment, runs: Sequence[Run]) -> str:

@@ -103,7 +103,7 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
 def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:
     """What a picture of these runs carries in its file.
 
-    Another one, if it were drawn of others, or of other measurements on them.
+    Another one, if it were drawn of others, or of other measurements on them, or named others.
     """
     assert experiment.plot is not None, "only for experiments with a figure"
     kind = FIGURES[experiment.plot.kind]
@@ -117,7 +117,8 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
         for run in runs
     ]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
-    shown = repr((group and group.caption, drawn, *ensembles))
+    named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
+    shown = repr((group and group.caption, drawn, *ensembles, *named))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
 

@@ -41,13 +41,14 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     fields = [name for name in LABELS if name != "signal_norm" or with_signals.any()]
     without = set(rows.run[~with_signals]) if with_signals.any() else ()
     figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
-    shades = colours([cell.network for cell in cells], dashes=True)
+    drawn = [cell for cell in cells if cell.done]
+    shades = colours([cell.network for cell in drawn], dashes=True)
     grid = figure.subplots(len(fields), len(moments), sharex=True, sharey="row", squeeze=False)
     for column, (title, measured) in enumerate(moments.items()):
         grid[0][column].set_title(title)
         layers = measured.groupby(["run", "layer"])[fields].median()
         for axes, field in zip(grid[:, column], fields, strict=True):
-            for cell in cells:
+            for cell in drawn:
                 shade = shades[cell.network]
                 draw_layers(axes, cell.network, by_seed(cell, layers[field]), shade)
     _arrange([list(line) for line in grid], [LABELS[field] for field in fields])

@@ -29,8 +29,9 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     figure = Figure(figsize=(6.4, 4.6))
     top, bottom = figure.subplots(2, 1)
     stds = results.responses.set_index(["run", "layer"])["std"]
-    several, shades = False, colours([cell.network for cell in cells], dashes=True)
-    for cell in cells:
+    measured = [cell for cell in cells if cell.done]
+    several, shades = False, colours([cell.network for cell in measured], dashes=True)
+    for cell in measured:
         seeds = by_seed(cell, stds).dropna()  # only runs on which all layers were measured
         several = several or len(seeds) > 1
         draw_layers(top, cell.network, seeds, shades[cell.network])
@@ -58,7 +59,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
 
 def bare_note(cells: Sequence[Cell]) -> list[str]:
     """What stands for a response where a convolution has no BN of its own behind it."""
-    orders = {architecture(cell.network).order for cell in cells}
+    orders = {architecture(cell.network).order for cell in cells if cell.done}
     if "preact" in orders:
         return ["pre-activation networks, whose BN comes first: the 3x3 convolution's own output"]
     if "bn-after-add" in orders:

@@ -139,7 +139,7 @@ def caption_lines(
     """The group first, then seeds and notes, details, and what is missing or failed."""
     counts = sorted({len(cell.done) for cell in cells if cell.done})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
-    if len(cells) > 1:
+    if sum(bool(cell.done) for cell in cells) > 1:
         seeds += " per network"
     lines = [group.caption, "; ".join([seeds, *notes]), *details]
     begun = {cell.network for cell in cells if cell.every}
