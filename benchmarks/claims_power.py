@@ -22,7 +22,7 @@ from resnet_repro.paper.estimates import weakest
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.papers import HE_2016
 from resnet_repro.paper.rules import RunRule
-from resnet_repro.paper.samples import Subject
+from resnet_repro.paper.samples import NetworkRuns
 
 STD = 0.16  # percent, Table 6
 DRAWS = 4_000
@@ -58,7 +58,7 @@ def outcomes(
     counts: Counter[str] = Counter()
     for _ in range(draws):
         samples = {
-            Subject(network): tuple(random.normal(mean, STD, seeds))
+            NetworkRuns(network): tuple(random.normal(mean, STD, seeds))
             for network, mean in means.items()
         }
         counts[weakest(claim.rule.conditions(samples))] += 1

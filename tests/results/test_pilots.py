@@ -12,6 +12,7 @@ import pytest
 
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.store.store import Store
 
 PILOTS = Path(__file__).parents[2] / "benchmarks" / "pilots"
 _spec = importlib.util.spec_from_file_location("decide", PILOTS / "decide.py")
@@ -28,7 +29,7 @@ _spec.loader.exec_module(decide)
         ("cifar", 8),
         ("classifier", 4),
         ("imagenette", 4),
-        ("detection", 5),
+        ("detection", 4),
         ("detection_backbone", 1),
         ("detection_size", 2),
     ],
@@ -123,6 +124,20 @@ def test_the_committed_pilot_decides_what_the_preset_has() -> None:
     runs = decide.finished(PILOTS / "results")
     rate = preset_recipe("short", decide.RATED, "voc:VOC-held-out").learning_rate
     assert decide.decide_rate(runs[runs["network"] == decide.RATED]) == f"{rate:g}"
+    detection = preset_recipe("short", "faster-rcnn-resnet-18-a", "voc:VOC-held-out").detection
+    assert detection is not None
+    sized = runs[runs["from"] == decide.SIZED_FROM]
+    assert decide.decide_size(sized) == str(detection.shorter_side)
+
+
+@pytest.mark.skipif(not (PILOTS / "results").exists(), reason="no results of pilots")
+def test_the_experiments_are_those_of_the_committed_pilots() -> None:
+    """Whatever the presets have become since: a file states all that it was decided with."""
+    files = [load_experiment(str(path)) for path in PILOTS.glob("*.yaml")]
+    ids = {run.id for experiment in files for run in experiment.resolve()}
+    stored = [stored.run for stored in Store(PILOTS / "results").all_runs()]
+    assert stored
+    assert {run and run.id for run in stored} <= ids
 
 
 def test_every_tenth_image_with_boxes_is_held_out(tmp_path: Path) -> None:
