@@ -65,7 +65,7 @@ class LoaderMeasurement:
 def _our_batches(
     photos: Photos, photographs: Photographs, batch_size: int, workers: int
 ) -> Generator[Tensor]:
-    order = BatchOrder(len(photos), batch_size, 0, 0, True, "wrap")
+    order = BatchOrder(len(photos), batch_size, seed=0, pad=0, mirror=True, partial_batch="wrap")
     crops = TrainingCrops(photos, order, photographs, workers)
     mean = torch.full((3, photographs.crop, photographs.crop), 110.0)
     with contextlib.closing(crops):

@@ -66,6 +66,8 @@ def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> lis
     for name in experiment.measure:
         if without := tuple(run for run in measured if not finished[run.id].has(name)):
             unmeasured.setdefault(without, []).append(MEASUREMENTS[name].title)
+    if not unmeasured:
+        return []
     options = _measured_with(experiment, [finished[run.id] for run in measured])
     return [
         Gap(
