@@ -1,4 +1,4 @@
-"""ImageNet networks with a thousandth of the weights, which are quick to train and to save."""
+"""Networks with a thousandth of the weights, which are quick to train, to test and to save."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from resnet_repro.networks import architecture, detector_cost, outline
 
-NARROW = (8, 8, 16, 16)  # channels of the stages
+Widths = tuple[int, ...]  # channels of the stages
+NARROW: tuple[Widths, Widths] = ((4, 8, 16), (8, 8, 16, 16))  # of CIFAR's and ImageNet's networks
 
 
-def set_widths(widths: tuple[int, ...]) -> None:
-    """Change the widths of the ImageNet networks in this process."""
-    architecture.IMAGENET_WIDTHS = widths
+def set_widths(cifar: Widths, imagenet: Widths) -> None:
+    """Change the widths of the networks in this process."""
+    architecture.CIFAR_WIDTHS, architecture.IMAGENET_WIDTHS = cifar, imagenet
     costs = (outline.multiply_adds, detector_cost.forward_cost)
     for known in (architecture.architecture, outline.outline, *costs):
         known.cache_clear()
@@ -21,9 +22,9 @@ def set_widths(widths: tuple[int, ...]) -> None:
 @contextmanager
 def narrow_networks() -> Iterator[None]:
     """Narrow ones inside the block."""
-    before = architecture.IMAGENET_WIDTHS
-    set_widths(NARROW)
+    before = architecture.CIFAR_WIDTHS, architecture.IMAGENET_WIDTHS
+    set_widths(*NARROW)
     try:
         yield
     finally:
-        set_widths(before)
+        set_widths(*before)

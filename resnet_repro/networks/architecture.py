@@ -110,8 +110,8 @@ def _cifar(name: NetworkName) -> Architecture:
         side=_SIDES["cifar"],
         classes=10,
         style=_style(name),
-        stem=Stem(kernel=3, channels=16, stride=1, pooled=False),
-        widths=(16, 32, 64),
+        stem=Stem(kernel=3, channels=CIFAR_WIDTHS[0], stride=1, pooled=False),
+        widths=CIFAR_WIDTHS,
         blocks=((name.depth - 2) // (9 if name.bottleneck else 6),) * 3,
         block="bottleneck" if name.bottleneck else "basic",
         option=name.option,
@@ -135,6 +135,7 @@ def _imagenet(name: NetworkName) -> Architecture:
     )
 
 
+CIFAR_WIDTHS: tuple[int, ...] = (16, 32, 64)
 IMAGENET_WIDTHS: tuple[int, ...] = (64, 128, 256, 512)
 _SIDES: dict[Family, int] = {"cifar": 32, "imagenet": 224, "detection": 600}
 _TABLE_1 = {  # blocks of a stage by depth

@@ -105,7 +105,7 @@ def _cut_power(node: Any) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_node_dies_and_all_runs_finish_as_at_home(cluster: Any, tmp_path: Path) -> None:
-    runs = runs_of(write_experiment(tmp_path, 200, 200, 2))
+    runs = runs_of(write_experiment(tmp_path, 120, 120, 2))
     store, progress = Store(tmp_path / "results"), Silent()
     second = cluster.add_node(num_cpus=1, object_store_memory=OBJECTS)
     interrupted: list[Run] = []

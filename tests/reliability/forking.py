@@ -122,7 +122,7 @@ def child(request: dict[str, Any]) -> int:
     if request.get("real_data"):
         datasets.load = REAL_LOAD
     if request.get("narrow"):
-        set_widths(NARROW)
+        set_widths(*NARROW)
     os.environ.update(request.get("env", {}))
     if request.get("unreadable_at"):
         unreadable_at(request["unreadable_at"])

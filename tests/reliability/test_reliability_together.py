@@ -97,7 +97,7 @@ def test_two_processes_train_what_one_does_in_halves(
     experiment: Path, alone: Path, tmp_path: Path
 ) -> None:
     """Through torchrun, on the real synthetic images."""
-    argv = ["--set", "recipe.iterations=6", "--set", "recipe.evaluate_every=3", "--device", "cpu"]
+    argv = ["--set", "recipe.iterations=6", "--set", "recipe.evaluate_every=6", "--device", "cpu"]
     command = [sys.executable, "-m"]
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     runs = {

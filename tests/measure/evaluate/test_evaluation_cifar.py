@@ -20,7 +20,7 @@ from resnet_repro.measure.evaluate import input as input_
 from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 
-TRAIN, TEST = 300, 250
+TRAIN, TEST = 180, 100
 TRIED = [kind for kind in KINDS if kind != "cifar100"]  # on CIFAR-10
 
 
