@@ -192,43 +192,19 @@ def _serve(pipe: Connection, plan: Plan) -> None:
 def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasurement:
     """Measure in this process; see `measure_network`."""
     run = bench_run(plan.network, plan.dataset)
-    dataset = datasets.load(plan.dataset, plan.data_dir)
     backend = choose_backend(plan.device, plan.precision)
-    own: list[float] = []
-    others: list[float] = []
-    rates: list[float] = []
-    with contextlib.ExitStack() as stack:
-        feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)
-        stack.callback(feed.close)
-        trainer = Trainer(run, feed, backend)
-        trainer.network.train()
-        trainer.step()  # which makes the momentum
-        with WorkCounter() as work:  # later iterations may be a graph, which does not tell
-            trainer.step()
-        ours = _TimedLoop(trainer.step, backend, run.recipe.batch_size)
-        own.append(ours.speed(plan.seconds))
-        peak = _peak_memory(backend)  # before others take some
-        product, theirs = MatrixProduct(backend), None
-        if plan.textbook:
-            textbook = TextbookLoop(run, dataset, backend.device)
-            stack.callback(textbook.close)
-            theirs = _TimedLoop(textbook.step, backend, run.recipe.batch_size)
-        for turn in range(plan.rounds):
-            if turn:
-                own.append(ours.speed(plan.seconds))
-            if theirs:
-                others.append(theirs.speed(plan.seconds))
-            rates.append(product.rate())
-            line = f"{plan.network}: round {turn + 1} of {plan.rounds}, {own[-1]:,.0f} images/s"
-            progress(line + (f", textbook {others[-1]:,.0f}" if others else ""))
-    ratios = [a / b for a, b in zip(own, others, strict=True)] if others else []
+    found = _take_turns(plan, run, backend, progress)
     crop = run.recipe.photographs.crop if run.recipe.photographs else None
     operations = 6 * multiply_adds(plan.network, crop)
     bandwidth = memory_bandwidth(backend)
-    per_second = statistics.median(own) / run.recipe.batch_size
+    per_second = statistics.median(found.own) / run.recipe.batch_size
     graphed = crop is None and graph_wanted(backend.device)
     launch = launch_seconds(backend, graphed=graphed)
-    shares = [speed * operations / rate for speed, rate in zip(own, rates, strict=True)]
+    shares = [speed * operations / rate for speed, rate in zip(found.own, found.rates, strict=True)]
+    ratios = (
+        [a / b for a, b in zip(found.own, found.textbook, strict=True)] if plan.textbook else []
+    )
+    textbook = round(statistics.median(found.textbook), 1) if plan.textbook else None
     return TrainingMeasurement(
         hardware=hardware_name(backend.device),
         device=backend.device.type,
@@ -239,17 +215,60 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
         crop=crop,
         batch_size=run.recipe.batch_size,
         rounds=plan.rounds,
-        **spread("images_per_second", own, 1),
-        textbook_images_per_second=round(statistics.median(others), 1) if others else None,
+        **spread("images_per_second", found.own, 1),
+        textbook_images_per_second=textbook,
         **spread("ratio", ratios, 3),
-        matrix_tflops=round(statistics.median(rates) / 1e12, 4),
+        matrix_tflops=round(statistics.median(found.rates) / 1e12, 4),
         share_of_matrix_rate=round(statistics.median(shares), 4),
         memory_gb_per_second=round(bandwidth / 1e9, 1),
-        peak_memory_gb=None if peak is None else round(peak / 1e9, 3),
-        operations=work.operations,
-        share_of_memory_bandwidth=round(per_second * work.bytes / bandwidth, 4),
-        share_of_launch_rate=round(per_second * work.operations * launch, 4),
+        peak_memory_gb=None if found.peak is None else round(found.peak / 1e9, 3),
+        operations=found.work.operations,
+        share_of_memory_bandwidth=round(per_second * found.work.bytes / bandwidth, 4),
+        share_of_launch_rate=round(per_second * found.work.operations * launch, 4),
     )
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """What the contenders did, a value a round."""
+
+    own: list[float]  # images per second
+    textbook: list[float]  # none where it is not timed
+    rates: list[float]  # operations per second of a large matrix product
+    work: WorkCounter  # of an iteration of ours
+    peak: float | None  # bytes, before others take some
+
+
+def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str], None]) -> _Turns:
+    """Time our loop, the textbook's and a matrix product, one after another in every round."""
+    dataset = datasets.load(plan.dataset, plan.data_dir)
+    batch_size = run.recipe.batch_size
+    with contextlib.ExitStack() as stack:
+        feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)
+        stack.callback(feed.close)
+        trainer = Trainer(run, feed, backend)
+        trainer.network.train()
+        trainer.step()  # which makes the momentum
+        with WorkCounter() as work:  # later iterations may be a graph, which does not tell
+            trainer.step()
+        ours = _TimedLoop(trainer.step, backend, batch_size)
+        own = [ours.speed(plan.seconds)]
+        found = _Turns(own, [], [], work, _peak_memory(backend))
+        product, theirs = MatrixProduct(backend), None
+        if plan.textbook:
+            textbook = TextbookLoop(run, dataset, backend.device)
+            stack.callback(textbook.close)
+            theirs = _TimedLoop(textbook.step, backend, batch_size)
+        for turn in range(plan.rounds):
+            if turn:
+                own.append(ours.speed(plan.seconds))
+            line = f"{plan.network}: round {turn + 1} of {plan.rounds}, {own[-1]:,.0f} images/s"
+            if theirs:
+                found.textbook.append(theirs.speed(plan.seconds))
+                line += f", textbook {found.textbook[-1]:,.0f}"
+            found.rates.append(product.rate())
+            progress(line)
+    return found
 
 
 def spread(name: str, values: Sequence[float], digits: int) -> dict[str, Any]:

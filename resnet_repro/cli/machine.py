@@ -11,6 +11,10 @@ from resnet_repro.cli.common import choice, open_store, print_json, print_table,
 from resnet_repro.spec.network_names import parse_network
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resnet_repro.bench.loader import LoaderMeasurement
+    from resnet_repro.bench.measure import TrainingMeasurement
     from resnet_repro.store.store import Store
 
 __all__ = ["bench", "doctor"]
@@ -99,12 +103,22 @@ def bench(
             }
         )
         return
+    typer.echo(f"precision {auto}")
+    _print_measured(measured, loader)
+    for path in written:
+        say(f"wrote {path}")
+    _print_projection(store)
+
+
+def _print_measured(
+    measured: Sequence[TrainingMeasurement], loader: LoaderMeasurement | None
+) -> None:
+    """Print speeds and shares of the limits."""
     first = measured[0]
     say(
         f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
         f"memory {first.memory_gb_per_second:.0f} GB/s"
     )
-    typer.echo(f"precision {auto}")
     print_table(
         ["network", "images/s", "textbook", "ratio", "of the limits", "peak memory"],
         [m.cells() for m in measured],
@@ -116,9 +130,6 @@ def bench(
             f"{loader.textbook_images_per_second:,.0f}, ratio {loader.ratio:.2f} "
             f"({loader.ratio_low:.2f} to {loader.ratio_high:.2f})"
         )
-    for path in written:
-        say(f"wrote {path}")
-    _print_projection(store)
 
 
 def _print_projection(store: Store) -> None:
