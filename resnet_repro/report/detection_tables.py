@@ -20,6 +20,7 @@ from resnet_repro.report.table_parts import (
     cell_values,
     no_results,
     results_table,
+    to_do,
 )
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
@@ -83,7 +84,8 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         rows = make(table, reduced, results, "reduced")
         own = [REDUCED_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
-    explained = [] if any(cell.done for cell in cells) else [no_results(experiment)]
+    done = [cell for cell in cells if cell.done]
+    explained = to_do(experiment, cells, done, "Not run") if done else [no_results(experiment)]
     rows = make(table, beside, results, "ours")
     own = _measures(table, beside, results)
     return results_table(

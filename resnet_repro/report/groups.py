@@ -90,7 +90,11 @@ class Group:
         if self.base != "paper" or not pretrained:
             return ()
         here = papers_on(self.family, self.dataset)
-        return tuple(name for name in here if PAPERS[name].changes == self.changes)
+        return tuple(name for name in here if self.trained_as_in(name))
+
+    def trained_as_in(self, paper: str) -> bool:
+        """Whether this differs from its preset in just what a paper's recipe does."""
+        return PAPERS[paper].changes == self.changes
 
     @property
     def on_paper_data(self) -> bool:

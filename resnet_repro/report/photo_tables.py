@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from resnet_repro.base.errors import plain
 from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import ImageNetResult, load_facts
-from resnet_repro.report.cells import Cell, Sample, main_group
+from resnet_repro.report.cells import Cell, Sample
 from resnet_repro.report.groups import FAMILIES
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Results
@@ -212,9 +212,7 @@ def _explained(
         notes.append(WEIGHTS_NOTE)
     if not measured and not any(cell.done for cell in cells):
         return [*notes, no_results(experiment)]
-    main = main_group(cells, experiment)
-    have = {cell.network for cell in measured if cell.group == main}
-    return [*notes, *to_do(experiment, cells, have, "Not measured", "To do so")]
+    return [*notes, *to_do(experiment, cells, measured, "Not measured")]
 
 
 def ensemble_table(experiment: Experiment, results: Results) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.cells import Cell, main_group, networks_of
@@ -145,20 +145,28 @@ def no_results(experiment: Experiment) -> str:
 
 
 def to_do(
-    experiment: Experiment, cells: Sequence[Cell], have: Collection[str], lacking: str, to_have: str
+    experiment: Experiment, cells: Sequence[Cell], measured: Sequence[Cell], lacking: str
 ) -> list[str]:
-    """What is missing at the preset and on the data set of the experiment's main group.
+    """Which networks lack results at the preset and on the data set of the main group.
 
-    Only of networks that the experiment has, as it was chosen.
+    Only networks that the experiment has, as it was chosen. Results of another precision count.
 
-    `Not run: plain-56. To run at the short preset: resnet-repro run fig1 --preset short ...`
+    `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
     """
     main = main_group(cells, experiment)
-    variant = (main and at_group(experiment, main)) or experiment
+    variant = main and at_group(experiment, main)
+    place = (main.base, main.dataset, main.changes) if main and variant else None
+    variant = variant or experiment
+    place = place or (variant.preset, variant.datasets[0], ())
+    have = {
+        cell.network
+        for cell in measured
+        if (cell.group.base, cell.group.dataset, cell.group.changes) == place
+    }
     chosen = networks_of(experiment)
     wanted = networks_of(variant.choose(Choices()))
     missing = [network for network in wanted if network in chosen and network not in have]
     if not missing:
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
-    return [f"{lacking}: {titles}. {to_have} at the {variant.preset} preset: {command}"]
+    return [f"{lacking} at the {variant.preset} preset: {titles}. To do so: {command}"]

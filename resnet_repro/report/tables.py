@@ -200,8 +200,7 @@ def _explained(
         return [*notes, no_results(experiment)]
     compared = any(row.get("difference") is not None for row in rows)
     notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if compared else []), *notes]
-    have = {cell.network for cell in done}
-    return [*notes, *to_do(experiment, cells, have, "Not run", "To run")]
+    return [*notes, *to_do(experiment, cells, done, "Not run")]
 
 
 def others_table(networks: Sequence[str]) -> Table:

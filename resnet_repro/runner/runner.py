@@ -69,10 +69,10 @@ class Runner:
         while waiting:
             locked = []
             for run in waiting:
-                if self.stop.reason:
-                    return outcomes
-                held = self.held_back(run, outcomes)
-                outcome = outcomes[run.id] = held or self._run_one(run)
+                outcome = self.held_back(run, outcomes) or self._run_one(run)
+                if outcome is None:
+                    continue  # others may be done already
+                outcomes[run.id] = outcome
                 if outcome == "locked":
                     locked.append(run)
                 if outcome == "stopped" or (outcome == "failed" and self.options.fail_fast):
@@ -82,10 +82,13 @@ class Runner:
             waiting = locked
         return outcomes
 
-    def _run_one(self, run: Run) -> Outcome:
+    def _run_one(self, run: Run) -> Outcome | None:
+        """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
         if not self.options.force and (known := self.already(run, stored)):
             return known
+        if self.stop.reason:
+            return None
         # Nothing is written before data and device are checked.
         check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
         folder = self.store.folder(run)

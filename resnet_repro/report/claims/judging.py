@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
-from resnet_repro.paper.papers import papers_on
+from resnet_repro.paper.papers import THE_PAPER, papers_on
 from resnet_repro.paper.rules import EnsembleRule, RunRule
 from resnet_repro.paper.samples import NetworkRuns
 from resnet_repro.report.cells import Cell
@@ -157,7 +157,7 @@ def _judge(claim: Claim, rule: RunRule, results: Results, every: Sequence[Cell])
     changes = {change for subject in rule.subjects for change in subject.changes}
     cells = [cell for cell in every if cell.network in claim.networks]
     known = {_without(cell.group, changes) for cell in cells if _concerns(claim, cell.group)}
-    protocols = sorted(known, key=lambda p: (not _faithful(claim, p), p.order))
+    protocols = sorted(known, key=lambda protocol: _distance(claim, protocol))
     found = [_judge_at(protocol, claim, rule, results, cells) for protocol in protocols]
     if judged := [verdict for verdict in found if verdict.judged]:
         return judged
@@ -266,6 +266,12 @@ def _guessing(
 def _faithful(claim: Claim, group: Group) -> bool:
     """Whether a group follows the whole protocol of the paper that makes the claim, on its data."""
     return claim.paper in group.papers and group.dataset == claim.dataset
+
+
+def _distance(claim: Claim, group: Group) -> tuple[Any, ...]:
+    """Sorts the groups that judge a claim, those most like the protocol of its paper first."""
+    later = claim.paper != THE_PAPER and not group.trained_as_in(claim.paper)
+    return not _faithful(claim, group), later, group.order
 
 
 def _concerns(claim: Claim, group: Group) -> bool:
