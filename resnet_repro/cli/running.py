@@ -144,7 +144,7 @@ def _print_plan(
 ) -> None:
     """Print what `run` would do and how long it would take; change nothing."""
     from resnet_repro.base.durations import format_duration
-    from resnet_repro.plan.overview import plan_runs, plan_testing, run_table
+    from resnet_repro.plan.overview import plan_runs, plan_testing, run_table, without_weights
 
     lines = plan_runs(store, runs, estimator, force)
     if as_json:
@@ -162,7 +162,13 @@ def _print_plan(
     if place:
         say(f"(one after another; you asked for them {place})")
     testing = plan_testing(store, experiments, estimator, force)
-    if testing:
+    if gone := set() if force else without_weights(store, testing):
+        networks = plural(len(gone), "trained network")
+        say(
+            f"not measured, for want of their weights here: {networks}; bring the checkpoints from "
+            "where they were trained, or train them again (--force)"
+        )
+    if testing := [line for line in testing if line.run not in gone]:
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))
         networks = plural(len(testing), "trained network")

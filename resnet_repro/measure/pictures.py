@@ -70,20 +70,20 @@ def search_pictures(
         raise ConfigError(f"{stored.name} is a file: detect wants a run of a detector")
     run = configuration_of(stored)
     if run.recipe.detection is None:
-        raise ConfigError(f"{run.id} is a classifier; detect wants a run of a detector")
+        raise ConfigError(f"{stored.id} is a classifier; detect wants a run of a detector")
     state = newest_weights(stored, run)
     files = _files(paths, out)
     for path in paths:  # before the first is searched; all at once may not fit into memory
         open_photo(path, str(path))
     if not stored.finished:
         iterations = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
-        note(f"{run.id} is {stored.state}: its weights are those after {iterations}")
+        note(f"{stored.id} is {stored.state}: its weights are those after {iterations}")
     classes = _classes(stored, run, state, data_dir)
     backend = choose_backend(device, state.get("precision", "fp32"))
     try:
         network = trained_network(run, state["network"], len(classes), backend)
     except CheckpointError as error:
-        raise StoreError(f"{run.id}: its checkpoint {error}") from error
+        raise StoreError(f"{stored.id}: its checkpoint {error}") from error
     for path, file in zip(paths, files, strict=True):
         image = open_photo(path, str(path))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)

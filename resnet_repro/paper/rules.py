@@ -260,6 +260,14 @@ class LimitRule(RunRule):
         return f"{self.limit:g}{QUANTITIES[self.quantity].unit}"
 
 
+def _within(found: Estimate, band: float, margin: float, text: str) -> Condition:
+    """Judge whether a number is at most `band` away from zero, and say by which limits."""
+    limits = f"band ±{band:g}"
+    if not found.several_seeds:
+        limits += f", clearly missed beyond ±{band + margin:g}"
+    return Condition(found.within(band, margin), f"{text}, {limits}")
+
+
 class BandRule(RunRule):
     """The quantity of one network lies within `band` of the paper's number."""
 
@@ -270,11 +278,8 @@ class BandRule(RunRule):
 
     def conditions(self, samples: Samples) -> list[Condition]:
         difference = contrast([(1, samples[NetworkRuns(self.network)])], offset=-self.value)
-        text = (
-            f"{means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}, "
-            f"band ±{self.band:g}"
-        )
-        return [Condition(difference.within(self.band, self.margin), text)]
+        text = f"{means(samples, self.subjects)}, paper {self.value:.2f}: difference {difference}"
+        return [_within(difference, self.band, self.margin, text)]
 
     def _prediction(self) -> str:
         return f"{network_title(self.network)} within {self.band:g} of {self.value:g}"
@@ -292,8 +297,8 @@ class CloseRule(RunRule):
         found = difference(samples, self.pair)
         missed = difference(samples, self.pair, -self.value)
         paper = f", paper {self.value:+.2f}" if self.value else ""
-        text = f"{means(samples, self.subjects)}: difference {found}{paper}, band ±{self.band:g}"
-        return [Condition(missed.within(self.band, self.margin), text)]
+        text = f"{means(samples, self.subjects)}: difference {found}{paper}"
+        return [_within(missed, self.band, self.margin, text)]
 
     def _prediction(self) -> str:
         if self.value:
@@ -318,9 +323,9 @@ class SameRule(RunRule):
         difference = contrast([(1, samples[changed]), (-1, samples[plain])])
         text = (
             f"{means(samples, [plain])}, with {', '.join(self.changes)} "
-            f"{in_words(samples[changed])}: difference {difference}, band ±{self.band:g}"
+            f"{in_words(samples[changed])}: difference {difference}"
         )
-        return [Condition(difference.within(self.band, self.margin), text)]
+        return [_within(difference, self.band, self.margin, text)]
 
     def _prediction(self) -> str:
         title, changes = network_title(self.network), ", ".join(self.changes)
@@ -340,11 +345,8 @@ class EnsembleRule(_Rule):
     def condition(self, members: int, error: float) -> Condition:
         """What the error of an ensemble of so many networks makes of it."""
         difference = Estimate(error - self.value)
-        text = (
-            f"{members} networks {error:.2f}, paper {self.value:.2f}: difference {difference}, "
-            f"band ±{self.band:g}"
-        )
-        return Condition(difference.within(self.band, self.margin), text)
+        text = f"{members} networks {error:.2f}, paper {self.value:.2f}: difference {difference}"
+        return _within(difference, self.band, self.margin, text)
 
     def _prediction(self) -> str:
         return f"within {self.band:g} of {self.value:g}"

@@ -21,6 +21,7 @@ __all__ = [
     "plan_testing",
     "project_experiments",
     "run_table",
+    "without_weights",
 ]
 
 
@@ -167,6 +168,12 @@ def plan_testing(
                 seconds += sum(costs.values())
                 lines[run.id] = TestingLine(run.id, (*before, *slow), seconds, estimator.kind(run))
     return list(lines.values())
+
+
+def without_weights(store: Store, lines: Sequence[TestingLine]) -> set[str]:
+    """The ids of finished runs to be tested that have no checkpoint here."""
+    found = {line.run: store.named(line.run) for line in lines}
+    return {i for i, run in found.items() if run.finished and not run.folder.checkpoints()}
 
 
 def _is_measured(stored: StoredRun, name: str, experiment: Experiment) -> bool:

@@ -20,16 +20,23 @@ __all__ = ["at_group", "by_other_recipe", "family_of", "of_he_2016", "on_other_d
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
-    """The command that trains the missing runs of an experiment: `resnet-repro run fig1`."""
+    """The command that trains the missing runs of an experiment: `resnet-repro run fig1`.
+
+    Of some networks: of those given, or of those that were chosen of the experiment's.
+    """
     source = _source_of(experiment)
     words = ["resnet-repro", "run", shlex.quote(source.text)]
     if experiment.preset != source.preset:
         words += ["--preset", experiment.preset]
-    demo = experiment.preset == "demo" and source.preset != "demo"
+    demo, dataset = experiment.preset == "demo" and source.preset != "demo", None
     if experiment.datasets != ((experiment.demo_dataset,) if demo else source.datasets):
-        words += ["--dataset", experiment.datasets[0]]
+        dataset = experiment.datasets[0]
+        words += ["--dataset", dataset]
     if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]
+    if not networks:
+        whole = load_experiment(source.text, choices=Choices(experiment.preset, dataset=dataset))
+        networks = () if whole.networks == experiment.networks else experiment.networks
     if networks:
         words += ["--networks", ",".join(networks)]
     return " ".join(words)

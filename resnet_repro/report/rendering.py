@@ -43,7 +43,7 @@ Row = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Column:
-    """A column. If a table is too wide, columns with the highest `spare` are left out, 0 never."""
+    """A column. If a table is too wide, those with the highest `spare` are left out, 0 never."""
 
     key: str
     header: str = ""
@@ -142,12 +142,17 @@ def _commands_as_code(note: str) -> str:
 
 
 def _text(table: Table, every: Sequence[ColumnOfText], width: int) -> str:
-    columns = list(every)
-    while _needed_width(columns) > width and any(column.spare for column, _ in columns):
-        columns.remove(max(columns, key=lambda shown: shown[0].spare))
-    body = _grid(columns) if _needed_width(columns) <= width else _blocks(every, width)
+    columns, notes = list(every), list(table.notes)
+    while _needed_width(columns) > width and (rank := max(c.spare for c, _ in columns)):
+        columns = [shown for shown in columns if shown[0].spare < rank]
+    if _needed_width(columns) > width:
+        body = _blocks(every, width)
+    else:
+        body = _grid(columns)
+        if gone := [shown[0].header for shown in every if shown not in columns]:
+            notes.append(f"Left out for want of room (--format md has all): {', '.join(gone)}.")
     margin = min(width, 100)
-    notes = [line for note in table.notes for line in _wrapped(note, margin)]
+    notes = [line for note in notes for line in _wrapped(note, margin)]
     return "\n".join([*textwrap.wrap(table.title, margin), *body, *notes])
 
 

@@ -46,7 +46,7 @@ ERROR_COLUMNS = (
     Column("parameters", "parameters", form=",", spare=4),
     Column("paper_parameters", "in paper", spare=6),
     Column("paper", "paper", csv=("paper_error", "paper_best")),
-    Column("others", "others", spare=1, csv=("others_lowest", "others_highest", "others_count")),
+    Column("others", "others", csv=("others_lowest", "others_highest", "others_count")),
     spread("test_error", "ours"),
     Column("seeds", "seeds"),
     Column("difference", "difference", form="+.2f", spare=1),

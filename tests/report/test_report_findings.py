@@ -26,7 +26,7 @@ def test_each_judged_claim_is_one_line_with_its_numbers(bench: Bench) -> None:
     lines = lines_of(bench)
     assert lines[1].startswith("REDUCED: demo preset (900 of 64,000 iterations, images of 16 inst")
     (line,) = [line for line in lines if DEEPER_IS_WORSE in line]
-    assert line.startswith("  trend as in the paper  ")
+    assert line.startswith("  consistent (trend)  ")
     assert "plain-20 36.00 (1 seed), plain-56 89.70 (1 seed)" in line
     assert lines[-1].endswith("other claims not judged yet")
 
@@ -35,7 +35,7 @@ def test_the_opposite_of_a_claim_is_called_that(bench: Bench) -> None:
     bench.add("plain-20", 50.0, 50.0, **DEMO)
     bench.add("plain-56", 30.0, 30.0, **DEMO)
     (line,) = [line for line in lines_of(bench) if DEEPER_IS_WORSE in line]
-    assert line.startswith("  other trend  ")
+    assert line.startswith("  undecided (other trend)  ")
 
 
 def test_the_papers_own_protocol_is_no_trend(bench: Bench) -> None:
@@ -45,7 +45,7 @@ def test_the_papers_own_protocol_is_no_trend(bench: Bench) -> None:
     lines = lines_of(bench)
     assert lines[1].startswith("paper preset, CIFAR-10, fp32")
     (line,) = [line for line in lines if DEEPER_IS_WORSE in line]
-    assert line.startswith("  as in the paper, confirmed  ")
+    assert line.startswith("  confirmed  ")
 
 
 @pytest.mark.parametrize(("width", "fits"), [(90, 90), (None, 100)])
@@ -61,7 +61,7 @@ def test_lines_fit_the_terminal(bench: Bench, width: int | None, fits: int) -> N
 def test_without_results_only_costs_are_judged(bench: Bench) -> None:
     lines = lines_of(bench)
     assert lines[1] == "Counted, not trained:"
-    assert any(line.startswith("  as in the paper, confirmed  Plain networks") for line in lines)
+    assert any(line.startswith("  confirmed (counted)     Plain networks") for line in lines)
     assert lines[-1] == f"{len(load_claims()) - 9} other claims not judged yet"
 
 

@@ -87,13 +87,15 @@ def evaluate_run(
         Stopped: `request.should_stop` said so; what was measured before is stored.
     """
     run = configuration_of(stored)
-    _check(run, request, choice)
+    _check(stored.id, run, request, choice)
     state = newest_weights(stored, run)
     dataset = request.load(run.dataset, choice)
     if isinstance(dataset, PhotoDataset):
         dataset.need_training("a run's test needs the mean of its training photographs")
     if state.get("data", dataset.identity.sha256) != dataset.identity.sha256:
-        raise DataError(f"{run.id} was trained on another copy of {run.dataset} than the one here")
+        raise DataError(
+            f"{stored.id} was trained on another copy of {run.dataset} than the one here"
+        )
     backend = choose_backend(request.device, request.precision or state["precision"])
     origin = origin_here(backend, request.command)
     unstored = _why_not_stored(stored, run, state, backend)
@@ -111,7 +113,7 @@ def evaluate_run(
         try:
             network = trained_network(run, state["network"], feed.classes, backend)
         except CheckpointError as error:
-            raise StoreError(f"{run.id}: its checkpoint {error}") from error
+            raise StoreError(f"{stored.id}: its checkpoint {error}") from error
         subject = Subject(run, network, feed, backend)
         for views in request.views:
             found, labels = _scores(subject, views, request)
@@ -120,7 +122,7 @@ def evaluate_run(
                 stored.folder.write_measured("evaluations", rows[-1:], origin)
     return Evaluation(
         network=run.network,
-        what=run.id,
+        what=stored.id,
         rows=tuple(rows),
         identity=dataset.identity,
         origin=origin,
@@ -130,20 +132,20 @@ def evaluate_run(
     )
 
 
-def _check(run: Run, request: Request, choice: DatasetChoice | None) -> None:
+def _check(name: str, run: Run, request: Request, choice: DatasetChoice | None) -> None:
     if run.recipe.detection is not None:
         raise ConfigError(
-            f"{run.id} is a detector, of which `resnet-repro run` measures average precision; "
+            f"{name} is a detector, of which `resnet-repro run` measures average precision; "
             "on pictures of yours: resnet-repro detect"
         )
     if choice and choice.name != run.dataset:
         raise ConfigError(
-            f"{run.id} is tested on {run.dataset}, on which it was trained; "
+            f"{name} is tested on {run.dataset}, on which it was trained; "
             "for a run, --dataset only says where the folder of folder:PATH is"
         )
     if run.recipe.photographs is None and set(request.views) != {"centre"}:
         raise ConfigError(
-            f"{run.id} is of 32x32 images, which are tested on the single original view: --crops 1"
+            f"{name} is of 32x32 images, which are tested on the single original view: --crops 1"
         )
 
 
@@ -167,8 +169,9 @@ def newest_weights(stored: StoredRun, run: Run) -> dict[str, Any]:
     state, reasons = newest_state(run, stored.folder.checkpoints())
     if state is not None:
         return state
+    why = "; ".join(reasons) or "there is no checkpoint"
     raise StoreError(
-        f"{run.id}: its weights are not here ({'; '.join(reasons) or 'there is no checkpoint'}); "
+        f"{stored.id}: its weights are not here ({why}); "
         "bring its checkpoint from where it was trained, or train it again"
     )
 

@@ -226,9 +226,9 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
         caption = f"{group.caption if group else 'Counted, not trained'}:"
         lines += ["", *textwrap.wrap(caption, room)]
         own = [verdict for verdict in judged if verdict.group == group]
-        column = max(len(_in_words(verdict)) for verdict in own)
+        column = max(len(verdict.label) for verdict in own)
         for verdict in own:
-            start = f"  {_in_words(verdict):{column}}  "
+            start = f"  {verdict.label:{column}}  "
             lines += textwrap.wrap(
                 f"{verdict.claim.sentence} {verdict.numbers}",
                 room,
@@ -240,17 +240,3 @@ def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]
     if left := len(verdicts) - len(judged):
         lines += ["", f"{plural(left, 'other claim' if lines else 'claim')} not judged yet"]
     return lines
-
-
-def _in_words(verdict: Verdict) -> str:
-    """A verdict in words; a protocol that is not the paper's can only show a trend."""
-    if verdict.trend_only and verdict.opposed:
-        return "other trend"
-    as_said = "as we expected" if verdict.claim.own else "as in the paper"
-    same = f"trend {as_said}" if verdict.trend_only else as_said
-    words = {
-        "confirmed": f"{same}, confirmed",
-        "consistent": same,
-        "contradicted": f"not {as_said}",
-    }
-    return words.get(verdict.word, verdict.label)
