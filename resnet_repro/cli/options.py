@@ -31,7 +31,9 @@ Names = Annotated[
 Preset = Annotated[
     str | None,
     one_of(
-        ("paper", "short", "demo"), "--preset", "paper, short (a tenth or less) or demo (minutes)."
+        ("paper", "short", "demo"),
+        "--preset",
+        "paper, short (a tenth or less) or demo (minutes). Not said: paper; in tables and figures, all.",
     ),
 ]
 Dataset = Annotated[
@@ -39,7 +41,7 @@ Dataset = Annotated[
     typer.Option(
         "--dataset",
         help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic; of detectors "
-        "voc07+12, voc12, coco, voc:PATH or scenes.",
+        "voc07, voc07+12, voc07++12, voc12, coco, coco2017, voc:PATH or scenes.",
         autocompletion=complete_datasets,
     ),
 ]

@@ -37,7 +37,8 @@ def list_command(
 ) -> None:
     """Every experiment: what it reproduces, runs done and needed, cost of the rest here.
 
-    Costs marked ~ are guesses, the others come from runs measured on this machine.
+    Costs marked ~ are guesses. The others come from runs measured on this machine, or are scaled by
+    multiply-adds from those of networks of the same family.
 
     \b
     Example:

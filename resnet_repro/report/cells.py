@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from resnet_repro.report.commands import at_group
@@ -24,6 +24,7 @@ __all__ = [
     "Sample",
     "cells_in",
     "groups_in",
+    "in_other_precision",
     "main_group",
     "networks_of",
     "same_seed",
@@ -138,6 +139,18 @@ def networks_of(experiment: Experiment) -> tuple[str, ...]:
 def groups_in(cells: Iterable[Cell]) -> list[Group]:
     """The groups of the cells, the most faithful first."""
     return sorted({cell.group for cell in cells}, key=lambda group: group.order)
+
+
+def in_other_precision(cells: Iterable[Cell], group: Group) -> dict[str, list[str]]:
+    """Precision -> networks trained by a group's protocol, but for it, and not in the group."""
+    cells = tuple(cells)
+    here = {cell.network for cell in cells if cell.group == group and cell.every}
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        same = replace(cell.group, precision=group.precision, resolved=group.resolved) == group
+        if same and cell.done and cell.network not in here:
+            found.setdefault(cell.group.resolved, []).append(cell.network)
+    return found
 
 
 def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.files import user_path
-from resnet_repro.report.cells import Cell, groups_in, main_group
+from resnet_repro.report.cells import Cell, groups_in, in_other_precision, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Results
@@ -107,7 +107,8 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     """
     assert experiment.plot is not None, "only for experiments with a figure"
     kind = FIGURES[experiment.plot.kind]
-    cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
+    every = drawable_cells(experiment, results)
+    cells = [cell for cell in every if cell.group == group]
     runs = [run for cell in cells for run in cell.done]
     if not kind.frame:
         stored = results.stored if kind.tables else []
@@ -118,6 +119,8 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     ]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
+    if group and isinstance(experiment.plot, CurvesPlot):
+        named += [n for networks in in_other_precision(every, group).values() for n in networks]
     shown = repr((group and group.caption, drawn, *ensembles, *named))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
