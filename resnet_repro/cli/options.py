@@ -33,7 +33,7 @@ Preset = Annotated[
     one_of(
         ("paper", "short", "demo"),
         "--preset",
-        "paper, short (a tenth or less) or demo (minutes). Not said: paper; in tables and figures, all.",
+        "paper (what is run by default), short (a tenth or less) or demo (minutes).",
     ),
 ]
 Dataset = Annotated[

@@ -295,7 +295,7 @@ def test_commands_that_show_know_the_presets_of_the_experiment(
         (line,) = [row for row in answer.out.splitlines() if "half-both" in row and "56" in row]
         assert "20.00" in line
         assert "99.00" not in answer.out
-    assert "To run at the short preset:\n" in answer.out
+    assert "Not run at the short preset: " in answer.out
     assert "--preset short --networks resnet-56-half-shortcut," in answer.out
     assert command("plot", "preact-table1", "--preset", "short", *where).code == 0
     assert "No results yet" in command("table", "preact-table1", "--preset", "demo", *where).out

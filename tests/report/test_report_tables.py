@@ -96,7 +96,7 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
     bench.add("plain-20", preset="short")
     table = made(bench, "fig1")
     assert table.notes[-1] == (
-        "Not run: plain-56. To run at the short preset: "
+        "Not run at the short preset: plain-56. To do so: "
         "resnet-repro run fig1 --preset short --networks plain-56"
     )
 
@@ -107,7 +107,7 @@ def test_of_chosen_networks_only_those_are_missed(bench: Bench) -> None:
     choices = Choices(preset="short", networks=["resnet-20", "resnet-32"])
     notes = make_table(load_experiment("table6").choose(choices), Results(bench.store)).notes
     assert notes[-1] == (
-        "Not run: ResNet-32. To run at the short preset: "
+        "Not run at the short preset: ResNet-32. To do so: "
         "resnet-repro run table6 --preset short --networks resnet-32"
     )
 

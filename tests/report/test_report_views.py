@@ -100,7 +100,7 @@ def test_what_is_trained_but_not_measured_is_named_with_the_command(bench: Bench
     (row,) = rows_of(table, "resnet-18-a")
     assert str(row["seeds"]) == "0 of 1"
     assert table.notes[-1] == (
-        "Not measured: ResNet-18 A, plain-34, ResNet-34 A. To do so at the short preset: "
+        "Not measured at the short preset: ResNet-18 A, plain-34, ResNet-34 A. To do so: "
         "resnet-repro run table2 --preset short --dataset imagenette "
         "--networks resnet-18-a,plain-34,resnet-34-a"
     )
