@@ -34,7 +34,7 @@ __all__ = [
     "write_atomically",
 ]
 
-LARGEST_TEXT = 50_000_000  # bytes; a curve has a hundred per point
+LARGEST_TEXT = 200_000_000  # bytes; a curve has a hundred per point, a loss surface 133
 
 
 class DiskFullError(StoreError):

@@ -52,7 +52,9 @@ def forward_cost(network: str, side: int | None = None, settings: Detection | No
     by_area = (side or settings.shorter_side) ** 2 * LANDSCAPE / usual**2
     proposing = 9 * shared**2 * (usual / STRIDE) ** 2
     # Usually regions have 14x14 places, as conv5_x's input for an image of the usual side.
-    places = (settings.roi_side / ROI_SIDE) ** 2 if settings.roi_side else 1
+    # What VGG-16's fully connected layers take has 7x7 always.
+    convolved = settings.roi_side is not None and head[0].kind != "fc"
+    places = ((settings.roi_side or ROI_SIDE) / ROI_SIDE) ** 2 if convolved else 1
     of_regions = settings.rois_per_image * places * sum(layer.multiply_adds for layer in head)
     return round((sum(layer.multiply_adds for layer in body) + proposing) * by_area + of_regions)
 

@@ -176,7 +176,7 @@ def _passes_an_image(run: Run, measurement: str) -> float:
     """What testing costs, in forward passes like those of training; 0 for what tests nothing."""
     photographs = run.recipe.photographs
     if measurement == "average-precision":
-        return 1
+        return _regions_of_a_test(run)
     if photographs is None or measurement not in ("10-crop", "multi-scale"):
         return 0
     if measurement == "10-crop":
@@ -184,6 +184,15 @@ def _passes_an_image(run: Run, measurement: str) -> float:
     one = forward_cost(run.network, photographs.crop)
     sides = (forward_cost(run.network, side) / one for side in photographs.multi_scale)
     return 2 * LANDSCAPE * sum(sides)  # the image and its mirror
+
+
+def _regions_of_a_test(run: Run) -> float:
+    """What a test image costs a detector, which looks at more regions than in training."""
+    settings, side = run.recipe.detection, input_side(run)
+    assert settings is not None, "average precision is of detectors"
+    tested = settings.model_copy(update={"rois_per_image": settings.proposals[1]})
+    costs = [forward_cost(run.network, side, each) for each in (tested, settings)]
+    return costs[0] / costs[1]
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:

@@ -199,8 +199,9 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
     """Every experiment at every preset: runs done, and the time for the rest here."""
-    stored = {s.id: s for s in store.all_runs(long_tables=False)}
-    estimator = Estimator(store, runs=list(stored.values()))
+    every = store.all_runs(long_tables=False)
+    stored = {s.run.id if s.run else s.id: s for s in every}  # folders may keep older names
+    estimator = Estimator(store, runs=every)
     return [
         _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)
         for experiment in experiments

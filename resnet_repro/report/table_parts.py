@@ -158,10 +158,12 @@ def to_do(
     place = (main.base, main.dataset, main.changes) if main and variant else None
     variant = variant or experiment
     place = place or (variant.preset, variant.datasets[0], ())
+    own = {run.hash for run in variant.resolve()}
     have = {
         cell.network
         for cell in measured
         if (cell.group.base, cell.group.dataset, cell.group.changes) == place
+        or any(run.run and run.run.hash in own for run in cell.done)
     }
     chosen = networks_of(experiment)
     wanted = networks_of(variant.choose(Choices()))

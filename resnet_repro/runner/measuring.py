@@ -15,6 +15,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
+from resnet_repro.measure.coco_precision import WithCoco
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
 from resnet_repro.measure.evaluate.run import find_target
@@ -81,6 +82,15 @@ def _path(work: Work) -> Sequence[Any]:
     return path_rows(work.subject, folder, *other, work.settings, work.should_stop)
 
 
+def _settings(experiment: Experiment, name: str) -> Any:
+    """An experiment's settings of a measurement, or None."""
+    table = experiment.table
+    of_coco = table is not None and table.kind == "detection" and table.paper == "table8"
+    if name == "average-precision" and of_coco:
+        return WithCoco()
+    return experiment.settings_of(name)
+
+
 class Measurer:
     """Makes and stores the measurements of experiments that finished runs lack."""
 
@@ -107,9 +117,7 @@ class Measurer:
         for experiment in experiments:
             # Tables show the centre crop beside all other views.
             centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
-            asked = [
-                (name, experiment.settings_of(name)) for name in (*centre, *experiment.measure)
-            ]
+            asked = [(name, _settings(experiment, name)) for name in (*centre, *experiment.measure)]
             for run in experiment.measured_runs if asked else ():
                 wanted.setdefault(run.id, (run, []))[1].extend(asked)
         without_weights = []
@@ -220,7 +228,8 @@ class Measurer:
                 measurement.precision or subject.backend.precision
             )
             folder.write_measured(measurement.table, rows, origin_here(backend, command))
-            folder.discard_unfinished(measurement.table)
+            if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
+                folder.discard_unfinished(measurement.table)
             if name == "average-precision":
                 mean = mean_over_classes([row.ap_11point for row in rows])
                 if mean is not None:
@@ -316,10 +325,14 @@ class Measurer:
         command = self.sources.options.command
         names = [stored.id for stored in every]
         result = ensemble_of(experiment, names, found, labels, identity, command)
-        self.store.write_record(result)
+        others = (e for e in self.store.records(EnsembleResult) if e.file_name == result.file_name)
+        larger = [other for other in others if len(other.members) > len(members)]
+        if not larger:
+            self.store.write_record(result)
+        kept = f"; not stored beside the one of {len(larger[0].members)}" if larger else ""
         self.progress.note(
             f"{experiment.name}: {len(members)} networks together, {views}: "
-            f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%"
+            f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%{kept}"
         )
 
     def _is_known(self, experiment: Experiment, views: Views) -> bool:

@@ -18,6 +18,7 @@ from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGro
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
+from resnet_repro.spec.recipe import OF_CROP
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.yaml_io import Document, Location, parse_yaml, read_yaml
 
@@ -35,6 +36,7 @@ OWNERS: dict[Family, str] = {
     "imagenet": "networks on photographs",
     "detection": "detectors",
 }
+_CROP = re.compile(r"\s*(runs\.\d+\.)?recipe\.photographs\.crop\s*=")
 _NETWORK = "network:"  # before a network's name, where an experiment is asked for
 
 
@@ -114,6 +116,8 @@ def parse_experiment(
         document = Document(data, document.name, None)
     fixes_iterations = _mentions_iterations(data)
     document = replace(document, changes=tuple(changes))
+    if any(_CROP.match(assignment) for assignment in document.changes):
+        data = _without_sizes(data)  # they are those of the crop that it had
     for assignment in document.changes:
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
@@ -163,6 +167,13 @@ def _experiment_of(run: Run) -> dict[str, Any]:
         "table": {"kind": "errors"},
         "plot": {"kind": "curves", "panels": [{"networks": [run.network]}]},
     }
+    if run.recipe.detection:
+        paper = "table8" if run.dataset.startswith("coco") else "table7"
+        shows = {
+            "measure": ["average-precision", "detections"],
+            "table": {"kind": "detection", "paper": paper},
+            "plot": {"kind": "detections"},
+        }
     if run.recipe.photographs:
         shows["table"] = {"kind": "views", "views": "centre"}
         shows["plot"] |= {"error_axis": [20, 60], "train_lines": "thin"}
@@ -247,6 +258,19 @@ def _without_kinds(location: Location) -> Location:
     return tuple(
         part for i, part in enumerate(location) if not i or location[i - 1] not in ("table", "plot")
     )
+
+
+def _without_sizes(data: dict[str, Any]) -> dict[str, Any]:
+    """An experiment's recipes without the sizes of photographs that go with a crop."""
+    recipe = data.get("recipe")
+    photographs = recipe.get("photographs") if isinstance(recipe, dict) else None
+    if isinstance(recipe, dict) and isinstance(photographs, dict):
+        kept = {key: value for key, value in photographs.items() if key not in OF_CROP}
+        data = data | {"recipe": recipe | {"photographs": kept}}
+    if isinstance(runs := data.get("runs"), list):
+        own = [_without_sizes(group) if isinstance(group, dict) else group for group in runs]
+        data = data | {"runs": own}
+    return data
 
 
 def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from resnet_repro.spec.recipe_parts import (
     field,
 )
 
-__all__ = ["Recipe", "changed_recipe", "differences", "merge", "open_choices"]
+__all__ = ["OF_CROP", "Recipe", "changed_recipe", "differences", "merge", "open_choices"]
 
 MOST_ITERATIONS = 10_000_000
 # Fields that do not affect the training of a detector.
@@ -206,6 +206,9 @@ class Recipe(Frozen):
         )
 
 
+OF_CROP = {"crop", "shorter_side", "test_shorter_side", "multi_scale"}  # sizes of photographs
+
+
 def changed_recipe(base: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     """`base` with changes applied in order, validated.
 
@@ -231,9 +234,7 @@ def _sizes_for(crop: Any) -> dict[str, Any]:
         sizes = Photographs.for_crop(crop)
     except (ValidationError, TypeError):
         return {}
-    return sizes.model_dump(
-        mode="json", include={"crop", "shorter_side", "test_shorter_side", "multi_scale"}
-    )
+    return sizes.model_dump(mode="json", include=OF_CROP)
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,15 +13,24 @@ from resnet_repro.spec.run import Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
 
+MOST_POINTS = 1_010_000  # of all grids of a network, in a file of some 135 MB
 SAMPLE_SEED = 0  # for choosing training images, the same for all networks
 
 Points = Annotated[int, Field(ge=1, le=1_001)]
+T = TypeVar("T")
 Coordinate = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
 def axis(limit: float, points: int) -> tuple[float, ...]:
     """Evenly spaced values from -limit to limit, exactly 0 in the middle; just 0 for one point."""
     return tuple(limit * (2 * i - points + 1) / max(1, points - 1) for i in range(points))
+
+
+def all_different(values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values; ValueError if one stands among them twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("should be different ones")
+    return values
 
 
 class SurfaceSettings(Frozen):
@@ -47,6 +56,18 @@ class SurfaceSettings(Frozen):
         if points[0] == 1:
             raise ValueError("should be more than 1 along the first direction")
         return points
+
+    @field_validator("directions")
+    @classmethod
+    def _different(cls, directions: tuple[int, ...]) -> tuple[int, ...]:
+        return all_different(directions)
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> SurfaceSettings:
+        total = self.points[0] * self.points[1] * len(self.directions)
+        if total > MOST_POINTS:
+            raise ValueError(f"points: {total:,} over all directions, more than {MOST_POINTS:,}")
+        return self
 
     @property
     def alphas(self) -> tuple[float, ...]:
@@ -120,6 +141,11 @@ class CurvatureSettings(Frozen):
     at: tuple[tuple[Coordinate, Coordinate], ...] = Field(((0.0, 0.0),), min_length=1)
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
+
+    @field_validator("at")
+    @classmethod
+    def _different(cls, points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        return all_different(points)
 
     def measured_in(self, rows: Iterable[CurvatureRow], seed: int, whole: int | None) -> bool:
         """As `SurfaceSettings.measured_in`."""

@@ -102,6 +102,8 @@ def _check(root: yaml.Node) -> None:
             raise _refused(f"nested more than {DEEPEST} deep", node)
         if values > LARGEST_FILE:
             raise _refused(f"aliases make it larger than {LARGEST_FILE:,} values", node)
+        if node.tag == "tag:yaml.org,2002:binary":
+            raise _refused("binary values are not supported", node)
         if isinstance(node, yaml.MappingNode):
             _check_keys([key for key, _ in node.value])
             waiting += [(part, depth + 1) for pair in node.value for part in pair]

@@ -8,7 +8,7 @@ trying every combination on training images; the test set has no part in it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,11 +133,11 @@ def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[In
     Raises:
         ConfigError: what is not stated cannot be told.
     """
-    allowed = [
+    allowed = _distinct(
         replace(way, mean=stated.mean)
         for way in known
         if stated.kind in (None, way.kind) and stated.padding in (None, way.padding)
-    ]
+    )
     every = [*allowed, *(way for way in known if way not in allowed)]
     trials = sorted(tester.tried(every, TRIED[0]), key=lambda trial: trial.loss)
     ours = [trial for trial in trials if trial.way in allowed]
@@ -166,6 +166,15 @@ def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[In
             "the weights may expect something else than what is stated"
         )
     return best.way, notes
+
+
+def _distinct(ways: Iterable[Input]) -> list[Input]:
+    """The first of those that do the same: with a mean that is stated, some kinds do."""
+    found: dict[object, Input] = {}
+    for way in ways:
+        same = (way.mean, KINDS[way.kind].deviation, way.padding)
+        found.setdefault(same if way.mean else way, way)
+    return list(found.values())
 
 
 def _contest(tester: _Tester, trials: Sequence[_Trial]) -> Sequence[_Trial]:

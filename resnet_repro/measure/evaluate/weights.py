@@ -21,7 +21,7 @@ from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
-from resnet_repro.spec.input_kinds import Padding
+from resnet_repro.spec.input_kinds import InputKind, Padding
 from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
@@ -31,6 +31,7 @@ from resnet_repro.training.memory import enough_memory
 __all__ = ["IMAGENETTE", "chosen_outputs", "evaluate_weights", "record"]
 
 IMAGENET_CLASSES = 1000
+HALVED = "googlenet-bn"  # whose program at torchvision turns the usual input into `half` first
 
 # Imagenette's classes by ImageNet's name of them (WordNet's), and where they stand among the 1,000
 # classes of ImageNet, which everybody sorts by that name.
@@ -59,8 +60,8 @@ def evaluate_weights(
         weights: as `networks.weights_file.read_weights` has read them.
         network: which one they are of.
         choice: what to test on.
-        stated: what the weights expect. Unless it says something else, that is torchvision's input
-            and padding at the end; for a CIFAR network it is found on training images.
+        stated: what the weights expect. Unless it says something else, that is what torchvision's
+            do, and padding at the end; for a CIFAR network it is found on training images.
         request: which views, and how.
 
     Raises:
@@ -76,9 +77,10 @@ def evaluate_weights(
     if name.family == "cifar":
         return evaluate_on_images(name, fitted, choice, stated, request)
     crop = stated.crop or architecture(str(name)).side  # AlexNet's is 227
-    given = Input(stated.kind or "torchvision", stated.mean, crop)
-    padding = stated.padding or "end"
-    model = network_of(fitted, PADDINGS[padding].zero_channels)
+    padding: Padding | None = (stated.padding or "end") if name.option == "A" else None
+    usual: InputKind = "half" if name.label == HALVED else "torchvision"
+    given = Input(stated.kind or usual, stated.mean, crop, padding)
+    model = network_of(fitted, PADDINGS[padding or "end"].zero_channels)
     loaded = request.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
     outputs = fitted.classes or 0
@@ -113,7 +115,7 @@ def evaluate_weights(
         input=given.text,
         notes=(
             *fitted.notes,
-            *_notes(name, given, padding, dataset, choice.name, kept is not None),
+            *_notes(name, given, dataset, choice.name, kept is not None),
         ),
     )
 
@@ -149,7 +151,6 @@ def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
 def _notes(
     name: NetworkName,
     given: Input,
-    padding: Padding,
     dataset: PhotoDataset,
     dataset_name: str,
     singled_out: bool,
@@ -170,14 +171,16 @@ def _notes(
             f"{name} has its stride in the first 1x1, as in the paper; torchvision's weights "
             f"want --network {name}-v1.5"
         )
-    if name.option == "A":
-        yield f"option A's zero channels are put {PADDINGS[padding].where}"
+    if name.label == HALVED and given.kind == "torchvision":
+        yield "torchvision's weights of it want --input half, which its own program makes of that"
     if dataset.identity.note:
         yield dataset.identity.note
 
 
 def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> Evaluation:
     """Put an evaluation into the results folder, beside earlier ones of the same weights.
+
+    Not if those were made under other conditions, which a note says.
 
     Raises:
         StoreError: it cannot be written, or what is there is torn.
@@ -198,12 +201,15 @@ def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> E
         command=origin.command,
         measured=now,
     )
-    alike = (made.data, made.input, made.precision)
-    earlier = [  # of the same weights under the same conditions
-        one
-        for one in store.records(ExternalEvaluation)
-        if one.file_name == made.file_name and (one.data, one.input, one.precision) == alike
-    ]
+    earlier = [e for e in store.records(ExternalEvaluation) if e.file_name == made.file_name]
+    for one in earlier:
+        if (one.data, one.input, one.precision) != (made.data, made.input, made.precision):
+            path = store.root / made.folder / made.file_name
+            note = (
+                f"not stored: {path} has errors of these weights under other conditions "
+                f"({one.precision}; {one.input}); move it away first"
+            )
+            return replace(found, notes=(*found.notes, note))
     rows = {row.views: row for e in [*earlier, made] for row in e.evaluations}
     origins = {views: made for e in earlier for views, made in e.origins.items()}
     new = MeasurementOrigin(**origin.model_dump(), measured=now)
