@@ -147,8 +147,18 @@ def _print_plan(
     from resnet_repro.plan.overview import plan_runs, plan_testing, run_table, without_weights
 
     lines = plan_runs(store, runs, estimator, force)
+    testing = plan_testing(store, experiments, estimator, force)
     if as_json:
-        print_json([vars(line) for line in lines])
+        tests = {line.run: line for line in testing}
+        found = [tests.get(run.id) for run in runs]
+        print_json(
+            [
+                vars(line)
+                | {"to_measure": test.views if test else ()}
+                | {"measuring_seconds": test.seconds if test else 0.0}
+                for line, test in zip(lines, found, strict=True)
+            ]
+        )
         return
     if lines:
         print_table(*run_table(lines))
@@ -161,7 +171,6 @@ def _print_plan(
     typer.echo(f"{len(todo)} of {len(lines)} runs to train{cost}")
     if place:
         say(f"(one after another; you asked for them {place})")
-    testing = plan_testing(store, experiments, estimator, force)
     if gone := set() if force else without_weights(store, testing):
         networks = plural(len(gone), "trained network")
         say(

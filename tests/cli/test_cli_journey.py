@@ -212,3 +212,10 @@ def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
     assert answer.code == 0
     header = (_runs(tmp_path)[0] / "curve.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header.endswith("seconds,validation_error")
+
+
+def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: str) -> None:
+    assert command("run", mine).code == 0
+    again = command("run", mine, "--time-budget", "0.001s")
+    assert again.code == 0, "or a loop until it is done would never end"
+    assert command("run", mine, "--time-budget", "0.001s", "--force").code == 75

@@ -14,7 +14,7 @@ from short_runs import Quiet, short_runner, small_synthetic
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.runner.measuring import METHODS, VIEWS
 from resnet_repro.runner.runner import Runner
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.store.models import EnsembleResult
@@ -183,3 +183,14 @@ def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
     assert read_scores(path, 5, "a" * 64) is None
     np.savez(path, scores=np.array([{}], dtype=object), dataset=np.array("a" * 64))
     assert read_scores(path, 5, "a" * 64) is None
+
+
+def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(
+    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+) -> None:
+    whole = store.records(EnsembleResult)
+    fewer = experiment.choose(Choices(networks=["plain-18"]))
+    runner, quiet = runner_of(store, small)
+    assert runner.measurer.measure([fewer]) == []
+    assert "not stored beside the one of 2" in quiet.notes[-1]
+    assert store.records(EnsembleResult) == whole

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.data.boxes.boxes import Detections
 from resnet_repro.measure.average_precision import average_precisions, precision_rows
-from resnet_repro.measure.coco_precision import coco_precisions, with_coco
+from resnet_repro.measure.coco_precision import WithCoco, coco_precisions, with_coco
 
 Floats = NDArray[np.float64]
 NEEDED = pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")
@@ -110,3 +110,17 @@ def test_without_the_program_it_says_how_to_install_it(monkeypatch: pytest.Monke
     told: list[str] = []
     assert with_coco(rows, [], [], told.append) == rows
     assert "pip install 'resnet-repro[detection]'" in told[0]
+
+
+@NEEDED
+def test_cocos_numbers_lack_where_its_program_was_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truths, found = made_up(1)
+    rows = precision_rows(average_precisions(truths, found, 4), list("abcd"), 25, "0" * 64)
+    assert not WithCoco().measured_in(rows), "it is here now"
+    assert WithCoco().measured_in(with_coco(rows, truths, found, print))
+    assert WithCoco().measured_in([row._replace(objects=0) for row in rows]), "nothing to find"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert WithCoco().measured_in(rows), "measuring once more would change nothing"
+    assert not WithCoco().measured_in([])

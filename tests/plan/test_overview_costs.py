@@ -14,10 +14,12 @@ from made_up_origin import ORIGIN
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.machine import cpu_name
+from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import EvaluationRow, SurfaceRow
@@ -199,3 +201,26 @@ def test_reading_commands_know_the_new_experiments_without_torch(tmp_path: Path)
     assert "resnet-34-b-imagenet-short-s0-" in out
     assert "photographs:" in command("show", "table3", "--preset", "demo")
     assert "28.07" in command("table", "table3", "--results", str(tmp_path))
+
+
+def test_a_test_image_of_a_detector_has_more_regions_than_a_training_image(tmp_path: Path) -> None:
+    choices = Choices(preset="short", dataset="voc:VOCdevkit", networks=["faster-rcnn-resnet-18-a"])
+    experiment = load_experiment("table7", choices=choices)
+    _, run = experiment.resolve()
+    settings = run.recipe.detection
+    assert settings is not None
+    estimator = Estimator(Store(tmp_path), "cpu", test_images={"voc:VOCdevkit": 100})
+    tested = estimator.measuring_seconds(run, experiment, ["average-precision"])
+    side, more = settings.shorter_side, settings.model_copy(update={"rois_per_image": 100})
+    assert settings.proposals[1] == 100
+    shares = forward_cost(run.network, side, more) / forward_cost(run.network, side, settings)
+    assert shares > 1.5
+    speed = estimator.images_per_second(run.network, side, "auto", settings)
+    assert tested == pytest.approx(100 * shares / 3 / speed)
+
+
+def test_vgg_16s_head_costs_the_same_whatever_a_region_is_said_to_have() -> None:
+    seven = Detection(roi_side=7)
+    assert forward_cost("faster-rcnn-vgg-16", 600, seven) == forward_cost("faster-rcnn-vgg-16", 600)
+    fewer, usual = (forward_cost("faster-rcnn-resnet-18-a", 600, d) for d in (seven, Detection()))
+    assert fewer < usual

@@ -231,3 +231,33 @@ def test_of_a_preset_are_runs_with_changes_to_it_as_well(command: Any, bench: Be
     assert "custom [1]" in command("table", "table6", "--preset", "short", *where).out
     assert "custom" not in command("table", "table6", "--preset", "paper", *where).out
     assert command("plot", "fig6", "--preset", "short", "--format", "svg", *where).code == 0
+
+
+def test_what_is_run_at_another_preset_alone_is_missing_at_this_one(bench: Bench) -> None:
+    for network in ("resnet-20", "resnet-32", "resnet-56"):
+        bench.add(network)
+    bench.add("resnet-44", preset="short")
+    assert made(bench, "table6").notes[-1] == (
+        "Not run at the paper preset: ResNet-44, ResNet-110, ResNet-1202. To do so: "
+        "resnet-repro run table6 --networks resnet-44,resnet-110,resnet-1202"
+    )
+
+
+def test_a_command_names_the_networks_that_were_chosen(bench: Bench) -> None:
+    chosen = bench.experiment("table6").choose(Choices(networks=["resnet-110"]))
+    notes = make_table(chosen, Results(bench.store)).notes
+    assert notes[-1].endswith(": resnet-repro run table6 --networks resnet-110")
+
+
+def test_columns_that_are_left_out_are_named_and_go_by_their_rank() -> None:
+    columns = (
+        *(Column("a", "first"), Column("b", "paper top-5", spare=2)),
+        *(Column("c", "ours top-5", spare=2), Column("d", "last", spare=1)),
+    )
+    table = Table("T", columns, [dict.fromkeys("abcd", "12345678")])
+    lines = render_table(table, "text", 40).splitlines()
+    assert lines[1].split() == ["first", "last"], "no paper's number without ours beside it"
+    assert " ".join(line.strip() for line in lines[4:]) == (
+        "Left out for want of room (--format md has all): paper top-5, ours top-5."
+    )
+    assert "Left out" not in render_table(table, "text", 60)

@@ -179,7 +179,8 @@ def test_what_a_network_costs_is_exact_and_needs_no_run(bench: Bench) -> None:
 def test_an_ensemble_of_full_runs_is_held_against_table_5(
     bench: Bench, top5: float, word: str
 ) -> None:
-    full = [bench.add(n, dataset="imagenet") for n in ("resnet-34-b", "resnet-50")]
+    networks = claim("table5-ensemble").networks
+    full = [bench.add(n, dataset="imagenet") for n in networks]
     reduced = [bench.add(n, **SHORT) for n in ("resnet-34-b", "resnet-34-c")]
     bench.add_ensemble(reduced, 50.0, 10.0, preset="short", dataset="imagenette")
 
@@ -187,6 +188,8 @@ def test_an_ensemble_of_full_runs_is_held_against_table_5(
         return verdicts(bench, "table5-ensemble")[0]
 
     assert judged().word == "not run", "a reduced ensemble is not held against the paper"
+    bench.add_ensemble(full[:1], 19.0, top5)
+    assert judged().word == "not run", "nor one of some of its networks"
     bench.add_ensemble(full, 19.0, top5)
     assert judged().word == word
 
@@ -437,3 +440,24 @@ def test_early_error_is_the_mean_over_the_first_quarter(bench: Bench) -> None:
     (verdict,) = verdicts(bench, "imagenet-18-early")
     assert verdict.word == "consistent"
     assert "ResNet-18 A 70.00 (1 seed), plain-18 80.00 (1 seed)" in verdict.numbers
+
+
+def test_a_claim_of_the_later_paper_names_what_lacks_of_its_own_preset(bench: Bench) -> None:
+    for preset_alone in ("resnet-56", "resnet-110"):
+        bench.add(preset_alone, preset="short")
+    start = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
+    for network in ("resnet-56", "preact-56"):
+        bench.add(network, preset="short", recipe=start)
+    found = [v for v in judge(load_claims(), Results(bench.store)) if "preact-110" in v.missing]
+    (verdict,) = [v for v in found if v.claim.id == "preact-depth-test-56"]
+    assert verdict.numbers == "lacks pre-act ResNet-110, ResNet-110"
+
+
+def test_a_band_says_beyond_what_a_single_seed_misses_it(bench: Bench) -> None:
+    bench.add("resnet-56", 7.60)
+    (one,) = verdicts(bench, "table6-resnet-56")
+    assert one.word == "undecided"
+    assert one.numbers.endswith("difference +0.63, band ±0.5, clearly missed beyond ±0.8")
+    bench.add("resnet-56", 7.70, seed=1)
+    (two,) = verdicts(bench, "table6-resnet-56")
+    assert two.numbers.endswith("band ±0.5"), "the interval decides"

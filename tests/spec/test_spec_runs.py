@@ -198,3 +198,46 @@ def test_tables_are_listed_first_in_the_order_of_their_numbers() -> None:
     names = shipped_experiments()
     tables = [f"table{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10)]
     assert names[: len(tables)] == tables
+
+
+def test_a_detectors_configuration_measures_and_shows_what_detectors_have(tmp_path: Path) -> None:
+    choices = Choices(preset="short", dataset="voc:VOCdevkit", networks=["faster-rcnn-resnet-18-a"])
+    _, run = load_experiment("table7", choices=choices).resolve()
+    path = tmp_path / "config.yaml"
+    path.write_text(run.to_yaml(), encoding="utf-8")
+    experiment = load_experiment(str(path))
+    assert experiment.resolve() == (run,)
+    assert experiment.measure == ("average-precision", "detections")
+    assert experiment.table is not None
+    assert experiment.plot is not None
+    assert (experiment.table.kind, experiment.plot.kind) == ("detection", "detections")
+
+
+def test_another_crop_has_sizes_of_its_own_in_a_runs_configuration_too(tmp_path: Path) -> None:
+    choices = Choices(preset="short", dataset="imagenette", networks=["resnet-34-b"])
+    (run,) = load_experiment("table4", choices=choices).resolve()
+    path, crop = tmp_path / "config.yaml", "recipe.photographs.crop=96"
+    path.write_text(run.to_yaml(), encoding="utf-8")
+    (changed,) = load_experiment(str(path), [crop]).resolve()
+    assert changed.recipe.photographs is not None
+    assert changed.recipe.photographs.shorter_side == (110, 206)
+    own = [crop, "recipe.photographs.shorter_side=[100, 200]"]
+    (changed,) = load_experiment(str(path), own).resolve()
+    assert changed.recipe.photographs is not None
+    assert changed.recipe.photographs.shorter_side == (100, 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("surface", "surface.points=[1001,1001]", "more than 1,010,000"),
+        ("surface", "surface.directions=[0,0]", "surface.directions: should be different ones"),
+        ("surface", "curvature.at=[[0,0],[0,0]]", "curvature.at: should be different ones"),
+        ("path", "pretraining.recipe.photographs.crop=!!binary aaaa", "binary values"),
+    ],
+)
+def test_settings_that_could_not_be_read_again_are_refused(
+    name: str, change: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_experiment(name, [change])

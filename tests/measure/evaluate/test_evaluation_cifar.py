@@ -150,6 +150,15 @@ def test_a_stated_mean(make: Make, measure) -> None:
     assert "--input torchvision --padding end is clearly better" in wrong_mean["warnings"][0]
 
 
+def test_a_stated_mean_of_kinds_that_do_the_same(make: Make, measure) -> None:
+    """With a mean of its own, `paper-0-1` and `0-1` are one and the same."""
+    given = make("0-1", "end")
+    found = measure("--mean", "0,0,0", "--padding", "end")
+    assert found["error"] == pytest.approx(given.error)
+    assert "with --mean paper-0-1/end" in found["notes"][0]
+    assert "with --mean 0-1/end" not in found["notes"][0]
+
+
 def test_nothing_that_is_unclear_is_taken(command, make: Make, measure) -> None:
     given = make("torchvision", "both", noise=0.3)  # as of weights that are hardly trained
     answer = command("evaluate", "r8.th", "--network", "resnet-8", "--record")
@@ -257,7 +266,7 @@ def test_where_imagenet_networks_have_their_zero_channels(
         found = json.loads(answer.out)
         losses.add(found["evaluations"][0]["loss"])
         where = input_.PADDINGS[padding].where
-        assert f"option A's zero channels are put {where}" in found["notes"]
+        assert found["input"].endswith(f"option A's zero channels {where}")
     assert len(losses) == 2
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from evaluation_pictures import random_network
 from torch import Tensor, nn
-from torchvision import transforms
+from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as tf
 
@@ -158,9 +158,9 @@ def test_record_keeps_what_was_measured_of_the_same_weights(
     assert stored.command.startswith("resnet-repro evaluate r18.pth --network resnet-18-b")
     assert str(folder.parent) not in json.dumps(stored.model_dump(mode="json"))
 
-    command("evaluate", weights, *asked(folder, "--record", "--input", "paper"))
-    (stored,) = Store(Path("results")).records(ExternalEvaluation)
-    assert [row.views for row in stored.evaluations] == ["centre"], "not mixed with another input"
+    answer = command("evaluate", weights, *asked(folder, "--record", "--input", "paper"))
+    assert "not stored: results/evaluations/resnet-18-b-folder-pictures-" in answer.out
+    assert Store(Path("results")).records(ExternalEvaluation) == [stored], "nor anything replaced"
 
 
 @pytest.fixture
@@ -288,3 +288,26 @@ def test_ctrl_c_ends_it_cleanly(
     assert answer.err.splitlines()[-1] == "resnet-repro: interrupted"
     assert not answer.out
     assert not Path("results").exists()
+
+
+def test_googlenets_weights_get_the_input_that_torchvisions_program_makes(
+    command, folder: Path, tmp_path: Path
+) -> None:
+    """Its `transform_input` makes halves of ImageNet's means and deviations inside the network."""
+    options: dict[str, Any] = {"aux_logits": False, "init_weights": False, "transform_input": True}
+    network = models.googlenet(num_classes=3, **options)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # statistics with which what it is given shows in its answers
+    network(torch.randn(8, 3, 64, 64))
+    network.eval()
+    torch.save(network.state_dict(), tmp_path / "googlenet.pth")
+    more = asked(folder, "--json", network="googlenet-bn")
+    found = json.loads(command("evaluate", "googlenet.pth", *more).out)
+    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    expected = textbook(network, folder, 1, normalize)
+    assert found["evaluations"][0]["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert found["input"].startswith("0 to 1, minus 0.5, divided by 0.5")
+    stated = json.loads(command("evaluate", "googlenet.pth", *more, "--input", "torchvision").out)
+    assert stated["evaluations"][0]["loss"] != pytest.approx(expected["loss"], rel=1e-3)
+    assert any("--input half" in note for note in stated["notes"])
