@@ -218,6 +218,23 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert {axes.get_yscale() for axes in figure.axes} == {"linear"}, "as in the paper"
 
 
+def test_networks_in_another_precision_are_named_apart_from_those_not_run(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    bench.add("plain-32", 9.5)
+    experiment = bench.experiment("fig6")
+
+    def mark() -> str:
+        results = Results(bench.store)
+        return figure_mark(experiment, results, figure_names(experiment, results)["fig6"])
+
+    before = mark()
+    bench.add("resnet-20", 8.0, resolved="bf16")
+    written = texts(figure_of(bench, "fig6"))
+    assert "in bf16, in a picture of its own: ResNet-20" in written
+    assert "ResNet-20, " not in written.partition("not run: ")[2]
+    assert mark() != before, "to be drawn anew"
+
+
 def test_a_picture_is_another_one_where_its_caption_names_other_runs(bench: Bench) -> None:
     def mark() -> str:
         results = Results(bench.store)
