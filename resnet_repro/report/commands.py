@@ -34,12 +34,21 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
         words += ["--dataset", dataset]
     if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]
-    if not networks:
-        whole = load_experiment(source.text, choices=Choices(experiment.preset, dataset=dataset))
-        networks = () if whole.networks == experiment.networks else experiment.networks
-    if networks:
+    if networks := networks or _chosen_of(experiment, source, dataset):
         words += ["--networks", ",".join(networks)]
     return " ".join(words)
+
+
+def _chosen_of(experiment: Experiment, source: Source, dataset: str | None) -> tuple[str, ...]:
+    """The networks of an experiment, if others are chosen of it than its preset has; else none."""
+    own = set(experiment.networks)
+    try:
+        usual = load_experiment(source.text, choices=Choices(experiment.preset, dataset=dataset))
+        if own == set(usual.networks) or not own <= set(load_experiment(source.text).networks):
+            return ()
+    except ConfigError:  # it has been moved, or --set made it what it is
+        return ()
+    return experiment.networks
 
 
 def _source_of(experiment: Experiment) -> Source:

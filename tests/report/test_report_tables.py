@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from made_up_results import Bench
 
+from resnet_repro.report.commands import run_command
 from resnet_repro.report.rendering import Column, Shown, Table, render_table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE
@@ -247,6 +248,9 @@ def test_a_command_names_the_networks_that_were_chosen(bench: Bench) -> None:
     chosen = bench.experiment("table6").choose(Choices(networks=["resnet-110"]))
     notes = make_table(chosen, Results(bench.store)).notes
     assert notes[-1].endswith(": resnet-repro run table6 --networks resnet-110")
+    others = bench.experiment("fig6").choose(Choices(preset="demo", networks=["resnet-110"]))
+    assert run_command(others) == "resnet-repro run fig6 --preset demo --networks resnet-110"
+    assert run_command(bench.experiment("fig6", "demo")) == "resnet-repro run fig6 --preset demo"
 
 
 def test_columns_that_are_left_out_are_named_and_go_by_their_rank() -> None:
