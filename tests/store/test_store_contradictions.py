@@ -28,7 +28,10 @@ RESNET, PLAIN, OTHER_SEED = (
     "resnet-20-cifar10-short-s1",
 )
 DEEP, DEEP_PLAIN = "resnet-110-cifar10-short-s0", "plain-56-cifar10-short-s1"
-PHOTOS, OTHER_PHOTOS = "resnet-34-b-imagenette-short-s0", "resnet-18-a-imagenette-short-s0"
+PHOTOS, OTHER_PHOTOS = (
+    "resnet-34-b-imagenette-short-s0-c7de826c",
+    "resnet-18-a-imagenette-short-s0-0237dee6",
+)
 RUNS = (RESNET, PLAIN, OTHER_SEED, DEEP, DEEP_PLAIN, PHOTOS, OTHER_PHOTOS)
 OBJECT = DetectionRow("test-00000", "ring", None, 1.0, 1.0, 9.0, 9.0)
 CLASS = PrecisionRow("ring", 9.0, 8.0, 3, 5, 4, "0" * 64)
@@ -39,7 +42,7 @@ def copy_runs(results: Path) -> dict[str, RunFolder]:
     """The runs by the beginnings of their ids, as git has them."""
     folders = {}
     for name in RUNS:
-        (source,) = COMMITTED.glob(f"{name}-????????")
+        (source,) = COMMITTED.glob(f"{name}*")
         shutil.copytree(source, results / "runs" / source.name)
         folders[name] = RunFolder(results / "runs" / source.name)
     return folders
@@ -98,7 +101,7 @@ def written(name: str, text: str) -> Edit:
 
 def of_another(name: str, run: str) -> Edit:
     def edit(folder: RunFolder) -> None:
-        (source,) = COMMITTED.glob(f"{run}-????????")
+        (source,) = COMMITTED.glob(f"{run}*")
         shutil.copy(source / name, folder.path / name)
 
     return edit
