@@ -148,6 +148,8 @@ def _print_plan(
 
     lines = plan_runs(store, runs, estimator, force)
     testing = plan_testing(store, experiments, estimator, force)
+    gone = set() if force else without_weights(store, testing)
+    testing = [line for line in testing if line.run not in gone]
     if as_json:
         tests = {line.run: line for line in testing}
         found = [tests.get(run.id) for run in runs]
@@ -171,13 +173,13 @@ def _print_plan(
     typer.echo(f"{len(todo)} of {len(lines)} runs to train{cost}")
     if place:
         say(f"(one after another; you asked for them {place})")
-    if gone := set() if force else without_weights(store, testing):
+    if gone:
         networks = plural(len(gone), "trained network")
         say(
             f"not measured, for want of their weights here: {networks}; bring the checkpoints from "
             "where they were trained, or train them again (--force)"
         )
-    if testing := [line for line in testing if line.run not in gone]:
+    if testing:
         kinds = " and ".join(sorted({view for line in testing for view in line.views}))
         total = format_duration(sum(line.seconds for line in testing))
         networks = plural(len(testing), "trained network")

@@ -186,7 +186,7 @@ def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
 
 
 def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(
-    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+    store: Store, small: Dataset, experiment: Experiment
 ) -> None:
     whole = store.records(EnsembleResult)
     fewer = experiment.choose(Choices(networks=["plain-18"]))

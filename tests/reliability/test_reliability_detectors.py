@@ -6,8 +6,10 @@ import hashlib
 import random
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,42 @@ def test_a_detector_starts_from_the_run_that_its_experiment_trains_first(tmp_pat
     with np.load(stored.folder.photographs) as images:
         assert len(images.files) == len({row.image for row in shown}) == 4
     assert any("mAP" in note for note in quiet.notes)
+
+
+@pytest.mark.usefixtures("_narrow")
+@pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")
+def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table8 = {"kind": "detection", "paper": "table8"}
+    of_coco = experiment_of(SCRATCH | {"table": table8, "measure": ["average-precision"]})
+    of_voc = experiment_of(SCRATCH | {"table": {"kind": "detection"}, "measure": of_coco.measure})
+    (run,) = of_coco.resolve()
+    runner, quiet = runner_of(tmp_path)
+    assert runner.run_all([run]) == {run.id: "done"}
+    kept = runner.store.folder(run).unfinished_arrays("average_precision")
+
+    def has_coco() -> bool:
+        rows = runner.store.get(run).rows("average_precision")
+        return any(row.coco_ap is not None for row in rows)
+
+    with monkeypatch.context() as without:
+        for part in ("", ".coco", ".cocoeval"):
+            without.setitem(sys.modules, f"pycocotools{part}", None)
+        assert runner.measurer.measure([of_coco]) == []
+        assert (has_coco(), kept.exists()) == (False, True)
+        quiet.notes.clear()
+        assert runner.measurer.measure([of_coco]) == []
+        assert quiet.notes == [], "nothing would come of it"
+    assert runner.measurer.measure([of_voc]) == []
+    assert not has_coco(), "Table 7 does not ask for them"
+
+    def none_is_searched(*_: Any) -> Any:
+        raise AssertionError("an image was searched again")
+
+    monkeypatch.setattr("resnet_repro.measure.detection.detect", none_is_searched)
+    assert runner.measurer.measure([of_coco]) == []
+    assert (has_coco(), kept.exists()) == (True, False)
 
 
 @pytest.mark.usefixtures("_narrow")
