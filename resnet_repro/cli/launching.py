@@ -10,6 +10,7 @@ import typer
 
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json
+from resnet_repro.cli.options import repeated
 
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
@@ -63,7 +64,8 @@ def submit(
         typer.echo(f"submitted job {number}: {len(jobs)} run{'s' if len(jobs) > 1 else ''}")
         if waiting:
             typer.echo(f"{len(waiting)} detectors start from these: submit them when they are done")
-        typer.echo("resnet-repro status shows how far they are; when they are done, run the same")
+        status = f"resnet-repro status{repeated(store.root)}"
+        typer.echo(f"{status} shows how far they are; when they are done, run the same")
         typer.echo("without --launcher: it measures what is left and writes the CSV files")
     return 0
 

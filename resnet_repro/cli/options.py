@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,3 +125,8 @@ Slurm = Annotated[
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
 
 RESULTS, DATA = Path("results"), Path("data")
+
+
+def repeated(results: Path) -> str:
+    """` --results FOLDER` for a command that is to use the same results folder as this one."""
+    return "" if results == RESULTS else f" --results {shlex.quote(str(results))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +124,8 @@ def status(
     elif name is not None:
         say(f"{name} needs no run")
     else:
-        say(f"no runs in {results}; start with `resnet-repro run fig1 --preset demo`")
+        start = f"resnet-repro run fig1 --preset demo{opt.repeated(results)}"
+        say(f"no runs in {results}; start with `{start}`")
 
 
 def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
@@ -176,7 +176,7 @@ def table(
     store = open_store(results)
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
-    whole = Results(store)
+    whole = Results(store, option=opt.repeated(results))
     made = make_table(experiment, _results(whole, preset, dataset), others=others)
     for line in whole.left_out(experiment):
         say(line, err=True)
@@ -220,7 +220,7 @@ def plot(
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
-    whole = Results(store)
+    whole = Results(store, option=opt.repeated(results))
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
     shown = _results(whole, preset, dataset)
@@ -276,6 +276,6 @@ def report(
                 say(f"{run.id}: {run.problem}; left out", err=True)
         state = "missing" if stored is None else "not what the results and figures give"
         option = " --format html" if chosen == "html" else ""
-        where = f" --results {shlex.quote(str(results))}" if results != opt.RESULTS else ""
-        raise StoreError(f"{path} is {state}; write it with: resnet-repro report{option}{where}")
+        command = f"resnet-repro report{option}{opt.repeated(results)}"
+        raise StoreError(f"{path} is {state}; write it with: {command}")
     say(f"{path} is what the results give")

@@ -85,7 +85,11 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         own = [REDUCED_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
     done = [cell for cell in cells if cell.done]
-    explained = to_do(experiment, cells, done, "Not run") if done else [no_results(experiment)]
+    explained = (
+        to_do(experiment, cells, done, "Not run", results)
+        if done
+        else [no_results(experiment, results)]
+    )
     rows = make(table, beside, results, "ours")
     own = _measures(table, beside, results)
     return results_table(

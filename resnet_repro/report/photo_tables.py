@@ -112,7 +112,7 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
         rows += [*([] if about_it else [paper]), *own, *evaluated]
         weights += [str(row["protocol"]) for row in evaluated]
     columns = [c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key]
-    notes = _explained(experiment, table.views, cells, measured, bool(weights))
+    notes = _explained(experiment, table.views, cells, measured, bool(weights), results)
     reduced = bool(cells) and not any(cell.group.faithful for cell in cells)
     return results_table(
         experiment, columns, rows, cells, results, own=weights, explained=notes, reduced=reduced
@@ -198,6 +198,7 @@ def _explained(
     cells: Sequence[Cell],
     measured: Sequence[Cell],
     weights: bool,
+    results: Results,
 ) -> list[str]:
     """How to read the columns, and what was not run or not measured."""
     notes = []
@@ -211,8 +212,8 @@ def _explained(
     if weights:
         notes.append(WEIGHTS_NOTE)
     if not measured and not any(cell.done for cell in cells):
-        return [*notes, no_results(experiment)]
-    return [*notes, *to_do(experiment, cells, measured, "Not measured")]
+        return [*notes, no_results(experiment, results)]
+    return [*notes, *to_do(experiment, cells, measured, "Not measured", results)]
 
 
 def ensemble_table(experiment: Experiment, results: Results) -> Table:
@@ -236,7 +237,7 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
         reading.append(f"Errors are percent; {'; '.join(kinds)}, and then over the members.")
         reading += [] if all(faithful) else [REDUCED_NOTE]
     else:
-        always.append(no_results(experiment))
+        always.append(no_results(experiment, results))
     notes = [*group_notes(_members(own, results).group, results), *always, *reading]
     title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
     return Table(title, ENSEMBLE_COLUMNS, rows, notes, always)

@@ -44,9 +44,13 @@ class Results:
     frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
     """
 
-    def __init__(self, store: Store, without: Collection[str] = ()) -> None:
-        """Of all the store's runs but those `without`, by id."""
+    def __init__(self, store: Store, without: Collection[str] = (), option: str = "") -> None:
+        """Of all the store's runs but those `without`, by id.
+
+        `option` is ` --results FOLDER` where commands that a reader is told need it.
+        """
         self.store = store
+        self.option = option
         self._without = frozenset(without)
 
     @cached_property
@@ -69,7 +73,7 @@ class Results:
             or preset not in (None, group.base)
             or dataset not in (None, group.dataset)
         ]
-        return Results(self.store, others)
+        return Results(self.store, others, self.option)
 
     @cached_property
     def _cells(self) -> list[Cell]:

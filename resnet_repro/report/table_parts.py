@@ -139,13 +139,17 @@ def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
     return texts
 
 
-def no_results(experiment: Experiment) -> str:
+def no_results(experiment: Experiment, results: Results) -> str:
     """The note of a table without results."""
-    return f"No results yet. To fill this table: {run_command(experiment)}"
+    return f"No results yet. To fill this table: {run_command(experiment)}{results.option}"
 
 
 def to_do(
-    experiment: Experiment, cells: Sequence[Cell], measured: Sequence[Cell], lacking: str
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    measured: Sequence[Cell],
+    lacking: str,
+    results: Results,
 ) -> list[str]:
     """Which networks lack results at the preset and on the data set of the main group.
 
@@ -171,4 +175,5 @@ def to_do(
     if not missing:
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
-    return [f"{lacking} at the {variant.preset} preset: {titles}. To do so: {command}"]
+    missed = f"{lacking} at the {variant.preset} preset: {titles}"
+    return [f"{missed}. To do so: {command}{results.option}"]

@@ -112,7 +112,7 @@ def _error_table(
             ours = _our_values(cell, results, table) if cell else {}
             rows.append({**row, **ours})
     columns = [c for c in ERROR_COLUMNS if others or c.key != "others"]
-    explained = _explained(experiment, cells, rows, others)
+    explained = _explained(experiment, cells, rows, others, results)
     return results_table(experiment, columns, rows, cells, results, explained=explained)
 
 
@@ -191,16 +191,20 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
 
 
 def _explained(
-    experiment: Experiment, cells: Sequence[Cell], rows: Sequence[Row], others: bool
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    others: bool,
+    results: Results,
 ) -> list[str]:
     """How to read the columns, and what was not run."""
     done = [cell for cell in cells if cell.done]
     notes = [OTHERS_NOTE] if others else []
     if not done:
-        return [*notes, no_results(experiment)]
+        return [*notes, no_results(experiment, results)]
     compared = any(row.get("difference") is not None for row in rows)
     notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if compared else []), *notes]
-    return [*notes, *to_do(experiment, cells, done, "Not run")]
+    return [*notes, *to_do(experiment, cells, done, "Not run", results)]
 
 
 def others_table(networks: Sequence[str]) -> Table:

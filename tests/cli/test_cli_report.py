@@ -70,6 +70,21 @@ def test_the_lines_of_a_report_fit_into_a_terminal(
     assert opening == whole.partition("Counted")[0].split()
 
 
+@pytest.mark.parametrize(
+    ("where", "repeated"),
+    [((), ""), (("--results", "my results"), " --results 'my results'")],
+)
+def test_commands_that_are_told_name_the_results_folder(
+    command, where: tuple[str, ...], repeated: str
+) -> None:
+    told = f"resnet-repro run fig1 --preset demo{repeated}"
+    table = command("table", "fig1", "--preset", "demo", *where).out
+    assert f"To fill this table:\n    {told}\n" in table
+    assert command("plot", "fig1", "--preset", "demo", *where).err.rstrip().endswith(told)
+    assert f"start with `{told}`" in command("status", *where).out
+    assert "--results" not in command("report", *where).out  # its text is the same everywhere
+
+
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_report_can_be_checked(command, tmp_path: Path, form: str) -> None:
     check = ("report", "--check", "--format", form)

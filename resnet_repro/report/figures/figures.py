@@ -177,7 +177,8 @@ def draw(
     wanted = pictures(experiment, results)
     if not wanted:
         raise ReproError(
-            f"{experiment.name}: nothing to draw yet. To make the data: {run_command(experiment)}"
+            f"{experiment.name}: nothing to draw yet. "
+            f"To make the data: {run_command(experiment)}{results.option}"
         )
     if suffix == "html":  # one page for all views
         wanted = {n: (group, "html") for n, (group, view) in wanted.items() if view == "draw"}
