@@ -11,7 +11,10 @@ import numpy as np
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import DatasetStatus, Notify, PrepareRequest
 
-__all__ = ["GeneratedReader"]
+__all__ = ["SEED", "SOURCE", "GeneratedReader"]
+
+SEED = 0  # of all of them
+SOURCE = f"generated from seed {SEED}"
 
 
 class GeneratedReader:
@@ -51,5 +54,4 @@ class GeneratedReader:
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """It is always available."""
-        source = "generated from seed 0"
-        return DatasetStatus(self.name, self.description, True, True, self.images, source, "")
+        return DatasetStatus(self.name, self.description, True, True, self.images, SOURCE, "")

@@ -15,9 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
-from resnet_repro.data.generated import GeneratedReader
+from resnet_repro.data.generated import SEED, SOURCE, GeneratedReader
 
-__all__ = ["CLASSES", "SHAPES", "SYNTHETIC", "TRAIN_IMAGES", "coverage", "generate"]
+__all__ = [
+    "CLASSES",
+    "SHAPES",
+    "SYNTHETIC",
+    "TRAIN_IMAGES",
+    "Floats",
+    "Shape",
+    "coverage",
+    "generate",
+    "rotation",
+    "uniform",
+]
 
 TRAIN_IMAGES = 10_000
 TEST_IMAGES = 2_000
@@ -69,17 +80,11 @@ CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in _TEXTURE
 
 
 @functools.cache
-def generate(seed: int = 0) -> Dataset:
-    """Generate the data set of `seed`: 10,000 training and 2,000 test images, classes balanced."""
-    random = np.random.Generator(np.random.PCG64(seed))
+def generate() -> Dataset:
+    """Generate the data set: 10,000 training and 2,000 test images, classes balanced."""
+    random = np.random.Generator(np.random.PCG64(SEED))
     contents = Contents(*_draw_part(random, TRAIN_IMAGES), *_draw_part(random, TEST_IMAGES))
-    identity = Identity(
-        name="synthetic",
-        official=True,
-        sha256=contents.sha256(),
-        source=f"generated from seed {seed}",
-        note="",
-    )
+    identity = Identity("synthetic", True, contents.sha256(), SOURCE, "")
     return Dataset.of(identity, CLASSES, contents)
 
 
@@ -113,29 +118,29 @@ def _draw(random: np.random.Generator, labels: NDArray[np.uint8]) -> Images:
         chosen = labels // len(_TEXTURES) == index
         outside[chosen] = shape(u[chosen], v[chosen])
 
-    width, shift = _uniform(random, 1.8, 2.6, count, 1, 1), _uniform(random, 0, 2, count, 1, 1)
+    width, shift = uniform(random, 1.8, 2.6, count, 1, 1), uniform(random, 0, 2, count, 1, 1)
     between_stripes = np.floor(u * radius / width + shift) % 2 > 0
     striped = (labels % len(_TEXTURES) == 1)[:, None, None]
     shade = np.where(striped & between_stripes, np.float32(-0.2), np.float32(1))
     # Objects are brighter than the background, by a random contrast and with a random tint.
-    contrast = _uniform(random, 25, 90, count, 1, 1, 1) + _uniform(random, -25, 25, count, 3, 1, 1)
+    contrast = uniform(random, 25, 90, count, 1, 1, 1) + uniform(random, -25, 25, count, 3, 1, 1)
     canvas += contrast * (shade * coverage(outside * radius))[:, None]
 
-    canvas += _uniform(random, -14, 14, *canvas.shape)
+    canvas += uniform(random, -14, 14, *canvas.shape)
     pixels: Images = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return pixels
 
 
 def _draw_background(random: np.random.Generator, count: int) -> Floats:
     """Colours [N, 3, 32, 32] that change linearly across the image, with small discs on them."""
-    colour = _uniform(random, 70, 150, count, 3, 1, 1)
-    slope_x, slope_y = _uniform(random, -1.5, 1.5, 2, count, 3, 1, 1)
+    colour = uniform(random, 70, 150, count, 3, 1, 1)
+    slope_x, slope_y = uniform(random, -1.5, 1.5, 2, count, 3, 1, 1)
     canvas: Floats = colour + slope_x * _X + slope_y * _Y
     for _ in range(_CLUTTER):
-        centre_x, centre_y = _uniform(random, -15, 15, 2, count, 1, 1)
-        radius = _uniform(random, 1.0, 2.5, count, 1, 1)
+        centre_x, centre_y = uniform(random, -15, 15, 2, count, 1, 1)
+        radius = uniform(random, 1.0, 2.5, count, 1, 1)
         outside = np.sqrt(np.square(_X - centre_x) + np.square(_Y - centre_y)) - radius
-        tint = _uniform(random, -60, 60, count, 3, 1, 1)
+        tint = uniform(random, -60, 60, count, 3, 1, 1)
         canvas += tint * coverage(outside)[:, None]
     return canvas
 
@@ -145,18 +150,22 @@ def _place_objects(random: np.random.Generator, count: int) -> tuple[Floats, Flo
 
     One unit of u and v is one radius, which is in pixels.
     """
-    # The tangent of half an angle gives its sine and cosine by arithmetic alone.
-    tangent = _uniform(random, -1, 1, count, 1, 1)
-    norm = np.float32(1) + tangent * tangent
-    cosine, sine = (np.float32(2) - norm) / norm, np.float32(2) * tangent / norm
+    cosine, sine = rotation(uniform(random, -1, 1, count, 1, 1))
     flip = np.where(random.random((count, 1, 1)) < 0.5, np.float32(-1), np.float32(1))
-    radius = _uniform(random, 7, 12, count, 1, 1)
-    centre_x, centre_y = _uniform(random, -5, 5, 2, count, 1, 1)
+    radius = uniform(random, 7, 12, count, 1, 1)
+    centre_x, centre_y = uniform(random, -5, 5, 2, count, 1, 1)
     x, y = _X - centre_x, _Y - centre_y
     return (cosine * x + sine * y) * flip / radius, (cosine * y - sine * x) * flip / radius, radius
 
 
-def _uniform(random: np.random.Generator, low: float, high: float, *shape: int) -> Floats:
+def rotation(tangent: Floats) -> tuple[Floats, Floats]:
+    """Cosine and sine of an angle from the tangent of half of it, by arithmetic alone."""
+    norm = np.float32(1) + tangent * tangent
+    return (np.float32(2) - norm) / norm, np.float32(2) * tangent / norm
+
+
+def uniform(random: np.random.Generator, low: float, high: float, *shape: int) -> Floats:
+    """Random numbers of a shape between `low` and `high`; one number without a shape."""
     return np.float32(low) + np.float32(high - low) * random.random(shape, np.float32)
 
 
