@@ -93,7 +93,7 @@ class BoxPart(FilePart):
         for text in (*self.ids, *self.names):
             digest.update(os.fsencode(text) + b"\0")
         for array in (self.sizes, self.first, self.boxes, self.labels, self.difficult):
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            digest.update(array.tobytes())
 
 
 class FileBoxes(BoxImages):

@@ -88,7 +88,7 @@ def _sha256() -> str:
     for part in range(len(PARTS)):
         for index in range(_HASHED):
             for array in draw_scene(part, index):
-                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+                digest.update(array.tobytes())
     return digest.hexdigest()
 
 
