@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.data.archives import SUFFIXES as PACKED
 from resnet_repro.data.folder_index import FilePart, Scan
 from resnet_repro.data.layout import has_parts, in_order, of_system, order_in_words
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
@@ -23,7 +22,7 @@ MAX_DEPTH = 8  # folders below a class folder
 _SHOWN = 3  # names in a message
 _MEANT = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 _LOOKED_AT = 1000  # entries of a folder that are searched for a hint
-_NEITHER = "train' or 'val"
+_PACKED = (".tar", ".tar.gz", ".tgz", ".zip")
 
 File = tuple[str, int]  # name relative to the data set's folder, bytes
 
@@ -109,9 +108,10 @@ class _Walk:
             part for part in ("train", "val") if part in entries and _is_dir(entries[part])
         ]
         if "val" not in found or ("train" in entries and "train" not in found):
-            missing = "train" if "val" in found else "val" if found else _NEITHER
+            missing = [part for part in ("train", "val") if part not in found]
+            names = " or ".join(f"'{part}'" for part in missing)
             raise DataError(
-                f"{self.root} has no folder '{missing}': photographs belong in train/<class>/ and"
+                f"{self.root} has no folder {names}: photographs belong in train/<class>/ and"
                 f" val/<class>/{_hint(self.root, missing)}"
             )
         if "train" in found:
@@ -128,7 +128,7 @@ class _Walk:
         if not files:
             raise DataError(
                 f"{self.root / part} has no class folders and no images: photographs belong in"
-                f" {part}/<class>/{_hint(self.root / part, '')}"
+                f" {part}/<class>/{_hint(self.root / part, [])}"
             )
         told = classes_of(self.root, part, [name for name, _ in files])
         if told is None:
@@ -191,27 +191,27 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _hint(root: Path, missing: str) -> str:
-    """A hint for the user if a part, or all class folders, are missing."""
+def _hint(root: Path, missing: list[str]) -> str:
+    """A hint for the user if parts, or with none of these all class folders, are missing."""
     try:
         entries = [
             entry for entry in sorted(root.iterdir())[:_LOOKED_AT] if not of_system(entry.name)
         ]
     except OSError:
         return ""
-    meant = [name for part, names in _MEANT.items() if part in missing for name in names]
+    meant = [name for part in missing for name in _MEANT[part]]
     for entry in entries:
         if entry.name.lower() in meant and entry.is_dir():
             return f"; there is a folder '{entry.name}': rename it"
         if entry.name in meant and entry.is_symlink():
             return f"; {entry.name} is a link that leads nowhere"
-        if entry.name.endswith(PACKED):
+        if entry.name.endswith(_PACKED):
             return f"; {plain(entry.name, 60)} is still packed: unpack it"
         if missing and has_parts(entry):
             return f"; {entry} has them"
     if root.name in _MEANT and missing:
         return f"; name the folder above it, {root.parent}"
-    if missing == _NEITHER and any(entry.is_dir() for entry in entries):
+    if len(missing) == 2 and any(entry.is_dir() for entry in entries):
         return "; to test on the class folders in it, move them into a folder 'val'"
     return ""
 
