@@ -20,9 +20,8 @@ from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
 
-__all__ = ["SUFFIXES", "Archive", "digest", "fetch", "is_unpacked", "read_members", "unpack"]
+__all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "read_members", "unpack"]
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBERS = 200_000
 MAX_DEPTH = 16  # folders in folders; official archives have four
 _HEADER_BYTES = 2**18  # of one member; a file's name has hundreds
@@ -56,13 +55,13 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / archive.name
-    if path.is_file() and digest(path, "md5") == archive.md5:
+    if path.is_file() and md5_of(path) == archive.md5:
         return path
     progress(f"downloading {archive.url}")
     with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
         partial = Path(scratch) / path.name
         _download(archive.url, partial, dataset, progress)
-        if digest(partial, "md5") != archive.md5:
+        if md5_of(partial) != archive.md5:
             raise DataError(
                 f"the download from {archive.url} is not the official archive; try again"
             )
@@ -90,10 +89,10 @@ def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
         ) from error
 
 
-def digest(path: Path, algorithm: str) -> str:
-    """The checksum of a file, in hexadecimal."""
+def md5_of(path: Path) -> str:
+    """The MD5 of a file, in hexadecimal: the checksum that is published of archives."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, digest, fetch, is_unpacked, unpack
+from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack
 from resnet_repro.data.boxes.parts import BoxPart
 from resnet_repro.data.boxes.reader import BoxReader
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
@@ -128,7 +128,7 @@ class Voc(BoxReader):
                 request.progress(f"unpacking {path}")
                 unpack(path, Path(name), MAX_BYTES)
             known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
-            official = request.download or all(digest(path, "md5") in known for path in packed)
+            official = request.download or all(md5_of(path) in known for path in packed)
             root = Path(name) / DEVKIT
             years = year_folders(root)
             if not years:
@@ -171,6 +171,6 @@ def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
         return False
     progress(f"comparing {data_dir / DEVKIT / year} with the official archives")
     return all(
-        digest(path, "md5") == md5 and is_unpacked(path, data_dir, MAX_BYTES)
+        md5_of(path) == md5 and is_unpacked(path, data_dir, MAX_BYTES)
         for path, md5 in paths.items()
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, digest, fetch, unpack
+from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
 from resnet_repro.data.cache import intact_cache, read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
@@ -196,7 +196,7 @@ def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Not
             raise _not_recognised(known, archive)
         content_folder, read = found
         source = read(known, content_folder)
-    if read is read_binary_version and digest(archive, "md5") == known.binary_md5:
+    if read is read_binary_version and md5_of(archive) == known.binary_md5:
         return replace(source, identity=replace(source.identity, official=True, note=""))
     return source
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, digest, fetch, unpack
+from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.reader import PhotoReader
@@ -73,7 +73,7 @@ class Imagenette(PhotoReader):
             if found is None:
                 raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")
             known = {archive.md5 for archive in _ARCHIVES.values()}
-            yield found, request.download or digest(packed, "md5") in known
+            yield found, request.download or md5_of(packed) in known
 
     def source(self, root: Path) -> str:
         actual = root.resolve().name
