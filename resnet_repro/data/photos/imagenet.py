@@ -9,7 +9,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 import filelock
@@ -81,12 +80,8 @@ class ImageNet(PhotoReader):
 
 def _find_folder(folder: Path) -> Path | None:
     """The folder with train and val: `folder` itself, or one as in Kaggle's archive."""
-    places = chain((folder / place for place in _KAGGLE), _sorted(folder, f"*/{_KAGGLE[-1]}"))
-    return next(filter(has_parts, places), None)
-
-
-def _sorted(folder: Path, pattern: str) -> Iterator[Path]:
-    yield from sorted(folder.glob(pattern))
+    known = [folder / place for place in _KAGGLE]
+    return next(filter(has_parts, [*known, *sorted(folder.glob(f"*/{_KAGGLE[-1]}"))]), None)
 
 
 def _find_tars(folder: Path) -> list[str]:
