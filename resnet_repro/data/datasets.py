@@ -35,6 +35,8 @@ __all__ = [
     "verify",
 ]
 
+AnyDataset = Dataset | PhotoDataset | BoxDataset
+
 _log = logging.getLogger(__name__)
 _NO_FOLDERS: Mapping[str, Path] = {}
 
@@ -47,10 +49,10 @@ class Reader(Protocol):
     def load(self, data_dir: Path) -> Any:
         """Open it. Raises DataError if there is nothing to open."""
 
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> Any:
+    def prepare(self, data_dir: Path, request: PrepareRequest) -> AnyDataset:
         """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
 
-    def verify(self, data_dir: Path, progress: Notify) -> Any:
+    def verify(self, data_dir: Path, progress: Notify) -> AnyDataset:
         """Open it and check every byte. Raises DataError if it is missing or damaged."""
 
     def describe(self, data_dir: Path) -> DatasetStatus:
@@ -110,7 +112,7 @@ def prepare(
     size: str = "160",
     folders: Mapping[str, Path] = _NO_FOLDERS,
     progress: Notify = _log.info,
-) -> Dataset | PhotoDataset | BoxDataset:
+) -> AnyDataset:
     """Put a copy of the data set, in any form, into `data_dir`, and check it.
 
     The copy is at `source`, on the network (`download`), or in `data_dir`. CIFAR-10 and 100 get a
@@ -133,9 +135,7 @@ def prepare(
     reader = _reader(name, folders)
     if source is not None and download and not isinstance(reader, GeneratedReader):
         raise ConfigError("either bring a copy or download one, not both")
-    request = PrepareRequest(source, download, size, progress)
-    dataset: Dataset | PhotoDataset | BoxDataset = reader.prepare(data_dir, request)
-    return dataset
+    return reader.prepare(data_dir, PrepareRequest(source, download, size, progress))
 
 
 def verify(
@@ -144,21 +144,18 @@ def verify(
     folders: Mapping[str, Path] = _NO_FOLDERS,
     *,
     progress: Notify = _log.info,
-) -> Dataset | PhotoDataset | BoxDataset:
+) -> AnyDataset:
     """Open the prepared data set and compare every byte with its checksums; decode photographs.
 
     Raises ConfigError if the name is unknown, DataError if the data are missing or damaged.
     """
-    dataset: Dataset | PhotoDataset | BoxDataset = _reader(name, folders).verify(data_dir, progress)
-    return dataset
+    return _reader(name, folders).verify(data_dir, progress)
 
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """The status of every data set in `data_dir`, without opening it; raises nothing."""
-    photos, boxes = (
-        [f"{kind}:{name}" for name in _found_folders(data_dir, kind, holds)]
-        for kind, holds in (("folder", lambda path: (path / "val").is_dir()), ("voc", year_folders))
-    )
+    photos = _found_folders(data_dir, "folder", lambda path: (path / "val").is_dir())
+    boxes = _found_folders(data_dir, "voc", year_folders)
     names = [*READERS, *boxes]
     at = names.index("synthetic")
     names[at:at] = photos
@@ -188,13 +185,13 @@ def _reader(name: str, folders: Mapping[str, Path]) -> Reader:
 
 
 def _found_folders(data_dir: Path, kind: str, holds: Callable[[Path], object]) -> list[str]:
-    """Names NAME of folders in `data_dir` that `folder:NAME` or `voc:NAME` would find.
+    """Names of data sets, `folder:NAME` or `voc:NAME`, whose folders are in `data_dir`.
 
     Raises nothing.
     """
     try:
         return sorted(
-            path.name
+            f"{kind}:{path.name}"
             for path in data_dir.iterdir()
             if path.name not in _NOT_FOLDERS and _is_name(f"{kind}:{path.name}") and holds(path)
         )
