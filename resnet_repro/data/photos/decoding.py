@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 LARGEST = 2**29  # bytes of a file; about Pillow's limit on pixels at three bytes each
 NARROWEST = 100  # longer side to shorter; enlarging narrower ones would fill the memory
 _ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {  # value -> the operation that undoes it; 1 is upright
+_TURNS = {  # its value -> the operation that undoes it; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,7 +35,7 @@ _TURNS = {  # value -> the operation that undoes it; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SWAPPING = (5, 6, 7, 8)  # values that swap width and height
+_SWAPPING = tuple(_TURNS[value] for value in (5, 6, 7, 8))  # these swap width and height
 _BROKEN = (OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError)
 
 
@@ -65,7 +65,8 @@ def open_photo(
     ):
         _check_shape(image.size, name)
         image.load()
-        return _upright(_rgb(image, name), _orientation(image) if turned else 1)
+        rgb, turn = _rgb(image, name), _turn(image) if turned else None
+        return rgb if turn is None else rgb.transpose(turn)
 
 
 def read_size(path: str | Path, name: str, *, turned: bool = True) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def read_size(path: str | Path, name: str, *, turned: bool = True) -> tuple[int,
     ):
         _check_shape(image.size, name)
         width, height = image.size
-        swapped = turned and _orientation(image) in _SWAPPING
+        swapped = turned and _turn(image) in _SWAPPING
         return (height, width) if swapped else (width, height)
 
 
@@ -136,17 +137,12 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation; 1 (upright) if there is none or EXIF is damaged."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """The operation that makes the image upright; None if it is, or EXIF is damaged."""
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF can raise many errors, and is no reason to refuse an image
-        return 1
-    return value if value in _TURNS else 1
+        return None
 
 
 def _reason(error: Exception) -> str:
