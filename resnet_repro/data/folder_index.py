@@ -80,6 +80,11 @@ class Scan(Generic[Part]):
     remarks: tuple[str, ...] = ()  # for the identity's note; not stored
 
     @property
+    def counts(self) -> tuple[int, int]:
+        """The numbers of images for training and for testing."""
+        return len(self.train.names), len(self.test.names)
+
+    @property
     def is_hashed(self) -> bool:
         """Whether the files' contents are hashed, not only their names and sizes."""
         return int(self.train.sizes.sum() + self.test.sizes.sum()) <= CONTENTS_LIMIT
@@ -95,16 +100,12 @@ class FolderIndex(Generic[Part]):
     scan: Scan[Part]
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """The numbers of images for training and for testing."""
-        return len(self.scan.train.names), len(self.scan.test.names)
-
-    @property
     def part_contents(self) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
         """`contents` of the images for training and for testing."""
         if self.contents is None:
             return None, None
-        return self.contents[: self.counts[0]], self.contents[self.counts[0] :]
+        train = len(self.scan.train.names)
+        return self.contents[:train], self.contents[train:]
 
     def is_current(self) -> bool:
         """Whether the folder is unchanged, and its files are hashed as this version does it.
@@ -143,7 +144,7 @@ def load_index(
         scan = Scan(tuple(header["classes"]), train, test, stamps, splits)
         identity = Identity(**header["identity"])
         index = FolderIndex(root, identity, arrays.get("contents"), scan)
-        fits = index.contents is None or index.contents.shape == (sum(index.counts), 32)
+        fits = index.contents is None or index.contents.shape == (sum(scan.counts), 32)
         return index if fits else None
     except Exception:  # a file of something else can raise nearly anything
         return None

@@ -7,11 +7,14 @@ import logging
 import os
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import (
@@ -74,8 +77,8 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """How many images of what there are, for the identity's note."""
 
     @abstractmethod
-    def sha256(self, index: FolderIndex[Part]) -> str:
-        """The identity's SHA-256 of what was scanned."""
+    def sha256(self, scan: Scan[Part], contents: NDArray[np.uint8] | None) -> str:
+        """The identity's SHA-256 of what was scanned, and of the files' `contents` if hashed."""
 
     @abstractmethod
     def dataset(self, index: FolderIndex[Part]) -> Loaded:
@@ -151,7 +154,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """The number of images for testing; None if its folder was not scanned yet."""
         root = self.find(data_dir)
         index = self._read_index(root, data_dir) if root else None
-        return index.counts[1] if index else None
+        return index.scan.counts[1] if index else None
 
     def prepare(self, data_dir: Path, request: PrepareRequest) -> Loaded:
         """Put it into `data_dir`, scan it and decode its images once, unless they are too many.
@@ -214,7 +217,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         except (DataError, OSError) as error:
             return DatasetStatus.absent(self.name, self.description, str(error).splitlines()[0])
         if index is not None:
-            return DatasetStatus.of(self.description, index.identity, sum(index.counts))
+            return DatasetStatus.of(self.description, index.identity, sum(index.scan.counts))
         return DatasetStatus.absent(self.name, self.description, note)
 
     def _root(self, data_dir: Path) -> Path:
@@ -260,36 +263,32 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         contents = None
         if scan.is_hashed:
             contents = hash_contents(root, [*scan.train.names, *scan.test.names])
-        identity = Identity(self.name, official, "", self.source(root), "")
-        index = FolderIndex(root, identity, contents, scan)
-        sha256 = self.sha256(index)
+        sha256 = self.sha256(scan, contents)
         before = self._read_index(root, data_dir, outdated=True)
         if before and before.identity.sha256 == sha256 and not official:
-            return replace(index, identity=before.identity)
-        identity = replace(identity, sha256=sha256, note=self._note(index))
-        return replace(index, identity=identity)
+            identity = before.identity
+        else:
+            note = "; ".join([*([] if official else self._unofficial(scan)), *scan.remarks])
+            identity = Identity(self.name, official, sha256, self.source(root), note)
+        return FolderIndex(root, identity, contents, scan)
 
-    def _note(self, index: FolderIndex[Part]) -> str:
-        """What is printed with results."""
-        remarks = list(index.scan.remarks)
-        if not index.identity.official:
-            known = self.name in DATASETS
-            what = "unofficial copy" if known else f"the user's own {self.images_in_words}"
-            first = [
-                f"{what}: {self.summary(index.scan)} from single files, which cannot be checked"
-                " against anything official"
-            ]
-            if self.official_counts not in (None, index.counts):
-                first.append("the official one has {:,} and {:,}".format(*self.official_counts))
-            if index.contents is None:
-                first.append("told apart from other copies by names and sizes, not contents")
-            remarks[:0] = first
-        return "; ".join(remarks)
+    def _unofficial(self, scan: Scan[Part]) -> Iterator[str]:
+        """What is said with the results on a copy that is not known to be the official one."""
+        known = self.name in DATASETS
+        what = "unofficial copy" if known else f"the user's own {self.images_in_words}"
+        yield (
+            f"{what}: {self.summary(scan)} from single files, which cannot be checked against"
+            " anything official"
+        )
+        if self.official_counts not in (None, scan.counts):
+            yield "the official one has {:,} and {:,}".format(*self.official_counts)
+        if not scan.is_hashed:
+            yield "told apart from other copies by names and sizes, not contents"
 
     def _check_images(self, index: FolderIndex[Part], progress: Notify) -> None:
         """Decode every image. Raises DataError that names the first broken one."""
         broken: list[str] = []
-        progress(f"decoding {sum(index.counts):,} images to find broken ones")
+        progress(f"decoding {sum(index.scan.counts):,} images to find broken ones")
         for photos in self.photos(index):
             for lines in map_photos(_find_broken, photos, progress, "decoded"):
                 broken += lines

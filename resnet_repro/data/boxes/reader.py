@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+from numpy.typing import NDArray
+
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
 from resnet_repro.data.boxes.parts import BoxPart, FileBoxes
@@ -22,19 +25,20 @@ class BoxReader(FolderReader[BoxPart, BoxDataset]):
     part = BoxPart
 
     def summary(self, scan: Scan[BoxPart]) -> str:
+        train, test = scan.counts
         return (
-            f"{len(scan.train.ids):,} images to train on ({scan.splits['train']}) and"
-            f" {len(scan.test.ids):,} to test on ({scan.splits['test'] or 'none'}) with boxes"
+            f"{train:,} images to train on ({scan.splits['train']}) and"
+            f" {test:,} to test on ({scan.splits['test'] or 'none'}) with boxes"
             f" around objects of {plural(len(scan.classes), 'class')}"
         )
 
-    def sha256(self, index: FolderIndex[BoxPart]) -> str:
+    def sha256(self, scan: Scan[BoxPart], contents: NDArray[np.uint8] | None) -> str:
         """Of classes, of names, sizes and objects of all images in order, and of their contents."""
-        digest = hashlib.sha256("\0".join(index.scan.classes).encode() + b"\0\0")
-        for part in (index.scan.train, index.scan.test):
+        digest = hashlib.sha256("\0".join(scan.classes).encode() + b"\0\0")
+        for part in (scan.train, scan.test):
             part.update(digest)
-        if index.contents is not None:
-            digest.update(index.contents.data)
+        if contents is not None:
+            digest.update(contents.tobytes())
         return digest.hexdigest()
 
     def photos(self, index: FolderIndex[BoxPart]) -> tuple[FilePhotos, FilePhotos]:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.folder_index import FolderIndex, Scan
@@ -35,18 +38,17 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
         return scan_folder(root)
 
     def summary(self, scan: Scan[PhotoPart]) -> str:
-        train, val = len(scan.train.names), len(scan.test.names)
+        train, val = scan.counts
         classes = plural(len(scan.classes), "class")
         return f"{train:,} training and {val:,} validation images of {classes}"
 
-    def sha256(self, index: FolderIndex[PhotoPart]) -> str:
+    def sha256(self, scan: Scan[PhotoPart], contents: NDArray[np.uint8] | None) -> str:
         """Of the names `part/class/file` and sizes of all files in order, and their contents."""
         digest = hashlib.sha256()
-        contents = None if index.contents is None else iter(index.contents)
-        for name, size in _names_and_sizes(index.scan):
+        for index, (name, size) in enumerate(_names_and_sizes(scan)):
             digest.update(os.fsencode(name) + f"\0{size}\0".encode())
-            if contents:
-                digest.update(next(contents))
+            if contents is not None:
+                digest.update(contents[index].tobytes())
         return digest.hexdigest()
 
     def photos(self, index: FolderIndex[PhotoPart]) -> tuple[FilePhotos, FilePhotos]:
