@@ -46,6 +46,14 @@ class ImageSet(NamedTuple):
     def __str__(self) -> str:
         return f"{self.year} {self.name}".strip()
 
+    def path(self, name: str) -> str:
+        """A file or folder of its year, relative to the development kit."""
+        return f"{self.year}/{name}" if self.year else name
+
+    def xml(self, image_id: str) -> str:
+        """The file with an image's annotation, relative to the development kit."""
+        return self.path(f"{ANNOTATIONS}/{image_id}.xml")
+
 
 def year_folders(root: Path) -> list[str]:
     """The folders VOC2007 ... in `root`, in order; "" if `root` itself is laid out like one."""
@@ -104,7 +112,7 @@ def scan_voc(
     """
     stamps: dict[str, int] = {}
     if classes is None:  # more lists, or classes.txt, would make it another data set
-        for name in ("", *(_path(one.year, LISTS) for one in (*train, *test))):
+        for name in ("", *(one.path(LISTS) for one in (*train, *test))):
             stamp(root, name, stamps)
     parts = [_read_sets(root, sets, stamps) for sets in (train, test)]
     if classes is None:
@@ -149,23 +157,15 @@ def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> 
     images: list[Annotated] = []
     for chosen in sets:
         ids = _read_list(root, chosen, stamps)
-        folders = [_path(chosen.year, folder) for folder in (ANNOTATIONS, IMAGES)]
-        for name in (*folders, *(_xml(chosen, image_id) for image_id in ids)):
+        folders = [chosen.path(folder) for folder in (ANNOTATIONS, IMAGES)]
+        for name in (*folders, *(chosen.xml(image_id) for image_id in ids)):
             stamp(root, name, stamps)
         images += map_files(partial(_read_image, root, chosen), ids)
     return images
 
 
-def _path(year: str, rest: str) -> str:
-    return f"{year}/{rest}" if year else rest
-
-
-def _xml(chosen: ImageSet, image_id: str) -> str:
-    return f"{_path(chosen.year, ANNOTATIONS)}/{image_id}.xml"
-
-
 def _read_list(root: Path, chosen: ImageSet, stamps: dict[str, int]) -> list[str]:
-    name = _path(chosen.year, f"{LISTS}/{chosen.name}.txt")
+    name = chosen.path(f"{LISTS}/{chosen.name}.txt")
     ids = _read_lines(root, name, stamps)
     for one in ids:
         if "/" in one or "\\" in one or one.startswith(".") or not one.isprintable():
@@ -192,7 +192,7 @@ def _read_lines(root: Path, name: str, stamps: dict[str, int]) -> list[str]:
 
 def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
     """What is known of one image, every box in it."""
-    xml = _xml(chosen, image_id)
+    xml = chosen.xml(image_id)
     file, size = _find_image(root, chosen, image_id)
     annotation = read_annotation(root / xml, xml)
     actual = read_size(root / file, file, turned=False)
@@ -210,7 +210,7 @@ def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
 
 def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:
     """(the image's file, its bytes)."""
-    stem = f"{_path(chosen.year, IMAGES)}/{image_id}"
+    stem = chosen.path(f"{IMAGES}/{image_id}")
     for name in (stem + ending for lower in _ENDINGS for ending in (lower, lower.upper())):
         try:
             size = os.stat(f"{root}/{name}").st_size  # noqa: PTH116
