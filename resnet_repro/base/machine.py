@@ -1,4 +1,4 @@
-"""What this machine is called, without importing torch."""
+"""Processor, cores, memory and torchrun's processes of this machine, without importing torch."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class _Clock:
         return self.read_at - self.held
 
     def on_continue(self, *_: object) -> None:
-        """When it was held is not told: what passed since the last reading does not count."""
+        """Leave out the time since the last reading: when the process was held is not known."""
         now = time.perf_counter()
         self.held += now - self.read_at
         self.read_at = now
@@ -58,7 +58,7 @@ class StopFlag:
         self.deadline = None if time_budget is None else time.monotonic() + time_budget
         self.signalled: str | None = None
         self.echo = 0.0
-        self._told_at = float("-inf")
+        self._signalled_at = float("-inf")
         self._before: dict[int, object] = {}
 
     @property
@@ -74,7 +74,7 @@ class StopFlag:
         """Stop because a process that trains together with this one stops."""
         if reason == "signal":
             self.signalled = self.signalled or "another process"
-            self._told_at = time.monotonic()
+            self._signalled_at = time.monotonic()
         else:
             self.deadline = time.monotonic()
 
@@ -94,7 +94,7 @@ class StopFlag:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         now = time.monotonic()
-        if number == signal.SIGINT and now - self._told_at < self.echo:
+        if number == signal.SIGINT and now - self._signalled_at < self.echo:
             return
         if self.signalled and number == signal.SIGINT:
             # Not through sys.stderr, whose buffer may be in use. The live view hides the cursor.
@@ -102,7 +102,7 @@ class StopFlag:
             with contextlib.suppress(OSError):
                 os.write(2, shown + b"\ninterrupted again: stopping at once\n")
             os._exit(130)
-        self._told_at = now
+        self._signalled_at = now
         # By SIGUSR1 a cluster says that the job will run again; SIGTERM may come beside it.
         if self.signalled != "SIGUSR1":
             self.signalled = signal.Signals(number).name

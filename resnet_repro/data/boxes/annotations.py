@@ -16,7 +16,7 @@ from xml.parsers import expat
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 
-__all__ = ["Box", "check_box", "read_annotation"]
+__all__ = ["Box", "Object", "check_box", "read_annotation"]
 
 LARGEST = 2**20  # bytes; the official ones have up to 20 kB
 _LONGEST = 64  # letters of a class
@@ -25,13 +25,19 @@ _SLACK = 1.0  # pixels that a box may lie outside its image, by rounding; it is 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
+class Object(NamedTuple):
+    """An object in an image."""
+
+    name: str  # of its class
+    box: Box
+    difficult: bool
+
+
 class Annotation(NamedTuple):
     """What an XML file says of one image."""
 
     size: tuple[int, int] | None  # width, height; None where it says nothing
-    names: list[str]  # of the objects' classes
-    boxes: list[Box]
-    difficult: list[bool]
+    objects: list[Object]
 
 
 def read_annotation(path: str | Path, name: str) -> Annotation:
@@ -44,15 +50,15 @@ def read_annotation(path: str | Path, name: str) -> Annotation:
     root = _parse(_read(path, name), name)
     if root.tag != "annotation":
         raise DataError(f"{name}: no annotation but <{plain(root.tag, 40)}>")
-    annotation = Annotation(_size(root, name), [], [], [])
+    annotation = Annotation(_size(root, name), [])
     for number, element in enumerate(root.iterfind("object"), start=1):
         where = f"{name}: object {number}"
         label = (element.findtext("name") or "").strip()
         if not 0 < len(label) <= _LONGEST or not label.isprintable():
             raise DataError(f"{where}: {plain(label, 40)!r} is no class")
-        annotation.names.append(label)
-        annotation.boxes.append(_box(element.find("bndbox"), f"{where} ({label})"))
-        annotation.difficult.append(_flag(element.findtext("difficult"), where))
+        box = _box(element.find("bndbox"), f"{where} ({label})")
+        difficult = _flag(element.findtext("difficult"), where)
+        annotation.objects.append(Object(label, box, difficult))
     return annotation
 
 

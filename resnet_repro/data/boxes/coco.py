@@ -23,8 +23,8 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
-from resnet_repro.data.boxes.annotations import check_box
-from resnet_repro.data.boxes.parts import Annotated, BoxPart, stamp
+from resnet_repro.data.boxes.annotations import Object, check_box
+from resnet_repro.data.boxes.parts import AnnotatedImage, BoxPart, stamp
 from resnet_repro.data.boxes.reader import BoxReader
 from resnet_repro.data.dataset import not_there
 from resnet_repro.data.folder_index import Scan
@@ -48,7 +48,7 @@ class _Image:
 
 
 @dataclass(slots=True)
-class _Object:
+class _Annotation:
     image_id: int
     category_id: int
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]  # x, y, width, height
@@ -64,7 +64,7 @@ class _Category:
 @dataclass(slots=True)
 class _Instances:
     images: list[_Image]
-    annotations: list[_Object]
+    annotations: list[_Annotation]
     categories: list[_Category]
 
 
@@ -110,7 +110,7 @@ def _instances(part: str) -> str:
 
 def _read_part(
     root: Path, part: str, stamps: dict[str, int]
-) -> tuple[list[Annotated], list[str], int]:
+) -> tuple[list[AnnotatedImage], list[str], int]:
     """(the images, the classes in order, how many boxes are empty and left out)."""
     name = _instances(part)
     found = _read_instances(root, name, stamps)
@@ -119,7 +119,7 @@ def _read_part(
     if len(set(name_of.values())) < len(categories) or not categories:
         raise DataError(f"{name}: should name each category once")
     images = sorted(found.images, key=lambda image: image.id)
-    objects: dict[int, list[_Object]] = {image.id: [] for image in images}
+    objects: dict[int, list[_Annotation]] = {image.id: [] for image in images}
     if len(objects) < len(images):
         raise DataError(f"{name}: two images have the same number")
     empty = 0
@@ -167,18 +167,17 @@ def _check_image(root: Path, part: str, name: str, image: _Image) -> int:
 
 
 def _annotated(
-    image: _Image, part: str, size: int, objects: list[_Object], name_of: dict[int, str], name: str
-) -> Annotated:
+    image: _Image,
+    part: str,
+    size: int,
+    objects: list[_Annotation],
+    name_of: dict[int, str],
+    name: str,
+) -> AnnotatedImage:
     where = f"{name}: an object in {plain(image.file_name, 80)}"
-    boxes = [
-        check_box((x, y, x + width, y + height), (image.width, image.height), where)
-        for x, y, width, height in (one.bbox for one in objects)
-    ]
-    return Annotated(
-        str(image.id),
-        f"{part}/{image.file_name}",
-        size,
-        [name_of[one.category_id] for one in objects],
-        boxes,
-        [one.iscrowd for one in objects],
-    )
+    found = []
+    for one in objects:
+        x, y, width, height = one.bbox
+        box = check_box((x, y, x + width, y + height), (image.width, image.height), where)
+        found.append(Object(name_of[one.category_id], box, one.iscrowd))
+    return AnnotatedImage(str(image.id), f"{part}/{image.file_name}", size, found)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.boxes.annotations import Box
+from resnet_repro.data.boxes.annotations import Object
 from resnet_repro.data.boxes.boxes import BoxImages, Target
 from resnet_repro.data.folder_index import FilePart
 from resnet_repro.data.photos.photos import FilePhotos
@@ -21,18 +21,16 @@ from resnet_repro.data.photos.photos import FilePhotos
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Annotated", "BoxPart", "FileBoxes", "stamp"]
+__all__ = ["AnnotatedImage", "BoxPart", "FileBoxes", "stamp"]
 
 
-class Annotated(NamedTuple):
+class AnnotatedImage(NamedTuple):
     """One image as its data set describes it."""
 
     image_id: str
     file: str  # relative to the data set's folder
     size: int  # bytes of the file
-    names: list[str]  # of its objects' classes
-    boxes: list[Box]
-    difficult: list[bool]
+    objects: list[Object]
 
 
 def stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
@@ -66,26 +64,19 @@ class BoxPart(FilePart):
             raise ValueError("not one row for each image or object")
 
     @classmethod
-    def of(cls, images: Sequence[Annotated], classes: Sequence[str]) -> BoxPart:
+    def of(cls, images: Sequence[AnnotatedImage], classes: Sequence[str]) -> BoxPart:
         """A part of these images, with the objects of these classes; others are left out."""
         label_of = {name: label for label, name in enumerate(classes, start=1)}
-        rows = [
-            [
-                (box, label_of[name], difficult)
-                for name, box, difficult in zip(*image[3:], strict=True)
-                if name in label_of
-            ]
-            for image in images
-        ]
-        every = [row for some in rows for row in some]
+        kept = [[one for one in image.objects if one.name in label_of] for image in images]
+        objects = [one for some in kept for one in some]
         return cls(
             [image.file for image in images],
             np.array([image.size for image in images], np.int64),
             [image.image_id for image in images],
-            np.cumsum([0, *map(len, rows)], dtype=np.int64),
-            np.array([row[0] for row in every], np.float32).reshape(-1, 4),
-            np.array([row[1] for row in every], np.int64),
-            np.array([row[2] for row in every], bool),
+            np.cumsum([0, *map(len, kept)], dtype=np.int64),
+            np.array([one.box for one in objects], np.float32).reshape(-1, 4),
+            np.array([label_of[one.name] for one in objects], np.int64),
+            np.array([one.difficult for one in objects], bool),
         )
 
     def update(self, digest: hashlib._Hash) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
-from resnet_repro.data.boxes.parts import Annotated, BoxPart, stamp
+from resnet_repro.data.boxes.parts import AnnotatedImage, BoxPart, stamp
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files
@@ -119,15 +119,16 @@ def scan_voc(
         classes = _own_classes(root, parts[0], stamps)
     known = set(classes)
     for image in parts[0]:
-        for number, name in enumerate(image.names, start=1):
-            if name not in known:
+        for number, one in enumerate(image.objects, start=1):
+            if one.name not in known:
                 where = PurePosixPath(image.file).parents[1] / ANNOTATIONS / image.image_id
-                raise DataError(f"{where}.xml: object {number}: unknown class {name!r}")
-    left_out = Counter(name for image in parts[1] for name in image.names if name not in known)
+                raise DataError(f"{where}.xml: object {number}: unknown class {one.name!r}")
+    tested = (one.name for image in parts[1] for one in image.objects)
+    left_out = Counter(name for name in tested if name not in known)
     remarks = [_left_out(left_out)] if left_out else []
     if both := {image.file for image in parts[0]} & {image.file for image in parts[1]}:
         remarks.append(f"images both trained and tested on: {len(both):,}")
-    if not any(image.names for image in parts[0]):
+    if not any(image.objects for image in parts[0]):
         raise DataError(f"{root}: no image of {', '.join(map(str, train))} has an object")
     splits = {part: " + ".join(map(str, sets)) for part, sets in (("train", train), ("test", test))}
     train_part, test_part = (BoxPart.of(images, classes) for images in parts)
@@ -144,17 +145,19 @@ def _left_out(counts: Counter[str]) -> str:
     )
 
 
-def _own_classes(root: Path, train: Sequence[Annotated], stamps: dict[str, int]) -> list[str]:
+def _own_classes(root: Path, train: Sequence[AnnotatedImage], stamps: dict[str, int]) -> list[str]:
     if not (root / CLASSES_FILE).is_file():
-        return sorted({name for image in train for name in image.names})
+        return sorted({one.name for image in train for one in image.objects})
     classes = _read_lines(root, CLASSES_FILE, stamps)
     if not classes or len(set(classes)) < len(classes):
         raise DataError(f"{root / CLASSES_FILE}: should name each class once, one a line")
     return classes
 
 
-def _read_sets(root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]) -> list[Annotated]:
-    images: list[Annotated] = []
+def _read_sets(
+    root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]
+) -> list[AnnotatedImage]:
+    images: list[AnnotatedImage] = []
     for chosen in sets:
         ids = _read_list(root, chosen, stamps)
         folders = [chosen.path(folder) for folder in (ANNOTATIONS, IMAGES)]
@@ -190,7 +193,7 @@ def _read_lines(root: Path, name: str, stamps: dict[str, int]) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
+def _read_image(root: Path, chosen: ImageSet, image_id: str) -> AnnotatedImage:
     """What is known of one image, every box in it."""
     xml = chosen.xml(image_id)
     file, size = _find_image(root, chosen, image_id)
@@ -199,13 +202,11 @@ def _read_image(root: Path, chosen: ImageSet, image_id: str) -> Annotated:
     if annotation.size not in (None, actual):
         said, there = ("x".join(map(str, s)) for s in (annotation.size, actual) if s)
         raise DataError(f"{xml}: is of an image of {said}, but {file} has {there} pixels")
-    boxes = [
-        check_box(box, actual, f"{xml}: object {number} ({name})")
-        for number, (name, box) in enumerate(
-            zip(annotation.names, annotation.boxes, strict=True), start=1
-        )
+    objects = [
+        one._replace(box=check_box(one.box, actual, f"{xml}: object {number} ({one.name})"))
+        for number, one in enumerate(annotation.objects, start=1)
     ]
-    return Annotated(image_id, file, size, annotation.names, boxes, annotation.difficult)
+    return AnnotatedImage(image_id, file, size, objects)
 
 
 def _find_image(root: Path, chosen: ImageSet, image_id: str) -> tuple[str, int]:

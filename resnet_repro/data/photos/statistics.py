@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 import numpy as np
@@ -89,7 +89,7 @@ def statistics(
 @contextlib.contextmanager
 def _alone(
     data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
-) -> Any:
+) -> Iterator[Path | None]:
     """The file for `key`, locked; None without a data folder."""
     if data_dir is None:
         yield None
