@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_photos import WritePhotos, photo
+from made_up_photos import WriteImages, WritePhotos, photo
 from PIL import Image
 
 from resnet_repro.data import datasets
 
 BATCHES = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-
-WriteImages = Callable[..., Path]
 
 
 def fake_batch(number: int) -> tuple[np.ndarray, np.ndarray]:

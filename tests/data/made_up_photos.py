@@ -17,7 +17,7 @@ from resnet_repro.data.archives import Archive
 from resnet_repro.data.photos import imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 
-WritePhotos = Callable[..., Path]
+WriteImages = WritePhotos = Callable[..., Path]  # fixtures of conftest.py
 IDS = {"n01440764": 7, "n02102040": 900, "n03888257": 2}
 
 

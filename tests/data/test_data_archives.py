@@ -8,18 +8,16 @@ import io
 import socket
 import tarfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_up_photos import WriteImages
 from packing import pack
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.cifar.known import CIFAR_10
 from resnet_repro.data.cifar.reader import read_source
-
-WriteImages = Callable[..., Path]
 
 
 @pytest.mark.parametrize("name", ["images", "."])

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_photos import WriteImages
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Identity
 from resnet_repro.spec import dataset_names
-
-WriteImages = Callable[..., Path]
 
 
 def test_load_gives_what_was_prepared(prepared: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_photos import WriteImages
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents
 
-WriteImages = Callable[..., Path]
 ARRAYS = [f"{field}.npy" for field in Contents._fields]
 WHAT_TO_DO = r"\nprepare it again with `resnet-repro data prepare cifar10 --from PATH`"
 

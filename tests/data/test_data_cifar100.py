@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_photos import WriteImages
 from packing import pack
 
 from resnet_repro.base.errors import DataError
@@ -23,7 +24,6 @@ from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.store.store import Store
 
 SMALL = dataclasses.replace(CIFAR_100, train_images=500, test_images=200)
-WriteImages = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_photos import WriteImages
 from PIL import Image
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset
-
-WriteImages = Callable[..., Path]
 
 
 def colour(dataset: Dataset, index: int) -> list[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
 from torchvision.datasets import Imagenette
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.cli import main
 from resnet_repro.data import datasets
 from resnet_repro.data.photos import imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -25,22 +24,10 @@ CLASSES = ("n01440764", "n02102040")
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Command:
+def command(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run `resnet-repro data ARGUMENTS` on `tmp_path/data`: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RESNET_REPRO_DATA", "data")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["resnet-repro", "data", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return call
+    return partial(command, "data")
 
 
 def listed(command: Command) -> dict[str, dict[str, object]]:

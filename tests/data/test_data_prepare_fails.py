@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
+from made_up_photos import WriteImages, WritePhotos, pack_imagenet, serve_imagenette
 from packing import pack
 
 from resnet_repro.base.errors import DataError
@@ -16,7 +16,6 @@ from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 
-WriteImages = Callable[..., Path]
 CLASSES = ("n01440764", "n02102040")
 NAMES = ("imagenet", "imagenette", "folder:birds")
 

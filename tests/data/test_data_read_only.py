@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pytest
-from made_up_photos import WritePhotos
+from made_up_photos import WriteImages, WritePhotos
 from packing import pack
 
 from resnet_repro.data import datasets
@@ -20,7 +20,6 @@ from resnet_repro.data.photos import statistics as photo_statistics
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.recipe_parts import Photographs
 
-WriteImages = Callable[..., Path]
 CLASSES = ("n01440764", "n02102040")
 # Root may write anywhere, so the capability to do so is taken away.
 PREFIX = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []

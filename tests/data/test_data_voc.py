@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from made_up_boxes import annotation, write_image, write_voc
 from PIL import Image
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.cli import main
 from resnet_repro.data import datasets
 from resnet_repro.data.boxes import annotations, voc
 from resnet_repro.data.boxes.annotations import read_annotation
@@ -259,23 +258,14 @@ def test_a_damaged_annotation_is_an_annotation_or_one_line(tmp_path: Path) -> No
 
 
 def test_the_command_says_what_is_here_and_what_is_wrong(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    monkeypatch.chdir(folder.parent)
-
-    def command(*arguments: str) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["resnet-repro", "data", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    code, out, _ = command("prepare", "voc:mine", "--quiet")
-    assert code in (0, None)
+    code, out, _ = command("data", "prepare", "voc:mine", "--quiet")
+    assert code == 0
     assert out.startswith("voc:mine: unofficial, 2 training and 1 test images\nsha256 ")
-    assert command("verify", "voc:mine")[0] in (0, None)
+    assert command("data", "verify", "voc:mine")[0] == 0
     (folder / "Annotations" / "b.xml").write_text(BOMB, encoding="utf-8")
-    code, out, err = command("verify", "voc:mine", "--quiet")
+    code, out, err = command("data", "verify", "voc:mine", "--quiet")
     assert (code, out) == (3, "")
     assert err.startswith("resnet-repro: Annotations/b.xml: declares a document type")
     assert len(err.splitlines()) == 1
