@@ -34,7 +34,7 @@ MAX_BYTES = 2**30  # of an archive, unpacked; CIFAR-10 is 184 MB
 
 _log = logging.getLogger(__name__)
 
-Reader = Callable[[KnownCifar, Path], Dataset]
+ReadCopy = Callable[[KnownCifar, Path], Dataset]
 
 
 class CifarReader:
@@ -165,7 +165,7 @@ def _read_download(known: KnownCifar, data_dir: Path, progress: Notify) -> Datas
     return replace(found, identity=replace(found.identity, source="download"))
 
 
-def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
+def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | None:
     """(The folder of a copy, `folder` itself or one in it; the function that reads it)."""
     found = _find_batches(known, folder)
     if found is None and ((folder / "train").is_dir() and (folder / "test").is_dir()):
@@ -173,7 +173,7 @@ def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
     return found
 
 
-def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, Reader] | None:
+def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | None:
     """`_find_copy` for the official versions only."""
     for candidate in (folder, folder / known.python_folder, folder / known.binary_folder):
         if any((candidate / name).is_file() for name in known.files):
