@@ -138,10 +138,13 @@ def test_errors_at_several_scales_are_those_of_the_results() -> None:
     "line",
     ["table table6 --preset short", "status fig1 --preset short"],
 )
-def test_what_a_command_prints_is_what_it_prints(command: Any, line: str) -> None:
+def test_what_a_command_prints_is_what_it_prints(
+    command: Any, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     start = lines.index(f"    $ resnet-repro {line}") + 1
     block = lines[start : lines.index("", start)]
     assert all(text.startswith("    ") for text in block)
-    answer = command(*line.split(), "--results", RESULTS)
+    monkeypatch.chdir(ROOT)
+    answer = command(*line.split())
     assert [text[4:] for text in block] == [text.rstrip() for text in answer.out.splitlines()]
