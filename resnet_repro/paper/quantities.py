@@ -8,7 +8,7 @@ the initialisation needs no more than its measurement.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
@@ -22,6 +22,8 @@ class Quantity(NamedTuple):
     measured: str | None = None  # None: every training gives it
     unit: str = ""
     noisier: float = 1.0  # by this factor at other protocols than the paper's
+    # Whose errors or precision it is: networks that hardly learned the task are not judged by it.
+    task: Literal["classification", "detection"] | None = None
 
 
 DECADES = " powers of ten"
@@ -30,17 +32,25 @@ DECADES = " powers of ten"
 # no two seeds were trained; Imagenette's 3,925 test images alone let two errors differ by 2 points.
 NOISIER = 5.0
 QUANTITIES = {
-    "final_test_error": Quantity("final test error", noisier=NOISIER),
-    "final_train_error": Quantity("final training error", noisier=NOISIER),
+    "final_test_error": Quantity("final test error", noisier=NOISIER, task="classification"),
+    "final_train_error": Quantity("final training error", noisier=NOISIER, task="classification"),
     # Of the running training errors at the points of the curve.
-    "early_error": Quantity("mean training error in the first quarter of the iterations"),
+    "early_error": Quantity(
+        "mean training error in the first quarter of the iterations", task="classification"
+    ),
     # The first point of the curve that is; infinite if none is.
     "epochs_to_start": Quantity("epochs until the training error is below 90%", unit=" epochs"),
     # Only a `ThroughoutRule` speaks of it.
-    "train_error_along": Quantity("training error along the way, seed by seed"),
+    "train_error_along": Quantity(
+        "training error along the way, seed by seed", task="classification"
+    ),
     # Top-1, over the data set's val part.
-    "ten_crop_error": Quantity("top-1 error, 10-crop", "10-crop", noisier=NOISIER),
-    "multi_scale_error": Quantity("top-1 error, multi-scale", "multi-scale", noisier=NOISIER),
+    "ten_crop_error": Quantity(
+        "top-1 error, 10-crop", "10-crop", noisier=NOISIER, task="classification"
+    ),
+    "multi_scale_error": Quantity(
+        "top-1 error, multi-scale", "multi-scale", noisier=NOISIER, task="classification"
+    ),
     "mean_response": Quantity("mean std of the 3x3 layers' responses", "responses"),  # Fig. 7
     # From initialisation to the end.
     "weakest_signal": Quantity("smallest std of any layer's output, at any moment", "gradients"),
@@ -76,11 +86,12 @@ QUANTITIES = {
         "mean radius of the contour 0.1 above the loss at the centre", "surface"
     ),
     # Mean over the classes, PASCAL VOC 2007's form.
-    "voc_ap": Quantity("mAP of the detector", "average-precision"),
+    "voc_ap": Quantity("mAP of the detector", "average-precision", task="detection"),
     # Only a `FollowsRule` speaks of it.
     "ap_follows_error": Quantity(
         "average precision against the backbone's classification error, seed by seed",
         "average-precision",
+        task="detection",
     ),
     # At the trained weights.
     "eigenvalue_ratio": Quantity("|smallest / largest eigenvalue| of the Hessian", "curvature"),

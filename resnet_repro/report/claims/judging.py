@@ -26,6 +26,7 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.estimates import Judgement, weakest
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import THE_PAPER, papers_on
+from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.paper.rules import EnsembleRule, RunRule
 from resnet_repro.paper.samples import NetworkRuns
 from resnet_repro.report.cells import Cell
@@ -48,12 +49,6 @@ MARKS: dict[VerdictWord, str] = {
     "contradicted": "✗",
     "not run": "–",
 }
-# Quantities that are errors of a classification, in percent.
-ERRORS = {
-    *("final_test_error", "final_train_error", "early_error", "train_error_along"),
-    *("ten_crop_error", "multi_scale_error"),
-}
-PRECISIONS = {"voc_ap", "ap_follows_error"}  # of detectors, in percent
 # Twice what the same box in the middle of every image has on five classes of PASCAL VOC
 # (`benchmarks/blind_detector.py`: 4.99 with a standard deviation of 1.05).
 GUESSED_PRECISION = 10.0
@@ -223,12 +218,18 @@ def _samples(
         every = [cells[subject] for subject in rule.subjects if subject in cells]
         found = together(results, every) if len(every) == len(rule.subjects) else []
         return dict.fromkeys(rule.subjects, found) if found else {}
-    numbers = measured(results, rule.quantity)
-    samples = {
+    return _by_cell(measured(results, rule.quantity), cells)
+
+
+def _by_cell(
+    numbers: Mapping[str, float], cells: Mapping[NetworkRuns, Cell]
+) -> dict[NetworkRuns, list[float]]:
+    """Numbers by run id as those of each cell's seeds, without cells that have none."""
+    found = {
         subject: [numbers[run.id] for run in cell.done if run.id in numbers]
         for subject, cell in cells.items()
     }
-    return {subject: sample for subject, sample in samples.items() if sample}
+    return {subject: values for subject, values in found.items() if values}
 
 
 def _guessing(
@@ -240,28 +241,25 @@ def _guessing(
     it is a finding unless several are compared and all are such networks; and `demo` is to show on
     generated images that a deep plain network does not even begin to learn.
     """
-    known = DATASETS.get(protocol.dataset)
-    if rule.quantity not in PRECISIONS and (known is None or rule.quantity not in ERRORS):
-        return ""
-    numbers = measured(results, "voc_ap" if rule.quantity in PRECISIONS else "final_train_error")
-    found = {
-        subject: fmean(of_runs)
-        for subject, cell in cells.items()
-        if (of_runs := [numbers[run.id] for run in cell.done if run.id in numbers])
-    }
-    if rule.quantity in PRECISIONS:
-        poor = {subject: mean for subject, mean in found.items() if mean < GUESSED_PRECISION}
+    task, data = QUANTITIES[rule.quantity].task, DATASETS.get(protocol.dataset)
+    if task == "detection":
+        found = _by_cell(measured(results, "voc_ap"), cells)
+        means = {subject: fmean(values) for subject, values in found.items()}
+        poor = {subject: mean for subject, mean in means.items() if mean < GUESSED_PRECISION}
         blind = "twice that of a detector that sees no image, on five classes"
         reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
-    else:
-        assert known is not None, "see above"
-        limit = 100 - 200 / known.classes
-        poor = {subject: mean for subject, mean in found.items() if mean > limit}
+    elif task == "classification" and data is not None:
+        found = _by_cell(measured(results, "final_train_error"), cells)
+        means = {subject: fmean(values) for subject, values in found.items()}
+        limit = 100 - 200 / data.classes
+        poor = {subject: mean for subject, mean in means.items() if mean > limit}
         reason = (
             f"right in less than {100 - limit:g}% of training images, twice what guessing gives"
         )
+    else:
+        return ""
     one_decides = protocol.base == "short" and rule.quantity != "ap_follows_error"
-    if len(poor) < (1 if one_decides else max(2, len(found))):
+    if len(poor) < (1 if one_decides else max(2, len(means))):
         return ""
     names = ", ".join(f"{subject.title} ({mean:.2f})" for subject, mean in poor.items())
     return f"hardly learned: {names}; {reason}"
