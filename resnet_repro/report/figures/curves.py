@@ -15,7 +15,13 @@ from matplotlib.ticker import MaxNLocator
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell, in_other_precision, networks_of
 from resnet_repro.report.figures.figures import drawable_cells
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, label
+from resnet_repro.report.figures.style import (
+    SEVERAL_SEEDS,
+    add_caption,
+    colours,
+    grid_lines,
+    label,
+)
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -179,8 +185,7 @@ def _draw_panel(
         if curve.seeds > 1:
             low, high = curve.errors["min"], curve.errors["max"]
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.grid(axis="y", color="0.9", linewidth=0.5)
-    axes.set_axisbelow(True)
+    grid_lines(axes)
 
 
 def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from resnet_repro.paper.facts import Competition, load_competitions
 from resnet_repro.report.cells import Cell, groups_in
-from resnet_repro.report.figures.style import label
+from resnet_repro.report.figures.style import NOT_THE_PAPERS, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
@@ -28,7 +28,6 @@ WIDTH = 7.2  # inches
 VIEWS: Views = "10-crop"  # of single networks, as in Table 3
 LINE = 95  # characters of a caveat's line
 STRONG, PALE, OURS = "#0072B2", "#9ECAE1", "#E69F00"
-REDUCED = "#A03000"  # of words, as in the captions of other figures
 
 
 class _Bar(NamedTuple):
@@ -59,7 +58,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes = figure.add_axes((0.08, low, 0.9, 1.45 / sum(heights)))
         _draw_bars(axes, panel)
         text = _lines("\n".join(panel.notes))
-        colour = REDUCED if panel.reduced else "black"
+        colour = NOT_THE_PAPERS if panel.reduced else "black"
         figure.text(0.08, low - 0.38 / sum(heights), text, fontsize=6.5, va="top", color=colour)
         top -= height
     return figure
@@ -76,7 +75,9 @@ def _draw_bars(axes: Axes, panel: _Panel) -> None:
     axes.set_xlim(-0.6, max(len(panel.bars), 4) - 0.4)
     axes.set_ylim(0, 1.3 * max(heights))
     axes.set_ylabel(label(panel.unit))
-    axes.set_title(label(panel.title), loc="left", color=REDUCED if panel.reduced else "black")
+    axes.set_title(
+        label(panel.title), loc="left", color=NOT_THE_PAPERS if panel.reduced else "black"
+    )
 
 
 def _of_competition(competition: Competition) -> _Panel:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.responses import bare_note, by_seed, draw_layers
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, grid_lines
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
@@ -89,8 +89,7 @@ def _arrange(grid: Sequence[Sequence[Axes]], labels: Sequence[str]) -> None:
     """Axes, labels and one key; the axes of values leave room around the lines."""
     for line, label in zip(grid, labels, strict=True):
         for axes in line:
-            axes.grid(axis="y", color="0.9", linewidth=0.5)
-            axes.set_axisbelow(True)
+            grid_lines(axes)
             axes.set_xlim(0, None)
             if line is not grid[0]:
                 axes.set_yscale("log")

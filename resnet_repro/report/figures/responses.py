@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell, networks_of
-from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours
+from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, grid_lines
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
@@ -48,8 +48,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             axes.set_yscale("log")
         else:
             axes.set_ylim(0, None)
-        axes.grid(axis="y", color="0.9", linewidth=0.5)
-        axes.set_axisbelow(True)
+        grid_lines(axes)
     top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=3)
     notes = ["response of each 3x3 layer after BN, before the nonlinearity", *bare_note(cells)]
     notes += [SEVERAL_SEEDS] if several else []

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_repro.base.plain_text import printable
@@ -24,17 +25,20 @@ from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
+    "NOT_THE_PAPERS",
     "SEVERAL_SEEDS",
     "FigureFormat",
     "add_caption",
     "caption_lines",
     "colours",
+    "grid_lines",
     "label",
     "save",
     "styled",
 ]
 
 FigureFormat = Literal["png", "svg", "pdf", "html"]
+NOT_THE_PAPERS = "#A03000"  # colour of words on another protocol than the paper's
 SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"  # a note in captions
 _LINE = 0.145  # inches, of the caption
 _CHARACTERS, _BOLD_CHARACTERS = 18.5, 16.5  # per inch at the caption's size
@@ -91,6 +95,12 @@ def colours(networks: Sequence[str], dashes: bool = False) -> dict[str, str]:
     return {network: PLACES[n % len(PLACES)] for n, network in enumerate(styles)}
 
 
+def grid_lines(axes: Axes) -> None:
+    """Faint lines across, behind what is drawn."""
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
 def label(text: str) -> str:
     """Text for a figure as it stands: a dollar sign begins no formula."""
     return printable(text).replace("$", r"\$")
@@ -124,7 +134,7 @@ def add_caption(
             label(line),
             fontsize=7,
             va="top",
-            color="#A03000" if strong else "0.25",
+            color=NOT_THE_PAPERS if strong else "0.25",
             weight="bold" if strong else "normal",
         )
 
