@@ -19,7 +19,6 @@ from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import Outline, folded, outline
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.shapes import (
-    BOX_TEXT,
     HEIGHT,
     PLUS,
     WIDTH,
@@ -28,6 +27,7 @@ from resnet_repro.report.figures.shapes import (
     bypass,
     plus,
     sheet,
+    text_height,
 )
 from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
@@ -53,18 +53,23 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     return blocks_figure(plot.networks, named=plot.shows == "block")
 
 
-def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
+def columns_figure(networks: Sequence[str]) -> Figure:
     """Networks side by side, a box a layer, output sizes at the left (Fig. 3).
 
     Layers with the same output size stand on the same height in all columns. Shortcuts are curves
     at a column's right, dotted where they change dimensions.
 
-    Args:
-        networks: names, or the name of one.
-        fold: draw a run of equal blocks once, with their number beside it.
-
     Raises:
         ConfigError: no such network, or one whose layers are not in a row.
+    """
+    figure, _ = _draw_columns(networks, fold=False)
+    return figure
+
+
+def _draw_columns(networks: Sequence[str], *, fold: bool) -> tuple[Figure, list[list[float]]]:
+    """`columns_figure`, and the heights of each network's boxes.
+
+    With `fold`, a run of equal blocks is drawn once, with their number beside it.
     """
     wholes = [outline(name) for name in networks]
     for whole in wholes:
@@ -88,17 +93,18 @@ def columns_figure(networks: Sequence[str], *, fold: bool = False) -> Figure:
     figure, axes = sheet(width, height, y - 0.1)
     for side in sides:
         axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
+    heights = []
     for number, each in enumerate(outlines):
         x = LEFT + COLUMN * (number + 0.42)
         axes.text(x, 0.0, label(each.title), ha="center", va="top", fontsize=8)
         cost = _in_words(wholes[number].multiply_adds)
         axes.text(x, -0.17, f"{cost} multiply-adds", ha="center", va="top", fontsize=6.5)
-        _draw_column(axes, each, x, tops)
-    return figure
+        heights.append(_draw_column(axes, each, x, tops))
+    return figure, heights
 
 
-def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -> None:
-    """One network: the image, its boxes and its shortcuts."""
+def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -> list[float]:
+    """One network: the image, its boxes, whose heights are returned, and its shortcuts."""
     middles: list[float] = []
     used: Counter[int] = Counter()
     for layer in drawn.layers:
@@ -119,6 +125,7 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
         left = x - WIDTH / 2 - 0.06
         axes.plot([left, left - 0.05, left - 0.05, left], [top, top, bottom, bottom], "k-", lw=0.6)
         axes.text(left - 0.08, (top + bottom) / 2, f"{count}×", ha="right", va="center", fontsize=7)
+    return middles
 
 
 def _in_words(count: int) -> str:
@@ -136,23 +143,21 @@ def details_figure(network: str) -> Figure:
     Raises:
         ConfigError: no such network, or one whose layers are not in a row.
     """
-    figure = columns_figure([network], fold=True)
+    figure, (middles,) = _draw_columns([network], fold=True)
     axes = figure.axes[0]
     whole = outline(network)
     drawn = folded(whole)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 2.6, height)
     axes.set_xlim(0, width + 2.6)
-    middles = [text for text in axes.texts if text.get_fontsize() == BOX_TEXT]
     edges = [width + 0.75, width + 1.5, width + 2.4]
     for edge, words in zip(edges, ("output", "parameters", "multiply-adds"), strict=True):
         axes.text(edge, 0.0, words, ha="right", va="top", fontsize=6.5, color="#404040")
-    for layer, text in zip(drawn.layers, middles, strict=True):
+    for layer, y in zip(drawn.layers, middles, strict=True):
         shape = f"{layer.outputs} x {layer.side}²" if layer.side > 1 else f"{layer.outputs}"
         counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
         for edge, words in zip(edges, (shape, *counts), strict=True):
-            y = text.get_position()[1]
-            axes.text(edge, y, words, ha="right", va="center", fontsize=6)
+            axes.text(edge, text_height(y), words, ha="right", va="center", fontsize=6)
     sums = f"whole network: {whole.parameters:,} parameters, {whole.multiply_adds:,} multiply-adds"
     if drawn.repeats:
         sums += "; a row is one of the repeated blocks"

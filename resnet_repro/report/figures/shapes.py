@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-__all__ = ["BOX_TEXT", "HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus", "sheet"]
+__all__ = ["HEIGHT", "PLUS", "WIDTH", "arrow", "box", "bypass", "plus", "sheet", "text_height"]
 
 WIDTH, HEIGHT = 1.35, 0.15  # of a box
-BOX_TEXT = 6.0  # points
 PLUS = 0.09  # radius of an addition's circle
 # One pale fill for each number of filters, dark enough to tell apart in print.
 _FILLS = {
@@ -52,7 +51,12 @@ def box(axes: Axes, middle: tuple[float, float], filters: int, text: str) -> Non
             linewidth=0.6,
         )
     )
-    axes.text(x, y - 0.005, text, ha="center", va="center", fontsize=BOX_TEXT)
+    axes.text(x, text_height(y), text, ha="center", va="center", fontsize=6)
+
+
+def text_height(y: float) -> float:
+    """Where text is centred that stands in or beside a box around `y`."""
+    return y - 0.005
 
 
 def plus(axes: Axes, x: float, y: float) -> None:
