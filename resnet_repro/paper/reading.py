@@ -17,8 +17,12 @@ __all__ = ["AboutNetworks", "Network", "read_package_file"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _canonical(network: str) -> str:
-    return str(parse_network(network))
+class _Name(str):
+    """A network's name, told apart by its type from the other texts of a rule."""
+
+
+def _canonical(network: str) -> _Name:
+    return _Name(parse_network(network))
 
 
 Network = Annotated[str, AfterValidator(_canonical)]  # the name of one of this project's networks
@@ -30,18 +34,14 @@ class AboutNetworks(Frozen):
     @property
     def networks(self) -> tuple[str, ...]:
         """Every network that its fields name, once, in their order."""
-        fields = [getattr(self, name) for name in type(self).model_fields if name in _NAMES]
-        return tuple(dict.fromkeys(_flat(fields)))
+        fields = [getattr(self, name) for name in type(self).model_fields]
+        return tuple(dict.fromkeys(_names_in(fields)))
 
 
-_NAMES = (
-    *("network", "of", "below", "pair", "wider", "narrower"),
-    *("each", "chain", "chains", "groups", "members"),
-)
-
-
-def _flat(names: Any) -> list[str]:
-    return [names] if isinstance(names, str) else [name for part in names for name in _flat(part)]
+def _names_in(value: Any) -> list[str]:
+    if isinstance(value, tuple | list):
+        return [name for part in value for name in _names_in(part)]
+    return [value] if isinstance(value, _Name) else []
 
 
 def read_package_file(name: str, model: type[Model]) -> Model:
