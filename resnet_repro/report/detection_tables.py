@@ -8,7 +8,7 @@ has rows and columns of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import load_facts
@@ -32,18 +32,32 @@ if TYPE_CHECKING:
 __all__ = ["detection_table"]
 
 Kind = Literal["ours", "reduced"]  # both a column and what its numbers are called
-# By the paper's table: the data set, its columns with the facts' names, and ours with those of
-# `average_precision.csv`.
-_DATA = {"table7": "voc07+12", "table8": "coco", "table10": "voc07+12"}
-_PRINTED = {
-    "table7": (("VOC07", "voc07"), ("VOC12", "voc12")),
-    "table8": (("AP@.5", "ap50"), ("AP@[.5,.95]", "ap")),
-    "table10": (("VGG-16", "vgg_16"), ("ResNet-101", "resnet_101")),
-}
-_OURS = {
-    "table7": (("mAP", "ap_11point"), ("mAP by area", "ap_area")),
-    "table8": (("AP@.5", "coco_ap50"), ("AP@[.5,.95]", "coco_ap")),
-    "table10": (("AP", "ap_11point"), ("by area", "ap_area")),
+
+
+class _Paper(NamedTuple):
+    """A table of the paper: its data set, and (title, field) of its two columns and of ours."""
+
+    dataset: str
+    printed: tuple[tuple[str, str], tuple[str, str]]  # fields of the facts' rows
+    ours: tuple[tuple[str, str], tuple[str, str]]  # columns of `average_precision.csv`
+
+
+_PAPER = {
+    "table7": _Paper(
+        "voc07+12",
+        (("VOC07", "voc07"), ("VOC12", "voc12")),
+        (("mAP", "ap_11point"), ("mAP by area", "ap_area")),
+    ),
+    "table8": _Paper(
+        "coco",
+        (("AP@.5", "ap50"), ("AP@[.5,.95]", "ap")),
+        (("AP@.5", "coco_ap50"), ("AP@[.5,.95]", "coco_ap")),
+    ),
+    "table10": _Paper(
+        "voc07+12",
+        (("VGG-16", "vgg_16"), ("ResNet-101", "resnet_101")),
+        (("AP", "ap_11point"), ("by area", "ap_area")),
+    ),
 }
 _TAIL = (
     Column("seeds", "seeds", spare=3),
@@ -116,47 +130,36 @@ def _measures(table: DetectionTable, cells: Sequence[Cell], results: Results) ->
 
 def _columns(table: DetectionTable) -> list[Column]:
     """The paper's columns, ours, and reduced ones, which are empty where those are not."""
-    by_class = table.paper == "table10"
-    printed = [
-        Column(f"paper_{fact}", f"paper {title}", form=".1f")
-        for title, fact in _PRINTED[table.paper]
-    ]
-    (first, _), (second, _) = _OURS[table.paper]
-    names = [
-        *csv_only("network"),
-        Column("method", "network" if by_class else "method", number=False),
-    ]
-    size = Column("objects", "objects", form=",", spare=1)
-    return [
-        *([Column("class_name", "class", number=False, csv=("class",))] if by_class else names),
-        *printed,
-        *(names if by_class else ()),
+    of = _PAPER[table.paper]
+    printed = [Column(f"paper_{name}", f"paper {title}", form=".1f") for title, name in of.printed]
+    (first, _), (second, _) = of.ours
+    ours = [
         spread("ours", f"ours {first}"),
         spread("ours_too", f"ours {second}", spare=2),
         spread("reduced", f"reduced {first}"),
         spread("reduced_too", f"reduced {second}", spare=2),
-        *(
-            [size]
-            if by_class
-            else [
-                spread("backbone_error", "its test error", spare=1),
-                Column("parameters", "parameters", form=",", spare=4),
-            ]
-        ),
-        *_TAIL,
     ]
+    if table.paper == "table10":
+        name = Column("class_name", "class", number=False, csv=("class",))
+        network = [*csv_only("network"), Column("method", "network", number=False)]
+        objects = Column("objects", "objects", form=",", spare=1)
+        return [name, *printed, *network, *ours, objects, *_TAIL]
+    network = [*csv_only("network"), Column("method", "method", number=False)]
+    error = spread("backbone_error", "its test error", spare=1)
+    parameters = Column("parameters", "parameters", form=",", spare=4)
+    return [*network, *printed, *ours, error, parameters, *_TAIL]
 
 
 def _mean_rows(
     table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
 ) -> list[Row]:
     """A row per cell; where they are ours, those that the paper prints first, with its numbers."""
-    means = results.precisions.groupby("run")[[name for _, name in _OURS[table.paper]]].mean()
+    means = results.precisions.groupby("run")[[name for _, name in _PAPER[table.paper].ours]].mean()
     rows: list[Row] = []
     printed = getattr(load_facts(), table.paper) if kind == "ours" else ()
     for row in printed:
         paper: Row = {"network": row.network, "method": row.method} | {
-            f"paper_{fact}": getattr(row, fact) for _, fact in _PRINTED[table.paper]
+            f"paper_{fact}": getattr(row, fact) for _, fact in _PAPER[table.paper].printed
         }
         own = [cell for cell in cells if cell.network == row.network]
         rows += [{**paper, **_values(cell, results, means, kind)} for cell in own] or [paper]
@@ -171,8 +174,8 @@ def _class_rows(
 
     Reduced ones of which no class was measured yet have a row per cell.
     """
-    facts, columns = load_facts(), [name for _, name in _OURS[table.paper]]
-    names = [fact for _, fact in _PRINTED[table.paper]] if kind == "ours" else []
+    facts, columns = load_facts(), [name for _, name in _PAPER[table.paper].ours]
+    names = [fact for _, fact in _PAPER[table.paper].printed] if kind == "ours" else []
     networks = {name: f"faster-rcnn-{name.replace('_', '-')}" for name in names}
     printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
     found = results.precisions
@@ -206,4 +209,4 @@ def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: Kind) -> Ro
 
 def _is_beside(table: DetectionTable, cell: Cell) -> bool:
     """Whether a cell stands beside the paper's numbers: its protocol, on the table's data set."""
-    return cell.group.faithful and cell.group.dataset == _DATA[table.paper]
+    return cell.group.faithful and cell.group.dataset == _PAPER[table.paper].dataset
