@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from resnet_repro.base.colours import OF_CLASSES
 from resnet_repro.base.errors import ConfigError, DataError, StoreError
 from resnet_repro.base.files import write_atomically
 from resnet_repro.data import datasets
@@ -28,8 +29,6 @@ from resnet_repro.training.device import choose_backend
 from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_told"]
-
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def _draw(image: Image.Image, found: Sequence[dict[str, Any]]) -> None:
     size = max(10, round(min(image.size) / 25))
     classes = sorted({one["class"] for one in found})
     for one in reversed(found):  # the best on top
-        colour = COLOURS[classes.index(one["class"]) % len(COLOURS)]
+        colour = OF_CLASSES[classes.index(one["class"]) % len(OF_CLASSES)]
         draw.rectangle(one["box"], outline=colour, width=width)
         text, corner = f"{one['class']} {one['score']:.2f}", (one["box"][0], one["box"][1])
         draw.rectangle(draw.textbbox(corner, text, font_size=size), fill=colour)

@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
+from resnet_repro.base.colours import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+)
 from resnet_repro.spec.network_names import Family, NetworkName, Option, parse_network
 
 __all__ = ["Architecture", "architecture"]
@@ -146,22 +155,21 @@ _TABLE_1 = {  # blocks of a stage by depth
     152: (3, 8, 36, 3),
 }
 _COLOURS = {
-    20: "#E69F00",  # orange
-    32: "#56B4E9",  # sky blue
-    44: "#009E73",  # bluish green
-    56: "#D55E00",  # vermillion
-    110: "#000000",
-    1202: "#0072B2",  # blue
-    18: "#0072B2",
-    34: "#D55E00",
-    50: "#009E73",
-    101: "#CC79A7",  # reddish purple
-    152: "#000000",
+    20: ORANGE,
+    32: SKY_BLUE,
+    44: GREEN,
+    56: VERMILLION,
+    110: BLACK,
+    1202: BLUE,
+    18: BLUE,
+    34: VERMILLION,
+    50: GREEN,
+    101: PURPLE,
+    152: BLACK,
 }
 _MARKERS = {20: "o", 32: "s", 44: "^", 56: "D", 110: "v", 1202: "P", 18: "o", 34: "s"}
 
 
 def _style(name: NetworkName) -> Style:
-    """Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
     colour, marker = _COLOURS.get(name.depth), _MARKERS.get(name.depth, "X")
     return Style(colour, marker, dashed=not name.residual)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from resnet_repro.base.colours import BLUE, ORANGE
 from resnet_repro.paper.facts import Competition, load_competitions
 from resnet_repro.report.cells import Cell, groups_in
 from resnet_repro.report.figures.style import NOT_THE_PAPERS, label
@@ -27,7 +28,7 @@ __all__ = ["draw"]
 WIDTH = 7.2  # inches
 VIEWS: Views = "10-crop"  # of single networks, as in Table 3
 LINE = 95  # characters of a caveat's line
-STRONG, PALE, OURS = "#0072B2", "#9ECAE1", "#E69F00"
+STRONG, PALE, OURS = BLUE, "#9ECAE1", ORANGE
 
 
 class _Bar(NamedTuple):

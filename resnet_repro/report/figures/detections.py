@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from resnet_repro.base.colours import OF_CLASSES
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.npz import read_npz
 from resnet_repro.report.cells import Cell, networks_of
@@ -24,7 +25,6 @@ __all__ = ["draw"]
 
 MOST_IMAGES, MOST_NETWORKS = 4, 6
 MOST_BOXES, LOWEST_SCORE = 5, 0.3  # drawn in an image; of a detection that is drawn
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 _WIDTH = 1.8  # inches of an image
 
 
@@ -71,7 +71,7 @@ def _draw_image(axes: Axes, image: Any, lines: pd.DataFrame, classes: Sequence[s
         _box(axes, line, "white", "--")
     best = lines[lines.score >= LOWEST_SCORE].nlargest(MOST_BOXES, "score")
     for line in best.to_dict("records"):
-        colour = _COLOURS[classes.index(line["class_name"]) % len(_COLOURS)]
+        colour = OF_CLASSES[classes.index(line["class_name"]) % len(OF_CLASSES)]
         _box(axes, line, colour, "-")
         axes.text(
             line["left"] + 2,

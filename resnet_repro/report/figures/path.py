@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from resnet_repro.base.colours import BLUE, VERMILLION
 from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.figures.surface import cut_note, drawable, error_axis
@@ -31,13 +32,13 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         ended = run.summary.final_test_error if run.summary else None
         error = f"\ntest error {ended:.2f}% at 0" if ended is not None else ""
         axes.set_title(label(network_title(cell.network)) + error)
-        axes.plot(line.position, drawable(line.loss), color="#0072B2")
+        axes.plot(line.position, drawable(line.loss), color=BLUE)
         axes.set_yscale("log")
         axes.set_xlabel("position: 0 one run, 1 the other")
         for end in (0, 1):
             axes.axvline(end, color="0.8", linewidth=0.7, zorder=0)
         errors = error_axis(axes, labelled=axes is grid[-1])
-        errors.plot(line.position, line.error, color="#D55E00", linestyle=(0, (3, 2)))
+        errors.plot(line.position, line.error, color=VERMILLION, linestyle=(0, (3, 2)))
     grid[0].set_ylabel("loss")
     shown = rows[rows.run.isin([run.id for run in firsts])]
     images = " or ".join(f"{count:,}" for count in sorted(set(shown.images)))

@@ -17,6 +17,15 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from resnet_repro.base.colours import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+)
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell
@@ -43,8 +52,8 @@ SEVERAL_SEEDS = "lines: mean, bands: lowest to highest of the seeds"  # a note i
 _LINE = 0.145  # inches, of the caption
 _CHARACTERS, _BOLD_CHARACTERS = 18.5, 16.5  # per inch at the caption's size
 
-# Okabe and Ito's, the most different first, for networks of one depth.
-PLACES = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#7F7F7F")
+# The most different first, for networks of one depth.
+PLACES = (BLACK, VERMILLION, BLUE, ORANGE, GREEN, SKY_BLUE, PURPLE, "#7F7F7F")
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
