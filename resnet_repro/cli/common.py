@@ -107,37 +107,47 @@ def teller(quiet: bool) -> Callable[[str], None]:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print columns, folded to a terminal's width; not folded if stdout is not a terminal."""
-    if not sys.stdout.isatty() and _is_simple(header, rows):
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        for row in (header, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            typer.echo("  ".join(cells).rstrip())
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    if not sys.stdout.isatty():
+        widths = [max(map(_wide, column)) for column in zip(*cells, strict=True)]
+        for row in cells if any(header) else cells[1:]:
+            padded = (cell + " " * (w - _wide(cell)) for cell, w in zip(row, widths, strict=True))
+            typer.echo("  ".join(padded).rstrip())
         return
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 1_000, highlight=False)
-    narrow = _widths(header, rows, console.width - 2 * (len(header) - 1))
+    console = Console(highlight=False)
+    narrow = _widths(cells, console.width - 2 * (len(header) - 1))
     if narrow is None:
-        _print_blocks(header, rows, console.width)
+        _print_blocks(cells, console.width)
         return
     table = RichTable(box=None, pad_edge=False, show_header=any(header), header_style="bold")
     for name, width in zip(header, narrow, strict=True):
         table.add_column(name, overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
 
 
-def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+def _wide(text: str) -> int:
+    """How many places of a terminal a text takes: Chinese characters take two each."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # takes a while
+
+    return cell_len(text)
+
+
+def _widths(cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
     """Widths of columns, `room` together at most; None if a word, as a run's name, would break."""
-    columns = [[printable(row[i]) for row in (header, *rows)] for i in range(len(header))]
-    widths = [max(map(len, column)) for column in columns]
-    words = [max(len(word) for cell in c for word in (cell.split() or [""])) for c in columns]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(_wide, column)) for column in columns]
+    words = [max(_wide(word) for cell in c for word in (cell.split() or [""])) for c in columns]
     if sum(words) > room:
         return None
     while sum(widths) > room:
@@ -146,26 +156,18 @@ def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> 
     return widths
 
 
-def _print_blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+def _print_blocks(cells: Sequence[Sequence[str]], width: int) -> None:
     """A row's first cell on a line of its own, below it the others with their headers."""
     import textwrap
 
+    header, *rows = cells
     for first, *others in rows:
-        typer.echo(printable(first))
+        typer.echo(first)
         named = zip(header[1:], others, strict=True)
-        parts = [f"{name} {printable(cell)}".strip() for name, cell in named if cell]
-        text, wide = "; ".join(parts), max(width, 20)
+        text = "; ".join(f"{name} {cell}".strip() for name, cell in named if cell)
+        wide = max(width, 20)
         for line in textwrap.wrap(text, wide - 2, break_long_words=False, break_on_hyphens=False):
             typer.echo(f"  {line}")
-
-
-def _is_simple(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether all characters are printable ASCII, and there is a header."""
-    return any(header) and all(
-        cell.isascii() and (cell.isprintable() or not cell)
-        for row in (header, *rows)
-        for cell in row
-    )
 
 
 @contextmanager

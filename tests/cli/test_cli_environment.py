@@ -110,6 +110,17 @@ def test_no_word_is_broken_in_a_narrow_terminal(
     assert max(map(len, shown.splitlines())) <= width
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_characters_of_two_places_are_in_columns_and_not_folded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    print_table(["picture", "class"], [["三只 猫.jpg", "cat"], ["plain.jpg", "dog"]])
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert shown == ["picture      class", "三只 猫.jpg  cat", "plain.jpg    dog"]
+
+
 def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:
     for name in ("stdout", "stderr"):
         reading, writing = os.pipe()
