@@ -96,7 +96,8 @@ def _arrange(grid: Sequence[Sequence[Axes]], labels: Sequence[str]) -> None:
         line[0].set_ylabel(label)
         low, high = line[0].get_ylim()
         if line is grid[0]:
-            line[0].set_ylim(0, 1.1 * high)
+            # At initialisation BN's outputs have 1: the key stands above.
+            line[0].set_ylim(0, max(1.1 * high, 1.5))
         else:
             line[0].set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
     for axes in grid[-1]:
