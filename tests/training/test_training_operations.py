@@ -134,12 +134,6 @@ def test_parts_of_a_loss_stay_in_another_number_of_processes(processes: int) -> 
         assert (others.mean_loss(), others.mean_parts()) == (3.0, [1.0, 2.0])
 
 
-def test_parts_of_a_loss_from_an_earlier_version_are_read_as_the_sums_that_they_were() -> None:
-    metrics = RunningMetrics(torch.zeros(2))
-    metrics.load({"loss": 6.0, "wrong": [4.0, 8.0], "batches": 2, "images": 8})
-    assert (metrics.mean_loss(), metrics.mean_parts()) == (3.0, [2.0, 4.0])
-
-
 @pytest.mark.parametrize("slots", [512, 4])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_first_loss_that_is_no_number_is_known_by_its_iteration(
