@@ -1,4 +1,4 @@
-"""Loss and errors, or parts of the loss, of the batches since the last point of the curve."""
+"""Loss and errors, or terms of the loss, of the batches since the last point of the curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunningMetrics:
     """
 
     def __init__(self, nothing: Tensor, processes: Processes = ALONE) -> None:
-        """`nothing` is what is counted beside the loss, at zero: errors, or parts of the loss."""
+        """`nothing` is what is counted beside the loss, at zero: errors, or terms of the loss."""
         self.processes, device = processes, nothing.device
         self._losses = torch.zeros(SLOTS, dtype=torch.float32, device=device)
         self._counted = nothing.new_zeros((SLOTS, *nothing.shape))
@@ -84,7 +84,7 @@ class RunningMetrics:
 
     @property
     def _of_losses(self) -> bool:
-        """Whether parts of the loss are counted, and not errors."""
+        """Whether terms of the loss are counted, and not errors."""
         return self.counted.is_floating_point()
 
     def mean_loss(self) -> float:
@@ -97,11 +97,11 @@ class RunningMetrics:
         self._add_up()
         return 100.0 * self.processes.sum_(self.counted.clone()).item() / max(1, self.images)
 
-    def mean_parts(self) -> list[float]:
-        """Means over the batches, where parts of the loss are counted."""
+    def mean_terms(self) -> list[float]:
+        """Means over the batches, where terms of the loss are counted."""
         self._add_up()
-        parts = self.processes.average_(self.counted.clone()) / max(1, self.batches)
-        return [float(part) for part in parts.tolist()]
+        terms = self.processes.average_(self.counted.clone()) / max(1, self.batches)
+        return [float(term) for term in terms.tolist()]
 
     def clear(self) -> None:
         """Start anew, but for the first iteration that was bad."""
