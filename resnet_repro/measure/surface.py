@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.augment import subtract_mean
-from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, CifarFeed
+from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed, images_per_test_batch
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
@@ -66,7 +66,7 @@ class ImageSample(NamedTuple):
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The images with the mean subtracted, on the feed's device."""
         feed = self.feed
-        size = size or (TEST_BATCH if feed.device.type == "cpu" else GPU_TEST_BATCH)
+        size = size or images_per_test_batch(feed.device)
         for which in self.which.to(feed.device).split(size):
             yield Batch(
                 subtract_mean(feed.train_images[which], feed.mean), feed.train_labels[which]
