@@ -72,10 +72,9 @@ class TrainingMeasurement:
     share_of_matrix_rate: float  # counting 3 forward multiply-adds, 2 operations each
     memory_gb_per_second: float
     peak_memory_gb: float | None
-    # Earlier versions did not measure these.
-    operations: int | None = None  # of an iteration
-    share_of_memory_bandwidth: float | None = None  # if nothing stayed in a cache in between
-    share_of_launch_rate: float | None = None
+    operations: int  # of an iteration
+    share_of_memory_bandwidth: float  # if nothing stayed in a cache in between
+    share_of_launch_rate: float
 
     @property
     def limits(self) -> str:
@@ -85,8 +84,7 @@ class TrainingMeasurement:
             "memory": self.share_of_memory_bandwidth,
             "launches": self.share_of_launch_rate,
         }
-        known = {name: share for name, share in shares.items() if share is not None}
-        ordered = sorted(known.items(), key=lambda item: -item[1])
+        ordered = sorted(shares.items(), key=lambda item: -item[1])
         return ", ".join(f"{name} {100 * share:.0f}%" for name, share in ordered)
 
     def cells(self) -> list[str]:

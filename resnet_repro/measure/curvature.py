@@ -49,7 +49,7 @@ def hessian_ends(
     In fp32, whatever the precision of the training, from a fixed first vector.
 
     Args:
-        network: at the point of interest; its mode and gradients are left as they were.
+        network: at the point of interest, in evaluation mode.
         batches: makes the batches, on the network's device, the same each time.
         should_stop: asked before every batch.
         remember: given a vector and what computes its product with the Hessian, returns the
@@ -61,24 +61,13 @@ def hessian_ends(
     """
     weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
     size = sum(weight.numel() for weight in weights)
-    modes = {module: module.training for module in network.modules()}
-    required = [weight.requires_grad for weight in weights]
     first = np.random.default_rng(0).standard_normal(size).astype(np.float32)
 
     def product(vector: Vector) -> Vector:
         make = partial(hessian_product, network, weights, batches(), vector, should_stop)
         return remember(vector, make)
 
-    network.eval()
-    for weight in weights:
-        weight.requires_grad_(True)
-    try:
-        return _lanczos(product, first, tolerance)
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for weight, before in zip(weights, required, strict=True):
-            weight.requires_grad_(before)
+    return _lanczos(product, first, tolerance)
 
 
 def _lanczos(product: Callable[[Vector], Vector], first: Vector, tolerance: float) -> Spectrum:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from resnet_repro.base.files import unwritable
@@ -54,7 +55,7 @@ class KeptArrays:
         except OSError as error:
             raise unwritable(folder, error) from error
 
-    def get(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    def get(self, name: str, make: Callable[[], ArrayLike]) -> NDArray[Any]:
         """The array of this name; it is made, and kept, if it is not there yet.
 
         Raises:
@@ -65,7 +66,7 @@ class KeptArrays:
         there = read_npz(path) or {}
         if "array" in there:
             return there["array"]
-        array = make()
+        array = np.asarray(make())
         try:
             write_npz(path, {"array": array})
         except OSError as error:

@@ -1,8 +1,7 @@
 """The loss surface and the curvature of a run, step by step, so that a stop costs one step.
 
-Whole rows of the grid, points of a line and products with the Hessian are kept in a file beside the
-run's others until all of them are there. It says what they were measured on; what was begun
-otherwise is begun anew.
+Whole rows of the grid, points of a line and products with the Hessian are kept beside the run's
+files until all of them are there.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import hashlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
-from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import write_atomically
 from resnet_repro.measure.curvature import Vector, hessian_ends
 from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.measure.surface import (
     GridPoint,
     ImageSample,
     choose_sample,
-    measure_path,
-    measure_rows,
+    measure_on_line,
+    measure_row,
     move,
     random_directions,
 )
@@ -36,7 +32,6 @@ from resnet_repro.spec.surface import (
     PathSettings,
     SurfaceSettings,
 )
-from resnet_repro.store.measurements import FILES, parsed, read_file, table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.evaluate import evaluate
@@ -64,25 +59,20 @@ def surface_rows(
         StoreError: they cannot be written.
     """
     network, sample = subject.network, _sample(subject, settings.images)
-    key = _described(subject, settings, sample) + "\n"
-    rows: list[SurfaceRow] = _kept(folder, "surface", key)
-    there = {(row.directions, row.beta) for row in rows}
+    kept = _kept(subject, folder, "surface", settings, sample)
+    rows: list[SurfaceRow] = []
     total = len(settings.directions) * settings.points[0] * settings.points[1]
     on_progress = progress_teller(note, f"{subject.run.id}: loss surface", NEWS)
     for seed in settings.directions:
-        row_by_row = measure_rows(
-            network,
-            random_directions(network, seed),
-            settings.alphas,
-            [beta for beta in settings.betas if (seed, beta) not in there],
-            sample.batches,
-            subject.backend,
-            should_stop,
-            settings.points_per_pass,
-        )
-        for points in row_by_row:
+        directions = random_directions(network, seed)
+        for beta in settings.betas:
+            measure = partial(
+                measure_row,
+                *(network, directions, settings.alphas, beta),
+                *(sample.batches, subject.backend, should_stop, settings.points_per_pass),
+            )
+            points = [GridPoint(*values) for values in kept.get(f"{seed},{beta}", measure).tolist()]
             rows += [_surface_row(subject, seed, point, sample) for point in points]
-            write_atomically(folder.unfinished("surface"), key + table_text("surface", rows))
             on_progress(len(rows), total)
     whole = _sample(subject, None)
     if len(whole.which) > len(sample.which):
@@ -117,14 +107,16 @@ def path_rows(
         StoreError: they cannot be written.
     """
     sample = _sample(subject, settings.images)
-    key = _described(subject, settings, sample, end) + "\n"
-    rows: list[PathRow] = _kept(folder, "path", key)
+    kept = _kept(subject, folder, "path", settings, sample, end)
     of = _of(sample)
-    left = settings.positions[len(rows) :]
-    points = measure_path(subject.network, end, left, sample.batches, subject.backend, should_stop)
-    for position, (loss, error) in zip(left, points, strict=True):
+    rows = []
+    for position in settings.positions:
+        measure = partial(
+            measure_on_line,
+            *(subject.network, end, position, sample.batches, subject.backend, should_stop),
+        )
+        loss, error = kept.get(str(position), measure).tolist()
         rows.append(PathRow(other, position, loss, error, *of, "interpolated"))
-        write_atomically(folder.unfinished("path"), key + table_text("path", rows))
     return rows
 
 
@@ -143,8 +135,7 @@ def curvature_rows(
     sample = _sample(subject, settings.images)
     directions = random_directions(subject.network, settings.directions)
     twin = deepcopy(subject.network).eval()
-    measured = _described(subject, settings, sample)
-    kept = KeptArrays(folder.unfinished_arrays("curvature"), measured)
+    kept = _kept(subject, folder, "curvature", settings, sample)
     of = _of(sample)
     rows = []
     for alpha, beta in settings.at:
@@ -176,24 +167,15 @@ def _of(sample: ImageSample) -> tuple[int, int, str]:
     return len(sample.which), SAMPLE_SEED, sample.sha256
 
 
-def _described(
+def _kept(
     subject: Subject,
+    folder: RunFolder,
+    name: str,
     settings: SurfaceSettings | PathSettings | CurvatureSettings,
     sample: ImageSample,
     *ends: Mapping[str, Tensor],
-) -> str:
+) -> KeptArrays:
+    """What an earlier session measured of the same with the same settings."""
     dumped = settings.model_dump(mode="json")
-    return measured_on(subject, *ends, settings=dumped, sample=sample.sha256)
-
-
-def _kept(folder: RunFolder, name: str, key: str) -> list[Any]:
-    """The rows of an earlier session, if the file's first line says that they are of the same."""
-    path = folder.unfinished(name)
-    try:
-        text = read_file(path, str)
-        if text is None or not text.startswith(key):
-            return []
-        rows: list[Any] = parsed(path, text.removeprefix(key), FILES[name][1]).rows
-    except StoreError:
-        return []
-    return rows
+    measured = measured_on(subject, *ends, settings=dumped, sample=sample.sha256)
+    return KeptArrays(folder.unfinished_arrays(name), measured)

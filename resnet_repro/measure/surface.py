@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.augment import subtract_mean
-from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, CifarFeed
+from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed, images_per_test_batch
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
@@ -31,8 +31,8 @@ __all__ = [
     "GridPoint",
     "ImageSample",
     "choose_sample",
-    "measure_path",
-    "measure_rows",
+    "measure_on_line",
+    "measure_row",
     "move",
     "random_directions",
 ]
@@ -66,7 +66,7 @@ class ImageSample(NamedTuple):
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The images with the mean subtracted, on the feed's device."""
         feed = self.feed
-        size = size or (TEST_BATCH if feed.device.type == "cpu" else GPU_TEST_BATCH)
+        size = size or images_per_test_batch(feed.device)
         for which in self.which.to(feed.device).split(size):
             yield Batch(
                 subtract_mean(feed.train_images[which], feed.mean), feed.train_labels[which]
@@ -118,38 +118,36 @@ def _direction(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
     return direction
 
 
-def measure_rows(
+def measure_row(
     network: nn.Module,
     directions: Directions,
     alphas: Sequence[float],
-    betas: Sequence[float],
+    beta: float,
     batches: Callable[[], Iterable[Batch]],
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
     points_per_pass: int = 1,
-) -> Iterator[list[GridPoint]]:
-    """The grid row by row: all alphas at the first beta, then at the second, and so on.
+) -> list[GridPoint]:
+    """A row of the grid: all alphas at one beta.
 
-    No point depends on what was measured before, so that a measurement can go on at any row: give
-    the betas that are left. A copy of the network is moved; the network stays as it is. Several
-    points of a row in one pass differ from single ones by rounding.
+    A copy of the network is moved; the network stays as it is. Several points in one pass differ
+    from single ones by rounding.
 
     Raises:
         Stopped: `should_stop`, asked before every batch, said so.
     """
     twin = copy.deepcopy(network).eval()
-    for beta in betas:
-        row: list[GridPoint] = []
-        for first in range(0, len(alphas), points_per_pass):
-            some = alphas[first : first + points_per_pass]
-            if points_per_pass == 1:
-                move(twin, network, directions, some[0], beta)
-                found = [evaluate(twin, batches(), backend, should_stop)]
-            else:
-                moved = _stacked(network, directions, some, beta)
-                found = _evaluate_together(twin, moved, batches(), backend, should_stop)
-            row += [GridPoint(alpha, beta, *at) for alpha, at in zip(some, found, strict=True)]
-        yield row
+    row: list[GridPoint] = []
+    for first in range(0, len(alphas), points_per_pass):
+        some = alphas[first : first + points_per_pass]
+        if points_per_pass == 1:
+            move(twin, network, directions, some[0], beta)
+            found = [evaluate(twin, batches(), backend, should_stop)]
+        else:
+            moved = _stacked(network, directions, some, beta)
+            found = _evaluate_together(twin, moved, batches(), backend, should_stop)
+        row += [GridPoint(alpha, beta, *at) for alpha, at in zip(some, found, strict=True)]
+    return row
 
 
 def _stacked(
@@ -207,15 +205,15 @@ def move(
             target.copy_(weight + alpha * first + beta * second)
 
 
-def measure_path(
+def measure_on_line(
     network: nn.Module,
     end: Mapping[str, Tensor],
-    positions: Sequence[float],
+    position: float,
     batches: Callable[[], Iterable[Batch]],
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[float, float]]:
-    """Loss and error on the straight line from a network (0) to the weights of one like it (1).
+) -> tuple[float, float]:
+    """Loss and error at a point of the straight line from a network (0) to one like it (1).
 
     `end` is the other one's `state_dict`. BN's statistics move along (`dir_type=states` in that
     paper's code); beyond the ends a variance that would be negative is 0.
@@ -223,14 +221,12 @@ def measure_path(
     Raises:
         Stopped: `should_stop`, asked before every batch, said so.
     """
+    state = network.state_dict()
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = (1 - position) * value + position * end[name].to(value.device)
+            if name.endswith("running_var"):
+                state[name].clamp_(min=0)
     twin = copy.deepcopy(network).eval()
-    start = network.state_dict()
-    for position in positions:
-        state = dict(start)
-        for name, value in start.items():
-            if value.is_floating_point():
-                state[name] = (1 - position) * value + position * end[name].to(value.device)
-                if name.endswith("running_var"):
-                    state[name].clamp_(min=0)
-        twin.load_state_dict(state)
-        yield evaluate(twin, batches(), backend, should_stop)
+    twin.load_state_dict(state)
+    return evaluate(twin, batches(), backend, should_stop)

@@ -79,6 +79,13 @@ class Architecture:
         """How many times the image's side is halved on the way to the last map."""
         return (self.stem.stride == 2) + self.stem.pooled + len(self.blocks) - 1
 
+    def convolutions(self, width: int, stride: int) -> tuple[tuple[int, int, int], ...]:
+        """(kernel, outputs, stride) of those of a block, in order (Fig. 5, Table 1)."""
+        if self.block == "basic":
+            return (3, width, stride), (3, width, 1)
+        first, second = (1, stride) if self.stride_in_3x3 else (stride, 1)
+        return (1, width, first), (3, width, second), (1, width * self.expansion, 1)
+
     @cached_property
     def observed(self) -> tuple[str, ...]:
         """The BN modules after each 3x3 convolution, in order (Fig. 7): `layer1.0.bn2`.

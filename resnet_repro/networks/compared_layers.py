@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from resnet_repro.networks.layer import Layer
 
-__all__ = ["compared_layers"]
+__all__ = ["INCEPTIONS", "compared_layers"]
 
 # Convolutions of VGG by stage, 2x2 max pooling after each: configurations D and E of Simonyan and
 # Zisserman 2015 (Table 1).
@@ -19,8 +19,9 @@ _DENSE = {
     "densenet-201": (64, (6, 12, 48, 32)),
     "densenet-161": (96, (6, 12, 36, 24)),
 }
-# 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after pooling: Szegedy et al. 2015 (Table 1).
-_INCEPTIONS = {
+# By module, outputs of 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after pooling: Szegedy
+# et al. 2015 (Table 1).
+INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -114,7 +115,7 @@ def _googlenet(side: int, classes: int, *, norm: bool) -> Iterator[Layer]:
     yield conv("conv2", 1, 64, 64, side)
     yield conv("conv3", 3, 64, 192, side)
     channels, stage = 192, "2"
-    for name, (one, before3, three, before5, five, after) in _INCEPTIONS.items():
+    for name, (one, before3, three, before5, five, after) in INCEPTIONS.items():
         if name[0] != stage:
             yield (pooled := pool(2 if norm and name == "5a" else 3, channels))
             stage, side = name[0], pooled.side

@@ -57,12 +57,11 @@ class Network(nn.Module):
 
     def _block(self, channels: int, width: int, stride: int, first: bool) -> nn.Module:
         built, norm = self.architecture, self.norm
-        out = width * built.expansion
-        shortcut = make_shortcut(built.option, channels, out, stride, norm, self.zero_channels)
+        shortcut = make_shortcut(
+            built.option, channels, width * built.expansion, stride, norm, self.zero_channels
+        )
         if shortcut is not None and built.order != "original":
-            shapes = [(3, width, stride), (3, width, 1)]
-            if built.block == "bottleneck":
-                shapes = [(1, width, stride), (3, width, 1), (1, out, 1)]
+            shapes = built.convolutions(width, stride)
             return ORDERS[built.order](channels, shapes, norm, shortcut, first)
         if shortcut is not None and built.impeded:
             return ImpededBlock(channels, width, stride, norm, shortcut, built.impeded)

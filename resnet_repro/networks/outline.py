@@ -160,7 +160,7 @@ def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut])
         for block in range(count):
             stride = 2 if stage > 1 and block == 0 else 1
             module, before, first = f"layer{stage}.{block}", layers[-1], len(layers)
-            for number, (kernel, outputs, step) in enumerate(_block(built, width, stride), 1):
+            for number, (kernel, outputs, step) in enumerate(built.convolutions(width, stride), 1):
                 inputs, side = layers[-1].outputs, _halved(layers[-1].side, step)
                 at = f"{module}.conv{number}"
                 norm = inputs if built.order == "preact" else outputs
@@ -177,14 +177,6 @@ def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut])
                     at = f"{module}.gate"
                     beside.append(Layer("conv", at, 1, stride, before.outputs, out, side))
                 shortcuts.append(Shortcut(first, len(layers) - 1, resized, tuple(beside)))
-
-
-def _block(built: Architecture, width: int, stride: int) -> list[tuple[int, int, int]]:
-    """(kernel, outputs, stride) of a block's convolutions."""
-    if built.block == "basic":
-        return [(3, width, stride), (3, width, 1)]
-    first, second = (1, stride) if built.stride_in_3x3 else (stride, 1)
-    return [(1, width, first), (3, width, second), (1, width * built.expansion, 1)]
 
 
 def folded(whole: Outline) -> Outline:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.networks.blocks import ZeroChannels
+from resnet_repro.networks.compared_layers import INCEPTIONS
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
@@ -54,11 +55,10 @@ _KNOWN = (
     *(f"preact-{depth}" for depth in (*_DEPTHS, 164)),
 )
 
-_INCEPTIONS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 # Modules of ResNet, of VGG, AlexNet and DenseNet, and of GoogLeNet that have weights.
 _MODULES = (
     *("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier"),
-    *("conv2", "conv3", *(f"inception{name}" for name in _INCEPTIONS)),
+    *("conv2", "conv3", *(f"inception{name}" for name in INCEPTIONS)),
 )
 
 Shapes = dict[str, tuple[int, ...]]
@@ -84,12 +84,12 @@ def fit(network: str, weights: Weights) -> Fitted:
         ConfigError: the weights are of another network (the message says of which, if known), or
             not ordinary numbers.
     """
-    parts = [_part(weights, prefix) for prefix in _prefixes(weights.tensors)]
-    fitting = [part for part in parts if part.misfit(network) is None]
+    candidates = [_candidate(weights, prefix) for prefix in _prefixes(weights.tensors)]
+    fitting = [one for one in candidates if one.misfit(network) is None]
     if not fitting:
-        raise ConfigError(_misfit(network, weights, parts))
-    part, *others = fitting
-    return Fitted(weights, network, part.own, part.classes, tuple(_notes(weights, part, others)))
+        raise ConfigError(_misfit(network, weights, candidates))
+    best, *others = fitting
+    return Fitted(weights, network, best.own, best.classes, tuple(_notes(weights, best, others)))
 
 
 def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module:
@@ -131,11 +131,11 @@ def _prefixes(places: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """What stands behind a prefix."""
+class _Candidate:
+    """The tensors behind a prefix, which may be the network's."""
 
     prefix: str
-    own: dict[str, Tensor]  # inside the parts that networks here have
+    own: dict[str, Tensor]  # of modules that networks here have
     beside: list[str]  # places of the rest of the file's tensors
     classes: int | None
 
@@ -150,7 +150,7 @@ class _Part:
         return None if ours == self.shapes else _difference(ours, self.shapes)
 
 
-def _part(weights: Weights, prefix: str) -> _Part:
+def _candidate(weights: Weights, prefix: str) -> _Candidate:
     own: dict[str, Tensor] = {}
     beside = []
     for place, tensor in weights.tensors.items():
@@ -161,7 +161,7 @@ def _part(weights: Weights, prefix: str) -> _Part:
             beside.append(place)
     shapes = (own[name].shape for name in _CLASSIFIERS if name in own)
     classes = next((shape[0] for shape in shapes if len(shape) == 2), None)
-    return _Part(prefix, own, beside, classes)
+    return _Candidate(prefix, own, beside, classes)
 
 
 def _our_name(name: str) -> str:
@@ -170,17 +170,17 @@ def _our_name(name: str) -> str:
     return name
 
 
-def _notes(weights: Weights, part: _Part, others: Sequence[_Part]) -> Iterator[str]:
+def _notes(weights: Weights, best: _Candidate, others: Sequence[_Candidate]) -> Iterator[str]:
     """What of the file was left aside, for somebody who reads the errors."""
-    different = [other for other in others if not _same(part, other)]
+    different = [other for other in others if not _same(best, other)]
     if different:
         some = some_of([other.prefix.rstrip(".") or "the top" for other in different])
         yield (
-            f"tested is what stands under {_shown(part.prefix)}; the file has such weights under "
+            f"tested is what stands under {_shown(best.prefix)}; the file has such weights under "
             f"{some} as well: to test those, save them in a file of their own"
         )
-    nowhere = set(part.beside).intersection(*(other.beside for other in others))
-    rest = [p for p in part.beside if p in nowhere and not _OF_TRAINING.match(p)]
+    nowhere = set(best.beside).intersection(*(other.beside for other in others))
+    rest = [p for p in best.beside if p in nowhere and not _OF_TRAINING.match(p)]
     rest = [p for p in rest if not p.endswith("n_averaged")]  # a counter, of averaged weights
     if rest:
         yield f"left aside in the file: {len(rest)} other tensors ({some_of(rest)})"
@@ -188,7 +188,7 @@ def _notes(weights: Weights, part: _Part, others: Sequence[_Part]) -> Iterator[s
         yield f"not read in the file, as it could run code: {some_of(weights.objects)}"
 
 
-def _same(one: _Part, other: _Part) -> bool:
+def _same(one: _Candidate, other: _Candidate) -> bool:
     return all(torch.equal(one.own[name], other.own[name]) for name in one.shapes)
 
 
@@ -242,14 +242,14 @@ def _difference(ours: Shapes, theirs: Shapes) -> str:
     )
 
 
-def _misfit(network: str, weights: Weights, parts: Sequence[_Part]) -> str:
-    """Why no part of a file fits: of the part that comes nearest to the network."""
+def _misfit(network: str, weights: Weights, candidates: Sequence[_Candidate]) -> str:
+    """Why no candidate fits: of the one that comes nearest to the network."""
     ours = set(_shapes(network, None))
-    part = max(parts, key=lambda p: len(ours & set(p.shapes)))
-    under = f" under {_shown(part.prefix)}" if part.prefix else ""
+    nearest = max(candidates, key=lambda one: len(ours & set(one.shapes)))
+    under = f" under {_shown(nearest.prefix)}" if nearest.prefix else ""
     return (
         f"{weights.name} does not fit {network}: tensors{under} "
-        f"{part.misfit(network)}; {_better(network, part.shapes, part.classes)}"
+        f"{nearest.misfit(network)}; {_better(network, nearest.shapes, nearest.classes)}"
     )
 
 

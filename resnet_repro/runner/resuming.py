@@ -102,7 +102,7 @@ def _continued(
         backend = backend.with_precision(precision)
     trainer = sources.trainer(run, backend)
     trainer.load_state(state)
-    if len(trainer.bn_sizes) > len(state.get("bn_sizes", (0,))):  # the size had to change
+    if len(trainer.bn_sizes) > len(state["bn_sizes"]):  # the size had to change
         before, now = trainer.bn_sizes[-2:]
         note(
             f"{run.id}: batch normalisation saw {before} images before and sees {now} now: "

@@ -30,7 +30,6 @@ __all__ = [
     "check_outline",
     "measurement_of",
     "measurements_in",
-    "parsed",
     "read_file",
     "table_text",
 ]
@@ -163,15 +162,6 @@ def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
         return None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: torn or unreadable") from error
-    return parsed(path, text, parse)
-
-
-def parsed(path: Path, text: str, parse: Callable[[str], T]) -> T:
-    """The parsed text of a file.
-
-    Raises:
-        StoreError: it is torn or invalid.
-    """
     try:
         return parse(text)
     except (ValueError, LookupError, TypeError, RecursionError, csv.Error, ConfigError) as error:

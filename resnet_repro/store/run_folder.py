@@ -174,12 +174,8 @@ class RunFolder:
         """The file with the scores of every image, for ensembles: float16 [N, classes]."""
         return self.path / f"scores-{views}.npz"
 
-    def unfinished(self, name: str) -> Path:
-        """The file for the rows of an unfinished measurement of one of `TABLES`; not committed."""
-        return self.path / f".{name}.csv"
-
     def unfinished_arrays(self, name: str) -> Path:
-        """The folder for arrays from which its rows will be made; not committed."""
+        """The folder for arrays of an unfinished measurement of one of `TABLES`; not committed."""
         return self.path / f".{name}.arrays"
 
     def discard_unfinished(self, name: str) -> None:

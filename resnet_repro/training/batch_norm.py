@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics when a batch comes in parts, and their true average."""
+"""Batch normalisation's statistics: of a batch in micro-batches, and their true average."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_repro.training.processes import Processes
 __all__ = [
     "average_over_processes",
     "batch_counters",
-    "part_momentum",
+    "micro_batch_momentum",
     "set_momentum",
     "store_true_average",
 ]
@@ -35,19 +35,19 @@ def batch_counters(network: nn.Module) -> list[Tensor]:
     return [layer.get_buffer("num_batches_tracked") for layer in _layers(network)]
 
 
-def part_momentum(momentum: float, part: int, parts: int) -> float:
-    """The weight of the k-th of K parts of a batch (k from 1), so that they count as one batch.
+def micro_batch_momentum(momentum: float, number: int, count: int) -> float:
+    """The weight of the k-th of K micro-batches (k from 1), so that they count as one batch.
 
     Wanted is r <- (1 - p) r + p (x_1 + ... + x_K) / K, one update of the running statistics r with
-    the mean of the parts' statistics. The parts pass one after another, r <- (1 - p_k) r + p_k x_k,
-    which gives x_k the weight p_k (1 - p_{k+1}) ... (1 - p_K). For all of these to be p / K, p_K
-    has to be p / K, and from the last part backwards each has to be larger than its successor:
-    p_k = (p / K) / (1 - (K - k) p / K).
+    the mean of the micro-batches' statistics. These come one after another,
+    r <- (1 - p_k) r + p_k x_k, which gives x_k the weight p_k (1 - p_{k+1}) ... (1 - p_K). For all
+    of these to be p / K, p_K has to be p / K, and from the last one backwards each has to be larger
+    than its successor: p_k = (p / K) / (1 - (K - k) p / K).
     """
-    if parts == 1:
+    if count == 1:
         return momentum
-    each = momentum / parts
-    return each / (1 - (parts - part) * each)
+    each = momentum / count
+    return each / (1 - (count - number) * each)
 
 
 def average_over_processes(network: nn.Module, processes: Processes) -> None:

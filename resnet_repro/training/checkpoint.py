@@ -153,21 +153,13 @@ def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Posit
     Raises:
         ValueError: it holds none of such a recipe.
     """
-    # Checkpoints of earlier versions lack `bn_sizes`: there, BN saw what the recipe says.
-    known = {"bn_sizes": [recipe.micro_batch_size or recipe.batch_size]}
-    progress = Position.model_validate(known | dict(state))
+    progress = Position.model_validate(state)
     iterations = [point.iteration for point in progress.points]
     for iteration in (*iterations, progress.warmup_end or 0):
         if not 0 <= iteration <= progress.iteration <= recipe.iterations:
             raise ValueError("an iteration that cannot be")
     if progress.points and isinstance(progress.points[0], CurveRow) is bool(recipe.detection):
         raise ValueError("a curve of another kind of training")
-    for point in progress.points:
-        if isinstance(point, DetectionPoint):
-            continue
-        errors = (point.train_error, point.test_error, point.validation_error or 0.0)
-        if not all(0 <= error <= 100 for error in errors):
-            raise ValueError("an error that cannot be")
     sizes = progress.bn_sizes
     if max(sizes) > recipe.batch_size:
         raise ValueError("a number of images that cannot be")

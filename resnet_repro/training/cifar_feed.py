@@ -24,11 +24,17 @@ from resnet_repro.training.order import (
     split_indices,
 )
 
-__all__ = ["GPU_TEST_BATCH", "TEST_BATCH", "CifarFeed", "as_tensor"]
+__all__ = ["TEST_BATCH", "CifarFeed", "as_tensor", "images_per_test_batch"]
 
-# Images; a matter of speed only, BN uses its running statistics. What suits a processor's caches
-# leaves a GPU waiting for launches.
-TEST_BATCH, GPU_TEST_BATCH = 250, 2000
+TEST_BATCH, GPU_TEST_BATCH = 250, 2000  # images
+
+
+def images_per_test_batch(device: torch.device) -> int:
+    """A matter of speed only: BN uses its running statistics.
+
+    What suits a processor's caches leaves a GPU waiting for launches.
+    """
+    return TEST_BATCH if device.type == "cpu" else GPU_TEST_BATCH
 
 
 class CifarFeed:
@@ -104,7 +110,7 @@ class CifarFeed:
 
         Every process gets as many batches, some of which may be empty.
         """
-        size = TEST_BATCH if self.device.type == "cpu" else GPU_TEST_BATCH
+        size = images_per_test_batch(self.device)
         images, labels = (values.split(size) for values in self._parts[name])
         for start in range(0, len(images), self.shard.world):
             mine = start + self.shard.rank

@@ -1,4 +1,4 @@
-"""Loss and errors, or parts of the loss, of the batches since the last point of the curve."""
+"""Loss and errors, or terms of the loss, of the batches since the last point of the curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunningMetrics:
     """
 
     def __init__(self, nothing: Tensor, processes: Processes = ALONE) -> None:
-        """`nothing` is what is counted beside the loss, at zero: errors, or parts of the loss."""
+        """`nothing` is what is counted beside the loss, at zero: errors, or terms of the loss."""
         self.processes, device = processes, nothing.device
         self._losses = torch.zeros(SLOTS, dtype=torch.float32, device=device)
         self._counted = nothing.new_zeros((SLOTS, *nothing.shape))
@@ -84,7 +84,7 @@ class RunningMetrics:
 
     @property
     def _of_losses(self) -> bool:
-        """Whether parts of the loss are counted, and not errors."""
+        """Whether terms of the loss are counted, and not errors."""
         return self.counted.is_floating_point()
 
     def mean_loss(self) -> float:
@@ -97,11 +97,11 @@ class RunningMetrics:
         self._add_up()
         return 100.0 * self.processes.sum_(self.counted.clone()).item() / max(1, self.images)
 
-    def mean_parts(self) -> list[float]:
-        """Means over the batches, where parts of the loss are counted."""
+    def mean_terms(self) -> list[float]:
+        """Means over the batches, where terms of the loss are counted."""
         self._add_up()
-        parts = self.processes.average_(self.counted.clone()) / max(1, self.batches)
-        return [float(part) for part in parts.tolist()]
+        terms = self.processes.average_(self.counted.clone()) / max(1, self.batches)
+        return [float(term) for term in terms.tolist()]
 
     def clear(self) -> None:
         """Start anew, but for the first iteration that was bad."""
@@ -110,21 +110,20 @@ class RunningMetrics:
         self.counted.zero_()
         self.batches = self.images = 0
 
+    @property
+    def _keys(self) -> tuple[str, str, str, str]:
+        """Of a checkpoint's sums."""
+        return "loss", "parts" if self._of_losses else "wrong", "batches", "images"
+
     def state(self) -> dict[str, float | int | list[float]]:
         """The sums over all processes, of losses their averages, for a checkpoint."""
         self._add_up()
-        counted, processes = self.counted.clone(), self.processes
-        return {
-            "loss": processes.average_(self.loss.clone()).item(),
-            # Of errors one number, under the name that it has always had.
-            **(
-                {"parts": processes.average_(counted).tolist()}
-                if self._of_losses
-                else {"wrong": processes.sum_(counted).tolist()}
-            ),
-            "batches": self.batches,
-            "images": self.images,
-        }
+        processes, counted = self.processes, self.counted.clone()
+        loss = processes.average_(self.loss.clone()).item()
+        counted = processes.average_(counted) if self._of_losses else processes.sum_(counted)
+        return dict(
+            zip(self._keys, (loss, counted.tolist(), self.batches, self.images), strict=True)
+        )
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned, on whatever number of processes.
@@ -134,9 +133,7 @@ class RunningMetrics:
         """
         if not isinstance(state, dict):
             raise TypeError("metrics are a mapping")
-        averaged = self._of_losses and "parts" in state  # earlier versions have their sums alone
-        names = ("loss", "parts" if averaged else "wrong", "batches", "images")
-        loss, counted, *counts = (state[name] for name in names)
+        loss, counted, *counts = (state[key] for key in self._keys)
         if type(loss) is not float or not all(type(count) is int for count in counts):
             raise ValueError("metrics without numbers")
         numbers = counted if isinstance(counted, list) else [counted]
@@ -147,8 +144,8 @@ class RunningMetrics:
         if found.shape != self.counted.shape:
             raise ValueError("metrics of another training")
         self._empty()
-        # Losses are averaged over the processes, what is counted is added up: one has the old sums.
+        # Losses are averaged over the processes, errors are added up: one has the old sum.
         self.loss.fill_(loss)
-        mine = averaged or self.processes.first
+        mine = self._of_losses or self.processes.first
         self.counted.copy_(found if mine else torch.zeros_like(found))
         self.batches, self.images = counts

@@ -41,8 +41,8 @@ class Objective(Protocol):
     def nothing(self, device: torch.device) -> Tensor:
         """What is counted beside the loss, as it is before the first batch."""
 
-    def pieces(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
-        """A batch in parts of so many images: (inputs, targets)."""
+    def micro_batches(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
+        """A batch in micro-batches of so many images: (inputs, targets) each."""
 
     def loss(
         self,
@@ -52,7 +52,10 @@ class Objective(Protocol):
         share: float,
         autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
-        """(loss times the part's share of its batch, what is counted of it); no backward pass."""
+        """(loss times a micro-batch's share of its batch, what is counted of it).
+
+        No backward pass.
+        """
 
     def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
         """What a point of the curve has beside its place and the loss, by column.
@@ -76,7 +79,7 @@ class ClassifierObjective:
         """The number of errors."""
         return torch.zeros((), dtype=torch.int64, device=device)
 
-    def pieces(self, batch: Any, size: int) -> list[tuple[Tensor, Tensor]]:
+    def micro_batches(self, batch: Any, size: int) -> list[tuple[Tensor, Tensor]]:
         """Images and labels."""
         inputs, targets = batch
         return list(zip(inputs.split(size), targets.split(size), strict=True))
@@ -128,7 +131,7 @@ class DetectorObjective:
         """The sums of the losses."""
         return torch.zeros(len(LOSSES), dtype=torch.float32, device=device)
 
-    def pieces(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
+    def micro_batches(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
         """Lists of images and of their objects."""
         starts = range(0, len(batch.targets), size)
         return [(batch.inputs[a : a + size], batch.targets[a : a + size]) for a in starts]
@@ -144,12 +147,12 @@ class DetectorObjective:
         """The losses' sum, and each of them."""
         with autocast():
             found = network(inputs, targets)
-        parts = torch.stack([found[name] for name in LOSSES]) * share
-        return parts.sum(), parts.detach()
+        terms = torch.stack([found[name] for name in LOSSES]) * share
+        return terms.sum(), terms.detach()
 
     def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
         """The running losses."""
-        return dict(zip(LOSSES.values(), metrics.mean_parts(), strict=True))
+        return dict(zip(LOSSES.values(), metrics.mean_terms(), strict=True))
 
     def outcome(self, points: Sequence[DetectionPoint]) -> dict[str, Any]:
         """Nothing but the loss, which every summary has."""

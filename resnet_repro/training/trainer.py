@@ -22,7 +22,7 @@ from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.training.batch_norm import (
     average_over_processes,
     batch_counters,
-    part_momentum,
+    micro_batch_momentum,
     set_momentum,
     store_true_average,
 )
@@ -240,19 +240,20 @@ class Trainer:
     def _forward_backward(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Gradients of one batch's mean loss; returns the loss and what is counted in the share.
 
-        A share in several parts gives the same gradients as if it were whole, but for what BN sees.
+        Micro-batches give the same gradients as the whole share, but for what BN sees.
         """
         self.updates.optimizer.zero_grad()
         casts = self._casts if self._parallel is None else None  # its hooks are the weights' own
         if casts:
             casts.cast()
         network = casts or self._parallel or self.network
-        pieces = self.objective.pieces(batch, self.bn_images)
-        parts, losses, counts = len(pieces), [], []
-        for part, (x, y) in enumerate(pieces, start=1):
-            if parts > 1:
-                set_momentum(self.network, part_momentum(self.run.recipe.bn_momentum, part, parts))
-            with self._communicating(part == parts):
+        micro_batches = self.objective.micro_batches(batch, self.bn_images)
+        momentum, many = self.run.recipe.bn_momentum, len(micro_batches)
+        losses, counts = [], []
+        for number, (x, y) in enumerate(micro_batches, start=1):
+            if many > 1:
+                set_momentum(self.network, micro_batch_momentum(momentum, number, many))
+            with self._communicating(number == many):
                 share = len(y) / len(batch.targets)
                 loss, counted = self.objective.loss(network, x, y, share, self.backend.autocast)
                 loss.backward()
@@ -261,11 +262,11 @@ class Trainer:
             losses.append(loss.detach())
             counts.append(counted)
         if self._bn_counters:
-            torch._foreach_add_(self._bn_counters, parts)
+            torch._foreach_add_(self._bn_counters, many)
         return functools.reduce(operator.add, losses), functools.reduce(operator.add, counts)
 
     def _communicating(self, last: bool) -> AbstractContextManager[object]:
-        """Gradients of parts are added up here; only the last part's backward pass sends them."""
+        """Gradients are added up here; only the last micro-batch's backward pass sends them."""
         if self._parallel is None:
             return contextlib.nullcontext()
         return self.processes.communicating() if last else self._parallel.no_sync()
@@ -326,7 +327,7 @@ class Trainer:
     def _inputs_for_statistics(self, should_stop: Callable[[], bool]) -> Iterator[Tensor]:
         """What BN's statistics are averaged over: the batches that would come after the last one.
 
-        In parts as in training. A stop in between starts over with the same batches next time.
+        In micro-batches as in training. A stop in between starts over with the same batches.
 
         Raises:
             Stopped: `should_stop`, asked before every batch, said so.
@@ -336,7 +337,7 @@ class Trainer:
             if should_stop():
                 raise Stopped
             batch = self.feed.batch(recipe.iterations + iteration)
-            yield from (inputs for inputs, _ in self.objective.pieces(batch, self.bn_images))
+            yield from (inputs for inputs, _ in self.objective.micro_batches(batch, self.bn_images))
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the future, for a checkpoint: copies, on the CPU.

@@ -49,10 +49,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     operations = 6 * 12_239_232 * found.images_per_second  # 3 x forward multiply-adds x 2
     assert 0.2 < found.share_of_matrix_rate * found.matrix_tflops * 1e12 / operations < 5
     assert len(found.cells()) == 6
-    assert found.operations is not None
     assert 80 < found.operations < 200  # of 8 layers
-    assert found.share_of_memory_bandwidth is not None
-    assert found.share_of_launch_rate is not None
     for name in ("matrix rate", "memory", "launches"):
         assert re.search(rf"{name} \d+%", found.limits)
 

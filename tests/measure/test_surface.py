@@ -21,8 +21,8 @@ from resnet_repro.measure.surface import (
     Directions,
     GridPoint,
     choose_sample,
-    measure_path,
-    measure_rows,
+    measure_on_line,
+    measure_row,
     move,
     random_directions,
 )
@@ -107,10 +107,9 @@ def test_the_centre_is_the_evaluated_loss_to_the_last_bit(
     sample = choose_sample(feed, 100)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    rows = list(
-        measure_rows(network, random_directions(network, 0), (0.0,), (0.0,), sample.batches, FP32)
-    )
-    assert rows[0][0][2:] == evaluate(network, sample.batches(), FP32)
+    directions = random_directions(network, 0)
+    (point,) = measure_row(network, directions, (0.0,), 0.0, sample.batches, FP32)
+    assert point[2:] == evaluate(network, sample.batches(), FP32)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -119,12 +118,11 @@ def test_a_grid_that_is_not_square_is_the_right_way_round_and_right_to_rounding(
     model, batches = Linear(), some_batches()
     directions = random_directions(model, 0)
     alphas, betas = axis(1.0, 5), axis(1.0, 3)
-    rows = list(measure_rows(model, directions, alphas, betas, lambda: batches, FP32))
-    assert [len(row) for row in rows] == [5, 5, 5]
     x = torch.cat([batch.inputs for batch in batches]).double()
     y = torch.cat([batch.targets for batch in batches])
     weight, bias = (value.detach().double() for value in model.parameters())
-    for row, beta in zip(rows, betas, strict=True):
+    for beta in betas:
+        row = measure_row(model, directions, alphas, beta, lambda: batches, FP32)
         for point, alpha in zip(row, alphas, strict=True):
             assert (point.alpha, point.beta) == (alpha, beta)
             moved = weight + alpha * directions.first[0] + beta * directions.second[0]
@@ -149,18 +147,15 @@ def test_a_line_and_a_path_are_right_to_rounding() -> None:
     directions = random_directions(model, 0)
     settings = SurfaceSettings(points=(7, 1))
     assert settings.betas == (0.0,)
-    (line,) = measure_rows(
-        model, directions, settings.alphas, settings.betas, lambda: batches, FP32
-    )
-    for point in line:
+    for point in measure_row(model, directions, settings.alphas, 0.0, lambda: batches, FP32):
         expected = closed_form(model, weight + point.alpha * directions.first[0], bias)
         assert point.loss == pytest.approx(expected, rel=1e-5)
 
     end = {"fc.weight": torch.randn(3, 5), "fc.bias": torch.randn(3)}
     positions = PathSettings(points=9).positions
     assert positions == (-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-    points = measure_path(model, end, positions, lambda: batches, FP32)
-    for t, (loss, _) in zip(positions, points, strict=True):
+    for t in positions:
+        loss, _ = measure_on_line(model, end, t, lambda: batches, FP32)
         moved = [(1 - t) * a + t * b for a, b in zip((weight, bias), end.values(), strict=True)]
         assert loss == pytest.approx(closed_form(model, *moved), rel=1e-5)
 
@@ -179,12 +174,11 @@ def test_the_curvature_of_a_linear_model_is_right_to_rounding() -> None:
     assert found.smallest == pytest.approx(exact[0].item(), abs=1e-5 * exact[-1].item())
 
 
-def test_rows_do_not_depend_on_those_before_them(network: nn.Module, feed: CifarFeed) -> None:
+def test_points_do_not_depend_on_those_before_them(network: nn.Module, feed: CifarFeed) -> None:
     sample, directions = choose_sample(feed, 40), random_directions(network, 0)
-    settings = SurfaceSettings(points=(3, 5), limit=0.5)
-    alphas, betas = settings.alphas, settings.betas
-    whole = list(measure_rows(network, directions, alphas, betas, sample.batches, FP32))
-    rest = list(measure_rows(network, directions, alphas, betas[2:], sample.batches, FP32))
+    alphas = axis(0.5, 5)
+    whole = measure_row(network, directions, alphas, 0.25, sample.batches, FP32)
+    rest = measure_row(network, directions, alphas[2:], 0.25, sample.batches, FP32)
     assert rest == whole[2:]
 
 
@@ -207,10 +201,13 @@ def test_several_points_in_one_pass_are_those_measured_alone(
             passes[-1] += 1
             return sample.batches()
 
-        rows = measure_rows(
-            *(network, directions, alphas, betas, batches, backend),
-            points_per_pass=points_per_pass,
-        )
+        rows = [
+            measure_row(
+                *(network, directions, alphas, beta, batches, backend),
+                points_per_pass=points_per_pass,
+            )
+            for beta in betas
+        ]
         return [point for row in rows for point in row]
 
     alone, together = measured(1), measured(3)
@@ -225,17 +222,9 @@ def test_several_points_in_one_pass_are_those_measured_alone(
 
 def test_a_stop_is_noticed_within_a_row(network: nn.Module, feed: CifarFeed) -> None:
     asked = iter([False, False, True])
-    rows = measure_rows(
-        network,
-        random_directions(network, 0),
-        (0.0, 0.5, 1.0),
-        (0.0,),
-        choose_sample(feed, 20).batches,
-        FP32,
-        lambda: next(asked),
-    )
+    batches, directions = choose_sample(feed, 20).batches, random_directions(network, 0)
     with pytest.raises(Stopped):
-        list(rows)
+        measure_row(network, directions, (0.0, 0.5, 1.0), 0.0, batches, FP32, lambda: next(asked))
 
 
 def test_rescaling_a_filter_and_its_bn_changes_nothing_of_the_surface(
@@ -245,8 +234,8 @@ def test_rescaling_a_filter_and_its_bn_changes_nothing_of_the_surface(
 
     def surface() -> list[float]:
         directions = random_directions(network, 0)
-        rows = measure_rows(network, directions, (-0.5, 0.0, 0.5), (0.5,), sample.batches, FP32)
-        return [point.loss for row in rows for point in row]
+        row = measure_row(network, directions, (-0.5, 0.0, 0.5), 0.5, sample.batches, FP32)
+        return [point.loss for point in row]
 
     before = surface()
     conv, norm = network.layer2[0].conv1, network.layer2[0].bn1  # type: ignore[index,union-attr]
@@ -278,8 +267,8 @@ def test_a_path_goes_from_one_network_to_the_other(network: nn.Module, feed: Cif
     sample = choose_sample(feed, 40)
     ends = [evaluate(model, sample.batches(), FP32) for model in (network, other)]
     positions = (-0.5, 0.0, 0.5, 1.0, 1.5)
-    path = list(measure_path(network, other.state_dict(), positions, sample.batches, FP32))
-    assert len(path) == len(positions)
+    end = other.state_dict()
+    path = [measure_on_line(network, end, t, sample.batches, FP32) for t in positions]
     assert path[1] == ends[0]
     assert path[3][0] == pytest.approx(ends[1][0], rel=1e-5)
     assert all(math.isfinite(loss) for loss, _ in path)
@@ -306,12 +295,10 @@ def test_the_spectrums_ends_are_those_of_the_exact_hessian() -> None:
 
     flat = torch.cat([model.get_parameter(name).detach().flatten() for name in names])
     exact = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))
-    model.train()
     found = hessian_ends(model, lambda: batches, tolerance=1e-4)
     assert found.largest == pytest.approx(exact[-1].item(), rel=1e-3)
     assert found.smallest == pytest.approx(exact[0].item(), rel=1e-2)
     assert found.smallest < 0 < found.largest
-    assert model.training
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -431,9 +418,9 @@ def test_a_gpu_measures_the_same_surface(network: nn.Module) -> None:
         sample = choose_sample(CifarFeed(run, small_synthetic(300), backend.device), 100)
         there = copy.deepcopy(network).to(backend.device)
         directions = random_directions(there, 3)
-        rows = measure_rows(there, directions, (-0.5, 0.0, 0.5), (0.25,), sample.batches, backend)
-        losses = [point.loss for row in rows for point in row]
-        return sample.sha256, losses, hessian_ends(there, sample.batches).largest
+        row = measure_row(there, directions, (-0.5, 0.0, 0.5), 0.25, sample.batches, backend)
+        losses = [point.loss for point in row]
+        return sample.sha256, losses, hessian_ends(there.eval(), sample.batches).largest
 
     (sha256, losses, largest), (there, found, highest) = measured("cpu"), measured("cuda")
     assert there == sha256

@@ -109,9 +109,8 @@ def test_a_state_of_another_shape_is_refused(small_dataset: Dataset) -> None:
     good = trainer.state()
     trainer.load_state(copy.deepcopy(good))
     for key in good.keys() - {"precision", "data"}:  # these two are the runner's to judge
-        if key != "bn_sizes":  # which earlier versions did not write
-            with pytest.raises(CheckpointError):
-                trainer.load_state({k: v for k, v in good.items() if k != key})
+        with pytest.raises(CheckpointError):
+            trainer.load_state({k: v for k, v in good.items() if k != key})
         for wrong in WRONG:
             if key in ("warmup_end", "rate") and wrong is None:
                 continue

@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics: of batches in parts, and averaged truly at the end."""
+"""Batch normalisation's statistics: of micro-batches, and averaged truly at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.training.batch_norm import (
     average_over_processes,
-    part_momentum,
+    micro_batch_momentum,
     store_true_average,
 )
 from resnet_repro.training.checkpoint import is_final, pack, unpack
@@ -23,18 +23,18 @@ from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import Trainer
 
 
-@pytest.mark.parametrize(("momentum", "parts"), [(0.1, 1), (0.1, 4), (1.0, 3), (0.9, 8)])
-def test_the_parts_of_a_batch_count_as_one_batch(momentum: float, parts: int) -> None:
-    values = torch.rand(parts, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("momentum", "count"), [(0.1, 1), (0.1, 4), (1.0, 3), (0.9, 8)])
+def test_micro_batches_count_as_one_batch(momentum: float, count: int) -> None:
+    values = torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     running = 5.0
-    for part, value in enumerate(values.tolist(), start=1):
-        weight = part_momentum(momentum, part, parts)
+    for number, value in enumerate(values.tolist(), start=1):
+        weight = micro_batch_momentum(momentum, number, count)
         running = (1 - weight) * running + weight * value
     assert running == pytest.approx((1 - momentum) * 5.0 + momentum * values.mean().item())
 
 
 def test_a_whole_batch_has_the_very_momentum() -> None:
-    assert part_momentum(0.1, 1, 1) == 0.1
+    assert micro_batch_momentum(0.1, 1, 1) == 0.1
 
 
 def statistics(trainer: Trainer) -> dict[str, Tensor]:

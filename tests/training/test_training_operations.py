@@ -102,13 +102,13 @@ def test_losses_are_added_up_in_order_however_long_they_waited(
         assert (metrics.mean_loss(), metrics.error()) == (2.0, 10.0)
 
 
-def test_parts_of_a_loss_are_added_up_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_of_a_loss_are_added_up_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resnet_repro.training.metrics.SLOTS", 2)
     metrics = RunningMetrics(torch.zeros(2))
     for iteration in (1, 2, 3):
         metrics.record(torch.tensor(3.0), torch.tensor([1.0, 2.0 * iteration]))
         metrics.count(iteration, 4)
-    assert metrics.mean_parts() == [1.0, 4.0]
+    assert metrics.mean_terms() == [1.0, 4.0]
     assert metrics.state()["parts"] == [3.0, 12.0]
 
 
@@ -123,7 +123,7 @@ class Alike(Processes):
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
-def test_parts_of_a_loss_stay_in_another_number_of_processes(processes: int) -> None:
+def test_terms_of_a_loss_stay_in_another_number_of_processes(processes: int) -> None:
     nothing = torch.zeros(2)
     two = RunningMetrics(nothing, Alike(Shard(0, 2)))
     two.record(torch.tensor(3.0), torch.tensor([1.0, 2.0]))
@@ -131,13 +131,7 @@ def test_parts_of_a_loss_stay_in_another_number_of_processes(processes: int) -> 
     for rank in range(processes):
         others = RunningMetrics(nothing, Alike(Shard(rank, processes)))
         others.load(two.state())
-        assert (others.mean_loss(), others.mean_parts()) == (3.0, [1.0, 2.0])
-
-
-def test_parts_of_a_loss_from_an_earlier_version_are_read_as_the_sums_that_they_were() -> None:
-    metrics = RunningMetrics(torch.zeros(2))
-    metrics.load({"loss": 6.0, "wrong": [4.0, 8.0], "batches": 2, "images": 8})
-    assert (metrics.mean_loss(), metrics.mean_parts()) == (3.0, [2.0, 4.0])
+        assert (others.mean_loss(), others.mean_terms()) == (3.0, [1.0, 2.0])
 
 
 @pytest.mark.parametrize("slots", [512, 4])

@@ -26,7 +26,7 @@ from resnet_repro.networks.weights import Fitted, network_of
 from resnet_repro.spec.dataset_names import DATASETS, DatasetChoice
 from resnet_repro.spec.input_kinds import Padding
 from resnet_repro.spec.network_names import NetworkName
-from resnet_repro.training.cifar_feed import GPU_TEST_BATCH, TEST_BATCH, as_tensor
+from resnet_repro.training.cifar_feed import as_tensor, images_per_test_batch
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
 from resnet_repro.training.memory import enough_memory
@@ -217,7 +217,6 @@ class _Tester:
         self.file, self.backend, self.request = fitted.weights.name, backend, request
         self.dataset, self.fitted = dataset, fitted
         self._networks: dict[Padding | None, nn.Module] = {}
-        self._size = TEST_BATCH if backend.device.type == "cpu" else GPU_TEST_BATCH
 
     def tried(self, ways: Sequence[Input], count: int) -> list[_Trial]:
         """Each of some ways on that many training images."""
@@ -253,10 +252,9 @@ class _Tester:
         device, means, deviation = self.backend.device, given.channel_means, given.deviation
         mean = (self._per_pixel_mean if means is None else means).to(device)
         divisor = 1.0 if deviation is None else deviation.to(device)[:, None, None]
-        for start in range(0, len(images), self._size):
-            some = slice(start, start + self._size)
-            inputs = subtract_mean(images[some].to(device), mean) / divisor
-            yield Batch(inputs, labels[some].to(device))
+        size = images_per_test_batch(device)
+        for some, targets in zip(images.split(size), labels.split(size), strict=True):
+            yield Batch(subtract_mean(some.to(device), mean) / divisor, targets.to(device))
 
     @functools.cached_property
     def _per_pixel_mean(self) -> Tensor:
