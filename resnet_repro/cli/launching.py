@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json
 from resnet_repro.cli.options import repeated
@@ -63,7 +64,8 @@ def submit(
     elif not quiet:
         typer.echo(f"submitted job {number}: {len(jobs)} run{'s' if len(jobs) > 1 else ''}")
         if waiting:
-            typer.echo(f"{len(waiting)} detectors start from these: submit them when they are done")
+            detectors = plural(len(waiting), "detector")
+            typer.echo(f"{detectors} to start from these: submit again when they are done")
         status = f"resnet-repro status{repeated(store.root)}"
         typer.echo(f"{status} shows how far they are; when they are done, run the same")
         typer.echo("without --launcher: it measures what is left and writes the CSV files")
