@@ -62,7 +62,7 @@ def submit(
     elif not jobs:
         typer.echo("nothing to train; run it without --launcher to write its files")
     elif not quiet:
-        typer.echo(f"submitted job {number}: {len(jobs)} run{'s' if len(jobs) > 1 else ''}")
+        typer.echo(f"submitted job {number}: {plural(len(jobs), 'run')}")
         if waiting:
             detectors = plural(len(waiting), "detector")
             typer.echo(f"{detectors} to start from these: submit again when they are done")
