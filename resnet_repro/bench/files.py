@@ -17,11 +17,11 @@ from resnet_repro.store.store import Store
 __all__ = ["record"]
 
 IDENTITIES: dict[type, tuple[str, ...]] = {  # what tells the lines of each kind apart
-    TrainingMeasurement: ("hardware", "device", "precision", "network", "crop"),
+    TrainingMeasurement: ("hardware", "device", "precision", "network", "crop", "compiled"),
     LoaderMeasurement: ("hardware", "dataset", "source", "crop", "workers"),
 }
 # Which older versions did not write.
-NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rate"}
+NEWER = {"crop", "operations", "share_of_memory_bandwidth", "share_of_launch_rate", "compiled"}
 
 
 def record(
@@ -46,7 +46,7 @@ def record(
     lines = [row for row in found if set(columns) - NEWER <= set(row)]
     rows: dict[tuple[str, ...], list[object]] = {}
     for values in (*lines, *map(vars, measured)):
-        known = {key: "" if value is None else value for key, value in values.items()}
+        known = {k: "" if v is None or v is False else v for k, v in values.items()}
         key = tuple(str(known.get(column, "")) for column in identity)
         rows[key] = [known.get(column, "") for column in columns]
     return store.write_csv(name, csv_text(columns, list(rows.values())))

@@ -31,6 +31,7 @@ from resnet_repro.bench.limits import (
 )
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data import datasets
+from resnet_repro.networks.blocks import fuse
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import preset_recipe
@@ -38,6 +39,7 @@ from resnet_repro.spec.run import Precision, Run
 from resnet_repro.training.device import Backend, choose_backend, hardware_name
 from resnet_repro.training.feed import make_feed
 from resnet_repro.training.graph import graph_wanted
+from resnet_repro.training.subject import check_compiled
 from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Plan", "TrainingMeasurement", "bench_run", "measure_network", "spread"]
@@ -72,9 +74,10 @@ class TrainingMeasurement:
     share_of_matrix_rate: float  # counting 3 forward multiply-adds, 2 operations each
     memory_gb_per_second: float
     peak_memory_gb: float | None
-    operations: int  # of an iteration
-    share_of_memory_bandwidth: float  # if nothing stayed in a cache in between
+    operations: int  # of an iteration, uncompiled
+    share_of_memory_bandwidth: float  # the same, if nothing stayed in a cache in between
     share_of_launch_rate: float
+    compiled: bool = False  # `run --compile`
 
     @property
     def limits(self) -> str:
@@ -131,6 +134,7 @@ class Plan:
     rounds: int = 5  # in which the contenders take turns
     seconds: float = 4.0  # that each turn takes at least
     textbook: bool = True  # whether to time the textbook loop too
+    compiled: bool = False  # ours, as `run --compile` does
 
 
 def measure_network(
@@ -191,6 +195,8 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
     """Measure in this process; see `measure_network`."""
     run = bench_run(plan.network, plan.dataset)
     backend = choose_backend(plan.device, plan.precision)
+    if plan.compiled:
+        check_compiled(run, backend.device)
     found = _take_turns(plan, run, backend, progress)
     crop = run.recipe.photographs.crop if run.recipe.photographs else None
     operations = 6 * multiply_adds(plan.network, crop)
@@ -223,6 +229,7 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
         operations=found.work.operations,
         share_of_memory_bandwidth=round(per_second * found.work.bytes / bandwidth, 4),
         share_of_launch_rate=round(per_second * found.work.operations * launch, 4),
+        compiled=plan.compiled,
     )
 
 
@@ -244,11 +251,13 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
     with contextlib.ExitStack() as stack:
         feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)
         stack.callback(feed.close)
-        trainer = Trainer(run, feed, backend)
+        trainer = Trainer(run, feed, backend, compiled=plan.compiled)
         trainer.network.train()
         trainer.step()  # which makes the momentum
+        fuse(trainer.network, False)  # operation by operation: what is fused cannot be counted
         with WorkCounter() as work:  # later iterations may be a graph, which does not tell
             trainer.step()
+        fuse(trainer.network, plan.compiled)
         ours = _TimedLoop(trainer.step, backend, batch_size)
         own = [ours.speed(plan.seconds)]
         found = _Turns(own, [], [], work, _peak_memory(backend))

@@ -25,6 +25,7 @@ def bench(
     dataset: opt.Dataset = "synthetic",
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
+    compiled: opt.Compile = False,
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="How often the contenders take turns.")
     ] = 5,
@@ -79,7 +80,8 @@ def bench(
     store.check_writable()  # now: measuring takes minutes
     measured, written, loader = [], [], None
     for name in names:
-        plan = Plan(name, str(dataset), data_dir, device, chosen, rounds, seconds, textbook)
+        turns = (rounds, seconds, textbook)
+        plan = Plan(name, str(dataset), data_dir, device, chosen, *turns, compiled)
         measured.append(measure_network(plan, tell))
         written = [record(store, BENCH, measured)]  # now: the next network may not fit
     if isinstance(images, PhotoDataset) and textbook:

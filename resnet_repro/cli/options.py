@@ -90,6 +90,10 @@ AnyDataDir = Annotated[Path, _data_dir(user_path)]
 Device = Annotated[
     str, one_of(("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda, cuda:1 or mps.")
 ]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="BN, shortcut and ReLU in one, by torch's compiler: faster."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
 Verbose = Annotated[

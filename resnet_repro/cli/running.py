@@ -46,6 +46,7 @@ def run(
     changes: opt.Set = None,
     precision: opt.Precision = None,
     device: opt.Device = "auto",
+    compiled: opt.Compile = False,
     data_dir: opt.DataDir = opt.DATA,
     results: opt.Results = opt.RESULTS,
     time_budget: Annotated[
@@ -123,6 +124,7 @@ def run(
         data_dir=data_dir,
         folders=folders,
         device=device,
+        compiled=compiled,
         force=force,
         fail_fast=fail_fast,
         checkpoint_every=saving,

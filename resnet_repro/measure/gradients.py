@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.measure.responses import response_layers
+from resnet_repro.networks.blocks import fuse
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.spec.run import Run
 from resnet_repro.store.run_folder import RunFolder
@@ -48,6 +49,7 @@ def measure_gradients(
         iteration: after which the network is like this; measured: when it was found out.
     """
     twin = copy.deepcopy(network).train()
+    fuse(twin, False)  # or else its layers' own outputs would never be
     twin.requires_grad_(True)
     twin.zero_grad(set_to_none=True)
     layers = response_layers(twin)

@@ -12,13 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_repro.networks.fused import batch_norm_relu
+
 __all__ = [
     "BasicBlock",
     "BatchNormSettings",
     "Bottleneck",
     "ZeroChannels",
     "ZeroPadShortcut",
+    "fuse",
     "make_shortcut",
+    "norm_relu",
     "pool_and_flatten",
 ]
 
@@ -31,12 +35,32 @@ class BatchNorm(nn.BatchNorm2d):
     A training counts them for all layers at once (`training/batch_norm.py`).
     """
 
+    fused = False  # in training, with the ReLU behind it
+
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] normalised, with the batch's statistics in training."""
         assert self.momentum is not None, "statistics are running averages"
         running = (self.running_mean, self.running_var)
         affine = (self.weight, self.bias)
         return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
+
+
+def fuse(network: nn.Module, fused: bool = True) -> int:
+    """Have batch normalisation fused with what follows, or not; returns in how many layers."""
+    layers = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    for layer in layers:
+        layer.fused = fused
+    return len(layers)
+
+
+def norm_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """ReLU of the normalised [N, C, H, W], to which a shortcut is added first, if there is one."""
+    if isinstance(norm, BatchNorm) and norm.fused and norm.training:
+        return batch_norm_relu(norm, x, shortcut)
+    out: Tensor = norm(x)
+    if shortcut is not None:
+        out += shortcut
+    return F.relu(out, inplace=True)
 
 
 class BatchNormSettings:
@@ -154,11 +178,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels_in, H, W] to [N, width, H / stride, W / stride]."""
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = self.bn2(self.conv2(out))
-        if self.downsample is not None:
-            out += self.downsample(x)
-        return F.relu(out, inplace=True)
+        out = self.conv2(norm_relu(self.bn1, self.conv1(x)))
+        return norm_relu(self.bn2, out, None if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -190,12 +211,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels_in, H, W] to [N, 4 width, H / stride, W / stride]."""
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
-        if self.downsample is not None:
-            out += self.downsample(x)
-        return F.relu(out, inplace=True)
+        out = norm_relu(self.bn1, self.conv1(x))
+        out = norm_relu(self.bn2, self.conv2(out))
+        out = self.conv3(out)
+        return norm_relu(self.bn3, out, None if self.downsample is None else self.downsample(x))
 
 
 def pool_and_flatten(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from resnet_repro.networks.blocks import (
     Bottleneck,
     ZeroChannels,
     make_shortcut,
+    norm_relu,
     pool_and_flatten,
 )
 from resnet_repro.networks.orders import ORDERS, ImpededBlock
@@ -72,17 +73,17 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """The final map of a batch of images: [N, channels, h, w]."""
         built, x = self.architecture, self.conv1(x)
-        if built.order != "preact":
+        if built.order == "relu-only":  # its first block begins with a ReLU
             x = self.bn1(x)
-        if built.order not in ("preact", "relu-only"):  # their first block begins with a ReLU
-            x = F.relu(x, inplace=True)
+        elif built.order != "preact":  # whose first block begins with a BN
+            x = norm_relu(self.bn1, x)
         if built.stem.pooled:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         for stage in range(1, len(built.blocks) + 1):
             x = getattr(self, f"layer{stage}")(x)
         if built.order == "preact":
-            x = self.bn_last(x)
-        return F.relu(x) if built.order in ("preact", "relu-only") else x
+            return norm_relu(self.bn_last, x)
+        return F.relu(x) if built.order == "relu-only" else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""

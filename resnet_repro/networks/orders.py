@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.networks.blocks import BasicBlock, BatchNormSettings
+from resnet_repro.networks.blocks import BasicBlock, BatchNormSettings, norm_relu
 
 __all__ = ["ORDERS", "Gate", "ImpededBlock"]
 
@@ -57,10 +57,14 @@ class _Block(nn.Module):
         """Through a batch normalisation, counted from 1."""
         return self.get_submodule(f"bn{number}")(x)
 
+    def norm_relu(self, number: int, x: Tensor) -> Tensor:
+        """Through a batch normalisation, counted from 1, and a ReLU."""
+        return norm_relu(self.get_submodule(f"bn{number}"), x)
+
     def past_all_but_the_last(self, x: Tensor) -> Tensor:
         """Convolution, BN and ReLU, but for the last of each."""
         for number in range(1, self.layers):
-            x = F.relu(self.norm(number, self.conv(number, x)), inplace=True)
+            x = self.norm_relu(number, self.conv(number, x))
         return x
 
 
@@ -70,7 +74,7 @@ class BnAfterAdd(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """The block's output."""
         out = self.conv(self.layers, self.past_all_but_the_last(x)) + self.downsample(x)
-        return F.relu(self.norm(self.layers, out), inplace=True)
+        return self.norm_relu(self.layers, out)
 
 
 class ReluBeforeAdd(_Block):
@@ -78,8 +82,8 @@ class ReluBeforeAdd(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output."""
-        out = self.norm(self.layers, self.conv(self.layers, self.past_all_but_the_last(x)))
-        return F.relu(out) + self.downsample(x)
+        out = self.conv(self.layers, self.past_all_but_the_last(x))
+        return self.norm_relu(self.layers, out) + self.downsample(x)
 
 
 class ReluOnly(_Block):
@@ -89,7 +93,8 @@ class ReluOnly(_Block):
         """The block's output."""
         out = activated = F.relu(x)
         for number in range(1, self.layers + 1):
-            out = self.norm(number, self.conv(number, out if number == 1 else F.relu(out)))
+            out = self.conv(number, out)
+            out = self.norm_relu(number, out) if number < self.layers else self.norm(number, out)
         return out + _shortcut(self, x, activated)
 
 
@@ -103,10 +108,10 @@ class Preact(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output."""
-        out = activated = F.relu(self.norm(1, x))
+        out = activated = self.norm_relu(1, x)
         for number in range(1, self.layers + 1):
             if number > 1:
-                out = F.relu(self.norm(number, out), inplace=True)
+                out = self.norm_relu(number, out)
             out = self.conv(number, out)
         return out + _shortcut(self, x, activated)
 
@@ -156,8 +161,7 @@ class ImpededBlock(BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels_in, H, W] to [N, width, H / stride, W / stride]."""
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = self.bn2(self.conv2(out))
+        out = self.bn2(self.conv2(norm_relu(self.bn1, self.conv1(x))))
         assert self.downsample is not None
         shortcut = self.downsample(x)
         if self.impeded in SCALES:

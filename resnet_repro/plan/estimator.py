@@ -216,13 +216,13 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
 
 
 def benchmarks(store: Store) -> list[Speed]:
-    """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
+    """Speeds that `resnet-repro bench` measured, not compiled; a damaged file counts as none."""
     try:
         text = read_text(store.csv_path(BENCH))
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        return [_benchmark(row) for row in rows]
+        return [_benchmark(row) for row in rows if not row.get("compiled")]
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 

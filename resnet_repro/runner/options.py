@@ -21,6 +21,7 @@ class Options:
     data_dir: Path
     folders: dict[str, Path] = field(default_factory=dict)  # NAME -> PATH of `folder:NAME`
     device: str = "auto"
+    compiled: bool = False  # batch normalisation, shortcut and ReLU fused by torch's compiler
     force: bool = False
     fail_fast: bool = False
     checkpoint_every: float = 60.0  # seconds

@@ -25,6 +25,7 @@ from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.feed import check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
+from resnet_repro.training.subject import check_compiled
 from resnet_repro.training.trainer import DivergenceError
 
 __all__ = ["Runner"]
@@ -94,7 +95,9 @@ class Runner:
         folder = self.store.folder(run)
         if self.options.force or not folder.checkpoints():
             read_backbone(run, self.store, self.options.data_dir)
-        self.sources.backend(run.precision)
+        backend = self.sources.backend(run.precision)
+        if self.options.compiled:
+            check_compiled(run, backend.device)
         folder.make()
         with folder.locked() as held:
             if not held:

@@ -115,6 +115,7 @@ class Session:
             first_second=round(trainer.seconds, 3),
             backbone=resumed.backbone,
             bn_images=min(trainer.bn_sizes) if self._bn_is_trained() else None,
+            compiled=trainer.compiled,
             earlier=earlier,
         )
 

@@ -62,7 +62,8 @@ class Sources:
             DataError: the data cannot be read.
             Stopped: it was time to stop before they were read.
         """
-        return Trainer(run, self._feed(run, backend, self.processes), backend, self.processes)
+        feed = self._feed(run, backend, self.processes)
+        return Trainer(run, feed, backend, self.processes, self.options.compiled)
 
     def trained(self, run: Run, weights: Mapping[str, Tensor], backend: Backend) -> Subject:
         """A trained network with all of its run's data.

@@ -105,7 +105,7 @@ VALUES: dict[str, Show] = {
 }
 FLAGS = (
     *("--dry-run", "--force", "--fail-fast", "--tensorboard", "--wait", "--json", "--record"),
-    *("--quiet", "-q", "--verbose", "-v"),
+    *("--compile", "--quiet", "-q", "--verbose", "-v"),
 )
 
 

@@ -117,6 +117,7 @@ class SessionRecord(Origin):
     first_second: Seconds = 0.0  # seconds of training of earlier sessions
     # Of a detector's first session; earlier versions have none.
     backbone: BackboneRecord | None = None
+    compiled: bool = False  # by torch's compiler: batch normalisation with what follows
 
 
 def follow_each_other(sessions: Sequence[SessionRecord], iteration: int, seconds: float) -> bool:

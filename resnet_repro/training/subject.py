@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.fused import check_compiler
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 from resnet_repro.spec.run import Run
@@ -21,7 +24,7 @@ from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import generator
 from resnet_repro.training.photo_feed import PhotoFeed
 
-__all__ = ["Subject", "initial_network", "trained_network"]
+__all__ = ["Subject", "check_compiled", "initial_network", "trained_network"]
 
 
 def _build(run: Run, classes: int) -> nn.Module:
@@ -64,6 +67,17 @@ def trained_network(
             raise
         raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
     return network.to(backend.device).to(memory_format=torch.channels_last)
+
+
+def check_compiled(run: Run, device: torch.device) -> None:
+    """Check that a run can be trained with `--compile` on a device.
+
+    Raises:
+        ConfigError: it has no batch normalisation to fuse, or the compiler does not work there.
+    """
+    if run.recipe.detection or not architecture(run.network).blocks:
+        raise ConfigError(f"--compile is for plain and residual networks, not {run.network}")
+    check_compiler(device)
 
 
 @dataclass(frozen=True)

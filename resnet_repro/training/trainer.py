@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped, working_time
+from resnet_repro.networks.blocks import fuse
 from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
@@ -77,10 +78,17 @@ class Trainer:
     """
 
     def __init__(
-        self, run: Run, feed: Feed, backend: Backend, processes: Processes = ALONE
+        self,
+        run: Run,
+        feed: Feed,
+        backend: Backend,
+        processes: Processes = ALONE,
+        compiled: bool = False,
     ) -> None:
         self.run, self.feed, self.backend, self.processes = run, feed, backend, processes
         self.network = initial_network(run, feed.classes, backend)
+        self.compiled = compiled  # whether BN is fused with what follows it
+        fuse(self.network, compiled)
         for layer in self.network.modules():
             if isinstance(layer, CountedDropout):
                 layer.rank = processes.shard.rank
@@ -92,7 +100,7 @@ class Trainer:
             DetectorObjective() if detection else ClassifierObjective(self.network)
         )
         self.points: list[Any] = []  # rows of the objective's kind
-        self.divisions: list[int] = []  # iterations at which the plateau rule divided the rate
+        self.divisions: list[int] = []  # where the plateau rule divided the rate
         self.seconds = 0.0  # since the training began, over all sessions
         self.training_seconds = 0.0  # the same without evaluation
         self.share = run.recipe.batch_size // processes.count  # images of a batch seen here

@@ -16,7 +16,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import Origin, Record, Summary
+from resnet_repro.store.models import Origin, Record, SessionRecord, Summary
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
@@ -86,9 +86,11 @@ def _command(text: str) -> str:
 
 
 def _hardware(origin: Origin) -> str:
-    """`AMD EPYC, cpu, bf16, 1 thread`."""
-    threads = plural(origin.threads, "thread")
-    return literal(", ".join([origin.hardware, origin.device, origin.precision, threads]))
+    """`AMD EPYC, cpu, bf16, 1 thread`, and `compiled` where that is so."""
+    parts = [origin.hardware, origin.device, origin.precision, plural(origin.threads, "thread")]
+    if isinstance(origin, SessionRecord) and origin.compiled:
+        parts.append("compiled")
+    return literal(", ".join(parts))
 
 
 def _processes(run: StoredRun) -> str:

@@ -1,0 +1,226 @@
+"""`--compile`: batch normalisation, shortcut and ReLU in one, by torch's compiler."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from short_runs import Quiet, short_runner
+from torch import Tensor
+
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.measure.gradients import measure_gradients
+from resnet_repro.networks import fused
+from resnet_repro.networks.blocks import BatchNormSettings, fuse, norm_relu
+from resnet_repro.networks.network import build_network
+from resnet_repro.plan.estimator import benchmarks
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.run import Run
+from resnet_repro.store.store import Store
+from resnet_repro.training.device import Backend
+
+CPU = torch.device("cpu")
+SHAPE = (8, 16, 6, 5)
+# Of what an error may be, for a value around 1: bf16 keeps eight digits of its two's power.
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
+
+
+@pytest.fixture(scope="module")
+def compiler() -> None:
+    try:
+        fused.check_compiler(CPU)
+    except ConfigError as error:
+        pytest.skip(str(error))
+
+
+def _drawn(kind: torch.dtype, *, positive: bool = False) -> Tensor:
+    """A channels-last map, rounded to a type."""
+    values = torch.randn(SHAPE).contiguous(memory_format=torch.channels_last)
+    return (values.abs() if positive else values).to(kind)
+
+
+@pytest.mark.parametrize("kind", TOLERANCE)
+@pytest.mark.parametrize("adds", [False, True])
+def test_outputs_statistics_and_gradients_are_those_of_the_formulas(
+    compiler: None, one_thread: None, kind: torch.dtype, adds: bool
+) -> None:
+    """In float64, as torch's own operations have them; the channels are far from zero."""
+    torch.manual_seed(0)
+    x = (_drawn(kind).float() + 3 * torch.arange(16).view(1, -1, 1, 1)).to(kind)
+    shortcut = _drawn(kind) if adds else None
+    layer = BatchNormSettings(momentum=0.3)(16)
+    torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+    torch.nn.init.normal_(layer.bias)
+    upstream = _drawn(kind)
+
+    exact = layer.double()
+    inputs = [t.double().requires_grad_() for t in (x, shortcut) if t is not None]
+    expected = norm_relu(exact, *inputs)
+    expected.backward(upstream.double())
+    gradients = [t.grad for t in (*inputs, exact.weight, exact.bias)]
+    statistics = [exact.running_mean.clone(), exact.running_var.clone()]
+
+    layer = exact.float()
+    layer.zero_grad()
+    layer.reset_running_stats()
+    fuse(layer)
+    inputs = [t.clone().requires_grad_() for t in (x, shortcut) if t is not None]
+    out = norm_relu(layer, *inputs)
+    out.backward(upstream)
+
+    assert out.dtype == inputs[0].grad.dtype == kind
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert inputs[0].grad.is_contiguous(memory_format=torch.channels_last)
+    found = [t.grad for t in (*inputs, layer.weight, layer.bias)]
+    for ours, theirs in [(out, expected), *zip(found, gradients, strict=True)]:
+        error = (ours.double() - theirs).abs().max() / theirs.abs().max()
+        assert error < TOLERANCE[kind]
+    for ours, theirs in zip((layer.running_mean, layer.running_var), statistics, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_single_value_a_channel_is_refused_as_by_torch(compiler: None) -> None:
+    layer = BatchNormSettings()(4)
+    fuse(layer)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm_relu(layer, torch.ones(1, 4, 1, 1))
+
+
+def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In evaluation the running statistics count, and there is nothing to fuse."""
+    monkeypatch.setattr(fused, "_compiled", None)
+    network = build_network("resnet-8")
+    assert fuse(network) == 7
+    network.eval()(torch.zeros(2, 3, 32, 32))
+    assert fuse(network, False) == 7
+    network.train()(torch.zeros(2, 3, 32, 32))
+
+
+def test_watched_gradients_are_those_of_the_layers_themselves(monkeypatch: Any) -> None:
+    """Each layer's own output is looked at, which would never be there."""
+    monkeypatch.setattr(fused, "_compiled", None)
+    torch.manual_seed(0)
+    network, images = build_network("resnet-8"), torch.randn(4, 3, 32, 32)
+    labels = torch.arange(4)
+
+    def rows() -> Any:
+        autocast = Backend(CPU, "fp32").autocast
+        return measure_gradients(network, images, labels, autocast, 0, "training")
+
+    plain = rows()
+    fuse(network)
+    assert rows() == plain
+
+
+def test_a_network_learns_the_same_compiled(compiler: None, one_thread: None) -> None:
+    """One step of it, up to rounding, in every order that a block may have."""
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
+    images = images.contiguous(memory_format=torch.channels_last)
+    for name in ("resnet-8", "preact-8"):
+        torch.manual_seed(0)
+        network = build_network(name).to(memory_format=torch.channels_last)
+        gradients = []
+        for wanted in (False, True):
+            fuse(network, wanted)
+            network.zero_grad()
+            F.cross_entropy(network(images), labels).backward()
+            gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+        error = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+        assert error < 1e-3, name
+
+
+def _run(network: str = "resnet-8") -> Run:
+    recipe = Recipe(iterations=6, milestones=(4,), batch_size=16, evaluate_every=3)
+    return Run(network=network, dataset="synthetic", recipe=recipe, seed=0, precision="fp32")
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    compiler: None, one_thread: None, small: Dataset, tmp_path: Path
+) -> None:
+    """And both say in their provenance that they were compiled."""
+    run, curves = _run(), []
+    for name, stop_after in (("whole", None), ("stopped", 4)):
+        runner = short_runner(tmp_path / name, small, Quiet(stop_after), compiled=True)
+        outcome = runner.run_all([run])[run.id]
+        if stop_after:
+            assert outcome == "stopped"
+            runner = short_runner(tmp_path / name, small, compiled=True)
+            outcome = runner.run_all([run])[run.id]
+        assert outcome == "done"
+        summary = runner.store.get(run).summary
+        assert summary is not None
+        assert [s.compiled for s in summary.provenance.trained_by] == [True] * (
+            2 if stop_after else 1
+        )
+        curves.append([p._replace(seconds=0) for p in runner.store.get(run).rows("curve")])
+    assert curves[0] == curves[1]
+
+
+def test_what_has_nothing_to_fuse_is_refused(command: Callable[..., Any], tmp_path: Path) -> None:
+    answer = command("run", "table7", "--preset", "demo", "--compile", "--networks", "vgg-8")
+    assert answer.code == 2
+    answer = command("run", "table7", "--preset", "demo", "--compile")
+    assert answer.code != 0
+    assert "--compile is for plain and residual networks" in answer.err
+
+
+def test_without_a_compiler_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    def broken(_: object) -> Any:
+        raise RuntimeError("no g++ here\nand a long log")
+
+    monkeypatch.setattr(fused, "_compiled", broken)
+    fused.check_compiler.cache_clear()
+    answer = command("run", "fig1", "--preset", "demo", "--compile")
+    assert answer.code == 2
+    assert "torch's compiler does not work here; it needs a C++ compiler" in answer.err
+    assert "no g++ here" in answer.err
+    assert "long log" not in answer.err
+    assert not list(tmp_path.glob("results/runs/*"))
+
+
+def test_bench_keeps_both_measurements(
+    compiler: None, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Of which the compiled one, where most trainings are not, is not estimated from."""
+    quick = ("--networks", "resnet-8", "--no-textbook", "--rounds", 1, "--seconds", 0.1)
+    for more in ((), ("--compile",)):
+        answer = command("bench", *quick, *more)
+        assert answer.code == 0, answer.err
+    rows = list(csv.DictReader((tmp_path / "results/bench.csv").open(encoding="utf-8")))
+    assert [row["compiled"] for row in rows] == ["", "True"]
+    assert rows[0]["operations"] == rows[1]["operations"]
+    (speed,) = benchmarks(Store(tmp_path / "results"))
+    assert speed.images_per_second == float(rows[0]["images_per_second"])
+
+
+def test_the_report_says_so(
+    compiler: None, command: Callable[..., Any], tmp_path: Path, one_thread: None
+) -> None:
+    tiny = """
+name: mine
+title: A tiny network
+dataset: synthetic
+preset: demo
+recipe: {iterations: 4, milestones: [], batch_size: 16, evaluate_every: 4}
+runs: [{networks: [resnet-8]}]
+table: {kind: errors}
+"""
+    (tmp_path / "mine.yaml").write_text(tiny, encoding="utf-8")
+    answer = command("run", "mine.yaml", "--compile")
+    assert answer.code == 0, answer.err
+    (summary,) = tmp_path.glob("results/runs/*/summary.json")
+    provenance = json.loads(summary.read_text(encoding="utf-8"))["provenance"]
+    assert provenance["compiled"] is True
+    assert provenance["command"] == "resnet-repro run mine.yaml --compile"
+    assert command("report").code == 0
+    report = (tmp_path / "results/report.md").read_text(encoding="utf-8")
+    assert "1 thread, compiled (1 run)" in report
