@@ -3,7 +3,7 @@
     python benchmarks/exactness.py
 
 One batch of 64 generated images and freshly initialised networks, in the memory layout of training
-(channels last), in the contiguous one, and in bf16.
+(channels last), in the contiguous one, in bf16, and compiled (`run --compile`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.data.synthetic import generate
+from resnet_repro.networks.blocks import BatchNormSettings, fuse, norm_relu
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
@@ -31,6 +32,10 @@ def batch_norm_errors() -> dict[str, float]:
     for name, layout in LAYOUTS.items():
         out = F.batch_norm(values.to(memory_format=layout), None, None, training=True)
         found[name] = (out.double() - exact).abs().max().item()
+    layer = BatchNormSettings()(16)
+    fuse(layer)
+    out = norm_relu(layer, values.to(memory_format=torch.channels_last))
+    found["compiled, with ReLU"] = (out.double() - exact.relu()).abs().max().item()
     return found
 
 
@@ -58,12 +63,15 @@ def main() -> None:
         network = build_network(name)
         initialise(network, 0)
         exact = gradients(copy.deepcopy(network).double(), images.double(), labels)
-        for label, layout, bf16 in (
-            ("fp32, contiguous", "contiguous", False),
-            ("fp32, channels last", "channels last", False),
-            ("bf16, channels last", "channels last", True),
+        for label, layout, bf16, compiled in (
+            ("fp32, contiguous", "contiguous", False, False),
+            ("fp32, channels last", "channels last", False, False),
+            ("bf16, channels last", "channels last", True, False),
+            ("fp32, compiled", "channels last", False, True),
+            ("bf16, compiled", "channels last", True, True),
         ):
             twin = copy.deepcopy(network).to(memory_format=LAYOUTS[layout])
+            fuse(twin, compiled)
             found = gradients(twin, images.to(memory_format=LAYOUTS[layout]), labels, bf16)
             error = ((found - exact).norm() / exact.norm()).item()
             cosine = (found @ exact / found.norm() / exact.norm()).item()

@@ -93,6 +93,17 @@ def test_a_single_value_a_channel_is_refused_as_by_torch(compiler: None) -> None
         norm_relu(layer, torch.ones(1, 4, 1, 1))
 
 
+def test_what_is_no_number_stays_none(compiler: None) -> None:
+    """Or else a training that diverged would go on."""
+    layer = BatchNormSettings()(16)
+    fuse(layer)
+    x = _drawn(torch.float32)
+    x[3, 5, 2, 2] = torch.nan
+    out = norm_relu(layer, x)
+    assert out[:, 5].isnan().all()
+    assert out[:, :5].isfinite().all()
+
+
 def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """In evaluation the running statistics count, and there is nothing to fuse."""
     monkeypatch.setattr(fused, "_compiled", None)
