@@ -230,6 +230,9 @@ def bench(session: Session) -> int:
             "bench", "--networks", others, "--no-textbook", *turns, *ours, note="bench.txt"
         ),
     ]  # fmt: skip
+    # Whatever comes of it: the machine may lack what torch's compiler needs.
+    compiled = ["--compile", "--no-textbook", *turns, *ours]
+    session.repro("bench", "--networks", compared, *compiled, note="bench.txt")
     return next(filter(None, codes), 0)
 
 

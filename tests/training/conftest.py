@@ -62,6 +62,7 @@ def prepare() -> Prepare:
         seed: int = 0,
         device: str = "cpu",
         precision: str = "fp32",
+        compiled: bool = False,
         **recipe: object,
     ) -> Trainer:
         fields = {"iterations": 12, "milestones": (), "batch_size": 32, "evaluate_every": 1}
@@ -72,7 +73,7 @@ def prepare() -> Prepare:
             seed=seed,
         )
         backend = choose_backend(device, precision)  # as commands do: TF32 is not fp32
-        return Trainer(run, make_feed(run, dataset, backend), backend)
+        return Trainer(run, make_feed(run, dataset, backend), backend, compiled=compiled)
 
     return make
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.networks.fused import check_compiler
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.graph import BatchQueue
 
@@ -85,6 +87,17 @@ def test_bf16_learns_like_fp32(small: Dataset, train: Any) -> None:
         losses(train(small, device="cuda", precision=p, **recipe)) for p in ("fp32", "bf16")
     )
     assert fast == pytest.approx(exact, rel=0.1)
+
+
+def test_compiled_it_learns_the_same(small: Dataset, train: Any) -> None:
+    """In the graph, up to rounding."""
+    try:
+        check_compiler(torch.device("cuda"))
+    except ConfigError as error:
+        pytest.skip(str(error))
+    recipe = {"device": "cuda", "iterations": 8, "milestones": (3, 6), "learning_rate": 0.01}
+    plain, compiled = (losses(train(small, compiled=c, **recipe)) for c in (False, True))
+    assert compiled == close_to(plain)
 
 
 @pytest.mark.parametrize("stop_at", [2, 5])
