@@ -106,8 +106,7 @@ class Trainer:
         self.share = run.recipe.batch_size // processes.count  # images of a batch seen here
         # What each BN has seen, in images; more than one where a resume could not keep it.
         self.bn_sizes = [run.recipe.micro_batch_size or self.share]
-        # Not of detectors, whose layers are partly frozen.
-        casts = backend.precision == "bf16" and not detection
+        casts = backend.precision == "bf16" and not detection  # whose layers are partly frozen
         self._casts = CastWeights(self.network) if casts else None
         self._bn_counters = batch_counters(self.network)
         nothing = self.objective.nothing(backend.device)
