@@ -45,12 +45,11 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
 
 
-def fuse(network: nn.Module, fused: bool = True) -> int:
-    """Have batch normalisation fused with what follows, or not; returns in how many layers."""
-    layers = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    for layer in layers:
-        layer.fused = fused
-    return len(layers)
+def fuse(network: nn.Module, fused: bool = True) -> None:
+    """Have batch normalisation fused with what follows, or not."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.fused = fused
 
 
 def norm_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:

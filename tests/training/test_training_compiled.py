@@ -12,12 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from short_runs import Quiet, short_runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.measure.gradients import measure_gradients
-from resnet_repro.networks import fused
+from resnet_repro.networks import blocks, fused
 from resnet_repro.networks.blocks import BatchNormSettings, fuse, norm_relu
 from resnet_repro.networks.network import build_network
 from resnet_repro.plan.estimator import benchmarks
@@ -40,10 +40,9 @@ def compiler() -> None:
         pytest.skip(str(error))
 
 
-def _drawn(kind: torch.dtype, *, positive: bool = False) -> Tensor:
+def _drawn(kind: torch.dtype) -> Tensor:
     """A channels-last map, rounded to a type."""
-    values = torch.randn(SHAPE).contiguous(memory_format=torch.channels_last)
-    return (values.abs() if positive else values).to(kind)
+    return torch.randn(SHAPE).contiguous(memory_format=torch.channels_last).to(kind)
 
 
 @pytest.mark.parametrize("kind", TOLERANCE)
@@ -107,11 +106,13 @@ def test_what_is_no_number_stays_none(compiler: None) -> None:
 def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """In evaluation the running statistics count, and there is nothing to fuse."""
     monkeypatch.setattr(fused, "_compiled", None)
-    network = build_network("resnet-8")
-    assert fuse(network) == 7
-    network.eval()(torch.zeros(2, 3, 32, 32))
-    assert fuse(network, False) == 7
-    network.train()(torch.zeros(2, 3, 32, 32))
+    network, images = build_network("resnet-8"), torch.zeros(2, 3, 32, 32)
+    fuse(network)
+    network.eval()(images)
+    with pytest.raises(TypeError):  # what is None cannot be called
+        network.train()(images)
+    fuse(network, False)
+    network(images)
 
 
 def test_watched_gradients_are_those_of_the_layers_themselves(monkeypatch: Any) -> None:
@@ -131,11 +132,18 @@ def test_watched_gradients_are_those_of_the_layers_themselves(monkeypatch: Any) 
 
 
 def test_a_training_learns_the_same_compiled(
-    compiler: None, one_thread: None, small: Dataset, train: Any
+    compiler: None, one_thread: None, small: Dataset, train: Any, monkeypatch: Any
 ) -> None:
     """Micro-batches too, each of which counts in another way for the running statistics."""
+    made = blocks.batch_norm_relu
+    layers: list[nn.Module] = []
+    counted = lambda layer, *maps: (layers.append(layer), made(layer, *maps))[1]  # noqa: E731
+    monkeypatch.setattr(blocks, "batch_norm_relu", counted)
     recipe = {"iterations": 3, "learning_rate": 0.01, "micro_batch_size": 16}
-    plain, compiled = (train(small, compiled=c, **recipe) for c in (False, True))
+    plain = train(small, **recipe)
+    assert not layers
+    compiled = train(small, compiled=True, **recipe)
+    assert len(layers) == 7 * 2 * 3, "layers, micro-batches and iterations"
     for ours, theirs in zip(compiled.points, plain.points, strict=True):
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
     name = "layer3.0.bn2.running_var"
@@ -145,6 +153,7 @@ def test_a_training_learns_the_same_compiled(
 
 def test_a_network_learns_the_same_compiled(compiler: None, one_thread: None) -> None:
     """One step of it, up to rounding, in the original order and in that of pre-activation."""
+    torch.manual_seed(0)
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
     images = images.contiguous(memory_format=torch.channels_last)
     for name in ("resnet-8", "preact-8"):
@@ -160,16 +169,13 @@ def test_a_network_learns_the_same_compiled(compiler: None, one_thread: None) ->
         assert error < 1e-3, name
 
 
-def _run(network: str = "resnet-8") -> Run:
-    recipe = Recipe(iterations=6, milestones=(4,), batch_size=16, evaluate_every=3)
-    return Run(network=network, dataset="synthetic", recipe=recipe, seed=0, precision="fp32")
-
-
 def test_a_stopped_training_goes_on_to_the_same_bits(
     compiler: None, one_thread: None, small: Dataset, tmp_path: Path
 ) -> None:
     """And both say in their provenance that they were compiled."""
-    run, curves = _run(), []
+    recipe = Recipe(iterations=6, milestones=(4,), batch_size=16, evaluate_every=3)
+    fields = {"network": "resnet-8", "dataset": "synthetic", "precision": "fp32", "seed": 0}
+    run, curves = Run(recipe=recipe, **fields), []
     for name, stop_after in (("whole", None), ("stopped", 4)):
         runner = short_runner(tmp_path / name, small, Quiet(stop_after), compiled=True)
         outcome = runner.run_all([run])[run.id]
