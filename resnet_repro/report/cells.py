@@ -74,6 +74,7 @@ class Cell:
     failed: tuple[StoredRun, ...] = ()
     unfinished: tuple[StoredRun, ...] = ()
     unmeasured: tuple[StoredRun, ...] = ()  # finished; what is to be shown was not measured on them
+    elsewhere: Cell | None = None  # where this one has no runs: the network's in another precision
 
     @property
     def every(self) -> tuple[StoredRun, ...]:
@@ -95,7 +96,10 @@ def cells_in(by_seed: BySeed) -> list[Cell]:
     for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
         own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
         own[_outcome(run)].append(run)
-    cells = [Cell(*place, *map(tuple, runs.values())) for place, runs in members.items()]
+    cells = []
+    for place, own in members.items():
+        done, failed, unfinished = (tuple(own[outcome]) for outcome in OUTCOMES)
+        cells.append(Cell(*place, done, failed, unfinished))
     return sorted(cells, key=lambda cell: cell.group.order)
 
 
@@ -141,15 +145,15 @@ def groups_in(cells: Iterable[Cell]) -> list[Group]:
     return sorted({cell.group for cell in cells}, key=lambda group: group.order)
 
 
-def in_other_precision(cells: Iterable[Cell], group: Group) -> dict[str, list[str]]:
-    """Precision -> networks trained by a group's protocol, but for it, and not in the group."""
+def in_other_precision(cells: Iterable[Cell], group: Group) -> list[Cell]:
+    """A cell without runs for each network that the group lacks, but has in another precision."""
     cells = tuple(cells)
     here = {cell.network for cell in cells if cell.group == group and cell.every}
-    found: dict[str, list[str]] = {}
+    found = []
     for cell in cells:
         same = replace(cell.group, precision=group.precision, resolved=group.resolved) == group
-        if same and cell.done and cell.network not in here:
-            found.setdefault(cell.group.resolved, []).append(cell.network)
+        if same and cell.network not in here and (cell.done or cell.unmeasured):
+            found.append(Cell(cell.network, group, elsewhere=cell))
     return found
 
 

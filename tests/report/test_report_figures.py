@@ -235,6 +235,17 @@ def test_networks_in_another_precision_are_named_apart_from_those_not_run(bench:
     assert mark() != before, "to be drawn anew"
 
 
+def test_each_kind_of_figure_tells_another_precision_from_not_run(bench: Bench) -> None:
+    bench.add("plain-20", responses=[1.0, 3.0, 2.0])
+    bench.add("plain-56", responses=[1.0, 3.0, 2.0])
+    bench.add("resnet-20", responses=[0.5, 0.25, 0.75], resolved="bf16")
+    bench.add("resnet-56", resolved="bf16")  # trained, but not measured
+    written = texts(figure_of(bench, "fig7"))
+    assert "in bf16, in a picture of its own: ResNet-20" in written
+    assert "in bf16, not measured: ResNet-56" in written
+    assert "not run: ResNet-110" in written
+
+
 def test_a_picture_is_another_one_where_its_caption_names_other_runs(bench: Bench) -> None:
     def mark() -> str:
         results = Results(bench.store)

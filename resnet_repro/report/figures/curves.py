@@ -13,8 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.cells import Cell, in_other_precision, networks_of
-from resnet_repro.report.figures.figures import drawable_cells
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import (
     SEVERAL_SEEDS,
     add_caption,
@@ -89,14 +88,9 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
-    apart = in_other_precision(drawable_cells(experiment, results), group)
-    details = [
-        f"in {precision}, in a picture of its own: {', '.join(map(network_title, networks))}"
-        for precision, networks in apart.items()
-    ]
-    wanted = _wanted(experiment, cells, group).difference(*apart.values())
+    wanted = _wanted(experiment, cells, group)
     shown = [n for panel in plot.panels for n in panel.networks if n in wanted]
-    add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes, details)
+    add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
     return figure
 
 

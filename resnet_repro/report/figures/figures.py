@@ -107,8 +107,7 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     """
     assert experiment.plot is not None, "only for experiments with a figure"
     kind = FIGURES[experiment.plot.kind]
-    every = drawable_cells(experiment, results)
-    cells = [cell for cell in every if cell.group == group]
+    cells = _shown_cells(experiment, results, group)
     runs = [run for cell in cells for run in cell.done]
     if not kind.frame:
         stored = results.stored if kind.tables else []
@@ -119,8 +118,7 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     ]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
-    if group and isinstance(experiment.plot, CurvesPlot):
-        named += [n for networks in in_other_precision(every, group).values() for n in networks]
+    named += [cell.network for cell in cells if cell.elsewhere]
     shown = repr((group and group.caption, drawn, *ensembles, *named))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
@@ -200,8 +198,16 @@ def build(experiment: Experiment, results: Results, group: Group | None, view: s
     assert experiment.plot is not None, "only for experiments with a figure"
     with _without_settings():
         module = import_module(f"resnet_repro.report.figures.{experiment.plot.kind}")
-    cells = [cell for cell in drawable_cells(experiment, results) if cell.group == group]
+    cells = _shown_cells(experiment, results, group)
     return getattr(module, view)(experiment, results, cells, group)
+
+
+def _shown_cells(experiment: Experiment, results: Results, group: Group | None) -> list[Cell]:
+    """The group's cells, and those of networks that its picture lacks but another one shows."""
+    if group is None:
+        return []
+    every = drawable_cells(experiment, results)
+    return [cell for cell in every if cell.group == group] + in_other_precision(every, group)
 
 
 @contextmanager

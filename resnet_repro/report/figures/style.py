@@ -155,13 +155,14 @@ def caption_lines(
     notes: Sequence[str],
     details: Sequence[str] = (),
 ) -> list[str]:
-    """The group first, then seeds and notes, details, and what is missing or failed."""
+    """The group first, then seeds and notes, details, and what is elsewhere, missing or failed."""
     counts = sorted({len(cell.done) for cell in cells if cell.done})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     if sum(bool(cell.done) for cell in cells) > 1:
         seeds += " per network"
     lines = [group.caption, "; ".join([seeds, *notes]), *details]
-    begun = {cell.network for cell in cells if cell.every}
+    lines += [f"{where}: {', '.join(whose)}" for where, whose in _elsewhere(cells).items()]
+    begun = {cell.network for cell in cells if cell.every or cell.elsewhere}
     missing = [network_title(network) for network in networks if network not in begun]
     left_out = {
         "not run": missing,
@@ -171,6 +172,17 @@ def caption_lines(
     }
     lines += [f"{what}: {', '.join(whose)}" for what, whose in left_out.items() if whose]
     return lines
+
+
+def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """Where there are runs -> the networks that have them there and none here."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        if other := cell.elsewhere:
+            place = "in a picture of its own" if other.done else "not measured"
+            where = f"in {other.group.resolved}, {place}"
+            found.setdefault(where, []).append(network_title(cell.network))
+    return found
 
 
 def _counted(runs: Iterable[tuple[str, Sequence[StoredRun]]]) -> list[str]:
