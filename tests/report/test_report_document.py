@@ -295,6 +295,7 @@ def test_what_imagenet_lacks_is_told_at_the_presets_in_use(bench: Bench) -> None
     assert "| table2 |" not in missing
     assert "At the paper preset nothing was run on ImageNet: `resnet-repro run table2" in missing
     assert "Of the experiments on CIFAR-10 nothing was run: `resnet-repro run fig1" in missing
+    assert "this tool has no experiments on" in missing
     assert "## What others got" not in text, "they report on CIFAR-10"
 
 
