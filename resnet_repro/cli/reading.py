@@ -210,7 +210,7 @@ def plot(
       resnet-repro plot fig6 --preset short --format pdf
       resnet-repro plot surface --format html
     """
-    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.base.errors import ConfigError, ReproError, StoreError
     from resnet_repro.report.figures.figures import draw
     from resnet_repro.report.results import Results
 
@@ -224,9 +224,17 @@ def plot(
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
     shown = _results(whole, preset, dataset)
+    not_drawn = []
     for experiment in experiments:
-        for file_name, content in draw(experiment, shown, chosen):
-            say(f"wrote {store.write_figure(file_name, form, content)}")
+        try:
+            for file_name, content in draw(experiment, shown, chosen):
+                say(f"wrote {store.write_figure(file_name, form, content)}")
+        except (ConfigError, StoreError):
+            raise
+        except ReproError as error:
+            not_drawn.append(str(error))
+    if not_drawn:
+        raise ReproError("\n".join(not_drawn))
 
 
 def report(

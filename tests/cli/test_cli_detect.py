@@ -209,9 +209,11 @@ def test_the_figure_is_drawn_where_the_images_are(command: Any, results: Path) -
     assert (results / "figures" / "tiny.png").stat().st_size > 5_000
     (images,) = results.glob("runs/*/photographs.npz")
     kept = images.rename(images.with_name("kept.npz"))
+    argv = ("plot", str(results / "tiny.yaml"), "fig2", "--results", str(results))
     answer = command(*argv)
     kept.rename(images)
     assert (answer.code, "are not here" in answer.err) == (1, True)
+    assert (results / "figures" / "fig2.png").exists(), "one that can be drawn is"
 
 
 def test_the_report_and_the_list_know_it(command: Any, results: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables of average precision beside the paper's, where a run follows the paper's protocol."""
+"""Average precision beside the paper's where a run follows its protocol, and the pictures."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_up_origin import ORIGIN, provenance_of, summary_of
 from made_up_results import Bench
 
-from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.data.npz import write_npz
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.judging import judge
 from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
+from resnet_repro.report.figures.detections import draw
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import Results
@@ -275,3 +278,23 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
         (verdict,) = judge([own], Results(store))
         assert verdict.label == label
         assert ("with plain-18 (4.00); mAP below 10" in verdict.numbers) is (plain < 10)
+
+
+def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> None:
+    experiment, group = load_experiment("table7"), replace(FAITHFUL, base="short")
+    results, cells = Results(Store(tmp_path), []), []
+    rows = []
+    for network in ("faster-rcnn-plain-18", "faster-rcnn-resnet-18-a"):
+        file = tmp_path / f"{network}.npz"
+        run: Any = SimpleNamespace(id=network, folder=SimpleNamespace(photographs=file))
+        cells.append(Cell(network, group, done=(run,)))
+        rows.append([network, "a", "cat", None, 2.0, 2.0, 20.0, 20.0])
+        rows.append([network, "a", "cat", 0.9, 3.0, 3.0, 18.0, 21.0])
+    columns = ["run", "image", "class_name", "score", "left", "top", "right", "bottom"]
+    results.detections = pd.DataFrame(rows, columns=columns)
+    with pytest.raises(ReproError, match=r"plain-18, .*resnet-18-a: the images .* are not here"):
+        draw(experiment, results, cells, group)
+    write_npz(tmp_path / "faster-rcnn-plain-18.npz", {"0": np.zeros((3, 24, 32), np.uint8)})
+    figure = draw(experiment, results, cells, group)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["plain-18"]
+    assert any("images not here: ResNet-18 A" in text.get_text() for text in figure.texts)

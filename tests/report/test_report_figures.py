@@ -35,7 +35,9 @@ def texts(figure: Figure) -> str:
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_every_format_comes_and_comes_again_the_same(bench: Bench, suffix: Any) -> None:
     bench.add("plain-20", 9.4)
-    first, again = (draw(bench.experiment("fig1"), Results(bench.store), suffix) for _ in "ab")
+    first, again = (
+        list(draw(bench.experiment("fig1"), Results(bench.store), suffix)) for _ in "ab"
+    )
     assert first == again
     assert [picture.name for picture in first] == ["fig1"], "one group, one name"
     assert first[0].content.startswith(SIGNATURES[suffix])
@@ -64,7 +66,7 @@ def test_one_picture_per_group(bench: Bench) -> None:
     for preset in PRESETS[:2]:
         bench.add("plain-20", preset=preset)
         bench.add("plain-56", preset=preset)
-    pictures = draw(bench.experiment("fig1"), Results(bench.store))
+    pictures = list(draw(bench.experiment("fig1"), Results(bench.store)))
     assert [p.name for p in pictures] == ["fig1", "fig1-paper-cifar10", "fig1-short-cifar10"]
     assert pictures[0].content == pictures[1].content != pictures[2].content
 
@@ -336,12 +338,12 @@ def test_seeds_measured_at_different_points_meet_where_both_are(bench: Bench) ->
 def test_nothing_to_draw_says_what_to_run(bench: Bench, name: str) -> None:
     bench.add("plain-20", state="failed")
     with pytest.raises(ReproError, match=f"resnet-repro run {name}"):
-        draw(bench.experiment(name), Results(bench.store))
+        list(draw(bench.experiment(name), Results(bench.store)))
 
 
 def test_a_table_has_no_figure(bench: Bench) -> None:
     with pytest.raises(ConfigError, match="has no figure"):
-        draw(bench.experiment("table1"), Results(bench.store))
+        list(draw(bench.experiment("table1"), Results(bench.store)))
 
 
 def test_labels_are_spread_without_changing_their_order() -> None:

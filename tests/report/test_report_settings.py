@@ -18,7 +18,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
 results = Results(Store(__import__("pathlib").Path(sys.argv[1])))
-picture = draw(load_experiment("fig1"), results)[0].content
+picture = next(draw(load_experiment("fig1"), results)).content
 print(hashlib.sha256(picture).hexdigest())
 """
 

@@ -339,11 +339,11 @@ def test_a_surface_has_three_pictures_and_other_figures_no_page(bench: Bench) ->
     add(bench, "resnet-20", bowl)
     add(bench, "plain-20", bowl)
     results = Results(bench.store)
-    drawn = draw(bench.experiment("surface"), results)
+    drawn = list(draw(bench.experiment("surface"), results))
     assert [picture.name for picture in drawn] == ["surface", "surface-relief", "surface-lines"]
-    assert drawn == draw(bench.experiment("surface"), results)
+    assert drawn == list(draw(bench.experiment("surface"), results))
     with pytest.raises(ConfigError, match="cannot be drawn as html"):
-        draw(bench.experiment("fig1"), results, "html")
+        list(draw(bench.experiment("fig1"), results, "html"))
 
 
 def test_the_tidy_file_has_every_point(bench: Bench) -> None:

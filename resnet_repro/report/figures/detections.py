@@ -31,36 +31,47 @@ _WIDTH = 1.8  # inches of an image
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """The first run of each network; objects are dashed, detections have their class and score.
 
+    Of networks whose images are here: they are not committed.
+
     Raises:
-        ReproError: the images are not here: they are not committed.
+        ReproError: none are here.
     """
-    shown = [cell for cell in cells if cell.done][:MOST_NETWORKS]
+    firsts = {cell.network: cell.done[0] for cell in cells if cell.done}
+    files = {network: read_npz(run.folder.photographs) for network, run in firsts.items()}
+    here = {network: images for network, images in files.items() if images}
+    if not here:
+        raise ReproError(
+            f"{', '.join(run.id for run in firsts.values())}: the images to draw on are not here "
+            "but where it was measured; on pictures of yours: resnet-repro detect"
+        )
     found = results.detections
-    rows = [(cell, found[found.run == cell.done[0].id]) for cell in shown]
+    rows = [(n, found[found.run == firsts[n].id]) for n in list(here)[:MOST_NETWORKS]]
     names = list(dict.fromkeys(rows[0][1].image))
     figure = Figure(figsize=(_WIDTH * min(MOST_IMAGES, len(names)), 1.55 * len(rows)))
     grid = figure.subplots(len(rows), min(MOST_IMAGES, len(names)), squeeze=False)
     classes = sorted(set(found.class_name))
-    for (cell, lines), axes in zip(rows, grid, strict=True):
-        run = cell.done[0]
-        images = read_npz(run.folder.photographs)
-        if images is None:
-            raise ReproError(
-                f"{run.id}: the images that its detections are drawn on are not here but where "
-                "it was measured; on pictures of yours: resnet-repro detect"
-            )
+    for (network, lines), axes in zip(rows, grid, strict=True):
+        images = here[network]
         own = list(dict.fromkeys(lines.image))
         for name, panel in zip(names, axes, strict=False):
             panel.set(xticks=[], yticks=[])
             key = str(own.index(name)) if name in own else ""
             if key in images:
                 _draw_image(panel, images[key], lines[lines.image == name], classes)
-        title = network_title(parse_network(cell.network).backbone)
-        axes[0].set_ylabel(label(title))
+        axes[0].set_ylabel(label(_title(network)))
     notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more, if any"]
+    left_out = {
+        "images not here": [n for n in firsts if n not in here],
+        "no room": list(here)[MOST_NETWORKS:],
+    }
+    notes += [f"{why}: {', '.join(map(_title, whose))}" for why, whose in left_out.items() if whose]
     wanted = networks_of(experiment.choose(Choices(preset=group.base)))
     add_caption(figure, group, cells, wanted, notes)
     return figure
+
+
+def _title(network: str) -> str:
+    return network_title(parse_network(network).backbone)
 
 
 def _draw_image(axes: Axes, image: Any, lines: pd.DataFrame, classes: Sequence[str]) -> None:

@@ -158,12 +158,12 @@ class FigureFile(NamedTuple):
 
 def draw(
     experiment: Experiment, results: Results, suffix: FigureFormat = "png"
-) -> list[FigureFile]:
+) -> Iterator[FigureFile]:
     """The experiment's figure from its main group; one for each group as well if there are more.
 
     Raises:
         ConfigError: the experiment has no figure, or none in this format.
-        ReproError: there is nothing to draw yet.
+        ReproError: there is nothing to draw yet; in the end also if some groups cannot be drawn.
     """
     with _without_settings():
         from resnet_repro.report.figures.style import save, styled
@@ -181,13 +181,20 @@ def draw(
     if suffix == "html":  # one page for all views
         wanted = {n: (group, "html") for n, (group, view) in wanted.items() if view == "draw"}
     drawn: dict[tuple[Group | None, str], bytes] = {}  # the main group's stands in two files
-    for which in wanted.values():
-        if which not in drawn:
-            with styled():
-                found = build(experiment, results, *which)
-                mark = figure_mark(experiment, results, which[0])
-                drawn[which] = found.encode() if suffix == "html" else save(found, suffix, mark)
-    return [FigureFile(name, drawn[which]) for name, which in wanted.items()]
+    problems: dict[str, None] = {}
+    for name, which in wanted.items():
+        try:
+            if which not in drawn:
+                with styled():
+                    found = build(experiment, results, *which)
+                    mark = figure_mark(experiment, results, which[0])
+                    drawn[which] = found.encode() if suffix == "html" else save(found, suffix, mark)
+        except ReproError as error:
+            problems[str(error)] = None
+        else:
+            yield FigureFile(name, drawn[which])
+    if problems:
+        raise ReproError("\n".join(problems))
 
 
 def build(experiment: Experiment, results: Results, group: Group | None, view: str = "draw") -> Any:
