@@ -20,7 +20,7 @@ from resnet_repro.store.store import Store
 ROOT = Path(__file__).parents[2]
 README, MEASURED, RESULTS = ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "results"
 
-HEADERS = ("network", "backbone, rate")
+HEADERS = ("network", "network, iterations", "backbone, shorter side, rate")
 
 pytestmark = pytest.mark.skipif(
     not (README.exists() and RESULTS.exists()), reason="no README or no results here"
@@ -32,7 +32,9 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
     _, _, rest = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")
     lines = [text for text in rest.partition("\n##")[0].splitlines() if text.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {first: rest for first, *rest in cells if first not in HEADERS}
+    rows = [(first, rest) for first, *rest in cells if first not in HEADERS]
+    assert len(dict(rows)) == len(rows), "a row hides another"
+    return dict(rows)
 
 
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
@@ -86,15 +88,17 @@ def surface_rows() -> dict[str, list[str]]:
 def photograph_rows() -> dict[str, list[str]]:
     """The rows of the networks that were trained on photographs."""
     found = {}
-    for name in ("table2", "table3"):
-        for title, row in measured_rows(name, "custom").items():
+    for preset, iterations in (("short", "6,000"), ("custom", "1,500")):
+        for title, row in (
+            measured_rows("table2", preset) | measured_rows("table3", preset)
+        ).items():
             cells = [str(row["reduced_top1"]), f"{row['centre_top1']:.2f}"]
-            found[title] = [*cells, f"{row['train_error']:.2f}", finished(row)]
+            found[f"{title}, {iterations}"] = [*cells, f"{row['train_error']:.2f}", finished(row)]
     return found
 
 
 def detection_rows() -> dict[str, list[str]]:
-    """The rows of detectors, by backbone and learning rate."""
+    """The rows of detectors, by backbone, size of the images and learning rate."""
     results, found = Results(Store(RESULTS)), {}
     for cell in results.cells_of(load_experiment("table7")):
         for run in cell.done[:1]:
@@ -103,8 +107,10 @@ def detection_rows() -> dict[str, list[str]]:
             means = [results.precisions.groupby("run")[name].mean() for name in columns]
             numbers = [str(cell.over_seeds(of)) for of in (*means, results.backbone_errors)]
             backbone = network_title(cell.network.removeprefix("faster-rcnn-"))
-            place = f"{backbone}, {run.run.recipe.learning_rate:g}"
-            found[place] = [*numbers, str(len(cell.done))]
+            recipe = run.run.recipe
+            assert recipe.detection is not None
+            side = recipe.detection.shorter_side
+            found[f"{backbone}, {side}, {recipe.learning_rate:g}"] = [*numbers, str(len(cell.done))]
     return found
 
 
