@@ -129,6 +129,9 @@ def test_the_readme_has_the_full_protocol_and_the_papers_message() -> None:
     shown = printed_rows(README, "### A tenth of the iterations, after a warm-up")
     assert list(shown) == ["plain-20", "plain-56", "ResNet-20", "ResNet-56"]
     assert shown.items() <= warmed_up().items()
+    photographs = measured_rows("table2").items()
+    ten_crop = {title: [str(row["reduced_top1"])] for title, row in photographs}
+    assert printed_rows(README, "### Photographs") == ten_crop
 
 
 def test_errors_at_several_scales_are_those_of_the_results() -> None:
