@@ -246,6 +246,15 @@ def test_each_kind_of_figure_tells_another_precision_from_not_run(bench: Bench) 
     assert "in bf16, in a picture of its own: ResNet-20" in written
     assert "in bf16, not measured: ResNet-56" in written
     assert "not run: ResNet-110" in written
+    experiment = bench.experiment("fig7")
+
+    def mark() -> str:
+        results = Results(bench.store)
+        return figure_mark(experiment, results, figure_names(experiment, results)["fig7"])
+
+    before = mark()
+    bench.add("resnet-56", resolved="bf16", responses=[0.5, 0.25, 0.75])
+    assert mark() != before, "to be drawn anew"
 
 
 def test_a_picture_is_another_one_where_its_caption_names_other_runs(bench: Bench) -> None:

@@ -118,7 +118,11 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     ]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
-    named += [cell.network for cell in cells if cell.elsewhere]
+    named += [
+        f"{cell.network} {cell.elsewhere.group.resolved} {bool(cell.elsewhere.done)}"
+        for cell in cells
+        if cell.elsewhere
+    ]
     shown = repr((group and group.caption, drawn, *ensembles, *named))
     return f"resnet-repro {hashlib.sha256(shown.encode()).hexdigest()[:16]}"
 
@@ -210,7 +214,7 @@ def build(experiment: Experiment, results: Results, group: Group | None, view: s
 
 
 def _shown_cells(experiment: Experiment, results: Results, group: Group | None) -> list[Cell]:
-    """The group's cells, and those of networks that its picture lacks but another one shows."""
+    """The group's cells, and one of each network that has runs in another precision alone."""
     if group is None:
         return []
     every = drawable_cells(experiment, results)
