@@ -71,6 +71,23 @@ def test_one_picture_per_group(bench: Bench) -> None:
     assert pictures[0].content == pictures[1].content != pictures[2].content
 
 
+def test_a_group_that_cannot_be_drawn_does_not_keep_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_reduced(experiment: Any, results: Any, group: Any, view: str) -> Any:
+        if not group.reduced:
+            raise ReproError("nothing to draw on")
+        return build(experiment, results, group, view)
+
+    for preset in PRESETS[:2]:
+        bench.add("plain-20", preset=preset)
+    monkeypatch.setattr("resnet_repro.report.figures.figures.build", build_reduced)
+    pictures = draw(bench.experiment("fig1"), Results(bench.store))
+    assert next(pictures).name == "fig1-short-cifar10"
+    with pytest.raises(ReproError, match="nothing to draw on"):
+        next(pictures)
+
+
 def test_fig1_has_the_papers_panels_axes_and_lines(bench: Bench) -> None:
     bench.add("plain-20", 9.4, 5.5)
     bench.add("plain-56", 12.6, 10.4)
