@@ -51,13 +51,18 @@ class ExperimentLine:
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run: its progress, errors so far in percent, seconds left."""
+    """One run: its progress, errors so far in percent, seconds left.
+
+    Of a run that holds images out the error over these is shown, and the test set's is not: what
+    is seen while one tries settings is what they are chosen by.
+    """
 
     run: str
     state: str
     iteration: int
     iterations: int
     train_error: float | None
+    held_out_error: float | None
     test_error: float | None
     seconds_left: float | None
     estimate: str
@@ -66,22 +71,30 @@ class RunLine:
 
 
 def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; with a column of views if any run has some."""
-    header = ["run", "state", "iteration", "train %", "test %", "left"]
-    rows = [
-        [
-            line.run,
-            line.problem or line.state,
-            f"{line.iteration:,}/{line.iterations:,}" if line.iterations else "",
-            *("" if e is None else f"{e:.2f}" for e in (line.train_error, line.test_error)),
-            "" if line.state in ("done", "failed") else _time(line.seconds_left, line.estimate),
-            ", ".join(line.views),
-        ]
-        for line in lines
-    ]
-    if any(line.views for line in lines):
-        return [*header, "views"], rows
-    return header, [row[:-1] for row in rows]
+    """Header and rows; with columns of held-out images and of views if any run has some."""
+    columns = {
+        "run": [line.run for line in lines],
+        "state": [line.problem or line.state for line in lines],
+        "iteration": [
+            f"{line.iteration:,}/{line.iterations:,}" if line.iterations else "" for line in lines
+        ],
+        "train %": [_percent(line.train_error) for line in lines],
+        "held out %": [_percent(line.held_out_error) for line in lines],
+        "test %": [_percent(line.test_error) for line in lines],
+        "left": [
+            "" if line.state in ("done", "failed") else _time(line.seconds_left, line.estimate)
+            for line in lines
+        ],
+        "views": [", ".join(line.views) for line in lines],
+    }
+    for optional in ("held out %", "views"):
+        if not any(columns[optional]):
+            del columns[optional]
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
+
+
+def _percent(error: float | None) -> str:
+    return "" if error is None else f"{error:.2f}"
 
 
 def _time(seconds: float | None, estimate: str) -> str:
@@ -110,6 +123,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         estimate = estimator.kind(run)
         if summary and summary.seconds_left is not None and state in ("running", "stopped"):
             left, estimate = summary.seconds_left, "measured"
+    held_out = summary.final_validation_error if summary else None
     problem = stored.problem
     if state == "failed" and summary and summary.failure:
         problem = problem or f"failed: {summary.failure}"
@@ -119,7 +133,8 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         iteration=done,
         iterations=run.recipe.iterations if run else summary.iterations if summary else 0,
         train_error=summary.final_train_error if summary else None,
-        test_error=summary.final_test_error if summary else None,
+        held_out_error=held_out,
+        test_error=summary.final_test_error if summary and held_out is None else None,
         seconds_left=left,
         estimate=estimate,
         problem=problem,

@@ -29,10 +29,14 @@ NARROW = 110  # columns, below which a run takes two lines
 
 
 def _errors(summary: Summary) -> str:
+    """The errors so far; where images are held out, over these in place of the test set."""
     if summary.final_test_error is None or summary.final_train_error is None:
         loss = summary.final_train_loss  # all that a detector's curve tells
         return "" if loss is None else f"loss {loss:.3f}"
-    return f"train {summary.final_train_error:.2f}%, test {summary.final_test_error:.2f}%"
+    error, images = summary.final_validation_error, "held out"
+    if error is None:
+        error, images = summary.final_test_error, "test"
+    return f"train {summary.final_train_error:.2f}%, {images} {error:.2f}%"
 
 
 def _facts(run: Run, summary: Summary) -> list[str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings 
 
 __all__ = ["Results"]
 
-_ERRORS = ("final_train_error", "final_test_error", "best_test_error")
+_ERRORS = ("final_train_error", "final_validation_error", "final_test_error", "best_test_error")
 _SUMMARY = ("seed", "iterations", "parameters", *_ERRORS, "best_test_iteration")
 _PROVENANCE = ("bn_images", "processes")
 _MAYBE = ("best_test_iteration", "bn_images")  # not always known

@@ -20,6 +20,7 @@ __all__ = [
     "AT_REDUCED_SCALE",
     "DIFFERENCE_NOTE",
     "ERRORS_NOTE",
+    "HELD_OUT_NOTE",
     "OTHERS_NOTE",
     "PROTOCOL_COLUMNS",
     "REDUCED_NOTE",
@@ -41,6 +42,10 @@ ERRORS_NOTE = (
 DIFFERENCE_NOTE = (
     "Difference is ours minus the paper's (its mean where it has one), where ours follows the "
     "paper's protocol."
+)
+HELD_OUT_NOTE = (
+    "Held out: the error over the training images that were kept from training. Choose settings by "
+    "it, never by the test error."
 )
 OTHERS_NOTE = (
     "Others: the lowest and the highest error that so many public reproductions report, without "

@@ -16,6 +16,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (
     DIFFERENCE_NOTE,
     ERRORS_NOTE,
+    HELD_OUT_NOTE,
     OTHERS_NOTE,
     PROTOCOL_COLUMNS,
     cell_values,
@@ -48,6 +49,7 @@ ERROR_COLUMNS = (
     Column("paper", "paper", csv=("paper_error", "paper_best")),
     Column("others", "others", csv=("others_lowest", "others_highest", "others_count")),
     spread("test_error", "ours"),
+    spread("validation_error", "held out"),
     Column("seeds", "seeds"),
     Column("difference", "difference", form="+.2f", spare=1),
     Column("best_seed", "best of seeds", form=".2f", spare=3),
@@ -180,9 +182,11 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
     printed = load_facts().cifar_result(cell.network, table.paper, dataset)
     reference = printed.error.comparable if printed else None
     test = cell.over_seeds(runs.final_test_error)
+    held_out = cell.over_seeds(runs.final_validation_error)
     return {
         **cell_values(cell, results, len(cell.done)),
         "test_error": test,
+        "validation_error": held_out if held_out.count else None,
         "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
         "best_seed": test.best if test.count > 1 else None,
         "train_error": cell.over_seeds(runs.final_train_error),
@@ -203,7 +207,13 @@ def _explained(
     if not done:
         return [*notes, no_results(experiment, results)]
     compared = any(row.get("difference") is not None for row in rows)
-    notes = [ERRORS_NOTE, *([DIFFERENCE_NOTE] if compared else []), *notes]
+    held_out = any(row.get("validation_error") is not None for row in rows)
+    notes = [
+        ERRORS_NOTE,
+        *([HELD_OUT_NOTE] if held_out else []),
+        *([DIFFERENCE_NOTE] if compared else []),
+        *notes,
+    ]
     return [*notes, *to_do(experiment, cells, done, "Not run", results)]
 
 

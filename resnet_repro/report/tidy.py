@@ -28,8 +28,9 @@ __all__ = ["tidy_csv"]
 
 _RUN = ("experiment", "network", "preset", "dataset", "official", "precision", "seed", "run")
 _RESULT = (
-    *("state", "iterations", "parameters", "final_train_error", "final_test_error"),
-    *("best_test_error", "best_test_iteration", "paper_error", "paper_best_error", "protocol"),
+    *("state", "iterations", "parameters", "final_train_error", "final_validation_error"),
+    *("final_test_error", "best_test_error", "best_test_iteration"),
+    *("paper_error", "paper_best_error", "protocol"),
 )
 _EVALUATION = (
     *("state", "iterations", "crop", "views", "top1_error", "top5_error", "loss", "images", "bn"),
@@ -48,6 +49,7 @@ _COST = ("network", "parameters", "multiply_adds", "paper_flops", "agrees")
 _WHOLE = (
     *("seed", "iterations", "crop", "images", "bn_images", "processes", "objects", "detections"),
 )  # or not known
+_HELD_OUT = ("validation_error", "final_validation_error")  # only where some run has it
 CENTRE: Views = "centre"
 
 
@@ -86,6 +88,7 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     """A tidy file's text, safe to open in a spreadsheet."""
     frame = frame.reindex(columns=list(columns))
+    frame = frame.drop(columns=[c for c in _HELD_OUT if c in frame and frame[c].isna().all()])
     for name in _WHOLE:
         if name in frame:
             frame[name] = pd.to_numeric(frame[name]).astype("Int64")

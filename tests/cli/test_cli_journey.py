@@ -212,8 +212,20 @@ def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
         "run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=1000"
     )
     assert answer.code == 0
-    header = (_runs(tmp_path)[0] / "curve.csv").read_text(encoding="utf-8").splitlines()[0]
+    header, *_, last = (_runs(tmp_path)[0] / "curve.csv").read_text(encoding="utf-8").splitlines()
     assert header.endswith("seconds,validation_error")
+    point = dict(zip(header.split(","), last.split(","), strict=True))
+    held_out, tested = float(point["validation_error"]), float(point["test_error"])
+    assert f"done, train {float(point['train_error']):.2f}%, held out {held_out:.2f}%" in answer.err
+    (line,) = json.loads(command("status", "--json").out)
+    assert (line["held_out_error"], line["test_error"]) == (held_out, None)
+    assert "held out %" in command("status").out
+    tidy = (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8")
+    assert float(list(csv.DictReader(tidy.splitlines()))[-1]["validation_error"]) == held_out
+    shown = ("--networks", "resnet-8", "--format", "csv")
+    (row,) = csv.DictReader(command("table", mine, *shown).out.splitlines())
+    assert (float(row["validation_error"]), float(row["test_error"])) == (held_out, tested)
+    assert "Held out: the error over" in command("table", mine).out
 
 
 def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: str) -> None:

@@ -105,6 +105,16 @@ def test_fig1_has_the_papers_panels_axes_and_lines(bench: Bench) -> None:
     assert bold.get_ydata()[-1] == 9.4  # type: ignore[index]
 
 
+def test_where_images_are_held_out_the_error_over_these_is_drawn(bench: Bench) -> None:
+    folder = bench.add("plain-20", 9.4, recipe={"validation_images": 5000})
+    rows = Store(bench.store.root).all_runs()[0].curve()
+    folder.write_curve([row._replace(validation_error=row.test_error + 2) for row in rows])
+    figure = figure_of(bench, "fig1")
+    assert figure.axes[1].get_title() == "error over held-out images"
+    assert figure.axes[1].get_lines()[0].get_ydata()[-1] == pytest.approx(11.4)  # type: ignore[index]
+    assert "not over the test set" in texts(figure).replace("\n", " ")
+
+
 def test_a_curve_of_one_point_is_a_mark(bench: Bench) -> None:
     folder = bench.add("plain-20", preset="short")
     folder.write_curve(Store(bench.store.root).all_runs()[0].curve()[-1:])

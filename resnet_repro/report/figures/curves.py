@@ -58,7 +58,11 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     assert isinstance(plot, CurvesPlot), "only for experiments that draw curves"
     done = {cell.network for cell in cells if cell.done}
     panels = [panel for panel in plot.panels if done & set(panel.networks)]
-    whole = results.curves
+    whole, titles = results.curves, dict(PART_TITLES[group.family])
+    held_out = {run.run.recipe.validation_images for c in cells for run in c.done if run.run}
+    if any(held_out):
+        whole = whole.assign(test_error=whole.validation_error)
+        titles["test"] = "error over held-out images"
     curves = [
         _panel_curves(panel, cells, whole[whole.iteration <= panel.first * group.iterations])
         for panel in panels
@@ -76,14 +80,17 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         _draw_panel(axes, drawn, lines, unit, own_colours)
         own = axis if panel.first == 1 else _beginning_axis(drawn)
         end = panel.first * group.iterations / unit
-        axes.set(title=label(panel.title), xlim=(0, end), ylim=own)
+        title = label(panel.title.replace("test error", titles["test"]))
+        axes.set(title=title, xlim=(0, end), ylim=own)
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, cells, unit, own_colours)
         _label_ends(axes, drawn, unit, own_colours)
     if any(len(panel.curves) > 1 for panel in panels):
-        _explain_lines(all_axes[0], lines, PART_TITLES[group.family])
+        _explain_lines(all_axes[0], lines, titles)
     notes = []
+    if any(held_out):
+        notes.append("errors over the training images held out, not over the test set")
     if axis != plot.error_axis:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):

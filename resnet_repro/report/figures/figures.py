@@ -47,7 +47,9 @@ class FigureKind(NamedTuple):
 FIGURES: dict[str, FigureKind] = {
     "drawing": FigureKind(""),
     "depth": FigureKind("", tables=("evaluations",)),
-    "curves": FigureKind("curves", ("iteration", "epoch", "lr", "train_error", "test_error")),
+    "curves": FigureKind(
+        "curves", ("iteration", "epoch", "lr", "train_error", "validation_error", "test_error")
+    ),
     "responses": FigureKind("responses", ("layer", "module", "std", "rank"), tables=("responses",)),
     "gradients": FigureKind(
         "gradients",
