@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from statistics import fmean
 
 import pandas as pd
 
+from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.store.store import Store
 
 EARNED = 0.3  # percentage points by which a first epoch at 0.01 has to be better
@@ -47,9 +47,9 @@ def finished(folder: Path) -> pd.DataFrame:
                 "detector": run.recipe.detection is not None,
                 "side": run.recipe.detection and run.recipe.detection.shorter_side,
                 "from": run.recipe.starts_from,
-                "precision": fmean(row.ap_area for row in stored.rows("average_precision"))
-                if stored.has("average-precision")
-                else None,
+                "precision": mean_over_classes(
+                    [row.ap_area for row in stored.rows("average_precision")]
+                ),
             }
         )
     if not rows:

@@ -12,8 +12,8 @@ import multiprocessing
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Plan:
     """What is measured, and how long."""
 
     network: str
-    dataset: str  # in `data_dir`; data loading and augmentation are part of what is timed
+    dataset: str  # data loading and augmentation are part of what is timed
     data_dir: Path
     device: str  # as for `choose_backend`
     precision: Precision  # of our loop; the textbook loop trains in fp32
@@ -135,6 +135,7 @@ class Plan:
     seconds: float = 4.0  # that each turn takes at least
     textbook: bool = True  # whether to time the textbook loop too
     compiled: bool = False  # ours, as `run --compile` does
+    folders: Mapping[str, Path] = field(default_factory=dict)  # NAME -> PATH, as for `data.load`
 
 
 def measure_network(
@@ -246,7 +247,7 @@ class _Turns:
 
 def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str], None]) -> _Turns:
     """Time our loop, the textbook's and a matrix product, one after another in every round."""
-    dataset = datasets.load(plan.dataset, plan.data_dir)
+    dataset = datasets.load(plan.dataset, plan.data_dir, plan.folders)
     batch_size = run.recipe.batch_size
     with contextlib.ExitStack() as stack:
         feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)

@@ -61,14 +61,14 @@ def bench(
     from resnet_repro.data.datasets import load
     from resnet_repro.data.photos.photos import PhotoDataset
     from resnet_repro.plan.estimator import BENCH
-    from resnet_repro.spec.dataset_names import parse_dataset
+    from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.run import Precision
     from resnet_repro.training.device import auto_precision, choose_backend
 
-    parse_dataset(str(dataset))
+    where = choose_dataset(str(dataset))
     chosen = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in str(networks).split(",")]
-    images = load(str(dataset), data_dir)  # prepared once, before processes of their own open it
+    images = load(where.name, data_dir, where.folders)
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
     store = open_store(results)
@@ -81,11 +81,11 @@ def bench(
     measured, written, loader = [], [], None
     for name in names:
         turns = (rounds, seconds, textbook)
-        plan = Plan(name, str(dataset), data_dir, device, chosen, *turns, compiled)
+        plan = Plan(name, where.name, data_dir, device, chosen, *turns, compiled, where.folders)
         measured.append(measure_network(plan, tell))
         written = [record(store, BENCH, measured)]  # now: the next network may not fit
     if isinstance(images, PhotoDataset) and textbook:
-        recipe = bench_run(names[0], str(dataset)).recipe
+        recipe = bench_run(names[0], where.name).recipe
         assert recipe.photographs is not None, "photographs are for networks that take them"
         loader = measure_loader(
             images,
@@ -138,10 +138,11 @@ def _print_projection(store: Store) -> None:
     """Print the cost of every experiment here at every preset, from the start."""
     from resnet_repro.plan.overview import project_experiments
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
+    from resnet_repro.spec.presets import PRESETS
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     typer.echo("\nevery experiment on this machine, from nothing:")
-    print_table(["experiment", "paper", "short", "demo"], project_experiments(store, experiments))
+    print_table(["experiment", *PRESETS], project_experiments(store, experiments))
 
 
 def doctor(

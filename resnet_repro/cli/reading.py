@@ -45,6 +45,7 @@ def list_command(
     """
     from resnet_repro.plan.overview import list_experiments
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
+    from resnet_repro.spec.presets import PRESETS
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     lines = list_experiments(open_store(results), experiments)
@@ -55,10 +56,9 @@ def list_command(
     for line in lines:
         costs.setdefault(line.experiment, {})[line.preset] = line.cost
     rows = [
-        [e.name, e.reference, *(costs[e.name][preset] for preset in ("paper", "short", "demo"))]
-        for e in experiments
+        [e.name, e.reference, *(costs[e.name][preset] for preset in PRESETS)] for e in experiments
     ]
-    print_table(["experiment", "reproduces", "paper", "short", "demo"], rows)
+    print_table(["experiment", "reproduces", *PRESETS], rows)
 
 
 def show(

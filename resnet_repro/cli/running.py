@@ -230,6 +230,7 @@ def _run(
                     outcomes[run_id] = "unmeasured"
                 outcomes |= dict.fromkeys(measurer.locked, "locked")
                 outcomes |= dict.fromkeys(measurer.stopped, "stopped")
+                outcomes |= dict.fromkeys(measurer.failed, "unmeasured")
                 if options.tensorboard:
                     measurer.write_events(runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}

@@ -90,7 +90,9 @@ def load(
         DataError: there is nothing to load.
     """
     if dataset_fits(parse_dataset(name), "detection"):
-        raise ConfigError(f"{name} has images with boxes, for detection: see `load_boxes`")
+        raise ConfigError(
+            f"{name} has images with boxes: it is for detectors, not for classification"
+        )
     dataset: Dataset | PhotoDataset = _reader(name, folders).load(data_dir)
     return dataset
 

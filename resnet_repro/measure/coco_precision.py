@@ -9,10 +9,9 @@ objects like others, this differs a little from what `average_precision` makes o
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,19 +19,7 @@ from resnet_repro.data.boxes.boxes import Detections
 from resnet_repro.measure.average_precision import Objects
 from resnet_repro.spec.measurements import PrecisionRow
 
-__all__ = ["WithCoco", "coco_precisions", "with_coco"]
-
-
-class WithCoco(NamedTuple):
-    """What Table 8 asks of a detector's average precision: COCO's numbers beside it."""
-
-    @staticmethod
-    def measured_in(rows: Sequence[PrecisionRow], *_: object) -> bool:
-        """Whether the rows have them, or cannot have them here."""
-        if not importlib.util.find_spec("pycocotools"):
-            return bool(rows)
-        some = [row for row in rows if row.objects]
-        return bool(rows) and (not some or any(row.coco_ap is not None for row in some))
+__all__ = ["coco_precisions", "with_coco"]
 
 
 def coco_precisions(

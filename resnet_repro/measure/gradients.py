@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from resnet_repro.measure.responses import response_layers
 from resnet_repro.networks.blocks import fuse
 from resnet_repro.spec.measurements import GradientRow
-from resnet_repro.spec.run import Run
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import read_run
 from resnet_repro.training.subject import Subject
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["GradientObserver", "has_both_ends", "measure_afterwards", "measure_gradients"]
+__all__ = ["GradientObserver", "measure_afterwards", "measure_gradients"]
 
 
 def measure_gradients(
@@ -98,11 +97,6 @@ def _of_subject(
     batch = subject.labelled.fixed_batch(recipe.micro_batch_size or recipe.batch_size)
     autocast = subject.backend.autocast
     return measure_gradients(subject.network, *batch, autocast, iteration, measured)
-
-
-def has_both_ends(run: Run, rows: Sequence[GradientRow]) -> bool:
-    """Whether the start and the end of a training have been measured."""
-    return {0, run.recipe.iterations} <= {row.iteration for row in rows}
 
 
 def measure_afterwards(subject: Subject, rows: Sequence[GradientRow]) -> list[GradientRow]:

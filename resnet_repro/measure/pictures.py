@@ -26,6 +26,7 @@ from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import choose_backend
+from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_told"]
@@ -78,7 +79,7 @@ def search_pictures(
         iterations = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
         note(f"{stored.id} is {stored.state}: its weights are those after {iterations}")
     classes = _classes(stored, run, state, data_dir)
-    backend = choose_backend(device, state.get("precision", "fp32"))
+    backend = choose_backend(device, state["precision"])
     try:
         network = trained_network(run, state["network"], len(classes), backend)
     except CheckpointError as error:
@@ -86,7 +87,8 @@ def search_pictures(
     for path, file in zip(paths, files, strict=True):
         image = open_photo(path, str(path))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        found = detect(network, pixels, backend)
+        with enough_memory(lambda: f"{path}: not enough memory on {backend.device}"):  # noqa: B023
+            found = detect(network, pixels, backend)
         every = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
         kept = [
             {

@@ -27,7 +27,6 @@ from resnet_repro.store.stored_run import StoredRun
 __all__ = ["BENCH", "Estimator", "training_cost"]
 
 UNKNOWN_TEST_IMAGES = 10_000  # of a folder that was not scanned yet
-TRAINING_IMAGES = 50_000  # of 32x32 pixels
 PRODUCTS, PRODUCT_PASSES = 60, 6  # to find the eigenvalues at a point; what each costs
 FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 # Multiply-adds of the forward pass per second of training, for one core, if nothing was measured.
@@ -160,14 +159,16 @@ class Estimator:
         take none.
         """
         passes = 0.0  # of one image through the network
+        known = DATASETS.get(run.dataset)
+        training = ((known and known.train_images) or 0) - run.recipe.validation_images
         if "surface" in missing and (surface := experiment.settings_of("surface")):
             grids = math.prod(surface.points) * len(surface.directions)
-            passes += grids * (surface.images or TRAINING_IMAGES) + TRAINING_IMAGES
+            passes += grids * (surface.images or training) + training
         if "path" in missing and (path := experiment.settings_of("path")):
-            passes += path.points * (path.images or TRAINING_IMAGES)
+            passes += path.points * (path.images or training)
         if "curvature" in missing and (curvature := experiment.settings_of("curvature")):
-            images = curvature.images or TRAINING_IMAGES
-            passes += len(curvature.at) * PRODUCTS * PRODUCT_PASSES * images
+            products = len(curvature.at) * PRODUCTS * PRODUCT_PASSES
+            passes += products * (curvature.images or training)
         passes += self._tested(run) * sum(_passes_an_image(run, what) for what in missing)
         return passes * FORWARD_SHARE / self._speed(run) if passes else 0.0
 
@@ -196,7 +197,10 @@ def _regions_of_a_test(run: Run) -> float:
 
 
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
-    """The training speeds of runs, if their last session was long enough."""
+    """The training speeds of runs whose last session was long enough.
+
+    Not of compiled ones, nor of several processes: a plan is for one that is neither.
+    """
     return [
         Speed(
             s.network,
@@ -212,6 +216,8 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
         and (s := stored.summary) is not None
         and s.images_per_second
         and s.iteration - s.provenance.first_iteration >= FEWEST_ITERATIONS
+        and not s.provenance.compiled
+        and s.provenance.processes == 1
     ]
 
 

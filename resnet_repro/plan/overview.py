@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.measured import is_measured
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.presets import PRESETS, Preset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun, read_run
+from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "list_experiments",
@@ -175,7 +175,11 @@ def plan_testing(
             missing = [m for m in asked if there is None or m not in there.views]
             if not force:
                 stored = store.get(run)
-                missing = [m for m in missing if not _is_measured(stored, m, experiment)]
+                missing = [
+                    m
+                    for m in missing
+                    if not is_measured(store, stored, m, experiment.settings_of(m))
+                ]
             costs = {m: estimator.measuring_seconds(run, experiment, [m]) for m in missing}
             slow = tuple(name for name, seconds in costs.items() if seconds)
             if slow:
@@ -191,22 +195,13 @@ def without_weights(store: Store, lines: Sequence[TestingLine]) -> set[str]:
     return {i for i, run in found.items() if run.finished and not run.folder.checkpoints()}
 
 
-def _is_measured(stored: StoredRun, name: str, experiment: Experiment) -> bool:
-    """Whether a run has a measurement with the experiment's settings of it."""
-    settings = experiment.settings_of(name)
-    if stored.run is None or settings is None or not stored.has(name):
-        return stored.has(name)
-    table = MEASUREMENTS[name].table
-    rows = stored.rows(table) or read_run(stored.folder.path, stored.run).rows(table)
-    return bool(settings.measured_in(rows, stored.run.seed, stored.training_images))
-
-
 def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
     """(experiment, time at each preset) from nothing, on this machine."""
     estimator = Estimator(store)
 
     def cost(experiment: Experiment, preset: Preset) -> str:
-        line = _experiment_line(experiment.choose(Choices(preset=preset)), {}, estimator)
+        chosen = experiment.choose(Choices(preset=preset))
+        line = _experiment_line(store, chosen, {}, estimator)
         return _time(line.seconds_left, line.estimate) if line.runs_needed else "seconds"
 
     return [[e.name, *(cost(e, preset) for preset in PRESETS)] for e in experiments]
@@ -218,14 +213,14 @@ def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[Ex
     stored = {s.run.id if s.run else s.id: s for s in every}  # folders may keep older names
     estimator = Estimator(store, runs=every)
     return [
-        _experiment_line(experiment.choose(Choices(preset=preset)), stored, estimator)
+        _experiment_line(store, experiment.choose(Choices(preset=preset)), stored, estimator)
         for experiment in experiments
         for preset in PRESETS
     ]
 
 
 def _experiment_line(
-    chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
+    store: Store, chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
     runs, done, seconds = chosen.resolve(), 0, 0.0
@@ -233,7 +228,7 @@ def _experiment_line(
         found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
         if found and found.finished:
             done += 1
-            left = [name for name in left if not _is_measured(found, name, chosen)]
+            left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)

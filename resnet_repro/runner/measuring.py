@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast, get_args
@@ -15,20 +16,20 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
-from resnet_repro.measure.coco_precision import WithCoco
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
 from resnet_repro.measure.evaluate.run import find_target
-from resnet_repro.measure.gradients import has_both_ends, measure_afterwards
+from resnet_repro.measure.gradients import measure_afterwards
 from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.tensorboard import write_events
 from resnet_repro.measure.views import row_of
+from resnet_repro.plan.measured import is_measured
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.scores import score_together
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.measurements import MEASUREMENTS, WithCoco
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
@@ -37,6 +38,7 @@ from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
 from resnet_repro.training.checkpoint import CheckpointError, final_state
 from resnet_repro.training.device import origin_here
+from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.subject import Subject
 
 __all__ = ["Measurer"]
@@ -82,15 +84,6 @@ def _path(work: Work) -> Sequence[Any]:
     return path_rows(work.subject, folder, *other, work.settings, work.should_stop)
 
 
-def _settings(experiment: Experiment, name: str) -> Any:
-    """An experiment's settings of a measurement, or None."""
-    table = experiment.table
-    of_coco = table is not None and table.kind == "detection" and table.paper == "table8"
-    if name == "average-precision" and of_coco:
-        return WithCoco()
-    return experiment.settings_of(name)
-
-
 class Measurer:
     """Makes and stores the measurements of experiments that finished runs lack."""
 
@@ -98,6 +91,7 @@ class Measurer:
         self.store, self.sources, self.progress = store, sources, progress
         self.stopped: list[str] = []  # ids of runs whose measuring was stopped
         self.locked: list[str] = []  # of those that another process is at work on
+        self.failed: list[str] = []  # of those for which memory did not suffice
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -117,7 +111,8 @@ class Measurer:
         for experiment in experiments:
             # Tables show the centre crop beside all other views.
             centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
-            asked = [(name, _settings(experiment, name)) for name in (*centre, *experiment.measure)]
+            names = (*centre, *experiment.measure)
+            asked = [(name, experiment.settings_of(name)) for name in names]
             for run in experiment.measured_runs if asked else ():
                 wanted.setdefault(run.id, (run, []))[1].extend(asked)
         without_weights = []
@@ -177,42 +172,38 @@ class Measurer:
         self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]]
     ) -> bool:
         """`measure_run` of a run that no other process works on."""
-        missing = self._missing(run, asked, scored)  # another may have made some meanwhile
-        if not missing:
+        if not self._missing(run, asked, scored):  # another may have made some meanwhile
             return True
         stored = self.store.get(run)
-        subject = self._trained(run, stored)
-        if subject is None:
-            return False
         try:
-            for name, settings in missing:
-                if self.sources.should_stop():
-                    raise Stopped
-                self.progress.note(f"{run.id}: {self._measure(name, settings, subject, stored)}")
+            subject = self._trained(run, stored)
+            if subject is None:
+                return False
+            with contextlib.closing(subject.feed):
+                for one in dict.fromkeys(asked):
+                    if self._missing(run, [one], scored):  # it may have come with one before it
+                        if self.sources.should_stop():
+                            raise Stopped
+                        found = self._measure(*one, subject, stored)
+                        self.progress.note(f"{run.id}: {found}")
         except Stopped:
             self.stopped.append(run.id)
-        finally:
-            subject.feed.close()
+        except (RuntimeError, MemoryError) as error:
+            if not is_lack_of_memory(error):
+                raise
+            self.progress.note(
+                f"{run.id}: not enough memory to measure it; what is missing is made by the same "
+                "command where there is more (--device cpu)"
+            )
+            self.failed.append(run.id)
         return True
 
     def _lacks(self, stored: StoredRun, asked: Asked, scored: Collection[tuple[str, str]]) -> bool:
         assert stored.run is not None, "a finished run has one"
         name, settings = asked
-        rows = stored.rows(MEASUREMENTS[name].table)
-        if name in VIEWS:
-            needed = (stored.run.id, name) in scored
-            measured = {row.views for row in rows}
-            return name not in measured or (needed and not stored.folder.scores(name).exists())
-        if settings is not None:
-            whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
-            return not whole or (name == "path" and self._other_end_moved(stored))
-        return not (has_both_ends(stored.run, rows) if name == "gradients" else rows)
-
-    def _other_end_moved(self, stored: StoredRun) -> bool:
-        """Whether the run at the other end of a measured line was trained again since."""
-        origin, others = stored.origins().get("path"), {row.to for row in stored.rows("path")}
-        runs = [self.store.named(name) for name in others]
-        return origin is not None and trained_since(runs, origin.measured)
+        if (stored.run.id, name) in scored and not stored.folder.scores(name).exists():
+            return True
+        return not is_measured(self.store, stored, name, settings)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns a message about it."""
@@ -312,16 +303,21 @@ class Measurer:
         if self.sources.should_stop():
             self.stopped += [run.id for run in members]
             return
-        identity = self.sources.dataset(members[0].dataset).identity
-        labels = self._test_labels(members[0])
-        found: list[Tensor] = []
         every = [self.store.get(run) for run in members]
-        for stored in every:
-            scores = read_scores(stored.folder.scores(views), len(labels), identity.sha256)
-            if scores is None or not stored.finished:
-                self.progress.note(f"{experiment.name}: no ensemble yet, {stored.id} lacks {views}")
-                return
-            found.append(scores)
+        lacking = [stored.id for stored in every if not stored.finished]
+        found: list[Tensor] = []
+        if not lacking:
+            identity = self.sources.dataset(members[0].dataset).identity
+            labels = self._test_labels(members[0])
+            for stored in every:
+                scores = read_scores(stored.folder.scores(views), len(labels), identity.sha256)
+                if scores is None:
+                    lacking.append(stored.id)
+                else:
+                    found.append(scores)
+        if lacking:
+            self.progress.note(f"{experiment.name}: no ensemble yet, {lacking[0]} lacks {views}")
+            return
         command = self.sources.options.command
         names = [stored.id for stored in every]
         result = ensemble_of(experiment, names, found, labels, identity, command)

@@ -52,7 +52,7 @@ class Known(NamedTuple):
     families: tuple[Family, ...]  # of networks that can be trained on it
     classes: int
     test_images: int
-    train_images: int | None = None  # of CIFAR, but for folders of images, which may have fewer
+    train_images: int | None = None  # of 32x32 pixels; CIFAR from a folder of images may have fewer
 
 
 BOXES = {  # data sets for detection
@@ -69,7 +69,7 @@ DATASETS = {
     "cifar100": Known("CIFAR-100", ("cifar",), 100, 10_000, 50_000),
     "imagenet": Known("ImageNet", ("imagenet",), 1_000, 50_000),
     "imagenette": Known("Imagenette", ("imagenet",), 10, 3_925),
-    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000),
+    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000, 10_000),
     **BOXES,
 }
 _FOLDER, _VOC = "folder:", "voc:"  # those of the user's own, one for each kind of folder

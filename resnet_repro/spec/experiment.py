@@ -6,30 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
-from resnet_repro.spec.measurements import MeasurementName
+from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunGroup, Selection
+from resnet_repro.spec.measurements import MeasurementName, WithCoco
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import Recipe, changed_recipe
-from resnet_repro.spec.run import (
-    DatasetName,
-    Networks,
-    Precision,
-    Run,
-    Seed,
-    TrainedNetworks,
-)
-from resnet_repro.spec.shows import EnsembleTable, Plot, Table, Text, Views, ViewsTable
+from resnet_repro.spec.run import DatasetName, Precision, Run
+from resnet_repro.spec.shows import DetectionTable, EnsembleTable, Plot, Table, Text, ViewsTable
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["MOST_SEEDS", "Choices", "Experiment", "RunGroup", "Source"]
+__all__ = ["Choices", "Experiment", "Source"]
 
-MOST_SEEDS = 1_000
 # By measurement, for those that have any.
 SETTINGS: dict[str, type[Frozen]] = {
     "surface": SurfaceSettings,
@@ -38,58 +31,6 @@ SETTINGS: dict[str, type[Frozen]] = {
 }
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-
-
-class RunGroup(Frozen):
-    """Networks that share seeds and changes to the recipe."""
-
-    networks: TrainedNetworks = Field(min_length=1, max_length=200)
-    seeds: tuple[Seed, ...] = (0,)
-    recipe: dict[str, Any] = Field({})
-    dataset: DatasetName | None = None  # where it is not the experiment's
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_or_list(cls, seeds: Any) -> Any:
-        if isinstance(seeds, int) and not isinstance(seeds, bool):
-            if not 1 <= seeds <= MOST_SEEDS:
-                raise ValueError(f"should be a number from 1 to {MOST_SEEDS}, or a list")
-            return tuple(range(seeds))
-        return seeds
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds or len(seeds) > MOST_SEEDS or len(set(seeds)) != len(seeds):
-            raise ValueError(f"should be 1 to {MOST_SEEDS} different numbers")
-        return seeds
-
-
-class Pretraining(Frozen):
-    """How the classification networks are trained that detectors start from: runs of their own."""
-
-    dataset: DatasetName = "imagenet"
-    preset: Preset = "paper"
-    recipe: dict[str, Any] = Field({})
-
-
-class Selection(Frozen):
-    """What a preset changes of an experiment: fewer networks or seeds, other settings."""
-
-    networks: tuple[str, ...] | None = None
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
-    recipe: dict[str, Any] = Field({})
-    surface: SurfaceSettings | None = None
-    path: PathSettings | None = None
-    curvature: CurvatureSettings | None = None
-    pretraining: Pretraining | None = None
-
-
-class Ensemble(Frozen):
-    """An ensemble of every run of these networks: their scores are averaged (Table 5)."""
-
-    networks: Networks = Field(min_length=1, max_length=200)
-    views: Views = "multi-scale"
 
 
 @dataclass(frozen=True)
@@ -206,8 +147,15 @@ class Experiment(Frozen):
         """What the preset brings, which gives way to what the experiment itself says."""
         return self.presets.get(self.preset, Selection())
 
+    @property
+    def of_coco(self) -> bool:
+        """Whether its table is COCO's (Table 8)."""
+        return isinstance(self.table, DetectionTable) and self.table.paper == "table8"
+
     def settings_of(self, measurement: str) -> Any:
         """The settings of a measurement; None if it has none, or is not measured."""
+        if measurement == "average-precision" and self.of_coco:
+            return WithCoco()
         if measurement not in SETTINGS or measurement not in self.measure:
             return None
         of_preset, own = getattr(self._of_preset, measurement), getattr(self, measurement)
@@ -285,8 +233,7 @@ class Experiment(Frozen):
 
     def _check_dataset(self, dataset: str) -> None:
         """Raise ConfigError if the networks, or what is measured, don't go with a data set."""
-        of_coco = self.table and self.table.kind == "detection" and self.table.paper == "table8"
-        if dataset.startswith("voc:") and of_coco:
+        if dataset.startswith("voc:") and self.of_coco:
             raise ConfigError(
                 f"{self.name} is about COCO; a folder in VOC's layout goes with table7 and table10"
             )

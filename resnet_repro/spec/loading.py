@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.files import user_path
 from resnet_repro.base.records import first_problem
-from resnet_repro.spec.experiment import MOST_SEEDS, Choices, Experiment, RunGroup
+from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS

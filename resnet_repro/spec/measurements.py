@@ -7,6 +7,8 @@ measurements, and checking experiments, use this table.
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -31,6 +33,7 @@ __all__ = [
     "PrecisionRow",
     "ResponseRow",
     "SurfaceRow",
+    "WithCoco",
 ]
 
 BatchNorm = Literal["running", "average"]
@@ -142,6 +145,18 @@ class PrecisionRow(NamedTuple):
     dataset_sha256: str  # of the data set that they are from
     coco_ap: Percent | None = None  # COCO's, the mean over overlaps of 0.5 to 0.95
     coco_ap50: Percent | None = None  # COCO's at 0.5
+
+
+class WithCoco(NamedTuple):
+    """What Table 8 asks of a detector's average precision: COCO's numbers beside it."""
+
+    @staticmethod
+    def measured_in(rows: Sequence[PrecisionRow], *_: object) -> bool:
+        """Whether the rows have them, or cannot have them here."""
+        if not importlib.util.find_spec("pycocotools"):
+            return bool(rows)
+        some = [row for row in rows if row.objects]
+        return bool(rows) and (not some or any(row.coco_ap is not None for row in some))
 
 
 class DetectionRow(NamedTuple):

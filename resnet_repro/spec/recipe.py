@@ -11,6 +11,7 @@ from resnet_repro.base.records import Frozen
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe_parts import (
+    TOTAL_STRIDE,
     Augmentation,
     Count,
     Photographs,
@@ -28,7 +29,6 @@ OF_CLASSIFIERS = (
     *("plateau", "warmup", "augmentation", "image_size", "photographs", "classifier_init"),
     *("bn_average_iterations", "validation_images"),
 )
-SMALLEST_MAP = 32  # pixels of a photograph per pixel of the last feature map (Table 1)
 
 
 class Recipe(Frozen):
@@ -197,12 +197,12 @@ class Recipe(Frozen):
 
         A channel with a single value has no standard deviation.
         """
-        if images > 1 or self.photographs is None or self.photographs.crop > SMALLEST_MAP:
+        if images > 1 or self.photographs is None or self.photographs.crop > TOTAL_STRIDE:
             return None
         return (
             f"one image of {self.photographs.crop} pixels has a last feature map of 1x1, and batch "
             "normalisation needs more than one value; take more images at a time, or a crop of "
-            f"more than {SMALLEST_MAP} pixels"
+            f"more than {TOTAL_STRIDE} pixels"
         )
 
 

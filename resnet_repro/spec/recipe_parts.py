@@ -8,11 +8,20 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from resnet_repro.base.records import Frozen
 
-__all__ = ["Augmentation", "Count", "Photographs", "Plateau", "Real", "Warmup", "field"]
+__all__ = [
+    "TOTAL_STRIDE",
+    "Augmentation",
+    "Count",
+    "Photographs",
+    "Plateau",
+    "Real",
+    "Warmup",
+    "field",
+]
 
 Kind = Literal["paper", "assumption", "deviation"]
 PAPER_CROP = 224  # pixels; section 3.4
-CELL = 32  # pixels of the input to a cell of the last feature map
+TOTAL_STRIDE = 32  # pixels of a photograph per pixel of the last feature map (Table 1)
 LARGEST_SIDE = 4_096  # pixels
 
 
@@ -151,7 +160,7 @@ class Photographs(Frozen):
             return max(crop, (side * crop + PAPER_CROP // 2) // PAPER_CROP)
 
         def in_cells(side: int) -> int:
-            return side if crop % CELL else CELL * round(side / CELL)
+            return side if crop % TOTAL_STRIDE else TOTAL_STRIDE * round(side / TOTAL_STRIDE)
 
         paper = cls()
         low, high = paper.shorter_side

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
 from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, Images
+from resnet_repro.spec.presets import Preset
 from resnet_repro.spec.run import DatasetName, Network
 from resnet_repro.spec.shows import Percent, Views
 
@@ -227,7 +228,7 @@ class EnsembleResult(Record):
 
     folder = "ensembles"
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    preset: Literal["paper", "short", "demo", "custom"]  # of the members
+    preset: Preset | Literal["custom"]  # of the members
     members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
     views: Views
     top1_error: Percent

@@ -101,7 +101,8 @@ def newest_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None
     def use(_: bytes, state: dict[str, Any]) -> dict[str, Any]:
         if state.get("run") not in ids_of(run.id):
             raise CheckpointError("of another run")
-        if type(state.get("iteration")) is not int or not isinstance(state.get("network"), dict):
+        known = isinstance(state.get("network"), dict) and isinstance(state.get("precision"), str)
+        if type(state.get("iteration")) is not int or not known:
             raise CheckpointError("not a checkpoint of this program")
         return state
 

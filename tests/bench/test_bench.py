@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.bench.files import record
@@ -168,6 +169,27 @@ def test_that_nothing_can_be_written_is_said_before_measuring(
     answer = command("bench", "--networks", "resnet-8", "--results", "file/results")
     assert answer.code == 1
     assert answer.err.startswith("resnet-repro: cannot write file/results: ")
+
+
+def test_data_sets_are_named_as_everywhere(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = command("bench", "--dataset", "scenes")
+    assert (answer.code, "it is for detectors" in answer.err) == (2, True)
+    for name in ("train/one/a.png", "train/two/b.png", "val/one/c.png", "val/two/d.png"):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / name)
+    plans: list[Plan] = []
+
+    def planned(plan: Plan, _: object) -> None:
+        plans.append(plan)
+        raise ReproError("enough")
+
+    monkeypatch.setattr("resnet_repro.bench.measure.measure_network", planned)
+    answer = command("bench", "--networks", "resnet-18-b", "--dataset", "folder:pictures")
+    assert answer.err.endswith("resnet-repro: enough\n")
+    (plan,) = plans
+    assert load(plan.dataset, plan.data_dir, plan.folders).identity.name == "folder:pictures"
 
 
 def test_json_keeps_networks_and_loader_apart(command: Any) -> None:

@@ -76,15 +76,3 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path) -> None:
     )
     assert "\x1b" not in done.stdout
     assert all(line == line.rstrip() for line in done.stdout.splitlines())
-
-
-def test_a_closed_pipe_is_no_error_worth_a_traceback(tmp_path) -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m resnet_repro show fig6 | head -1",
-        cwd=tmp_path,
-        shell=True,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    assert "Traceback" not in done.stderr

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from resnet_repro.data.boxes.boxes import Detections
 from resnet_repro.measure.average_precision import average_precisions, precision_rows
-from resnet_repro.measure.coco_precision import WithCoco, coco_precisions, with_coco
+from resnet_repro.measure.coco_precision import coco_precisions, with_coco
+from resnet_repro.spec.measurements import WithCoco
 
 Floats = NDArray[np.float64]
 NEEDED = pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")

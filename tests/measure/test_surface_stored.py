@@ -207,7 +207,7 @@ def test_fewer_images_than_asked_for_are_enough_only_where_there_are_no_more(
         ("cifar10", "binary version", 0, 50_000),
         ("cifar100", "binary version", 5_000, 45_000),
         ("cifar10", "image folder", 0, None),  # of any number
-        ("synthetic", "generated", 0, None),
+        ("synthetic", "generated", 0, 10_000),
     ],
 )
 def test_how_many_images_there_are_is_known_of_whole_copies(

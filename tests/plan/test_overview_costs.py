@@ -116,6 +116,12 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     assert line.views == ("surface", "curvature")
     forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
     assert line.seconds == pytest.approx(forward / 3 / 100)
+    changes = ["surface.points=[5,3]", "surface.images=null"]
+    demo = load_experiment("surface", changes, Choices(preset="demo", networks=["plain-20"]))
+    (small,) = demo.resolve()
+    seconds = Estimator(store, "cpu").measuring_seconds(small, demo, ["surface"])
+    forward = (15 * len(demo.settings_of("surface").directions) + 1) * 10_000  # of `synthetic`
+    assert seconds == pytest.approx(forward / 3 / 100 / 4, rel=1e-3), "of 16 pixels"
     settings = experiment.settings_of("surface")
     points = [
         SurfaceRow(seed, alpha, beta, 1.0, 50.0, 2_000, 0, "a" * 64)

@@ -90,6 +90,12 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
     assert deeper == pytest.approx(125_485_696 / 40_551_040, rel=1e-3), "scaled by multiply-adds"
     elsewhere = _store(tmp_path / "b", run, _summary(run, "done", 6400, "another machine"))
     assert Estimator(elsewhere, "cpu").kind(run) == "guessed"
+    for otherwise in ({"compiled": True}, {"processes": 8}):  # faster than what is planned
+        summary = _summary(run, "done", 6400)
+        changed = summary.provenance.model_copy(update=otherwise)
+        summary = summary.model_copy(update={"provenance": changed})
+        faster = _store(tmp_path / next(iter(otherwise)), run, summary)
+        assert Estimator(faster, "cpu").kind(run) == "guessed"
 
 
 def _continued(summary: Summary, at: int, second: float) -> Summary:

@@ -28,6 +28,9 @@ from resnet_repro.launch.training import in_turn, train_at
 from resnet_repro.launch.where import Where
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights import weights_sha256
+from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.overview import plan_testing
+from resnet_repro.runner.measuring import METHODS, Work
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import parse_experiment
@@ -94,19 +97,25 @@ def test_stops_change_nothing(
     expected, seconds = twin
     assert [row["iteration"] for row in expected["curve"]] == ["4", "8", "12"]
     assert set(expected["curve"][0]) >= {"objectness_loss", "class_loss", "box_loss"}
-    moments, results = random.Random(3), tmp_path / "results"
-    for _ in range(3):
+    moments, results, told = random.Random(3), tmp_path / "results", ""
+    for lap in range(3):
         job = driver.start(*argv, results, narrow=True)
-        job.await_training()
-        time.sleep(moments.uniform(0, 0.3 * seconds))
+        if lap:
+            job.await_training()
+            time.sleep(moments.uniform(0, 0.3 * seconds))
+        else:
+            job.await_point(results)
         job.kill(kind)
         code = job.wait()
+        told += job.stderr
         assert_whole(results)
         if code == 0:  # sooner than expected: another lap
             assert outcome(the_run(results)) == expected
             shutil.rmtree(results / "runs")
-    assert driver.run(*argv, results, narrow=True)[0] == 0
+    code, last = driver.run(*argv, results, narrow=True)
+    assert code == 0
     assert outcome(the_run(results)) == expected
+    assert "continues at" in told + last.stderr
 
 
 def runner_of(root: Path) -> tuple[Runner, Quiet]:
@@ -150,6 +159,30 @@ def test_a_detector_starts_from_the_run_that_its_experiment_trains_first(tmp_pat
 
 
 @pytest.mark.usefixtures("_narrow")
+def test_two_tables_on_one_detector_search_its_images_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = [{"kind": "detection", "paper": paper} for paper in ("table7", "table8")]
+    more = {"measure": ["average-precision"]}
+    experiments = [experiment_of(SCRATCH | more | {"table": table}) for table in tables]
+    (run,) = experiments[0].resolve()
+    runner, _ = runner_of(tmp_path)
+    assert runner.run_all([run]) == {run.id: "done"}
+    searched: list[str] = []
+    method = METHODS["average-precision"]
+
+    def counted(work: Work) -> Any:
+        searched.append(work.stored.id)
+        return method(work)
+
+    monkeypatch.setitem(METHODS, "average-precision", counted)
+    assert runner.measurer.measure(experiments) == []
+    assert searched == [run.id]
+    estimator = Estimator(runner.store, "cpu")
+    assert plan_testing(runner.store, experiments, estimator, force=False) == []
+
+
+@pytest.mark.usefixtures("_narrow")
 @pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")
 def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +209,8 @@ def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
         assert quiet.notes == [], "nothing would come of it"
     assert runner.measurer.measure([of_voc]) == []
     assert not has_coco(), "Table 7 does not ask for them"
+    (line,) = plan_testing(runner.store, [of_coco], Estimator(runner.store, "cpu"), force=False)
+    assert line.views == ("average-precision",), "the plan says what `run` would do"
 
     def none_is_searched(*_: Any) -> Any:
         raise AssertionError("an image was searched again")

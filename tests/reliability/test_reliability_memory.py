@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from short_runs import short_runner
+from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.runner.measuring import METHODS, Work
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
@@ -50,7 +54,36 @@ def test_it_says_what_helps_and_continues(
     assert "it continues from the last checkpoint when there is more" in text
     assert "--set recipe.micro_batch_size=3 instead of 9" in text
     monkeypatch.setattr(CifarFeed, "batch", batch)
-    assert runner().run_all([run])[run.id] == "done"
+    last = runner()
+    assert last.run_all([run])[run.id] == "done"
+    summary = last.store.get(run).summary
+    assert summary is not None
+    assert summary.provenance.first_iteration == 3, "it continued"
+
+
+def test_what_cannot_be_measured_for_want_of_memory_keeps_nothing_else(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        tiny_experiment("synthetic", 2, 2, seeds=2, measure="[responses]"), encoding="utf-8"
+    )
+    responses, asked = METHODS["responses"], count()
+
+    def hungry(work: Work) -> Any:
+        if not next(asked):
+            raise torch.OutOfMemoryError
+        return responses(work)
+
+    monkeypatch.setitem(METHODS, "responses", hungry)
+    answer = command("run", "tiny.yaml", "--device", "cpu")
+    assert answer.code == 1
+    assert (
+        "not enough memory to measure it; what is missing is made by the same command" in answer.err
+    )
+    assert "wrote results/tiny.csv" in answer.out
+    assert len(list((tmp_path / "results").rglob("responses.csv"))) == 1
+    assert command("run", "tiny.yaml", "--device", "cpu").code == 0
+    assert len(list((tmp_path / "results").rglob("responses.csv"))) == 2
 
 
 def test_another_error_is_not_taken_for_it(

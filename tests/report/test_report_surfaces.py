@@ -268,6 +268,17 @@ def test_numbers_are_means_over_the_directions_that_are_drawn(bench: Bench) -> N
     assert "mean radius 0.20 where it is 0.1 higher" in captions["relief"], "of the first alone"
 
 
+@pytest.mark.parametrize("view", ["draw", "relief"])
+def test_axes_are_as_long_as_the_grid(bench: Bench, view: str) -> None:
+    folder = add(bench, "resnet-20", bowl)
+    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
+    near = [row._replace(alpha=row.alpha / 4, beta=row.beta / 4) for row in rows(bowl)]
+    folder.write_measured("surface", near, origin)
+    axes = pictured(bench, view).axes[0]
+    assert axes.get_xticks().tolist() == axes.get_yticks().tolist() == [-0.25, 0, 0.25]
+    assert axes.get_xlim()[1] < 0.3
+
+
 def test_reliefs_have_one_logarithmic_axis(bench: Bench) -> None:
     add(bench, "resnet-20", bowl)
     add(bench, "plain-20", lambda a, b: 100 * bowl(a, b))

@@ -88,11 +88,7 @@ class BoxPart(FilePart):
 
 
 class FileBoxes(BoxImages):
-    """Images in files, decoded when asked for, as they are stored: EXIF's orientation is ignored.
-
-    `photos` are the images alone; once `photos.holding.hold` has decoded them into memory, they
-    come from there.
-    """
+    """Images in files, decoded when asked for, as they are stored: without EXIF's orientation."""
 
     def __init__(self, root: Path, part: BoxPart, contents: NDArray[np.uint8] | None) -> None:
         self.part, self.ids = part, part.ids
@@ -102,8 +98,7 @@ class FileBoxes(BoxImages):
     def image(self, index: int) -> Tensor:
         import torch
 
-        pixels = (self.photos.held or self.photos).pixels(index)
-        return torch.tensor(pixels).permute(2, 0, 1).contiguous()
+        return torch.tensor(self.photos.pixels(index)).permute(2, 0, 1).contiguous()
 
     def target(self, index: int) -> Target:
         import torch

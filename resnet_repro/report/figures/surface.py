@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.report.cells import Cell, networks_of
@@ -81,9 +82,14 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     return figure
 
 
+def _ticks(steps: NDArray[np.float64]) -> list[float]:
+    """Both ends of an axis of the grid and the trained weights between them."""
+    return sorted({float(steps[0]), 0.0, float(steps[-1])})
+
+
 def _draw_contours(axes: Axes, surface: Surface) -> None:
     loss, norm = drawable(surface.loss), LogNorm(LEVELS[0], LEVELS[-1])
-    axes.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    axes.set(aspect="equal", xticks=_ticks(surface.alphas), yticks=_ticks(surface.betas))
     if min(loss.shape) > 1:
         drawn: dict[str, Any] = {"levels": LEVELS, "norm": norm, "cmap": COLOURS}
         axes.contourf(surface.alphas, surface.betas, loss, extend="both", alpha=0.35, **drawn)
@@ -117,7 +123,7 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         )
         axes.set_title(panel.title, y=0.97)
         axes.view_init(elev=32, azim=-55)
-        axes.set(zlim=(low, high), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        axes.set(zlim=(low, high), xticks=_ticks(surface.alphas), yticks=_ticks(surface.betas))
         ticks = np.arange(low, high + 1)
         axes.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
         axes.set_zlabel("loss", labelpad=0)

@@ -1,0 +1,37 @@
+"""Whether a finished run has what an experiment measures on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun, read_run, trained_since
+
+__all__ = ["is_measured"]
+
+
+def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bool:
+    """Whether a run has one of `MEASUREMENTS`, with an experiment's settings of it if it has some.
+
+    Where long tables were not read, those without settings count as whole if they are there.
+    """
+    if stored.run is None or not stored.has(name):
+        return False
+    table = MEASUREMENTS[name].table
+    rows = stored.rows(table)
+    if settings is not None:
+        rows = rows or read_run(stored.folder.path, stored.run).rows(table)
+        whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
+        return bool(whole) and not (name == "path" and _other_end_moved(store, stored, rows))
+    if name == "gradients" and rows:
+        return {0, stored.run.recipe.iterations} <= {row.iteration for row in rows}
+    return True
+
+
+def _other_end_moved(store: Store, stored: StoredRun, rows: Iterable[Any]) -> bool:
+    """Whether the run at the other end of a measured line was trained again since."""
+    origin = stored.origins().get("path")
+    runs = [store.named(name) for name in {row.to for row in rows}]
+    return origin is not None and trained_since(runs, origin.measured)
