@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from resnet_repro.base.errors import ConfigError
 
 __all__ = [
     "BF16_FEATURES",
     "available_memory",
+    "check_device",
     "cpu_features",
     "cpu_name",
     "local_processes",
@@ -30,6 +34,12 @@ _CGROUPS = (  # folder, limit, used, and the line of memory.stat that counts rec
         "total_inactive_file",
     ),
 )
+
+
+def check_device(device: str) -> None:
+    """Check how a device is named, whether it is here or not; raises ConfigError."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", device):
+        raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
 
 
 def _cpu_info(*keys: str) -> str:

@@ -84,12 +84,14 @@ def run(
       resnet-repro run table6 --launcher slurm --slurm partition=gpu
     """
     from resnet_repro.base.durations import parse_duration
+    from resnet_repro.base.machine import check_device
     from resnet_repro.launch.where import parse_where
     from resnet_repro.runner.options import Options
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.loading import load_experiment
     from resnet_repro.spec.recorded_command import command_line
 
+    check_device(device)
     choices = (preset, dataset, networks, seeds, precision, changes or None)
     experiments = [chosen_experiment(name, *choices) for name in names]
     whole = [load_experiment(name) for name in names]

@@ -100,8 +100,11 @@ class Estimator:
 
     def doubt(self, run: Run) -> str | None:
         """Why an estimate is only a guess, or None."""
-        if not self._relatives(run.network):
+        measured = self._relatives(run.network)
+        if not measured:
             return "nothing like it was measured on this machine"
+        if run.precision != "auto" and run.precision not in {s.precision for s in measured}:
+            return f"nothing like it was measured in {run.precision} on this machine"
         if run.dataset not in self._test_images:
             return f"how many test images {run.dataset} has is not known yet"
         return None

@@ -38,6 +38,7 @@ class ExperimentLine:
     runs_needed: int
     seconds_left: float
     estimate: str  # "measured" here, or "guessed"
+    without_weights: int = 0  # finished runs that cannot be measured: their weights are not here
 
     @property
     def cost(self) -> str:
@@ -45,7 +46,8 @@ class ExperimentLine:
         if not self.runs_needed:
             return "seconds"
         if self.runs_done == self.runs_needed and not self.seconds_left:
-            return f"{self.runs_done}/{self.runs_needed} done"
+            done = f"{self.runs_done}/{self.runs_needed} done"
+            return f"{done}, no weights" if self.without_weights else done
         return f"{self.runs_done}/{self.runs_needed}, {_time(self.seconds_left, self.estimate)}"
 
 
@@ -223,12 +225,14 @@ def _experiment_line(
     store: Store, chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
-    runs, done, seconds = chosen.resolve(), 0, 0.0
+    runs, done, seconds, without = chosen.resolve(), 0, 0.0, 0
     for run in runs:
         found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
         if found and found.finished:
             done += 1
             left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]
+            if left and not found.folder.checkpoints():
+                left, without = [], without + 1
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)
@@ -243,4 +247,5 @@ def _experiment_line(
         runs_needed=len(runs),
         seconds_left=seconds,
         estimate=estimator.kind(*runs),
+        without_weights=without,
     )

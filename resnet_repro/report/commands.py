@@ -40,11 +40,14 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 
 
 def _chosen_of(experiment: Experiment, source: Source, dataset: str | None) -> tuple[str, ...]:
-    """The networks of an experiment, if others are chosen of it than its preset has; else none."""
+    """The networks of an experiment, if some are chosen of it; else none.
+
+    All that it has, of any preset, are no choice: it is so when it was loaded.
+    """
     own = set(experiment.networks)
     try:
         usual = load_experiment(source.text, choices=Choices(experiment.preset, dataset=dataset))
-        if own == set(usual.networks) or not own <= set(load_experiment(source.text).networks):
+        if own == set(usual.networks) or not own < set(load_experiment(source.text).networks):
             return ()
     except ConfigError:  # it has been moved, or --set made it what it is
         return ()

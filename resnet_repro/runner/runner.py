@@ -162,9 +162,8 @@ class Runner:
         folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
-        unusable = stored.problem or (None if stored.summary else "its summary.json is missing")
-        if resumed is None and unusable and stored.holds_result:
-            return self._failed(run, f"{run.id}: {unusable}; --force trains it again")
+        if resumed is None and stored.problem and stored.holds_result:
+            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
         if stored.problem:
             # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")

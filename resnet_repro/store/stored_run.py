@@ -204,6 +204,10 @@ class _Reading:
                 texts[file], content_of = found
                 contents |= {} if listed else {file: content_of}
         apart = contradictions(run, summary, contents) if run else ()
+        if run and not os.path.lexists(self.folder.summary):
+            ended: Any = contents.get("curve")
+            if ended and any(row.iteration >= run.recipe.iterations for row in ended.rows[-1:]):
+                self._found("summary.json is missing")
         # Sums come last, since contradictions are more precise.
         for file, what in (
             *apart,

@@ -10,7 +10,7 @@ import torch
 
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name
+from resnet_repro.base.machine import BF16_FEATURES, check_device, cpu_features, cpu_name
 from resnet_repro.spec.run import Resolved
 from resnet_repro.store.models import Origin
 from resnet_repro.training.memory import keep_freed_memory
@@ -123,10 +123,8 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if local_rank is not None:
         device = _own_device(device, local_rank)
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps") from error
+    check_device(device)
+    chosen = torch.device(device)
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
@@ -136,10 +134,8 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
     elif chosen.type == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("--device mps: not available here; use --device cpu or auto")
-    elif chosen.type == "cpu":
-        keep_freed_memory()
     else:
-        raise ConfigError(f"--device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
+        keep_freed_memory()
     if precision == "auto":
         precision = auto_precision(chosen).precision
     return Backend(chosen, "bf16" if precision == "bf16" else "fp32")

@@ -33,6 +33,7 @@ NO_DATA = ("--data-dir", "nowhere")
         (["run", "fig1", "--dataset", "mnist"], 2, "cifar10"),
         (["run", "fig1", "--precision", "fp8"], 2, "--precision"),
         (["run", "fig1", "--device", "tpu", "--preset", "demo"], 2, "auto, cpu, cuda"),
+        (["run", "fig1", "--device", "gpu", "--dry-run"], 2, "auto, cpu, cuda"),
         (["run", "fig1", "--device", "cuda:99", "--preset", "demo"], 2, "cuda:99"),
         (["run", "fig1", "--time-budget", "soon"], 2, "25m"),
         (["run", "fig1", "--checkpoint-every", "0"], 2, "duration"),

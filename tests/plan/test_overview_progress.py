@@ -167,6 +167,8 @@ def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
 def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     run, other = _run(), _run(seed=1)
     store = _store(tmp_path, run, _summary(run, "done", 6400))
+    coarse = run.model_copy(update={"precision": "bf16"})
+    assert Estimator(store, "cpu").kind(coarse) == "guessed", "all that is known is in fp32"
     done, missing = plan_runs(store, [run, other], Estimator(store, "cpu"), force=False)
     assert (done.state, done.seconds_left) == ("done", None)
     assert (missing.state, missing.estimate) == ("missing", "measured")
@@ -196,6 +198,9 @@ def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
         for beta in settings.betas
         for alpha in settings.alphas
     ]
+    _, line, _ = list_experiments(store, [experiment])
+    assert line.cost == "1/1 done, no weights"
+    store.folder(run).checkpoint.write_bytes(b"")
     for rows, cost in (([], "1/1, "), (points[:-1], "1/1, "), (points, "1/1 done")):
         if rows:
             store.folder(run).write_measured("surface", rows, ORIGIN)

@@ -257,6 +257,7 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
         True,
     ),
     (lambda f: cut(f.summary, 40), "summary.json is torn or unreadable", True),
+    (lambda f: f.summary.unlink(), "summary.json is missing", True),
     (
         lambda f: f.summary.write_text("[" * 100_000, encoding="utf-8"),
         "summary.json is torn or unreadable",

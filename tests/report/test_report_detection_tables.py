@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from made_up_origin import ORIGIN, provenance_of, summary_of
 from made_up_results import Bench
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.data.npz import write_npz
@@ -289,7 +291,7 @@ def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> Non
         run: Any = SimpleNamespace(id=network, folder=SimpleNamespace(photographs=file))
         cells.append(Cell(network, group, done=(run,)))
         rows.append([network, "a", "cat", None, 2.0, 2.0, 20.0, 20.0])
-        rows.append([network, "a", "cat", 0.9, 3.0, 3.0, 18.0, 21.0])
+        rows += [[network, "a", "cat", score, 3.0, 3.0, 18.0, 21.0] for score in (0.9, 0.8, 0.7)]
     columns = ["run", "image", "class_name", "score", "left", "top", "right", "bottom"]
     results.detections = pd.DataFrame(rows, columns=columns)
     with pytest.raises(ReproError, match=r"plain-18, .*resnet-18-a: the images .* are not here"):
@@ -297,4 +299,7 @@ def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> Non
     write_npz(tmp_path / "faster-rcnn-plain-18.npz", {"0": np.zeros((3, 24, 32), np.uint8)})
     figure = draw(experiment, results, cells, group)
     assert [axes.get_ylabel() for axes in figure.axes] == ["plain-18"]
+    FigureCanvasAgg(figure).draw()
+    labels = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert [len(labels), *(a.overlaps(b) for a, b in combinations(labels, 2))] == [3] + 3 * [False]
     assert any("images not here: ResNet-18 A" in text.get_text() for text in figure.texts)

@@ -166,6 +166,10 @@ def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
     sources = others_table(["resnet-20", "resnet-110"])
     assert "8.50 $\\pm$ 0.71" in render_table(table, "latex")
     assert "$-$0.25" in render_table(table, "latex")
+    printed = [x for x in render_table(table, "latex").splitlines() if not x.startswith("%")]
+    assert any("Not run at the" in line for line in printed)
+    assert "resnet-repro" not in "".join(printed), "a paper has no use for it"
+    assert "% resnet-repro run table6" in render_table(table, "latex")
     for text in (render_table(table, "latex"), render_table(sources, "latex")):
         assert text.isascii()
         bare = text.replace("\\{", "").replace("\\}", "")
@@ -251,6 +255,8 @@ def test_a_command_names_the_networks_that_were_chosen(bench: Bench) -> None:
     others = bench.experiment("fig6").choose(Choices(preset="demo", networks=["resnet-110"]))
     assert run_command(others) == "resnet-repro run fig6 --preset demo --networks resnet-110"
     assert run_command(bench.experiment("fig6", "demo")) == "resnet-repro run fig6 --preset demo"
+    for name in ("table7", "preact-table1", "preact-fig1"):  # have more than any preset trains
+        assert run_command(load_experiment(name)) == f"resnet-repro run {name}"
 
 
 def test_columns_that_are_left_out_are_named_and_go_by_their_rank() -> None:

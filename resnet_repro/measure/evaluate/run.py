@@ -145,7 +145,7 @@ def _check(name: str, run: Run, request: Request, choice: DatasetChoice | None) 
         )
     if run.recipe.photographs is None and set(request.views) != {"centre"}:
         raise ConfigError(
-            f"{name} is of 32x32 images, which are tested on the single original view: --crops 1"
+            f"{name} is of the CIFAR family, which is tested on the single original view: --crops 1"
         )
 
 
@@ -186,7 +186,7 @@ def _why_not_stored(
     if backend.precision != state["precision"]:
         return f"not stored: the run was trained in {state['precision']}"
     if run.recipe.photographs is None:
-        return "not stored: the curve has the error of 32x32 images already"
+        return "not stored: it is in the run's curve already"
     return None
 
 

@@ -151,7 +151,12 @@ def missing_section(
     if gaps:
         rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
         lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
-        lines += ["", "Runs that experiments share are trained once; `--dry-run` tells the cost."]
+        lines += [
+            "",
+            "Runs that experiments share are trained once; `--dry-run` tells the cost. What is "
+            "measured on trained networks needs their weights, which are not published: where they "
+            "are not, `--force` trains the networks again.",
+        ]
     lines += [*_untouched(experiments, groups), "", NOT_BUILT]
     if unjudged:
         rows = []
@@ -165,19 +170,23 @@ def missing_section(
 def _untouched(experiments: Sequence[Experiment], groups: Collection[Group]) -> list[str]:
     """What was not begun at all, or not at the paper preset, of each family of networks."""
     lines: list[str] = []
-    for family, usual in FAMILIES.items():
-        names = " ".join(e.name for e in experiments if e.runs and family_of(e) == family)
+    for family in FAMILIES:
         presets = {group.preset for group in groups if group.family == family}
-        command, data = f"`resnet-repro run {names}`", dataset_title(usual.dataset)
-        if not groups or not names or "paper" in presets:
+        if not groups or "paper" in presets:
             continue
-        if presets:
-            text = f"At the paper preset nothing was run on {data}: {command}"
-        else:
-            text = f"Of the experiments on {data} nothing was run: {command}"
-        if family == "imagenet" and not presets:
-            text += "; at reduced scale with `--preset short --dataset imagenette`"
-        if family == "detection" and not presets:
-            text += "; at reduced scale: docs/detection.md"
-        lines += ["", text]
+        names: dict[str, list[str]] = {}  # by what they are on
+        for one in experiments:
+            if one.runs and family_of(one) == family:
+                names.setdefault(one.datasets[0], []).append(one.name)
+        for dataset, own in names.items():
+            command, data = f"`resnet-repro run {' '.join(own)}`", dataset_title(dataset)
+            if presets:
+                text = f"At the paper preset nothing was run on {data}: {command}"
+            else:
+                text = f"Of the experiments on {data} nothing was run: {command}"
+            if family == "imagenet" and not presets:
+                text += "; at reduced scale with `--preset short --dataset imagenette`"
+            if family == "detection" and not presets:
+                text += "; at reduced scale: docs/detection.md"
+            lines += ["", text]
     return lines

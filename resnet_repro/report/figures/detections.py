@@ -25,7 +25,9 @@ __all__ = ["draw"]
 
 MOST_IMAGES, MOST_NETWORKS = 4, 6
 MOST_BOXES, LOWEST_SCORE = 5, 0.3  # drawn in an image; of a detection that is drawn
-_WIDTH = 1.8  # inches of an image
+FONT = 5  # points, of a label
+_WIDTH, _HEIGHT = 1.8, 1.55  # inches of an image, at most
+_Place = tuple[float, float, float, float]  # left, top, width and height of a label in pixels
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
@@ -47,7 +49,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     found = results.detections
     rows = [(n, found[found.run == firsts[n].id]) for n in list(here)[:MOST_NETWORKS]]
     names = list(dict.fromkeys(rows[0][1].image))
-    figure = Figure(figsize=(_WIDTH * min(MOST_IMAGES, len(names)), 1.55 * len(rows)))
+    figure = Figure(figsize=(_WIDTH * min(MOST_IMAGES, len(names)), _HEIGHT * len(rows)))
     grid = figure.subplots(len(rows), min(MOST_IMAGES, len(names)), squeeze=False)
     classes = sorted(set(found.class_name))
     for (network, lines), axes in zip(rows, grid, strict=True):
@@ -81,19 +83,43 @@ def _draw_image(axes: Axes, image: Any, lines: pd.DataFrame, classes: Sequence[s
     for line in lines[lines.score.isna()].to_dict("records"):
         _box(axes, line, "white", "--")
     best = lines[lines.score >= LOWEST_SCORE].nlargest(MOST_BOXES, "score")
+    placed: list[_Place] = []  # of the labels, so that none hides another
     for line in best.to_dict("records"):
         colour = OF_CLASSES[classes.index(line["class_name"]) % len(OF_CLASSES)]
         _box(axes, line, colour, "-")
+        text = label(f"{line['class_name']} {line['score']:.2f}")
+        placed.append(_free_place(line["left"] + 2, line["top"] + 2, text, image.shape, placed))
         axes.text(
-            line["left"] + 2,
-            line["top"] + 2,
-            label(f"{line['class_name']} {line['score']:.2f}"),
-            fontsize=5,
+            *placed[-1][:2],
+            text,
+            fontsize=FONT,
             va="top",
             color="black",
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6},
             clip_on=True,
         )
+
+
+def _free_place(
+    left: float, top: float, text: str, shape: Sequence[int], placed: Sequence[_Place]
+) -> _Place:
+    """Where a label hides none of those that are placed: at a corner, or as little below as can be.
+
+    Beyond the lower edge, at the upper one. `shape` is that of the image, [3, H, W].
+    """
+    _, height, width = shape
+    point = max(width / _WIDTH, height / _HEIGHT) / 72  # pixels
+    high, wide = 1.7 * FONT * point, 0.62 * FONT * point * len(text)
+    left = max(0.0, min(left, width - wide))
+    for _ in range(2 * MOST_BOXES):
+        if top + high > height:
+            top = 2.0
+        others = [p for p in placed if p[0] < left + wide and left < p[0] + p[2]]
+        below = [p[1] + p[3] for p in others if p[1] < top + high and top < p[1] + p[3]]
+        if not below:
+            break
+        top = max(below)
+    return left, top, wide, high
 
 
 def _box(axes: Axes, line: dict[Any, Any], colour: str, style: str) -> None:
