@@ -79,7 +79,7 @@ QUANTITIES = {
     ),
     # Means over the seeds of directions.
     "convexity_violations": Quantity(
-        "percent of the loss surface's points that violate convexity along the grid's lines",
+        "percent of the loss surface's points that violate convexity, each counted along each axis",
         "surface",
     ),
     "contour_radius": Quantity(

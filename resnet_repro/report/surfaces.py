@@ -59,9 +59,9 @@ class Surface:
 
     @property
     def violations(self) -> float:
-        """Percent of the points, along the grid's lines, that lie above their neighbours' chord.
+        """Percent of the places on the grid's lines that lie above their neighbours' chord.
 
-        Infinity and NaN count as above.
+        Each point counts once along each axis. Infinity and NaN count as above.
         """
         found: list[NDArray[np.bool_]] = []
         for lines in (self.loss, self.loss.T):

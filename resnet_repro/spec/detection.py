@@ -87,15 +87,15 @@ class Detection(Frozen):
     )
     smallest_proposal: Real = field(
         16.0,
-        "paper",
+        "assumption",
         "pixels of a proposal's side; in the authors' code, not in the text",
         ge=0,
         le=LARGEST_SIDE,
     )
     proposals_before_nms: tuple[Count, Count] = field(
         (12_000, 6_000),
-        "paper",
-        "in training and in testing, of the highest scores; in the authors' code",
+        "assumption",
+        "in training and in testing, of the highest scores; in the authors' code, not in the text",
     )
     proposals: tuple[Count, Count] = field(
         (2_000, 300), "paper", "after non-maximum suppression, in training and in testing"
@@ -115,12 +115,14 @@ class Detection(Frozen):
     new_layers_std: Real = field(
         0.01, "paper", "of the new layers' initial weights; a tenth of it for boxes", gt=0, le=1
     )
-    test_nms: Share = field(0.3, "paper", "IoU within a class, in the authors' code")
+    test_nms: Share = field(
+        0.3, "assumption", "IoU within a class; in the authors' code, not in the text"
+    )
     lowest_score: Share = field(
         0.05, "deviation", "of a detection that counts; the authors' code has 0, at a higher cost"
     )
     detections_per_image: Count = field(
-        100, "paper", "at most; in the authors' code", ge=1, le=10_000
+        100, "assumption", "at most; in the authors' code, not in the text", ge=1, le=10_000
     )
 
     @model_validator(mode="after")

@@ -54,7 +54,9 @@ class Recipe(Frozen):
         None, "paper", "section 3.4: the rate is divided when the error plateaus, on ImageNet"
     )
     warmup: Warmup | None = field(
-        None, "paper", "section 4.2: only ResNet-110 and 1202 need it, and only they have it"
+        None,
+        "paper",
+        'section 4.2: ResNet-110 has it, and ResNet-1202, "trained as described above"',
     )
     momentum: Real = field(0.9, "paper", "sections 3.4 and 4.2", ge=0, lt=1)
     momentum_form: Literal["caffe", "torch"] = field(

@@ -110,7 +110,9 @@ class Photographs(Frozen):
         (256, 480), "paper", "drawn uniformly from these, both included, in training; section 3.4"
     )
     test_shorter_side: Side = field(
-        256, "paper", "of the centre crop and of 10-crop testing; the authors' released models"
+        256,
+        "assumption",
+        "of the centre crop and of 10-crop testing; as the authors' released models are tested",
     )
     mirror: bool = field(True, "paper", "half of the time; section 3.4")
     colour_std: Real = field(

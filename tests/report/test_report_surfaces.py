@@ -251,7 +251,7 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
         "ResNet-56",
     ], "a line for each network"
     assert (
-        "ResNet-20: loss 0.50 (of all 50,000 images 0.50) to 5.5, 0.0% of the points not convex, "
+        "ResNet-20: loss 0.50 (of all 50,000 images 0.50) to 5.5, 0.0% not convex along lines, "
         "mean radius 0.20 where it is 0.1 higher, 0.89 where it is 2.5, "
         "|λmin/λmax| 0.01"
     ) in text

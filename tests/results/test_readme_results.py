@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 
+from resnet_repro.plan.overview import list_experiments
 from resnet_repro.report.rendering import Row
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, eigenvalue_ratio, surfaces_of
@@ -157,3 +159,15 @@ def test_what_a_command_prints_is_what_it_prints(
     monkeypatch.chdir(ROOT)
     answer = command(*line.split())
     assert [text[4:] for text in block] == [text.rstrip() for text in answer.out.splitlines()]
+
+
+def test_the_list_in_the_readme_counts_the_runs_that_are_there() -> None:
+    page = README.read_text(encoding="utf-8")
+    rows = page.partition("$ resnet-repro list\n")[2].partition("\n\n")[0].splitlines()[1:]
+    printed = {row.split()[0]: re.findall(r"\d+/\d+", row) for row in rows if row.strip() != "..."}
+    lines = list_experiments(Store(RESULTS), [load_experiment(name) for name in printed])
+    counted: dict[str, list[str]] = {name: [] for name in printed}
+    for line in lines:
+        if line.runs_needed:
+            counted[line.experiment].append(f"{line.runs_done}/{line.runs_needed}")
+    assert counted == printed

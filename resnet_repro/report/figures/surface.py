@@ -272,7 +272,7 @@ def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
         f"loss {centre:.2f}"
         + (f" (of all {whole[0].images:,} images {whole[0].loss:.2f})" if whole else "")
         + f" to {_short(max(surface.highest for surface in surfaces))}, "
-        + f"{violations:.1f}% of the points not convex, "
+        + f"{violations:.1f}% not convex along lines, "
         + f"mean radius {valley:.2f} where it is {RISE:g} higher, {basin:.2f} where it is 2.5"
         + (f", |λmin/λmax| {ratio:.2g}" if ratio is not None else "")
     )
