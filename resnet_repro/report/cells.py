@@ -151,7 +151,7 @@ def in_other_precision(cells: Iterable[Cell], group: Group) -> list[Cell]:
     here = {cell.network for cell in cells if cell.group == group and cell.every}
     found = []
     for cell in cells:
-        same = replace(cell.group, precision=group.precision, resolved=group.resolved) == group
+        same = replace(cell.group, precision=group.precision) == group
         if same and cell.network not in here and (cell.done or cell.unmeasured):
             found.append(Cell(cell.network, group, elsewhere=cell))
     return found

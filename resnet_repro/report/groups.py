@@ -54,7 +54,10 @@ PAPER_RECIPES: dict[Family, Recipe] = {
 
 @dataclass(frozen=True)
 class Group:
-    """A protocol and a data set. Results of different groups never share a table cell."""
+    """A protocol and a data set. Results of different groups never share a table cell.
+
+    Whether a run was asked for in its precision or `auto` chose it makes no difference.
+    """
 
     family: Family
     base: Preset  # the preset that the recipe is closest to
@@ -65,8 +68,7 @@ class Group:
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
-    precision: str  # as requested: auto, fp32 or bf16
-    resolved: str  # as used: fp32 or bf16
+    precision: str  # as used: fp32 or bf16
     # Images that each batch normalisation saw, if several processes or a micro-batch made them
     # fewer than the batch.
     bn_images: int | None = None
@@ -153,8 +155,7 @@ class Group:
     @property
     def caption(self) -> str:
         """Protocol, data and precision in one phrase, marked if they are not the paper's."""
-        asked = "" if self.precision == "auto" else " as asked for"
-        text = f"{self.protocol}, {self.data}, {self.resolved}{asked}"
+        text = f"{self.protocol}, {self.data}, {self.precision}"
         if self.papers:
             return text
         return f"{'REDUCED' if self.reduced else 'NOT THE PAPER’S PROTOCOL'}: {text}"
@@ -183,11 +184,9 @@ class Group:
             PRESETS.index(self.base),
             len(self.changes),
             not self.official,
-            self.precision != "auto",
             self.changes,
-            self.resolved,
-            self.sha256,
             self.precision,
+            self.sha256,
             self.family,
             self.dataset,
             self.bn_images or 0,
@@ -218,8 +217,7 @@ def group_of(stored: StoredRun) -> Group | None:
         dataset=run.dataset,
         official=made.dataset.get("official") is True,
         sha256=str(made.dataset.get("sha256", "")),
-        precision=run.precision,
-        resolved=made.precision,
+        precision=made.precision,
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
         pretraining=_pretraining(run),
     )

@@ -82,7 +82,7 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
         "preset": group.preset,
         "dataset": group.dataset,
         "official": "yes" if group.official else "no",
-        "precision": group.resolved,
+        "precision": group.precision,
         "protocol": group.caption,
     }
 

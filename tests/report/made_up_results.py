@@ -75,6 +75,7 @@ class Bench:
         official: bool = True,
         state: Any = "done",
         resolved: str = "fp32",
+        precision: Any = "auto",
         recipe: dict[str, Any] | None = None,
         responses: list[float] | None = None,
         gradients: Mapping[int, Sequence[float]] | None = None,
@@ -101,6 +102,7 @@ class Bench:
                 "dataset": dataset,
                 "recipe": merge(base, recipe or {}),
                 "seed": seed,
+                "precision": precision,
             }
         )
         folder = self.store.folder(run)

@@ -46,7 +46,6 @@ FAITHFUL = Group(
     official=True,
     sha256="",
     precision="fp32",
-    resolved="fp32",
     pretraining="imagenet-paper",
 )
 

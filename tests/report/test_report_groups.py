@@ -137,3 +137,16 @@ def test_titles_are_the_papers() -> None:
     names = ["plain-20", "resnet-110", "resnet-34-b", "resnet-50", "resnet-50-cifar"]
     titles = ["plain-20", "ResNet-110", "ResNet-34 B", "ResNet-50", "ResNet-50 cifar"]
     assert [network_title(name) for name in names] == titles
+
+
+def test_seeds_of_the_same_arithmetic_are_one_cell_whoever_chose_it(bench: Bench) -> None:
+    bench.add("resnet-20", 8.0, resolved="bf16")
+    bench.add("resnet-20", 9.0, seed=1, resolved="bf16", precision="bf16")
+    bench.add("resnet-20", 9.5, seed=1, resolved="fp32", precision="fp32")
+    cells = Results(bench.store).cells(["resnet-20"])
+    assert [(cell.group.precision, len(cell.done)) for cell in cells] == [("bf16", 2), ("fp32", 1)]
+    bench.add("resnet-20", 7.0, seed=1, resolved="bf16")  # the same again
+    results = Results(bench.store)
+    assert [len(cell.done) for cell in results.cells(["resnet-20"])] == [2, 1]
+    (line,) = results.left_out(bench.experiment("table6"))
+    assert line.endswith("which counts; left out")

@@ -54,7 +54,7 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
     differing = [
         f"[{number}] {group.caption}{_preset(group)}"
         for group, number in groups.items()
-        if not group.faithful or not group.official or group.resolved != "fp32"
+        if not group.faithful or not group.official or group.precision != "fp32"
     ]
     if differing:
         lines += ["", "Results here that differ further from the paper:", "", *bullets(differing)]

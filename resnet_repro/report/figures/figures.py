@@ -121,7 +121,7 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
     named += [
-        f"{cell.network} {cell.elsewhere.group.resolved} {bool(cell.elsewhere.done)}"
+        f"{cell.network} {cell.elsewhere.group.precision} {bool(cell.elsewhere.done)}"
         for cell in cells
         if cell.elsewhere
     ]

@@ -180,7 +180,7 @@ def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:
     for cell in cells:
         if other := cell.elsewhere:
             place = "in a picture of its own" if other.done else "not measured"
-            where = f"in {other.group.resolved}, {place}"
+            where = f"in {other.group.precision}, {place}"
             found.setdefault(where, []).append(network_title(cell.network))
     return found
 
