@@ -68,7 +68,7 @@ def bench(
     where = choose_dataset(str(dataset))
     chosen = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in str(networks).split(",")]
-    images = load(where.name, data_dir, where.folders)
+    images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
     store = open_store(results)
