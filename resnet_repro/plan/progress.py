@@ -60,6 +60,8 @@ def _ending(outcome: str, summary: Summary | None) -> str:
         return f"failed: {printable(summary.failure)}" if summary and summary.failure else "failed"
     if outcome == "locked":
         return "another process is at work on it"
+    if outcome == "stopped" and summary and summary.state != "stopped":
+        return outcome  # before it went on: the summary is that of a process that was killed
     if outcome == "stopped" and summary:
         return f"stopped at iteration {summary.iteration:,}, saved"
     return f"done, {_errors(summary)}" if summary else outcome

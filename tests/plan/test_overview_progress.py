@@ -231,11 +231,13 @@ def test_plain_lines_say_start_and_end() -> None:
         progress.advanced(run, _summary(run, "running", 500))  # too soon for a line
         progress.ended(run, "done", _summary(run, "done", 6400))
         progress.ended(run, "stopped", _summary(run, "stopped", 640))
+        progress.ended(run, "stopped", _summary(run, "running", 640))  # of a killed process
         progress.ended(run, "locked", None)
     assert out.getvalue().splitlines() == [
         f"{run.id}: continues at 400",
         f"{run.id}: done, train 20.50%, test 18.25%",
         f"{run.id}: stopped at iteration 640, saved",
+        f"{run.id}: stopped",
         f"{run.id}: another process is at work on it",
     ]
 
