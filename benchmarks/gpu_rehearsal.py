@@ -27,7 +27,7 @@ from gpu_transfer import ROOT, install_wheels
 
 FILES_BACK, BYTES_BACK, BYTES_THERE = 8, 16 << 20, 64 << 20  # number; of a file; of a load
 PATIENCE = 3600  # seconds for `check` and `bench`, which are for a GPU, on a busy processor
-SESSIONS = 16  # after which a training that is killed twice in each should have ended
+SESSIONS = 8  # after which a training that is killed twice in each should have ended
 EXPERIMENT = """
 name: rehearsal
 title: Two small networks
