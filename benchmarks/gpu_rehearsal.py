@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gpu_transfer import ROOT, install_wheels
+from gpu_transfer import ROOT, adopt_finished, install_wheels
 
 FILES_BACK, BYTES_BACK, BYTES_THERE = 8, 16 << 20, 64 << 20  # number; of a file; of a load
 PATIENCE = 3600  # seconds for `check` and `bench`, which are for a GPU, on a busy processor
@@ -66,8 +66,12 @@ class Rehearsal:
         return target
 
     def machine(self, name: str) -> Path:
-        """A new machine with what is carried to it: wheels, and runs to go on with."""
+        """A new machine with what is carried to it: wheels, and runs to go on with.
+
+        What is finished comes with the checkout, as runs do that were committed.
+        """
         target = self.copy(name)
+        adopt_finished(self.results, target / "results")
         for load in ("wheels", "carry"):
             if (self.home / ".gpu" / load).exists():
                 shutil.copytree(self.home / ".gpu" / load, target / ".gpu" / load)
