@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import re
 import signal
 import sys
 from typing import Annotated, Never
@@ -68,7 +69,7 @@ def main() -> None:
     prepare_outputs()
     if set(sys.argv[1:2]) <= READING:
         atexit.register(gc.disable)  # a last search for garbage takes 20 ms
-    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:]))
+    verbose = any(re.fullmatch(r"-[qv]*v[qv]*|--verbose", word) for word in sys.argv[1:])
     for name in ("SIGTERM", "SIGUSR1"):  # like Ctrl-C, until a training saves when they come
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)

@@ -113,7 +113,7 @@ def run(
             from resnet_repro.data.datasets import known_test_images  # takes half a second
 
             images = known_test_images(own, data_dir, folders)
-        estimator = Estimator(store, device, test_images=images)
+        estimator = Estimator(store, device, test_images=images, compiled=compiled)
         _print_plan(store, experiments, runs, estimator, force, as_json, plan_line(where))
         return
     if tensorboard:

@@ -48,6 +48,12 @@ class Speed:
     images_per_second: float
     precision: str  # fp32 or bf16; empty if unknown
     detection: Detection | None = None  # of a detector
+    compiled: bool = False
+
+    @property
+    def kind(self) -> tuple[str, int, str, bool]:
+        """What it is the speed of, on its hardware."""
+        return self.network, self.side, self.precision, self.compiled
 
     @cached_property
     def rate(self) -> float:
@@ -73,8 +79,9 @@ class Estimator:
         device: str = "auto",
         runs: list[StoredRun] | None = None,
         test_images: Mapping[str, int] | None = None,
+        compiled: bool = False,
     ) -> None:
-        """`runs` are the store's where they have been read already.
+        """`runs` are the store's where they have been read already; `compiled`, how others train.
 
         `test_images` are those of folders of photographs by their data sets' names, where known.
         """
@@ -86,12 +93,14 @@ class Estimator:
         self.hardware = gpu or cpu_name()
         # Benchmarks take precedence over runs of the same network, as they run alone.
         bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
-        known = {(s.network, s.side, s.precision) for s in bench}
-        self._speeds = bench + [
+        known = {s.kind for s in bench}
+        every = bench + [
             s
             for s in measured_runs(store.all_runs() if runs is None else runs)
-            if s.hardware == self.hardware and (s.network, s.side, s.precision) not in known
+            if s.hardware == self.hardware and s.kind not in known
         ]
+        self._compiled = compiled
+        self._speeds = [s for s in every if compiled or not s.compiled]
         if gpu:
             self._guess = GUESSED_GPU_RATE
         else:
@@ -105,6 +114,8 @@ class Estimator:
             return "nothing like it was measured on this machine"
         if run.precision != "auto" and run.precision not in {s.precision for s in measured}:
             return f"nothing like it was measured in {run.precision} on this machine"
+        if self._compiled and not any(s.compiled for s in measured):
+            return "nothing like it was measured compiled on this machine"
         if run.dataset not in self._test_images:
             return f"how many test images {run.dataset} has is not known yet"
         return None
@@ -114,8 +125,10 @@ class Estimator:
         return "guessed" if any(map(self.doubt, runs)) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
+        """Speeds of the same family; if asked for, of compiled ones where there are any."""
         family = parse_network(network).family
-        return [s for s in self._speeds if parse_network(s.network).family == family]
+        found = [s for s in self._speeds if parse_network(s.network).family == family]
+        return [s for s in found if s.compiled == self._compiled] or found
 
     def images_per_second(
         self,
@@ -202,7 +215,7 @@ def _regions_of_a_test(run: Run) -> float:
 def measured_runs(runs: list[StoredRun]) -> list[Speed]:
     """The training speeds of runs whose last session was long enough.
 
-    Not of compiled ones, nor of several processes: a plan is for one that is neither.
+    Not of several processes: a plan is for one.
     """
     return [
         Speed(
@@ -212,6 +225,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
             s.images_per_second,
             s.provenance.precision,
             stored.run.recipe.detection,
+            s.provenance.compiled,
         )
         for stored in runs
         if stored.problem is None
@@ -219,19 +233,18 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
         and (s := stored.summary) is not None
         and s.images_per_second
         and s.iteration - s.provenance.first_iteration >= FEWEST_ITERATIONS
-        and not s.provenance.compiled
         and s.provenance.processes == 1
     ]
 
 
 def benchmarks(store: Store) -> list[Speed]:
-    """Speeds that `resnet-repro bench` measured, not compiled; a damaged file counts as none."""
+    """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
     try:
         text = read_text(store.csv_path(BENCH))
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        return [_benchmark(row) for row in rows if not row.get("compiled")]
+        return [_benchmark(row) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 
@@ -242,7 +255,8 @@ def _benchmark(row: dict[str, str]) -> Speed:
     speed = float(row["images_per_second"])
     if not name.trainable or not 0 < speed < 1e12 or not 0 < int(side) < 100_000:
         raise ValueError("a speed that cannot be")
-    return Speed(str(name), int(side), row["hardware"], speed, row.get("precision") or "")
+    known = (row.get("precision") or "", None, bool(row.get("compiled")))
+    return Speed(str(name), int(side), row["hardware"], speed, *known)
 
 
 def gpu_name() -> str | None:

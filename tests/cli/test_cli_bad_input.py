@@ -116,9 +116,10 @@ def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, s
     assert len(answer.err.strip().splitlines()) == 1
 
 
-def test_verbose_shows_the_traceback(command) -> None:
+@pytest.mark.parametrize("flag", ["-v", "--verbose", "-qv", "-vq"])
+def test_verbose_shows_the_traceback(command, flag: str) -> None:
     with pytest.raises(Exception, match="unknown experiment"):
-        command("run", "fig9", "-v")
+        command("run", "fig9", flag)
 
 
 @pytest.mark.parametrize(

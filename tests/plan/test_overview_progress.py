@@ -98,6 +98,19 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
         assert Estimator(faster, "cpu").kind(run) == "guessed"
 
 
+def test_compiled_runs_are_estimated_from_compiled_ones(tmp_path: Path) -> None:
+    run, other = _run(), _run(seed=1)
+    store = _store(tmp_path, run, _summary(run, "done", 6400))
+    assert "compiled" in str(Estimator(store, "cpu", compiled=True).doubt(run))
+    summary = _summary(other, "done", 6400).model_copy(update={"images_per_second": 1600.0})
+    faster = summary.provenance.model_copy(update={"compiled": True})
+    store = _store(tmp_path, other, summary.model_copy(update={"provenance": faster}))
+    for compiled, speed in ((False, 1280.0), (True, 1600.0)):
+        estimator = Estimator(store, "cpu", compiled=compiled)
+        assert estimator.doubt(run) is None
+        assert estimator.images_per_second("resnet-20") == speed
+
+
 def _continued(summary: Summary, at: int, second: float) -> Summary:
     """The summary of a run that was begun on another machine and goes on here from `at`."""
     here = summary.provenance
