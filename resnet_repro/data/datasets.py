@@ -71,8 +71,8 @@ READERS: dict[str, Reader] = {
     "voc07+12": Voc("voc07+12", ("VOC2007 trainval", "VOC2012 trainval"), ("VOC2007 test",)),
     "voc07++12": Voc("voc07++12", ("VOC2007 trainval", "VOC2007 test", "VOC2012 trainval"), ()),
     "voc12": Voc("voc12", ("VOC2012 train",), ("VOC2012 val",)),
-    "coco": Coco("coco", 2014, (82_783, 40_504)),
-    "coco2017": Coco("coco2017", 2017, (118_287, 5_000)),
+    "coco": Coco("coco", 2014),
+    "coco2017": Coco("coco2017", 2017),
 }
 # Folders of other data sets.
 _NOT_FOLDERS = frozenset({*READERS, DEVKIT, *FOLDERS})

@@ -60,7 +60,6 @@ class FolderReader(ABC, Generic[Part, Loaded]):
     short: str  # the name of its folder in the data folder
     folder: Path | None = None  # where the command line says it is; by default in the data folder
     downloadable = False
-    official_counts: tuple[int, int] | None = None  # images to train and to test on
     images_in_words: str  # "photographs"
 
     index_folder: str  # in the data folder
@@ -274,14 +273,14 @@ class FolderReader(ABC, Generic[Part, Loaded]):
 
     def _unofficial(self, scan: Scan[Part]) -> Iterator[str]:
         """What is said with the results on a copy that is not known to be the official one."""
-        known = self.name in DATASETS
+        known = DATASETS.get(self.name)
         what = "unofficial copy" if known else f"the user's own {self.images_in_words}"
         yield (
             f"{what}: {self.summary(scan)} from single files, which cannot be checked against"
             " anything official"
         )
-        if self.official_counts not in (None, scan.counts):
-            yield "the official one has {:,} and {:,}".format(*self.official_counts)
+        if known and known.counts != scan.counts:
+            yield "the official one has {:,} and {:,}".format(*known.counts)
         if not scan.is_hashed:
             yield "told apart from other copies by names and sizes, not contents"
 

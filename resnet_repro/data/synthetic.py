@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
 from resnet_repro.data.generated import SEED, SOURCE, GeneratedReader
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = [
     "CLASSES",
+    "COUNTS",
     "SHAPES",
     "SYNTHETIC",
-    "TRAIN_IMAGES",
     "Floats",
     "Shape",
     "coverage",
@@ -30,8 +31,7 @@ __all__ = [
     "uniform",
 ]
 
-TRAIN_IMAGES = 10_000
-TEST_IMAGES = 2_000
+COUNTS = DATASETS["synthetic"].counts
 _CHUNK = 1_000  # images drawn at once, to keep memory small
 _CLUTTER = 3  # small discs in the background of each image
 _X = np.arange(32, dtype=np.float32) - np.float32(15.5)  # pixels from the centre, [32]
@@ -81,9 +81,10 @@ CLASSES = tuple(f"{texture} {shape}" for shape in SHAPES for texture in _TEXTURE
 
 @functools.cache
 def generate() -> Dataset:
-    """Generate the data set: 10,000 training and 2,000 test images, classes balanced."""
+    """Generate the data set, with balanced classes."""
     random = np.random.Generator(np.random.PCG64(SEED))
-    contents = Contents(*_draw_part(random, TRAIN_IMAGES), *_draw_part(random, TEST_IMAGES))
+    train, test = (_draw_part(random, count) for count in COUNTS)
+    contents = Contents(*train, *test)
     identity = Identity("synthetic", True, contents.sha256(), SOURCE, "")
     return Dataset.of(identity, CLASSES, contents)
 
@@ -91,7 +92,7 @@ def generate() -> Dataset:
 SYNTHETIC = GeneratedReader(
     "synthetic",
     "generated shapes in ten classes, 32x32 pixels; needs no download",
-    TRAIN_IMAGES + TEST_IMAGES,
+    sum(COUNTS),
     "0614661ffb113c9b0fff553951592631294c1c730f6be064297fcd21aa31a8fb",
     generate,
 )

@@ -176,7 +176,7 @@ class Estimator:
         """
         passes = 0.0  # of one image through the network
         known = DATASETS.get(run.dataset)
-        training = ((known and known.train_images) or 0) - run.recipe.validation_images
+        training = (known.train_images if known else 0) - run.recipe.validation_images
         if "surface" in missing and (surface := experiment.settings_of("surface")):
             grids = math.prod(surface.points) * len(surface.directions)
             passes += grids * (surface.images or training) + training

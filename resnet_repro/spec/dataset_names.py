@@ -51,25 +51,30 @@ class Known(NamedTuple):
     title: str
     families: tuple[Family, ...]  # of networks that can be trained on it
     classes: int
+    train_images: int  # of the official data; copies may have fewer
     test_images: int
-    train_images: int | None = None  # of 32x32 pixels; CIFAR from a folder of images may have fewer
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Images to train and to test on."""
+        return self.train_images, self.test_images
 
 
 BOXES = {  # data sets for detection
-    "scenes": Known("generated scenes", ("detection",), 5, 500),
-    "voc07": Known("PASCAL VOC 2007", ("detection",), 20, 4_952),
-    "voc07+12": Known("PASCAL VOC 07+12", ("detection",), 20, 4_952),
-    "voc07++12": Known("PASCAL VOC 07++12", ("detection",), 20, 0),
-    "voc12": Known("PASCAL VOC 2012", ("detection",), 20, 5_823),
-    "coco": Known("COCO 2014", ("detection",), 80, 40_504),
-    "coco2017": Known("COCO 2017", ("detection",), 80, 5_000),
+    "scenes": Known("generated scenes", ("detection",), 5, 2_000, 500),
+    "voc07": Known("PASCAL VOC 2007", ("detection",), 20, 5_011, 4_952),
+    "voc07+12": Known("PASCAL VOC 07+12", ("detection",), 20, 16_551, 4_952),
+    "voc07++12": Known("PASCAL VOC 07++12", ("detection",), 20, 21_503, 0),
+    "voc12": Known("PASCAL VOC 2012", ("detection",), 20, 5_717, 5_823),
+    "coco": Known("COCO 2014", ("detection",), 80, 82_783, 40_504),
+    "coco2017": Known("COCO 2017", ("detection",), 80, 118_287, 5_000),
 }
 DATASETS = {
-    "cifar10": Known("CIFAR-10", ("cifar",), 10, 10_000, 50_000),
-    "cifar100": Known("CIFAR-100", ("cifar",), 100, 10_000, 50_000),
-    "imagenet": Known("ImageNet", ("imagenet",), 1_000, 50_000),
-    "imagenette": Known("Imagenette", ("imagenet",), 10, 3_925),
-    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 2_000, 10_000),
+    "cifar10": Known("CIFAR-10", ("cifar",), 10, 50_000, 10_000),
+    "cifar100": Known("CIFAR-100", ("cifar",), 100, 50_000, 10_000),
+    "imagenet": Known("ImageNet", ("imagenet",), 1_000, 1_281_167, 50_000),
+    "imagenette": Known("Imagenette", ("imagenet",), 10, 9_469, 3_925),
+    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 10_000, 2_000),
     **BOXES,
 }
 _FOLDER, _VOC = "folder:", "voc:"  # those of the user's own, one for each kind of folder

@@ -113,7 +113,7 @@ class StoredRun:
     def training_images(self) -> int | None:
         """How many images it was trained on, where its data set always has as many."""
         known = DATASETS.get(self.run.dataset) if self.run else None
-        if self.run is None or self.summary is None or known is None or known.train_images is None:
+        if self.run is None or self.summary is None or not known or "cifar" not in known.families:
             return None
         if self.summary.provenance.dataset.get("source") == "image folder":
             return None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import shrink
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.data.synthetic import TRAIN_IMAGES
+from resnet_repro.data.synthetic import COUNTS
 from resnet_repro.networks.outline import multiply_adds
 from resnet_repro.plan.estimator import Estimator, training_cost
 from resnet_repro.spec.loading import load_experiment
@@ -82,4 +82,4 @@ def test_the_demo_trains_gently_on_small_images() -> None:
     for network in ("plain-56", "resnet-56", "resnet-110"):
         recipe = preset_recipe("demo", network, "synthetic")
         assert (recipe.image_size, recipe.learning_rate, recipe.warmup) == (16, 0.005, None)
-        assert recipe.iterations * recipe.batch_size < 2 * TRAIN_IMAGES, "without random crops"
+        assert recipe.iterations * recipe.batch_size < 2 * COUNTS[0], "without random crops"

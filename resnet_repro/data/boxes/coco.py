@@ -30,6 +30,7 @@ from resnet_repro.data.dataset import not_there
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.workers import map_files
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["Coco"]
 
@@ -71,10 +72,10 @@ class _Instances:
 class Coco(BoxReader):
     """A year of COCO: `coco` is 2014's, of the paper."""
 
-    def __init__(self, name: str, year: int, counts: tuple[int, int]) -> None:
-        """`counts` are the official images to train and to test on."""
-        self.name, self.year, self.official_counts = name, year, counts
+    def __init__(self, name: str, year: int) -> None:
+        self.name, self.year = name, year
         self.short = f"coco{year}"
+        counts = DATASETS[name].counts
         self.description = (
             f"COCO {year}, 80 classes: {counts[0]:,} photographs to train on, {counts[1]:,} to test"
         )

@@ -18,13 +18,14 @@ from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.generated import SEED, SOURCE, GeneratedReader
 from resnet_repro.data.synthetic import SHAPES, Floats, Shape, coverage, rotation, uniform
+from resnet_repro.spec.dataset_names import DATASETS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["CLASSES", "SCENES", "Scenes", "draw_scene"]
 
-TRAIN_SCENES, TEST_SCENES = 2_000, 500
+COUNTS = DATASETS["scenes"].counts
 CLASSES = tuple(SHAPES)
 _HASHED = 32  # scenes of each part that the identity's sha256 covers: all come from one function
 _SIZES = ((96, 128), (128, 96), (112, 112))  # height, width
@@ -68,7 +69,7 @@ class Scenes(BoxImages):
 
 def _generate() -> BoxDataset:
     """The scenes, each drawn when it is used."""
-    train, test = Scenes("train", TRAIN_SCENES), Scenes("test", TEST_SCENES)
+    train, test = map(Scenes, ("train", "test"), COUNTS)
     identity = Identity("scenes", True, _sha256(), SOURCE, "")
     return BoxDataset(identity, CLASSES, train, test, {part: part for part in PARTS})
 
@@ -76,7 +77,7 @@ def _generate() -> BoxDataset:
 SCENES = GeneratedReader(
     "scenes",
     "generated scenes, shapes of five classes with boxes; needs no download",
-    TRAIN_SCENES + TEST_SCENES,
+    sum(COUNTS),
     "5ff721885e0bb66ef9c2b81a255eb622e5acbbcf653350b22b00d02a6a4f61d0",
     _generate,
 )

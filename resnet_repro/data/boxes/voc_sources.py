@@ -16,6 +16,7 @@ from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, 
 from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.folders import Copy
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
 
@@ -31,13 +32,6 @@ _ARCHIVES = {  # by year, with the checksums that torchvision lists as well
     ],
 }
 MAX_BYTES = 2**32  # of an archive, unpacked; the largest has 2 GB
-_IMAGES = {  # in the official lists
-    "VOC2007 trainval": 5_011,
-    "VOC2007 test": 4_952,
-    "VOC2012 train": 5_717,
-    "VOC2012 val": 5_823,
-    "VOC2012 trainval": 11_540,
-}
 _NOTHING_TO_TEST_ON = (
     "nothing to test on: the boxes of VOC 2012's test images are with VOC's evaluation server alone"
 )
@@ -53,8 +47,7 @@ class Voc(BoxReader):
         """`train` and `test` are lists, "VOC2007 trainval"."""
         self.name = name
         self.train, self.test = ([ImageSet(*one.split()) for one in sets] for sets in (train, test))
-        counts = [sum(_IMAGES[one] for one in sets) for sets in (train, test)]
-        self.official_counts = counts[0], counts[1]
+        counts = DATASETS[name].counts
         tested = f"{counts[1]:,} to test on ({' + '.join(test)})" if test else "none to test on"
         self.description = (
             f"PASCAL VOC, 20 classes: {counts[0]:,} photographs ({' + '.join(train)}), {tested}"

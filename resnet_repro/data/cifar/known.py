@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resnet_repro.spec.dataset_names import DATASETS
+
 __all__ = ["CIFAR_10", "CIFAR_100", "KnownCifar"]
 
 
@@ -12,7 +14,6 @@ class KnownCifar:
     """CIFAR-10 or CIFAR-100, as published by its authors (Krizhevsky 2009)."""
 
     name: str  # of the data set here
-    title: str
     torchvision: str  # class of torchvision.datasets with its address and checksums
     stem: str  # the archives are STEM-python.tar.gz and STEM-binary.tar.gz
     python_folder: str  # in the archive
@@ -23,13 +24,16 @@ class KnownCifar:
     label_bytes: int  # before the pixels of a binary record; the last of them is the class
     label_key: str  # of the classes in a pickle
     classes: tuple[str, ...]
-    train_images: int = 50_000
-    test_images: int = 10_000
+
+    @property
+    def title(self) -> str:
+        """As the tables name it."""
+        return DATASETS[self.name].title
 
     @property
     def files(self) -> dict[str, int]:
         """File name -> number of its records; training files first."""
-        parts = ((self.train_files, self.train_images), (self.test_files, self.test_images))
+        parts = zip((self.train_files, self.test_files), DATASETS[self.name].counts, strict=True)
         return {name: images // len(names) for names, images in parts for name in names}
 
     @property
@@ -53,7 +57,6 @@ television tiger tractor train trout tulip turtle wardrobe whale willow_tree wol
 
 CIFAR_10 = KnownCifar(
     name="cifar10",
-    title="CIFAR-10",
     torchvision="CIFAR10",
     stem="cifar-10",
     python_folder="cifar-10-batches-py",
@@ -70,7 +73,6 @@ CIFAR_10 = KnownCifar(
 # in He et al. 2016.
 CIFAR_100 = KnownCifar(
     name="cifar100",
-    title="CIFAR-100",
     torchvision="CIFAR100",
     stem="cifar-100",
     python_folder="cifar-100-python",

@@ -27,6 +27,7 @@ from resnet_repro.data.dataset import (
     not_there,
 )
 from resnet_repro.data.layout import of_system
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["CifarReader", "read_source"]
 
@@ -44,9 +45,10 @@ class CifarReader:
 
     def __init__(self, known: KnownCifar) -> None:
         self.known, self.name = known, known.name
+        train, test = DATASETS[known.name].counts
         self.description = (
-            f"{known.title}: {known.train_images:,} training and {known.test_images:,} test images "
-            f"of 32x32 pixels in {len(known.classes)} classes"
+            f"{known.title}: {train:,} training and {test:,} test images of 32x32 pixels in "
+            f"{len(known.classes)} classes"
         )
 
     def load(self, data_dir: Path) -> Dataset:

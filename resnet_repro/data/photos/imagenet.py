@@ -34,7 +34,6 @@ class ImageNet(PhotoReader):
         "ImageNet (ILSVRC 2012): 1,281,167 training and 50,000 validation photographs in"
         " 1,000 classes"
     )
-    official_counts = (1_281_167, 50_000)
 
     def find(self, data_dir: Path) -> Path | None:
         return _find_folder(data_dir / "imagenet")

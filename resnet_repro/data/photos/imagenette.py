@@ -34,7 +34,6 @@ class Imagenette(PhotoReader):
 
     description = "ten classes of ImageNet: 9,469 training and 3,925 validation photographs"
     downloadable = True
-    official_counts = (9_469, 3_925)
 
     def find(self, data_dir: Path) -> Path | None:
         """The folder with the largest photographs."""
