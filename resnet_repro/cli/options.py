@@ -32,9 +32,10 @@ Names = Annotated[
 Preset = Annotated[
     str | None,
     one_of(
-        ("paper", "short", "demo"),
+        ("paper", "quarter", "short", "demo"),
         "--preset",
-        "paper (what is run by default), short (a tenth or less) or demo (minutes).",
+        "paper (what is run by default), quarter (of CIFAR networks), short (a tenth or less) or "
+        "demo (minutes).",
     ),
 ]
 Dataset = Annotated[

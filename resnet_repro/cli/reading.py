@@ -56,7 +56,8 @@ def list_command(
     for line in lines:
         costs.setdefault(line.experiment, {})[line.preset] = line.cost
     rows = [
-        [e.name, e.reference, *(costs[e.name][preset] for preset in PRESETS)] for e in experiments
+        [e.name, e.reference, *(costs[e.name].get(preset, "-") for preset in PRESETS)]
+        for e in experiments
     ]
     print_table(["experiment", "reproduces", *PRESETS], rows)
 

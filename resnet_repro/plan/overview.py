@@ -202,6 +202,8 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
     estimator = Estimator(store)
 
     def cost(experiment: Experiment, preset: Preset) -> str:
+        if preset not in experiment.possible_presets:
+            return "-"
         chosen = experiment.choose(Choices(preset=preset))
         line = _experiment_line(store, chosen, {}, estimator)
         return _time(line.seconds_left, line.estimate) if line.runs_needed else "seconds"
@@ -210,14 +212,14 @@ def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list
 
 
 def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
-    """Every experiment at every preset: runs done, and the time for the rest here."""
+    """Every experiment at each of its presets: runs done, and the time for the rest here."""
     every = store.all_runs(long_tables=False)
     stored = {s.run.id if s.run else s.id: s for s in every}  # folders may keep older names
     estimator = Estimator(store, runs=every)
     return [
         _experiment_line(store, experiment.choose(Choices(preset=preset)), stored, estimator)
         for experiment in experiments
-        for preset in PRESETS
+        for preset in experiment.possible_presets
     ]
 
 

@@ -17,7 +17,7 @@ from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
 from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
-from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, training_differences
+from resnet_repro.spec.presets import Preset, preset_recipe, presets_of, training_differences
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import DatasetName, Precision, Run
@@ -51,6 +51,9 @@ PAPER_RECIPES: dict[Family, Recipe] = {
     for family, usual in FAMILIES.items()
 }
 
+# Digests in file names are of these: a preset that came later stands between two that were there.
+_RANKS: dict[Preset, float] = {"paper": 0, "quarter": 0.5, "short": 1, "demo": 2}
+
 
 @dataclass(frozen=True)
 class Group:
@@ -76,7 +79,7 @@ class Group:
 
     @property
     def preset(self) -> str:
-        """`paper`, `short`, `demo` or `custom`; a later paper's changes make none custom."""
+        """A preset's name, or `custom`; a later paper's changes make none custom."""
         return "custom" if self.changes and self._whose is None else self.base
 
     @property
@@ -141,15 +144,17 @@ class Group:
 
     @property
     def _own_departures(self) -> list[str]:
-        """Smaller inputs and another learning rate, unless they are among the changes."""
+        """Smaller inputs, another learning rate or start, unless they are among the changes."""
         texts = []
         size, sizes = FAMILIES[self.family].size, FAMILIES[self.family].sizes
         changed = {change.partition("=")[0] for change in self.changes}
         if self.crop not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
             texts.append(f"{sizes} of {self.crop} instead of {size} pixels")
-        rate, paper = (recipe.learning_rate for recipe in (self._preset_recipe, self._paper_recipe))
-        if rate != paper and "learning_rate" not in changed:
-            texts.append(f"rate {rate:g} instead of {paper:g}")
+        preset, paper = self._preset_recipe, self._paper_recipe
+        if preset.learning_rate != paper.learning_rate and "learning_rate" not in changed:
+            texts.append(f"rate {preset.learning_rate:g} instead of {paper.learning_rate:g}")
+        if preset.warmup and not paper.warmup and "warmup" not in changed:
+            texts.append(f"the first {preset.warmup.length} at {preset.warmup.learning_rate:g}")
         return texts
 
     @property
@@ -181,7 +186,7 @@ class Group:
         """Sorts the most faithful group first."""
         return (
             not self.on_paper_data,
-            PRESETS.index(self.base),
+            _RANKS[self.base],
             len(self.changes),
             not self.official,
             self.changes,
@@ -244,9 +249,9 @@ def _pretraining(run: Run) -> str:
     name = f"{dataset}-{preset}"
     if kept and preset == "custom":
         return f"{name}-{kept[3]}"
-    if kept is None or preset not in PRESETS or dataset not in DATASETS:
-        return name
     network = parse_network(run.network).backbone
+    if kept is None or preset not in presets_of(network) or dataset not in DATASETS:
+        return name
     today = Run(
         network=network,
         dataset=dataset,
@@ -275,7 +280,7 @@ def changes_of(run: Run) -> tuple[str, ...]:
 @lru_cache(maxsize=1024)  # many runs have the same recipe
 def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
     """The preset with the fewest differences from a run's recipe, and these differences."""
-    bases = {preset: preset_recipe(preset, network, dataset) for preset in PRESETS}
+    bases = {preset: preset_recipe(preset, network, dataset) for preset in presets_of(network)}
     candidates = [(preset, _differences(recipe, base)) for preset, base in bases.items()]
     return min(candidates, key=lambda candidate: len(candidate[1]))
 

@@ -14,7 +14,7 @@ from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunGroup, Selection
 from resnet_repro.spec.measurements import MeasurementName, WithCoco
 from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.presets import Preset, preset_recipe
+from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import DatasetName, Precision, Run
 from resnet_repro.spec.shows import DetectionTable, EnsembleTable, Plot, Table, Text, ViewsTable
@@ -120,6 +120,12 @@ class Experiment(Frozen):
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+
+    @property
+    def possible_presets(self) -> tuple[Preset, ...]:
+        """The presets that all of its networks have, by what they spend."""
+        known = [presets_of(network) for network in self.networks]
+        return tuple(preset for preset in PRESETS if all(preset in own for own in known))
 
     @property
     def drawn_networks(self) -> tuple[str, ...]:

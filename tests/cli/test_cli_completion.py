@@ -47,7 +47,7 @@ def complete(folder: Path, *words: str) -> list[str]:
         (["run", "fig"], {f"fig{n}" for n in range(1, 8)}),
         (["run", "fig1", "fig"], {f"fig{n}" for n in range(2, 8)}),
         (["status", "table"], {f"table{n}" for n in (*range(1, 9), 10)}),
-        (["run", "fig1", "--preset", ""], {"paper", "short", "demo"}),
+        (["run", "fig1", "--preset", ""], {"paper", "quarter", "short", "demo"}),
         (["run", "fig1", "--networks", ""], {"plain-20", "plain-56"}),
         (["run", "fig1", "--networks", "plain-56,pl"], {"plain-56,plain-20"}),
         (["run", "fig1", "--dataset", "i"], {"imagenet", "imagenette"}),

@@ -19,6 +19,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import cpu_name, processor_name
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import (
+    ExperimentLine,
     list_experiments,
     list_runs,
     plan_runs,
@@ -26,7 +27,7 @@ from resnet_repro.plan.overview import (
     run_table,
 )
 from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
-from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import SurfaceRow
 from resnet_repro.spec.presets import preset_recipe
@@ -190,6 +191,12 @@ def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     assert again.seconds_left is not None
 
 
+def at_short(store: Store, experiment: Experiment) -> ExperimentLine:
+    """An experiment's line at the short preset."""
+    (line,) = (x for x in list_experiments(store, [experiment]) if x.preset == "short")
+    return line
+
+
 def test_list_shows_done_and_needed(tmp_path: Path) -> None:
     run = _run("plain-20")
     store = _store(tmp_path, run, _summary(run, "done", 6400))
@@ -197,6 +204,19 @@ def test_list_shows_done_and_needed(tmp_path: Path) -> None:
     assert (lines["short"].runs_done, lines["short"].runs_needed) == (1, 2)
     assert lines["short"].cost.startswith("1/2, ")
     assert (lines["paper"].runs_done, lines["paper"].dataset) == (0, "cifar10")
+    assert [*lines] == ["paper", "quarter", "short", "demo"]
+
+
+def test_networks_on_photographs_have_no_quarter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    monkeypatch.setattr("resnet_repro.spec.loading.shipped_experiments", lambda: ["table2"])
+    (row,) = command("list", "--results", tmp_path).out.splitlines()[1:]
+    assert row.split("  ")[0] == "table2"
+    assert row.count("  -  ") == 1
+    refused = command("run", "table2", "--preset", "quarter")
+    assert refused.code == 2
+    assert "plain-18 has no preset quarter, but paper, short, demo" in refused.err
 
 
 def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
@@ -211,13 +231,13 @@ def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
         for beta in settings.betas
         for alpha in settings.alphas
     ]
-    _, line, _ = list_experiments(store, [experiment])
+    line = at_short(store, experiment)
     assert line.cost == "1/1 done, no weights"
     store.folder(run).checkpoint.write_bytes(b"")
     for rows, cost in (([], "1/1, "), (points[:-1], "1/1, "), (points, "1/1 done")):
         if rows:
             store.folder(run).write_measured("surface", rows, ORIGIN)
-        _, line, _ = list_experiments(store, [experiment])
+        line = at_short(store, experiment)
         assert line.cost.startswith(cost)
         planned = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
         assert bool(planned) is (cost != "1/1 done")

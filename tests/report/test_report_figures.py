@@ -15,7 +15,6 @@ from resnet_repro.report.figures.figures import build, draw, figure_mark, figure
 from resnet_repro.report.figures.style import colours
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.presets import PRESETS
 from resnet_repro.store.store import Store
 
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -63,7 +62,7 @@ def test_networks_of_the_paper_have_the_colour_of_their_depth() -> None:
 
 
 def test_one_picture_per_group(bench: Bench) -> None:
-    for preset in PRESETS[:2]:
+    for preset in ("paper", "short"):
         bench.add("plain-20", preset=preset)
         bench.add("plain-56", preset=preset)
     pictures = list(draw(bench.experiment("fig1"), Results(bench.store)))
@@ -79,7 +78,7 @@ def test_a_group_that_cannot_be_drawn_does_not_keep_the_others(
             raise ReproError("nothing to draw on")
         return build(experiment, results, group, view)
 
-    for preset in PRESETS[:2]:
+    for preset in ("paper", "short"):
         bench.add("plain-20", preset=preset)
     monkeypatch.setattr("resnet_repro.report.figures.figures.build", build_reduced)
     pictures = draw(bench.experiment("fig1"), Results(bench.store))

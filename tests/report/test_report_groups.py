@@ -1,7 +1,9 @@
 """Results of different protocols, data or precision never meet."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from made_up_results import Bench
 
 from resnet_repro.report.cells import main_group
@@ -150,3 +152,19 @@ def test_seeds_of_the_same_arithmetic_are_one_cell_whoever_chose_it(bench: Bench
     assert [len(cell.done) for cell in results.cells(["resnet-20"])] == [2, 1]
     (line,) = results.left_out(bench.experiment("table6"))
     assert line.endswith("which counts; left out")
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ({}, "quarter preset (16,000 of 64,000 iterations, the first 391 at 0.01)"),
+        (
+            {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}},
+            "quarter preset of He et al. 2016 (16,000 of 64,000 iterations)",
+        ),
+    ],
+)
+def test_a_preset_says_how_it_starts(bench: Bench, start: dict[str, Any], says: str) -> None:
+    bench.add("plain-20", preset="quarter", recipe=start)
+    (group,) = Results(bench.store).numbers
+    assert (group.protocol, group.reduced) == (says, True)

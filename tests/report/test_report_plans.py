@@ -17,8 +17,8 @@ def test_a_list_counts_runs_in_folders_of_an_older_name(bench: Bench) -> None:
         summary = folder.summary.read_text(encoding="utf-8")
         folder.summary.write_text(summary.replace("-short-", "-custom-"), encoding="utf-8")
         folder.path.rename(folder.path.with_name(folder.path.name.replace("-short-", "-custom-")))
-    _, line, _ = list_experiments(bench.store, [load_experiment("fig1")])
-    assert (line.preset, line.runs_done, line.runs_needed) == ("short", 2, 2)
+    lines = {line.preset: line for line in list_experiments(bench.store, [load_experiment("fig1")])}
+    assert (lines["short"].runs_done, lines["short"].runs_needed) == (2, 2)
 
 
 def test_a_plan_says_of_which_networks_the_weights_lack(command: Any, bench: Bench) -> None:

@@ -112,8 +112,11 @@ def test_a_chain_is_worth_its_weakest_link(bench: Bench) -> None:
     assert verdicts(bench, "residual-beats-plain")[0].word == "contradicted"
 
 
-def test_the_short_preset_cannot_judge_what_the_first_steps_decide(bench: Bench) -> None:
-    for preset in ("short", "paper"):
+@pytest.mark.parametrize("reduced", ["quarter", "short"])
+def test_reduced_presets_cannot_judge_what_the_first_steps_decide(
+    bench: Bench, reduced: str
+) -> None:
+    for preset in (reduced, "paper"):
         bench.add("plain-20", 15.0, preset=preset)  # type: ignore[arg-type]
         bench.add("plain-56", 57.0, preset=preset)  # type: ignore[arg-type]
     full, short = verdicts(bench, "plain-56-test")

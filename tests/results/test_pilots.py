@@ -129,6 +129,10 @@ def test_the_committed_pilot_decides_what_the_preset_has() -> None:
     assert detection is not None
     sized = runs[runs["from"] == decide.SIZED_FROM]
     assert decide.decide_size(sized) == str(detection.shorter_side)
+    quarter = preset_recipe("quarter", "resnet-56", "cifar10")
+    alike = runs["dataset"].eq("cifar10") & runs["iterations"].eq(quarter.iterations)
+    start = "0.01 first" if quarter.warmup else "as the paper"
+    assert decide.decide_start(runs[alike & runs["classifier"].eq("he-fan-in")]) == start
 
 
 @pytest.mark.skipif(not (PILOTS / "results").exists(), reason="no results of pilots")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.detection import Backbone, Detection
 from resnet_repro.spec.loading import parse_experiment
-from resnet_repro.spec.presets import PRESETS, preset_label, preset_recipe
+from resnet_repro.spec.presets import preset_label, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe, open_choices
 from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Warmup
 from resnet_repro.spec.run import Run
@@ -35,7 +35,7 @@ def test_the_paper_preset_is_faster_rcnns_schedule() -> None:
     assert recipe.detection == Detection()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", presets_of(NETWORK))
 def test_a_run_is_labelled_by_its_preset_whatever_it_starts_from(preset: Any) -> None:
     recipe = of_preset(preset, backbone=PRETRAINED)
     assert preset_label(recipe, NETWORK, "scenes") == preset

@@ -126,8 +126,10 @@ def test_networks_choose_among_all_that_the_experiment_has() -> None:
     assert [run.network for run in chosen.resolve()] == ["resnet-110"]
 
 
-@pytest.mark.parametrize("name", shipped_experiments())
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [(n, p) for n in shipped_experiments() for p in load_experiment(n).possible_presets],
+)
 def test_resolved_yaml_is_the_same_experiment(name, preset) -> None:
     chosen = load_experiment(name, choices=Choices(preset=preset))
     again = parse_experiment(parse_yaml(chosen.to_yaml(), "shown.yaml"))

@@ -18,7 +18,8 @@ def test_an_id_is_known_under_every_preset() -> None:
     ids = ids_of("resnet-8-synthetic-custom-s0-0123abcd")
     assert ids[0] == "resnet-8-synthetic-custom-s0-0123abcd"
     assert sorted(ids) == [
-        f"resnet-8-synthetic-{label}-s0-0123abcd" for label in ("custom", "demo", "paper", "short")
+        f"resnet-8-synthetic-{label}-s0-0123abcd"
+        for label in ("custom", "demo", "paper", "quarter", "short")
     ]
     assert ids_of("no run") == ("no run",)
 

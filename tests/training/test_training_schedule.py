@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe_parts import Warmup
 from resnet_repro.spec.schedule import learning_rate
 
 
@@ -43,6 +46,18 @@ def test_paper_and_short_drop_the_rate_at_a_half_and_at_three_quarters(
     rates = [learning_rate(recipe, i, None) for i in range(end)]
     assert [i for i in range(1, end) if rates[i] != rates[i - 1]] == list(drops)
     assert (rates[0], rates[drops[0]], rates[-1]) == pytest.approx((0.1, 0.01, 0.001))
+
+
+def test_a_quarter_starts_with_an_epoch_at_a_tenth_of_the_rate() -> None:
+    recipe = preset_recipe("quarter", "plain-20", "cifar10")
+    assert recipe.warmup is not None
+    end, epoch = recipe.iterations, recipe.warmup.length
+    assert (end, epoch) == (64_000 // 4, math.ceil(50_000 / 128))
+    rates = [learning_rate(recipe, i, epoch if i >= epoch else None) for i in range(end)]
+    changes = [i for i in range(1, end) if rates[i] != rates[i - 1]]
+    assert changes == [epoch, end // 2, end * 3 // 4]
+    assert [rates[i] for i in (0, *changes)] == pytest.approx([0.01, 0.1, 0.01, 0.001])
+    assert preset_recipe("quarter", "resnet-110", "cifar10").warmup == Warmup(), "has its own"
 
 
 def test_a_warm_up_holds_until_it_has_ended() -> None:
