@@ -368,6 +368,17 @@ def test_networks_that_still_guess_judge_nothing(
     assert ("right in less than 20% of training images" in verdict.numbers) is not learned
 
 
+@pytest.mark.parametrize("preset", ["quarter", "short", "paper"])
+def test_at_reduced_presets_one_network_that_has_hardly_learned_is_enough(
+    bench: Bench, preset: str
+) -> None:
+    for network, error in (("resnet-110", 7.0), ("resnet-1202", 85.0)):
+        bench.add(network, error, error, preset=preset)  # type: ignore[arg-type]
+    (verdict,) = verdicts(bench, "resnet-1202-overfits")
+    assert verdict.unfit is (preset != "paper")
+    assert verdict.word == ("consistent" if preset == "paper" else "undecided")
+
+
 @pytest.mark.parametrize(("train", "judged"), [(86.7, False), (79.0, True)])
 def test_one_network_that_has_hardly_learned_leaves_a_claim_undecided(
     bench: Bench, train: float, judged: bool

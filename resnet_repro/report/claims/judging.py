@@ -237,9 +237,9 @@ def _guessing(
 ) -> str:
     """Why the numbers say nothing: networks that have hardly learned, or an empty text.
 
-    One is enough at `short`, where more iterations might have let it learn. At the paper's protocol
-    it is a finding unless several are compared and all are such networks; and `demo` is to show on
-    generated images that a deep plain network does not even begin to learn.
+    One is enough at `quarter` and `short`, where more iterations might have let it learn. At the
+    paper's protocol it is a finding unless several are compared and all are such networks; and
+    `demo` is to show on generated images that a deep plain network does not even begin to learn.
     """
     task, data = QUANTITIES[rule.quantity].task, DATASETS.get(protocol.dataset)
     if task == "detection":
@@ -258,7 +258,7 @@ def _guessing(
         )
     else:
         return ""
-    one_decides = protocol.base == "short" and rule.quantity != "ap_follows_error"
+    one_decides = protocol.base in ("quarter", "short") and rule.quantity != "ap_follows_error"
     if len(poor) < (1 if one_decides else max(2, len(means))):
         return ""
     names = ", ".join(f"{subject.title} ({mean:.2f})" for subject, mean in poor.items())
