@@ -154,7 +154,8 @@ class Group:
         if preset.learning_rate != paper.learning_rate and "learning_rate" not in changed:
             texts.append(f"rate {preset.learning_rate:g} instead of {paper.learning_rate:g}")
         if preset.warmup and not paper.warmup and "warmup" not in changed:
-            texts.append(f"the first {preset.warmup.length} at {preset.warmup.learning_rate:g}")
+            start = f"{preset.warmup.length} iterations at {preset.warmup.learning_rate:g} first"
+            texts.append(start)
         return texts
 
     @property
