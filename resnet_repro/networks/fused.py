@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -99,8 +99,9 @@ class _BatchNormRelu(torch.autograd.Function):
         bias: Tensor,
         layer: nn.BatchNorm2d,
     ) -> Tensor:
+        assert layer.momentum is not None, "statistics are running averages"
         running = (layer.running_mean, layer.running_var)
-        settings = (layer.momentum, layer.eps)
+        settings = (_on_device(layer.momentum, x.device), layer.eps)
         out, mean, scale = _compiled(_forward)(x, shortcut, weight, bias, *running, *settings)
         ctx.save_for_backward(x, out, weight, mean, scale)
         ctx.adds = shortcut is not None
@@ -126,7 +127,7 @@ def _forward(
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
-    momentum: float,
+    momentum: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, and [1, C, 1, 1] each: the mean and one over the standard deviation.
@@ -165,6 +166,12 @@ def _backward(
         grad_weight.flatten(),
         grad_bias.flatten(),
     )
+
+
+@lru_cache(maxsize=4096)
+def _on_device(momentum: float, device: torch.device) -> Tensor:
+    """The momentum as a tensor: for each new float all would be compiled again."""
+    return torch.full((), momentum, device=device)
 
 
 def _by_channel(values: Tensor) -> Tensor:
