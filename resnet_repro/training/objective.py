@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,58 +29,21 @@ LOSSES = {
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
-class Objective(Protocol):
-    """One of the two kinds of training."""
-
-    draws: bool  # whether a forward pass draws at random
-
-    @property
-    def row(self) -> type:
-        """The kind of the curve's rows."""
-
-    def nothing(self, device: torch.device) -> Tensor:
-        """What is counted beside the loss, as it is before the first batch."""
-
-    def micro_batches(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
-        """A batch in micro-batches of so many images: (inputs, targets) each."""
-
-    def loss(
-        self,
-        network: Callable[..., Any],
-        inputs: Any,
-        targets: Any,
-        share: float,
-        autocast: Autocast,
-    ) -> tuple[Tensor, Tensor]:
-        """(loss times a micro-batch's share of its batch, what is counted of it).
-
-        No backward pass.
-        """
-
-    def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
-        """What a point of the curve has beside its place and the loss, by column.
-
-        `errors` are of the parts that are tested, in percent.
-        """
-
-    def outcome(self, points: Sequence[Any]) -> dict[str, Any]:
-        """What a summary says of the curve."""
-
-
 class ClassifierObjective:
     """Cross-entropy; errors of training and of tests, in percent."""
 
     row: type = CurveRow
 
     def __init__(self, network: nn.Module) -> None:
+        # Whether a forward pass draws at random.
         self.draws = any(isinstance(module, nn.Dropout) for module in network.modules())
 
     def nothing(self, device: torch.device) -> Tensor:
-        """The number of errors."""
+        """What is counted beside the loss, before the first batch: the number of errors."""
         return torch.zeros((), dtype=torch.int64, device=device)
 
     def micro_batches(self, batch: Any, size: int) -> list[tuple[Tensor, Tensor]]:
-        """Images and labels."""
+        """A batch as (images, labels) of so many images each."""
         inputs, targets = batch
         return list(zip(inputs.split(size), targets.split(size), strict=True))
 
@@ -92,7 +55,7 @@ class ClassifierObjective:
         share: float,
         autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and errors."""
+        """(Cross-entropy times a micro-batch's share of its batch, errors); no backward pass."""
         with autocast():
             logits = network(inputs)
         loss = F.cross_entropy(logits.float(), targets)
@@ -101,12 +64,12 @@ class ClassifierObjective:
         return loss, (logits.detach().argmax(1) != targets).sum()
 
     def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
-        """The running error, and the errors of the tests."""
+        """Columns of a point of the curve: the running error, and those of tests in percent."""
         tested = {f"{part}_error": error for part, error in errors.items()}
         return {"train_error": metrics.error(), **tested}
 
     def outcome(self, points: Sequence[CurveRow]) -> dict[str, Any]:
-        """The final errors, and the best on the test set."""
+        """What a summary says of the curve: the final errors, and the best on the test set."""
         last = points[-1] if points else None
         best = min(points, key=lambda p: p.test_error) if points else None
         return {
@@ -128,11 +91,11 @@ class DetectorObjective:
     draws = True
 
     def nothing(self, device: torch.device) -> Tensor:
-        """The sums of the losses."""
+        """What is counted beside the loss, before the first batch: the sums of the losses."""
         return torch.zeros(len(LOSSES), dtype=torch.float32, device=device)
 
     def micro_batches(self, batch: Any, size: int) -> list[tuple[Any, Any]]:
-        """Lists of images and of their objects."""
+        """A batch as lists (images, their objects) of so many images each."""
         starts = range(0, len(batch.targets), size)
         return [(batch.inputs[a : a + size], batch.targets[a : a + size]) for a in starts]
 
@@ -144,16 +107,19 @@ class DetectorObjective:
         share: float,
         autocast: Autocast,
     ) -> tuple[Tensor, Tensor]:
-        """The losses' sum, and each of them."""
+        """(The losses' sum, each of them) times a micro-batch's share; no backward pass."""
         with autocast():
             found = network(inputs, targets)
         terms = torch.stack([found[name] for name in LOSSES]) * share
         return terms.sum(), terms.detach()
 
     def values(self, metrics: RunningMetrics, errors: Mapping[Part, float]) -> dict[str, Any]:
-        """The running losses."""
+        """Columns of a point of the curve: the running losses."""
         return dict(zip(LOSSES.values(), metrics.mean_terms(), strict=True))
 
     def outcome(self, points: Sequence[DetectionPoint]) -> dict[str, Any]:
         """Nothing but the loss, which every summary has."""
         return {}
+
+
+Objective = ClassifierObjective | DetectorObjective
