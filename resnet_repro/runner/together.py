@@ -13,7 +13,7 @@ from resnet_repro.runner.options import Options
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.training.checkpoint import unpack
-from resnet_repro.training.memory import enough_memory
+from resnet_repro.training.memory import enough_memory, is_lack_of_memory
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
@@ -60,6 +60,10 @@ def prepare_everywhere(sources: Sources, prepare: Callable[[], None]) -> bool:
         pass  # all are asked below
     except ReproError as error:
         failure = error
+    except (RuntimeError, MemoryError) as error:
+        if sources.processes.count == 1 or not is_lack_of_memory(error):
+            raise
+        failure = ReproError("not enough memory in one of the processes")  # the others wait for it
     sources.processes.share_error(failure)
     return not Agreement(sources.processes, sources.stop).should_stop()
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resnet_repro.base.errors import ReproError, plain
 from resnet_repro.training.cifar_feed import CifarFeed
+from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import Batch
 
 __all__ = ["BatchQueue", "GraphedStep", "graph_wanted"]
@@ -149,9 +150,9 @@ def _naming_the_switch() -> Iterator[None]:
     """Turn what torch says of an iteration that cannot be captured into an error with a way out."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_lack_of_memory(error):
+            raise
         why = plain(str(error).partition("\n")[0], 200)
         raise ReproError(
             f"an iteration cannot be captured as a CUDA graph ({why}); "

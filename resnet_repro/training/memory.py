@@ -18,6 +18,8 @@ __all__ = ["enough_memory", "is_lack_of_memory", "keep_freed_memory"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 1 << 30  # bytes; glibc before 2.35 allows only its default's upper limit
 _OLD_LARGEST_BLOCK = 32 << 20
+# In errors of the CPU, of CUDA outside torch's allocator, and of cuBLAS and cuDNN.
+_LACK = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 @functools.cache
@@ -41,9 +43,9 @@ def keep_freed_memory() -> bool:
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up; on the CPU torch has no class for that."""
+    """Whether an error says that memory is used up; torch has not always a class for that."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _LACK)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from short_runs import short_runner
 from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.errors import ReproError
+from resnet_repro.base.stop import StopFlag
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.runner.measuring import METHODS, Work
 from resnet_repro.runner.runner import Runner
+from resnet_repro.runner.together import prepare_everywhere
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 
@@ -27,6 +30,8 @@ from resnet_repro.training.cifar_feed import CifarFeed
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate"),
         MemoryError(),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_it_says_what_helps_and_continues(
@@ -104,3 +109,24 @@ def test_another_error_is_not_taken_for_it(
     runner = short_runner(tmp_path, small_dataset)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         runner.run_all([run])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_process_waits_for_one_that_lacks_memory(processes: int) -> None:
+    """While it prepares, or tests its share: the others learn of it, and all end."""
+    told: list[ReproError | None] = []
+
+    def share(error: ReproError | None) -> None:
+        told.append(error)
+        if error:
+            raise error
+
+    def prepare() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    sources: Any = SimpleNamespace(
+        processes=SimpleNamespace(count=processes, share_error=share), stop=StopFlag()
+    )
+    with pytest.raises(torch.OutOfMemoryError if processes == 1 else ReproError, match="memory"):
+        prepare_everywhere(sources, prepare)
+    assert len(told) == processes - 1
