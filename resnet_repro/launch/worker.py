@@ -83,9 +83,15 @@ class Order(Frozen):
 
     @property
     def is_forced(self) -> bool:
-        """Whether there is no result of this order yet, so that it begins anew."""
-        there = to_replace(self.run, Store(self.results), force=self.replaces is not None)
-        return there is not None and there in ("", self.replaces)
+        """Whether there is no result of this order yet, so that it begins anew.
+
+        Checkpoints beside a summary that is torn are this order's own: those before went first.
+        """
+        store = Store(self.results)
+        there = to_replace(self.run, store, force=self.replaces is not None)
+        if there == "" and self.replaces:
+            return not store.folder(self.run).checkpoints()
+        return there is not None and there == self.replaces
 
     def train(self, stop: StopFlag, progress: Progress) -> Outcome | None:
         """Train as ordered; None if it was time to stop before that.

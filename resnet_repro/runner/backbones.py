@@ -81,6 +81,13 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
     wanted = parse_network(run.network).backbone
     if stored.run.network != wanted:
         raise DataError(f"{run.id}: {name} is no run of {wanted}")
+    for field in ("zero_channels", "bn_epsilon"):
+        own, theirs = (getattr(r.recipe, field) for r in (run, stored.run))
+        if own != theirs:
+            raise DataError(
+                f"{run.id}: {name} was trained with {theirs} as recipe.{field}, and its weights "
+                f"go with no other; the detector has {own}"
+            )
     state, reasons = final_state(stored.run, stored.folder.checkpoints())
     if state is None:
         why = "; ".join(reasons) or "its checkpoint is not committed"

@@ -14,6 +14,7 @@ from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.detection import precisions_of, show_some
@@ -201,8 +202,8 @@ class Measurer:
     def _lacks(self, stored: StoredRun, asked: Asked, scored: Collection[tuple[str, str]]) -> bool:
         assert stored.run is not None, "a finished run has one"
         name, settings = asked
-        if (stored.run.id, name) in scored and not stored.folder.scores(name).exists():
-            return True
+        if (stored.run.id, name) in scored and read_npz(stored.folder.scores(name)) is None:
+            return True  # missing or torn
         return not is_measured(self.store, stored, name, settings)
 
     def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:

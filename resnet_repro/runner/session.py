@@ -19,7 +19,7 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Observer", "Session"]
 
-HEARTBEAT = 5.0  # seconds between two updates of the summary
+HEARTBEAT = 5.0  # seconds between two updates of the summary, and of who works on the run
 
 
 class Observer(Protocol):
@@ -57,7 +57,7 @@ class Session:
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
         self.agreement = Agreement(trainer.processes, stop)
         self.observers = observers
-        self.last_checkpoint = self.last_note = time.monotonic()
+        self.last_checkpoint = self.last_note = self.last_claim = time.monotonic()
         self.training_seconds_before = trainer.training_seconds
         self.provenance = self._origin(resumed, before.provenance if before else None)
         self.summary = self._summarize("running")
@@ -83,8 +83,15 @@ class Session:
         self.folder.write_summary(self.summary)
 
     def should_stop(self) -> bool:
-        """Whether any of the processes got a signal or has used up its time."""
-        due = time.monotonic() - self.last_checkpoint >= self.options.checkpoint_every
+        """Whether any of the processes got a signal or has used up its time.
+
+        It is asked while a test takes long, too, when nothing else tells that somebody is here.
+        """
+        now = time.monotonic()
+        if now - self.last_claim >= HEARTBEAT:
+            self.folder.claim()
+            self.last_claim = now
+        due = now - self.last_checkpoint >= self.options.checkpoint_every
         return self.agreement.should_stop(due)
 
     def on_iteration(self, trainer: Trainer, rate: float) -> None:
@@ -136,7 +143,6 @@ class Session:
     def _report(self) -> None:
         self.summary = self._summarize("running")
         self.folder.write_summary(self.summary, durable=False)
-        self.folder.claim()
         self.last_note = time.monotonic()
         self.progress.advanced(self.run, self.summary)
 

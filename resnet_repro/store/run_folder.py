@@ -222,10 +222,9 @@ class RunFolder:
             silence = time.time() - float(owner["time"])
             if owner["host"] != socket.gethostname():
                 return silence < HEARTBEAT_TIMEOUT
-            os.kill(int(owner["pid"]), 0)
+            with contextlib.suppress(PermissionError):  # it is there, and another user's
+                os.kill(int(owner["pid"]), 0)
             return silence < LONGEST_SILENCE  # otherwise another process has got its id
-        except PermissionError:
-            return True
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return False
 

@@ -156,7 +156,7 @@ def _read_record(path: Path, model: type[R]) -> R:
             raise StoreError(f"{path}: was written by another version of resnet-repro")
         record = model.model_validate(content)
     except (ValueError, RecursionError) as error:  # a ValidationError is a ValueError
-        raise StoreError(f"{path}: torn or invalid; remove it or measure it again") from error
+        raise StoreError(f"{path}: torn or invalid; remove it and measure it again") from error
     if record.file_name != path.name:
         raise StoreError(f"{path}: belongs into {record.file_name}; rename or remove it")
     return record

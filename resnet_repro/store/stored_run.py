@@ -48,6 +48,7 @@ from resnet_repro.store.sums import changed, sum_of
 __all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
 
 T = TypeVar("T")
+MAY_BE_EQUAL = {"average_precision", "detections", "curvature"}  # of two networks, honestly
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,15 @@ def trained_since(runs: Iterable[StoredRun], moment: str) -> bool:
 
 
 def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The runs; measurements that are the same for two networks become problems of both runs."""
+    """The runs; measurements that are the same for two networks become problems of both runs.
+
+    Not those in which nothing need be a network's own: two detectors can both find nothing.
+    """
     first: dict[tuple[str, str], StoredRun] = {}
     copies: dict[str, str] = {}
     for stored in runs:
         for name, digest in stored.digests.items():
-            if stored.problem or stored.run is None:
+            if stored.problem or stored.run is None or name in MAY_BE_EQUAL:
                 continue
             other = first.setdefault((name, digest), stored)
             if other.run is not None and other.run.network != stored.run.network:

@@ -225,4 +225,7 @@ def test_force_trains_again_what_was_begun_before_and_only_that(
         earlier = running_summary(order.run, "2020-01-01T00:00:00Z")  # by another machine's clock
         folder.write_summary(earlier)
         assert not order.is_forced, "begun by this very order, before its process died"
+    store.folder(there.run).checkpoint.write_bytes(b"of this order: those before it are gone")
+    store.folder(there.run).summary.write_text("{", encoding="utf-8")
+    assert not there.is_forced, "its summary is torn"
     assert not there.model_copy(update={"replaces": None}).is_forced

@@ -134,11 +134,13 @@ def test_scores_that_are_gone_are_made_anew(
     assert runner.measurer.measure([experiment]) == []
     assert not path.exists()
     (ensemble,) = store.root.rglob("tiny-custom-synthetic.json")
-    ensemble.unlink()
-    assert runner.measurer.measure([experiment]) == []
-    assert ensemble.exists()
-    assert rows(store, experiment) == before
-    assert np.array_equal(np.load(path)["scores"], scores)
+    for _ in ("gone", "torn"):
+        ensemble.unlink()
+        assert runner.measurer.measure([experiment]) == []
+        assert ensemble.exists()
+        assert rows(store, experiment) == before
+        assert np.array_equal(np.load(path)["scores"], scores)
+        path.write_bytes(b"torn")
 
 
 def test_an_ensemble_waits_for_all_of_its_members(

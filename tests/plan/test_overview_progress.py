@@ -143,7 +143,9 @@ def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> N
         assert Estimator(store, "cpu").kind(run) == kind
 
 
-def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
+def test_status_tells_running_from_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = _run()
     store = _store(tmp_path, run, _summary(run, "running", 1600))
     folder = store.folder(run)
@@ -156,6 +158,15 @@ def test_status_tells_running_from_abandoned(tmp_path: Path) -> None:
     owner = json.loads(folder.owner.read_text(encoding="utf-8"))
     folder.owner.write_text(json.dumps({**owner, "pid": 2**22 + 1}), encoding="utf-8")
     assert list_runs(store, None)[0].state == "stopped", "its process is gone"
+
+    def refused(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    for age, state in ((0, "running"), (7 * 24 * 3600, "stopped")):
+        old = json.dumps({**owner, "time": owner["time"] - age})
+        folder.owner.write_text(old, encoding="utf-8")
+        assert list_runs(store, None)[0].state == state, "another user's, by now perhaps another's"
 
 
 def test_status_names_the_views_that_were_tested(tmp_path: Path) -> None:

@@ -228,6 +228,10 @@ def test_what_a_detector_starts_from_has_to_be_there_and_done(tmp_path: Path) ->
         runner.run_all([detector])
     assert not runner.store.folder(detector).path.exists()
     runner.run_all([backbone])
+    for field, value in (("zero_channels", "both-sides"), ("bn_epsilon", 1e-3)):
+        recipe = detector.recipe.model_copy(update={field: value})
+        with pytest.raises(DataError, match=rf"as recipe\.{field}, and its weights"):
+            runner.run_all([detector.model_copy(update={"recipe": recipe})])
     kept = runner.store.folder(backbone).checkpoints()
     for path in kept:
         path.write_bytes(b"torn")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
 from resnet_repro.store.measurements import table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import without_copies
 
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
 RESNET, PLAIN, OTHER_SEED = (
@@ -255,6 +257,18 @@ def test_gradients_beside_a_detector_are_named(tmp_path: Path) -> None:
     said = f"gradients.csv: {run.network} is not measured so"
     assert problems(tmp_path) == {run.id: said}
     assert [line.problem for line in list_runs(Store(tmp_path), None)] == [said]
+
+
+def test_what_two_networks_can_honestly_share_is_no_copy(tmp_path: Path) -> None:
+    """As the tables of two detectors that find nothing, or curvatures that did not converge."""
+    copy_runs(tmp_path)
+    runs = Store(tmp_path).all_runs()
+    for name in ("average_precision", "detections", "curvature"):
+        alike = [replace(run, digests={name: "0"}) for run in runs]
+        assert without_copies(alike) == alike
+    assert any(
+        run.problem for run in without_copies([replace(r, digests={"path": "0"}) for r in runs])
+    )
 
 
 @pytest.mark.parametrize("name", [RESPONSES, GRADIENTS])
