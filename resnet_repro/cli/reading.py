@@ -184,7 +184,8 @@ def table(
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and experiment.table.kind == "errors" and form != "csv":
         sources = others_table(networks_of(experiment))
-        typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))
+        if sources.rows:
+            typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))
 
 
 def _terminal_width() -> int | None:

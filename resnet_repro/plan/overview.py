@@ -235,6 +235,8 @@ def _experiment_line(
             left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]
             if left and not found.folder.checkpoints():
                 left, without = [], without + 1
+        elif found and found.summary and found.summary.state == "failed":
+            left = []  # `run` leaves it as it is
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)

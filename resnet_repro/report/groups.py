@@ -155,7 +155,7 @@ class Group:
             texts.append(f"rate {preset.learning_rate:g} instead of {paper.learning_rate:g}")
         if preset.warmup and not paper.warmup and "warmup" not in changed:
             start = f"{preset.warmup.length} iterations at {preset.warmup.learning_rate:g} first"
-            texts.append(start)
+            texts.append(f"{start} but for ResNet-110 and 1202")  # which have their own
         return texts
 
     @property

@@ -158,7 +158,8 @@ def to_do(
 ) -> list[str]:
     """Which networks lack results at the preset and on the data set of the main group.
 
-    Only networks that the experiment has, as it was chosen. Results of another precision count.
+    Only networks that the experiment has, as it was chosen. Results of another precision count, and
+    failures: the table names them, and the command would leave them as they are.
 
     `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
     """
@@ -170,9 +171,9 @@ def to_do(
     own = {run.hash for run in variant.resolve()}
     have = {
         cell.network
-        for cell in measured
+        for cell in (*measured, *(cell for cell in cells if cell.failed))
         if (cell.group.base, cell.group.dataset, cell.group.changes) == place
-        or any(run.run and run.run.hash in own for run in cell.done)
+        or any(run.run and run.run.hash in own for run in (*cell.done, *cell.failed))
     }
     chosen = networks_of(experiment)
     wanted = networks_of(variant.choose(Choices()))

@@ -76,9 +76,9 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
         return _text(pd.concat([trained, external]), (*_RUN, *_EVALUATION))
     if isinstance(experiment.table, DetectionTable):
         return _text(runs.merge(results.precisions, how="left", on="run"), (*_RUN, *_PRECISION))
-    if experiment.plot is None:
+    kind = FIGURES[experiment.plot.kind] if experiment.plot else None
+    if kind is None or not kind.frame:  # as of drawings
         return _text(_with_paper(experiment, runs), (*_RUN, *_RESULT))
-    kind = FIGURES[experiment.plot.kind]
     measured = getattr(results, kind.frame)
     if kind.frame == "gradients":
         measured = _with_nan(measured)

@@ -133,6 +133,14 @@ def test_table_with_others(command) -> None:
     assert next(r for r in rows if r["network"] == "resnet-20")["others_count"] == "7"
 
 
+@pytest.mark.parametrize("form", ["text", "md", "latex"])
+def test_where_no_others_report_a_network_none_are_listed(command, form: str) -> None:
+    argv = ("table", "preact-table1", "--networks", "resnet-110-c", "--format", form)
+    answer = command(*argv, "--others")
+    assert answer.code == 0
+    assert "Public reproductions" not in answer.out
+
+
 def test_tensorboard_has_to_be_installed(
     command, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,6 +215,9 @@ def test_list_shows_done_and_needed(tmp_path: Path) -> None:
     assert (lines["short"].runs_done, lines["short"].runs_needed) == (1, 2)
     assert lines["short"].cost.startswith("1/2, ")
     assert (lines["paper"].runs_done, lines["paper"].dataset) == (0, "cifar10")
+    failed = _run("plain-56")
+    _store(tmp_path, failed, _summary(failed, "failed", 100))
+    assert at_short(store, load_experiment("fig1")).seconds_left == 0, "`run` leaves it as it is"
     assert [*lines] == ["paper", "quarter", "short", "demo"]
 
 

@@ -208,6 +208,19 @@ def test_problems_and_failures_are_told(bench: Bench) -> None:
     assert "**Runs**: 0 finished, 1 failed, 1 unfinished, 2 unusable." in text
 
 
+def test_what_failed_is_filled_by_force_and_the_rest_without(bench: Bench) -> None:
+    bench.add("plain-20", state="failed")
+    missing = bench.report().partition("## What is missing")[2].partition("##")[0]
+    own = [line for line in missing.splitlines() if line.startswith("| fig1")]
+    assert [line.split(" | ")[2:] for line in own] == [
+        ["1 of 2 runs: plain-56", "`resnet-repro run fig1 --networks plain-56` |"],
+        [
+            "1 of 2 runs failed: plain-20",
+            "`resnet-repro run fig1 --networks plain-20 --seeds 0, --force` |",
+        ],
+    ]
+
+
 def test_no_paths_of_this_machine(bench: Bench) -> None:
     folder = bench.add("plain-20")
     folder.config.unlink()

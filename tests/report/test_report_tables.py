@@ -102,6 +102,15 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
     )
 
 
+def test_what_failed_is_not_said_to_be_missing(bench: Bench) -> None:
+    """The command leaves it as it is."""
+    bench.add("plain-20")
+    bench.add("plain-56", state="failed")
+    notes = made(bench, "fig1").notes
+    assert "plain-56 [1]: 1 of 1 failed (seed 0)" in notes
+    assert not any("Not run" in note for note in notes)
+
+
 def test_of_chosen_networks_only_those_are_missed(bench: Bench) -> None:
     for network in ("resnet-20", "resnet-56"):
         bench.add(network, preset="short")

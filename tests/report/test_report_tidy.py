@@ -2,12 +2,14 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pandas as pd
 from made_up_results import POINTS, Bench
 
 from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
+from resnet_repro.spec.loading import load_experiment
 
 
 def frame(bench: Bench, name: str) -> pd.DataFrame:
@@ -73,3 +75,16 @@ def test_same_results_same_bytes(bench: Bench) -> None:
     texts = {tidy_csv(bench.experiment("table6"), Results(bench.store)) for _ in range(2)}
     assert len(texts) == 1
     assert repr(1 / 3) in texts.pop()
+
+
+def test_a_drawing_with_runs_has_a_line_per_run(bench: Bench, tmp_path: Path) -> None:
+    bench.add("plain-20", 9.0)
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "name: own\ntitle: Own\nreference: none\nruns: [{networks: [plain-20]}]\n"
+        "plot: {kind: depth}\n",
+        encoding="utf-8",
+    )
+    text = tidy_csv(load_experiment(str(own)), Results(bench.store))
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["network"], float(row["final_test_error"])) == ("plain-20", 9.0)

@@ -47,6 +47,9 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     if not experiment.runs:
         return []
     groups = results.numbers
+    failed = {
+        r.run.id for r in results.stored if r.run and r.summary and r.summary.state == "failed"
+    }
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
     at_groups = filter(None, (at_group(experiment, group) for group in groups))
@@ -55,18 +58,29 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     return [
         gap
         for variant in variants.values() or [experiment.choose(Choices())]
-        for gap in _missing_runs(variant, finished) or _missing_ensemble(variant, results)
+        for gap in _missing_runs(variant, finished, failed) or _missing_ensemble(variant, results)
     ]
 
 
-def _missing_runs(experiment: Experiment, finished: dict[str, StoredRun]) -> list[Gap]:
-    needed = experiment.resolve()
-    lacking = [run for run in needed if run.id not in finished]
-    if lacking:
-        what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
-        ids = {run.id for run in lacking}
-        wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
-        return [Gap(experiment.name, _where(experiment), what, _command(experiment, wanted))]
+def _missing_runs(
+    experiment: Experiment, finished: dict[str, StoredRun], failed: Collection[str]
+) -> list[Gap]:
+    needed, gaps = experiment.resolve(), []
+    for again in (False, True):  # what failed is only trained again with `--force`
+        lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
+        if lacking:
+            what = (
+                f"{len(lacking)} of {len(needed)} runs{' failed' * again}: {_by_network(lacking)}"
+            )
+            ids = {run.id for run in lacking}
+            wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
+            command = _command(experiment, wanted)
+            if again:
+                seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
+                command += f" --seeds {seeds}, --force"
+            gaps.append(Gap(experiment.name, _where(experiment), what, command))
+    if gaps:
+        return gaps
     measured = experiment.measured_runs
     unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
     for name in experiment.measure:
