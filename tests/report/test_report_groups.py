@@ -159,7 +159,8 @@ def test_seeds_of_the_same_arithmetic_are_one_cell_whoever_chose_it(bench: Bench
     [
         (
             {},
-            "quarter preset (16,000 of 64,000 iterations, 391 iterations at 0.01 first but for ResNet-110 and 1202)",
+            "quarter preset (16,000 of 64,000 iterations, 391 iterations at 0.01 first but for "
+            "ResNet-110 and 1202)",
         ),
         (
             {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}},
