@@ -10,8 +10,10 @@ from resnet_repro.paper.claims import Claim, load_claims
 from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.document.document import write_report
 from resnet_repro.report.results import Results
-from resnet_repro.spec.presets import Preset
+from resnet_repro.spec.presets import PRESETS, Preset
 from resnet_repro.store.models import CurveRow
+
+START = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
 
 
 def claim(name: str) -> Claim:
@@ -93,6 +95,17 @@ def test_groups_are_judged_apart_and_the_faithful_one_leads(bench: Bench) -> Non
     found = verdicts(bench, "resnet-1202-overfits")
     assert [v.word for v in found] == ["contradicted", "consistent"]
     assert [v.word for v in main_verdicts(found)] == ["contradicted"]
+
+
+def test_a_claim_about_short_trainings_is_led_by_one(bench: Bench) -> None:
+    for preset in PRESETS[:3]:
+        for network in ("preact-56", "resnet-56", "preact-110", "resnet-110"):
+            bench.add(
+                network, 15.0, 4.0 + network.startswith("resnet"), preset=preset, recipe=START
+            )
+    found = verdicts(bench, "preact-short-train")
+    assert [v.unfit for v in found] == [True, True, False]
+    assert [v.group.preset for v in main_verdicts(found) if v.group] == ["short"]
 
 
 def test_runs_of_two_groups_are_never_compared(bench: Bench) -> None:
@@ -459,9 +472,8 @@ def test_early_error_is_the_mean_over_the_first_quarter(bench: Bench) -> None:
 def test_a_claim_of_the_later_paper_names_what_lacks_of_its_own_preset(bench: Bench) -> None:
     for preset_alone in ("resnet-56", "resnet-110"):
         bench.add(preset_alone, preset="short")
-    start = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
     for network in ("resnet-56", "preact-56"):
-        bench.add(network, preset="short", recipe=start)
+        bench.add(network, preset="short", recipe=START)
     found = [v for v in judge(load_claims(), Results(bench.store)) if "preact-110" in v.missing]
     (verdict,) = [v for v in found if v.claim.id == "preact-depth-test-56"]
     assert verdict.numbers == "lacks pre-act ResNet-110, ResNet-110"

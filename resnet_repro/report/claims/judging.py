@@ -121,10 +121,15 @@ def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
 
 
 def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """One verdict per claim, that of the most faithful group; the order of claims is kept."""
+    """One verdict per claim, that of the most faithful group; the order of claims is kept.
+
+    Of a claim about reduced trainings, which full ones cannot judge, that of a group that can.
+    """
     first: dict[str, Verdict] = {}
     for verdict in verdicts:
-        first.setdefault(verdict.claim.id, verdict)
+        kept = first.setdefault(verdict.claim.id, verdict)
+        if kept.unfit and not verdict.unfit and "paper" in verdict.claim.unfit:
+            first[verdict.claim.id] = verdict
     return list(first.values())
 
 
