@@ -109,18 +109,16 @@ def test_what_is_no_number_stays_none(compiler: None) -> None:
     assert out[:, :5].isfinite().all()
 
 
-def test_another_momentum_compiles_nothing_anew(
-    compiler: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_momentum_compiles_nothing_anew(compiler: None) -> None:
     """Or else the average over many batches, each with its own, exceeds torch's limit."""
     layer = BatchNormSettings()(16)
     fuse(layer)
     x = _drawn(torch.float32)
     norm_relu(layer, x)
-    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
-    for seen in (1, 2, 3):
-        layer.momentum = 1 / seen
-        norm_relu(layer, x)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for seen in (1, 2, 3):
+            layer.momentum = 1 / seen
+            norm_relu(layer, x)
     expected = x.transpose(0, 1).flatten(1).mean(1)  # three times the same
     torch.testing.assert_close(layer.running_mean, expected)
 
