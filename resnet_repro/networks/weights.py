@@ -55,10 +55,10 @@ _KNOWN = (
     *(f"preact-{depth}" for depth in (*_DEPTHS, 164)),
 )
 
-# Modules of ResNet, of VGG, AlexNet and DenseNet, and of GoogLeNet that have weights.
+# Modules with weights of ResNet, of VGG, AlexNet and DenseNet, of pre-activation, and of GoogLeNet.
 _MODULES = (
     *("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc", "features", "classifier"),
-    *("conv2", "conv3", *(f"inception{name}" for name in INCEPTIONS)),
+    *("bn_last", "conv2", "conv3", *(f"inception{name}" for name in INCEPTIONS)),
 )
 
 Shapes = dict[str, tuple[int, ...]]

@@ -93,6 +93,15 @@ def test_half_precision_weights_are_widened(tmp_path: Path, state: State) -> Non
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("network", ["preact-20", "preact-20-relu-only", "plain-20", "resnet-20-c"])
+def test_a_cifar_networks_own_weights_fit(tmp_path: Path, network: str) -> None:
+    tensors = build_network(network).state_dict()
+    torch.save(tensors, tmp_path / "weights.pt")
+    fitted = fit(network, read_weights(tmp_path / "weights.pt"))
+    found = network_of(fitted).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+
+
 def test_vgg_16() -> None:
     with torch.device("meta"):
         shapes = models.vgg16(init_weights=False, num_classes=3).state_dict()
