@@ -130,11 +130,14 @@ def status(
 
 
 def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
-    """An experiment with the choices that were made; without any, with what all presets train."""
+    """An experiment with the choices that were made; without a preset, with what all presets train."""
     from resnet_repro.spec.loading import load_experiment
 
-    if preset is None and dataset is None and networks is None:
-        return load_experiment(name)
+    if preset is None and networks is None:
+        whole = load_experiment(name)
+        if dataset is None:
+            return whole
+        networks = ",".join(whole.networks) or None
     return chosen_experiment(name, preset, dataset, networks)
 
 

@@ -222,6 +222,16 @@ def test_one_data_set_of_several_can_be_chosen() -> None:
     assert run_command(demo) == "resnet-repro run preact-table3 --preset demo"
 
 
+def test_a_table_of_one_data_set_shows_the_networks_of_every_preset(
+    command: Any, bench: Bench
+) -> None:
+    bench.add("preact-20", 12.34, preset="short", recipe=START)  # of no other preset
+    assert "12.34" in command("table", "preact-table3").out
+    assert "12.34" in command("table", "preact-table3", "--dataset", "cifar10").out
+    assert "12.34" not in command("table", "preact-table3", "--dataset", "cifar100").out
+    assert "12.34" not in command("table", "preact-table3", "--preset", "paper").out
+
+
 def test_a_network_that_the_part_lacks_is_refused(command: Any) -> None:
     answer = command(
         "run", "preact-table3", "--dataset", "cifar100", "--networks", "resnet-110", "--dry-run"
