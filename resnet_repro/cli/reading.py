@@ -130,7 +130,7 @@ def status(
 
 
 def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
-    """An experiment with the choices that were made; without a preset, with what all presets train."""
+    """An experiment with the choices made; without a preset, with what all presets train."""
     from resnet_repro.spec.loading import load_experiment
 
     if preset is None and networks is None:

@@ -81,7 +81,9 @@ def read_record(name: str, folder: Path) -> CacheRecord:
         version = values["format"]
     except FileNotFoundError:
         raise _unusable(name, folder, f"{_RECORD} is missing") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except OSError as error:
+        raise _unusable(name, folder, f"{_RECORD} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise _unusable(name, folder, f"{_RECORD} is corrupt") from None
     if version != FORMAT:
         age = "a newer" if isinstance(version, int) and version > FORMAT else "another"
@@ -169,7 +171,8 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
                 return
             folder.rename(retired)
         except FileNotFoundError:
-            continue
+            if folder.is_symlink():  # to nothing
+                raise _in_the_way(name, folder) from None
         except NotADirectoryError:
             raise _in_the_way(name, folder) from None
     raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")

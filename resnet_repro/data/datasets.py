@@ -18,6 +18,7 @@ from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
 from resnet_repro.data.folders import FolderReader
 from resnet_repro.data.generated import GeneratedReader
+from resnet_repro.data.layout import is_folder
 from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -156,7 +157,7 @@ def verify(
 
 def describe(data_dir: Path) -> list[DatasetStatus]:
     """The status of every data set in `data_dir`, without opening it; raises nothing."""
-    photos = _found_folders(data_dir, "folder", lambda path: (path / "val").is_dir())
+    photos = _found_folders(data_dir, "folder", lambda path: is_folder(path / "val"))
     boxes = _found_folders(data_dir, "voc", year_folders)
     names = [*READERS, *boxes]
     at = names.index("synthetic")

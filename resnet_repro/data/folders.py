@@ -253,7 +253,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
     def _make_index(
         self, root: Path, data_dir: Path, progress: Notify, official: bool = False
     ) -> FolderIndex[Part]:
-        """Scan the folder; an unchanged one keeps the identity of its earlier index.
+        """Scan the folder; an unchanged one, moved or not, keeps the identity of its earlier index.
 
         Raises DataError if it is not one of this data set, or a file cannot be read.
         """
@@ -263,13 +263,25 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         if scan.is_hashed:
             contents = hash_contents(root, [*scan.train.names, *scan.test.names])
         sha256 = self.sha256(scan, contents)
-        before = self._read_index(root, data_dir, outdated=True)
-        if before and before.identity.sha256 == sha256 and not official:
-            identity = before.identity
-        else:
+        anywhere = scan.is_hashed or root.is_relative_to(data_dir)
+        identity = None if official else self._known(sha256, root, data_dir, anywhere=anywhere)
+        if identity is None:
             note = "; ".join([*([] if official else self._unofficial(scan)), *scan.remarks])
             identity = Identity(self.name, official, sha256, self.source(root), note)
         return FolderIndex(root, identity, contents, scan)
+
+    def _known(self, sha256: str, root: Path, data_dir: Path, *, anywhere: bool) -> Identity | None:
+        """The identity in an earlier index of these contents: of this folder, or of `anywhere`.
+
+        A data folder that was moved has indexes of where it was.
+        """
+        own = self._index_file(root, data_dir)
+        others = sorted(own.parent.glob(f"{self._index_name}-*.npz")) if anywhere else []
+        for path in (own, *others):
+            index = self._load_index(path, root)
+            if index and (index.identity.name, index.identity.sha256) == (self.name, sha256):
+                return index.identity
+        return None
 
     def _unofficial(self, scan: Scan[Part]) -> Iterator[str]:
         """What is said with the results on a copy that is not known to be the official one."""
@@ -299,7 +311,14 @@ class FolderReader(ABC, Generic[Part, Loaded]):
 
     def _index_file(self, root: Path, data_dir: Path) -> Path:
         place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
-        return data_dir / self.index_folder / f"{self.name.replace(':', '-')}-{place}.npz"
+        return data_dir / self.index_folder / f"{self._index_name}-{place}.npz"
+
+    @property
+    def _index_name(self) -> str:
+        return self.name.replace(":", "-")
+
+    def _load_index(self, path: Path, root: Path) -> FolderIndex[Part] | None:
+        return load_index(path, root, self.index_format, self.index_keys, self.part)
 
     def _read_index(
         self, root: Path, data_dir: Path, *, outdated: bool = False
@@ -308,8 +327,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
 
         With `outdated`, also that of a folder that has changed.
         """
-        path = self._index_file(root, data_dir)
-        index = load_index(path, root, self.index_format, self.index_keys, self.part)
+        index = self._load_index(self._index_file(root, data_dir), root)
         try:
             return index if index and (outdated or self.is_current(index)) else None
         except (DataError, OSError, ValueError):  # what it names is gone, or no file's name

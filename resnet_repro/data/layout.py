@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError, plain
 
-__all__ = ["has_parts", "in_order", "of_system", "order_in_words"]
+__all__ = ["has_parts", "in_order", "is_folder", "of_system", "order_in_words"]
 
 _SYSTEM = frozenset(  # what is not hidden by a dot, in lower case
     {
@@ -35,8 +35,13 @@ def of_system(name: str) -> bool:
 
 def has_parts(folder: Path) -> bool:
     """Whether a folder has train or val; val alone is enough for testing."""
+    return is_folder(folder / "train") or is_folder(folder / "val")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; False as well if that may not be looked at."""
     try:
-        return (folder / "train").is_dir() or (folder / "val").is_dir()
+        return path.is_dir()
     except OSError:
         return False
 

@@ -101,14 +101,16 @@ def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module
         ConfigError: they are not ordinary numbers.
     """
     name = fitted.weights.name
-    for place, tensor in fitted.tensors.items():
-        if not (tensor.is_floating_point() or _is_counter(place)):
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ConfigError(f"{name}: {place} is {kind}, expected floating-point weights")
     with torch.device("meta"):
         model = build_network(fitted.network, fitted.classes, zero_channels=zero_channels)
+    ours = model.state_dict()
+    for place, tensor in fitted.tensors.items():
+        whole_number = _is_counter(place) or ours[place].dtype == tensor.dtype
+        if not (tensor.is_floating_point() or whole_number):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ConfigError(f"{name}: {place} is {kind}, expected floating-point weights")
     model.to_empty(device="cpu")  # every weight comes from the file
-    counters = {k: torch.tensor(0) for k in model.state_dict() if _is_counter(k)}
+    counters = {k: torch.tensor(0) for k in ours if _is_counter(k)}
     try:
         model.load_state_dict({**counters, **fitted.tensors})
     except RuntimeError as error:  # a kind of tensor that cannot be copied: sparse, quantized

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
@@ -12,7 +12,7 @@ from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunGroup, Selection
-from resnet_repro.spec.measurements import MeasurementName, WithCoco
+from resnet_repro.spec.measurements import MEASUREMENTS, MeasurementName, WithCoco
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe
@@ -103,9 +103,9 @@ class Experiment(Frozen):
             if getattr(self, name) is not None and name not in self.measure:
                 raise ValueError(f"{name}: is not measured; add it to `measure`")
         table, ensemble = self.table, self.ensemble
-        wanted = table.views if isinstance(table, ViewsTable) else ensemble and ensemble.views
-        if wanted and wanted != "centre" and wanted not in self.measure:
-            raise ValueError(f"measure: {wanted} is shown, so it has to be measured")
+        for shown in self._shown:
+            if shown in MEASUREMENTS and shown not in (*self.measure, "centre"):
+                raise ValueError(f"measure: {shown} is shown, so it has to be measured")
         if isinstance(table, EnsembleTable) and ensemble is None:
             raise ValueError("ensemble: the table shows one, so it has to be named")
         for network in ensemble.networks if ensemble else ():
@@ -115,6 +115,18 @@ class Experiment(Frozen):
         if len(set(map(self.dataset_of, averaged))) > 1:
             raise ValueError("ensemble.networks: are not all trained on one data set")
         return self
+
+    @property
+    def _shown(self) -> Iterator[str]:
+        """What its table and its figure show: measurements (`centre` needs none) and others."""
+        if isinstance(self.table, ViewsTable):
+            yield self.table.views
+        if isinstance(self.table, DetectionTable):
+            yield "average-precision"
+        if self.ensemble:
+            yield self.ensemble.views
+        if self.plot:
+            yield self.plot.kind
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -147,6 +147,11 @@ def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path
     with pytest.raises(DataError, match="in the way"):
         datasets.prepare("cifar10", tmp_path / "data", tmp_path / "images")
     assert precious.parent.is_file()
+    precious.parent.unlink()
+    precious.parent.symlink_to(tmp_path / "another disk")  # which is not there
+    with pytest.raises(DataError, match="in the way"):
+        datasets.prepare("cifar10", tmp_path / "data", tmp_path / "images")
+    assert precious.parent.is_symlink()
 
 
 def test_two_at_once_both_end_well(write_images: WriteImages, tmp_path: Path) -> None:

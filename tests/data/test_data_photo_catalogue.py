@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
+from packing import pack
 from torchvision.datasets import Imagenette
 
 from resnet_repro.base.errors import ConfigError, DataError
@@ -66,6 +68,9 @@ def test_imagenette_in_the_data_folder(
     assert (status["prepared"], status["official"], status["images"]) == (True, False, 10)
     write_photos(CLASSES, name="data/imagenette2", train=4)  # of several, the best is taken
     assert len(datasets.load("imagenette", tmp_path / "data").train) == 8  # type: ignore[union-attr]
+    code, out, err = command("prepare", "imagenette", "--download", "--size", "160")
+    assert (code, "8 training" in out) == (0, True)
+    assert "imagenette2 is there already" in err, "it is used before the smaller one"
 
 
 @pytest.mark.parametrize("name", ["imagenette", "imagenet", "folder:birds"])
@@ -247,6 +252,33 @@ def test_official_tars_of_imagenet(
     assert not [p for p in (tmp_path / "data").iterdir() if "unpacking" in p.name and p.is_dir()]
 
 
+@pytest.mark.parametrize("how", ["link", "mounted"])
+def test_official_tars_are_unpacked_on_the_disk_where_their_photographs_will_be(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = write_photos(CLASSES, suffix="JPEG", name="small")
+    (data := tmp_path / "data").mkdir()
+    if how == "link":
+        pack_imagenet(folder, disk := tmp_path / "disk", monkeypatch)
+        (data / "imagenet").symlink_to(disk)
+    else:
+        pack_imagenet(folder, tmp_path / "tars", monkeypatch)
+        (disk := data / "imagenet").mkdir()
+        (disk / ".imagenet-unpacking" / "imagenet").mkdir(parents=True)  # of a killed process
+    rename = Path.rename
+
+    def within_a_disk(path: Path, target: Path) -> Path:
+        ends = [p.parent.resolve().is_relative_to(disk.resolve()) for p in (path, Path(target))]
+        if ends[0] != ends[1]:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", within_a_disk)
+    datasets.prepare("imagenet", data, None if how == "link" else tmp_path / "tars")
+    assert len(datasets.load("imagenet", data).train) == 6  # type: ignore[union-attr]
+    assert {path.name for path in disk.iterdir() if path.is_dir()} == {"train", "val"}
+
+
 def test_tars_that_are_not_the_official_ones(
     command: Command,
     write_photos: WritePhotos,
@@ -262,6 +294,30 @@ def test_tars_that_are_not_the_official_ones(
     assert (code, len(err.splitlines())) == (3, 1)
     assert "ILSVRC2012_img_train.tar" in err
     assert not (tmp_path / "data" / "imagenet").exists()
+
+
+def test_an_archive_that_would_not_be_used_is_refused(
+    write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    pack(write_photos(CLASSES, name="imagenette2-160"), tmp_path / "imagenette2-160.tgz")
+    write_photos(CLASSES, name="data/imagenette2-320")
+    with pytest.raises(DataError, match="imagenette2-320 is used before imagenette2-160: move"):
+        datasets.prepare("imagenette", tmp_path / "data", tmp_path / "imagenette2-160.tgz")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["imagenette2-320"]
+
+
+def test_a_moved_data_folder_keeps_what_is_known_of_its_copies(
+    command: Command, write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_imagenette(write_photos(CLASSES), monkeypatch)
+    prepared = datasets.prepare("imagenette", tmp_path / "data", download=True, size="320")
+    before = prepared.identity
+    assert before.official
+    moved = (tmp_path / "data").rename(tmp_path / "moved")
+    assert datasets.load("imagenette", moved).identity == before
+    write_photos(CLASSES, name="other", train=4)
+    other = datasets.prepare("imagenette", moved, tmp_path / "other")
+    assert not other.identity.official
 
 
 def test_options_that_make_no_sense(command: Command, tmp_path: Path) -> None:

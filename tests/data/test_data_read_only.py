@@ -154,3 +154,18 @@ def test_a_run_names_the_way_out_as_well(shared: Path, tmp_path: Path, binary_co
     wanted = f"resnet-repro data prepare cifar10 --from '{shared}' --data-dir A_FOLDER_OF_YOURS"
     assert (code, f"`{wanted}`" in err.splitlines()[-1]) == (3, True), err
     assert not (tmp_path / "results" / "runs").exists()
+
+
+@needs_a_folder_to_be_read_only
+def test_what_may_not_be_looked_at_hides_nothing_else_and_is_not_called_damaged(
+    shared: Path, write_photos: WritePhotos, binary_copy: Path
+) -> None:
+    for name in ("ants", "birds"):
+        shutil.move(write_photos(name=name), shared / name)
+    datasets.prepare("cifar10", shared, binary_copy)
+    (shared / "ants").chmod(0)
+    (shared / "cifar10" / "record.json").chmod(0)
+    code, out, _ = run("data", "list", "--data-dir", shared)
+    assert (code, "folder:birds" in out) == (0, True)
+    code, _, err = run("data", "verify", "cifar10", "--data-dir", shared)
+    assert (code, "record.json cannot be read: Permission denied" in err) == (3, True)

@@ -119,6 +119,19 @@ def test_the_official_archives_are_fetched_and_joined(served: Path, tmp_path: Pa
     assert again.identity == dataset.identity
 
 
+def test_half_of_a_year_does_not_count_as_the_year(served: Path, tmp_path: Path) -> None:
+    """The archive for training alone, unpacked by hand."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with tarfile.open(served / "2007.tar") as tar:
+        tar.extractall(data, filter="data")
+    with pytest.raises(DataError, match=r"no VOC2007 test in .*VOCdevkit: bring a copy"):
+        datasets.load_boxes("voc07", data)
+    with pytest.raises(DataError, match="in the way: without VOC2007 test it is not whole; move"):
+        datasets.prepare("voc07", data, download=True)
+    assert [path.name for path in data.iterdir()] == ["VOCdevkit"], "nothing was fetched"
+
+
 @pytest.mark.parametrize("damage", ["none", "changed", "longer", "gone", "archive gone"])
 def test_a_year_is_added_to_one_that_is_there(served: Path, tmp_path: Path, damage: str) -> None:
     """Together they are official if the first still is what its archives unpack to."""
@@ -163,7 +176,7 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
     served: Path, devkit: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    with pytest.raises(DataError, match=r"test\.txt is missing"):
+    with pytest.raises(DataError, match=r"no VOC2007 test in .*VOCdevkit"):
         prepare("voc07", data, served / "2007.tar")
     with pytest.raises(DataError, match=r"no VOC2007 in .*data prepare voc07 --from PATH.*\n"):
         prepare("voc07", data, served / "2012.tar")

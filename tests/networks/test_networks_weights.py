@@ -93,7 +93,10 @@ def test_half_precision_weights_are_widened(tmp_path: Path, state: State) -> Non
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("network", ["preact-20", "preact-20-relu-only", "plain-20", "resnet-20-c"])
+@pytest.mark.parametrize(
+    "network",
+    ["preact-20", "preact-20-relu-only", "plain-20", "resnet-20-c", "resnet-20-dropout-shortcut"],
+)
 def test_a_cifar_networks_own_weights_fit(tmp_path: Path, network: str) -> None:
     tensors = build_network(network).state_dict()
     torch.save(tensors, tmp_path / "weights.pt")

@@ -87,6 +87,8 @@ MINE: dict[str, Any] = {
     ("changes", "words"),
     [
         ({"table": {"kind": "views", "views": "multi-scale"}}, "measure: multi-scale is shown"),
+        ({"plot": {"kind": "gradients"}}, "measure: gradients is shown"),
+        ({"table": {"kind": "detection"}}, "measure: average-precision is shown"),
         ({"table": {"kind": "views", "views": "12-crop"}}, "table.views: "),
         ({"table": {"kind": "ensemble"}}, "ensemble: the table shows one"),
         ({"ensemble": {"networks": ["resnet-34-b"], "views": "10-crop"}}, "not among the runs"),

@@ -20,6 +20,7 @@ from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
 from resnet_repro.data.boxes.parts import AnnotatedImage, BoxPart, stamp
 from resnet_repro.data.folder_index import Scan
+from resnet_repro.data.layout import is_folder
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files
 
@@ -50,6 +51,11 @@ class ImageSet(NamedTuple):
         """A file or folder of its year, relative to the development kit."""
         return f"{self.year}/{name}" if self.year else name
 
+    @property
+    def list_file(self) -> str:
+        """The file with the list, relative to the development kit."""
+        return self.path(f"{LISTS}/{self.name}.txt")
+
     def xml(self, image_id: str) -> str:
         """The file with an image's annotation, relative to the development kit."""
         return self.path(f"{ANNOTATIONS}/{image_id}.xml")
@@ -58,10 +64,10 @@ class ImageSet(NamedTuple):
 def year_folders(root: Path) -> list[str]:
     """The folders VOC2007 ... in `root`, in order; "" if `root` itself is laid out like one."""
     try:
-        if (root / LISTS).is_dir():
+        if is_folder(root / LISTS):
             return [""]
-        entries = [entry for entry in root.iterdir() if _YEAR.fullmatch(entry.name)]
-        return sorted(entry.name for entry in entries if (entry / LISTS).is_dir())
+        years = [entry.name for entry in root.iterdir() if _YEAR.fullmatch(entry.name)]
+        return sorted(year for year in years if is_folder(root / year / LISTS))
     except OSError:
         return []
 
@@ -168,7 +174,7 @@ def _read_sets(
 
 
 def _read_list(root: Path, chosen: ImageSet, stamps: dict[str, int]) -> list[str]:
-    name = chosen.path(f"{LISTS}/{chosen.name}.txt")
+    name = chosen.list_file
     ids = _read_lines(root, name, stamps)
     for one in ids:
         if "/" in one or "\\" in one or one.startswith(".") or not one.isprintable():

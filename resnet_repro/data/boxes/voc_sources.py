@@ -59,7 +59,17 @@ class Voc(BoxReader):
         return sorted({one.year for one in (*self.train, *self.test)})
 
     def has(self, folder: Path) -> bool:
-        return set(self.years) <= set(year_folders(folder))
+        return not self.lacks(folder)
+
+    def lacks(self, folder: Path) -> list[str]:
+        """The years that a folder does not have, or lists of a year: "VOC2012", "VOC2007 test"."""
+        there = year_folders(folder)
+        missing = [
+            str(one) if one.year in there else one.year
+            for one in (*self.train, *self.test)
+            if not (folder / one.list_file).is_file()
+        ]
+        return sorted(set(missing))
 
     def scan(self, root: Path) -> Scan[BoxPart]:
         scan = scan_voc(root, self.train, self.test, CLASSES)
@@ -69,8 +79,11 @@ class Voc(BoxReader):
         return DEVKIT
 
     def missing(self, data_dir: Path) -> DataError:
-        found = set(year_folders(data_dir / DEVKIT))
-        lacks = " and ".join(year for year in self.years if year not in found)
+        return self._missing(data_dir / DEVKIT, data_dir)
+
+    def _missing(self, folder: Path, data_dir: Path) -> DataError:
+        """What a folder, which is or will be that in the data folder, does not have."""
+        lacks = " and ".join(self.lacks(folder))
         return not_there(self.name, f"{lacks} in {data_dir / DEVKIT}", downloadable=True)
 
     def unpacked(
@@ -97,8 +110,11 @@ class Voc(BoxReader):
 
     def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
         """The archives of the years that are not there yet."""
-        there = year_folders(data_dir / DEVKIT)
+        there, lacks = year_folders(data_dir / DEVKIT), self.lacks(data_dir / DEVKIT)
         for year in set(self.years) & set(there):
+            if missing := [text for text in lacks if text.startswith(year)]:
+                what = f"{data_dir / DEVKIT / year} is in the way: without {', '.join(missing)}"
+                raise DataError(f"{what} it is not whole; move it elsewhere")
             progress(f"{data_dir / DEVKIT / year} is there already")
         return [
             fetch(archive, data_dir, self.name, progress)
@@ -133,7 +149,7 @@ class Voc(BoxReader):
                 if official and year in self.years:
                     official = _is_official(data_dir, year, request.progress)
             if not self.has(root):
-                raise self.missing(data_dir)
+                raise self._missing(root, data_dir)
 
             def place() -> Path:
                 devkit.mkdir(exist_ok=True)

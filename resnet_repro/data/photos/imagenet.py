@@ -63,12 +63,14 @@ class ImageNet(PhotoReader):
                 " put it beside"
             )
         target = data_dir / "imagenet"
-        if target.resolve() != packed.resolve() or has_parts(target):
-            refuse_occupied(target)  # before hours of unpacking
-        staging = data_dir / _STAGING
+        lock = filelock.FileLock(data_dir / f"{_STAGING}.lock", timeout=0)
+        # On the disk where it will be, which a link, or a disk of its own, makes another one.
+        staging = (target if target.is_dir() else data_dir) / _STAGING
         try:
-            with filelock.FileLock(staging.with_suffix(".lock"), timeout=0):
+            with lock:
                 shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+                if target.resolve() != packed.resolve() or has_parts(target):
+                    refuse_occupied(target)  # before hours of unpacking
                 try:
                     yield _unpack(packed, found, staging, request.progress), True
                 finally:

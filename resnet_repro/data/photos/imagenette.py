@@ -41,6 +41,13 @@ class Imagenette(PhotoReader):
         with_train = (path for path in found if (path / "train").is_dir())
         return next(with_train, found[0] if found else None)
 
+    def _used_before(self, name: str, data_dir: Path) -> Path | None:
+        """The folder that `find` prefers to one of this name; None if there is none."""
+        used = self.find(data_dir)
+        if used is None or FOLDERS.index(used.name) >= FOLDERS.index(name):
+            return None
+        return used if (used / "train").is_dir() else None
+
     def find_packed(self, place: Path) -> Path | None:
         if place.is_file():
             return place
@@ -55,8 +62,9 @@ class Imagenette(PhotoReader):
     def download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
         size, progress = request.size, request.progress
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
-        if has_parts(folder):
-            progress(f"{folder} is there already")
+        used = self._used_before(folder.name, data_dir)
+        if used or has_parts(folder):
+            progress(f"{used or folder} is there already")
             return None
         return fetch(_ARCHIVES[size], data_dir, self.name, progress)
 
@@ -71,6 +79,8 @@ class Imagenette(PhotoReader):
             found = self.find(scratch)
             if found is None:
                 raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")
+            if used := self._used_before(found.name, data_dir):
+                raise DataError(f"{used} is used before {found.name}: move it elsewhere")
             known = {archive.md5 for archive in _ARCHIVES.values()}
             yield found, request.download or md5_of(packed) in known
 

@@ -15,7 +15,7 @@ from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.folder_index import FolderIndex, Scan
 from resnet_repro.data.folders import Copy, FolderReader, refuse_occupied
-from resnet_repro.data.layout import has_parts, in_order, of_system
+from resnet_repro.data.layout import in_order, of_system
 from resnet_repro.data.photos.folder import PhotoPart, scan_folder
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 
@@ -88,6 +88,7 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
     ) -> AbstractContextManager[tuple[Path, bool]]:
         """Unpack in `data_dir`: (the folder with train and val, whether it is the official one).
 
+        Its name is the one that it gets in `data_dir`; it may be inside what has that name already.
         The folder is removed at the end unless it was moved. Raises DataError if the archive is not
         one of this data set.
         """
@@ -100,7 +101,7 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
         data_dir.mkdir(parents=True, exist_ok=True)
         with self.unpack(packed, data_dir, request) as (folder, official):
             target = data_dir / folder.name
-            if target.resolve() != packed.resolve() or has_parts(target):
+            if not folder.is_relative_to(target):
                 refuse_occupied(target)
             yield Copy(folder, official, lambda: _move(folder, target))
 
