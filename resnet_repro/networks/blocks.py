@@ -158,8 +158,6 @@ def make_shortcut(
 class BasicBlock(nn.Module):
     """Two 3x3 layers; the shortcut, if any, is added before the last ReLU."""
 
-    expansion = 1
-
     def __init__(
         self,
         channels_in: int,

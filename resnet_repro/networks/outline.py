@@ -5,7 +5,6 @@ Arithmetic only; torch need not be imported. Tests hold every outline against th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -59,15 +58,6 @@ class Outline:
         return (*of_path, *of_shortcuts)
 
     @cached_property
-    def by_pixel(self) -> dict[int, int]:
-        """Multiply-adds of the convolutions for one pixel of their output, by its map's side."""
-        found: dict[int, int] = defaultdict(int)
-        for layer in self.weighted:
-            if layer.kind == "conv":
-                found[layer.side] += layer.weights
-        return found
-
-    @cached_property
     def parameters(self) -> int:
         """Trainable parameters: weights, biases, and two a channel for BN."""
         return sum(layer.parameters for layer in self.weighted)
@@ -118,27 +108,16 @@ def parameters(network: str, classes: int) -> int:
     Raises:
         ConfigError: no such network.
     """
-    built = architecture(network)
-    if not built.blocks:
-        return outline(network, None, classes).parameters
-    return outline(network).parameters + (built.features + 1) * (classes - built.classes)
+    return outline(network, None, classes).parameters
 
 
-@lru_cache(maxsize=1024)
 def multiply_adds(network: str, side: int | None = None) -> int:
     """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
 
     Raises:
         ConfigError: no such network.
     """
-    whole, built = outline(network), architecture(network)
-    if side is None or not built.blocks:
-        return outline(network, side).multiply_adds
-    # Halving rounds up: that of any side by 2**n is as that of the paper's side, which is exact.
-    return built.features * built.classes + sum(
-        by_pixel * (-(-side * map_side // built.side)) ** 2
-        for map_side, by_pixel in whole.by_pixel.items()
-    )
+    return outline(network, side).multiply_adds
 
 
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:
