@@ -64,6 +64,11 @@ def full_protocol() -> dict[str, list[str]]:
     return {title: cifar_cells(row, "paper", "others") for title, row in rows.items()}
 
 
+def quarter() -> dict[str, list[str]]:
+    """The rows of CIFAR's networks with a quarter of the iterations."""
+    return {title: cifar_cells(row) for title, row in measured_rows("fig6", "quarter").items()}
+
+
 def warmed_up() -> dict[str, list[str]]:
     """The rows of a tenth of the iterations after the warm-up."""
     rows = measured_rows("preact-table1", "custom") | measured_rows("preact-table3", "custom")
@@ -119,6 +124,7 @@ def detection_rows() -> dict[str, list[str]]:
 def test_every_number_is_that_of_the_results() -> None:
     tenth = {title: cifar_cells(row) for title, row in measured_rows("fig6").items()}
     assert printed_rows(MEASURED, "## At the paper's protocol") == full_protocol()
+    assert printed_rows(MEASURED, "## A quarter of the iterations") == quarter()
     assert printed_rows(MEASURED, "## A tenth of the iterations") == tenth
     assert printed_rows(MEASURED, "## A tenth of the iterations, after a warm-up") == warmed_up()
     assert printed_rows(MEASURED, "## The loss around them") == surface_rows()
@@ -128,6 +134,7 @@ def test_every_number_is_that_of_the_results() -> None:
 
 def test_the_readme_has_the_full_protocol_and_the_papers_message() -> None:
     assert printed_rows(README, "### At the paper's protocol") == full_protocol()
+    assert printed_rows(README, "### A quarter of the iterations") == quarter()
     shown = printed_rows(README, "### A tenth of the iterations, after a warm-up")
     assert list(shown) == ["plain-20", "plain-56", "ResNet-20", "ResNet-56"]
     assert shown.items() <= warmed_up().items()
