@@ -75,14 +75,15 @@ def of_he_2016(experiment: Experiment) -> bool:
 def on_other_data(experiment: Experiment, dataset: str) -> bool:
     """Whether other items of an experiment's paper are about a data set.
 
-    Of detectors, what is laid out like PASCAL VOC is not COCO's. Never of the first paper's
-    classification networks, which are on one data set a family.
+    Of detectors, what is of PASCAL VOC or laid out like it is not COCO's. Never of the first
+    paper's classification networks, which are on one data set a family.
     """
     paper, family = HE_2016 if of_he_2016(experiment) else THE_PAPER, family_of(experiment)
     if dataset in experiment.datasets or (paper == THE_PAPER and family != "detection"):
         return False
-    if dataset.startswith("voc:"):
-        return any(name.startswith("coco") for name in experiment.datasets)
+    of_coco = any(name.startswith("coco") for name in experiment.datasets)
+    if dataset.startswith(("voc", "coco")) and dataset.startswith("coco") != of_coco:
+        return True
     return dataset in PAPERS[paper].datasets.get(family, ())
 
 

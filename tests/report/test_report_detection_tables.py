@@ -20,7 +20,7 @@ from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.data.npz import write_npz
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.cells import Cell
-from resnet_repro.report.claims.judging import judge
+from resnet_repro.report.claims.judging import _concerns, judge
 from resnet_repro.report.claims.quantities import TOGETHER
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.detections import draw
@@ -168,6 +168,22 @@ def test_only_the_items_data_are_missing(results: Results) -> None:
     for table, dataset in (("table7", "PASCAL VOC 07+12"), ("table8", "COCO 2014")):
         (gap,) = gaps_of(load_experiment(table), results)
         assert gap.where == f"paper preset, {dataset}"
+
+
+def test_years_that_the_paper_has_not_are_in_the_tables_of_their_own_benchmark(
+    bench: Bench,
+) -> None:
+    for number, dataset in enumerate(("voc07", "coco2017")):
+        bench.add("faster-rcnn-resnet-18-a", seed=number, dataset=dataset, preset="demo")
+    for name, shown in (("table7", {"voc07"}), ("table8", {"coco2017"}), ("table10", {"voc07"})):
+        cells = Results(bench.store).cells_of(load_experiment(name))
+        assert {cell.group.dataset for cell in cells} == shown
+    assert "coco2017" not in {
+        group.dataset
+        for claim in load_claims()
+        for group in Results(bench.store).numbers
+        if claim.dataset == "voc07+12" and _concerns(claim, group)
+    }
 
 
 def test_a_folder_in_vocs_layout_is_not_cocos(bench: Bench) -> None:

@@ -282,8 +282,9 @@ def _distance(claim: Claim, group: Group) -> tuple[Any, ...]:
 
 
 def _concerns(claim: Claim, group: Group) -> bool:
-    """Whether a group can judge a claim: not if it is on another data set of the papers."""
-    return group.dataset == claim.dataset or not papers_on(group.family, group.dataset)
+    """Whether a group can judge a claim: not on another data set of the papers, nor COCO on VOC."""
+    alike = group.dataset.startswith("coco") == claim.dataset.startswith("coco")
+    return group.dataset == claim.dataset or (alike and not papers_on(group.family, group.dataset))
 
 
 def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
