@@ -212,7 +212,8 @@ def group_of(stored: StoredRun) -> Group | None:
         return None
     recipe, made = run.recipe, summary.provenance
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
-    bn_images = made.bn_images or recipe.micro_batch_size
+    # The recipe's micro-batch is among the changes to the preset already.
+    whole_batch = recipe.micro_batch_size or recipe.batch_size
     return Group(
         family=parse_network(run.network).family,
         base=base,
@@ -223,7 +224,7 @@ def group_of(stored: StoredRun) -> Group | None:
         official=made.dataset.get("official") is True,
         sha256=str(made.dataset.get("sha256", "")),
         precision=made.precision,
-        bn_images=None if bn_images == recipe.batch_size else bn_images,
+        bn_images=None if made.bn_images == whole_batch else made.bn_images,
         pretraining=_pretraining(run),
     )
 
@@ -286,14 +287,9 @@ def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset,
 
 
 def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
-    """The fields in which one recipe trains differently from another: `batch_size=64`, sorted.
-
-    Micro-batches are none: a group says what each batch norm saw, whether they or processes made it
-    less than the batch.
-    """
+    """The fields in which one recipe trains differently from another: `batch_size=64`, sorted."""
     before = base.model_dump(mode="json")
     changed = training_differences(recipe, base)
-    changed.pop("micro_batch_size", None)
     words = []
     if "warmup" in changed and recipe.warmup and recipe.warmup.length:
         del changed["warmup"]  # said in the same words whatever the base has

@@ -36,17 +36,6 @@ def test_seeds_networks_and_how_often_is_measured_do_not(bench: Bench) -> None:
     assert len(groups(bench)) == 1
 
 
-def test_micro_batches_and_processes_that_norm_over_as_many_images_are_one_protocol(
-    bench: Bench,
-) -> None:
-    bench.add("resnet-20", processes=2, bn_images=64)
-    bench.add("resnet-20", seed=1, recipe={"micro_batch_size": 64}, bn_images=64)
-    bench.add("resnet-20", seed=2, recipe={"micro_batch_size": 64})
-    (group,) = groups(bench)
-    assert group.faithful
-    assert group.caption == "paper preset, BN over 64 images, CIFAR-10, fp32"
-
-
 def test_a_seed_counts_once_however_often_it_was_tested(bench: Bench) -> None:
     often = bench.add("resnet-20", 8.9, recipe={"evaluate_every": 100})
     seldom = bench.add("resnet-20", 9.0)
