@@ -14,8 +14,7 @@ NARROW: tuple[Widths, Widths] = ((4, 8, 16), (8, 8, 16, 16))  # of CIFAR's and I
 def set_widths(cifar: Widths, imagenet: Widths) -> None:
     """Change the widths of the networks in this process."""
     architecture.CIFAR_WIDTHS, architecture.IMAGENET_WIDTHS = cifar, imagenet
-    costs = (outline.multiply_adds, detector_cost.forward_cost)
-    for known in (architecture.architecture, outline.outline, *costs):
+    for known in (architecture.architecture, outline.outline, detector_cost.forward_cost):
         known.cache_clear()
 
 

@@ -263,7 +263,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         if scan.is_hashed:
             contents = hash_contents(root, [*scan.train.names, *scan.test.names])
         sha256 = self.sha256(scan, contents)
-        anywhere = scan.is_hashed or root.is_relative_to(data_dir)
+        anywhere = scan.is_hashed or root.resolve().is_relative_to(data_dir.resolve())
         identity = None if official else self._known(sha256, root, data_dir, anywhere=anywhere)
         if identity is None:
             note = "; ".join([*([] if official else self._unofficial(scan)), *scan.remarks])
@@ -277,11 +277,10 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """
         own = self._index_file(root, data_dir)
         others = sorted(own.parent.glob(f"{self._index_name}-*.npz")) if anywhere else []
-        for path in (own, *others):
-            index = self._load_index(path, root)
-            if index and (index.identity.name, index.identity.sha256) == (self.name, sha256):
-                return index.identity
-        return None
+        found = [self._load_index(path, root) for path in (own, *others)]
+        known = [index.identity for index in found if index]
+        same = [one for one in known if (one.name, one.sha256) == (self.name, sha256)]
+        return max(same, key=lambda one: one.official, default=None)
 
     def _unofficial(self, scan: Scan[Part]) -> Iterator[str]:
         """What is said with the results on a copy that is not known to be the official one."""

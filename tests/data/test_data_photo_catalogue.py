@@ -16,7 +16,7 @@ from packing import pack
 from torchvision.datasets import Imagenette
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data import datasets
+from resnet_repro.data import datasets, folder_index
 from resnet_repro.data.photos import imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.dataset_names import DATASETS
@@ -315,8 +315,10 @@ def test_a_moved_data_folder_keeps_what_is_known_of_its_copies(
     assert before.official
     moved = (tmp_path / "data").rename(tmp_path / "moved")
     assert datasets.load("imagenette", moved).identity == before
-    write_photos(CLASSES, name="other", train=4)
-    other = datasets.prepare("imagenette", moved, tmp_path / "other")
+    shutil.copytree(moved / "imagenette2-320", tmp_path / "same names and sizes")
+    monkeypatch.setattr(folder_index, "CONTENTS_LIMIT", 0)  # and no more is compared
+    datasets.prepare("imagenette", tmp_path / "new", moved / "imagenette2-320.tgz")
+    other = datasets.prepare("imagenette", tmp_path / "new", tmp_path / "same names and sizes")
     assert not other.identity.official
 
 

@@ -178,6 +178,8 @@ def test_years_that_the_paper_has_not_are_in_the_tables_of_their_own_benchmark(
     for name, shown in (("table7", {"voc07"}), ("table8", {"coco2017"}), ("table10", {"voc07"})):
         cells = Results(bench.store).cells_of(load_experiment(name))
         assert {cell.group.dataset for cell in cells} == shown
+    demo = Results(bench.store).cells_of(bench.experiment("table8", "demo"))
+    assert {cell.group.dataset for cell in demo} == {"coco2017"}
     assert "coco2017" not in {
         group.dataset
         for claim in load_claims()

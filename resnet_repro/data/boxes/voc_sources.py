@@ -71,6 +71,10 @@ class Voc(BoxReader):
         ]
         return sorted(set(missing))
 
+    def locate(self, copy: Path) -> Path:
+        inner = copy / self.short
+        return inner if year_folders(inner) and not year_folders(copy) else copy
+
     def scan(self, root: Path) -> Scan[BoxPart]:
         scan = scan_voc(root, self.train, self.test, CLASSES)
         return scan if self.test else replace(scan, remarks=(*scan.remarks, _NOTHING_TO_TEST_ON))
