@@ -131,14 +131,13 @@ def status(
 
 def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
     """An experiment with the choices made; without a preset, with what all presets train."""
+    from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.loading import load_experiment
 
-    if preset is None and networks is None:
-        whole = load_experiment(name)
-        if dataset is None:
-            return whole
-        networks = ",".join(whole.networks) or None
-    return chosen_experiment(name, preset, dataset, networks)
+    if preset is not None or networks is not None:
+        return chosen_experiment(name, preset, dataset, networks)
+    whole = load_experiment(name)
+    return whole.on_dataset(choose_dataset(dataset).name) if dataset is not None else whole
 
 
 def _results(whole: Results, preset: str | None, dataset: str | None) -> Results:

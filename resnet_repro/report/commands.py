@@ -42,12 +42,13 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 def _chosen_of(experiment: Experiment, source: Source, dataset: str | None) -> tuple[str, ...]:
     """The networks of an experiment, if some are chosen of it; else none.
 
-    All that it has, of any preset, are no choice: it is so when it was loaded.
+    All that it has, of any preset, are no choice: it is so when it was loaded, or for a data set.
     """
-    own = set(experiment.networks)
+    own, whole = set(experiment.networks), load_experiment(source.text)
     try:
-        usual = load_experiment(source.text, choices=Choices(experiment.preset, dataset=dataset))
-        if own == set(usual.networks) or not own < set(load_experiment(source.text).networks):
+        usual = whole.choose(Choices(experiment.preset, dataset=dataset))
+        there = whole.on_dataset(dataset) if dataset else whole
+        if own == set(usual.networks) or not own < set(there.networks):
             return ()
     except ConfigError:  # it has been moved, or --set made it what it is
         return ()

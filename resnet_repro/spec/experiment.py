@@ -240,6 +240,19 @@ class Experiment(Frozen):
             }
         )
 
+    def on_dataset(self, dataset: str) -> Experiment:
+        """All that any preset trains on a data set, and of each preset what it trains there.
+
+        Raises:
+            ConfigError: a data set that its networks don't go with.
+        """
+        there = self.choose(Choices(dataset=dataset, networks=self.networks))
+        presets = {}
+        for preset, selection in self.presets.items():
+            kept = tuple(n for n in selection.networks or () if n in there.networks)
+            presets[preset] = selection.model_copy(update={"networks": kept or None})
+        return there.model_copy(update={"presets": presets})
+
     def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
         """The stored names of some of the experiment's networks."""
         names = tuple(str(parse_network(network)) for network in networks)

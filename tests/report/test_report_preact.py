@@ -232,6 +232,14 @@ def test_a_table_of_one_data_set_shows_the_networks_of_every_preset(
     assert "12.34" not in command("table", "preact-table3", "--preset", "paper").out
 
 
+def test_an_empty_table_of_one_data_set_names_the_networks_of_its_preset(command: Any) -> None:
+    whole = command("table", "preact-table1").out
+    assert "ResNet-14" not in whole
+    assert command("table", "preact-table1", "--dataset", "cifar10").out == whole
+    half = command("table", "preact-table3", "--dataset", "cifar100").out
+    assert half.endswith("resnet-repro run preact-table3 --dataset cifar100\n")
+
+
 def test_a_network_that_the_part_lacks_is_refused(command: Any) -> None:
     answer = command(
         "run", "preact-table3", "--dataset", "cifar100", "--networks", "resnet-110", "--dry-run"
