@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -24,6 +25,7 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@functools.cache  # what this process runs, whatever becomes of the files meanwhile
 def code_version() -> tuple[str, bool | None]:
     """(version with commit, whether files differ from the commit; None if unknown).
 

@@ -88,7 +88,7 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
                 f"{run.id}: {name} was trained with {theirs} as recipe.{field}, and its weights "
                 f"go with no other; the detector has {own}"
             )
-    state, reasons = final_state(stored.run, stored.folder.checkpoints())
+    state, reasons = final_state(stored.run, stored)
     if state is None:
         why = "; ".join(reasons) or "its checkpoint is not committed"
         raise DataError(

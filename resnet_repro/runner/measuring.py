@@ -246,7 +246,7 @@ class Measurer:
             ConfigError: as `_other_run`.
         """
         other = self._other_run(run, settings)
-        state, _ = final_state(other, self.store.folder(other).checkpoints())
+        state, _ = final_state(other, self.store.get(other))
         if state is None:
             self.progress.note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
             return None
@@ -279,7 +279,7 @@ class Measurer:
         """
         assert stored.summary is not None, "finished runs have one"
         origin = stored.summary.provenance
-        state, reasons = final_state(run, stored.folder.checkpoints())
+        state, reasons = final_state(run, stored)
         for reason in reasons:
             self.progress.note(f"{run.id}: not used: {reason}")
         if state is None:

@@ -22,6 +22,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.checkpoint import gave
 from resnet_repro.training.feed import check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
@@ -162,7 +163,9 @@ class Runner:
         folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
-        if resumed is None and stored.problem and stored.holds_result:
+        if stored.problem and stored.holds_result and not _gave(resumed, stored):
+            if resumed:
+                resumed.trainer.feed.close()
             return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
         if stored.problem:
             # Training writes its files again; torn measurements are made again.
@@ -213,3 +216,13 @@ class Runner:
             session.end(outcome, str(error))
         self.progress.ended(run, outcome, session.summary)
         return outcome
+
+
+def _gave(resumed: Resumed | None, stored: StoredRun) -> bool:
+    """Whether a damaged result can be written anew: its own training is there, to the end."""
+    if resumed is None or not resumed.trainer.points:
+        return False
+    trainer = resumed.trainer
+    points = [point._asdict() for point in trainer.points]
+    ended = points[-1]["iteration"] == trainer.run.recipe.iterations
+    return ended and gave(stored, points, trainer.backend.precision)

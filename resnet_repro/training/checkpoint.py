@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,11 +20,14 @@ from resnet_repro.base.files import read_regular
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.store.models import CurveRow, DetectionPoint
+from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.memory import is_lack_of_memory
 
 __all__ = [
+    "OTHER_TRAINING",
     "CheckpointError",
     "final_state",
+    "gave",
     "is_final",
     "newest",
     "newest_state",
@@ -36,6 +40,7 @@ T = TypeVar("T")
 
 MAGIC = b"resnet-repro checkpoint 1\n"
 LARGEST_CHECKPOINT = 2**33  # bytes; VGG-16's has 1.1 GB
+OTHER_TRAINING = "its checkpoint is of another training than curve.csv and summary.json"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -125,10 +130,34 @@ def is_final(run: Run, state: Mapping[str, Any]) -> bool:
     return bool(points[-1].get("iteration") == run.recipe.iterations)
 
 
-def final_state(run: Run, paths: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
-    """As `newest_state`, but None unless the state is that of the finished training."""
-    state, reasons = newest_state(run, paths)
-    return state if state is not None and is_final(run, state) else None, reasons
+def gave(stored: StoredRun, points: Sequence[Mapping[str, Any]], precision: str) -> bool:
+    """Whether a training with such a curve gave the stored result.
+
+    Trained elsewhere as well, a run has two: results travel with git, checkpoints do not.
+    """
+    if stored.summary and stored.summary.provenance.precision != precision:
+        return False
+    if "curve" in stored.damaged or not (curve := stored.curve()):
+        return True
+    row = curve[-1]._asdict()
+    own = next((p for p in points if p.get("iteration") == row["iteration"]), {})
+    return all(own.get(k) == value or _close(own.get(k), value) for k, value in row.items())
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Whether two numbers differ by rounding alone."""
+    numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))
+    return numbers and math.isclose(one, other, rel_tol=1e-6)
+
+
+def final_state(run: Run, stored: StoredRun) -> tuple[dict[str, Any] | None, list[str]]:
+    """As `newest_state`, but None unless it is the state that gave a run's stored result."""
+    state, reasons = newest_state(run, stored.folder.checkpoints())
+    if state is None or not is_final(run, state):
+        return None, reasons
+    if not gave(stored, state["points"], state["precision"]):
+        return None, [*reasons, OTHER_TRAINING]
+    return state, reasons
 
 
 class Position(BaseModel):

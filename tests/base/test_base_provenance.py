@@ -48,6 +48,18 @@ def test_a_copy_without_git_is_told_its_commit(
     assert answer.stdout.strip() == version.replace("0.1.0", resnet_repro.__version__)
 
 
+def test_a_process_is_of_the_commit_that_it_began_with(copy: Path) -> None:
+    told = {"PYTHONPATH": str(copy), "RESNET_REPRO_COMMIT": "0123456789ab"}
+    later = f"{ASKED}; import os; os.environ.clear(); print(*code_version())"
+    answer = subprocess.run(
+        [sys.executable, "-c", later], cwd=copy, env=os.environ | told,
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    first, second = answer.stdout.splitlines()
+    assert second == first
+    assert "+g0123456789ab" in first
+
+
 def test_the_git_of_another_commit_is_not_asked_where_it_is_hidden(copy: Path) -> None:
     (copy / ".git").mkdir(exist_ok=True)
     told = {"PYTHONPATH": str(copy), "RESNET_REPRO_COMMIT": "0123456789ab", "GIT_DIR": os.devnull}

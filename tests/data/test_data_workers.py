@@ -173,6 +173,24 @@ def test_ctrl_c_is_for_the_main_process_alone() -> None:
     assert (process.returncode, output, errors) == (0, "49\n", "")
 
 
+STOPPED = """
+import multiprocessing, subprocess, sys
+from resnet_repro.data.photos.workers import parallel_map
+results = parallel_map(abs, range(50), 2)
+next(results)
+pids = [str(child.pid) for child in multiprocessing.active_children()]
+subprocess.run(["kill", "-TERM", *pids], check=True)  # another process than their parent
+print(len(pids), len(list(results)))
+"""
+
+
+@needs_proc
+def test_a_stop_of_the_whole_job_is_for_the_main_process_alone() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", STOPPED]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "2 49\n", "")
+
+
 def fail(number: int) -> int:
     if number == 3:
         raise DataError("three is broken")

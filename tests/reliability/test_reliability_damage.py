@@ -22,7 +22,14 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.spec.run import Run
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
-from resnet_repro.training.checkpoint import MAGIC, CheckpointError, pack, unpack
+from resnet_repro.training.checkpoint import (
+    MAGIC,
+    OTHER_TRAINING,
+    CheckpointError,
+    final_state,
+    pack,
+    unpack,
+)
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
@@ -376,6 +383,55 @@ def test_a_finished_result_without_checkpoints_is_not_trained_over(
     assert (folder.summary.read_bytes(), folder.curve.read_bytes()) == before
     assert driver.run(*argv, "--force")[0] == 0
     assert outcome(folder) == expected
+
+
+def of_another_training(folder: RunFolder) -> None:
+    """Put the final checkpoint of the same run on another machine, with other weights, there."""
+    state = unpack(folder.checkpoint.read_bytes())
+    state["network"] = {n: v * 1.3 for n, v in state["network"].items()}
+    state["points"][-1]["train_loss"] *= 1.01
+    folder.checkpoint.write_bytes(pack(state))
+
+
+def of_an_earlier_iteration(folder: RunFolder) -> None:
+    state = unpack(folder.checkpoint.read_bytes())
+    state["points"].pop()
+    folder.checkpoint.write_bytes(pack(state))
+
+
+@pytest.mark.parametrize("replace", [of_another_training, of_an_earlier_iteration])
+def test_a_whole_result_is_not_replaced_since_a_measurement_is_torn(
+    driver: Driver,
+    finished: tuple[Path, Path],
+    tmp_path: Path,
+    replace: Callable[[RunFolder], None],
+) -> None:
+    shutil.copytree(finished[1], tmp_path / "results")
+    store = Store(tmp_path / "results")
+    folder = store.all_runs()[0].folder
+    replace(folder)
+    responses = folder.path / "responses.csv"
+    responses.write_text("run", encoding="utf-8")
+    before = (folder.summary.read_bytes(), folder.curve.read_bytes())
+    argv = ("run", finished[0], "--device", "cpu", "--results", tmp_path / "results")
+    code, job = driver.run(*argv)
+    assert (code, "--force trains it again" in job.stderr) == (1, True)
+    assert (folder.summary.read_bytes(), folder.curve.read_bytes()) == before
+    responses.unlink()
+    assert driver.run(*argv)[0] == 0
+    assert (folder.summary.read_bytes(), folder.curve.read_bytes()) == before
+
+
+def test_nothing_is_measured_on_the_weights_of_another_training(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[1], tmp_path / "results")
+    (stored, *_) = Store(tmp_path / "results").all_runs()
+    assert stored.run is not None
+    state, _ = final_state(stored.run, stored)
+    assert state is not None
+    of_another_training(stored.folder)
+    assert final_state(stored.run, stored) == (None, [OTHER_TRAINING])
 
 
 def test_an_empty_summary_after_power_loss_costs_nothing(

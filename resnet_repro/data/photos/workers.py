@@ -3,7 +3,7 @@
 An item of the DataLoader is a task: to make the batch of an iteration, or to decode some files. So
 a training resumes exactly at any iteration, and results do not depend on the number of workers.
 What is added to the DataLoader: workers end with the main process, however it ends, and leave
-Ctrl-C to it; one that dies is one plain error; its signal handler does not stay.
+signals to it; one that dies is one plain error; its signal handler does not stay.
 """
 
 from __future__ import annotations
@@ -238,8 +238,23 @@ def _deaths_noticed(processes: Sequence[BaseProcess]) -> Iterator[None]:
 def _begin_worker(_: int) -> None:
     """Leave the main process's group, which gets Ctrl-C, and end with the main process."""
     os.setpgid(0, 0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # with which torch ends workers
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_when_told, daemon=True).start()
+    else:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    """End at the main process's SIGTERM, with which torch ends workers, but at no other's.
+
+    Who ends a whole job signals all its processes: the main one is still to finish its iteration,
+    and may wait for a batch. SIGTERM is blocked in all threads.
+    """
+    if parent := multiprocessing.parent_process():
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
+            pass
+        os._exit(0)
 
 
 def _end_with_parent() -> None:

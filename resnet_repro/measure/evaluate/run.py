@@ -20,7 +20,13 @@ from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.shows import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run
-from resnet_repro.training.checkpoint import CheckpointError, is_final, newest_state
+from resnet_repro.training.checkpoint import (
+    OTHER_TRAINING,
+    CheckpointError,
+    gave,
+    is_final,
+    newest_state,
+)
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
 from resnet_repro.training.feed import make_feed
@@ -183,6 +189,8 @@ def _why_not_stored(
     if not (stored.finished and is_final(run, state)):
         done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
         return f"not stored: the run is {stored.state} after {done}"
+    if not gave(stored, state["points"], state["precision"]):
+        return f"not stored: {OTHER_TRAINING}"
     if backend.precision != state["precision"]:
         return f"not stored: the run was trained in {state['precision']}"
     if run.recipe.photographs is None:
