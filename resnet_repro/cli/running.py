@@ -54,7 +54,10 @@ def run(
     ] = None,
     checkpoint_every: Annotated[str, typer.Option(help="How often to save: 60s, 5m.")] = "60s",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Train finished runs again (to go on: without it)."),
+    ] = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")
     ] = False,
@@ -237,6 +240,8 @@ def _run(
                     measurer.write_events(runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
+            if options.force and stop.reason:
+                say("to go on, leave out --force, with which all begin anew", err=True)
             return processes.broadcast(code)
 
 

@@ -134,9 +134,12 @@ def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | N
 
 
 def _paper_row(network: str | None, printed: ImageNetResult | None) -> Row:
+    method = printed.method if printed else None
+    if printed and printed.note:
+        method = f"{method} ({printed.note})"
     return {
         "network": network,
-        "method": network_title(network) if network else printed.method if printed else None,
+        "method": network_title(network) if network else method,
         "layers": parse_network(network).depth if network else None,
         "paper_top1": printed.top1 if printed else None,
         "paper_top5": printed.top5 if printed else None,
