@@ -20,6 +20,7 @@ class Paper(NamedTuple):
     datasets: Mapping[Family, tuple[str, ...]]
     # What its recipe has otherwise than the `paper` preset's, as groups of runs say it.
     changes: tuple[str, ...] = ()
+    note: str = ""  # about the protocol by which its claims are judged
 
 
 _FIRST = Paper(
@@ -33,7 +34,12 @@ PAPERS: dict[str, Paper] = {
     THE_PAPER: _FIRST,
     # A lower rate for a fixed count of iterations, whatever the network (its appendix).
     HE_2016: Paper({"cifar": ("cifar10", "cifar100")}, ("warmup=400 iterations at 0.01",)),
-    LI_2018: _FIRST,  # the claims that are judged here are about networks trained as in section 4.2
+    LI_2018: Paper(
+        _FIRST.datasets,
+        note="They are judged by networks trained as in section 4.2 of the first paper, on the "
+        "grids that were measured; that paper's recipe is another (`surface-recipe`), its grids "
+        "have 51 x 51 points.",
+    ),
 }
 
 

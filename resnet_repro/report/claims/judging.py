@@ -141,14 +141,14 @@ def _judge_exact(claim: Claim, rule: ExactRule) -> Verdict:
 def _judge_ensemble(
     claim: Claim, rule: EnsembleRule, ensembles: Iterable[EnsembleResult], cells: Iterable[Cell]
 ) -> Verdict:
-    """Judge by the first ensemble whose members are all runs of the full protocol."""
+    """Judge by the first ensemble of just these networks, all runs of the full protocol."""
     cells = tuple(cells)
     done = {run.id: cell.group for cell in cells for run in cell.done}
-    network_of = {run.id: cell.network for cell in cells for run in cell.done}
+    network_of = {run.id: str(cell.network) for cell in cells for run in cell.done}
     for ensemble in ensembles:
         (group, *others) = {done.get(member) for member in ensemble.members}
-        networks = {network_of.get(member) for member in ensemble.members}
-        whole = networks.issuperset(rule.members) and ensemble.experiment == rule.experiment
+        networks = sorted(network_of.get(member, "") for member in ensemble.members)
+        whole = networks == sorted(rule.members) and ensemble.experiment == rule.experiment
         if whole and not others and group and group.faithful:
             found = rule.condition(len(ensemble.members), ensemble.top5_error)
             return Verdict(claim, found.outcome, found.text, group, ensemble.members)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_repro.base.plain_text import plural
-from resnet_repro.paper.papers import THE_PAPER
+from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
@@ -173,6 +173,7 @@ def claims_section(
             for v in sorted(own, key=lambda v: (v.counted, v.unfit, v.trend_only))
         ]
         lines += [] if paper == THE_PAPER else [f"Claims of {paper}:", ""]
+        lines += [PAPERS[paper].note, ""] if PAPERS[paper].note else []
         lines += [*table(["verdict", "claim", "where", "on"], rows), ""]
     lines += [*bullets(LEGEND), "", RULES_NOTE]
     if left := len(verdicts) - len(judged):
