@@ -29,6 +29,7 @@ UNKNOWN = SessionRecord(  # a session that a checkpoint does not describe
     threads=0,
     versions={},
 )
+ROUNDING = 0.001  # seconds: a session that did less may have done nothing
 _SESSIONS = TypeAdapter(tuple[SessionRecord, ...])
 
 
@@ -80,7 +81,8 @@ def _sessions(stated: object, trainer: Trainer) -> tuple[SessionRecord, ...]:
         sessions = _SESSIONS.validate_python(stated)
     except ValidationError:
         return (UNKNOWN,)
-    useful = tuple(session for session in sessions if session.first_iteration < trainer.iteration)
+    position = (trainer.iteration, trainer.seconds - ROUNDING)
+    useful = tuple(s for s in sessions if (s.first_iteration, s.first_second) < position)
     whole = follow_each_other(useful, trainer.iteration, trainer.seconds)
     return useful if whole else (UNKNOWN,)
 

@@ -181,6 +181,7 @@ class Trainer:
                 try:
                     self._measure(clock, hooks.should_stop)
                 except Stopped:
+                    self.seconds += working_time() - clock
                     return False
                 hooks.on_point(self)
             else:

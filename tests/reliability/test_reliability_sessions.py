@@ -104,6 +104,19 @@ def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Pat
     assert whole.sessions == 3
 
 
+def test_a_session_that_only_tested_is_on_record(driver: Driver, tmp_path: Path) -> None:
+    argv, folder = begin(driver, tmp_path)
+    state = unpack(folder.checkpoint.read_bytes())
+    spent = {"first_iteration": state["iteration"], "first_second": state["seconds"]}
+    tested = {**state["sittings"][-1], **spent, "command": "resnet-repro run elsewhere"}
+    longer = {"seconds": state["seconds"] + 5, "sittings": [*state["sittings"], tested]}
+    folder.checkpoint.write_bytes(pack({**state, **longer}))
+    assert driver.run(*argv)[0] == 0
+    begun, second = summary_of(folder).provenance.earlier
+    assert second.command == "resnet-repro run elsewhere"
+    assert begun.first_iteration < second.first_iteration == state["iteration"]
+
+
 def test_speed_is_that_of_the_last_session(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path, FEWEST_FOR_PACE + 20)
     state = unpack(folder.checkpoint.read_bytes())
