@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import tempfile
@@ -64,15 +63,11 @@ def connected(address: str | None) -> Iterator[None]:
         folders.close()
 
 
-@contextlib.contextmanager
-def own_folder() -> Iterator[str]:
+def own_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder for sockets and logs of a cluster started here; Ray's own may be another user's."""
     place = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="ray-", dir=place if len(place) <= LONGEST else SHORT)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = place if len(place) <= LONGEST else SHORT
+    return tempfile.TemporaryDirectory(prefix="ray-", dir=folder, ignore_cleanup_errors=True)
 
 
 def _connect(named: str | None, quiet: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 import torchvision.models as models
 from torch import Tensor, nn
+from torchvision.models.googlenet import Inception
 
 __all__ = ["build_compared"]
 
@@ -116,26 +117,9 @@ class GoogLeNetConv(nn.Module):
         return F.relu(self.conv(x), inplace=True)
 
 
-class _Inception(nn.Module):
-    """Four branches side by side (Fig. 2b), by torchvision's names."""
+class _Inception(Inception):  # type: ignore[misc]
+    """torchvision's four branches (Fig. 2b), with the paper's 5x5 where that has 3x3."""
 
-    def __init__(
-        self, inputs: int, one: int, before3: int, three: int, before5: int, five: int, after: int
-    ) -> None:
-        super().__init__()
-        self.branch1 = GoogLeNetConv(inputs, one, kernel_size=1)
-        self.branch2 = nn.Sequential(
-            GoogLeNetConv(inputs, before3, kernel_size=1),
-            GoogLeNetConv(before3, three, kernel_size=3, padding=1),
-        )
-        self.branch3 = nn.Sequential(
-            GoogLeNetConv(inputs, before5, kernel_size=1),
-            GoogLeNetConv(before5, five, kernel_size=5, padding=2),
-        )
-        self.branch4 = nn.Sequential(
-            nn.MaxPool2d(3, stride=1, padding=1), GoogLeNetConv(inputs, after, kernel_size=1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        branches = (self.branch1, self.branch2, self.branch3, self.branch4)
-        return torch.cat([branch(x) for branch in branches], 1)
+    def __init__(self, *channels: int) -> None:
+        super().__init__(*channels, conv_block=GoogLeNetConv)
+        self.branch3[1] = GoogLeNetConv(channels[4], channels[5], kernel_size=5, padding=2)

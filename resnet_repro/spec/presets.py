@@ -103,7 +103,8 @@ _COCO: dict[str, Any] = {
     "detection": Detection(anchor_sides=(64, 128, 256, 512)),
 }
 # For weights that `short` trains on Imagenette, with crops of 64 pixels: photographs as small as
-# they saw them, all in proportion. benchmarks/pilots decided size and rate on held-out images.
+# they saw them, all but the longest side in proportion. benchmarks/pilots decided size and rate
+# on held-out images.
 _SMALL_DETECTION: dict[str, Any] = {
     "iterations": 4_000,
     "learning_rate": 0.005,

@@ -57,10 +57,7 @@ class SurfaceSettings(Frozen):
             raise ValueError("should be more than 1 along the first direction")
         return points
 
-    @field_validator("directions")
-    @classmethod
-    def _different(cls, directions: tuple[int, ...]) -> tuple[int, ...]:
-        return all_different(directions)
+    _different = field_validator("directions")(all_different)
 
     @model_validator(mode="after")
     def _not_too_many(self) -> SurfaceSettings:
@@ -142,10 +139,7 @@ class CurvatureSettings(Frozen):
     images: Images | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
-    @field_validator("at")
-    @classmethod
-    def _different(cls, points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-        return all_different(points)
+    _different = field_validator("at")(all_different)
 
     def measured_in(self, rows: Iterable[CurvatureRow], seed: int, whole: int | None) -> bool:
         """As `SurfaceSettings.measured_in`."""

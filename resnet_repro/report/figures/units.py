@@ -36,10 +36,8 @@ class Step(NamedTuple):
 
 def steps(built: Architecture) -> tuple[Step, ...]:
     """The steps of a block whose dimensions stay, in order, the shortcut's left out."""
-    width = built.widths[0]
-    bottleneck = [(1, width), (3, width), (1, built.expansion * width)]
-    sizes = [(3, width), (3, width)] if built.block == "basic" else bottleneck
-    weights = [Step("weight", *size) for size in sizes]
+    sizes = built.convolutions(built.widths[0], 1)
+    weights = [Step("weight", kernel, outputs) for kernel, outputs, _ in sizes]
     bn, relu, plus = Step("BN"), Step("ReLU"), Step("+")
     if built.order == "preact":
         return (*(step for weight in weights for step in (bn, relu, weight)), plus)
