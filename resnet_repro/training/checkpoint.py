@@ -140,7 +140,8 @@ def gave(stored: StoredRun, points: Sequence[Mapping[str, Any]], precision: str)
     if "curve" in stored.damaged or not (curve := stored.curve()):
         return True
     row = curve[-1]._asdict()
-    own = next((p for p in points if p.get("iteration") == row["iteration"]), {})
+    same = (p for p in reversed(points) if p.get("iteration") == row["iteration"])
+    own: Mapping[str, Any] = next(same, {})
     return all(own.get(k) == value or _close(own.get(k), value) for k, value in row.items())
 
 
