@@ -7,7 +7,6 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -273,7 +272,7 @@ class Trainer:
             torch._foreach_add_(self._bn_counters, many)
         return functools.reduce(operator.add, losses), functools.reduce(operator.add, counts)
 
-    def _communicating(self, last: bool) -> AbstractContextManager[object]:
+    def _communicating(self, last: bool) -> contextlib.AbstractContextManager[object]:
         """Gradients are added up here; only the last micro-batch's backward pass sends them."""
         if self._parallel is None:
             return contextlib.nullcontext()
