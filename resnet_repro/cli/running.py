@@ -240,7 +240,7 @@ def _run(
                     measurer.write_events(runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
-            if options.force and stop.reason:
+            if options.force and stop.reason and not quiet:
                 say("to go on, leave out --force, with which all begin anew", err=True)
             return processes.broadcast(code)
 

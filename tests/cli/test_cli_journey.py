@@ -232,4 +232,6 @@ def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: 
     assert command("run", mine).code == 0
     again = command("run", mine, "--time-budget", "0.001s")
     assert again.code == 0, "or a loop until it is done would never end"
-    assert command("run", mine, "--time-budget", "0.001s", "--force").code == 75
+    forced = command("run", mine, "--time-budget", "0.001s", "--force")
+    assert forced.code == 75
+    assert "to go on, leave out --force" in forced.err

@@ -229,6 +229,17 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
     assert identical(whole, stopped)
 
 
+def test_the_time_of_a_test_that_is_stopped_counts(
+    small: Dataset, prepare: Any, keep_going: Any
+) -> None:
+    trainer, hooks = prepare(small), keep_going()
+    asked = iter((False, False, True))  # before an iteration, before its test, in the test
+    hooks.should_stop = lambda: next(asked)
+    assert not trainer.train(hooks)
+    assert (trainer.iteration, trainer.points) == (1, [])
+    assert trainer.seconds > trainer.training_seconds > 0
+
+
 def test_a_checkpoint_of_another_run_is_refused(small: Dataset, prepare: Any) -> None:
     content = pack(prepare(small, seed=1).state())
     with pytest.raises(CheckpointError, match="another run"):

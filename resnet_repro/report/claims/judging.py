@@ -144,7 +144,7 @@ def _judge_ensemble(
     """Judge by the first ensemble of just these networks, all runs of the full protocol."""
     cells = tuple(cells)
     done = {run.id: cell.group for cell in cells for run in cell.done}
-    network_of = {run.id: str(cell.network) for cell in cells for run in cell.done}
+    network_of = {run.id: cell.network for cell in cells for run in cell.done}
     for ensemble in ensembles:
         (group, *others) = {done.get(member) for member in ensemble.members}
         networks = sorted(network_of.get(member, "") for member in ensemble.members)
