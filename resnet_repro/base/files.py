@@ -1,4 +1,4 @@
-"""Paths as users write them, reading untrusted files, and replacing files atomically.
+"""Paths as users write them, reading untrusted files, replacing files atomically, locks.
 
 Only regular files of bounded size are read: a pipe without a writer would block a command for ever,
 and so would a link to /dev/zero. A written file appears complete or not at all.
@@ -10,6 +10,7 @@ import contextlib
 import csv
 import errno
 import io
+import logging
 import os
 import secrets
 import stat
@@ -18,12 +19,15 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import filelock
+
 from resnet_repro.base.errors import ConfigError, StoreError, plain
 
 __all__ = [
     "DiskFullError",
     "csv_text",
     "flush_folder",
+    "locked_if_possible",
     "open_regular",
     "read_regular",
     "read_text",
@@ -35,6 +39,8 @@ __all__ = [
 ]
 
 LARGEST_TEXT = 200_000_000  # bytes; a curve has a hundred per point, a loss surface 133
+
+_log = logging.getLogger(__name__)
 
 
 class DiskFullError(StoreError):
@@ -162,6 +168,25 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
             file.write(data)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def locked_if_possible(path: Path, patience: float) -> Iterator[bool]:
+    """Hold the lock of a file, made with its folder, while the block runs.
+
+    Gives False if another process still has it after `patience` seconds. Where there can be no
+    lock (some file systems have none) it gives True: nobody else can have one.
+    """
+    with contextlib.ExitStack() as stack:
+        free = True
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(filelock.FileLock(path, timeout=patience))
+        except filelock.Timeout:
+            free = False
+        except (OSError, NotImplementedError) as error:
+            _log.debug("%s cannot be locked: %s", path, error)
+        yield free
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:

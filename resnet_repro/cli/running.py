@@ -290,5 +290,6 @@ def _write_csvs(store: Store, experiments: Sequence[Experiment]) -> list[str]:
     from resnet_repro.report.results import Results
     from resnet_repro.report.tidy import tidy_csv
 
-    results = Results(store)
-    return [str(store.write_csv(e.name, tidy_csv(e, results))) for e in experiments]
+    with store.summing_up():
+        results = Results(store)
+        return [str(store.write_csv(e.name, tidy_csv(e, results))) for e in experiments]

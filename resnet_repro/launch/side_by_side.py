@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Sequence
+import platform
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from resnet_repro.base.files import locked_if_possible
 from resnet_repro.base.machine import available_memory, usable_cores
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.worker import Order, RunProcess
@@ -14,6 +18,7 @@ from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import choose_backend
+from resnet_repro.training.rates import cache_folder
 
 __all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
 
@@ -22,6 +27,8 @@ __all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
 CORES_PER_JOB = 2
 MEMORY_PER_JOB = 1.5e9  # bytes; ResNet-110 with batches of 128 takes 1.1, CIFAR-10 0.2 more
 _TOPOLOGY = Path("/sys/devices/system/cpu")
+
+_log = logging.getLogger(__name__)
 
 
 def train_side_by_side(
@@ -41,19 +48,41 @@ def train_side_by_side(
     if on_cpu and any(run.precision == "auto" for run in runs):
         # Decided before the cores are busy, and once for all processes.
         decided = choose_backend("cpu", "auto").precision
-    # On the CPU each job is pinned to its own cores; jobs on a GPU use the CPU little.
-    cores = split_cores(jobs) if on_cpu else [()] * jobs
     threads = allowed_threads(max(1, usable_cores() // jobs))
-    # On shared cores, waiting threads must not spin: two ResNet-20 with two threads each on two
-    # cores trained 2 to 6 times as fast without. On cores of its own, spinning is up to 10% faster.
-    passive = not on_cpu or jobs > usable_cores()
+    # On the CPU each job is pinned to its own cores; jobs on a GPU use the CPU little.
+    with _may_pin() if on_cpu else contextlib.nullcontext(False) as pins:
+        cores = split_cores(jobs) if pins else [()] * jobs
+        # On shared cores, waiting threads must not spin: two ResNet-20 with two threads each on two
+        # cores trained 2 to 6 times as fast without. On cores of its own, spinning is up to 10%
+        # faster.
+        passive = not pins or jobs > usable_cores()
 
-    def start(order: Order, place: int) -> RunProcess:
-        device, note = devices[place % len(devices)], runner.progress.note
-        told = order.with_options(device=device, auto_precision=decided).to_json()
-        return RunProcess(told, threads, note, cores[place], passive=passive)
+        def start(order: Order, place: int) -> RunProcess:
+            device, note = devices[place % len(devices)], runner.progress.note
+            told = order.with_options(device=device, auto_precision=decided).to_json()
+            return RunProcess(told, threads, note, cores[place], passive=passive)
 
-    return Pool(runner, jobs, start).run_all(runs)
+        return Pool(runner, jobs, start).run_all(runs)
+
+
+@contextlib.contextmanager
+def _may_pin() -> Iterator[bool]:
+    """Hold the cores that this process may use; gives False if another command's jobs have one.
+
+    Commands do not see where the others' jobs are, and all would begin with the first core.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    cache = cache_folder()
+    with contextlib.ExitStack() as locks:
+        held = True
+        if cache is not None:
+            folder = cache / f"cores-{platform.node()}"  # a home may be on several machines
+            every = (locked_if_possible(folder / f"{core}.lock", 0) for core in cores)
+            held = all(locks.enter_context(lock) for lock in every)
+        if not held:
+            locks.close()
+            _log.info("jobs of another command are pinned to these cores: ours are not")
+        yield held
 
 
 def devices_for(device: str) -> list[str]:

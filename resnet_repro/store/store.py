@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import (
+    locked_if_possible,
     read_regular,
     read_text,
     unwritable,
@@ -23,6 +26,7 @@ from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
 
 __all__ = ["Store"]
 
+PATIENCE = 60.0  # seconds for another process that reads all runs
 LARGEST_FILE = 2**28  # bytes of a report with its figures, or of a figure
 R = TypeVar("R", EnsembleResult, ExternalEvaluation)
 
@@ -64,6 +68,15 @@ class Store:
         folders = [self.runs_folder / name for name in names]
         read = [read_run(path, None, long_tables=long_tables) for path in folders]
         return without_copies(read)
+
+    @contextlib.contextmanager
+    def summing_up(self) -> Iterator[None]:
+        """Read runs and write what is made of them while no other process does.
+
+        Else, of two that end together, the later writer may have read before the other's run ended.
+        """
+        with locked_if_possible(self.root / ".lock", PATIENCE):
+            yield
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""

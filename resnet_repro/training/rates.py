@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import filelock
 import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationError
 
-from resnet_repro.base.files import replacing
+from resnet_repro.base.files import locked_if_possible, replacing
 from resnet_repro.base.machine import cpu_features, processor_name
 from resnet_repro.base.records import Frozen
 from resnet_repro.networks.network import build_network
@@ -81,7 +80,8 @@ def rates_here(*, anew: bool = False) -> Rates | None:
     path = folder and folder / f"precision-{_digest(here)}.json"
     found = None if anew else _read(path, here)
     if found is None:
-        with _one_at_a_time(path):
+        lock = path and locked_if_possible(path.with_suffix(".lock"), LOCK_PATIENCE)
+        with lock or contextlib.nullcontext():
             found = None if anew else _read(path, here)  # another process may have measured
             found = found or _measure_and_keep(path, here)
     if found:
@@ -182,19 +182,6 @@ def _read(path: Path | None, here: _Place) -> Rates | None:
         _log.debug("%s is not used: %s", path, error)
         return None
     return found if found.place == here else None
-
-
-@contextlib.contextmanager
-def _one_at_a_time(path: Path | None) -> Iterator[None]:
-    """Hold the lock of what is about to be measured, where there can be one."""
-    with contextlib.ExitStack() as stack:
-        # OSError covers the end of patience as well; some file systems have no locks at all.
-        with contextlib.suppress(OSError, NotImplementedError):
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = filelock.FileLock(path.with_suffix(".lock"), timeout=LOCK_PATIENCE)
-                stack.enter_context(lock)
-        yield
 
 
 def _measure_and_keep(path: Path | None, here: _Place) -> Rates | None:

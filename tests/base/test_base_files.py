@@ -1,4 +1,4 @@
-"""Files that are written to survive a power loss: flushed in an order in which nothing is torn."""
+"""Files are flushed in an order in which a power loss tears nothing; locks hold, or cannot be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_repro.base.files import write_atomically
+from resnet_repro.base.files import locked_if_possible, write_atomically
 from resnet_repro.store.run_folder import RunFolder
 
 
@@ -67,3 +67,14 @@ def test_no_checkpoint_loses_its_name_before_the_next_one_is_on_the_disk(
         *(f"flush {fresh}", f"{fresh} -> {fresh}", "flush run"),
         *(f"{current} -> {previous}", f"{fresh} -> {current}", "flush run"),
     ]
+
+
+def test_a_lock_is_held_by_one_and_cannot_be_where_no_file_can(tmp_path: Path) -> None:
+    lock = tmp_path / "cache" / "1.lock"
+    with locked_if_possible(lock, 0) as first, locked_if_possible(lock, 0) as second:
+        assert (first, second) == (True, False)
+    with locked_if_possible(lock, 0) as later:
+        assert later
+    (tmp_path / "file").touch()
+    with locked_if_possible(tmp_path / "file" / "lock", 0) as held:
+        assert held, "nobody else can have it"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from resnet_repro.report import tidy
+from resnet_repro.store.store import Store
 
 TINY = """
 name: mine
@@ -119,6 +124,31 @@ def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) 
     assert (tmp_path / "results" / "mine.csv").read_text(encoding="utf-8") == whole, (
         "also where the preset has one network"
     )
+
+
+def test_what_another_command_ends_meanwhile_is_not_lost(
+    command, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command is about to write its CSV, without the runs that another ends just then."""
+    assert command("run", mine).code == 0
+    store, write = Store(tmp_path / "results"), tidy.tidy_csv
+    others: list[threading.Thread] = []
+
+    def other(text: str) -> None:
+        with store.summing_up():
+            store.write_csv("mine", text + "one more run\n")
+
+    def slowly(*given: Any) -> str:
+        text = write(*given)
+        others.append(threading.Thread(target=other, args=(text,)))
+        others[0].start()
+        others[0].join(0.5)
+        return text
+
+    monkeypatch.setattr(tidy, "tidy_csv", slowly)
+    assert command("run", mine).code == 0
+    others[0].join()
+    assert store.csv_path("mine").read_text(encoding="utf-8").endswith("one more run\n")
 
 
 def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:

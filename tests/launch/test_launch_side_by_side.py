@@ -20,10 +20,14 @@ from launch_helpers import (
     train_alone,
     write_experiment,
 )
+from short_runs import Quiet
 from training_outcome import outcome
 
 from resnet_repro.launch import side_by_side
-from resnet_repro.launch.side_by_side import pick_jobs
+from resnet_repro.launch.side_by_side import pick_jobs, train_side_by_side
+from resnet_repro.launch.worker import Ended
+from resnet_repro.runner.options import Options
+from resnet_repro.runner.runner import Runner
 from resnet_repro.store.store import Store
 
 
@@ -127,6 +131,42 @@ def test_what_fails_in_a_process_ends_as_it_does_alone(command: Any, tmp_path: P
 
 def test_the_command_of_the_processes_is_not_for_people(command: Any) -> None:
     assert "train-run" not in command("--help").out
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no system call that pins")
+def test_commands_beside_each_other_do_not_take_the_same_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pinned: list[tuple[str, list[int], bool]] = []
+    runs = runs_of(write_experiment(tmp_path, 4, 2, 2))
+    told: Any = Quiet()
+
+    def train(name: str) -> None:
+        options = Options(data_dir=tmp_path / "data", device="cpu")
+        train_side_by_side(2, Runner(Store(tmp_path / name), options, told, told), runs)
+
+    class Process:
+        """Notes where it is pinned; the first begins another command while it runs itself."""
+
+        def __init__(self, order: str, *given: Any, passive: bool) -> None:
+            self.name = Path(json.loads(order)["results"]).name
+            pinned.append((self.name, list(given[-1]), passive))
+
+        def poll(self) -> Ended:
+            if len(pinned) == 2:
+                train("second")
+            return Ended(0)
+
+        def close(self) -> None: ...
+
+    monkeypatch.setenv("RESNET_REPRO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(side_by_side, "RunProcess", Process)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    train("first")
+    own = [("first", [3], False), ("first", [5], False)]
+    assert pinned == [*own, ("second", [], True), ("second", [], True)]
+    train("later")
+    assert [cores for _, cores, _ in pinned[4:]] == [[3], [5]], "they are free again"
 
 
 def test_auto_is_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
