@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -35,6 +36,11 @@ _CGROUPS = (  # folder, limit, used, and the line of memory.stat that counts rec
     ),
 )
 
+_CPU_LIMITS = (  # files with microseconds of processor time, and with the microseconds in which
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+
 
 def check_device(device: str) -> None:
     """Check how a device is named, whether it is here or not; raises ConfigError."""
@@ -61,9 +67,9 @@ def cpu_features() -> frozenset[str]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use, within the container's limit (`docker run --cpus 2`)."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
+        return min([len(os.sched_getaffinity(0)), *_container_cores()])
     return os.cpu_count() or 1
 
 
@@ -124,6 +130,17 @@ def _system_memory() -> Iterator[int]:
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (OSError, ValueError, AttributeError):
         return
+
+
+def _container_cores() -> Iterator[int]:
+    for files in _CPU_LIMITS:
+        try:
+            words = " ".join(Path(file).read_text(encoding="utf-8") for file in files)
+            time, every = map(int, words.split())
+        except (OSError, ValueError):  # "max 100000" is no limit
+            continue
+        if time > 0:  # -1 is none either
+            yield max(1, math.ceil(time / every))
 
 
 def _container_memory() -> Iterator[int]:

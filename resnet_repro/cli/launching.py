@@ -51,7 +51,7 @@ def submit(
     from resnet_repro.launch.training import in_turn
 
     first, later = in_turn(runs)
-    unfinished = {run.id for run in first if options.force or not store.get(run).finished}
+    unfinished = {run.id for run in options.to_train(store, first)}
     waiting = [run for run in later if run.recipe.starts_from in unfinished]
     jobs = submit_job(where, store, options, [run for run in runs if run not in waiting])
     number = job_number(jobs)

@@ -81,6 +81,9 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     device = runner.options.device
     if ":" in device or device == "mps":
         raise ConfigError(f"--device {device}: Ray chooses the device; say auto, cuda or cpu")
+    todo = runner.options.to_train(runner.store, runs)
+    if not todo:
+        return runner.run_all(runs)
     # Ray prints messages about nodes on stdout, where `--json` goes.
     with (
         contextlib.redirect_stdout(Log()),
@@ -89,14 +92,17 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     ):
         list_nodes: Any = ray.nodes
         nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
-        share, code = share_of(where, device, nodes, max(1, len(runs))), code_version()[0]
-        _say_what_is_asked(runner.progress, share, nodes, len(runs))
+        share, code = share_of(where, device, nodes, len(todo)), code_version()[0]
+        if (device == "cpu") == (share.gpus > 0) and device != "auto":
+            raise ConfigError(f"--device {device}: each run would have {share} of this cluster")
+        _say_what_is_asked(runner.progress, share, nodes, len(todo))
+        beside = max(1, *map(share.fits, nodes))
 
         def start(order: Order, place: int) -> TaskOnNode:
             order = order.with_options(device="cuda" if share.gpus else "cpu").with_whole_paths()
-            return TaskOnNode(order.to_json(), share, probe, code, runner.progress)
+            return TaskOnNode(order.to_json(), share, beside, probe, code, runner.progress)
 
-        return Pool(runner, max(1, len(runs)), start).run_all(runs)
+        return Pool(runner, len(todo), start).run_all(runs)
 
 
 @contextlib.contextmanager
@@ -133,13 +139,13 @@ class TaskOnNode:
     """A task of the cluster that trains one run; a `pool.Attempt`."""
 
     def __init__(
-        self, order: str, share: Share, probe: Path, code: str, progress: Progress
+        self, order: str, share: Share, beside: int, probe: Path, code: str, progress: Progress
     ) -> None:
         self._progress = progress
         self._told_to_stop = Path(f"{probe}-{secrets.token_hex(8)}")
         task: Any = ray.remote(train_on_node)
         self._result = task.options(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0).remote(
-            order, share.cpus, str(probe), code, str(self._told_to_stop)
+            order, share.cpus, str(probe), code, str(self._told_to_stop), beside
         )
 
     def poll(self) -> Ended | None:
@@ -175,11 +181,12 @@ class TaskOnNode:
 
 
 def train_on_node(
-    order: str, threads: int, probe: str, code: str, stop: str = ""
+    order: str, threads: int, probe: str, code: str, stop: str = "", beside: int = 1
 ) -> tuple[Ended, list[str]]:
     """The task on a node: train a run in a process; returns how that ended, and its notes.
 
-    It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or when the file `stop` exists.
+    It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or when the file `stop` exists. As
+    many as `beside` may share the node.
     """
     host, here = socket.gethostname(), code_version()[0]
     if not _is_same_code(here, code):
@@ -189,7 +196,7 @@ def train_on_node(
         text = f"{host} does not see the results folder {Path(probe).parent}"
         return Ended(2, f"{text}: all nodes have to share it, at the same path"), []
     notes: list[str] = []
-    process = RunProcess(order, threads, notes.append)
+    process = RunProcess(order, threads, notes.append, jobs=beside, workers=threads)
     try:
         while (ended := process.poll()) is None:
             if stop and Path(stop).exists():

@@ -38,8 +38,7 @@ def train_side_by_side(
     store, options = runner.store, runner.options
     devices = devices_for(options.device)
     if jobs == "auto":
-        todo = [run for run in runs if options.force or not store.get(run).finished]
-        jobs, why = pick_jobs(len(todo), devices)
+        jobs, why = pick_jobs(len(options.to_train(store, runs)), devices)
         runner.progress.note(f"--jobs auto: {why}")
     if jobs == 1:
         return runner.run_all(runs)
@@ -48,7 +47,7 @@ def train_side_by_side(
     if on_cpu and any(run.precision == "auto" for run in runs):
         # Decided before the cores are busy, and once for all processes.
         decided = choose_backend("cpu", "auto").precision
-    threads = allowed_threads(max(1, usable_cores() // jobs))
+    share = max(1, usable_cores() // jobs)
     # On the CPU each job is pinned to its own cores; jobs on a GPU use the CPU little.
     with _may_pin() if on_cpu else contextlib.nullcontext(False) as pins:
         cores = split_cores(jobs) if pins else [()] * jobs
@@ -60,7 +59,15 @@ def train_side_by_side(
         def start(order: Order, place: int) -> RunProcess:
             device, note = devices[place % len(devices)], runner.progress.note
             told = order.with_options(device=device, auto_precision=decided).to_json()
-            return RunProcess(told, threads, note, cores[place], passive=passive)
+            return RunProcess(
+                told,
+                allowed_threads(share),
+                note,
+                cores[place],
+                jobs=jobs,
+                workers=share,
+                passive=passive,
+            )
 
         return Pool(runner, jobs, start).run_all(runs)
 

@@ -58,7 +58,7 @@ def submit_job(
     Raises:
         ConfigError: there is no Slurm here, or it refuses the options.
     """
-    todo = [run for run in runs if options.force or not store.get(run).finished]
+    todo = options.to_train(store, runs)
     if not todo:
         return {}
     store.check_writable()
@@ -141,6 +141,8 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
     others = {name: value for name, value in given.items() if name not in known}
     parameters |= {name: value for name, value in given.items() if name in known}
     delay = parameters.setdefault("signal_delay_s", SIGNAL_DELAY)
+    if cpus := parameters.get("cpus_per_task"):  # srun has not taken it over since 22.05
+        parameters["srun_args"] = [f"--cpus-per-task={cpus}", *parameters.get("srun_args", [])]
     parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
     # For jobs that do not inherit the environment.
     name = f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL}"

@@ -21,6 +21,8 @@ RESERVED = (
     *("array", "output", "error", "open_mode", "signal", "requeue", "no_requeue"),
     *("nodes", "ntasks", "ntasks_per_node", "additional_parameters", "use_srun"),
 )
+# Those that need no value.
+FLAGS = ("contiguous", "exclusive", "hold", "overcommit", "oversubscribe", "spread_job")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Where:
     address: str | None = None  # of a Ray cluster; None: one found, or started on this machine
     cpus_per_run: int | None = None
     gpus_per_run: float | None = None
-    slurm: Mapping[str, str | list[str]] = field(default_factory=dict)  # options of sbatch
+    slurm: Mapping[str, str | list[str] | bool] = field(default_factory=dict)  # options of sbatch
     wait: bool = False  # for the array job
     time_budget: float | None = None  # seconds of one session of a task of the array job
 
@@ -128,12 +130,15 @@ def _check_installed(kind: Kind) -> None:
         )
 
 
-def _parse_slurm(items: Sequence[str]) -> dict[str, str | list[str]]:
-    """Parse `key=value` options of sbatch; `setup` may be repeated."""
-    options: dict[str, str | list[str]] = {}
+def _parse_slurm(items: Sequence[str]) -> dict[str, str | list[str] | bool]:
+    """Parse options of sbatch: `key=value`, or one of `FLAGS`; `setup` may be repeated."""
+    options: dict[str, str | list[str] | bool] = {}
     for item in items:
         key, sign, value = item.partition("=")
         name = key.strip().lstrip("-").replace("-", "_")
+        if not sign and name in FLAGS:
+            options[name] = True
+            continue
         if not sign or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or not value.isprintable():
             raise ConfigError(
                 f"--slurm {plain(item, 60)!r}: write an option of sbatch as key=value, such as "

@@ -25,6 +25,7 @@ import torch
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.records import Frozen
 from resnet_repro.base.stop import StopFlag
+from resnet_repro.data.photos.workers import MOST_WORKERS, VARIABLE
 from resnet_repro.runner.options import Options, Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
@@ -132,6 +133,8 @@ class RunProcess:
         threads: the number of its threads.
         note: called with each note, in a thread.
         cores: cores to pin it to, if any.
+        jobs: how many processes like it share this machine's memory.
+        workers: how many processes may read photographs for it, unless the user says.
         passive: whether waiting threads sleep instead of spinning, for shared cores.
     """
 
@@ -142,11 +145,16 @@ class RunProcess:
         note: Callable[[str], None],
         cores: Sequence[int] = (),
         *,
+        jobs: int = 1,
+        workers: int = 1,
         passive: bool = False,
     ) -> None:
         command = [sys.executable, "-m", "resnet_repro", "train-run", order]
         command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
         variables = {"OMP_NUM_THREADS": str(threads), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        # As torchrun says it: photographs may take a part of the memory.
+        variables["LOCAL_WORLD_SIZE"] = str(jobs)
+        variables[VARIABLE] = os.environ.get(VARIABLE) or str(min(workers, MOST_WORKERS))
         if passive:
             variables |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
         self._process = subprocess.Popen(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.store.models import Summary
+from resnet_repro.store.store import Store
 
 __all__ = ["Options", "Outcome", "Progress"]
 
@@ -30,6 +32,10 @@ class Options:
     tensorboard: bool = False
     # The precision for `auto`, if the process that started this one has decided.
     auto_precision: Resolved | None = None
+
+    def to_train(self, store: Store, runs: Sequence[Run]) -> list[Run]:
+        """Those of the runs that are to be trained."""
+        return [run for run in runs if self.force or not store.get(run).finished]
 
 
 class Progress(Protocol):

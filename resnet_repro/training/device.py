@@ -130,6 +130,8 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
         if (chosen.index or 0) >= count:
             found = f"{count} found" if count else "no usable CUDA device here"
             raise ConfigError(f"--device {device}: {found}; use --device cpu or auto")
+        if chosen.index is not None:  # else torch would open the first GPU as well
+            torch.cuda.set_device(chosen)
         _forbid_tf32()
     elif chosen.type == "mps":
         if not torch.backends.mps.is_available():
@@ -157,7 +159,6 @@ def _own_device(device: str, local_rank: int) -> str:
             f"process {local_rank} of this machine has no GPU ({count} found); "
             "start as many processes as there are GPUs"
         )
-    torch.cuda.set_device(local_rank)
     return f"cuda:{local_rank}"
 
 

@@ -197,7 +197,8 @@ def _environment() -> tuple[Shard, int]:
         return WHOLE, 0
     try:
         rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
-        local_rank = int(given["LOCAL_RANK"] or rank)
+        # Without it each machine should have as many processes as GPUs, by number.
+        local_rank = int(given["LOCAL_RANK"] or rank % max(1, torch.cuda.device_count()))
     except ValueError:
         rank, count, local_rank = -1, 0, 0
     if not 0 <= rank < count or local_rank < 0:

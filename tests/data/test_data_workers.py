@@ -20,7 +20,7 @@ from made_up_photos import photo
 
 from resnet_repro.base import machine
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
-from resnet_repro.base.machine import available_memory
+from resnet_repro.base.machine import available_memory, usable_cores
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos import workers
 from resnet_repro.data.photos.loader import TrainingCrops
@@ -252,3 +252,25 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     found = available_memory()
     assert found is None or found > 1_700_000
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        (["150000 100000"], 2),
+        (["20000 100000"], 1),
+        (["max 100000"], 64),
+        (["3200000", "100000"], 32),
+        (["-1", "100000"], 64),
+        ([], 64),
+    ],
+)
+def test_a_containers_processor_time_counts(
+    files: list[str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    names = [str(tmp_path / str(number)) for number in range(max(1, len(files)))]
+    for name, text in zip(names, files, strict=False):
+        Path(name).write_text(f"{text}\n", encoding="utf-8")
+    monkeypatch.setattr(machine, "_CPU_LIMITS", (tuple(names),))
+    assert usable_cores() == cores

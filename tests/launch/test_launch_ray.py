@@ -229,6 +229,15 @@ def test_nothing_answers_at_the_address(tmp_path: Path) -> None:
         _train(nowhere, tmp_path, runs, StopFlag(), Silent())
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_without_anything_to_train_no_cluster_is_needed(tmp_path: Path) -> None:
+    nowhere = SimpleNamespace(address="127.0.0.1:1")
+    runs = runs_of(write_experiment(tmp_path, 4, 2, 2))
+    train_alone(runs, tmp_path / "results")
+    outcomes = _train(nowhere, tmp_path, runs, StopFlag(), Silent())
+    assert outcomes == {run.id: "done" for run in runs}
+
+
 def test_what_a_run_gets_of_a_node() -> None:
     from resnet_repro.launch.ray_cluster import Share, share_of
 

@@ -119,6 +119,19 @@ def test_other_times_are_refused(written: str) -> None:
         slurm_parameters(parse_where(launcher="slurm-local", slurm=[f"time={written}"]), 1)
 
 
+def test_a_step_gets_the_cores_of_its_job_and_flags_need_no_value() -> None:
+    from resnet_repro.launch.slurm import slurm_parameters
+
+    options = ["cpus-per-task=8", "exclusive", "hold", "srun-args=--mpi=none"]
+    given = slurm_parameters(parse_where(launcher="slurm-local", slurm=options), 1)
+    assert given["srun_args"] == ["--cpus-per-task=8", "--mpi=none"]
+    assert given["exclusive"] is True
+    assert given["additional_parameters"]["hold"] is True
+    asked = parse_where(launcher="slurm-local", cpus_per_run=3)
+    assert slurm_parameters(asked, 1)["srun_args"] == ["--cpus-per-task=3"]
+    assert "srun_args" not in slurm_parameters(parse_where(launcher="slurm-local"), 1)
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_a_warned_task_saves_is_requeued_and_finishes(
     command: Any, tmp_path: Path, hold: Path

@@ -47,3 +47,22 @@ def test_how_it_ended(
     process.close()
     assert notes == ["begun on resnet_repro"]
     assert all(line in caplog.text for line in ended.error.splitlines() if ended.code > 0), "-v"
+
+
+@pytest.mark.parametrize(("given", "workers"), [(None, "6"), ("3", "3")])
+def test_it_knows_its_part_of_the_machine(
+    given: str | None, workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    text = "#!/bin/sh\necho note: $LOCAL_WORLD_SIZE $RESNET_REPRO_WORKERS $OMP_NUM_THREADS\n"
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.delenv("RESNET_REPRO_WORKERS", raising=False)
+    if given:
+        monkeypatch.setenv("RESNET_REPRO_WORKERS", given)
+    notes: list[str] = []
+    process = RunProcess("{}", 1, notes.append, jobs=8, workers=6)
+    await_that(lambda: process.poll() is not None)
+    process.close()
+    assert notes == [f"8 {workers} 1"]

@@ -9,7 +9,7 @@ import torch
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.training import device as device_module
-from resnet_repro.training import rates
+from resnet_repro.training import processes, rates
 from resnet_repro.training.device import Backend, choose_backend
 
 CPU = torch.device("cpu")
@@ -21,11 +21,14 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two GPUs of the Ampere generation, as far as torch can tell."""
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Two GPUs of the Ampere generation, as far as torch can tell; those that were made its own."""
+    own: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", own.append)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
+    return own
 
 
 @pytest.mark.usefixtures("no_cuda")
@@ -61,13 +64,27 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) 
     assert choose_backend("auto", "fp32") == Backend(CPU, "fp32")
 
 
-@pytest.mark.usefixtures("two_gpus")
-def test_auto_is_the_gpu_where_there_is_one() -> None:
+def test_auto_is_the_gpu_where_there_is_one(two_gpus: list[torch.device]) -> None:
     assert choose_backend("auto", "fp32").device.type == "cuda"
     assert choose_backend("cpu", "fp32").device == CPU
     assert choose_backend("cuda:1", "fp32").device == torch.device("cuda:1")
     with pytest.raises(ConfigError, match="cuda:2: 2 found"):
         choose_backend("cuda:2", "fp32")
+    assert two_gpus == [torch.device("cuda:1")], "else torch opens the first one as well"
+
+
+def test_a_process_without_its_number_on_the_machine_takes_the_gpus_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_join", lambda _: None)
+    monkeypatch.setattr(processes, "_leave", lambda: None)
+    for variable, value in {"RANK": "5", "WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for gpus, number in ((1, 0), (4, 1), (8, 5), (0, 0)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        with processes.process_group() as group:
+            assert group.local_rank == number
 
 
 @pytest.mark.parametrize(
