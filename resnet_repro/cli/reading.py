@@ -217,6 +217,8 @@ def plot(
     from resnet_repro.base.errors import ConfigError, ReproError, StoreError
     from resnet_repro.report.figures.figures import draw
     from resnet_repro.report.results import Results
+    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.presets import PRESETS
 
     chosen = choice("--format", form, FIGURES)
     store = open_store(results)
@@ -224,14 +226,18 @@ def plot(
     for name, experiment in zip(names, experiments, strict=True):
         if experiment.plot is None:
             raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
+    if networks is None:  # a preset's pictures are the same as among those of all
+        experiments = [_shown(name, None, dataset, None) for name in names]
     whole = Results(store, option=opt.repeated(results))
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
-    shown = _results(whole, preset, dataset)
+    only = choice("--preset", preset, PRESETS)
+    known = choose_dataset(dataset).name if dataset else None
     not_drawn = []
     for experiment in experiments:
         try:
-            for file_name, content in draw(experiment, shown, chosen):
+            pictures = draw(experiment, whole, chosen, preset=only, dataset=known)
+            for file_name, content in pictures:
                 say(f"wrote {store.write_figure(file_name, form, content)}")
         except (ConfigError, StoreError):
             raise

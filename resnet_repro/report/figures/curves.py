@@ -133,7 +133,7 @@ def _error_axis(
     means = [curve.errors["mean"] for curve in curves]
     if paper[0] and reduced and means:
         low = min(mean.min() for mean in means)
-        high = max(mean.iloc[len(mean) // 4] for mean in means)
+        high = max(mean.iloc[len(mean) // 4 :].max() for mean in means)
         return (float(10 * math.floor(0.95 * low / 10)), _rounded_up(high))
     highest = max((mean.iloc[len(mean) // 2 :].median() for mean in means), default=0.0)
     return paper if highest <= paper[1] else (paper[0], _rounded_up(1.15 * highest))

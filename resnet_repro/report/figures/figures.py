@@ -23,8 +23,9 @@ from resnet_repro.report.cells import Cell, groups_in, in_other_precision, main_
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Results
-from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import experiments_folder
+from resnet_repro.spec.presets import Preset
 from resnet_repro.spec.shows import CurvesPlot
 
 if TYPE_CHECKING:
@@ -163,9 +164,16 @@ class FigureFile(NamedTuple):
 
 
 def draw(
-    experiment: Experiment, results: Results, suffix: FigureFormat = "png"
+    experiment: Experiment,
+    results: Results,
+    suffix: FigureFormat = "png",
+    *,
+    preset: Preset | None = None,
+    dataset: str | None = None,
 ) -> Iterator[FigureFile]:
     """The experiment's figure from its main group; one for each group as well if there are more.
+
+    Those of one preset or data set, if one is given, under the same names.
 
     Raises:
         ConfigError: the experiment has no figure, or none in this format.
@@ -178,11 +186,16 @@ def draw(
         raise ConfigError(f"{experiment.name} has no figure; try: resnet-repro table")
     if suffix == "html" and not FIGURES[experiment.plot.kind].page:
         raise ConfigError(f"{experiment.name} cannot be drawn as html; try png, svg or pdf")
-    wanted = pictures(experiment, results)
+    wanted = {
+        name: (group, view)
+        for name, (group, view) in pictures(experiment, results).items()
+        if not group or (preset in (None, group.base) and dataset in (None, group.dataset))
+    }
     if not wanted:
+        lacking = experiment.choose(Choices(preset=preset)) if preset else experiment
         raise ReproError(
             f"{experiment.name}: nothing to draw yet. "
-            f"To make the data: {run_command(experiment)}{results.option}"
+            f"To make the data: {run_command(lacking)}{results.option}"
         )
     if suffix == "html":  # one page for all views
         wanted = {n: (group, "html") for n, (group, view) in wanted.items() if view == "draw"}
