@@ -124,7 +124,7 @@ def evaluate(
 
     \b
     Examples:
-      resnet-repro evaluate resnet-18-a-imagenette-short-s0 --crops 1,10
+      resnet-repro evaluate resnet-18-a-imagenette-short-s0-a9ff802e --crops 1,10
       resnet-repro evaluate resnet50.pth --network resnet-50-v1.5 --crops 10
       resnet-repro evaluate vgg16.pth --network vgg-16 --crops multi --record
       resnet-repro evaluate r18.pth --network resnet-18-b --dataset imagenette

@@ -53,6 +53,7 @@ _KNOWN = (
     *(f"resnet-{depth}{option}" for depth in _DEPTHS for option in ("", "-b", "-c")),
     *(f"plain-{depth}" for depth in _DEPTHS),
     *(f"preact-{depth}" for depth in (*_DEPTHS, 164)),
+    "resnet-164",
 )
 
 # Modules with weights of ResNet, of VGG, AlexNet and DenseNet, of pre-activation, and of GoogLeNet.
@@ -82,13 +83,14 @@ def fit(network: str, weights: Weights) -> Fitted:
 
     Raises:
         ConfigError: the weights are of another network (the message says of which, if known), or
-            not ordinary numbers.
+            not ordinary, finite numbers.
     """
     candidates = [_candidate(weights, prefix) for prefix in _prefixes(weights.tensors)]
     fitting = [one for one in candidates if one.misfit(network) is None]
     if not fitting:
         raise ConfigError(_misfit(network, weights, candidates))
     best, *others = fitting
+    _check_numbers(weights.name, best.own)
     return Fitted(weights, network, best.own, best.classes, tuple(_notes(weights, best, others)))
 
 
@@ -96,28 +98,27 @@ def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module
     """The network that holds the weights found, in evaluation mode, on the CPU.
 
     The weights do not tell where option A's zero channels are.
-
-    Raises:
-        ConfigError: they are not ordinary numbers.
     """
-    name = fitted.weights.name
     with torch.device("meta"):
         model = build_network(fitted.network, fitted.classes, zero_channels=zero_channels)
-    ours = model.state_dict()
-    for place, tensor in fitted.tensors.items():
-        whole_number = _is_counter(place) or ours[place].dtype == tensor.dtype
-        if not (tensor.is_floating_point() or whole_number):
+    model.to_empty(device="cpu")  # every weight comes from the file
+    counters = {k: torch.tensor(0) for k in model.state_dict() if _is_counter(k)}
+    model.load_state_dict({**counters, **fitted.tensors})
+    return model.eval()
+
+
+def _check_numbers(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError unless all are ordinary, finite numbers."""
+    for place, tensor in tensors.items():
+        if not (tensor.is_floating_point() or _is_counter(place)):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ConfigError(f"{name}: {place} is {kind}, expected floating-point weights")
-    model.to_empty(device="cpu")  # every weight comes from the file
-    counters = {k: torch.tensor(0) for k in ours if _is_counter(k)}
-    try:
-        model.load_state_dict({**counters, **fitted.tensors})
-    except RuntimeError as error:  # a kind of tensor that cannot be copied: sparse, quantized
-        raise ConfigError(f"{name} holds no ordinary tensors") from error
-    if not all(p.isfinite().all() for p in model.state_dict().values()):
-        raise ConfigError(f"{name} holds weights that are not finite numbers")
-    return model.eval()
+        try:
+            finite = torch.empty(tensor.shape).copy_(tensor).isfinite().all()
+        except RuntimeError as error:  # cannot be copied: sparse, quantized
+            raise ConfigError(f"{name} holds no ordinary tensors") from error
+        if not finite:
+            raise ConfigError(f"{name} holds weights that are not finite numbers")
 
 
 def _prefixes(places: Iterable[str]) -> list[str]:
@@ -264,9 +265,9 @@ def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
     pairs = set(theirs.items())
     nearest = min(known, key=lambda network: len(pairs ^ set(known[network].items())))
     if not pairs or len(pairs & set(known[nearest].items())) < len(pairs) / 2:
-        return "no network here has such tensors"
+        return "none of the networks compared has such tensors"
     if nearest == asked:
-        return "no other network is nearer"
+        return "no other of the networks compared is nearer"
     return f"the nearest network is {nearest}, which it does not fit either"
 
 

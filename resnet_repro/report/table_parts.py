@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
-from resnet_repro.report.cells import Cell, main_group, networks_of
+from resnet_repro.report.cells import Cell, groups_in, main_group, networks_of
 from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
@@ -158,16 +158,20 @@ def to_do(
 ) -> list[str]:
     """Which networks lack results at the preset and on the data set of the main group.
 
-    Only networks that the experiment has, as it was chosen. Results of another precision count, and
-    failures: the table names them, and the command would leave them as they are.
+    If that is not of a preset, of the most faithful group that is. Only networks that the
+    experiment has, as it was chosen. Results of another precision count, and failures: the table
+    names them, and the command would leave them as they are.
 
     `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
     """
     main = main_group(cells, experiment)
-    variant = main and at_group(experiment, main)
-    place = (main.base, main.dataset, main.changes) if main and variant else None
-    variant = variant or experiment
-    place = place or (variant.preset, variant.datasets[0], ())
+    groups = [*([main] if main else []), *groups_in(cell for cell in cells if cell.done)]
+    of_presets = [(found, group) for group in groups if (found := at_group(experiment, group))]
+    if of_presets:
+        variant, group = of_presets[0]
+        place = (group.base, group.dataset, group.changes)
+    else:
+        variant, place = experiment, (experiment.preset, experiment.datasets[0], ())
     own = {run.hash for run in variant.resolve()}
     have = {
         cell.network

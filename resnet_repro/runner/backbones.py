@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class _Weights(NamedTuple):
     mean: tuple[float, ...]  # red, green and blue of 0 to 255, that is subtracted
     std: tuple[float, ...]  # by which the difference is divided
     record: BackboneRecord  # for the detector's provenance
+    notes: tuple[str, ...] = ()  # what the user should know
 
 
 def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
@@ -44,7 +46,7 @@ def read_backbone(run: Run, store: Store, data_dir: Path) -> _Weights | None:
 
 
 def load_backbone(
-    run: Run, network: nn.Module, store: Store, data_dir: Path
+    run: Run, network: nn.Module, store: Store, data_dir: Path, note: Callable[[str], None]
 ) -> BackboneRecord | None:
     """Put the weights that a run starts from into its detector, and the colours that they expect.
 
@@ -57,6 +59,8 @@ def load_backbone(
     found = read_backbone(run, store, data_dir)
     if found is None:
         return None
+    for text in found.notes:
+        note(f"{run.id}: {text}")
     from resnet_repro.networks.detector import Detector  # slow: torchvision, for detectors alone
 
     assert isinstance(network, Detector), "a detector's recipe has made one"
@@ -114,7 +118,14 @@ def _of_file(run: Run, path: Path, sha256: str | None) -> _Weights:
             f"{run.id}: {path} is another file than it starts from: "
             f"SHA-256 {weights.sha256}, not {sha256}"
         )
-    fitted = fit(parse_network(run.network).backbone, weights)
+    network = parse_network(run.network)
+    fitted = fit(network.backbone, weights)
+    notes = fitted.notes
+    if network.bottleneck and not network.stride_in_3x3:
+        notes += (
+            f"{network.backbone} has its stride in the first 1x1, as in the paper; torchvision's "
+            f"weights want {network}-v1.5",
+        )
     # A file's weights are taken to expect torchvision's input.
-    found = BackboneRecord(sha256=weights.sha256)
-    return _Weights(fitted.tensors, IMAGENET_MEAN, IMAGENET_DEVIATION, found)
+    record = BackboneRecord(sha256=weights.sha256)
+    return _Weights(fitted.tensors, IMAGENET_MEAN, IMAGENET_DEVIATION, record, notes)

@@ -175,7 +175,8 @@ class Runner:
             self.progress.note(f"{run.id}: no usable checkpoint, starting over")
         if resumed is None:  # other processes get this one's weights when they connect
             new = self.sources.trainer(run, self.sources.backend(run.precision))
-            backbone = load_backbone(run, new.network, self.store, self.options.data_dir)
+            data_dir, note = self.options.data_dir, self.progress.note
+            backbone = load_backbone(run, new.network, self.store, data_dir, note)
             resumed = Resumed(new, backbone=backbone)
         trainer = resumed.trainer
         try:

@@ -87,8 +87,9 @@ class Detection(Frozen):
     )
     smallest_proposal: Real = field(
         16.0,
-        "assumption",
-        "pixels of a proposal's side; in the authors' code, not in the text",
+        "deviation",
+        "pixels of a proposal's side in the resized image; the authors' code, not the text, has "
+        "as many of the original one",
         ge=0,
         le=LARGEST_SIDE,
     )

@@ -121,6 +121,11 @@ _SMALL_DETECTION: dict[str, Any] = {
         rois_per_image=32,
     ),
 }
+_SMALL_COCO: dict[str, Any] = _SMALL_DETECTION | {
+    "detection": _SMALL_DETECTION["detection"].model_copy(
+        update={"anchor_sides": (14, 27, 55, 110)}
+    ),
+}
 # From scratch, so that batch normalisation is trained; for generated scenes.
 _SMALLEST_DETECTION: dict[str, Any] = {
     "iterations": 400,
@@ -157,6 +162,8 @@ _ON_DATASET: dict[tuple[Family, Preset, str], dict[str, Any]] = {
     ("imagenet", "short", "imagenet"): _TENTH,
     ("detection", "paper", "coco"): _COCO,
     ("detection", "paper", "coco2017"): _COCO,
+    ("detection", "short", "coco"): _SMALL_COCO,
+    ("detection", "short", "coco2017"): _SMALL_COCO,
 }
 
 

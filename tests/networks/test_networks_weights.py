@@ -144,7 +144,7 @@ def test_the_nearest_network_is_named_where_none_fits(tmp_path: Path) -> None:
     almost = build_network("resnet-34-c").state_dict()
     del almost["layer1.0.conv1.weight"]
     weights = read_weights(saved(tmp_path / "w.pth", almost))
-    with pytest.raises(ConfigError, match="no other network is nearer"):
+    with pytest.raises(ConfigError, match="no other of the networks compared is nearer"):
         network_with("resnet-34-c", weights)
     with pytest.raises(ConfigError, match="nearest network is resnet-34-c, which it does not fit"):
         network_with("resnet-18-b", weights)
@@ -157,13 +157,13 @@ def test_networks_that_the_papers_lack_are_known_as_well(tmp_path: Path) -> None
     almost = build_network("resnet-26").state_dict()
     del almost["layer2.0.conv1.weight"]
     weights = read_weights(saved(tmp_path / "w.pth", almost))
-    with pytest.raises(ConfigError, match="no other network is nearer"):
+    with pytest.raises(ConfigError, match="no other of the networks compared is nearer"):
         network_with("resnet-26", weights)
 
 
 def test_weights_of_something_else_entirely(tmp_path: Path) -> None:
     weights = read_weights(saved(tmp_path / "w.pth", {"encoder.weight": torch.zeros(3, 3)}))
-    with pytest.raises(ConfigError, match="no network here has such tensors"):
+    with pytest.raises(ConfigError, match="none of the networks compared has such tensors"):
         network_with("resnet-50", weights)
 
 

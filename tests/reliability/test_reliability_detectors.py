@@ -23,7 +23,7 @@ from small_detectors import SETTINGS, few_scenes
 from stoppable import Driver, assert_whole, the_run
 from training_outcome import outcome
 
-from resnet_repro.base.errors import DataError
+from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.launch.training import in_turn, train_at
 from resnet_repro.launch.where import Where
 from resnet_repro.networks.network import build_network
@@ -298,6 +298,29 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     assert summary.provenance.bn_images is None, "its batch normalisation is frozen"
     assert first.backbone == started
     assert second.backbone is None
+
+
+@pytest.mark.usefixtures("_narrow")
+def test_a_file_of_weights_is_looked_at_as_evaluate_does(tmp_path: Path) -> None:
+    runner, quiet = runner_of(tmp_path)
+    path = runner.options.data_dir / "resnet50.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def train(weights: dict[str, torch.Tensor]) -> str:
+        torch.save(weights, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        settings = SETTINGS | FROZEN | {"backbone": {"file": path.name, "sha256": digest}}
+        recipe = RECIPE | {"iterations": 1, "detection": settings}
+        runs = [{"networks": ["faster-rcnn-resnet-50"]}]
+        (run,) = experiment_of(SCRATCH | {"recipe": recipe, "runs": runs}).resolve()
+        return runner.run_all([run])[run.id]
+
+    weights = build_network("resnet-50", 7).state_dict()
+    assert train(weights) == "done"
+    assert any("torchvision's weights want faster-rcnn-resnet-50-v1.5" in n for n in quiet.notes)
+    weights["bn1.running_var"][0] = torch.inf
+    with pytest.raises(ConfigError, match="not finite"):
+        train(weights)
 
 
 @pytest.mark.usefixtures("_narrow")

@@ -356,6 +356,7 @@ def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
     assert "Hardware: A laptop, cpu, fp32, 1 thread (1 run)" in text
     assert "Hardware: NVIDIA H100, cuda, fp32, 4 threads (1 run)" in text
     assert "with uncommitted changes (1 run)" in text
+    assert "**Uncommitted code** trained 1 finished run, by protocol [1]." in text
     assert "0.50 training hours on A laptop; NVIDIA H100" in text
     cost = text.partition("## Cost")[2].partition("\n## ")[0]
     for row in ("| A laptop | 0.12 |", "| NVIDIA H100 | 0.38 |", "| all | 0.50 |"):

@@ -35,6 +35,14 @@ def test_the_paper_preset_is_faster_rcnns_schedule() -> None:
     assert recipe.detection == Detection()
 
 
+def test_coco_has_an_anchor_more_in_proportion() -> None:
+    for preset, sides in (("paper", (64, 128, 256, 512)), ("short", (14, 27, 55, 110))):
+        for dataset, anchors in (("coco", sides), ("coco2017", sides), ("voc07", sides[1:])):
+            detection = preset_recipe(preset, NETWORK, dataset).detection
+            assert detection is not None
+            assert detection.anchor_sides == anchors
+
+
 @pytest.mark.parametrize("preset", presets_of(NETWORK))
 def test_a_run_is_labelled_by_its_preset_whatever_it_starts_from(preset: Any) -> None:
     recipe = of_preset(preset, backbone=PRETRAINED)

@@ -67,7 +67,7 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
     texts = [_verdict_counts(paper, of) for paper, of in _by_paper(others).items()]
     texts.insert(1, f"**Claims of the paper about costs**, by counting: {_by_word(counted)}.")
     states[0] += f" ({full} at the full protocol)" if full else ""
-    texts += [f"**Runs**: {', '.join(states)}.", *_spent(results)]
+    texts += [f"**Runs**: {', '.join(states)}.", *_uncommitted(results, finished), *_spent(results)]
     if gaps and finished:
         texts.append(f"**Missing**: {plural(gaps, 'item')}, [listed below](#what-is-missing).")
     return lines + bullets(texts)
@@ -137,6 +137,21 @@ def _state(run: StoredRun) -> str:
         return "unusable"
     states = {"done": "finished", "failed": "failed", "missing": "not begun"}
     return states.get(run.state, "unfinished")
+
+
+def _uncommitted(results: Results, finished: Sequence[StoredRun]) -> list[str]:
+    """`**Uncommitted code** trained 4 finished runs, by protocol [1].`, if it did any."""
+    changed = [
+        run
+        for run in finished
+        if run.summary and any(session.dirty for session in run.summary.provenance.trained_by)
+    ]
+    groups = sorted({results.numbers[group] for run in changed if (group := group_of(run))})
+    where = ", ".join(f"[{number}]" for number in groups)
+    text = (
+        f"**Uncommitted code** trained {plural(len(changed), 'finished run')}, by protocol {where}."
+    )
+    return [text] if changed else []
 
 
 def _spent(results: Results) -> list[str]:
