@@ -90,8 +90,10 @@ def fit(network: str, weights: Weights) -> Fitted:
     if not fitting:
         raise ConfigError(_misfit(network, weights, candidates))
     best, *others = fitting
-    _check_numbers(weights.name, best.own)
-    return Fitted(weights, network, best.own, best.classes, tuple(_notes(weights, best, others)))
+    notes = tuple(_notes(weights, best, others))
+    fitted = Fitted(weights, network, best.own, best.classes, notes)
+    _check_numbers(fitted)
+    return fitted
 
 
 def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module:
@@ -107,10 +109,14 @@ def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module
     return model.eval()
 
 
-def _check_numbers(name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ConfigError unless all are ordinary, finite numbers."""
-    for place, tensor in tensors.items():
-        if not (tensor.is_floating_point() or _is_counter(place)):
+def _check_numbers(fitted: Fitted) -> None:
+    """Raise ConfigError unless all tensors are ordinary, finite numbers."""
+    name = fitted.weights.name
+    with torch.device("meta"):
+        ours = build_network(fitted.network, fitted.classes).state_dict()
+    for place, tensor in fitted.tensors.items():
+        whole_number = _is_counter(place) or ours[place].dtype == tensor.dtype
+        if not (tensor.is_floating_point() or whole_number):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ConfigError(f"{name}: {place} is {kind}, expected floating-point weights")
         try:

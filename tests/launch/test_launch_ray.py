@@ -187,7 +187,7 @@ def test_a_file_stops_a_node_that_rays_interrupt_does_not_reach(
     from resnet_repro.launch import ray_cluster
 
     class Process:
-        def __init__(self, *_: Any) -> None:
+        def __init__(self, *_: Any, **__: Any) -> None:
             self.asked, self.stopped = 0, False
 
         def poll(self) -> Any:
@@ -214,7 +214,7 @@ def test_what_a_node_lacks_is_an_error_for_all(cluster: Any) -> None:
 
     no_order: Any = None
     with connected(cluster.address):
-        attempt = TaskOnNode(no_order, Share(1, 0), Path("/"), code_version()[0], Silent())
+        attempt = TaskOnNode(no_order, Share(1, 0), 1, Path("/"), code_version()[0], Silent())
         await_that(lambda: attempt.poll() is not None)
         ended = attempt.poll()
     assert ended is not None

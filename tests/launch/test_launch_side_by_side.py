@@ -148,7 +148,7 @@ def test_commands_beside_each_other_do_not_take_the_same_cores(
     class Process:
         """Notes where it is pinned; the first begins another command while it runs itself."""
 
-        def __init__(self, order: str, *given: Any, passive: bool) -> None:
+        def __init__(self, order: str, *given: Any, passive: bool, **_: Any) -> None:
             self.name = Path(json.loads(order)["results"]).name
             pinned.append((self.name, list(given[-1]), passive))
 
