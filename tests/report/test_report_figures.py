@@ -68,6 +68,13 @@ def test_one_picture_per_group(bench: Bench) -> None:
     pictures = list(draw(bench.experiment("fig1"), Results(bench.store)))
     assert [p.name for p in pictures] == ["fig1", "fig1-paper-cifar10", "fig1-short-cifar10"]
     assert pictures[0].content == pictures[1].content != pictures[2].content
+    for preset, its in (("paper", pictures[:2]), ("short", pictures[2:])):
+        drawn = draw(bench.experiment("fig1"), Results(bench.store), preset=preset)
+        assert list(drawn) == its, "under the same names"
+    with pytest.raises(ReproError, match="run fig1 --preset quarter"):
+        list(draw(bench.experiment("fig1"), Results(bench.store), preset="quarter"))
+    with pytest.raises(ReproError, match="nothing to draw yet"):
+        list(draw(bench.experiment("fig1"), Results(bench.store), dataset="cifar100"))
 
 
 def test_a_group_that_cannot_be_drawn_does_not_keep_the_others(

@@ -257,6 +257,17 @@ def test_what_is_run_at_another_preset_alone_is_missing_at_this_one(bench: Bench
     )
 
 
+def test_what_is_missing_is_of_a_preset_where_most_runs_are_of_another_recipe(bench: Bench) -> None:
+    for network in ("resnet-20", "resnet-32", "resnet-44", "resnet-56"):
+        bench.add(network, preset="short", recipe={"batch_size": 64})
+    bench.add("resnet-20", preset="short")
+    assert (
+        made(bench, "table6")
+        .notes[-1]
+        .startswith("Not run at the short preset: ResNet-32, ResNet-44, ResNet-56, ResNet-110")
+    )
+
+
 def test_a_command_names_the_networks_that_were_chosen(bench: Bench) -> None:
     chosen = bench.experiment("table6").choose(Choices(networks=["resnet-110"]))
     notes = make_table(chosen, Results(bench.store)).notes
