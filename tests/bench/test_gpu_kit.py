@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,16 @@ def test_what_a_stop_left_unmeasured_is_measured_at_home(
     ]
 
 
+@pytest.fixture
+def _undisturbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The kit's program sets a variable and a handler for itself, not for other tests."""
+    monkeypatch.setenv("RESNET_REPRO_DATA", str(tmp_path / "data"))
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_undisturbed")
 def test_a_training_goes_on_from_what_was_packed(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

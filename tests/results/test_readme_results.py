@@ -40,11 +40,19 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
 
 
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
-    """Title of a network -> its row at a preset, for those that were measured."""
+    """Title of a network -> its row at a preset, for those that were measured; `..., fp32` too."""
     store = Store(RESULTS)
     others = [s.id for s in store.all_runs() if s.run is None or s.run.preset != preset]
     rows = make_table(load_experiment(name), Results(store, others), others=True).rows
-    return {str(row["method"]): row for row in rows if "seeds" in row and finished(row) != "0"}
+    done = [row for row in rows if "seeds" in row and finished(row) != "0"]
+    found = {f"{row['method']}{_precision(row)}": row for row in done}
+    assert len(found) == len(done), "a row hides another"
+    return found
+
+
+def _precision(row: Any) -> str:
+    """What is said of a row that is not in bf16, as most are."""
+    return "" if row["precision"] == "bf16" else f", {row['precision']}"
 
 
 def finished(row: Any) -> str:
