@@ -54,11 +54,16 @@ def share_of(where: Where, device: str, nodes: Sequence[dict[str, float]], runs:
     One GPU if the cluster has any (and `--device` is not cpu), with a proportional part of its
     node's CPUs. Without GPUs: as many CPUs as allow all runs at once, but at least two and at most
     those of the smallest node.
+
+    Raises:
+        ConfigError: `--device` says otherwise.
     """
     gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
     gpus = where.gpus_per_run
     if gpus is None:
         gpus = 1.0 if gpu_nodes and device != "cpu" else 0.0
+    if device != "auto" and (device == "cpu") == (gpus > 0):
+        raise ConfigError(f"--device {device}: each run would have {gpus:g} GPUs of this cluster")
     if where.cpus_per_run is not None:
         return Share(where.cpus_per_run, gpus)
     if gpus:
@@ -93,8 +98,6 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         list_nodes: Any = ray.nodes
         nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
         share, code = share_of(where, device, nodes, len(todo)), code_version()[0]
-        if (device == "cpu") == (share.gpus > 0) and device != "auto":
-            raise ConfigError(f"--device {device}: each run would have {share} of this cluster")
         _say_what_is_asked(runner.progress, share, nodes, len(todo))
         beside = max(1, *map(share.fits, nodes))
 

@@ -258,6 +258,9 @@ def test_what_a_run_gets_of_a_node() -> None:
     assert share_of(asked(gpus_per_run=0.25), "auto", [gpus], 99) == Share(2, 0.25)
     assert share_of(asked(cpus_per_run=3), "auto", [gpus], 1) == Share(3, 1)
     assert share_of(asked(gpus_per_run=0), "auto", [gpus], 1) == Share(32, 0)
+    for where, device, node in ((anything, "cuda", large), (asked(gpus_per_run=1), "cpu", gpus)):
+        with pytest.raises(ConfigError, match=f"--device {device}"):
+            share_of(where, device, [node], 1)
     assert Share(8, 0.5).fits(gpus) == 4
     assert Share(2, 0.25).fits(gpus) == 16
     assert Share(8, 1).fits(large) == 0

@@ -62,6 +62,14 @@ def add(bench: Bench, network: str, loss: Loss, ratio: float = 0.01, seeds: int 
     return folder
 
 
+@pytest.mark.parametrize("preset", ["paper", "quarter", "short"])
+def test_their_recipe_divides_the_rate_three_times(bench: Bench, preset: Any) -> None:
+    for run in bench.experiment("surface-recipe", preset).resolve():
+        ends = [milestone / run.recipe.iterations for milestone in run.recipe.milestones]
+        assert ends == pytest.approx([150 / 300, 225 / 300, 275 / 300], abs=1e-4)
+        assert run.recipe.momentum_form == "torch"
+
+
 def test_runs_by_another_recipe_are_not_an_experiments_own(bench: Bench) -> None:
     """`surface-recipe` changes the preset's recipe; `surface` measures runs that follow it."""
     add(bench, "plain-20", bowl)
