@@ -7,6 +7,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 __all__ = ["Frozen", "first_problem"]
 
 
+_PLAINLY = {  # what pydantic says in Python's words
+    "extra_forbidden": "unknown key",
+    "tuple_type": "should be a list, as in [1, 2]",
+    "list_type": "should be a list, as in [1, 2]",
+    "dict_type": "should be a mapping (key: value)",
+    "model_type": "should be a mapping (key: value)",
+    "model_attributes_type": "should be a mapping (key: value)",
+    "invalid_key": "keys should be text",
+}
+
+
 class Frozen(BaseModel):
     """An immutable record; unknown keys are refused."""
 
@@ -21,5 +32,5 @@ class Frozen(BaseModel):
 def first_problem(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     """(where, what) of the first problem of a validation."""
     first = error.errors(include_url=False, include_input=False)[0]
-    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    message = _PLAINLY.get(first["type"], first["msg"])
     return first["loc"], message.removeprefix("Value error, ")

@@ -17,6 +17,7 @@ from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import available_memory
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data import datasets
+from resnet_repro.data.dataset import prepare_command
 from resnet_repro.data.photos.workers import default_workers, parallel_map
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import auto_precision, choose_backend, hardware_name
@@ -53,8 +54,8 @@ def examine(store: Store, data_dir: Path, device: str) -> Iterator[Check]:
         else:
             reader = datasets.READERS.get(dataset.name)
             bring = "--download" if reader and reader.downloadable else "--from PATH"
-            how = dataset.note or f"not here; `resnet-repro data prepare {dataset.name} {bring}`"
-            yield Check(dataset.name, "note", how)
+            how = f"not here; {prepare_command(dataset.name, data_dir, bring)}"
+            yield Check(dataset.name, "note", dataset.note or how)
     yield _workers()
     yield _results(store)
 
@@ -88,13 +89,13 @@ def _workers() -> Check:
 
 def _results(store: Store) -> Check:
     try:
-        made = not store.root.exists()
+        missing = [path for path in (store.root, *store.root.parents) if not path.exists()]
         store.check_writable()
-        if made:
-            store.root.rmdir()
+        for folder in missing:
+            folder.rmdir()
     except (ReproError, OSError) as error:
         return Check("results", "problem", str(error))
-    folder = store.root if store.root.exists() else Path.cwd()
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (store.root, *store.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     verdict: Literal["ok", "problem"] = "ok" if free >= LEAST_DISK else "problem"
     return Check("results", verdict, f"{store.root}: writable, {free / 1e9:.1f} GB free")

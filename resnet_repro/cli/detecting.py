@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from resnet_repro.base.files import user_folder
 from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import interruptible, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.completing import complete_runs
@@ -26,7 +26,10 @@ def detect(
     ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures to search.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the pictures and detections.json.")
+        Path,
+        typer.Option(
+            "--out", help="Folder for the pictures and detections.json.", callback=user_folder
+        ),
     ] = Path("detections"),
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, max=1, help="Lowest score that is shown.")
@@ -74,4 +77,4 @@ def detect(
     if rows:
         print_table(["picture", "class", "score", "box"], rows)
     for path in written:
-        say(f"wrote {path}", err=sys.stdout.isatty() is False)
+        say(f"wrote {path}")

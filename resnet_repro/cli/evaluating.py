@@ -163,7 +163,7 @@ def evaluate(
             outcome = _evaluate_file(found, network, chosen, stated, request, where)
         else:
             for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
-            _check_run(found, network, for_files)
+            _check_run(found, network, for_files | {"--record": record or None})
             outcome = evaluate_run(found, request, chosen)
     if as_json:
         print_json(outcome.to_dict())

@@ -59,9 +59,11 @@ def submit(
         states = {run.id: "submitted" if run.id in jobs else "done" for run in runs}
         states |= {run.id: "waiting" for run in waiting}
         print_json({"runs": states, "files": [], "stopped": None, "job": number})
+    elif quiet:
+        pass
     elif not jobs:
         typer.echo("nothing to train; run it without --launcher to write its files")
-    elif not quiet:
+    else:
         typer.echo(f"submitted job {number}: {plural(len(jobs), 'run')}")
         if waiting:
             detectors = plural(len(waiting), "detector")

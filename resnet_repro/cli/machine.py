@@ -8,6 +8,7 @@ import typer
 
 from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, teller
+from resnet_repro.cli.completing import complete_datasets, complete_networks
 from resnet_repro.spec.network_names import parse_network
 
 if TYPE_CHECKING:
@@ -21,8 +22,22 @@ __all__ = ["bench", "doctor"]
 
 
 def bench(
-    networks: opt.Networks = "resnet-20,resnet-110",
-    dataset: opt.Dataset = "synthetic",
+    networks: Annotated[
+        str,
+        typer.Option(
+            "--networks",
+            help="To measure, one after another; no detectors.",
+            autocompletion=complete_networks,
+        ),
+    ] = "resnet-20,resnet-110",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            help="To train on: cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic.",
+            autocompletion=complete_datasets,
+        ),
+    ] = "synthetic",
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
     compiled: opt.Compile = False,
@@ -65,9 +80,11 @@ def bench(
     from resnet_repro.spec.run import Precision
     from resnet_repro.training.device import auto_precision, choose_backend
 
-    where = choose_dataset(str(dataset))
+    where = choose_dataset(dataset)
     chosen = choice("--precision", precision, get_args(Precision))
-    names = [str(parse_network(name)) for name in str(networks).split(",")]
+    names = [str(parse_network(name)) for name in networks.split(",")]
+    for name in names:  # now: measuring takes minutes
+        bench_run(name, where.name)
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
@@ -158,8 +175,10 @@ def doctor(
     Example:
       resnet-repro doctor
     """
+    from resnet_repro.base.machine import check_device
     from resnet_repro.bench.doctor import examine
 
+    check_device(device)
     checks = list(examine(open_store(results), data_dir, device))
     if as_json:
         print_json([vars(check) for check in checks])

@@ -19,7 +19,6 @@ from resnet_repro.cli.common import (
 from resnet_repro.cli.completing import complete_experiments, one_of
 
 if TYPE_CHECKING:
-    from resnet_repro.report.results import Results
     from resnet_repro.spec.experiment import Experiment
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
@@ -136,15 +135,10 @@ def _shown(name: str, preset: str | None, dataset: str | None, networks: str | N
 
     if preset is not None or networks is not None:
         return chosen_experiment(name, preset, dataset, networks)
-    whole = load_experiment(name)
-    return whole.on_dataset(choose_dataset(dataset).name) if dataset is not None else whole
-
-
-def _results(whole: Results, preset: str | None, dataset: str | None) -> Results:
-    """A store's results, only those of one preset or data set if asked for."""
-    from resnet_repro.spec.dataset_names import choose_dataset
-
-    return whole.only(preset, choose_dataset(dataset).name if dataset else None)
+    if dataset is None:
+        return load_experiment(name)
+    chosen_experiment(name, dataset=dataset)  # its runs are checked there, not on its own data set
+    return load_experiment(name, checked=False).on_dataset(choose_dataset(dataset).name)
 
 
 def table(
@@ -173,6 +167,7 @@ def table(
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import Results
     from resnet_repro.report.tables import make_table, others_table
+    from resnet_repro.spec.dataset_names import choose_dataset
 
     chosen = choice("--format", form, TABLES)
     experiment = _shown(name, preset, dataset, networks)
@@ -180,7 +175,8 @@ def table(
     if experiment.table is None:
         raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
     whole = Results(store, option=opt.repeated(results))
-    made = make_table(experiment, _results(whole, preset, dataset), others=others)
+    only = whole.only(preset, choose_dataset(dataset).name if dataset else None)
+    made = make_table(experiment, only, others=others)
     for line in whole.left_out(experiment):
         say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))

@@ -87,6 +87,7 @@ def run(
       resnet-repro run table6 --launcher slurm --slurm partition=gpu
     """
     from resnet_repro.base.durations import parse_duration
+    from resnet_repro.base.errors import ConfigError
     from resnet_repro.base.machine import check_device
     from resnet_repro.launch.where import parse_where
     from resnet_repro.runner.options import Options
@@ -97,7 +98,9 @@ def run(
     check_device(device)
     choices = (preset, dataset, networks, seeds, precision, changes or None)
     experiments = [chosen_experiment(name, *choices) for name in names]
-    whole = [load_experiment(name) for name in names]
+    if any(change.partition("=")[0].strip() == "name" for change in changes or ()):
+        raise ConfigError("--set name: a CSV is called by its file's name; change it in a copy")
+    whole = [load_experiment(name, checked=False) for name in names]
     runs = distinct_runs(experiments)
     store = open_store(results)
     folders = choose_dataset(dataset).folders if dataset is not None else {}
@@ -117,7 +120,7 @@ def run(
 
             images = known_test_images(own, data_dir, folders)
         estimator = Estimator(store, device, test_images=images, compiled=compiled)
-        _print_plan(store, experiments, runs, estimator, force, as_json, plan_line(where))
+        _print_plan(store, experiments, whole, runs, estimator, force, as_json, plan_line(where))
         return
     if tensorboard:
         from resnet_repro.measure.tensorboard import check_tensorboard
@@ -143,6 +146,7 @@ def run(
 def _print_plan(
     store: Store,
     experiments: Sequence[Experiment],
+    whole: Sequence[Experiment],
     runs: Sequence[Run],
     estimator: Estimator,
     force: bool,
@@ -171,7 +175,7 @@ def _print_plan(
         return
     if lines:
         print_table(*run_table(lines))
-    todo = [line for line in lines if line.seconds_left is not None and line.state != "failed"]
+    todo = [line for line in lines if line.seconds_left is not None]
     guessed = {line.run for line in todo if line.estimate == "guessed"}
     doubts = [doubt for run in runs if run.id in guessed and (doubt := estimator.doubt(run))]
     total = format_duration(sum(line.seconds_left or 0.0 for line in todo))
@@ -191,7 +195,7 @@ def _print_plan(
         total = format_duration(sum(line.seconds for line in testing))
         networks = plural(len(testing), "trained network")
         typer.echo(f"then test {networks} by {kinds}, about {total} more")
-    for experiment in filter(_has_csv, experiments):
+    for experiment in filter(_has_csv, whole):
         say(f"then write {store.csv_path(experiment.name)}")
 
 

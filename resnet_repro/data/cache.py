@@ -22,7 +22,7 @@ from pydantic import BaseModel, PositiveInt
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
-from resnet_repro.data.dataset import Contents, Dataset, Identity, Images
+from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, prepare_command
 
 __all__ = ["intact_cache", "read_cache", "read_record", "write_cache"]
 
@@ -201,9 +201,10 @@ def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:
 
 
 def _unusable(name: str, folder: Path, reason: str) -> DataError:
+    again = prepare_command(name, folder.parent, "--from PATH")
     return DataError(
         f"the prepared {name} in {folder} is unusable: {reason}\n"
-        f"prepare it again with `resnet-repro data prepare {name} --from PATH`, or --download"
+        f"prepare it again with {again}, or --download"
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "PrepareRequest",
     "cannot_prepare",
     "not_there",
+    "prepare_command",
 ]
 
 Notify = Callable[[str], None]  # gets messages
@@ -120,11 +121,19 @@ class DatasetStatus:
         return cls(name, description, False, False, 0, "", note)
 
 
-def not_there(name: str, what: str, *, downloadable: bool) -> DataError:
+def prepare_command(name: str, data_dir: Path, *how: str) -> str:
+    """The command, in backticks, that prepares a data set in the data folder `data_dir`."""
+    words = ["resnet-repro data prepare", name, *how]
+    if data_dir != Path("data"):  # where it is put by default
+        words += ["--data-dir", shlex.quote(str(data_dir))]
+    return f"`{' '.join(words)}`"
+
+
+def not_there(name: str, what: str, data_dir: Path, *, downloadable: bool) -> DataError:
     """The error if there is no copy of a data set: no `what`."""
-    how = f"bring a copy with `resnet-repro data prepare {name} --from PATH`"
+    how = f"bring a copy with {prepare_command(name, data_dir, '--from PATH')}"
     if downloadable:
-        how += f", or download it with `resnet-repro data prepare {name} --download`"
+        how += f", or download it with {prepare_command(name, data_dir, '--download')}"
     return DataError(f"no {what}: {how}\nno data at hand? `run` with `--preset demo` needs none")
 
 
@@ -141,6 +150,6 @@ def cannot_prepare(name: str, data_dir: Path, source: Path | None, error: OSErro
         how = "--download" if source is None else f"--from {shlex.quote(str(source))}"
         text += (
             "\nprepare it where you may write, and run with the same --data-dir:"
-            f" `resnet-repro data prepare {name} {how} --data-dir A_FOLDER_OF_YOURS`"
+            f" {prepare_command(name, Path('A_FOLDER_OF_YOURS'), how)}"
         )
     return DataError(text)

@@ -24,6 +24,7 @@ from resnet_repro.data.dataset import (
     PrepareRequest,
     cannot_prepare,
     not_there,
+    prepare_command,
 )
 from resnet_repro.data.folder_index import (
     FolderIndex,
@@ -130,7 +131,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """The error if there is neither a folder nor an archive."""
         if self.name in DATASETS:
             what = f"{DATASETS[self.name].title} in {data_dir}"
-            return not_there(self.name, what, downloadable=self.downloadable)
+            return not_there(self.name, what, data_dir, downloadable=self.downloadable)
         kind = self.name.partition(":")[0]
         return DataError(
             f"no folder {self.folder or data_dir / self.short}: {self.name} is looked for there;"
@@ -166,8 +167,8 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """
         if request.download and not self.downloadable:
             raise ConfigError(
-                f"{self.name} cannot be downloaded: bring it with"
-                f" `resnet-repro data prepare {self.name} --from PATH`"
+                f"{self.name} cannot be downloaded: bring it with "
+                + prepare_command(self.name, data_dir, "--from PATH")
             )
         if request.source is not None and not request.source.exists():
             raise DataError(f"{request.source} does not exist")
@@ -200,7 +201,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         if before and before.identity.sha256 != index.identity.sha256:
             raise DataError(
                 f"{self.name} in {root} has changed since it was first used\n"
-                f"if that is meant, `resnet-repro data prepare {self.name}` takes it as it is now"
+                f"if that is meant, {prepare_command(self.name, data_dir)} takes it as it is now"
             )
         self._check_images(index, progress)
         self._write_index(index, data_dir)
@@ -231,7 +232,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
     def _packed_note(self, data_dir: Path) -> str:
         if self.find_packed(data_dir) is None:
             return ""
-        return f"still packed: `resnet-repro data prepare {self.name}` unpacks it"
+        return f"still packed: {prepare_command(self.name, data_dir)} unpacks it"
 
     def _find_copy(self, data_dir: Path, request: PrepareRequest, scratch: ExitStack) -> Copy:
         """The copy to prepare; what is unpacked lies in folders that `scratch` removes."""

@@ -83,10 +83,7 @@ def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
         "train %": [_percent(line.train_error) for line in lines],
         "held out %": [_percent(line.held_out_error) for line in lines],
         "test %": [_percent(line.test_error) for line in lines],
-        "left": [
-            "" if line.state in ("done", "failed") else _time(line.seconds_left, line.estimate)
-            for line in lines
-        ],
+        "left": [_time(line.seconds_left, line.estimate) for line in lines],
         "views": [", ".join(line.views) for line in lines],
     }
     for optional in ("held out %", "views"):
@@ -120,7 +117,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     summary, state = stored.summary, stored.state
     done = summary.iteration if summary else 0
     left, estimate = None, "guessed"
-    if run is not None and state != "done":
+    if run is not None and not stored.finished and not stored.given_up:
         left = estimator.seconds(run, done)
         estimate = estimator.kind(run)
         if summary and summary.seconds_left is not None and state in ("running", "stopped"):
@@ -235,7 +232,7 @@ def _experiment_line(
             left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]
             if left and not found.folder.checkpoints():
                 left, without = [], without + 1
-        elif found and found.summary and found.summary.state == "failed":
+        elif found and found.given_up:
             left = []  # `run` leaves it as it is
         else:
             begun = found.summary.iteration if found and found.summary else 0

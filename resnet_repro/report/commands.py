@@ -44,8 +44,9 @@ def _chosen_of(experiment: Experiment, source: Source, dataset: str | None) -> t
 
     All that it has, of any preset, are no choice: it is so when it was loaded, or for a data set.
     """
-    own, whole = set(experiment.networks), load_experiment(source.text)
+    own = set(experiment.networks)
     try:
+        whole = load_experiment(source.text, checked=False)
         usual = whole.choose(Choices(experiment.preset, dataset=dataset))
         there = whole.on_dataset(dataset) if dataset else whole
         if own == set(usual.networks) or not own < set(there.networks):

@@ -58,12 +58,17 @@ def shipped_experiments() -> list[str]:
 
 
 def load_experiment(
-    name: str, changes: Iterable[str] = (), choices: Choices | None = None
+    name: str,
+    changes: Iterable[str] = (),
+    choices: Choices | None = None,
+    *,
+    checked: bool = True,
 ) -> Experiment:
     """Load a shipped experiment by name, a YAML file (an experiment or a run's `config.yaml`) by
     path, or the drawing and costs of a network, `network:resnet-56`.
 
-    `changes` are `--set` assignments such as `recipe.batch_size=64`.
+    `changes` are `--set` assignments such as `recipe.batch_size=64`. Where it is not `checked`,
+    its runs are not resolved: an experiment may be possible on another data set only.
 
     Raises:
         ConfigError: no such experiment, invalid YAML, unknown keys, impossible values.
@@ -82,9 +87,11 @@ def load_experiment(
         if not is_file:
             raise ConfigError(f"{'a folder' if is_folder else 'no such file'}: {name[:200]}")
         document = read_yaml(user_path(name))
+    elif is_folder:
+        raise ConfigError(f"a folder, not an experiment or a YAML file: {name[:200]}")
     else:
         raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
-    return parse_experiment(document, changes, choices, name)
+    return parse_experiment(document, changes, choices, name, checked=checked)
 
 
 def _of_network(name: str) -> Document:
@@ -104,6 +111,8 @@ def parse_experiment(
     changes: Iterable[str] = (),
     choices: Choices | None = None,
     source: str | None = None,
+    *,
+    checked: bool = True,
 ) -> Experiment:
     """Validate a parsed file as an experiment or a run's configuration; see `load_experiment`.
 
@@ -131,7 +140,7 @@ def parse_experiment(
                 f"remove it there or leave out --preset {choices.preset}"
             )
         experiment = experiment.choose(choices)
-    for index, group in enumerate(experiment.runs):
+    for index, group in enumerate(experiment.runs if checked else ()):
         _check_runs(experiment, group, index, document)
     total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
     if total > MOST_RUNS:

@@ -85,6 +85,12 @@ class StoredRun:
         return self.problem is None and self.state == "done"
 
     @property
+    def given_up(self) -> bool:
+        """Whether only `--force` trains it again: it failed, or its problem is not repairable."""
+        failed = self.summary is not None and self.summary.state == "failed"
+        return failed or (self.problem is not None and not self.repairable)
+
+    @property
     def holds_result(self) -> bool:
         """Whether starting over would destroy a finished training, even if it is damaged."""
         if self.summary is not None and self.summary.state == "done":

@@ -23,7 +23,7 @@ def checks(answer: Any) -> dict[str, list[tuple[str, str]]]:
 
 
 def test_an_empty_machine_is_ready(command: Any, tmp_path: Path) -> None:
-    answer = command("doctor", "--device", "cpu", "--json")
+    answer = command("doctor", "--device", "cpu", "--json", "--results", "new/one/results")
     found = checks(answer)
     assert answer.code == 0
     verdict, device = found["device"][0]

@@ -173,6 +173,27 @@ def test_dry_run_prints_the_plan_and_touches_nothing(command, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_experiment_may_go_with_another_data_set_only(command, tmp_path: Path) -> None:
+    """Its file names none, so cifar10; its networks take photographs."""
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ntitle: t\nruns:\n  - networks: [resnet-18-a]\n"
+        "table: {kind: views, views: centre}\n",
+        encoding="utf-8",
+    )
+    there = ("--dataset", "imagenette")
+    answer = command("run", "mine.yaml", *there, "--preset", "short", "--dry-run")
+    assert answer.code == 0, answer
+    assert "1 of 1 runs to train" in answer.out
+    assert "then write results/mine.csv" in answer.out
+    answer = command("table", "mine.yaml", *there)
+    assert answer.code == 0, answer
+    assert "ResNet-18" in answer.out
+    for refused in (["run"], ["table"]):
+        answer = command(*refused, "mine.yaml")
+        assert answer.code == 2
+        assert "does not go with cifar10" in answer.err
+
+
 def test_show_prints_a_file_that_run_takes(command, tmp_path: Path) -> None:
     shown = command("show", "table6", "--preset", "short", "--seeds", "0,4")
     (tmp_path / "mine.yaml").write_text(shown.out, encoding="utf-8")

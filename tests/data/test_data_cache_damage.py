@@ -17,7 +17,9 @@ from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents
 
 ARRAYS = [f"{field}.npy" for field in Contents._fields]
-WHAT_TO_DO = r"\nprepare it again with `resnet-repro data prepare cifar10 --from PATH`"
+WHAT_TO_DO = (
+    r"\nprepare it again with `resnet-repro data prepare cifar10 --from PATH --data-dir .*`"
+)
 
 
 def refused(prepared: Path, why: str) -> None:

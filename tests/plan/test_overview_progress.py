@@ -189,6 +189,20 @@ def test_failed_runs_say_why_and_are_not_estimated(tmp_path: Path) -> None:
     assert run_table([line])[1][0][-1] == ""
 
 
+def test_what_only_force_trains_again_is_not_planned(tmp_path: Path) -> None:
+    """A folder with another run's configuration: `run` refuses it."""
+    run = _run()
+    store = _store(tmp_path, run, _summary(run, "stopped", 7))
+    other = store.folder(_run(seed=1))
+    other.path.mkdir(parents=True)
+    shutil.copy(store.folder(run).path / "config.yaml", other.path)
+    (line,) = plan_runs(store, [_run(seed=1)], Estimator(store, "cpu"), force=False)
+    assert line.problem
+    assert line.seconds_left is None
+    (again,) = plan_runs(store, [_run(seed=1)], Estimator(store, "cpu"), force=True)
+    assert again.seconds_left
+
+
 def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     run, other = _run(), _run(seed=1)
     store = _store(tmp_path, run, _summary(run, "done", 6400))

@@ -102,7 +102,7 @@ class Coco(BoxReader):
     def missing(self, data_dir: Path) -> DataError:
         needed = f"train{self.year}, val{self.year} and annotations, unpacked"
         what = f"COCO {self.year} in {data_dir / self.short} ({needed})"
-        return not_there(self.name, what, downloadable=False)
+        return not_there(self.name, what, data_dir, downloadable=False)
 
 
 def _instances(part: str) -> str:

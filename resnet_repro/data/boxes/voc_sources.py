@@ -88,7 +88,8 @@ class Voc(BoxReader):
     def _missing(self, folder: Path, data_dir: Path) -> DataError:
         """What a folder, which is or will be that in the data folder, does not have."""
         lacks = " and ".join(self.lacks(folder))
-        return not_there(self.name, f"{lacks} in {data_dir / DEVKIT}", downloadable=True)
+        what = f"{lacks} in {data_dir / DEVKIT}"
+        return not_there(self.name, what, data_dir, downloadable=True)
 
     def unpacked(
         self, data_dir: Path, request: PrepareRequest

@@ -118,7 +118,9 @@ class CifarReader:
             raise cannot_prepare(self.name, data_dir, copy, error) from error
 
     def _missing(self, data_dir: Path) -> DataError:
-        return not_there(self.name, f"{self.known.title} in {data_dir}", downloadable=True)
+        return not_there(
+            self.name, f"{self.known.title} in {data_dir}", data_dir, downloadable=True
+        )
 
 
 def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:

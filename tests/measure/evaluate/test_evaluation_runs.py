@@ -197,6 +197,7 @@ def test_another_precision_is_printed_but_not_stored(
         (["--dataset", "imagenette"], 2, "tested on folder:pictures"),
         (["--input", "paper"], 2, "--input is for a FILE"),
         (["--crop", "64"], 2, "--crop is for a FILE"),
+        (["--record"], 2, "--record is for a FILE"),
         (["--mean", "1,2,3"], 2, "--mean is for a FILE"),
         (["--data-dir", "nowhere"], 3, "pictures"),
     ],
