@@ -245,22 +245,24 @@ def _pretraining(run: Run) -> str:
     backbone = run.recipe.detection.backbone if run.recipe.detection else None
     if backbone is None or backbone.run is None:
         return str(backbone or "")
-    kept = re.fullmatch(r"(.+?)-s(\d+)-([0-9a-f]{8})", backbone.run)
-    dataset, preset = (kept[1] if kept else backbone.run).split("-")[-2:]
+    kept = re.fullmatch(r"(.+)-([a-z]+)-s(\d+)-([0-9a-f]{8})", backbone.run)
+    if kept is None:
+        return backbone.run
+    network, preset = parse_network(run.network).backbone, kept[2]
+    dataset = kept[1].removeprefix(f"{network}-")
     name = f"{dataset}-{preset}"
-    if kept and preset == "custom":
-        return f"{name}-{kept[3]}"
-    network = parse_network(run.network).backbone
-    if kept is None or preset not in presets_of(network) or dataset not in DATASETS:
+    if preset == "custom":
+        return f"{name}-{kept[4]}"
+    if preset not in presets_of(network) or dataset not in DATASETS:
         return name
     today = Run(
         network=network,
         dataset=dataset,
         recipe=preset_recipe(preset, network, dataset),
-        seed=int(kept[2]),
+        seed=int(kept[3]),
     )
     hashes = {today.model_copy(update={"precision": p}).hash for p in get_args(Precision)}
-    return name if kept[3] in hashes else f"another {name} than today's"
+    return name if kept[4] in hashes else f"another {name} than today's"
 
 
 def slugs(groups: Sequence[Group]) -> dict[Group, str]:

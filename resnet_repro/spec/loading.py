@@ -237,12 +237,14 @@ def _naming(
 
 def _check_measurements(experiment: Experiment, network: str, document: Document) -> None:
     """Raise ConfigError for a measurement that does not fit a network's family."""
-    family = parse_network(network).family
+    name = parse_network(network)
     for index, measurement in enumerate(experiment.measure):
-        if family not in MEASUREMENTS[measurement].families:
+        place = document.place(("measure", index))
+        if measurement == "gradients" and name.kind == "compared":
+            raise ConfigError(f"{place}: measure: gradients is not of {network}")
+        if name.family not in MEASUREMENTS[measurement].families:
             families = MEASUREMENTS[measurement].families
             whose = " and ".join(OWNERS[name] for name in families)
-            place = document.place(("measure", index))
             raise ConfigError(f"{place}: measure: {measurement} is of {whose}, not of {network}")
 
 

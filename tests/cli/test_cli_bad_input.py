@@ -69,6 +69,7 @@ NO_DATA = ("--data-dir", "nowhere")
             "10000 training images",
         ),
         (["table", "fig7"], 2, "plot fig7"),
+        (["plot", "network:googlenet"], 2, "googlenet"),
         (["plot", "table6"], 2, "table table6"),
         (["plot", "fig1"], 1, "resnet-repro run fig1"),
         (["table", "table6", "--format", "pdf"], 2, "--format"),
@@ -110,6 +111,11 @@ def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> 
         ),
         ("name: mine\ntitle: t\nruns:\n  - networks: [resnet-50]\n", "is an ImageNet network"),
         ("name: mine\nname: yours\ntitle: t\n", "stands twice"),
+        (
+            "name: mine\ntitle: t\ndataset: imagenette\nmeasure: [gradients]\nruns:\n"
+            "  - networks: [vgg-16]\nplot: {kind: gradients}\n",
+            "line 4: measure: gradients is not of vgg-16",
+        ),
         ("format: 2\nrun: {network: resnet-20}\n", "run.dataset"),
     ],
 )

@@ -34,6 +34,16 @@ def test_official_names_get_official_labels(write_images: WriteImages, tmp_path:
     assert "30 training and 20 test images" in dataset.identity.note
 
 
+def test_the_parts_may_write_a_class_in_two_ways(write_images: WriteImages, tmp_path: Path) -> None:
+    folder = write_images(train=3, test=2)
+    alike = datasets.prepare("cifar10", tmp_path / "data", folder).identity.sha256
+    for label, path in enumerate(sorted((folder / "test").iterdir())):
+        path.rename(path.with_name(str(label)))
+    (folder / "train" / "cat").rename(folder / "train" / "Cat")
+    again = datasets.prepare("cifar10", tmp_path / "other", folder)
+    assert again.identity.sha256 == alike
+
+
 def test_digits_are_official_labels(write_images: WriteImages, tmp_path: Path) -> None:
     dataset = datasets.prepare("cifar10", tmp_path / "data", write_images(list("0123456789")))
     assert dataset.classes[3] == "cat"

@@ -280,6 +280,9 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
             assert verdict.missing == ("faster-rcnn-plain-34", "faster-rcnn-resnet-34-a")
             assert "without this measurement" not in verdict.numbers
     assert agreement() == [pytest.approx(1)]
+    for detector in detectors:
+        store_run(detector, None, 0.0, None)
+    assert agreement() == [], "of equal precisions there is no order"
     for rank, detector in enumerate(detectors):
         there = BackboneRecord(sha256="0" * 64, test_error=30.0 + rank)
         store_run(detector, None, 10.0 + rank, there)

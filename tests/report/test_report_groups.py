@@ -71,7 +71,9 @@ def test_detectors_share_a_cell_only_if_what_they_started_from_was_trained_alike
     assert earlier == {"another imagenette-short than today's"}
     own = {detector_from(run=f"a-imagenette-custom-s0-{h}") for h in ("0123abcd", "4567abcd")}
     files = {detector_from(file="weights.pth", sha256=digit * 64) for digit in "01"}
-    assert len(own) == len(files) == 2
+    folders = {detector_from(run=f"resnet-18-a-{d}-short-s0-0123abcd") for d in ("my-x", "your-x")}
+    assert len(own) == len(files) == len(folders) == 2
+    assert detector_from(run="mine") == "mine"
 
 
 def test_captions_say_what_is_reduced(bench: Bench) -> None:

@@ -29,12 +29,13 @@ def read_image_folder(known: KnownCifar, folder: Path) -> Dataset:
 
     Raises DataError, naming the file, if one is not such an image.
     """
-    classes = _class_folders(known, folder / "train")
-    if _class_folders(known, folder / "test").keys() != classes.keys():
+    folders = {part: _class_folders(known, folder / part) for part in ("train", "test")}
+    classes = tuple(folders["train"])
+    if folders["test"].keys() != set(classes):
         raise DataError(f"train and test in {folder} do not have the same classes")
     arrays = []
-    for part in ("train", "test"):
-        paths = [_image_files(folder / part / name) for name in classes.values()]
+    for part, names in folders.items():
+        paths = [_image_files(folder / part / names[name]) for name in classes]
         counts = [len(some) for some in paths]
         if sum(counts) > MAX_IMAGES:
             raise DataError(f"{folder / part} holds more than {MAX_IMAGES:,} images")
@@ -48,10 +49,10 @@ def read_image_folder(known: KnownCifar, folder: Path) -> Dataset:
         f" {len(contents.test_images):,} test images from single files, which cannot be checked"
         " against the official archive"
     )
-    if tuple(classes) != known.classes:
+    if classes != known.classes:
         note += f"; the classes are not those of {known.title}"
     identity = Identity(known.name, False, contents.sha256(), "image folder", note)
-    return Dataset.of(identity, tuple(classes), contents)
+    return Dataset.of(identity, classes, contents)
 
 
 def _class_folders(known: KnownCifar, part: Path) -> dict[str, str]:

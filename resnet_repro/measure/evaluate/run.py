@@ -52,7 +52,8 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
     try:
         if path.exists() and not path.is_dir():
             # A run's own checkpoint is more than weights: it says what they belong to.
-            ours = path.name.startswith("checkpoint") and (path.parent / "config.yaml").is_file()
+            names = ("checkpoint", "checkpoint.new", "checkpoint.previous")
+            ours = path.name in names and (path.parent / "config.yaml").is_file()
             return read_run(path.parent.resolve(), None) if ours else path
         if (path / "config.yaml").is_file():
             return read_run(path.resolve(), None)

@@ -113,6 +113,7 @@ def _agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
     """For each seed that all have: how well detectors' precision follows backbones' errors.
 
     Spearman's rank correlation, its sign changed; 1 if a lower error is always a higher precision.
+    A seed at which all errors or all precisions are equal has none.
     """
     precision, errors = measured(results, "voc_ap"), results.backbone_errors.dropna()
     by_seed: dict[int, list[tuple[float, float]]] = {}
@@ -121,7 +122,8 @@ def _agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
             pair = (float(errors[run.id]), precision[run.id])
             by_seed.setdefault(run.run.seed, []).append(pair)
     frames = [pd.DataFrame(pairs) for pairs in by_seed.values() if len(pairs) == len(cells)]
-    return [-float(frame[0].rank().corr(frame[1].rank())) for frame in frames]
+    found = [-float(frame[0].rank().corr(frame[1].rank())) for frame in frames]
+    return [value for value in found if math.isfinite(value)]
 
 
 # Quantities that are no single run's: one number for each seed, of all networks of a rule together.

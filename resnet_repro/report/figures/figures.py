@@ -208,6 +208,8 @@ def draw(
                     found = build(experiment, results, *which)
                     mark = figure_mark(experiment, results, which[0])
                     drawn[which] = found.encode() if suffix == "html" else save(found, suffix, mark)
+        except ConfigError:
+            raise
         except ReproError as error:
             problems[str(error)] = None
         else:

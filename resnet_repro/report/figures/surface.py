@@ -17,7 +17,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
 from resnet_repro.report.groups import Group
@@ -46,7 +46,11 @@ class Panel(NamedTuple):
 
 
 def panels_of(cells: Sequence[Cell]) -> list[Panel]:
-    """The first run of each network around which a surface was measured, if any."""
+    """The first run of each network around which a surface was measured, if any.
+
+    Raises:
+        ReproError: around none, or none is complete.
+    """
     panels = []
     for cell in cells:
         for run in cell.done:
@@ -57,6 +61,8 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
                 title = label(network_title(cell.network)) + ended
                 panels.append(Panel(cell.network, title, run, surfaces))
                 break
+    if not panels:
+        raise ReproError("no loss surface is complete; `resnet-repro run surface` measures them")
     return panels
 
 
