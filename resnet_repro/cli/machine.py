@@ -83,11 +83,11 @@ def bench(
     where = choose_dataset(dataset)
     chosen = choice("--precision", precision, get_args(Precision))
     names = [str(parse_network(name)) for name in networks.split(",")]
-    for name in names:  # now: measuring takes minutes
-        bench_run(name, where.name)
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
+    for name in names:  # now: measuring takes minutes
+        bench_run(name, where.name)
     store = open_store(results)
 
     tell = teller(quiet)
