@@ -118,7 +118,7 @@ class Run(Frozen):
 
     @property
     def preset(self) -> str:
-        """`paper`, `short`, `demo`, or `custom` when the recipe is none of these."""
+        """`paper`, `quarter`, `short`, `demo`, or `custom` when the recipe is none of these."""
         return preset_label(self.recipe, self.network, self.dataset)
 
     @property
