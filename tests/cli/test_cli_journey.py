@@ -188,8 +188,8 @@ def test_an_experiment_may_go_with_another_data_set_only(command, tmp_path: Path
     answer = command("table", "mine.yaml", *there)
     assert answer.code == 0, answer
     assert "ResNet-18" in answer.out
-    for refused in (["run"], ["table"]):
-        answer = command(*refused, "mine.yaml")
+    for refused in ("run", "table"):
+        answer = command(refused, "mine.yaml")
         assert answer.code == 2
         assert "does not go with cifar10" in answer.err
 
