@@ -69,7 +69,7 @@ def surface_rows(
             measure = partial(
                 measure_row,
                 *(network, directions, settings.alphas, beta),
-                *(sample.batches, subject.backend, should_stop, settings.points_per_pass),
+                *(sample.batches, subject.backend, should_stop),
             )
             points = [GridPoint(*values) for values in kept.get(f"{seed},{beta}", measure).tolist()]
             rows += [_surface_row(subject, seed, point, sample) for point in points]

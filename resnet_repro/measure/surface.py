@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.base.stop import Stopped
 from resnet_repro.data.augment import subtract_mean
 from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed, images_per_test_batch
 from resnet_repro.training.device import Backend
@@ -126,73 +123,20 @@ def measure_row(
     batches: Callable[[], Iterable[Batch]],
     backend: Backend,
     should_stop: Callable[[], bool] = lambda: False,
-    points_per_pass: int = 1,
 ) -> list[GridPoint]:
     """A row of the grid: all alphas at one beta.
 
-    A copy of the network is moved; the network stays as it is. Several points in one pass differ
-    from single ones by rounding.
+    A copy of the network is moved; the network stays as it is.
 
     Raises:
         Stopped: `should_stop`, asked before every batch, said so.
     """
     twin = copy.deepcopy(network).eval()
     row: list[GridPoint] = []
-    for first in range(0, len(alphas), points_per_pass):
-        some = alphas[first : first + points_per_pass]
-        if points_per_pass == 1:
-            move(twin, network, directions, some[0], beta)
-            found = [evaluate(twin, batches(), backend, should_stop)]
-        else:
-            moved = _stacked(network, directions, some, beta)
-            found = _evaluate_together(twin, moved, batches(), backend, should_stop)
-        row += [GridPoint(alpha, beta, *at) for alpha, at in zip(some, found, strict=True)]
+    for alpha in alphas:
+        move(twin, network, directions, alpha, beta)
+        row.append(GridPoint(alpha, beta, *evaluate(twin, batches(), backend, should_stop)))
     return row
-
-
-def _stacked(
-    network: nn.Module, directions: Directions, alphas: Sequence[float], beta: float
-) -> dict[str, Tensor]:
-    """The weights at several points, [points, ...] by name; without those that do not move."""
-    named = zip(network.named_parameters(), *directions, strict=True)
-    return {
-        name: torch.stack([weight.detach() + alpha * d + beta * e for alpha in alphas])
-        for (name, weight), d, e in named
-        if weight.dim() > 1
-    }
-
-
-def _evaluate_together(
-    network: nn.Module,
-    moved: Mapping[str, Tensor],
-    batches: Iterable[Batch],
-    backend: Backend,
-    should_stop: Callable[[], bool],
-) -> list[tuple[float, float]]:
-    """(mean cross-entropy, error in percent) with each of several weights, in one pass a batch."""
-
-    def logits_of(weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(network, weights, (inputs,))
-        return logits
-
-    points, images = len(next(iter(moved.values()))), 0
-    loss = torch.zeros(points, device=backend.device)
-    wrong = torch.zeros(points, dtype=torch.int64, device=backend.device)
-    with torch.no_grad(), warnings.catch_warnings():
-        # Of the final pooling, which `vmap` repeats for each point: a small part of the work.
-        warnings.filterwarnings("ignore", message="There is a performance drop")
-        for inputs, targets in batches:
-            if should_stop():
-                raise Stopped
-            with backend.autocast():
-                logits = torch.func.vmap(logits_of, in_dims=(0, None))(dict(moved), inputs)
-            every = targets.expand(points, -1)
-            losses = F.cross_entropy(logits.float().transpose(1, 2), every, reduction="none")
-            loss += losses.sum(1)
-            wrong += (logits.argmax(2) != every).sum(1)
-            images += len(targets)
-    means, errors = (loss / images).tolist(), (100.0 * wrong.double() / images).tolist()
-    return list(zip(means, errors, strict=True))
 
 
 def move(

@@ -44,9 +44,6 @@ class SurfaceSettings(Frozen):
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
     images: Images | None = None  # of the training set, equally many per class; None for all
     directions: tuple[Seed, ...] = Field((0, 1), min_length=1, max_length=20)  # seeds
-    # Points that are measured at once, each with its own weights and the same images: as many as
-    # memory allows may keep a GPU busier where a pass has few images. Not measured on one.
-    points_per_pass: int = Field(1, ge=1, le=1_001)
 
     @field_validator("points")
     @classmethod

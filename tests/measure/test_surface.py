@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from resnet_repro.measure import curvature
 from resnet_repro.measure.curvature import Vector, hessian_ends, hessian_product
 from resnet_repro.measure.surface import (
     Directions,
-    GridPoint,
     choose_sample,
     measure_on_line,
     measure_row,
@@ -180,44 +178,6 @@ def test_points_do_not_depend_on_those_before_them(network: nn.Module, feed: Cif
     whole = measure_row(network, directions, alphas, 0.25, sample.batches, FP32)
     rest = measure_row(network, directions, alphas[2:], 0.25, sample.batches, FP32)
     assert rest == whole[2:]
-
-
-@pytest.mark.parametrize("name", ["resnet-8", "plain-8", "resnet-8-b", "preact-8"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_several_points_in_one_pass_are_those_measured_alone(
-    name: str, precision: Any, feed: CifarFeed
-) -> None:
-    network = build_network(name)
-    initialise(network, 3)
-    sample, directions = choose_sample(feed, 40), random_directions(network, 0)
-    backend = FP32.with_precision(precision)
-    alphas, betas = axis(0.5, 5), (0.0, 0.5)
-    passes = []
-
-    def measured(points_per_pass: int) -> list[GridPoint]:
-        passes.append(0)
-
-        def batches() -> Iterator[Batch]:
-            passes[-1] += 1
-            return sample.batches()
-
-        rows = [
-            measure_row(
-                *(network, directions, alphas, beta, batches, backend),
-                points_per_pass=points_per_pass,
-            )
-            for beta in betas
-        ]
-        return [point for row in rows for point in row]
-
-    alone, together = measured(1), measured(3)
-    assert passes == [10, 4]
-    assert [p[:2] for p in together] == [p[:2] for p in alone]
-    close = 1e-4 if precision == "fp32" else 0.05
-    assert [p.loss for p in together] == pytest.approx([p.loss for p in alone], rel=close)
-    if precision == "fp32":
-        assert [p.error for p in together] == [p.error for p in alone]
-    assert network.training
 
 
 def test_a_stop_is_noticed_within_a_row(network: nn.Module, feed: CifarFeed) -> None:
