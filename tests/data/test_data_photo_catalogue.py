@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import filelock
 import pytest
 from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
 from packing import pack
@@ -364,3 +365,16 @@ def test_leftover_of_a_killed_unpacking_makes_way(
     assert len(dataset.train) == 6
     with pytest.raises(DataError, match="in the way"):
         datasets.prepare("imagenet", tmp_path / "data", tmp_path / "data")
+
+
+def test_two_do_not_unpack_imagenet_at_once(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    pack_imagenet(write_photos(CLASSES, suffix="JPEG", name="small"), data, monkeypatch)
+    with (
+        filelock.FileLock(data / ".imagenet-unpacking.lock"),
+        pytest.raises(DataError, match="another process is unpacking ImageNet"),
+    ):
+        datasets.prepare("imagenet", data)
+    datasets.prepare("imagenet", data)

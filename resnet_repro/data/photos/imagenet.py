@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import locked_if_possible
 from resnet_repro.data.dataset import Notify, PrepareRequest
 from resnet_repro.data.folders import refuse_occupied
 from resnet_repro.data.layout import has_parts
@@ -63,20 +62,18 @@ class ImageNet(PhotoReader):
                 " put it beside"
             )
         target = data_dir / "imagenet"
-        lock = filelock.FileLock(data_dir / f"{_STAGING}.lock", timeout=0)
         # On the disk where it will be, which a link, or a disk of its own, makes another one.
         staging = (target if target.is_dir() else data_dir) / _STAGING
-        try:
-            with lock:
-                shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-                if target.resolve() != packed.resolve() or has_parts(target):
-                    refuse_occupied(target)  # before hours of unpacking
-                try:
-                    yield _unpack(packed, found, staging, request.progress), True
-                finally:
-                    shutil.rmtree(staging, ignore_errors=True)
-        except filelock.Timeout:
-            raise DataError(f"another process is unpacking ImageNet into {data_dir}") from None
+        with locked_if_possible(data_dir / f"{_STAGING}.lock", 0) as free:
+            if not free:
+                raise DataError(f"another process is unpacking ImageNet into {data_dir}")
+            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+            if target.resolve() != packed.resolve() or has_parts(target):
+                refuse_occupied(target)  # before hours of unpacking
+            try:
+                yield _unpack(packed, found, staging, request.progress), True
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
 
 
 def _find_folder(folder: Path) -> Path | None:

@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.files import locked_if_possible
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.crops import centre_corners, crops_of
@@ -91,26 +91,17 @@ def _alone(
     data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
 ) -> Iterator[Path | None]:
     """The file for `key`, locked; None without a data folder."""
-    if data_dir is None:
+    if data_dir is None or not data_dir.is_dir():
         yield None
         return
     path = data_dir / FOLDER / f"{key[0][:16]}-{key[1]}-{key[2]}.npz"
-    lock = filelock.FileLock(path.with_suffix(".lock"), timeout=_PATIENCE)
-    try:
-        path.parent.mkdir(exist_ok=True)  # fails where there is no data folder
-        while True:
-            with contextlib.suppress(filelock.Timeout):
-                lock.acquire()
-                break
-            if should_stop and should_stop():
-                raise Stopped
-    except (OSError, NotImplementedError):  # an existing file can be read all the same
-        yield path
-        return
-    try:
-        yield path
-    finally:
-        lock.release()
+    while True:
+        with locked_if_possible(path.with_suffix(".lock"), _PATIENCE) as free:
+            if free:
+                yield path
+                return
+        if should_stop and should_stop():
+            raise Stopped
 
 
 def _read(path: Path | None, crop: int) -> PhotoStatistics | None:
