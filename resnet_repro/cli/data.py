@@ -90,8 +90,11 @@ def data_prepare(
         ),
     ] = False,
     size: Annotated[
-        str, typer.Option("--size", help="Of the Imagenette to fetch: 160, 320 or full.")
-    ] = "160",
+        str | None,
+        typer.Option(
+            "--size", help="Of the Imagenette to fetch: 160 (unless said otherwise), 320 or full."
+        ),
+    ] = None,
     data_dir: opt.DataDir = opt.DATA,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -122,7 +125,7 @@ def data_prepare(
         data_dir,
         user_path(source) if source is not None else None,
         download=download,
-        size=choice("--size", size.removesuffix("px"), SIZES),
+        size=None if size is None else choice("--size", size.removesuffix("px"), SIZES),
         folders=chosen.folders,
         progress=teller(quiet),
     )

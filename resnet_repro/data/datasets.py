@@ -112,7 +112,7 @@ def prepare(
     source: Path | None = None,
     *,
     download: bool = False,
-    size: str = "160",
+    size: str | None = None,
     folders: Mapping[str, Path] = _NO_FOLDERS,
     progress: Notify = _log.info,
 ) -> AnyDataset:
@@ -127,7 +127,7 @@ def prepare(
         data_dir: the data folder.
         source: the user's copy.
         download: fetch the official copy.
-        size: of the Imagenette to download.
+        size: of the Imagenette to download: 160, the default, 320 or full.
         folders: NAME -> folder of `folder:NAME`.
         progress: gets messages.
 
@@ -138,7 +138,9 @@ def prepare(
     reader = _reader(name, folders)
     if source is not None and download and not isinstance(reader, GeneratedReader):
         raise ConfigError("either bring a copy or download one, not both")
-    return reader.prepare(data_dir, PrepareRequest(source, download, size, progress))
+    if size is not None and not (download and isinstance(reader, Imagenette)):
+        raise ConfigError("--size is of the Imagenette to fetch: only imagenette --download has it")
+    return reader.prepare(data_dir, PrepareRequest(source, download, size or "160", progress))
 
 
 def verify(

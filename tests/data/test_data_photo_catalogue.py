@@ -329,6 +329,9 @@ def test_options_that_make_no_sense(command: Command, tmp_path: Path) -> None:
         assert code == 2
         assert "cannot be downloaded" in err
     assert command("prepare", "imagenette", "--download", "--size", "640")[0] == 2
+    for argv in (["cifar10", "--download"], ["imagenette", "--from", "x"]):  # none to choose from
+        code, _, err = command("prepare", *argv, "--size", "320")
+        assert (code, "only imagenette --download" in err) == (2, True)
     assert command("prepare", "imagenette", "--download", "--from", "x")[0] == 2
     assert command("prepare", "imagenette", "--from", "nowhere")[0] == 3
     with pytest.raises(ConfigError, match="letters, digits"):
