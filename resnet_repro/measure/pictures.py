@@ -112,14 +112,17 @@ def _files(paths: Sequence[Path], folder: Path) -> list[Path]:
     Raises:
         ConfigError: two would become one file, or one would be replaced.
     """
-    files = [folder / f"{path.stem}.png" for path in paths]
-    if len(set(files)) < len(files):
-        raise ConfigError("two pictures have the same name, and would become one file")
+    files: dict[Path, Path] = {}
+    for path in paths:
+        file = folder / f"{path.stem}.png"
+        if file in files:
+            raise ConfigError(f"{files[file]} and {path} would both become {file}")
+        files[file] = path
     originals = set(map(_inode, paths)) - {None}
     for file in files:
         if _inode(file) in originals:
             raise ConfigError(f"{file} would be written over; choose another folder with --out")
-    return files
+    return list(files)
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -105,7 +105,8 @@ def test_pictures_of_16_bits_are_searched_and_drawn_by_their_upper_8(
         ("", ["a.png"], 2, "no run or file is called ''"),
         ("faster-rcnn-plain-18", ["gone.png"], 3, "gone.png: the file is missing"),
         ("faster-rcnn-plain-18", ["tiny.yaml"], 3, "tiny.yaml: not an image"),
-        ("faster-rcnn-plain-18", ["a.png", "b/a.png"], 2, "the same name"),
+        ("faster-rcnn-plain-18", ["a.png", "b/a.png"], 2, "b/a.png would both become"),
+        ("faster-rcnn-plain-18", ["a.jpg", "a.png"], 2, "a.jpg and a.png would both become"),
     ],
 )
 def test_mistakes_end_in_a_line(
