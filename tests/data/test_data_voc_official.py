@@ -165,6 +165,20 @@ def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(
     assert prepare("voc07", tmp_path / "data", served).identity.official
     assert prepare("voc12", served).identity.official
     assert (served / "VOCdevkit" / "VOC2012").is_dir()
+    assert prepare("voc07+12", served).identity.official  # the other year beside it
+
+
+def test_archives_that_lie_there_are_said_to_be_still_packed(served: Path) -> None:
+    def note(name: str) -> str:
+        return next(one.note for one in datasets.describe(served) if one.name == name)
+
+    assert "still packed: `resnet-repro data prepare voc12" in note("voc12")
+    with pytest.raises(DataError, match="voc07 is still packed: `resnet-repro data prepare voc07"):
+        datasets.load_boxes("voc07", served)
+    (served / "2007-test.tar").unlink()  # what is left is not the whole year
+    assert note("voc07") == ""
+    with pytest.raises(DataError, match="no VOC2007 in"):
+        prepare("voc07", served)
 
 
 def test_an_archive_of_ones_own_is_unofficial(served: Path, tmp_path: Path) -> None:

@@ -71,6 +71,14 @@ class Voc(BoxReader):
         ]
         return sorted(set(missing))
 
+    def find_packed(self, place: Path) -> Path | None:
+        """The folder itself, if the official archives of all that it lacks lie in it."""
+        lacks = self.lacks(place / DEVKIT)
+        if not lacks or not _ARCHIVES.keys() >= set(lacks):  # half of a year is in its way
+            return None
+        archives = (archive for year in lacks for archive in _ARCHIVES[year])
+        return place if all((place / archive.name).is_file() for archive in archives) else None
+
     def locate(self, copy: Path) -> Path:
         inner = copy / self.short
         return inner if year_folders(inner) and not year_folders(copy) else copy
@@ -98,9 +106,9 @@ class Voc(BoxReader):
         if request.download:
             packed = self._download(data_dir, request.progress)
         elif source is None:
-            packed = [] if self.find(data_dir) else self._lying_in(data_dir)
+            packed = []
         elif source.is_dir():
-            packed = [] if self.has(self.locate(source)) else self._lying_in(source)
+            packed = [] if self.has(self.locate(source)) else self._lying_in(source, data_dir)
         else:
             packed = [source]
         return self._from_archives(packed, data_dir, request) if packed else None
@@ -108,9 +116,11 @@ class Voc(BoxReader):
     def is_official(self, data_dir: Path, progress: Notify) -> bool:
         return all(_is_official(data_dir, year, progress) for year in self.years)
 
-    def _lying_in(self, folder: Path) -> list[Path]:
-        """The official archives in a folder, as far as they are needed."""
-        paths = (folder / archive.name for year in self.years for archive in _ARCHIVES[year])
+    def _lying_in(self, folder: Path, data_dir: Path) -> list[Path]:
+        """The official archives in a folder, of the years that are needed and not there yet."""
+        there = year_folders(data_dir / DEVKIT)
+        years = [year for year in self.years if year not in there] or self.years
+        paths = (folder / archive.name for year in years for archive in _ARCHIVES[year])
         return [path for path in paths if path.is_file()]
 
     def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
