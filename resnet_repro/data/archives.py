@@ -9,7 +9,6 @@ import hashlib
 import lzma
 import struct
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Collection, Iterator
 from http.client import HTTPException
@@ -19,6 +18,7 @@ from typing import IO, Any, NamedTuple
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
+from resnet_repro.data.scratch import scratch_folder
 
 __all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "read_members", "unpack"]
 
@@ -58,8 +58,8 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
     if path.is_file() and md5_of(path) == archive.md5:
         return path
     progress(f"downloading {archive.url}")
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as scratch:
-        partial = Path(scratch) / path.name
+    with scratch_folder(data_dir, "download") as scratch:
+        partial = scratch / path.name
         _download(archive.url, partial, dataset, progress)
         if md5_of(partial) != archive.md5:
             raise DataError(

@@ -23,6 +23,7 @@ from resnet_repro.data.photos.imagenet import ImageNet
 from resnet_repro.data.photos.imagenette import FOLDERS, Imagenette
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.reader import PhotoReader
+from resnet_repro.data.scratch import remove_left_over
 from resnet_repro.data.synthetic import SYNTHETIC
 from resnet_repro.spec.dataset_names import BOXES, dataset_fits, parse_dataset
 
@@ -120,7 +121,7 @@ def prepare(
 
     The copy is at `source`, on the network (`download`), or in `data_dir`. CIFAR-10 and 100 get a
     verified cache; without `source` and `download`, an intact one stays. Photographs stay in their
-    files: their folder is linked to and scanned.
+    files: their folder is linked to and scanned. What killed preparations left behind is removed.
 
     Args:
         name: of the data set.
@@ -140,6 +141,7 @@ def prepare(
         raise ConfigError("either bring a copy or download one, not both")
     if size is not None and not (download and isinstance(reader, Imagenette)):
         raise ConfigError("--size is of the Imagenette to fetch: only imagenette --download has it")
+    remove_left_over(data_dir)
     return reader.prepare(data_dir, PrepareRequest(source, download, size or "160", progress))
 
 

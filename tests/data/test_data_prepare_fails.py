@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +17,17 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.data.scratch import scratch_folder
 
 CLASSES = ("n01440764", "n02102040")
+KILLED = """
+import os, pathlib, signal
+from resnet_repro.data.scratch import scratch_folder
+
+with scratch_folder(pathlib.Path("data"), "unpacked") as folder:
+    (folder / "half.JPEG").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 NAMES = ("imagenet", "imagenette", "folder:birds")
 
 
@@ -204,3 +215,19 @@ def test_cifar10_stays_when_the_disk_fails(
     with pytest.raises(DataError, match="Input/output error"):
         datasets.prepare("cifar10", tmp_path / "data", write_images(train=3))
     assert_still_there(cifar10, tmp_path)
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(
+    write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    """Not what another one still works in."""
+    data = tmp_path / "data"
+    write_photos(name="data/birds")
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    (data / ".download-0123").mkdir()  # of an earlier version, which had no locks
+    assert len(list(data.glob(".unpacked-*/half.JPEG"))) == 1
+    with scratch_folder(data, "download") as held:
+        datasets.prepare("folder:birds", data)
+        there = {path.name for path in data.iterdir()}
+        assert there == {"birds", ".photographs", held.name, f"{held.name}.lock"}
+    assert {path.name for path in data.iterdir()} == {"birds", ".photographs"}

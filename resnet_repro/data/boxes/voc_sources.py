@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack
@@ -16,6 +15,7 @@ from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, 
 from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.folders import Copy
+from resnet_repro.data.scratch import scratch_folder
 from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
@@ -147,13 +147,13 @@ class Voc(BoxReader):
         if devkit.is_symlink():
             raise DataError(f"{devkit} is a link: remove it to unpack archives there")
         data_dir.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
+        with scratch_folder(data_dir, "unpacked") as scratch:
             for path in packed:
                 request.progress(f"unpacking {path}")
-                unpack(path, Path(name), MAX_BYTES)
+                unpack(path, scratch, MAX_BYTES)
             known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
             official = request.download or all(md5_of(path) in known for path in packed)
-            root = Path(name) / DEVKIT
+            root = scratch / DEVKIT
             years = year_folders(root)
             if not years:
                 raise DataError(f"no {DEVKIT} with VOC2007 or another year in {packed[0]}")

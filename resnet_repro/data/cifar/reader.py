@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from resnet_repro.data.dataset import (
     not_there,
 )
 from resnet_repro.data.layout import of_system
+from resnet_repro.data.scratch import scratch_folder
 from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["CifarReader", "read_source"]
@@ -134,12 +134,12 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
     return next((data_dir / name for name in known.archives if (data_dir / name).is_file()), None)
 
 
-def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) -> Dataset:
+def read_source(known: KnownCifar, path: Path, data_dir: Path, progress: Notify) -> Dataset:
     """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
     `path` is a folder with the official files (python or binary version), a folder of images
     `train/<class>/*` and `test/<class>/*`, the parent of one of the former, or a tar file of one.
-    Archives are unpacked in `scratch`. Raises DataError if `path` is none of these or another data
+    Archives are unpacked in `data_dir`. Raises DataError if `path` is none of these or another data
     set.
     """
     if path.is_dir():
@@ -148,13 +148,13 @@ def read_source(known: KnownCifar, path: Path, scratch: Path, progress: Notify) 
             found_archive = _find_source(known, path)
             if found_archive is None:
                 raise _not_recognised(known, path)
-            return read_source(known, found_archive, scratch, progress)
+            return read_source(known, found_archive, data_dir, progress)
         folder, read = found
         progress(f"reading {folder}")
         return read(known, folder)
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    return _read_archive(known, path, scratch, progress)
+    return _read_archive(known, path, data_dir, progress)
 
 
 def _read_download(known: KnownCifar, data_dir: Path, progress: Notify) -> Dataset:
@@ -187,10 +187,9 @@ def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | No
     return None
 
 
-def _read_archive(known: KnownCifar, archive: Path, scratch: Path, progress: Notify) -> Dataset:
+def _read_archive(known: KnownCifar, archive: Path, data_dir: Path, progress: Notify) -> Dataset:
     progress(f"unpacking {archive}")
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as name:
-        folder = Path(name)
+    with scratch_folder(data_dir, "unpacked") as folder:
         unpack(archive, folder, MAX_BYTES)
         inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]
         found = _find_copy(known, folder)

@@ -5,7 +5,6 @@ The names give the shorter side in pixels; `imagenette2` has the original sizes.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.reader import PhotoReader
+from resnet_repro.data.scratch import scratch_folder
 
 __all__ = ["SIZES", "Imagenette"]
 
@@ -72,8 +72,7 @@ class Imagenette(PhotoReader):
     def unpack(
         self, packed: Path, data_dir: Path, request: PrepareRequest
     ) -> Iterator[tuple[Path, bool]]:
-        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=data_dir) as name:
-            scratch = Path(name)
+        with scratch_folder(data_dir, "unpacked") as scratch:
             request.progress(f"unpacking {packed}")
             unpack(packed, scratch, MAX_BYTES)
             found = self.find(scratch)
