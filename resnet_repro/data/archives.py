@@ -10,7 +10,7 @@ import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
@@ -20,7 +20,7 @@ from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
 from resnet_repro.data.scratch import scratch_folder
 
-__all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "read_members", "unpack"]
+__all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "unpack"]
 
 MAX_MEMBERS = 200_000
 MAX_DEPTH = 16  # folders in folders; official archives have four
@@ -106,25 +106,6 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
         for member in reader.members():
             _refuse_strange(archive, member)
             reader.tar.extract(member, folder, set_attrs=False)
-
-
-def read_members(archive: Path, names: Collection[str], max_bytes: int) -> dict[str, bytes]:
-    """The contents of the files `names` as far as `archive`, of at most `max_bytes`, has them.
-
-    Raises:
-        DataError: it is too large, damaged or no tar archive.
-        OSError: it cannot be read.
-    """
-    found: dict[str, bytes] = {}
-    with _opened(archive, max_bytes) as reader:
-        for member in reader.members():
-            name = str(PurePosixPath(member.name))
-            if name in names and member.isreg() and not member.issparse():
-                file = reader.tar.extractfile(member)
-                found[name] = file.read() if file else b""
-            if len(found) == len(names):
-                break
-    return found
 
 
 def is_unpacked(archive: Path, folder: Path, max_bytes: int) -> bool:

@@ -8,11 +8,12 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
-from resnet_repro.data.archives import read_members
+from resnet_repro.data.archives import unpack
 
 __all__ = ["ANNOTATIONS", "DEVKIT", "SOLUTION", "classes_of"]
 
@@ -76,14 +77,15 @@ def _from_devkit(path: Path) -> Truth | None:
 def _from_packed_devkit(path: Path) -> Truth | None:
     if not path.is_file():
         return None
-    names = [f"{DEVKIT}/data/{name}" for name in _LABELS]
     try:
-        contents = read_members(path, names, _MAX_DEVKIT)
+        with TemporaryDirectory() as scratch:
+            unpack(path, Path(scratch), _MAX_DEVKIT)
+            kit = Path(scratch) / DEVKIT
+            if missing := [name for name in _LABELS if not (kit / "data" / name).is_file()]:
+                raise DataError(f"{path} is damaged: it has no {DEVKIT}/data/{missing[0]}")
+            return _from_devkit(kit)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if missing := [name for name in names if name not in contents]:
-        raise DataError(f"{path} is damaged: it has no {missing[0]}")
-    return _numbered(*(contents[name] for name in names))
 
 
 def _from_solution(path: Path) -> Truth | None:
