@@ -1,6 +1,7 @@
 """The figures: their panels, labels and captions, looked up in matplotlib's own objects."""
 
 import math
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,27 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert "not run: plain-56, ResNet-110" in texts(figure)
     assert "not measured: ResNet-56 (1)" in texts(figure)
     assert {axes.get_yscale() for axes in figure.axes} == {"linear"}, "as in the paper"
+
+
+@pytest.mark.parametrize(
+    ("name", "networks", "missing"),
+    [
+        ("fig7", ("plain-20", "resnet-20"), "plain-56, ResNet-56"),
+        ("signals", ("plain-18",), "ResNet-18"),
+    ],
+)
+def test_a_presets_picture_misses_only_what_the_preset_trains(
+    bench: Bench, name: str, networks: tuple[str, ...], missing: str
+) -> None:
+    for network in networks:
+        norms = {0: [1.0, 2.0], -1: [5.0, 6.0]}
+        shown = {"gradients": norms} if name == "signals" else {"responses": [1.0, 2.0]}
+        bench.add(network, preset="demo", dataset="synthetic", **shown)
+    experiment, results = load_experiment(name), Results(bench.store)
+    (group,) = figure_names(experiment, results).values()
+    written = " ".join(texts(build(experiment, results, group)).split())
+    assert written.partition("not run: ")[2].startswith(missing)
+    assert not {"ResNet-110", "plain-34", "ResNet-34"} & set(re.findall(r"[\w-]+", written))
 
 
 def test_networks_in_another_precision_are_named_apart_from_those_not_run(bench: Bench) -> None:

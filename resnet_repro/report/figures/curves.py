@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import (
     SEVERAL_SEEDS,
     add_caption,
@@ -23,7 +23,7 @@ from resnet_repro.report.figures.style import (
 )
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
-from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import Family, network_title
 from resnet_repro.spec.shows import CurvePanel, CurvesPlot
 
@@ -95,16 +95,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
-    wanted = _wanted(experiment, cells, group)
-    shown = [n for panel in plot.panels for n in panel.networks if n in wanted]
-    add_caption(figure, group, cells, list(dict.fromkeys(shown)), notes)
+    add_caption(figure, experiment, group, cells, notes)
     return figure
-
-
-def _wanted(experiment: Experiment, cells: Sequence[Cell], group: Group) -> set[str]:
-    """The networks that the preset trains, and those that were trained all the same."""
-    chosen = experiment.choose(Choices(preset=group.base))
-    return {*networks_of(chosen), *(cell.network for cell in cells if cell.done)}
 
 
 def _panel_curves(panel: CurvePanel, cells: Sequence[Cell], rows: pd.DataFrame) -> list[Curve]:

@@ -14,11 +14,11 @@ from matplotlib.patches import Rectangle
 from resnet_repro.base.colours import OF_CLASSES
 from resnet_repro.base.errors import ReproError
 from resnet_repro.data.npz import read_npz
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
-from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 
 __all__ = ["draw"]
@@ -67,8 +67,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         "no room": list(here)[MOST_NETWORKS:],
     }
     notes += [f"{why}: {', '.join(map(_title, whose))}" for why, whose in left_out.items() if whose]
-    wanted = networks_of(experiment.choose(Choices(preset=group.base)))
-    add_caption(figure, group, cells, wanted, notes)
+    add_caption(figure, experiment, group, cells, notes)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.responses import bare_note, by_seed, draw_layers
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, grid_lines
 from resnet_repro.report.groups import Group
@@ -59,7 +59,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(f"measured at the start and the end only: {', '.join(late)}")
     if bare := _those_in(cells, without):
         notes.append(f"the outputs' gradients were not measured: {', '.join(bare)}")
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    add_caption(figure, experiment, group, cells, notes)
     return figure
 
 

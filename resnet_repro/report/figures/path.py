@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from resnet_repro.base.colours import BLUE, VERMILLION
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.figures.surface import cut_note, drawable, error_axis
 from resnet_repro.report.groups import Group
@@ -45,5 +45,5 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     notes = [f"mean cross-entropy of {images} training images; weights and BN's statistics between"]
     notes += [f"{run.id} to {rows[rows.run == run.id].to.iloc[0]}" for run in firsts]
     notes += cut_note([shown.loss])
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    add_caption(figure, experiment, group, cells, notes)
     return figure

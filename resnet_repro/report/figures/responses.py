@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import SEVERAL_SEEDS, add_caption, colours, grid_lines
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
@@ -52,7 +52,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     top.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, handlelength=3)
     notes = ["response of each 3x3 layer after BN, before the nonlinearity", *bare_note(cells)]
     notes += [SEVERAL_SEEDS] if several else []
-    add_caption(figure, group, cells, networks_of(experiment), notes)
+    add_caption(figure, experiment, group, cells, notes)
     return figure
 
 

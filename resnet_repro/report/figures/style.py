@@ -28,8 +28,9 @@ from resnet_repro.base.colours import (
 )
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.cells import Cell
+from resnet_repro.report.cells import Cell, networks_of
 from resnet_repro.report.groups import Group
+from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.stored_run import StoredRun
 
@@ -117,9 +118,9 @@ def label(text: str) -> str:
 
 def add_caption(
     figure: Figure,
+    experiment: Experiment,
     group: Group,
     cells: Sequence[Cell],
-    networks: Sequence[str],
     notes: Sequence[str],
     details: Sequence[str] = (),
 ) -> None:
@@ -129,7 +130,7 @@ def add_caption(
     """
     width, height = figure.get_size_inches()
     lines = []
-    for index, line in enumerate(caption_lines(group, cells, networks, notes, details)):
+    for index, line in enumerate(caption_lines(experiment, group, cells, notes, details)):
         strong = index == 0 and not group.papers
         fitting = _BOLD_CHARACTERS if strong else _CHARACTERS
         lines += [(part, strong) for part in textwrap.wrap(line, int(fitting * width))]
@@ -149,9 +150,9 @@ def add_caption(
 
 
 def caption_lines(
+    experiment: Experiment,
     group: Group,
     cells: Sequence[Cell],
-    networks: Sequence[str],
     notes: Sequence[str],
     details: Sequence[str] = (),
 ) -> list[str]:
@@ -163,7 +164,7 @@ def caption_lines(
     lines = [group.caption, "; ".join([seeds, *notes]), *details]
     lines += [f"{where}: {', '.join(whose)}" for where, whose in _elsewhere(cells).items()]
     begun = {cell.network for cell in cells if cell.every or cell.elsewhere}
-    missing = [network_title(network) for network in networks if network not in begun]
+    missing = [network_title(n) for n in _wanted(experiment, group) if n not in begun]
     left_out = {
         "not run": missing,
         "not measured": _counted((c.network, c.unmeasured) for c in cells),
@@ -172,6 +173,12 @@ def caption_lines(
     }
     lines += [f"{what}: {', '.join(whose)}" for what, whose in left_out.items() if whose]
     return lines
+
+
+def _wanted(experiment: Experiment, group: Group) -> list[str]:
+    """The networks that the group's preset trains and the figure shows, in the figure's order."""
+    trained = networks_of(experiment.choose(Choices(preset=group.base)))
+    return [n for n in experiment.drawn_networks or experiment.networks if n in trained]
 
 
 def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import ConfigError, ReproError
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
@@ -83,8 +83,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
                     axes.set_ylabel(f"directions {surface.directions}")
             else:
                 axes.axis("off")
-    networks = networks_of(experiment)
-    add_caption(figure, group, cells, networks, _notes(panels), _details(panels))
+    add_caption(figure, experiment, group, cells, _notes(panels), _details(panels))
     return figure
 
 
@@ -137,7 +136,7 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         axes.tick_params(pad=-2)
         axes.tick_params(axis="z", pad=2)  # whose strokes would lie on the numbers
     notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
-    add_caption(figure, group, cells, networks_of(experiment), notes, _details(panels, 1))
+    add_caption(figure, experiment, group, cells, notes, _details(panels, 1))
     return figure
 
 
@@ -162,7 +161,7 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     key = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}  # curves may pass behind it
     grid[0].legend(loc="upper center", handlelength=1.5, **key)
     notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
-    add_caption(figure, group, cells, networks_of(experiment), notes, _details(panels))
+    add_caption(figure, experiment, group, cells, notes, _details(panels))
     return figure
 
 
@@ -222,7 +221,7 @@ def html(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     page.update_scenes(zaxis_type="log", zaxis_title="loss", xaxis_title="", yaxis_title="")
     notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
     details = _details(panels, 1)
-    caption = "; ".join(caption_lines(group, cells, networks_of(experiment), notes, details))
+    caption = "; ".join(caption_lines(experiment, group, cells, notes, details))
     page.update_layout(title={"text": html_escape(caption), "font": {"size": 11}, "y": 0.01})
     page.update_layout(height=480 * rows + 80, margin={"l": 10, "r": 10, "t": 40, "b": 60})
     text: str = page.to_html(include_plotlyjs=True, div_id="surface")
