@@ -44,14 +44,22 @@ class Results:
     frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
     """
 
-    def __init__(self, store: Store, without: Collection[str] = (), option: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        without: Collection[str] = (),
+        option: str = "",
+        dataset: str | None = None,
+    ) -> None:
         """Of all the store's runs but those `without`, by id.
 
-        `option` is ` --results FOLDER` where commands that a reader is told need it.
+        `option` is ` --results FOLDER` where commands that a reader is told need it. With a
+        `dataset`, ensembles and others' weights that were tested on another one are left out.
         """
         self.store = store
         self.option = option
         self._without = frozenset(without)
+        self._dataset = dataset
 
     @cached_property
     def stored(self) -> list[StoredRun]:
@@ -73,7 +81,7 @@ class Results:
             or preset not in (None, group.base)
             or dataset not in (None, group.dataset)
         ]
-        return Results(self.store, others, self.option)
+        return Results(self.store, others, self.option, dataset)
 
     @cached_property
     def _cells(self) -> list[Cell]:
@@ -243,7 +251,8 @@ class Results:
         return [
             ensemble
             for ensemble in self.store.records(EnsembleResult)
-            if not self._without.intersection(ensemble.members)
+            if self._dataset in (None, ensemble.dataset)
+            and not self._without.intersection(ensemble.members)
             and not trained_since(
                 [stored[name] for name in ensemble.members if name in stored], ensemble.measured
             )
@@ -252,7 +261,8 @@ class Results:
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:
         """The evaluations of others' weights; raises StoreError if one cannot be read."""
-        return self.store.records(ExternalEvaluation)
+        found = self.store.records(ExternalEvaluation)
+        return [external for external in found if self._dataset in (None, external.dataset)]
 
     def _frame(self, name: str) -> pd.DataFrame:
         """One of the tables of a run's folder for all runs that are done; NaN for None.

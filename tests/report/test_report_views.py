@@ -131,6 +131,15 @@ def test_others_weights_have_their_own_columns(bench: Bench) -> None:
     assert rows_of(table, "resnet-101")[0].get("weights_top1") is None, "only the centre crop"
 
 
+def test_others_weights_tested_on_another_data_set_are_left_out(bench: Bench) -> None:
+    bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
+    bench.add_weights("vgg-16", {"10-crop": (11.1, 1.3)}, dataset="imagenette")
+    for dataset, error in (("imagenet", 28.1), ("imagenette", 11.1)):
+        only = Results(bench.store).only(None, dataset)
+        (row,) = rows_of(make_table(load_experiment("table3"), only), "vgg-16")
+        assert row["weights_top1"] == error
+
+
 def test_without_results_the_paper_stands_alone_with_the_command(bench: Bench) -> None:
     text = render_table(table_of(bench, "table3"), "text", 80)
     assert "28.07" in text
