@@ -89,7 +89,7 @@ ENSEMBLE_COLUMNS = (
 
 def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> Table:
     """A row per network and group of runs, in the paper's order, and per weights of others."""
-    cells = results.cells(experiment.networks)
+    cells = results.cells_of(experiment)
     found = results.evaluated(table.views)
     # The top-1 error of the centre crop is measured at the end of every training.
     top1 = results.runs.final_test_error if table.views == "centre" else found.top1_error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +170,25 @@ def test_a_runs_own_configuration_shows_its_centre_crop(bench: Bench) -> None:
     (row,) = table.rows
     assert (row["reduced_top1"], row["reduced_top5"]) == (Sample((33.0,)), Sample(()))
     assert [picture.name for picture in draw(experiment, Results(bench.store))]
+
+
+def test_a_copy_with_a_recipe_of_its_own_shows_what_its_csv_has(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ntitle: Mine\ndataset: imagenet\nrecipe: {weight_decay: 0.0005}\n"
+        "runs: [{networks: [resnet-18-a]}]\nmeasure: [10-crop]\n"
+        "table: {kind: views, views: 10-crop}\n",
+        encoding="utf-8",
+    )
+    bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **SHORT)
+    own: Any = {"recipe": {"weight_decay": 0.0005}, **SHORT}
+    bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (28.0, 3.0)}, **own)
+    experiment, results = load_experiment(str(tmp_path / "mine.yaml")), Results(bench.store)
+    rows = rows_of(make_table(experiment, results), "resnet-18-a")
+    lines = csv.DictReader(io.StringIO(tidy_csv(experiment, results)))
+    assert [str(row["reduced_top1"]) for row in rows] == ["28.00"]
+    assert [line["top1_error"] for line in lines if line["views"] == "10-crop"] == ["28.0"]
 
 
 def test_tidy_has_every_number_with_run_seed_preset_data_and_views(bench: Bench) -> None:
