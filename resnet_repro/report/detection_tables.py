@@ -98,10 +98,11 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         rows = make(table, reduced, results, "reduced")
         own = [REDUCED_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
-    done = [cell for cell in cells if cell.done]
+    found = set(results.precisions.run)
+    measured = [cell for cell in cells if any(run.id in found for run in cell.done)]
     explained = (
-        to_do(experiment, cells, done, "Not run", results)
-        if done
+        to_do(experiment, cells, measured, "Not measured", results)
+        if any(cell.done for cell in cells)
         else [no_results(experiment, results)]
     )
     rows = make(table, beside, results, "ours")

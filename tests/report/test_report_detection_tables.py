@@ -224,6 +224,20 @@ def test_a_reduced_table_says_what_its_numbers_are_of(bench: Bench) -> None:
         assert "unofficial" not in below
 
 
+def test_a_detector_that_is_trained_but_not_measured_is_named_with_the_command(
+    bench: Bench,
+) -> None:
+    networks = [f"faster-rcnn-{name}" for name in ("plain-18", "resnet-18-a")]
+    made = {"dataset": "scenes", "preset": "demo"}
+    measured, _ = (bench.add(network, **made) for network in networks)  # type: ignore[arg-type]
+    rows = [PrecisionRow("cat", 9.0, 8.0, 3, 5, 100, "0" * 64)]
+    measured.write_measured("average_precision", rows, ORIGIN)
+    table = make_table(load_experiment("table7"), Results(bench.store))
+    (note,) = (note for note in table.notes if note.startswith("Not measured"))
+    assert "at the demo preset: Faster R-CNN with ResNet-18 A. " in note
+    assert "resnet-repro run table7 --preset demo" in note
+
+
 def test_a_missing_backbone_is_trained_with_its_detector() -> None:
     """The backbones are not among the networks that `--networks` knows."""
     experiment = load_experiment("table8")
