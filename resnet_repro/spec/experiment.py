@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.base.records import Frozen
@@ -96,6 +96,13 @@ class Experiment(Frozen):
         copy = self.model_copy()
         copy._source = Source(text, self.preset, self.datasets, self.precision)
         return copy
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_benchmark(cls, name: str) -> str:
+        if name.partition("-")[0] == "bench":  # bench.csv, bench-loader.csv
+            raise ValueError("the CSVs of `resnet-repro bench` are called so; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _shows_what_it_has(self) -> Self:

@@ -116,6 +116,7 @@ def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> 
             "  - networks: [vgg-16]\nplot: {kind: gradients}\n",
             "line 4: measure: gradients is not of vgg-16",
         ),
+        ("name: bench-loader\ntitle: t\n", "line 1: name: the CSVs of `resnet-repro bench` are"),
         ("format: 2\nrun: {network: resnet-20}\n", "run.dataset"),
     ],
 )
