@@ -53,7 +53,7 @@ class Pretraining(Frozen):
 class Selection(Frozen):
     """What a preset changes of an experiment: fewer networks or seeds, other settings."""
 
-    networks: tuple[str, ...] | None = None
+    networks: Networks | None = None
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
     recipe: dict[str, Any] = Field({})
     surface: SurfaceSettings | None = None

@@ -131,6 +131,8 @@ def parse_experiment(
     for assignment in document.changes:
         data = _assign(data, assignment)
     experiment: Experiment = _validated(Experiment, data, document, ())
+    if not document.changes:  # which may leave a preset's networks out
+        _check_presets(experiment, document)
     if source is not None:
         experiment = experiment.loaded_from(source)
     if choices:
@@ -197,6 +199,16 @@ def _experiment_of(run: Run) -> dict[str, Any]:
         "runs": [{"networks": [run.network], "seeds": [run.seed]}],
         **shows,
     }
+
+
+def _check_presets(experiment: Experiment, document: Document) -> None:
+    """Raise ConfigError for a network that a preset selects and no run has."""
+    for preset, selection in experiment.presets.items():
+        for network in selection.networks or () if experiment.runs else ():
+            if network not in experiment.networks:
+                place = ("presets", preset, "networks")
+                told = f"{'.'.join(place)}: {network} is not among the runs"
+                raise ConfigError(f"{document.place(place)}: {told}")
 
 
 def _check_runs(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:

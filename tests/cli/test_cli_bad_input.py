@@ -116,6 +116,16 @@ def test_is_named_in_a_line_or_two(command, tmp_path, arguments, code, says) -> 
             "  - networks: [vgg-16]\nplot: {kind: gradients}\n",
             "line 4: measure: gradients is not of vgg-16",
         ),
+        (
+            "name: mine\ntitle: t\nruns: [{networks: [resnet-20]}]\npresets:\n"
+            "  demo: {networks: [resnet-56]}\n",
+            "line 5: presets.demo.networks: resnet-56 is not among the runs",
+        ),
+        (
+            "name: mine\ntitle: t\nruns: [{networks: [resnet-20]}]\npresets:\n"
+            "  demo: {networks: [resnet-21]}\n",
+            "line 5: presets.demo.networks: unknown network",
+        ),
         ("name: bench-loader\ntitle: t\n", "line 1: name: the CSVs of `resnet-repro bench` are"),
         ("format: 2\nrun: {network: resnet-20}\n", "run.dataset"),
     ],

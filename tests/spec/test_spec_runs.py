@@ -124,6 +124,9 @@ def test_what_a_preset_brings_goes_with_that_preset_alone() -> None:
 def test_networks_choose_among_all_that_the_experiment_has() -> None:
     chosen = load_experiment("table6", choices=Choices(preset="demo", networks=["ResNet-110-a"]))
     assert [run.network for run in chosen.resolve()] == ["resnet-110"]
+    # Though the demo preset of the file selects others.
+    other = load_experiment("fig7", ["runs.0.networks=[resnet-32]"])
+    assert [run.network for run in other.resolve()] == ["resnet-32"]
 
 
 @pytest.mark.parametrize(
