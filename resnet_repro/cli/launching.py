@@ -10,7 +10,7 @@ import typer
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.cli.common import print_json
+from resnet_repro.cli.common import print_json, say
 from resnet_repro.cli.options import repeated
 
 if TYPE_CHECKING:
@@ -46,18 +46,25 @@ def submit(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Submit the runs to Slurm and print how to follow them; returns the exit code."""
+    """Submit the runs to Slurm and print how to follow them; returns the exit code.
+
+    Those that only `--force` trains again are named, as `run` does where it trains itself.
+    """
     from resnet_repro.launch.slurm import job_number, submit_job
     from resnet_repro.launch.training import in_turn
 
     first, later = in_turn(runs)
-    unfinished = {run.id for run in options.to_train(store, first)}
+    unfinished = {run.id for run in first if options.force or not store.get(run).finished}
     waiting = [run for run in later if run.recipe.starts_from in unfinished]
     jobs = submit_job(where, store, options, [run for run in runs if run not in waiting])
+    left = [run for run in runs if run.id not in jobs and run not in waiting]
+    failed = {run.id: why for run in left if (why := store.get(run).given_up)}
+    for why in failed.values():
+        say(why, err=True)
     number = job_number(jobs)
     if as_json:
         states = {run.id: "submitted" if run.id in jobs else "done" for run in runs}
-        states |= {run.id: "waiting" for run in waiting}
+        states |= {run.id: "waiting" for run in waiting} | dict.fromkeys(failed, "failed")
         print_json({"runs": states, "files": [], "stopped": None, "job": number})
     elif quiet:
         pass
@@ -71,7 +78,7 @@ def submit(
         status = f"resnet-repro status{repeated(store.root)}"
         typer.echo(f"{status} shows how far they are; when they are done, run the same")
         typer.echo("without --launcher: it measures what is left and writes the CSV files")
-    return 0
+    return 1 if failed else 0
 
 
 def train_run(

@@ -51,7 +51,7 @@ MAX_IDLE = 3  # sessions in a row without an iteration before a task fails
 def submit_job(
     where: Where, store: Store, options: Options, runs: Sequence[Run]
 ) -> dict[str, Job[str]]:
-    """Submit the runs that are not finished as one array job; returns its tasks by run id.
+    """Submit the runs that are to be trained as one array job; returns its tasks by run id.
 
     `slurm-local` runs the same tasks on this machine, all at once, to try it without Slurm.
 
@@ -247,8 +247,8 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
         progress.ended(run, outcome, store.get(run).summary)
 
     for run in runs:
-        if run.id not in jobs:
-            end(run, "done")
+        if run.id not in jobs:  # another process may be training it anew by now
+            outcomes[run.id] = runner.already(run, store.get(run)) or runner.locked(run)
     while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
             progress.note(f"job {number} goes on; scancel {number} ends it, saved")

@@ -34,8 +34,11 @@ class Options:
     auto_precision: Resolved | None = None
 
     def to_train(self, store: Store, runs: Sequence[Run]) -> list[Run]:
-        """Those of the runs that are to be trained."""
-        return [run for run in runs if self.force or not store.get(run).finished]
+        """Those of the runs that are to be trained; see `StoredRun.given_up`."""
+        if self.force:
+            return list(runs)
+        stored = ((run, store.get(run)) for run in runs)
+        return [run for run, there in stored if not (there.finished or there.given_up)]
 
 
 class Progress(Protocol):

@@ -121,14 +121,11 @@ class Runner:
 
     def already(self, run: Run, stored: StoredRun) -> Outcome | None:
         """The outcome of a run that needs no training or must not be changed; otherwise None."""
-        if stored.problem and not stored.repairable:
-            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
+        if stored.given_up:
+            return self._failed(run, stored.given_up, stored.summary)
         if stored.finished:
             self.progress.ended(run, "done", stored.summary)
             return "done"
-        if stored.summary and stored.summary.state == "failed":
-            text = f"{run.id} failed before; --force trains it again"
-            return self._failed(run, text, stored.summary)
         return None
 
     def held_back(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:

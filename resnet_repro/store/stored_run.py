@@ -85,10 +85,13 @@ class StoredRun:
         return self.problem is None and self.state == "done"
 
     @property
-    def given_up(self) -> bool:
-        """Whether only `--force` trains it again: it failed, or its problem is not repairable."""
-        failed = self.summary is not None and self.summary.state == "failed"
-        return failed or (self.problem is not None and not self.repairable)
+    def given_up(self) -> str | None:
+        """Why only `--force` trains it again, if so: it failed, or cannot be repaired."""
+        if self.problem and not self.repairable:
+            return f"{self.id}: {self.problem}; --force trains it again"
+        if self.summary and self.summary.state == "failed":
+            return f"{self.id} failed before; --force trains it again"
+        return None
 
     @property
     def holds_result(self) -> bool:

@@ -89,6 +89,26 @@ def test_json_tells_the_job_and_a_finished_run_is_not_submitted(
     assert not slurm.exists(), "there was nothing to submit"
 
 
+@pytest.mark.parametrize("wait", [(), ("--wait",)])
+def test_a_run_that_failed_before_is_submitted_with_force_alone(
+    command: Any, tmp_path: Path, slurm: Path, wait: tuple[str, ...]
+) -> None:
+    experiment = write_experiment(tmp_path, 4, 2, 1)
+    (run,) = runs_of(experiment)
+    folder = Store(tmp_path / "results").folder(run)
+    folder.write_config(run)
+    begun = running_summary(run, "2020-01-01T00:00:00Z")
+    folder.write_summary(begun.model_copy(update={"state": "failed", "failure": "nan"}))
+    line = ("run", experiment, "--launcher", "slurm", "--device", "cpu", "--json")
+    code, out, err = command(*line, *wait)
+    assert (code, json.loads(out)["runs"]) == (1, {run.id: "failed"})
+    assert f"{run.id} failed before; --force trains it again" in err
+    assert not slurm.exists(), "as where it is trained here"
+    if not wait:
+        assert json.loads(command(*line, "--force").out)["runs"] == {run.id: "submitted"}
+        assert slurm.exists()
+
+
 def test_without_slurm_it_says_so(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,11 +202,12 @@ def test_runs_that_were_done_are_so_when_the_waiting_ends_at_once(
     from resnet_repro.launch import slurm
 
     done, submitted = runs_of(write_experiment(tmp_path, 4, 2, 2))
+    store = train_alone([done], tmp_path / "results")
     job = SimpleNamespace(job_id="4711_0")
     monkeypatch.setattr(slurm, "submit_job", lambda *_: {submitted.id: job})
     stop, progress = StopFlag(), Silent()
     stop.stop_for("signal")
-    runner = Runner(Store(tmp_path / "results"), options(tmp_path), stop, progress)
+    runner = Runner(store, options(tmp_path), stop, progress)
     where = parse_where(launcher="slurm-local", wait=True)
     assert slurm.train_by_slurm(where, runner, [done, submitted]) == {done.id: "done"}
     assert progress.ends == [(done.id, "done")]
