@@ -18,6 +18,7 @@ __all__ = [
     "cpu_features",
     "cpu_name",
     "local_processes",
+    "mps_name",
     "process_rank",
     "processor_name",
     "trains_together",
@@ -104,6 +105,11 @@ def cpu_name() -> str:
     """The processor's name and number of usable cores: `AMD EPYC 7763 (2 cores)`."""
     cores = usable_cores()
     return f"{processor_name()} ({cores} core{'s' if cores > 1 else ''})"
+
+
+def mps_name() -> str:
+    """What stands for an Apple GPU, whose own name torch does not tell: `arm GPU`."""
+    return f"{processor_name()} GPU"
 
 
 def available_memory() -> int | None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
-from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, usable_cores
+from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, mps_name, usable_cores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import LANDSCAPE, forward_cost
 from resnet_repro.spec.dataset_names import DATASETS
@@ -90,7 +90,7 @@ class Estimator:
             **(test_images or {}),
         }
         gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
-        self.hardware = gpu or cpu_name()
+        self.hardware = gpu or (mps_name() if device == "mps" else cpu_name())
         # Benchmarks take precedence over runs of the same network, as they run alone.
         bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
         known = {s.kind for s in bench}

@@ -10,7 +10,7 @@ import torch
 
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.base.machine import BF16_FEATURES, check_device, cpu_features, cpu_name
+from resnet_repro.base.machine import BF16_FEATURES, check_device, cpu_features, cpu_name, mps_name
 from resnet_repro.spec.run import Resolved
 from resnet_repro.store.models import Origin
 from resnet_repro.training.memory import keep_freed_memory
@@ -166,7 +166,7 @@ def hardware_name(device: torch.device) -> str:
     """What the device is called: a GPU's name, or the processor's with its number of cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return cpu_name()
+    return mps_name() if device.type == "mps" else cpu_name()
 
 
 def origin_here(backend: Backend, command: str, processes: int = 1) -> Origin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.networks.outline import multiply_adds
@@ -12,6 +13,7 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
+from resnet_repro.training.device import hardware_name
 
 SPEEDS = {("resnet-20", "fp32"): 575, ("resnet-20", "bf16"): 362, ("resnet-56", "bf16"): 96}
 
@@ -24,6 +26,16 @@ def estimator(tmp_path: Path) -> Estimator:
     store = Store(tmp_path)
     store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Estimator(store, "cpu")
+
+
+def test_an_apple_gpu_is_not_the_processor_beside_it(tmp_path: Path) -> None:
+    store, speeds = Store(tmp_path), {"cpu": 100.0, "mps": 900.0}
+    lines = ["hardware,device,precision,network,crop,images_per_second"]
+    for device, speed in speeds.items():
+        lines.append(f"{hardware_name(torch.device(device))},{device},fp32,resnet-20,,{speed}")
+    store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for device, speed in speeds.items():
+        assert Estimator(store, device).images_per_second("resnet-20") == speed
 
 
 def test_auto_is_estimated_at_the_faster_one(estimator: Estimator) -> None:
