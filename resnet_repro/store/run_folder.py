@@ -83,8 +83,9 @@ class RunFolder:
         except filelock.Timeout:
             yield False
             return
-        except OSError as error:
-            raise StoreError(f"cannot lock {self.lock}: {error.strerror}") from error
+        except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
+            why = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"cannot lock {self.lock}: {why}") from error
         try:
             yield True
         finally:

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import locked_if_possible, write_atomically
 from resnet_repro.store.run_folder import RunFolder
 
@@ -67,6 +69,19 @@ def test_no_checkpoint_loses_its_name_before_the_next_one_is_on_the_disk(
         *(f"flush {fresh}", f"{fresh} -> {fresh}", "flush run"),
         *(f"{current} -> {previous}", f"{fresh} -> {current}", "flush run"),
     ]
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(_: FileLock) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(StoreError, match=r"cannot lock .*does not appear to support flock"):
+        RunFolder(tmp_path).locked().__enter__()
+    with locked_if_possible(tmp_path / "lock", 0) as held:
+        assert held
 
 
 def test_a_lock_is_held_by_one_and_cannot_be_where_no_file_can(tmp_path: Path) -> None:
