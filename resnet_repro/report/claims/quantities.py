@@ -44,6 +44,7 @@ def measured(results: Results, quantity: str) -> dict[str, float]:
 
 
 def _numbers(results: Results, quantity: str) -> Numbers:
+    norm: Norm = "signal_norm" if "signal" in quantity else "gradient_norm"
     match quantity:
         case "final_test_error" | "final_train_error":
             return results.runs[quantity]
@@ -64,18 +65,14 @@ def _numbers(results: Results, quantity: str) -> Numbers:
         case "weakest_signal":
             rows = _observed(results)
             return _finite(rows.forward_std).groupby(rows.run).min()
-        case "gradient_vanishing":
-            return _vanishing(results, "gradient_norm")
-        case "signal_vanishing":
-            return _vanishing(results, "signal_norm")
-        case "gradient_spread":
-            return _median_spread(results, "gradient_norm")
-        case "signal_spread":
-            return _median_spread(results, "signal_norm")
-        case "initial_gradient_spread":
-            return _initial_spread(results, "gradient_norm")
-        case "initial_signal_spread":
-            return _initial_spread(results, "signal_norm")
+        case "gradient_vanishing" | "signal_vanishing":  # at the worst moment
+            return _decades(_observed(results), norm, "last").groupby("run").max()
+        case "gradient_spread" | "signal_spread":  # the median after initialisation
+            rows = _observed(results)
+            return _decades(rows[rows.iteration > 0], norm, "max").groupby("run").median()
+        case "initial_gradient_spread" | "initial_signal_spread":
+            rows = results.gradients
+            return _decades(rows[rows.iteration == 0], norm, "max").groupby("run").max()
         case "convexity_violations":
             return _of_surfaces(results, lambda surface: surface.violations)
         case "contour_radius":
@@ -143,23 +140,6 @@ def _observed(results: Results) -> pd.DataFrame:
     points = results.curves.groupby("run").iteration.agg(set)
     whole = [run for run in moments.index if {0, *points.get(run, {-1})} <= moments[run]]
     return results.gradients[results.gradients.run.isin(whole)]
-
-
-def _vanishing(results: Results, norm: Norm) -> Numbers:
-    """By how many powers of ten the smallest norm is below the last, at the worst moment."""
-    rows = _observed(results)
-    return _decades(rows, norm, "last").groupby("run").max()
-
-
-def _median_spread(results: Results, norm: Norm) -> Numbers:
-    """By how many powers of ten the layers' norms differ: the median after initialisation."""
-    rows = _observed(results)
-    return _decades(rows[rows.iteration > 0], norm, "max").groupby("run").median()
-
-
-def _initial_spread(results: Results, norm: Norm) -> Numbers:
-    rows = results.gradients
-    return _decades(rows[rows.iteration == 0], norm, "max").groupby("run").max()
 
 
 def _decades(rows: pd.DataFrame, norm: Norm, high: Literal["last", "max"]) -> Numbers:
