@@ -18,7 +18,6 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (
     PROTOCOL_COLUMNS,
     cell_values,
-    no_results,
     results_table,
     to_do,
 )
@@ -100,11 +99,7 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
     found = set(results.precisions.run)
     measured = [cell for cell in cells if any(run.id in found for run in cell.done)]
-    explained = (
-        to_do(experiment, cells, measured, "Not measured", results)
-        if any(cell.done for cell in cells)
-        else [no_results(experiment, results)]
-    )
+    explained = to_do(experiment, cells, measured, "Not measured", results)
     rows = make(table, beside, results, "ours")
     own = _measures(table, beside, results)
     return results_table(

@@ -214,8 +214,6 @@ def _explained(
         notes += [REDUCED_NOTE, PARAMETERS_NOTE]
     if weights:
         notes.append(WEIGHTS_NOTE)
-    if not measured and not any(cell.done for cell in cells):
-        return [*notes, no_results(experiment, results)]
     return [*notes, *to_do(experiment, cells, measured, "Not measured", results)]
 
 

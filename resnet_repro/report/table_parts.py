@@ -158,12 +158,16 @@ def to_do(
 ) -> list[str]:
     """Which networks lack results at the preset and on the data set of the main group.
 
+    Without any results, only the command that fills the table.
+
     If that is not of a preset, of the most faithful group that is. Only networks that the
     experiment has, as it was chosen. Results of another precision count, and failures: the table
     names them, and the command would leave them as they are.
 
     `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
     """
+    if not any(cell.done for cell in cells):
+        return [no_results(experiment, results)]
     main = main_group(cells, experiment)
     groups = [*([main] if main else []), *groups_in(cell for cell in cells if cell.done)]
     of_presets = [(found, group) for group in groups if (found := at_group(experiment, group))]

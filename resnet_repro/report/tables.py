@@ -21,7 +21,6 @@ from resnet_repro.report.table_parts import (
     PROTOCOL_COLUMNS,
     cell_values,
     difference,
-    no_results,
     results_table,
     to_do,
 )
@@ -203,18 +202,15 @@ def _explained(
 ) -> list[str]:
     """How to read the columns, and what was not run."""
     done = [cell for cell in cells if cell.done]
-    notes = [OTHERS_NOTE] if others else []
-    if not done:
-        return [*notes, no_results(experiment, results)]
     compared = any(row.get("difference") is not None for row in rows)
     held_out = any(row.get("validation_error") is not None for row in rows)
-    notes = [
-        ERRORS_NOTE,
+    return [
+        *([ERRORS_NOTE] if done else []),
         *([HELD_OUT_NOTE] if held_out else []),
         *([DIFFERENCE_NOTE] if compared else []),
-        *notes,
+        *([OTHERS_NOTE] if others else []),
+        *to_do(experiment, cells, done, "Not run", results),
     ]
-    return [*notes, *to_do(experiment, cells, done, "Not run", results)]
 
 
 def others_table(networks: Sequence[str]) -> Table:
