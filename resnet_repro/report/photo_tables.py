@@ -24,15 +24,14 @@ from resnet_repro.report.table_parts import (
     REDUCED_NOTE,
     VIEWS_NOTES,
     cell_values,
-    data_title,
     difference,
     group_notes,
     no_results,
-    official_word,
     results_table,
     title_of,
     to_do,
 )
+from resnet_repro.spec.dataset_names import data_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.spec.shows import Views, ViewsTable
@@ -184,7 +183,7 @@ def _weights_row(paper: Row, external: ExternalEvaluation, views: Views) -> Row 
         "where": f"weights {external.weights_sha256[:8]}",
         "views": views,
         "dataset": external.dataset,
-        "official": official_word(external),
+        "official": "yes" if external.official else "no",
         "protocol": weights_caption(external),
     }
 
@@ -192,7 +191,8 @@ def _weights_row(paper: Row, external: ExternalEvaluation, views: Views) -> Row 
 def weights_caption(external: ExternalEvaluation) -> str:
     """`weights a1b2c3d4: vgg16.pth on ImageNet (unofficial copy)`."""
     file = plain(external.weights_file, 60)
-    return f"weights {external.weights_sha256[:8]}: {file} on {data_title(external)}"
+    on = data_title(external.dataset, external.official)
+    return f"weights {external.weights_sha256[:8]}: {file} on {on}"
 
 
 def _explained(
@@ -270,12 +270,12 @@ def _ensemble_row(ensemble: EnsembleResult, results: Results) -> Row:
         f"{scale}_top1": ensemble.top1_error,
         f"{scale}_top5": ensemble.top5_error,
         "member_top5": Sample(tuple(top5)).mean,
-        "where": preset + (marks or f", {data_title(ensemble)}"),
+        "where": preset + (marks or f", {data_title(ensemble.dataset, ensemble.official)}"),
         "views": ensemble.views,
         "images": ensemble.images,
         "preset": preset,
         "dataset": ensemble.dataset,
-        "official": official_word(ensemble),
+        "official": "yes" if ensemble.official else "no",
         "runs": " ".join(ensemble.members),
         "measured": ensemble.measured,
     }

@@ -10,11 +10,9 @@ from resnet_repro.report.commands import at_group, run_command
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
-from resnet_repro.spec.dataset_names import data_title as title_of_data
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.shows import Views
-from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
 __all__ = [
     "AT_REDUCED_SCALE",
@@ -26,11 +24,9 @@ __all__ = [
     "REDUCED_NOTE",
     "VIEWS_NOTES",
     "cell_values",
-    "data_title",
     "difference",
     "group_notes",
     "no_results",
-    "official_word",
     "results_table",
     "title_of",
     "to_do",
@@ -85,16 +81,6 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
         "precision": group.precision,
         "protocol": group.caption,
     }
-
-
-def official_word(measured: ExternalEvaluation | EnsembleResult) -> str:
-    """`yes` if it was measured on the official data, otherwise `no`."""
-    return "yes" if measured.data.get("official") is True else "no"
-
-
-def data_title(measured: ExternalEvaluation | EnsembleResult) -> str:
-    """The data set that it was measured on: `ImageNet (unofficial copy)`."""
-    return title_of_data(measured.dataset, measured.data.get("official") is True)
 
 
 def difference(

@@ -12,7 +12,6 @@ from resnet_repro.report.cost_tables import cost_rows
 from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
-from resnet_repro.report.table_parts import official_word
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.shows import (
     CostTable,
@@ -165,7 +164,7 @@ def _externals(
             "experiment": experiment.name,
             "network": external.network,
             "dataset": external.dataset,
-            "official": official_word(external),
+            "official": "yes" if external.official else "no",
             "state": "evaluated",
             "weights": external.weights_sha256,
             "protocol": weights_caption(external),
@@ -191,7 +190,7 @@ def _ensembles(experiment: Experiment, ensembles: Sequence[EnsembleResult]) -> p
     lines = [
         ensemble.model_dump(include=set(_ENSEMBLE))
         | {
-            "official": official_word(ensemble),
+            "official": "yes" if ensemble.official else "no",
             "models": len(ensemble.members),
             "runs": " ".join(ensemble.members),
         }

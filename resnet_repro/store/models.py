@@ -222,6 +222,11 @@ class Record(Stored):
     command: Text
     measured: Text  # UTC
 
+    @property
+    def official(self) -> bool:
+        """Whether the data are verified to be the official ones."""
+        return self.data.get("official") is True
+
 
 class EnsembleResult(Record):
     """The errors of the averaged scores of several runs (Table 5)."""
