@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -72,15 +71,14 @@ def _table(experiment: Experiment, results: Results) -> list[str]:
     if isinstance(experiment.table, ErrorTable) and not experiment.table.literature:
         run = {row["network"] for row in made.rows if "where" in row}
         made = replace(made, rows=[row for row in made.rows if row["network"] in run])
-    most = math.inf if isinstance(experiment.table, CostTable) else MOST_SPARE
-    return render_table(_shared(made, most), "md").strip().splitlines()
+    return render_table(_shared(made), "md").strip().splitlines()
 
 
-def _shared(made: Table, most_spare: float) -> Table:
+def _shared(made: Table) -> Table:
     """A table without notes that the report has already, and without the least needed columns."""
-    columns = [column for column in made.columns if column.spare <= most_spare]
+    columns = [column for column in made.columns if column.spare <= MOST_SPARE]
     notes = made.notes if made.own is None else made.own
-    below = made.below and _shared(made.below, most_spare)
+    below = made.below and _shared(made.below)
     return replace(made, columns=columns, notes=notes, below=below)
 
 
