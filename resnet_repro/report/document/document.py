@@ -118,8 +118,8 @@ def _by_experiment(
 
 def _elsewhere_section(verdicts: Sequence[Verdict], results: Results) -> list[str]:
     """The evidence for claims that no single experiment covers."""
-    judged = [verdict for verdict in verdicts if verdict.judged]
-    return ["## Other claims", "", *evidence(judged, results.numbers)] if judged else []
+    shown = evidence(verdicts, results.numbers)
+    return ["## Other claims", "", *shown] if shown else []
 
 
 def _others_section() -> list[str]:

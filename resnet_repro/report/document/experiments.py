@@ -43,11 +43,10 @@ def experiment_section(
 ) -> list[str]:
     """The section as lines, none if nothing was run; `verdicts` are those for this section."""
     parts = [_table(experiment, results), _figures(experiment, results)]
-    judged = [verdict for verdict in verdicts if verdict.judged]
-    if judged:
+    if shown := evidence(verdicts, results.numbers):
         who = "counting says" if isinstance(experiment.table, CostTable) else "the runs say"
         lead = f"What {who} of the paper's claims:"
-        parts.append([lead, "", *evidence(judged, results.numbers)])
+        parts.append([lead, "", *shown])
     lines = [f"## {literal(experiment.reference or experiment.name)} (`{experiment.name}`)"]
     if experiment.table is None:
         lines += ["", f"**{literal(experiment.title)}**"]
@@ -116,16 +115,16 @@ def _caption(group: Group | None) -> str:
 
 
 def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
-    """Each claim once with its rule, and below it the verdict of each group of runs."""
-    lines = []
-    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+    """Each claim that was judged once with its rule, below it the verdict of each group of runs."""
+    lines, judged = [], [verdict for verdict in verdicts if verdict.judged]
+    for claim in dict.fromkeys(verdict.claim for verdict in judged):
         lines.append(f"- {claim.sentence} ({claim.source})")
         lines.append(f"  - rule: {claim.rule.words()}")
         lines += [
             f"  - changed on {change.date} (known then: {change.known}): {change.what}"
             for change in claim.changed
         ]
-        lines += [f"  - {_verdict(v, numbers)}" for v in verdicts if v.claim == claim]
+        lines += [f"  - {_verdict(v, numbers)}" for v in judged if v.claim == claim]
     return lines
 
 
