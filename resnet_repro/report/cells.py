@@ -53,10 +53,6 @@ class Sample:
         """The standard deviation of the sample (n - 1); None for fewer than two seeds."""
         return statistics.stdev(self.values) if self.count > 1 else None
 
-    @property
-    def best(self) -> float | None:
-        return min(self.values, default=None)
-
     def __str__(self) -> str:
         """`8.61 ± 0.10`; empty without values."""
         if self.mean is None:

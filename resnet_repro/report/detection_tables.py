@@ -89,7 +89,8 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
     A row per network and group of runs, in Table 10 per class as well.
     """
     cells = results.cells_of(experiment)
-    beside = [cell for cell in cells if _is_beside(table, cell)]
+    dataset = _PAPER[table.paper].dataset  # on which the paper's protocol stands beside its numbers
+    beside = [cell for cell in cells if cell.group.faithful and cell.group.dataset == dataset]
     reduced = [cell for cell in cells if cell not in beside]
     make = _class_rows if table.paper == "table10" else _mean_rows
     columns, below = _columns(table), None
@@ -201,8 +202,3 @@ def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: Kind) -> Ro
     named = {"network": cell.network, "method": method}
     started = cell.over_seeds(results.backbone_errors)
     return {**named, **values, kind: first, f"{kind}_too": second, "backbone_error": started}
-
-
-def _is_beside(table: DetectionTable, cell: Cell) -> bool:
-    """Whether a cell stands beside the paper's numbers: its protocol, on the table's data set."""
-    return cell.group.faithful and cell.group.dataset == _PAPER[table.paper].dataset

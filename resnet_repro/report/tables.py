@@ -187,7 +187,7 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
         "test_error": test,
         "validation_error": held_out if held_out.count else None,
         "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
-        "best_seed": test.best if test.count > 1 else None,
+        "best_seed": min(test.values) if test.count > 1 else None,
         "train_error": cell.over_seeds(runs.final_train_error),
         "best_on_test": cell.over_seeds(runs.best_test_error).mean,
     }

@@ -98,20 +98,16 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
                 shown[group] = path
                 break
             outdated |= content is not None
-    parts = [
-        f"![{literal(title_of(experiment))}{_caption(group)}]({path})"
-        for group, path in shown.items()
-    ]
+    parts = []
+    for group, path in shown.items():
+        text = ". ".join([title_of(experiment), *([group.caption] if group else [])])
+        parts.append(f"![{literal(text)}]({path})")
     draws = f"`resnet-repro plot {experiment.name}`"
     if outdated:
         parts.append(f"A picture there was drawn from other results: {draws} draws it anew.")
     elif names and not parts and experiment.runs:
         parts.append(f"Not drawn yet: {draws}")
     return "\n\n".join(parts).splitlines()
-
-
-def _caption(group: Group | None) -> str:
-    return f". {literal(group.caption)}" if group else ""
 
 
 def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:

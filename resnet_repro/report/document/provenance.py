@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from resnet_repro.base.plain_text import plural
@@ -138,16 +138,13 @@ def _normalisation(values: dict[str, Any]) -> str:
     parts = [literal(str(values.get("kind", "unknown")))]
     for key in ("channel_averages", "eigenvalues"):
         if key in values:
-            parts.append(f"{key.replace('_', ' ')} {_numbers(values[key])}")
+            numbers = " ".join(f"{value:.4g}" for value in values[key])
+            parts.append(f"{key.replace('_', ' ')} {numbers}")
     if "eigenvectors" in values:
         parts.append("eigenvectors in `summary.json`")
     if "sha256" in values:
         parts.append(f"SHA-256 {code(str(values['sha256']))}")
     return ", ".join(parts)
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
 
 
 def cost_section(results: Results) -> list[str]:
