@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.recipe_parts import LARGEST_SIDE, Count, Real, field
 
-__all__ = ["Backbone", "Detection"]
+__all__ = ["Backbone", "Detection", "RunId", "Sha256"]
 
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Length = Annotated[Count, Field(ge=4, le=LARGEST_SIDE)]  # pixels
 Share = Annotated[Real, Field(ge=0, le=1)]
 MOST_BOXES = 100_000
@@ -19,11 +21,9 @@ MOST_BOXES = 100_000
 class Backbone(Frozen):
     """Where a detector's classification weights come from: a run of this tool, or a file."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")] | None = (
-        None  # its id
-    )
+    run: RunId | None = None
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the file
+    sha256: Sha256 | None = None  # of the file
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

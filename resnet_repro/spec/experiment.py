@@ -21,7 +21,7 @@ from resnet_repro.spec.shows import DetectionTable, EnsembleTable, Plot, Table, 
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["Choices", "Experiment", "Source"]
+__all__ = ["Choices", "Experiment", "Slug", "Source"]
 
 # By measurement, for those that have any.
 SETTINGS: dict[str, type[Frozen]] = {

@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
+from resnet_repro.spec.detection import RunId, Sha256
+from resnet_repro.spec.experiment import Slug
 from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, Images
 from resnet_repro.spec.presets import Preset
 from resnet_repro.spec.run import DatasetName, Network
@@ -38,8 +40,6 @@ State = Literal["missing", "running", "stopped", "done", "failed"]
 
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Text = Annotated[str, Field(max_length=2_000)]
-RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stored(Frozen):
@@ -232,7 +232,7 @@ class EnsembleResult(Record):
     """The errors of the averaged scores of several runs (Table 5)."""
 
     folder = "ensembles"
-    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    experiment: Slug
     preset: Preset | Literal["custom"]  # of the members
     members: tuple[RunId, ...] = Field(min_length=1, max_length=1_000)
     views: Views
