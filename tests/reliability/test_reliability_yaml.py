@@ -43,6 +43,7 @@ VALID: dict[str, Any] = {
     "table": {"kind": "errors"},
     "plot": {"kind": "curves", "panels": [{"networks": ["resnet-8"]}], "error_axis": [0, 50]},
 }
+PHOTOS: dict[str, Any] = {"runs": [{"networks": ["resnet-50"]}], "presets": {}}
 NASTY = [
     None, True, -1, 0, 3, 10**200, -(10**200), 1e308, float("nan"), float("inf"), -0.0, 0.5, "",
     "../x", "resnet-21", "resnet-1202", "plain-20\n", "\x1b[31m", "٣", "n" * 5_000, "1" * 5_000,
@@ -171,8 +172,9 @@ def test_a_field_with_every_nasty_value(path: tuple[Any, ...]) -> None:
         ({"runs": [{"networks": ["resnet-20"], "seeds": [-1]}]}, "runs.0.seeds.0: "),
         ({"runs": [{"networks": ["resnet-20"], "seeds": [2**31]}]}, "runs.0.seeds.0: "),
         ({"runs": [{"networks": ["resnet-20"], "seeds": 10**9}]}, "runs.0.seeds: "),
-        ({"dataset": "cifar10", "runs": [{"networks": ["resnet-50"]}], "measure": []}, "runs.0"),
-        ({"runs": [{"networks": ["resnet-50"]}]}, "measure: responses is of CIFAR networks"),
+        ({"dataset": "cifar10", **PHOTOS, "measure": []}, "runs.0"),
+        (PHOTOS, "measure: responses is of CIFAR networks"),
+        ({"runs": [{"networks": ["resnet-20"]}]}, "presets.short.networks: resnet-8 is not among"),
         ({"dataset": "../cifar10"}, "dataset: "),
         ({"name": "../x"}, "name: "),
         ({"plot": {**VALID["plot"], "error_axis": [50, 0]}}, "plot.error_axis: "),
