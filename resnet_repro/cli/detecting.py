@@ -41,10 +41,10 @@ def detect(
     quiet: opt.Quiet = False,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Draw what a trained detector finds in pictures, and write it as JSON.
+    """Draw what a trained detector finds in pictures.
 
     Each picture is written to the folder as a PNG of the same name with boxes, classes and scores;
-    the pictures themselves stay as they are.
+    the pictures themselves stay as they are. All of it stands in detections.json, too.
     Boxes are in pixels of the picture: left, top, right, bottom.
 
     \b
@@ -61,11 +61,13 @@ def detect(
         for picture in search_pictures(
             store, target, images, out, threshold, data_dir, device, tell
         ):
-            if stop.reason is not None:
-                raise Stopped
             told.append(picture)
             tell(f"{picture.path}: {len(picture.found)} found")
+            if stop.reason is not None:
+                break
         written = [*(picture.drawn for picture in told), write_told(told, out)]
+        if len(told) < len(images):
+            raise Stopped
     if as_json:
         print_json([picture.to_dict() for picture in told])
         return

@@ -56,7 +56,7 @@ def bench(
     quiet: opt.Quiet = False,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Measure training speed here, beside a textbook loop and the hardware's limit.
+    """Measure training speed beside a textbook loop and the limits.
 
     Everything that training does is timed, data included; evaluation is not. The limits are matrix
     arithmetic, memory traffic and launching operations; the one with the largest share binds.

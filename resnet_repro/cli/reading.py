@@ -33,7 +33,7 @@ def list_command(
     as_json: opt.Json = False,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Every experiment: what it reproduces, runs done and needed, cost of the rest here.
+    """Every experiment: runs done and needed, cost of the rest here.
 
     Costs marked ~ are guesses. The others come from runs measured on this machine, or are scaled by
     multiply-adds from those of networks of the same family.
@@ -71,7 +71,7 @@ def show(
     changes: opt.Set = None,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Print the fully resolved configuration: a YAML file that `run` takes.
+    """Print an experiment with all settings, as YAML for `run`.
 
     \b
     Example:
@@ -97,7 +97,9 @@ def status(
     as_json: opt.Json = False,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Every run: state, iteration, errors so far (percent), time left. Works while `run` runs.
+    """Every run: state, iteration, errors in percent, time left.
+
+    Works while `run` runs.
 
     \b
     Examples:
@@ -251,7 +253,7 @@ def report(
     results: opt.Results = opt.RESULTS,
     verbose: opt.Traceback = False,
 ) -> None:
-    """Write the summary of everything measured, with figures and verdicts, to report.md.
+    """Write verdicts, tables and figures of all runs to report.md.
 
     Prints its first lines, and the verdict on each of the papers' claims that could be judged.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,23 @@ def test_pictures_are_not_held_all_at_once(
     argv = ("a.png", "b.png", "c.png", "--out", "found", "--device", "cpu")
     answer = command("detect", "faster-rcnn-plain-18", *argv, "--results", str(results))
     assert (answer.code, drawn) == (0, [0, 1, 2]), answer.err
+
+
+def test_a_stop_leaves_the_json_of_what_was_searched(
+    command: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(network: Any, pixels: Any, backend: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return detect(network, pixels, backend)
+
+    monkeypatch.setattr(pictures, "detect", interrupted)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (90, 40), "orange").save(tmp_path / name)
+    argv = ("a.png", "b.png", "--out", "found", "--device", "cpu", "--results", str(results))
+    assert command("detect", "faster-rcnn-plain-18", *argv).code == 130
+    told = json.loads(Path("found/detections.json").read_text(encoding="utf-8"))
+    assert [one["image"] for one in told] == ["a.png"]
+    assert not Path("found/b.png").exists()
 
 
 def test_weights_of_an_unfinished_run_are_called_so(
