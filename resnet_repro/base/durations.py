@@ -32,7 +32,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """`42s`, `12m`, `3h05m` or `2d04h`."""
+    """`42s`, `12m`, `3h05m`, `2d04h`, `140d` or `2.2 years`."""
     whole = max(0, round(seconds))
     if whole < 90:
         return f"{whole}s"
@@ -40,4 +40,7 @@ def format_duration(seconds: float) -> str:
         return f"{round(whole / 60)}m"
     if whole < 172_800:
         return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+    days = whole // 86_400
+    if days < 100:
+        return f"{days}d{whole % 86_400 // 3600:02d}h"
+    return f"{days}d" if days < 730 else f"{whole / 86_400 / 365.25:.1f} years"

@@ -1,6 +1,6 @@
 """What a network is made of, layer by layer: what it costs, and what drawings of it show.
 
-Arithmetic only; torch need not be imported. Tests hold every outline against the built network.
+Arithmetic only; torch need not be imported. Tests compare every outline with the built network.
 """
 
 from __future__ import annotations

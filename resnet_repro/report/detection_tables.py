@@ -75,7 +75,7 @@ COCO_NOTE = (
 )
 REDUCED_NOTE = (
     "Reduced: other images, classes or weights to start from than the paper's, or less training; "
-    "not to be held against the paper's numbers. On images that were chosen because they hold the "
+    "not to be compared with the paper's numbers. On images that were chosen because they hold the "
     "classes, average precision comes out higher than on all."
 )
 BACKBONE_NOTE = (

@@ -48,8 +48,8 @@ OTHERS_NOTE = (
     "those that chose the best iterate on the test set."
 )
 REDUCED_NOTE = (
-    "Reduced: other photographs than ImageNet's or less than the paper's protocol; not to be held "
-    "against the paper's numbers."
+    "Reduced: other photographs than ImageNet's or less than the paper's protocol; not to be "
+    "compared with the paper's numbers."
 )
 VIEWS_NOTES: dict[Views, str] = {
     "centre": "one centre crop per image",

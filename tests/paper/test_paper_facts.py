@@ -1,4 +1,4 @@
-"""The paper's numbers, held against one another and against the networks' names."""
+"""The paper's numbers, compared with one another and with the networks' names."""
 
 import pytest
 

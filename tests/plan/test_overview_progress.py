@@ -321,8 +321,8 @@ def test_durations() -> None:
     for wrong in ("", "0", "-1", "soon", "1x", "9" * 40, "1h30", "٣s", "400d"):
         with pytest.raises(ConfigError):
             parse_duration(wrong)
-    shown = [format_duration(s) for s in (0.2, 42, 700, 11_100, 187_200)]
-    assert shown == ["0s", "42s", "12m", "3h05m", "2d04h"]
+    shown = [format_duration(s) for s in (0.2, 42, 700, 11_100, 187_200, 1.2e7, 7e7)]
+    assert shown == ["0s", "42s", "12m", "3h05m", "2d04h", "138d", "2.2 years"]
 
 
 def test_this_machine_has_a_name() -> None:

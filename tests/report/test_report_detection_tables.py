@@ -88,7 +88,7 @@ def _cell(run: str, group: Group) -> Cell:
 def test_both_forms_stand_beside_the_papers(
     results: Results, table: str, row: str, first: float, second: float
 ) -> None:
-    """Those on the table's data alone: PASCAL VOC and COCO are held against their own numbers."""
+    """Those on the table's data alone: PASCAL VOC and COCO are compared with their own numbers."""
     data = csv_frame(results, table)
     (ours,) = (line for _, line in data.iterrows() if row in line.tolist())
     assert (ours.ours, ours.ours_too) == (first, second)

@@ -179,7 +179,7 @@ def test_what_was_trained_here_stands_apart_from_the_competitions(bench: Bench) 
     assert [bar.get_height() for bar in reduced.patches] == [40.0]
     words = " ".join(text.get_text() for text in figure.texts)
     assert "REDUCED: short preset (6,000 of 600,000 iterations" in words
-    assert "Not to be held against the numbers above" in words
+    assert "Not to be compared with the numbers above" in words
 
 
 def test_competitions_have_their_sources_and_caveats() -> None:

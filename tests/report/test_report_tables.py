@@ -58,7 +58,7 @@ def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> No
     assert (full["where"], reduced["where"]) == ("paper [1]", "short [2]")
     assert str(reduced["test_error"]) == "15.00", "one seed has no std"
     assert reduced["best_seed"] is None, "and no best"
-    assert reduced["difference"] is None, "nothing to hold against the paper"
+    assert reduced["difference"] is None, "nothing to compare with the paper"
     assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
 
 

@@ -204,7 +204,7 @@ def test_an_ensemble_of_full_runs_is_held_against_table_5(
     def judged() -> Verdict:
         return verdicts(bench, "table5-ensemble")[0]
 
-    assert judged().word == "not run", "a reduced ensemble is not held against the paper"
+    assert judged().word == "not run", "a reduced ensemble is not compared with the paper"
     bench.add_ensemble(full[:1], 19.0, top5)
     assert judged().word == "not run", "nor one of some of its networks"
     for others in ([], [second, third]):

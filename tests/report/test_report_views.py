@@ -66,7 +66,7 @@ def test_reduced_scale_has_columns_of_its_own_and_no_difference_to_the_paper(ben
         "[1] REDUCED: short preset (6,000 of 600,000 iterations, crops of 64 instead of 224 "
         "pixels, rate 0.025 instead of 0.1), Imagenette, fp32"
     ) in " ".join(text.split())
-    assert "not to be held against the paper's numbers" in " ".join(text.split())
+    assert "not to be compared with the paper's numbers" in " ".join(text.split())
     assert "Parameters are those of the networks as trained" in " ".join(text.split())
 
 

@@ -178,7 +178,7 @@ def _judge_at(
     faithful = _faithful(claim, protocol)
     if not faithful and claim.reduced == "not judged":
         data = dataset_title(claim.dataset)
-        reason = f"a number of the paper: only the paper preset on {data} can be held against it"
+        reason = f"a number of the paper: only the paper preset on {data} can be compared with it"
         return Verdict(claim, "not run", reason, missing=claim.networks)
     subjects = {(s.network, _with(protocol, s.changes)): s for s in rule.subjects}
     there = ((subjects.get((cell.network, cell.group)), cell) for cell in every)

@@ -101,7 +101,7 @@ def _missing_runs(
 
 
 def _measured_with(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
-    """The options with which some runs were measured, so that the rest can be held against them.
+    """The options with which some runs were measured, so that the rest can be compared with them.
 
     `--set surface.images=2000`; of each measurement, none unless all who have it had the same.
     """

@@ -57,7 +57,7 @@ def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) ->
     if finished and not full:
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
-            "can be held against the paper's; claims about training are judged as trends at most.",
+            "compares with the paper's; claims about training are judged as trends at most.",
             "",
         ]
     counts = Counter(map(_state, results.stored))

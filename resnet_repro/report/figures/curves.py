@@ -95,6 +95,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
+    if any(run.run.recipe.milestones for cell in cells for run in cell.done if run.run):
+        notes.append("dotted: the learning rate falls")
     add_caption(figure, experiment, group, cells, notes)
     return figure
 

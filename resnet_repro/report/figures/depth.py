@@ -125,7 +125,7 @@ def _of_group(results: Results, group: Group, cells: Sequence[Cell]) -> _Panel:
     notes = _wrapped(group.caption)
     notes += _wrapped(f"On the validation set, {VIEWS}; mean over seeds, ± standard deviation.")
     if not group.faithful:
-        notes += _wrapped("Not to be held against the numbers above: another protocol or data.")
+        notes += _wrapped("Not to be compared with the numbers above: another protocol or data.")
     mark = "" if group.faithful else ", REDUCED" if group.reduced else ", ANOTHER PROTOCOL"
     title = f"Trained here{mark}: {error} error on {group.data}"
     return _Panel(title, f"{error} error %", bars, notes, reduced=not group.faithful)

@@ -96,9 +96,9 @@ def _draw_contours(axes: Axes, surface: Surface) -> None:
     loss, norm = drawable(surface.loss), LogNorm(LEVELS[0], LEVELS[-1])
     axes.set(aspect="equal", xticks=_ticks(surface.alphas), yticks=_ticks(surface.betas))
     if min(loss.shape) > 1:
-        drawn: dict[str, Any] = {"levels": LEVELS, "norm": norm, "cmap": COLOURS}
-        axes.contourf(surface.alphas, surface.betas, loss, extend="both", alpha=0.35, **drawn)
-        contours = axes.contour(surface.alphas, surface.betas, loss, linewidths=0.7, **drawn)
+        grid = (surface.alphas, surface.betas, loss, LEVELS)
+        axes.contourf(*grid, extend="both", alpha=0.6, norm=norm, cmap=COLOURS)
+        contours = axes.contour(*grid, linewidths=0.4, colors="0.2")
         axes.clabel(contours, fontsize=5, fmt="%g", inline_spacing=1)
     axes.plot(0, 0, marker="+", color="black", markersize=5, markeredgewidth=0.8)
 

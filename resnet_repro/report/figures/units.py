@@ -1,7 +1,7 @@
 """Blocks step by step: orders of BN, ReLU and addition, and what impedes a shortcut.
 
 In the manner of Fig. 2 and Fig. 4 of He et al. 2016. A block's steps follow from its architecture;
-a test holds them against what the built block computes. Lengths are inches.
+a test compares them with what the built block computes. Lengths are inches.
 """
 
 from __future__ import annotations
