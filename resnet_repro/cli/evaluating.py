@@ -118,9 +118,9 @@ def evaluate(
 ) -> None:
     """Test a run or somebody else's weights: top-1 and top-5 errors.
 
-    Over the validation part. A run's errors on photographs are stored with it. Weights in a file are read without executing
-    anything in it. torchvision's ResNet-50, 101 and 152 are resnet-50-v1.5 and so on: their stride
-    is in the 3x3.
+    Over the validation part. A run's errors on photographs are stored with it. Weights in a file
+    are read without executing anything in it. torchvision's ResNet-50, 101 and 152 are
+    resnet-50-v1.5 and so on: their stride is in the 3x3.
 
     \b
     Examples:
