@@ -59,6 +59,7 @@ def list_command(
         for e in experiments
     ]
     print_table(["experiment", "reproduces", *PRESETS], rows)
+    say("Runs done of those needed, and the time for the rest on this machine (~: a guess).")
 
 
 def show(

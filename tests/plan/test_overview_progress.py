@@ -239,7 +239,8 @@ def test_networks_on_photographs_have_no_quarter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
     monkeypatch.setattr("resnet_repro.spec.loading.shipped_experiments", lambda: ["table2"])
-    (row,) = command("list", "--results", tmp_path).out.splitlines()[1:]
+    row, explained = command("list", "--results", tmp_path).out.splitlines()[1:]
+    assert explained.startswith("Runs done of those needed")
     assert row.split("  ")[0] == "table2"
     assert row.count("  -  ") == 1
     refused = command("run", "table2", "--preset", "quarter")
