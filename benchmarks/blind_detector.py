@@ -33,20 +33,22 @@ def sized(images: BoxImages) -> list[Sized]:
     return [(*image.shape[-2:], target) for image, target in images]
 
 
-def blind(images: Sequence[Sized], classes: int, share: float, seed: int) -> tuple[float, float]:
+def blind(
+    images: Sequence[Sized], classes: Sequence[str], share: float, seed: int
+) -> tuple[float, float]:
     """Both forms of mean average precision of a box of this share, with scores of this seed."""
-    random = np.random.default_rng(seed)
+    random, count = np.random.default_rng(seed), len(classes)
     low, high = (1 - share) / 2, (1 + share) / 2
     found = [
         Detections(
-            np.tile([low * width, low * height, high * width, high * height], (classes, 1)),
-            random.random(classes),
-            np.arange(1, classes + 1),
+            np.tile([low * width, low * height, high * width, high * height], (count, 1)),
+            random.random(count),
+            np.arange(1, count + 1),
         )
         for height, width, _ in images
     ]
-    judged = average_precisions([target for *_, target in images], found, classes)
-    forms = ([one.ap_11point for one in judged], [one.ap_area for one in judged])
+    rows = average_precisions([target for *_, target in images], found, classes, "")
+    forms = ([row.ap_11point for row in rows], [row.ap_area for row in rows])
     points, area = (mean_over_classes(form) or 0.0 for form in forms)
     return points, area
 
@@ -60,9 +62,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as index:
         dataset = load_boxes(choice.name, Path(index), choice.folders)
         train, test = sized(dataset.train), sized(dataset.test)
-    count = len(dataset.classes)
-    share = max(SHARES, key=lambda share: blind(train, count, share, 0)[1])
-    draws = [blind(test, count, share, seed) for seed in range(DRAWS)]
+    share = max(SHARES, key=lambda share: blind(train, dataset.classes, share, 0)[1])
+    draws = [blind(test, dataset.classes, share, seed) for seed in range(DRAWS)]
     for form, values in zip(("11 points", "area"), zip(*draws, strict=True), strict=True):
         print(f"{form}: {fmean(values):.2f} ± {stdev(values):.2f}, {share:g} of both sides")
 

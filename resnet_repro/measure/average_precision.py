@@ -28,54 +28,23 @@ Numbers are percent. Takes arrays, and tensors on the CPU; needs no torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.data.boxes.boxes import Detections
+from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.spec.measurements import PrecisionRow
 
 __all__ = [
-    "Objects",
     "average_precisions",
     "mean_over_classes",
-    "precision_rows",
 ]
 
 OVERLAP = 0.5
 _RECALLS = 10  # steps from 0 to 1
 
 Floats = NDArray[np.float64]
-
-
-class Objects(Protocol):
-    """What is in one image; a `data.boxes.boxes.Target`, or the same in arrays."""
-
-    @property
-    def boxes(self) -> Any:
-        """[n, 4], corners in pixels."""
-
-    @property
-    def labels(self) -> Any:
-        """[n], 1 to K."""
-
-    @property
-    def difficult(self) -> Any:
-        """[n], whether an object counts neither way."""
-
-
-@dataclass(frozen=True)
-class ClassPrecision:
-    """The detections of one class, judged."""
-
-    ap_11point: float | None  # percent; None without objects
-    ap_area: float | None
-    objects: int  # that are not difficult
-    detections: int
-    recall: Floats  # [m] after each detection that counted, from the highest score; 0 to 1
-    precision: Floats  # [m]
 
 
 class _Joined(NamedTuple):
@@ -108,9 +77,12 @@ class _Joined(NamedTuple):
 
 
 def average_precisions(
-    truth: Sequence[Objects], found: Sequence[Detections], classes: int
-) -> list[ClassPrecision]:
-    """Judge the detections of each class, 1 to `classes`, over all images.
+    truth: Sequence[Target],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    dataset_sha256: str,
+) -> list[PrecisionRow]:
+    """Judge the detections of each class over all images; COCO's numbers are left out.
 
     Raises:
         ValueError: not as many detections as images, a score that is no number, or a label that is
@@ -120,17 +92,19 @@ def average_precisions(
         raise ValueError(f"{len(found)} images searched, {len(truth)} with objects")
     objects = _Joined.of([(one.boxes, one.labels, one.difficult) for one in truth])
     detections = _Joined.of([(one.boxes, one.labels, one.scores) for one in found])
+    count = len(classes)
     numbers = np.isfinite(detections.values) & np.isfinite(detections.boxes).all(1)
     for fit, what in (
         (numbers, "a score or a box is no number"),
-        ((detections.labels >= 1) & (detections.labels <= classes), f"no label of 1 to {classes}"),
+        ((detections.labels >= 1) & (detections.labels <= count), f"no label of 1 to {count}"),
     ):
         if not fit.all():
             raise ValueError(f"image {detections.image[~fit][0]}: {what}")
-    return [
-        _of_class(objects.where(objects.labels == n), detections.where(detections.labels == n))
-        for n in range(1, classes + 1)
-    ]
+    rows = []
+    for label, name in enumerate(classes, start=1):
+        mine = [both.where(both.labels == label) for both in (objects, detections)]
+        rows.append(PrecisionRow(name, *_of_class(*mine), len(truth), dataset_sha256))
+    return rows
 
 
 def mean_over_classes(values: Sequence[float | None]) -> float | None:
@@ -139,31 +113,18 @@ def mean_over_classes(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def precision_rows(
-    judged: Sequence[ClassPrecision], classes: Sequence[str], images: int, dataset_sha256: str
-) -> list[PrecisionRow]:
-    """A row for each class, to be stored; COCO's numbers are left out."""
-    return [
-        PrecisionRow(
-            name, one.ap_11point, one.ap_area, one.objects, one.detections, images, dataset_sha256
-        )
-        for name, one in zip(classes, judged, strict=True)
-    ]
-
-
-def _of_class(truth: _Joined, found: _Joined) -> ClassPrecision:
+def _of_class(truth: _Joined, found: _Joined) -> tuple[float | None, float | None, int, int]:
+    """A class's average precision in both forms, its objects that count, its detections."""
     objects = int((~truth.values.astype(bool)).sum())
+    if not objects:
+        return None, None, 0, len(found.labels)
     right, wrong = _judge(truth, found)
     order = np.argsort(-found.values, kind="stable")
     counted = order[(right | wrong)[order]]
     found_so_far = np.cumsum(right[counted], dtype=np.int64)
     precision = found_so_far / np.arange(1, len(counted) + 1)
-    recall = found_so_far / objects if objects else np.zeros(len(counted))
-    ap_11point = ap_area = None
-    if objects:
-        ap_11point = 100 * _eleven_points(found_so_far, precision, objects)
-        ap_area = 100 * _area(found_so_far, precision, objects)
-    return ClassPrecision(ap_11point, ap_area, objects, len(order), recall, precision)
+    ap_11point = 100 * _eleven_points(found_so_far, precision, objects)
+    return ap_11point, 100 * _area(found_so_far, precision, objects), objects, len(order)
 
 
 def _judge(truth: _Joined, found: _Joined) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from resnet_repro.data.boxes.boxes import Detections
-from resnet_repro.measure.average_precision import Objects
+from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.spec.measurements import PrecisionRow
 
 __all__ = ["coco_precisions", "with_coco"]
 
 
 def coco_precisions(
-    truth: Sequence[Objects], found: Sequence[Detections], classes: int
+    truth: Sequence[Target], found: Sequence[Detections], classes: int
 ) -> list[tuple[float | None, float | None]]:
     """For each class, 1 to `classes`: the mean over all overlaps, and at 0.5; in percent.
 
@@ -53,7 +52,7 @@ def coco_precisions(
 
 def with_coco(
     rows: Sequence[PrecisionRow],
-    truth: Sequence[Objects],
+    truth: Sequence[Target],
     found: Sequence[Detections],
     note: Callable[[str], None],
 ) -> list[PrecisionRow]:

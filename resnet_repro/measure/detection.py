@@ -16,7 +16,7 @@ from resnet_repro.base.files import unwritable
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
-from resnet_repro.measure.average_precision import average_precisions, precision_rows
+from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import with_coco
 from resnet_repro.measure.kept import KeptArrays, measured_on
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
@@ -77,8 +77,7 @@ def precisions_of(
         some = range(first, min(first + KEPT_TOGETHER, images))
         found += _unpacked(kept.get(str(first), partial(search, some)), len(some))
     truth = [dataset.test.target(index) for index in range(images)]
-    judged = average_precisions(truth, found, len(dataset.classes))
-    rows = precision_rows(judged, dataset.classes, images, sha256)
+    rows = average_precisions(truth, found, dataset.classes, sha256)
     return with_coco(rows, truth, found, note)
 
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.data.boxes.boxes import Detections
+from resnet_repro.data.boxes.boxes import Detections, Target
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is in an image."""
-
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    difficult: NDArray[np.bool_]
-
-
-def made_up(seed: int, *, tied: bool = True) -> tuple[list[Truth], list[Detections]]:
+def made_up(seed: int, *, tied: bool = True) -> tuple[list[Target], list[Detections]]:
     """Most detections are near an object, some twice; `tied` gives many the same score."""
     random = np.random.Generator(np.random.PCG64(seed))
 
@@ -31,7 +20,7 @@ def made_up(seed: int, *, tied: bool = True) -> tuple[list[Truth], list[Detectio
     for _ in range(25):
         count, more = int(random.integers(0, 6)), int(random.integers(0, 9))
         labels = random.integers(1, 4, count)
-        truths.append(Truth(boxes(count), labels, random.random(count) < 0.25))
+        truths.append(Target("", boxes(count), labels, random.random(count) < 0.25))
         some, found = boxes(more), random.integers(1, 4, more)
         if count:
             near = random.integers(0, count, more - more // 3)

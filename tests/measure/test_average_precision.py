@@ -5,27 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_up_detections import Truth, made_up
+from made_up_detections import made_up
 from numpy.typing import NDArray
 
 from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.measure.average_precision import (
-    ClassPrecision,
     average_precisions,
     mean_over_classes,
-    precision_rows,
 )
+from resnet_repro.spec.measurements import PrecisionRow
 
 Box = tuple[float, float, float, float]
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
 NOWHERE = (70, 70, 80, 80)
+SHA256 = "0" * 64  # of the data set
 
 
-def truth(*objects: Box, difficult: tuple[int, ...] = (), labels: list[int] | None = None) -> Truth:
+def truth(
+    *objects: Box, difficult: tuple[int, ...] = (), labels: list[int] | None = None
+) -> Target:
     count = len(objects)
     flags = np.isin(np.arange(count), difficult)
     boxes = np.array(objects, float).reshape(-1, 4)
-    return Truth(boxes, np.array(labels or [1] * count, np.int64), flags)
+    return Target("", boxes, np.array(labels or [1] * count, np.int64), flags)
 
 
 def found(*detections: tuple[Box, float], labels: list[int] | None = None) -> Detections:
@@ -34,16 +36,14 @@ def found(*detections: tuple[Box, float], labels: list[int] | None = None) -> De
     return Detections(boxes, scores, np.array(labels or [1] * len(detections), np.int64))
 
 
-def judge(truths: list[Truth], detections: list[Detections]) -> ClassPrecision:
-    return average_precisions(truths, detections, 1)[0]
+def judge(truths: list[Target], detections: list[Detections]) -> PrecisionRow:
+    return average_precisions(truths, detections, ["a"], SHA256)[0]
 
 
 def test_everything_found_and_nothing_else_is_100_percent() -> None:
     one = judge([truth(A, B), truth(C)], [found((A, 0.9), (B, 0.8)), found((C, 0.1))])
     assert (one.ap_11point, one.ap_area) == (100, 100)
     assert (one.objects, one.detections) == (3, 3)
-    assert one.recall.tolist() == [1 / 3, 2 / 3, 1]
-    assert one.precision.tolist() == [1, 1, 1]
 
 
 def test_half_of_the_objects_found() -> None:
@@ -57,17 +57,15 @@ def test_a_wrong_one_before_a_right_one() -> None:
     one = judge([truth(A, B)], [found((NOWHERE, 0.9), (A, 0.8), (B, 0.7))])
     assert one.ap_area == pytest.approx(100 * 2 / 3)  # the envelope is 2/3 all along
     assert one.ap_11point == pytest.approx(100 * 2 / 3)
-    assert one.precision.tolist() == pytest.approx([0, 1 / 2, 2 / 3])
 
 
 def test_a_duplicate_is_wrong_and_does_not_go_to_the_second_best() -> None:
     near = (0, 0, 10, 14)
     one = judge([truth(A, near)], [found((A, 0.9), (A, 0.8))])
     assert one.ap_area == 50
-    assert one.precision.tolist() == [1, 0.5]
     # The duplicate of higher score is the right one, whatever their order.
     one = judge([truth(A)], [found(((0, 0, 10, 8), 0.5), (A, 0.4))])
-    assert one.precision.tolist() == [1, 0.5]
+    assert one.ap_area == 100
 
 
 def test_difficult_objects_neither_count_nor_hurt() -> None:
@@ -76,7 +74,6 @@ def test_difficult_objects_neither_count_nor_hurt() -> None:
     assert (without.ap_area, without.objects) == (100, 1)
     with_it = judge([hard], [found((B, 0.9), (B, 0.8), (A, 0.5))])  # even twice
     assert (with_it.ap_11point, with_it.ap_area, with_it.detections) == (100, 100, 3)
-    assert with_it.recall.tolist() == [1]
     # What overlaps a difficult object most counts as its, though it overlaps another enough.
     wide = (0, 0, 10, 12)
     both = truth(A, wide, difficult=(1,))
@@ -94,7 +91,7 @@ def test_all_difficult_or_no_objects_is_no_average_precision() -> None:
 def test_no_detections_is_0() -> None:
     one = judge([truth(A), truth()], [found(), found()])
     assert (one.ap_11point, one.ap_area, one.objects, one.detections) == (0, 0, 1, 0)
-    assert average_precisions([], [], 2)[1].ap_area is None
+    assert average_precisions([], [], ["a", "b"], SHA256)[1].ap_area is None
 
 
 def test_detections_of_one_score_keep_their_order() -> None:
@@ -129,9 +126,7 @@ def test_recalls_are_compared_exactly() -> None:
 def test_classes_are_judged_apart() -> None:
     truths = [truth(A, B, labels=[1, 2])]
     detections = [found((A, 0.9), (A, 0.8), (B, 0.7), labels=[2, 1, 2])]
-    one, two, three = average_precisions(truths, detections, 3)
-    assert (one.ap_area, two.ap_area, three.ap_area) == (100, 50, None)
-    rows = precision_rows([one, two, three], ["a", "b", "c"], 1, "0" * 64)
+    rows = average_precisions(truths, detections, ["a", "b", "c"], SHA256)
     assert [(row.class_name, row.ap_area, row.objects, row.detections) for row in rows] == [
         ("a", 100, 1, 1), ("b", 50, 1, 2), ("c", None, 0, 0)
     ]  # fmt: skip
@@ -168,7 +163,7 @@ def test_tensors_are_as_good_as_arrays() -> None:
     detections = Detections(
         torch.tensor([A], dtype=torch.float32), torch.tensor([0.5]), torch.tensor([1])
     )
-    (one,) = average_precisions([target], [detections], 1)
+    (one,) = average_precisions([target], [detections], ["a"], SHA256)
     assert (one.ap_area, one.objects) == (100, 1)
 
 
@@ -190,7 +185,7 @@ def in_kits_pixels(box: NDArray[np.float64]) -> Box:
 
 
 def kit_average_precisions(
-    truths: list[Truth], detections: list[Detections], label: int
+    truths: list[Target], detections: list[Detections], label: int
 ) -> tuple[float, float] | None:
     ranked = []
     for image, some in enumerate(detections):
@@ -240,7 +235,7 @@ def kit_average_precisions(
 @pytest.mark.parametrize("seed", range(12))
 def test_made_up_scenes_come_out_as_the_plain_loops_have_it(seed: int) -> None:
     truths, detections = made_up(seed)
-    every = average_precisions(truths, detections, 3)
+    every = average_precisions(truths, detections, ["a", "b", "c"], SHA256)
     for label, one in enumerate(every, start=1):
         expected = kit_average_precisions(truths, detections, label)
         assert expected is not None

@@ -22,6 +22,6 @@ def test_a_box_in_the_middle_finds_what_is_there() -> None:
         return 100, 200, Target("1", boxes, labels, torch.tensor([False]))
 
     middle, corner = image(50, 25, 150, 75, label=1), image(0, 0, 40, 20, label=2)
-    assert blind([middle], 1, 0.5, 0) == (100, 100)
-    assert blind([middle, corner], 2, 0.5, 0)[1] in (50, 25)  # found first, or second
-    assert blind([corner], 2, 0.5, 0) == (0, 0)
+    assert blind([middle], ["a"], 0.5, 0) == (100, 100)
+    assert blind([middle, corner], ["a", "b"], 0.5, 0)[1] in (50, 25)  # found first, or second
+    assert blind([corner], ["a", "b"], 0.5, 0) == (0, 0)

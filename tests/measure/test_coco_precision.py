@@ -7,11 +7,11 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from made_up_detections import Truth, made_up
+from made_up_detections import made_up
 from numpy.typing import NDArray
 
-from resnet_repro.data.boxes.boxes import Detections
-from resnet_repro.measure.average_precision import average_precisions, precision_rows
+from resnet_repro.data.boxes.boxes import Detections, Target
+from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import coco_precisions, with_coco
 from resnet_repro.spec.measurements import WithCoco
 
@@ -27,7 +27,7 @@ def shared(box: Floats, other: Floats) -> tuple[float, float]:
 
 
 def plain_coco(
-    truths: list[Truth], found: list[Detections], label: int, overlap: float
+    truths: list[Target], found: list[Detections], label: int, overlap: float
 ) -> float | None:
     """COCO's rules as its paper states them, one class and one overlap, in percent.
 
@@ -91,7 +91,7 @@ def test_rows_get_cocos_numbers_and_extremes_are_right() -> None:
     ]
     nothing = [Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)) for _ in truths]
     for found, expected in ((perfect, 100), (nothing, 0)):
-        rows = precision_rows(average_precisions(truths, found, 4), list("abcd"), 25, "0" * 64)
+        rows = average_precisions(truths, found, list("abcd"), "0" * 64)
         rows = with_coco(rows, truths, found, print)
         for row in rows[:3]:
             assert [row.coco_ap, row.coco_ap50] == pytest.approx([expected, expected])
@@ -107,7 +107,7 @@ def test_it_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_the_program_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("", ".coco", ".cocoeval"):
         monkeypatch.setitem(sys.modules, f"pycocotools{part}", None)
-    rows = precision_rows(average_precisions([], [], 1), ["a"], 0, "0" * 64)
+    rows = average_precisions([], [], ["a"], "0" * 64)
     told: list[str] = []
     assert with_coco(rows, [], [], told.append) == rows
     assert "pip install 'resnet-repro[detection]'" in told[0]
@@ -118,7 +118,7 @@ def test_cocos_numbers_lack_where_its_program_was_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     truths, found = made_up(1)
-    rows = precision_rows(average_precisions(truths, found, 4), list("abcd"), 25, "0" * 64)
+    rows = average_precisions(truths, found, list("abcd"), "0" * 64)
     assert not WithCoco().measured_in(rows), "it is here now"
     assert WithCoco().measured_in(with_coco(rows, truths, found, print))
     assert WithCoco().measured_in([row._replace(objects=0) for row in rows]), "nothing to find"
