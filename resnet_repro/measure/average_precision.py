@@ -1,8 +1,9 @@
 """Average precision of detections, as PASCAL VOC's development kit computes it (Tables 7, 10, 11).
 
-A class's detections in all images are ranked by score. Each is held against the object of its class
-that it overlaps most: from an overlap of 0.5 on it is right, unless that object was found by a
-higher one (a duplicate is wrong) or is difficult (then it counts neither way); below, it is wrong.
+A class's detections in all images are ranked by score. Each is compared with the object of its
+class that it overlaps most: from an overlap of 0.5 on it is right, unless that object was found by
+a higher one (a duplicate is wrong) or is difficult (then it counts neither way); below, it is
+wrong.
 Precision and recall after each detection become one number in two forms: VOC 2007's mean over the
 recalls 0, 0.1 ... 1 (of the best precision at that recall or a higher one), and the area under that
 envelope of VOC 2010 and later. The paper's evaluations are VOC's own, so these.
