@@ -7,12 +7,10 @@ which is averaged is in the notes on the authors' released models).
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.augment import finish
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.photos.loader import View, ViewChunk, photo_views
+from resnet_repro.data.photos.loader import View, photo_views
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
@@ -95,15 +93,18 @@ def scores(
             with closing(
                 photo_views(photos, photographs, reading, side=side, should_stop=should_stop)
             ) as chunks:
-                for which, images in _batches(chunks):
-                    if should_stop():
-                        raise Stopped
-                    found = tester(images)
-                    if sums is None:
-                        sums = found.new_zeros(len(photos), found.shape[1])
-                    sums[which] += found
-                    done += len(which)
-                    on_progress(done, len(sides) * len(photos))
+                for chunk in chunks:
+                    at_once = max(1, PIXELS // chunk.images[0, ..., 0].numel())
+                    parts = chunk.which.split(at_once), chunk.images.split(at_once)
+                    for which, images in zip(*parts, strict=True):
+                        if should_stop():
+                            raise Stopped
+                        found = tester(images)
+                        if sums is None:
+                            sums = found.new_zeros(len(photos), found.shape[1])
+                        sums[which] += found
+                        done += len(which)
+                        on_progress(done, len(sides) * len(photos))
     finally:
         network.train(was_training)
     if sums is None:
@@ -142,31 +143,6 @@ class _Tester:
         with self.backend.autocast():
             logits = dense_logits(self.network, x, self.window)
         return logits.float().softmax(1).mean(dim=(2, 3))
-
-
-def _batches(chunks: Iterable[ViewChunk]) -> Iterator[tuple[Tensor, Tensor]]:
-    """(photographs int64 [n], views of them uint8 [n, v, H, W, 3]), small enough to be forwarded.
-
-    Each photograph comes once; of whole images those of one size come together, not in order.
-    """
-    for chunk in chunks:
-        for which, images in _same_size(chunk):
-            at_once = max(1, PIXELS // images[0, ..., 0].numel())
-            yield from zip(which.split(at_once), images.split(at_once), strict=True)
-
-
-def _same_size(chunk: ViewChunk) -> Iterator[tuple[Tensor, Tensor]]:
-    """A chunk's photographs as in `_batches`, whatever the number of pixels."""
-    if chunk.crops is not None:
-        yield torch.arange(chunk.first, chunk.first + len(chunk.crops)), chunk.crops
-        return
-    assert chunk.images is not None
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, image in enumerate(chunk.images):
-        groups[image.shape].append(index)
-    for members in groups.values():
-        images = np.stack([chunk.images[index] for index in members])
-        yield chunk.first + torch.tensor(members), torch.from_numpy(images)[:, None]
 
 
 def topk_errors(scores: Tensor, labels: Tensor) -> tuple[float, float]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from resnet_repro.data.augment import finish
 from resnet_repro.data.photos.holding import hold
@@ -136,6 +135,5 @@ class PhotoFeed:
         if not len(photos):
             return
         for chunk in photo_views(photos, self.photographs, "centre", chunk=TEST_BATCH):
-            assert chunk.crops is not None, "crops were asked for"
-            images: Tensor = chunk.crops[:, 0].to(self.device)
+            images = chunk.images[:, 0].to(self.device)
             yield Batch(finish(images, self.mean), chunk.labels.to(self.device))

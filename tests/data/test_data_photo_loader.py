@@ -242,16 +242,15 @@ def test_views_are_torchvisions(
     }
     for name, crops in expected.items():
         chunks = list(photo_views(photos.test, SIZES, name, chunk=3))  # type: ignore[arg-type]
-        assert [chunk.first for chunk in chunks] == [0, 3]
+        assert [chunk.which.tolist()[0] for chunk in chunks] == [0, 3]
         labels = torch.cat([chunk.labels for chunk in chunks])
         assert labels.tolist() == photos.test.labels.tolist()
-        pixels = torch.cat([c.crops for c in chunks if c.crops is not None])
+        pixels = torch.cat([chunk.images for chunk in chunks])
         wanted = np.array([[np.asarray(crop) for crop in some] for some in crops])
         assert (pixels.numpy() == wanted).all()
     found = photo_views(photos.test, SIZES, "whole", side=50, chunk=1)
-    whole = [image for chunk in found for image in chunk.images or []]
-    for image, pixels in zip(images, whole, strict=True):
-        assert (pixels == np.asarray(reference.resize(image, [50]))).all()
+    for image, chunk in zip(images, found, strict=True):
+        assert (chunk.images[0, 0].numpy() == np.asarray(reference.resize(image, [50]))).all()
 
 
 def test_views_can_be_stopped(photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -155,12 +156,11 @@ class TrainingCrops:
 
 @dataclass(frozen=True)
 class ViewChunk:
-    """Consecutive photographs of the val part as input of a network, not mirrored."""
+    """Photographs of the val part as input of a network, not mirrored."""
 
-    first: int  # index of the first of them
+    which: Tensor  # int64 [n], their indices
     labels: Tensor  # int64 [n]
-    crops: Tensor | None  # uint8 [n, views, crop, crop, 3]; None for whole images
-    images: list[Pixels] | None  # whole images, uint8 [H, W, 3] each; None for crops
+    images: Tensor  # uint8 [n, views, H, W, 3]
 
 
 def photo_views(
@@ -175,8 +175,9 @@ def photo_views(
     """The val part in order, in chunks of `chunk` photographs, by default about 32 MB of them.
 
     `centre` gives one crop of each photograph, `five` the four corners and the centre, `whole` the
-    whole image; all at the shorter side `side`, by default `test_shorter_side`. The caller makes
-    mirror images. Raises what `TrainingCrops` raises.
+    whole image; all at the shorter side `side`, by default `test_shorter_side`. Of whole images,
+    those of a chunk come by size. The caller makes mirror images. Raises what `TrainingCrops`
+    raises.
     """
     photos = hold(photos, should_stop=should_stop)
     side = photographs.test_shorter_side if side is None else side
@@ -186,20 +187,22 @@ def photo_views(
     parts = list(chunks(len(photos), size))
     task = partial(_views, photos, view, side, photographs.crop)
     found = parallel_map(task, parts, worker_count(parts, photos), should_stop)
-    for part, views in zip(parts, found, strict=True):
-        labels = torch.from_numpy(photos.labels[part.start : part.stop])
-        if view == "whole":
-            yield ViewChunk(part.start, labels, None, views)
-        else:
-            yield ViewChunk(part.start, labels, torch.from_numpy(views), None)
+    for which, images in itertools.chain.from_iterable(found):
+        labels = photos.labels[which]
+        yield ViewChunk(*map(torch.from_numpy, (which, labels, images)))
 
 
-def _views(photos: Photos, view: View, side: int, crop: int, part: range) -> Any:
-    """Crops uint8 [n, places, crop, crop, 3] of some photographs, or a list of whole ones."""
-    images = map(photos.image, part)
-    if view == "whole":
-        return [whole(image, side) for image in images]
+def _views(
+    photos: Photos, view: View, side: int, crop: int, part: range
+) -> list[tuple[NDArray[np.int64], Pixels]]:
+    """(Indices [n], views uint8 [n, places, H, W, 3]) of some photographs, those of a size each."""
     corners_of = centre_corners if view == "centre" else five_corners
-    return np.stack(
-        [crops_of(image, side, corners_of(image.size, side, crop), crop) for image in images]
-    )
+    by_size: dict[tuple[int, ...], dict[int, Pixels]] = defaultdict(dict)
+    for index in part:
+        image = photos.image(index)
+        if view == "whole":
+            views = whole(image, side)[None]
+        else:
+            views = np.stack(crops_of(image, side, corners_of(image.size, side, crop), crop))
+        by_size[views.shape][index] = views
+    return [(np.array(list(some)), np.stack(list(some.values()))) for some in by_size.values()]
