@@ -22,7 +22,7 @@ from resnet_repro.base.machine import cpu_name
 from resnet_repro.bench.measure import spread
 from resnet_repro.bench.textbook import endless, textbook_photographs
 from resnet_repro.data.augment import finish
-from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
 from resnet_repro.data.photos.workers import default_workers

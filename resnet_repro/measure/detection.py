@@ -18,7 +18,7 @@ from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
 from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import with_coco
-from resnet_repro.measure.kept import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxFeed

@@ -14,7 +14,8 @@ from functools import partial
 from torch import Tensor
 
 from resnet_repro.measure.curvature import Vector, hessian_ends
-from resnet_repro.measure.kept import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.progress import progress_teller, seldom
 from resnet_repro.measure.surface import (
     GridPoint,
     ImageSample,
@@ -24,7 +25,6 @@ from resnet_repro.measure.surface import (
     move,
     random_directions,
 )
-from resnet_repro.measure.telling import progress_teller
 from resnet_repro.spec.measurements import BatchNorm, CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import (
     SAMPLE_SEED,
@@ -91,6 +91,7 @@ def path_rows(
     end: Mapping[str, Tensor],
     settings: PathSettings,
     should_stop: Callable[[], bool],
+    note: Callable[[str], None],
 ) -> list[PathRow]:
     """The line from a run's weights to those of another run like it.
 
@@ -101,6 +102,7 @@ def path_rows(
         end: its `state_dict`.
         settings: points and images.
         should_stop: asked before every batch.
+        note: told from time to time how far it is.
 
     Raises:
         Stopped: it was time to stop; the points so far are kept.
@@ -109,7 +111,8 @@ def path_rows(
     sample = _sample(subject, settings.images)
     kept = _kept(subject, folder, "path", settings, sample, end)
     of = _of(sample)
-    rows = []
+    rows: list[PathRow] = []
+    on_progress = progress_teller(note, f"{subject.run.id}: path", NEWS)
     for position in settings.positions:
         measure = partial(
             measure_on_line,
@@ -117,6 +120,7 @@ def path_rows(
         )
         loss, error = kept.get(str(position), measure).tolist()
         rows.append(PathRow(other, position, loss, error, *of, "interpolated"))
+        on_progress(len(rows), len(settings.positions))
     return rows
 
 
@@ -125,6 +129,7 @@ def curvature_rows(
     folder: RunFolder,
     settings: CurvatureSettings,
     should_stop: Callable[[], bool],
+    note: Callable[[str], None],
 ) -> list[CurvatureRow]:
     """Both ends of the Hessian's spectrum at each point, in fp32.
 
@@ -138,18 +143,30 @@ def curvature_rows(
     kept = _kept(subject, folder, "curvature", settings, sample)
     of = _of(sample)
     rows = []
+    on_message = seldom(lambda message: note(f"{subject.run.id}: {message}"), NEWS)
     for alpha, beta in settings.at:
         move(twin, subject.network, directions, alpha, beta)
-        remember = partial(_remembered, kept, f"{alpha},{beta}")
+        remember = _rememberer(kept, f"{alpha},{beta}", on_message)
         batches = partial(sample.batches, CURVATURE_BATCH)
         smallest, largest = hessian_ends(twin, batches, should_stop, remember)
         rows.append(CurvatureRow(settings.directions, alpha, beta, smallest, largest, *of))
     return rows
 
 
-def _remembered(kept: KeptArrays, point: str, vector: Vector, make: Callable[[], Vector]) -> Vector:
-    """The Hessian's product with a vector, of an earlier session if it is there."""
-    return kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
+def _rememberer(
+    kept: KeptArrays, point: str, on_message: Callable[[str], None]
+) -> Callable[[Vector, Callable[[], Vector]], Vector]:
+    """Keeps and counts the products with the Hessian at a point."""
+    number = 0
+
+    def remember(vector: Vector, make: Callable[[], Vector]) -> Vector:
+        nonlocal number
+        product = kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
+        number += 1
+        on_message(f"curvature at ({point}): {number} products with the Hessian")
+        return product
+
+    return remember
 
 
 def _sample(subject: Subject, images: int | None) -> ImageSample:

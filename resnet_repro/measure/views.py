@@ -24,7 +24,7 @@ from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.training.device import Backend
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject

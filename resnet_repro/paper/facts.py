@@ -14,7 +14,7 @@ from pydantic import Field
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.papers import papers_on
 from resnet_repro.paper.reading import Network, read_package_file
-from resnet_repro.spec.shows import Percent
+from resnet_repro.spec.tables_figures import Percent
 
 __all__ = [
     "CifarResult",

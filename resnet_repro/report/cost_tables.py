@@ -12,7 +12,7 @@ from resnet_repro.paper.facts import PrintedLayer, load_facts
 from resnet_repro.report.rendering import Column, Row, Table
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import CostTable, LayerTable
+from resnet_repro.spec.tables_figures import CostTable, LayerTable
 
 __all__ = ["agreement", "cost_rows", "cost_table", "layer_table"]
 

@@ -23,7 +23,7 @@ from resnet_repro.report.table_parts import (
 )
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
-from resnet_repro.spec.shows import DetectionTable
+from resnet_repro.spec.tables_figures import DetectionTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,7 +34,7 @@ from resnet_repro.report.table_parts import (
 from resnet_repro.spec.dataset_names import data_title
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
-from resnet_repro.spec.shows import Views, ViewsTable
+from resnet_repro.spec.tables_figures import Views, ViewsTable
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 
 if TYPE_CHECKING:

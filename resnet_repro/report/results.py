@@ -20,7 +20,7 @@ from resnet_repro.report.groups import Group, group_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import ids_of
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store

@@ -12,7 +12,7 @@ from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 
 __all__ = [
     "AT_REDUCED_SCALE",

@@ -27,7 +27,7 @@ from resnet_repro.report.table_parts import (
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title, parse_network
-from resnet_repro.spec.shows import (
+from resnet_repro.spec.tables_figures import (
     CostTable,
     DetectionTable,
     EnsembleTable,

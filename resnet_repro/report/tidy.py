@@ -13,7 +13,7 @@ from resnet_repro.report.figures.figures import FIGURES
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import (
+from resnet_repro.spec.tables_figures import (
     CostTable,
     DetectionTable,
     EnsembleTable,

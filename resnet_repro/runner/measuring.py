@@ -32,8 +32,8 @@ from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WithCoco
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import PathSettings
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
@@ -66,7 +66,7 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     ),
     "path": lambda work: _path(work),
     "curvature": lambda work: curvature_rows(
-        work.subject, work.stored.folder, work.settings, work.should_stop
+        work.subject, work.stored.folder, work.settings, work.should_stop, work.note
     ),
     "average-precision": lambda work: precisions_of(
         work.subject, work.stored.folder, work.should_stop, work.note
@@ -82,7 +82,7 @@ def _path(work: Work) -> Sequence[Any]:
     if other is None:
         return []
     folder = work.stored.folder
-    return path_rows(work.subject, folder, *other, work.settings, work.should_stop)
+    return path_rows(work.subject, folder, *other, work.settings, work.should_stop, work.note)
 
 
 class Measurer:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.telling import progress_teller
+from resnet_repro.measure.progress import progress_teller
 from resnet_repro.measure.views import scores_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import prepare_everywhere
 from resnet_repro.spec.run import Resolved, Run
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject
 

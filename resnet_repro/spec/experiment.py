@@ -17,8 +17,15 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import DatasetName, Precision, Run
-from resnet_repro.spec.shows import DetectionTable, EnsembleTable, Plot, Table, Text, ViewsTable
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
+from resnet_repro.spec.tables_figures import (
+    DetectionTable,
+    EnsembleTable,
+    Plot,
+    Table,
+    Text,
+    ViewsTable,
+)
 from resnet_repro.spec.yaml_io import write_yaml
 
 __all__ = ["Choices", "Experiment", "Slug", "Source"]

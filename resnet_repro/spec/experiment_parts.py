@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.presets import Preset
 from resnet_repro.spec.run import DatasetName, Networks, Seed, TrainedNetworks
-from resnet_repro.spec.shows import Views
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
+from resnet_repro.spec.tables_figures import Views
 
 __all__ = ["MOST_SEEDS", "Ensemble", "Pretraining", "RunGroup", "Selection"]
 

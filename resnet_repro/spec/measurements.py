@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, Field, FiniteFloat
 
 from resnet_repro.spec.network_names import Family
-from resnet_repro.spec.shows import Percent, Views
+from resnet_repro.spec.tables_figures import Percent, Views
 
 __all__ = [
     "MEASUREMENTS",

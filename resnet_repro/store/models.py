@@ -14,7 +14,7 @@ from resnet_repro.spec.experiment import Slug
 from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, Images
 from resnet_repro.spec.presets import Preset
 from resnet_repro.spec.run import DatasetName, Network
-from resnet_repro.spec.shows import Percent, Views
+from resnet_repro.spec.tables_figures import Percent, Views
 
 __all__ = [
     "FORMAT",

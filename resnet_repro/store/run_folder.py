@@ -19,6 +19,7 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import flush_folder, read_text, unwritable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
+from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
 from resnet_repro.store.measurements import (
     FILES,
     ORIGINS,
@@ -29,7 +30,6 @@ from resnet_repro.store.measurements import (
     table_text,
 )
 from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
-from resnet_repro.store.sums import measured_sums, summary_sum, training_sums
 
 __all__ = ["RunFolder", "refuse_link"]
 

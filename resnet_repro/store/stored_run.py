@@ -24,6 +24,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import parse_yaml
+from resnet_repro.store.checksums import changed, sum_of
 from resnet_repro.store.consistency import contradictions
 from resnet_repro.store.measurements import (
     FILES,
@@ -43,7 +44,6 @@ from resnet_repro.store.models import (
     Summary,
 )
 from resnet_repro.store.run_folder import RunFolder
-from resnet_repro.store.sums import changed, sum_of
 
 __all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
 

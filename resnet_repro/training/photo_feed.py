@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from resnet_repro.data.augment import finish
-from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.loader import TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.statistics import PhotoStatistics

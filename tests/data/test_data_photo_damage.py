@@ -13,7 +13,7 @@ from made_up_photos import WritePhotos, load_photos
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets, folder_index
 from resnet_repro.data.npz import read_npz
-from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import FilePhotos
 
 TRAIN, VAL = "train/bee/train-bee-1.bmp", "val/ant/val-ant-0.bmp"

@@ -15,7 +15,7 @@ from torchvision.transforms import functional as reference
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.dataset import Contents, Dataset, Identity
-from resnet_repro.data.photos import holding, workers
+from resnet_repro.data.photos import in_memory, workers
 from resnet_repro.data.photos.crops import draw_crops
 from resnet_repro.data.photos.loader import CropBatch, TrainingCrops, photo_views
 from resnet_repro.data.photos.photos import (
@@ -66,7 +66,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+    monkeypatch.setattr(in_memory, "available_memory", lambda: 1000)
 
 
 def test_a_batch_is_what_it_says(photos: PhotoDataset) -> None:
@@ -118,7 +118,7 @@ def test_workers_memory_and_slices_do_not_show(
     with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=2)) as crops:
         assert isinstance(crops.photos, HeldPhotos)
         assert all(same(crops.batch(iteration), expected[iteration]) for iteration in asked)
-    monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+    monkeypatch.setattr(in_memory, "available_memory", lambda: 1000)
     assert isinstance(photos.train, FilePhotos)
     photos.train.held = None
     with closing(TrainingCrops(photos.train, Order(16), SIZES, workers=2)) as crops:
@@ -151,7 +151,7 @@ def test_small_arrays_are_photographs_too() -> None:
 def test_some_of_many(photos: PhotoDataset, kind: str) -> None:
     many = photos.train
     if kind == "held":
-        holding.hold(many)
+        in_memory.hold(many)
     if kind == "arrays":
         images = np.random.default_rng(0).integers(0, 256, (16, 9, 9, 3), dtype=np.uint8)
         many = ArrayPhotos(images, many.labels, many.names)
@@ -202,9 +202,9 @@ def test_memory_holds_the_same_photographs(
     told: list[str] = []
     monkeypatch.setattr(workers, "_CHUNK", 11)
     monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
-    held = holding.hold(photos, told.append)
+    held = in_memory.hold(photos, told.append)
     assert isinstance(held, HeldPhotos)
-    assert holding.hold(photos, told.append) is held
+    assert in_memory.hold(photos, told.append) is held
     assert len(told) == 1
     assert "decoding 80 photographs" in told[0]
     for index in range(80):
@@ -215,15 +215,15 @@ def test_memory_holds_the_same_photographs(
 
 def test_photographs_that_do_not_fit_stay_in_files(photos: PhotoDataset, no_memory: None) -> None:
     told: list[str] = []
-    assert holding.hold(photos.train, told.append) is photos.train
-    assert holding.hold(photos.train, told.append) is photos.train
+    assert in_memory.hold(photos.train, told.append) is photos.train
+    assert in_memory.hold(photos.train, told.append) is photos.train
     assert len(told) == 1
     assert "on the fly" in told[0]
 
 
 def test_decoding_can_be_stopped(photos: PhotoDataset) -> None:
     with pytest.raises(Stopped):
-        holding.hold(photos.train, should_stop=lambda: True)
+        in_memory.hold(photos.train, should_stop=lambda: True)
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -233,7 +233,7 @@ def test_views_are_torchvisions(
 ) -> None:
     monkeypatch.setenv("RESNET_REPRO_WORKERS", workers)
     if not held:
-        monkeypatch.setattr(holding, "available_memory", lambda: 1000)
+        monkeypatch.setattr(in_memory, "available_memory", lambda: 1000)
     images = [Image.fromarray(photos.test.pixels(index)) for index in range(len(photos.test))]
     resized = [reference.resize(image, [37]) for image in images]
     expected = {

@@ -61,7 +61,7 @@ def test_neither_workers_nor_memory_show(
     monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
     monkeypatch.setattr(photo_statistics, "_known", {})
     monkeypatch.setattr("resnet_repro.data.photos.workers._CHUNK", 7)
-    monkeypatch.setattr("resnet_repro.data.photos.holding.available_memory", lambda: 1000)
+    monkeypatch.setattr("resnet_repro.data.photos.in_memory.available_memory", lambda: 1000)
     photos.train.held = None  # type: ignore[attr-defined]
     other = statistics(photos, SIZES, tmp_path / "nowhere")
     assert same(one, other)

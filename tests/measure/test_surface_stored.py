@@ -99,6 +99,23 @@ def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path
     assert rows == surface_rows(subject, folder, other, never, print)
 
 
+def test_every_step_is_told(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnet_repro.measure.landscape.NEWS", 0.0)
+    told: list[str] = []
+    end = {name: value + 0.01 for name, value in subject.network.state_dict().items()}
+    line = PathSettings(points=5, images=40)
+    path_rows(subject, RunFolder(tmp_path), "there", end, line, never, told.append)
+    assert told == [f"{subject.run.id}: path: {percent}%" for percent in (20, 40, 60, 80)]
+    told.clear()
+    point = CurvatureSettings(at=((0.5, -0.25),), images=40)
+    curvature_rows(subject, RunFolder(tmp_path), point, never, told.append)
+    counted = [f"{number} products with the Hessian" for number in range(1, len(told) + 1)]
+    assert told == [f"{subject.run.id}: curvature at (0.5,-0.25): {words}" for words in counted]
+    assert told
+
+
 def test_curvature_that_was_stopped_goes_on_with_the_next_product(
     subject: Subject, tmp_path: Path
 ) -> None:
@@ -118,12 +135,12 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
 
     (tmp_path / "parted").mkdir()
     whole, parted = RunFolder(tmp_path), RunFolder(tmp_path / "parted")
-    rows = curvature_rows(subject, whole, settings, after(1_000))
+    rows = curvature_rows(subject, whole, settings, after(1_000), print)
     products, folder = asked, parted.unfinished_arrays("curvature")
     for some in (3, products // 2):  # in the first point, then in the second
         with pytest.raises(Stopped):
-            curvature_rows(subject, parted, settings, after(some))
-    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+            curvature_rows(subject, parted, settings, after(some), print)
+    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
     assert asked == products - 3 - products // 2, "no product is computed again"
 
     *files, _ = sorted(folder.iterdir())
@@ -131,18 +148,18 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
     contents = (torn[0][:-9], torn[1].replace(b"NUMPY", b"BUMPY", 1), b"")
     for file, content in zip(files[:3], contents, strict=True):
         file.write_bytes(content)
-    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
     assert asked == 3, "what is damaged is made again, and nothing else"
     elsewhere = tmp_path / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
     kept = {path: path.read_bytes() for path in elsewhere.iterdir()}
-    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
     assert asked == products, "a link is not followed"
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == kept
     other = settings.model_copy(update={"images": 30})
-    assert {row.images for row in curvature_rows(subject, parted, other, never)} == {30}
-    assert curvature_rows(subject, parted, settings, after(1_000)) == rows
+    assert {row.images for row in curvature_rows(subject, parted, other, never, print)} == {30}
+    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
     assert asked == 0, "what another measurement left is still there"
     parted.discard_unfinished("curvature")
     assert not folder.exists()
@@ -239,14 +256,14 @@ def test_a_line_that_was_stopped_goes_on_to_the_same_numbers(
     other = initial_network(subject.run.model_copy(update={"seed": 1}), 10, FP32).state_dict()
     settings = PathSettings(points=9, images=40)
     whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
-    rows = path_rows(subject, whole, "there", other, settings, never)
+    rows = path_rows(subject, whole, "there", other, settings, never, print)
     asked = iter([False] * 5 + [True])
     with pytest.raises(Stopped):
-        path_rows(subject, parted, "there", other, settings, lambda: next(asked))
+        path_rows(subject, parted, "there", other, settings, lambda: next(asked), print)
     asked = iter([False] * 4)
-    assert path_rows(subject, parted, "there", other, settings, lambda: next(asked)) == rows
+    assert path_rows(subject, parted, "there", other, settings, lambda: next(asked), print) == rows
     swapped = {name: 2 * value for name, value in other.items()}
-    again = path_rows(subject, parted, "there", swapped, settings, never)
+    again = path_rows(subject, parted, "there", swapped, settings, never, print)
     assert again[2:3] == rows[2:3], "the same start"
     assert again[6].loss != rows[6].loss
 

@@ -15,7 +15,7 @@ from resnet_repro.report.cost_tables import agreement
 from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.spec.shows import CostTable
+from resnet_repro.spec.tables_figures import CostTable
 from resnet_repro.store.store import Store
 
 # Parameters and 1e9 multiply-adds (convolutions and classifier, one 224x224 image): paper.md.

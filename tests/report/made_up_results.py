@@ -18,7 +18,7 @@ from resnet_repro.spec.measurements import EvaluationRow, GradientRow, ResponseR
 from resnet_repro.spec.presets import Preset, preset_recipe
 from resnet_repro.spec.recipe import merge
 from resnet_repro.spec.run import Run
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import (
     CurveRow,
     EnsembleResult,

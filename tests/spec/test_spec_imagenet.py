@@ -11,7 +11,7 @@ from resnet_repro.paper.facts import load_facts
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment, parse_experiment
 from resnet_repro.spec.presets import Preset, presets_of
-from resnet_repro.spec.shows import ViewsTable
+from resnet_repro.spec.tables_figures import ViewsTable
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
 
 

@@ -24,7 +24,7 @@ from resnet_repro.data.photos.crops import (
     quick_crop_of,
     whole,
 )
-from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import Photos, Pixels
 from resnet_repro.data.photos.workers import chunks, default_workers, parallel_map, worker_count
 

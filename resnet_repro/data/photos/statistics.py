@@ -25,7 +25,7 @@ from resnet_repro.base.files import locked_if_possible
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.crops import centre_corners, crops_of
-from resnet_repro.data.photos.holding import hold
+from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.workers import map_photos
 

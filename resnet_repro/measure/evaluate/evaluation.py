@@ -10,10 +10,10 @@ from typing import Any
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.measure.telling import progress_teller
+from resnet_repro.measure.progress import progress_teller
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import EvaluationRow
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import Origin
 from resnet_repro.training.device import Backend
 

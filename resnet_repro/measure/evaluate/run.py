@@ -17,7 +17,7 @@ from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
 from resnet_repro.spec.run import Run, ids_of
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run
 from resnet_repro.training.checkpoint import (

@@ -30,7 +30,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.tables import OTHERS_SOURCES_NOTE, others_table
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
-from resnet_repro.spec.shows import CostTable
+from resnet_repro.spec.tables_figures import CostTable
 from resnet_repro.store.store import Store
 
 __all__ = ["write_report"]

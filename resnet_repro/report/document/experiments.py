@@ -17,7 +17,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import CostTable, ErrorTable
+from resnet_repro.spec.tables_figures import CostTable, ErrorTable
 
 __all__ = ["covers", "evidence", "experiment_section"]
 

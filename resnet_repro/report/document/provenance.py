@@ -15,7 +15,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import Origin, Record, SessionRecord, Summary
 from resnet_repro.store.stored_run import StoredRun
 

@@ -25,7 +25,7 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import Family, network_title
-from resnet_repro.spec.shows import CurvePanel, CurvesPlot
+from resnet_repro.spec.tables_figures import CurvePanel, CurvesPlot
 
 __all__ = ["draw"]
 

@@ -21,7 +21,7 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import THE_PAPERS, network_title, parse_network
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 
 __all__ = ["draw"]
 

@@ -33,7 +33,7 @@ from resnet_repro.report.figures.style import label
 from resnet_repro.report.figures.units import units_figure
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.shows import DrawingPlot
+from resnet_repro.spec.tables_figures import DrawingPlot
 
 __all__ = ["blocks_figure", "columns_figure", "details_figure", "draw"]
 

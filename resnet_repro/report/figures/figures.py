@@ -26,7 +26,7 @@ from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import experiments_folder
 from resnet_repro.spec.presets import Preset
-from resnet_repro.spec.shows import CurvesPlot
+from resnet_repro.spec.tables_figures import CurvesPlot
 
 if TYPE_CHECKING:
     from resnet_repro.report.figures.style import FigureFormat

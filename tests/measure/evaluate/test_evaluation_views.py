@@ -19,7 +19,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.data.photos.photos import FilePhotos, Photos
 from resnet_repro.measure.views import losses, scores, topk_errors
 from resnet_repro.spec.recipe_parts import Photographs
-from resnet_repro.spec.shows import Views
+from resnet_repro.spec.tables_figures import Views
 from resnet_repro.training.device import Backend, choose_backend
 
 VIEWS: tuple[Views, ...] = ("centre", "10-crop", "multi-scale")
