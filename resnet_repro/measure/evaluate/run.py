@@ -53,8 +53,14 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         if path.exists() and not path.is_dir():
             # A run's own checkpoint is more than weights: it says what they belong to.
             names = ("checkpoint", "checkpoint.new", "checkpoint.previous")
-            ours = path.name in names and (path.parent / "config.yaml").is_file()
-            return read_run(path.parent.resolve(), None) if ours else path
+            if path.name not in names or not (path.parent / "config.yaml").is_file():
+                return path
+            if path.name != "checkpoint":
+                raise ConfigError(
+                    f"{plain(text, 80)} cannot be chosen: of a run's checkpoints the newest one "
+                    f"that is whole is used, of the run in {plain(str(path.parent), 80)}"
+                )
+            return read_run(path.parent.resolve(), None)
         if (path / "config.yaml").is_file():
             return read_run(path.resolve(), None)
         folder = path.is_dir()

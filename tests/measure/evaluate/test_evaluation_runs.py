@@ -180,6 +180,18 @@ def test_only_configuration_and_checkpoint_are_needed(
     assert {path.name for path in photographs.iterdir()} == {"config.yaml", "checkpoint"}
 
 
+def test_the_checkpoint_before_the_newest_cannot_be_chosen(
+    command, folder: Path, photographs: Path
+) -> None:
+    for name in ("checkpoint.previous", "checkpoint.new"):
+        shutil.copy(photographs / "checkpoint", photographs / name)
+        answer = command("evaluate", photographs / name, "--data-dir", folder.parent)
+        assert (answer.code, answer.out) == (2, "")
+        assert "cannot be chosen: of a run's checkpoints the newest one" in answer.err
+    answer = command("evaluate", photographs / "checkpoint", "--data-dir", folder.parent)
+    assert answer.code == 0, answer.err
+
+
 def test_another_precision_is_printed_but_not_stored(
     command, folder: Path, photographs: Path
 ) -> None:
