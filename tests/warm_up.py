@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 import torch._dynamo
 
@@ -20,3 +22,4 @@ def warm_up(batch_size: int = 8, test_images: int = 60) -> None:
     optimizer.step()
     with torch.no_grad():
         network.eval()(torch.zeros(test_images, 3, 32, 32))
+    gc.freeze()  # or else each fork searches all of it for garbage, and has it copied thereby
