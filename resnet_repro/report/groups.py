@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeGuard, get_args
 
 from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
 from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
@@ -21,9 +21,19 @@ from resnet_repro.spec.presets import Preset, preset_recipe, presets_of, trainin
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import DatasetName, Precision, Run
+from resnet_repro.store.models import Summary
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["FAMILIES", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
+__all__ = [
+    "FAMILIES",
+    "PAPER_RECIPES",
+    "BegunRun",
+    "Group",
+    "changes_of",
+    "group_of",
+    "has_begun",
+    "slugs",
+]
 
 
 class InThePaper(NamedTuple):
@@ -205,12 +215,22 @@ class Group:
         return hashlib.sha256(repr(self.order).encode()).hexdigest()[:6]
 
 
-def group_of(stored: StoredRun) -> Group | None:
-    """The group of a stored run; None if too little is known about it."""
-    run, summary = stored.run, stored.summary
-    if stored.problem or run is None or summary is None:
-        return None
-    recipe, made = run.recipe, summary.provenance
+class BegunRun(StoredRun):
+    """A stored run with nothing missing: the type of those for which `has_begun` is true."""
+
+    run: Run
+    summary: Summary
+
+
+def has_begun(stored: StoredRun) -> TypeGuard[BegunRun]:
+    """Whether a run's training has begun and its files can be used."""
+    return stored.problem is None and stored.run is not None and stored.summary is not None
+
+
+def group_of(stored: BegunRun) -> Group:
+    """The group of a stored run."""
+    run = stored.run
+    recipe, made = run.recipe, stored.summary.provenance
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
     # The recipe's micro-batch is among the changes to the preset already.
     whole_batch = recipe.micro_batch_size or recipe.batch_size

@@ -16,7 +16,7 @@ from resnet_repro.report.cells import (
     same_seed,
 )
 from resnet_repro.report.commands import by_other_recipe, of_he_2016, on_other_data
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.groups import BegunRun, Group, group_of, has_begun
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import ids_of
@@ -40,8 +40,9 @@ _MAYBE = ("best_test_iteration", "bn_images")  # not always known
 class Results:
     """The contents of a results folder; each part is read once, when it is asked for.
 
-    `stored` has every run folder, the frame `runs` all readable runs that have begun, the other
-    frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
+    `stored` has every run folder, `begun` and the frame `runs` all readable runs that have begun,
+    the other frames those that are done. `run` is a run's id: the index of `runs`, a column of the
+    others.
     """
 
     def __init__(
@@ -66,6 +67,11 @@ class Results:
         """Every run folder."""
         return [stored for stored in self.store.all_runs() if stored.id not in self._without]
 
+    @cached_property
+    def begun(self) -> list[BegunRun]:
+        """Every run that has begun and can be read."""
+        return [stored for stored in self.stored if has_begun(stored)]
+
     def only(self, preset: str | None, dataset: str | None) -> Results:
         """Those of one preset or data set, if one is given.
 
@@ -74,13 +80,12 @@ class Results:
         """
         if preset is None and dataset is None:
             return self
-        others = [
-            stored.id
-            for stored in self.stored
-            if not (group := group_of(stored))
-            or preset not in (None, group.base)
-            or dataset not in (None, group.dataset)
-        ]
+        kept = {
+            run.id
+            for run in self.begun
+            if preset in (None, group_of(run).base) and dataset in (None, run.run.dataset)
+        }
+        others = [stored.id for stored in self.stored if stored.id not in kept]
         return Results(self.store, others, self.option, dataset)
 
     @cached_property
@@ -89,7 +94,7 @@ class Results:
 
     @cached_property
     def _by_seed(self) -> BySeed:
-        return same_seed(self.stored)
+        return same_seed(self.begun)
 
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
@@ -156,7 +161,6 @@ class Results:
             for cell in self._cells
             for state in OUTCOMES
             for run in getattr(cell, state)
-            if run.summary
         ]
         columns = ["run", "network", "group", "state", *_SUMMARY, *_PROVENANCE]
         frame = pd.DataFrame(lines, columns=columns).set_index("run")
@@ -173,8 +177,7 @@ class Results:
 
         errors, found = self.runs.final_test_error, {}
         for run in (run for cell in self._cells for run in cell.every):
-            name = run.run.recipe.starts_from if run.run else None
-            if name and run.summary:
+            if name := run.run.recipe.starts_from:
                 recorded = run.summary.provenance.trained_by[0].backbone
                 known = next((errors[id_] for id_ in ids_of(name) if id_ in errors), None)
                 found[run.id] = recorded.test_error if recorded else known
@@ -209,11 +212,7 @@ class Results:
     def evaluations(self) -> pd.DataFrame:
         """`run` and the columns of `evaluations.csv`, on the data that the run was trained on."""
         frame = self._frame("evaluations")
-        trained_on = {
-            run.id: run.summary.provenance.dataset.get("sha256")
-            for run in self.stored
-            if run.summary
-        }
+        trained_on = {run.id: run.summary.provenance.dataset.get("sha256") for run in self.begun}
         return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
 
     @cached_property
@@ -281,7 +280,7 @@ class Results:
         fields = get_type_hints(TABLES[name].row)
         columns: dict[str, list[Any]] = {column: [] for column in ("run", *fields)}
         for run in (run for cell in self._cells for run in cell.done):
-            if name == "curve" and run.run and run.run.recipe.detection:
+            if name == "curve" and run.run.recipe.detection:
                 continue  # whose curve has losses, no errors
             found = run.columns(name)
             columns["run"] += [run.id] * max(map(len, found.values()), default=0)

@@ -70,7 +70,7 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
     """The values of a row besides errors; `seeds` is the number of runs that have the errors."""
     every, group = cell.every, cell.group
     return {
-        "parameters": next((run.summary.parameters for run in every if run.summary), None),
+        "parameters": every[0].summary.parameters,
         "seeds": Shown(str(seeds) if seeds == len(every) else f"{seeds} of {len(every)}", (seeds,)),
         "failed": len(cell.failed),
         "unfinished": len(cell.unfinished),
@@ -125,7 +125,7 @@ def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
         ended = len(cell.done) + len(cell.failed)
         for runs, what in ((cell.failed, f" of {ended} failed"), (cell.unfinished, " unfinished")):
             if runs:
-                seeds = ", ".join(str(run.summary.seed) for run in runs if run.summary)
+                seeds = ", ".join(str(run.run.seed) for run in runs)
                 texts.append(f"{name}: {len(runs)}{what} (seed {seeds})")
     return texts
 
@@ -167,7 +167,7 @@ def to_do(
         cell.network
         for cell in (*measured, *(cell for cell in cells if cell.failed))
         if (cell.group.base, cell.group.dataset, cell.group.changes) == place
-        or any(run.run and run.run.hash in own for run in (*cell.done, *cell.failed))
+        or any(run.run.hash in own for run in (*cell.done, *cell.failed))
     }
     chosen = networks_of(experiment)
     wanted = networks_of(variant.choose(Choices()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import at_group, family_of, run_command
-from resnet_repro.report.groups import FAMILIES, Group
+from resnet_repro.report.groups import FAMILIES, BegunRun, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -17,7 +17,6 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
 from resnet_repro.spec.run import Run
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["gaps_of", "missing_section"]
 
@@ -54,7 +53,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
         return []
     at_groups = filter(None, (at_group(experiment, group) for group in groups))
     variants = {(e.preset, e.datasets): e for e in at_groups}
-    finished = {run.run.id: run for run in results.stored if run.run and run.finished}
+    finished = {run.run.id: run for run in results.begun if run.finished}
     return [
         gap
         for variant in variants.values() or [experiment.choose(Choices())]
@@ -63,7 +62,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
 
 
 def _missing_runs(
-    experiment: Experiment, finished: dict[str, StoredRun], failed: Collection[str]
+    experiment: Experiment, finished: dict[str, BegunRun], failed: Collection[str]
 ) -> list[Gap]:
     needed, gaps = experiment.resolve(), []
     for again in (False, True):  # what failed is only trained again with `--force`
@@ -100,7 +99,7 @@ def _missing_runs(
     ]
 
 
-def _measured_with(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
+def _measured_with(experiment: Experiment, runs: Sequence[BegunRun]) -> list[str]:
     """The options with which some runs were measured, so that the rest can be compared with them.
 
     `--set surface.images=2000`; of each measurement, none unless all who have it had the same.

@@ -113,12 +113,9 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     cells = _shown_cells(experiment, results, group)
     runs = [run for cell in cells for run in cell.done]
     if not kind.frame:
-        stored = results.stored if kind.tables else []
-        runs = [run for run in stored if not run.digests.keys().isdisjoint(kind.tables)]
-    drawn = [
-        (run.id, run.summary and run.summary.seconds, *map(run.digests.get, kind.tables))
-        for run in runs
-    ]
+        begun = results.begun if kind.tables else []
+        runs = [run for run in begun if not run.digests.keys().isdisjoint(kind.tables)]
+    drawn = [(run.id, run.summary.seconds, *map(run.digests.get, kind.tables)) for run in runs]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
     named += [
