@@ -165,25 +165,23 @@ def table(
       resnet-repro table table6 --preset short --format latex
       resnet-repro table table2 --dataset imagenette
     """
-    from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.cells import networks_of
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import Results
     from resnet_repro.report.tables import make_table, others_table
     from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.tables_figures import ErrorTable
 
     chosen = choice("--format", form, TABLES)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
-    if experiment.table is None:
-        raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
     whole = Results(store, option=opt.repeated(results))
     only = whole.only(preset, choose_dataset(dataset).name if dataset else None)
     made = make_table(experiment, only, others=others)
     for line in whole.left_out(experiment):
         say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
-    if others and experiment.table.kind == "errors" and form != "csv":
+    if others and isinstance(experiment.table, ErrorTable) and form != "csv":
         sources = others_table(networks_of(experiment))
         if sources.rows:
             typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))

@@ -268,8 +268,8 @@ def _finish(
         for experiment in experiments:
             if experiment not in with_csv:
                 show = "plot" if experiment.plot else "table"
-                named = shlex.quote(experiment.source.text) if experiment.source else ""
-                say(f"{experiment.name} needs no run: resnet-repro {show} {named}")
+                source = shlex.quote(experiment.source.text)
+                say(f"{experiment.name} needs no run: resnet-repro {show} {source}")
     left = {"waiting", "stopped"} & set(states.values())
     failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from resnet_repro.report.commands import at_group
+from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.spec.experiment import Experiment
 

@@ -15,7 +15,7 @@ from resnet_repro.report.cells import (
     networks_of,
     same_seed,
 )
-from resnet_repro.report.commands import by_other_recipe, of_he_2016, on_other_data
+from resnet_repro.report.experiment_groups import by_other_recipe, of_he_2016, on_other_data
 from resnet_repro.report.groups import BegunRun, Group, group_of, has_begun
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network

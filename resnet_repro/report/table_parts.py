@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.cells import Cell, groups_in, main_group, networks_of
-from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results

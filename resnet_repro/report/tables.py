@@ -80,7 +80,8 @@ def make_table(experiment: Experiment, results: Results, *, others: bool = False
     """
     match experiment.table:
         case None:
-            raise ConfigError(f"{experiment.name} has no table; try: resnet-repro plot")
+            plot = f"resnet-repro plot {experiment.source.text}"
+            raise ConfigError(f"{experiment.name} is a figure: {plot}")
         case CostTable() as table:
             return cost_table(experiment, table)
         case ViewsTable() as table:

@@ -94,8 +94,9 @@ class Experiment(Frozen):
     _source: Source | None = PrivateAttr(None)
 
     @property
-    def source(self) -> Source | None:
-        """What it was loaded from; None if it was not loaded."""
+    def source(self) -> Source:
+        """What it was loaded from; only of loaded experiments."""
+        assert self._source is not None, "it was loaded"
         return self._source
 
     def loaded_from(self, text: str) -> Experiment:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.commands import at_group, family_of, run_command
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.experiment_groups import at_group, family_of
 from resnet_repro.report.groups import FAMILIES, BegunRun, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
