@@ -69,7 +69,7 @@ class Cell:
     failed: tuple[BegunRun, ...] = ()
     unfinished: tuple[BegunRun, ...] = ()
     unmeasured: tuple[BegunRun, ...] = ()  # finished; what is to be shown was not measured on them
-    elsewhere: Cell | None = None  # where this one has no runs: the network's in another precision
+    elsewhere: Cell | None = None  # of a cell without runs: the network's in another precision
 
     @property
     def every(self) -> tuple[BegunRun, ...]:
@@ -146,13 +146,14 @@ def in_other_precision(cells: Iterable[Cell], group: Group) -> list[Cell]:
     return found
 
 
-def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:
+def main_group(cells: Sequence[Cell], experiment: Experiment) -> Group | None:
     """The most faithful group with results for more than half as many networks as the fullest.
 
-    Where the experiment changes a preset's recipe itself, groups that do so go before others.
+    Where the experiment changes a preset's recipe itself, groups that do so go before others. None
+    without results.
     """
     counts = Counter(cell.group for cell in cells if cell.done)
-    own = {g: n for g, n in counts.items() if experiment and g.changes and at_group(experiment, g)}
+    own = {g: n for g, n in counts.items() if g.changes and at_group(experiment, g)}
     counts = Counter(own) if own else counts
     full_enough = [g for g, count in counts.items() if 2 * count > max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

@@ -42,8 +42,8 @@ class InThePaper(NamedTuple):
     section: str
     dataset: str
     network: str  # whose recipe stands for the family's
-    size: int  # in pixels
-    sizes: str  # what has it
+    size: int  # of a network's input, in pixels; of a detector's, the shorter side
+    sizes: str  # what that size is of
 
 
 FAMILIES: dict[Family, InThePaper] = {
@@ -89,12 +89,12 @@ class Group:
 
     @property
     def preset(self) -> str:
-        """A preset's name, or `custom`; a later paper's changes make none custom."""
-        return "custom" if self.changes and self._whose is None else self.base
+        """The preset's name; `custom` if it is changed in another way than by a later paper."""
+        return "custom" if self.changes and self._later_paper is None else self.base
 
     @property
-    def _whose(self) -> str | None:
-        """The later paper whose recipe differs from the preset's in just what this group's does."""
+    def _later_paper(self) -> str | None:
+        """The later paper whose changes to the preset are this group's, if there is one."""
         known = (name for name, paper in PAPERS.items() if paper.changes == self.changes)
         return next(known, None) if self.changes else None
 
@@ -137,8 +137,8 @@ class Group:
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
         text = f"{self.base} preset"
-        if self._whose:
-            text += f" of {self._whose}"
+        if self._later_paper:
+            text += f" of {self._later_paper}"
         elif self.changes:
             text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
         if self.preset not in ("paper", "custom"):
@@ -258,9 +258,9 @@ def _pixels(recipe: Recipe) -> int | None:
 def _pretraining(run: Run) -> str:
     """What a detector's classification weights come from: `imagenette-short`, or a file.
 
-    The run's id without network, seed and hash: networks that started alike are of one group. Of a
-    recipe of its own, which only the hash tells from others, with the hash; and a preset as it was
-    before it changed is told from today's.
+    Of a run it is data set and preset, so that detectors whose networks were trained alike are of
+    one group. A recipe that no preset has is told from others by the run's hash, and a preset that
+    has changed since from today's.
     """
     backbone = run.recipe.detection.backbone if run.recipe.detection else None
     if backbone is None or backbone.run is None:

@@ -73,10 +73,10 @@ class Results:
         return [stored for stored in self.stored if has_begun(stored)]
 
     def only(self, preset: str | None, dataset: str | None) -> Results:
-        """Those of one preset or data set, if one is given.
+        """The results of one preset or data set, if one is given.
 
-        Of a preset are also runs with changes to it. Ensembles with a run that is left out are left
-        out as well.
+        Those of a preset include runs with changes to it. Ensembles with a run that is left out are
+        left out as well.
         """
         if preset is None and dataset is None:
             return self
@@ -128,9 +128,9 @@ class Results:
     def cells_of(self, experiment: Experiment) -> list[Cell]:
         """The cells of an experiment's networks.
 
-        Of an item of He et al. 2016 only groups in which there is one of its networks that is new
-        in that paper, chosen or not (the others are the first paper's). None `on_other_data` or
-        `by_other_recipe`.
+        Without those `on_other_data` or `by_other_recipe`. An item of He et al. 2016 has only those
+        groups in which there is one of its networks that are new in that paper, chosen or not; the
+        other groups are the first paper's.
         """
         cells = self.cells(networks_of(experiment))
         if of_he_2016(experiment):

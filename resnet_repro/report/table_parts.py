@@ -143,15 +143,14 @@ def to_do(
     lacking: str,
     results: Results,
 ) -> list[str]:
-    """Which networks lack results at the preset and on the data set of the main group.
-
-    Without any results, only the command that fills the table.
-
-    If that is not of a preset, of the most faithful group that is. Only networks that the
-    experiment has, as it was chosen. Results of another precision count, and failures: the table
-    names them, and the command would leave them as they are.
+    """Which of the experiment's networks lack results, at one preset and data set, if any does.
 
     `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
+
+    It is the preset and data set of the main group, or if that has no preset's recipe, of the most
+    faithful group that has. Nothing lacks where there are results in another precision, or where
+    runs failed: the table names these, and the command would leave them as they are. Without any
+    results the note is the command that fills the table.
     """
     if not any(cell.done for cell in cells):
         return [no_results(experiment, results)]

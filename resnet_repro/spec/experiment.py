@@ -177,7 +177,7 @@ class Experiment(Frozen):
 
     @property
     def _of_preset(self) -> Selection:
-        """What the preset brings, which gives way to what the experiment itself says."""
+        """What the preset changes; what the experiment itself says goes before it."""
         return self.presets.get(self.preset, Selection())
 
     @property
@@ -256,7 +256,7 @@ class Experiment(Frozen):
         )
 
     def on_dataset(self, dataset: str) -> Experiment:
-        """All that any preset trains on a data set, and of each preset what it trains there.
+        """The experiment on a data set, with all networks that any preset trains there.
 
         Raises:
             ConfigError: a data set that its networks don't go with.

@@ -97,13 +97,13 @@ def load_experiment(
 def _of_network(name: str) -> Document:
     """`network:resnet-56` as an experiment: its drawing, and the costs of its layers."""
     network = str(parse_network(name.removeprefix(_NETWORK)))
-    return parse_yaml(
-        f"name: network-{network.replace('.', '-')}\n"
-        f"title: {network_title(network)}, layer by layer\n"
-        f"table: {{kind: layers, network: {network}}}\n"
-        f"plot: {{kind: drawing, networks: [{network}], shows: costs}}\n",
-        name,
-    )
+    data = {
+        "name": f"network-{network.replace('.', '-')}",
+        "title": f"{network_title(network)}, layer by layer",
+        "table": {"kind": "layers", "network": network},
+        "plot": {"kind": "drawing", "networks": [network], "shows": "costs"},
+    }
+    return Document(data, name, None)
 
 
 def parse_experiment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
@@ -58,20 +58,21 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     return [
         gap
         for variant in variants.values() or [experiment.choose(Choices())]
-        for gap in _missing_runs(variant, finished, failed) or _missing_ensemble(variant, results)
+        for gap in _missing_runs(variant, finished, failed)
+        or _missing_measurements(variant, finished)
+        or _missing_ensemble(variant, results)
     ]
 
 
 def _missing_runs(
-    experiment: Experiment, finished: dict[str, BegunRun], failed: Collection[str]
+    experiment: Experiment, finished: Mapping[str, BegunRun], failed: Collection[str]
 ) -> list[Gap]:
     needed, gaps = experiment.resolve(), []
     for again in (False, True):  # what failed is only trained again with `--force`
         lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
         if lacking:
-            what = (
-                f"{len(lacking)} of {len(needed)} runs{' failed' * again}: {_by_network(lacking)}"
-            )
+            state = " failed" if again else ""
+            what = f"{len(lacking)} of {len(needed)} runs{state}: {_by_network(lacking)}"
             ids = {run.id for run in lacking}
             wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
             command = _command(experiment, wanted)
@@ -79,8 +80,11 @@ def _missing_runs(
                 seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
                 command += f" --seeds {seeds}, --force"
             gaps.append(Gap(experiment.name, _where(experiment), what, command))
-    if gaps:
-        return gaps
+    return gaps
+
+
+def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRun]) -> list[Gap]:
+    """What was not measured on an experiment's runs, all of which are finished."""
     measured = experiment.measured_runs
     unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
     for name in experiment.measure:

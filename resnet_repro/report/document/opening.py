@@ -95,7 +95,8 @@ def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
 def _count(verdicts: Sequence[Verdict]) -> str:
     """`18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent`.
 
-    How many of these are trends only stands behind it, and how many more no preset could judge.
+    Behind it stands how many of these are only trends, and how many more claims were measured at a
+    preset that cannot judge them.
     """
     measured = _judged(verdicts)
     judged = [verdict for verdict in measured if not verdict.unfit]

@@ -89,7 +89,8 @@ def _processes(run: BegunRun) -> str:
     origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
     settings = run.run.recipe.detection
-    frozen = settings is not None and settings.batch_norm == "frozen"  # earlier versions told 2
+    # Frozen batch normalisation sees no images; earlier versions recorded a number nevertheless.
+    frozen = settings is not None and settings.batch_norm == "frozen"
     if origin.bn_images is not None and not frozen:
         parts.append(f"batch normalisation over {origin.bn_images} images each")
     return ", ".join(parts)

@@ -68,7 +68,7 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Lines of equal loss: a column for each network, a row for each seed of directions."""
     panels = panels_of(cells)
-    rows = max((len(panel.surfaces) for panel in panels), default=1)
+    rows = max(len(panel.surfaces) for panel in panels)
     figure = Figure(figsize=(WIDTH * len(panels) + 0.3, HEIGHT * rows + 0.4))
     grid = figure.subplots(rows, len(panels), squeeze=False)
     for column, panel in enumerate(panels):
