@@ -126,7 +126,7 @@ def _outcome(run: BegunRun) -> str:
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
     """The networks that an experiment trains; if it trains none, those that it draws."""
-    return experiment.networks if experiment.runs else experiment.drawn_networks
+    return experiment.networks or experiment.drawn_networks
 
 
 def groups_in(cells: Iterable[Cell]) -> list[Group]:
