@@ -50,16 +50,19 @@ class Results:
         store: Store,
         without: Collection[str] = (),
         option: str = "",
+        preset: str | None = None,
         dataset: str | None = None,
     ) -> None:
         """Of all the store's runs but those `without`, by id.
 
         `option` is ` --results FOLDER` where commands that a reader is told need it. With a
-        `dataset`, ensembles and others' weights that were tested on another one are left out.
+        `dataset`, ensembles and others' weights that were tested on another one are left out, with
+        a `preset` ensembles of another one whose members are not in the folder.
         """
         self.store = store
         self.option = option
         self._without = frozenset(without)
+        self._preset = preset
         self._dataset = dataset
 
     @cached_property
@@ -86,7 +89,7 @@ class Results:
             if preset in (None, group_of(run).base) and dataset in (None, run.run.dataset)
         }
         others = [stored.id for stored in self.stored if stored.id not in kept]
-        return Results(self.store, others, self.option, dataset)
+        return Results(self.store, others, self.option, preset, dataset)
 
     @cached_property
     def _cells(self) -> list[Cell]:
@@ -247,15 +250,20 @@ class Results:
             StoreError: one cannot be read.
         """
         stored = {run.id: run for run in self.stored}
-        return [
-            ensemble
-            for ensemble in self.store.records(EnsembleResult)
-            if self._dataset in (None, ensemble.dataset)
-            and not self._without.intersection(ensemble.members)
-            and not trained_since(
-                [stored[name] for name in ensemble.members if name in stored], ensemble.measured
-            )
-        ]
+        found = []
+        for ensemble in self.store.records(EnsembleResult):
+            members = [stored[name] for name in ensemble.members if name in stored]
+            of_preset = bool(members) or self._preset in (None, ensemble.preset)
+            of_dataset = self._dataset in (None, ensemble.dataset)
+            complete = self._without.isdisjoint(ensemble.members)
+            if (
+                of_preset
+                and of_dataset
+                and complete
+                and not trained_since(members, ensemble.measured)
+            ):
+                found.append(ensemble)
+        return found
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:
