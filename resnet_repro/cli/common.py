@@ -17,14 +17,13 @@ from resnet_repro.base.plain_text import printable, printable_lines
 if TYPE_CHECKING:
     from resnet_repro.base.stop import StopFlag
     from resnet_repro.spec.experiment import Experiment
-    from resnet_repro.spec.run import Run
     from resnet_repro.store.store import Store
 
 __all__ = [
     "INTERRUPTED",
     "choice",
     "chosen_experiment",
-    "distinct_runs",
+    "dataset_name",
     "interruptible",
     "open_store",
     "print_json",
@@ -62,7 +61,6 @@ def chosen_experiment(
     """Load an experiment with the command line's choices."""
     from typing import get_args
 
-    from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.experiment import Choices
     from resnet_repro.spec.loading import load_experiment, parse_seeds
     from resnet_repro.spec.presets import PRESETS
@@ -70,7 +68,7 @@ def chosen_experiment(
 
     choices = Choices(
         preset=choice("--preset", preset, PRESETS),
-        dataset=choose_dataset(dataset).name if dataset is not None else None,
+        dataset=dataset_name(dataset),
         precision=choice("--precision", precision, get_args(Precision)),
         networks=[n.strip() for n in networks.split(",")] if networks is not None else None,
         seeds=parse_seeds(seeds) if seeds is not None else None,
@@ -78,9 +76,15 @@ def chosen_experiment(
     return load_experiment(name, changes or (), choices)
 
 
-def distinct_runs(experiments: Sequence[Experiment]) -> list[Run]:
-    """The runs of several experiments, shared ones once."""
-    return list({run.id: run for e in experiments for run in e.resolve()}.values())
+def dataset_name(dataset: str | None) -> str | None:
+    """The name of the data set that `--dataset` asks for, None if it was not given.
+
+    Raises:
+        ConfigError: no such data set, or a folder whose name cannot be stored.
+    """
+    from resnet_repro.spec.dataset_names import choose_dataset
+
+    return choose_dataset(dataset).name if dataset is not None else None
 
 
 def open_store(results: Path) -> Store:

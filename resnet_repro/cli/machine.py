@@ -97,8 +97,18 @@ def bench(
     store.check_writable()  # now: measuring takes minutes
     measured, written, loader = [], [], None
     for name in names:
-        turns = (rounds, seconds, textbook)
-        plan = Plan(name, where.name, data_dir, device, chosen, *turns, compiled, where.folders)
+        plan = Plan(
+            name,
+            where.name,
+            data_dir,
+            device,
+            chosen,
+            rounds=rounds,
+            seconds=seconds,
+            textbook=textbook,
+            compiled=compiled,
+            folders=where.folders,
+        )
         measured.append(measure_network(plan, tell))
         written = [record(store, BENCH, measured)]  # now: the next network may not fit
     if isinstance(images, PhotoDataset) and textbook:

@@ -11,6 +11,7 @@ from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     choice,
     chosen_experiment,
+    dataset_name,
     open_store,
     print_json,
     print_table,
@@ -132,16 +133,16 @@ def status(
 
 
 def _shown(name: str, preset: str | None, dataset: str | None, networks: str | None) -> Experiment:
-    """An experiment with the choices made; without a preset, with what all presets train."""
-    from resnet_repro.spec.dataset_names import choose_dataset
+    """An experiment to show: as chosen, or if neither preset nor networks are, of all presets."""
     from resnet_repro.spec.loading import load_experiment
 
     if preset is not None or networks is not None:
         return chosen_experiment(name, preset, dataset, networks)
-    if dataset is None:
+    known = dataset_name(dataset)
+    if known is None:
         return load_experiment(name)
     chosen_experiment(name, dataset=dataset)  # its runs are checked there, not on its own data set
-    return load_experiment(name, checked=False).on_dataset(choose_dataset(dataset).name)
+    return load_experiment(name, checked=False).on_dataset(known)
 
 
 def table(
@@ -165,25 +166,22 @@ def table(
       resnet-repro table table6 --preset short --format latex
       resnet-repro table table2 --dataset imagenette
     """
-    from resnet_repro.base.errors import ConfigError
     from resnet_repro.report.cells import networks_of
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import Results
     from resnet_repro.report.tables import make_table, others_table
-    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.tables_figures import ErrorTable
 
     chosen = choice("--format", form, TABLES)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
-    if experiment.table is None:
-        raise ConfigError(f"{experiment.name} is a figure: resnet-repro plot {name}")
     whole = Results(store, option=opt.repeated(results))
-    only = whole.only(preset, choose_dataset(dataset).name if dataset else None)
+    only = whole.only(preset, dataset_name(dataset))
     made = make_table(experiment, only, others=others)
     for line in whole.left_out(experiment):
         say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
-    if others and experiment.table.kind == "errors" and form != "csv":
+    if others and isinstance(experiment.table, ErrorTable) and form != "csv":
         sources = others_table(networks_of(experiment))
         if sources.rows:
             typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))
@@ -216,7 +214,6 @@ def plot(
     from resnet_repro.base.errors import ConfigError, ReproError, StoreError
     from resnet_repro.report.figures.figures import draw
     from resnet_repro.report.results import Results
-    from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.presets import PRESETS
 
     chosen = choice("--format", form, FIGURES)
@@ -231,7 +228,7 @@ def plot(
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
     only = choice("--preset", preset, PRESETS)
-    known = choose_dataset(dataset).name if dataset else None
+    known = dataset_name(dataset)
     not_drawn = []
     for experiment in experiments:
         try:

@@ -15,7 +15,6 @@ from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     INTERRUPTED,
     chosen_experiment,
-    distinct_runs,
     open_store,
     print_json,
     print_table,
@@ -96,12 +95,14 @@ def run(
     from resnet_repro.spec.recorded_command import command_line
 
     check_device(device)
-    choices = (preset, dataset, networks, seeds, precision, changes or None)
-    experiments = [chosen_experiment(name, *choices) for name in names]
+    experiments = [
+        chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
+        for name in names
+    ]
     if any(change.partition("=")[0].strip() == "name" for change in changes or ()):
         raise ConfigError("--set name: a CSV is called by its file's name; change it in a copy")
     whole = [load_experiment(name, checked=False) for name in names]
-    runs = distinct_runs(experiments)
+    runs = _distinct_runs(experiments)
     store = open_store(results)
     folders = choose_dataset(dataset).folders if dataset is not None else {}
     budget = parse_duration(time_budget) if time_budget is not None else None
@@ -127,7 +128,7 @@ def run(
 
         check_tensorboard()
     start_logging(verbose, quiet)
-    watched = distinct_runs([e for e in experiments if "gradients" in e.measure])
+    watched = _distinct_runs([e for e in experiments if "gradients" in e.measure])
     options = Options(
         data_dir=data_dir,
         folders=folders,
@@ -141,6 +142,11 @@ def run(
         tensorboard=tensorboard,
     )
     raise typer.Exit(_run(store, experiments, whole, runs, where, options, quiet, as_json))
+
+
+def _distinct_runs(experiments: Sequence[Experiment]) -> list[Run]:
+    """The runs of several experiments, shared ones once."""
+    return list({run.id: run for e in experiments for run in e.resolve()}.values())
 
 
 def _print_plan(
@@ -268,8 +274,8 @@ def _finish(
         for experiment in experiments:
             if experiment not in with_csv:
                 show = "plot" if experiment.plot else "table"
-                named = shlex.quote(experiment.source.text) if experiment.source else ""
-                say(f"{experiment.name} needs no run: resnet-repro {show} {named}")
+                source = shlex.quote(experiment.source.text)
+                say(f"{experiment.name} needs no run: resnet-repro {show} {source}")
     left = {"waiting", "stopped"} & set(states.values())
     failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":

@@ -48,6 +48,11 @@ class PrintedError(Frozen):
             return None
         return self.printed if self.mean is None else self.mean
 
+    @property
+    def best(self) -> float | None:
+        """The error of the best of several runs; None if the paper has one number."""
+        return None if self.mean is None else self.printed
+
     def __str__(self) -> str:
         if self.fails:
             return f"fail (above {self.printed:g})"

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from resnet_repro.report.commands import at_group
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.experiment_groups import at_group
+from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.store.stored_run import StoredRun
 
 if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings need no results
     import pandas as pd
@@ -31,7 +30,7 @@ __all__ = [
 ]
 
 OUTCOMES = ("done", "failed", "unfinished")  # of runs; those done have finite errors
-BySeed = dict[tuple[str, Group, int], list[StoredRun]]  # by network, group and seed
+BySeed = dict[tuple[str, Group, int], list[BegunRun]]  # by network, group and seed
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,14 @@ class Cell:
 
     network: str
     group: Group
-    done: tuple[StoredRun, ...] = ()
-    failed: tuple[StoredRun, ...] = ()
-    unfinished: tuple[StoredRun, ...] = ()
-    unmeasured: tuple[StoredRun, ...] = ()  # finished; what is to be shown was not measured on them
-    elsewhere: Cell | None = None  # where this one has no runs: the network's in another precision
+    done: tuple[BegunRun, ...] = ()
+    failed: tuple[BegunRun, ...] = ()
+    unfinished: tuple[BegunRun, ...] = ()
+    unmeasured: tuple[BegunRun, ...] = ()  # finished; what is to be shown was not measured on them
+    elsewhere: Cell | None = None  # of a cell without runs: the network's in another precision
 
     @property
-    def every(self) -> tuple[StoredRun, ...]:
+    def every(self) -> tuple[BegunRun, ...]:
         """All runs, those with a result first."""
         return (*self.done, *self.unmeasured, *self.failed, *self.unfinished)
 
@@ -84,11 +83,8 @@ class Cell:
 
 
 def cells_in(by_seed: BySeed) -> list[Cell]:
-    """A cell for each network and group that has runs, by group.
-
-    Runs that are unreadable or have not begun are left out; the report lists them.
-    """
-    members: dict[tuple[str, Group], dict[str, list[StoredRun]]] = {}
+    """A cell for each network and group that has runs, by group."""
+    members: dict[tuple[str, Group], dict[str, list[BegunRun]]] = {}
     for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
         own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
         own[_outcome(run)].append(run)
@@ -99,7 +95,7 @@ def cells_in(by_seed: BySeed) -> list[Cell]:
     return sorted(cells, key=lambda cell: cell.group.order)
 
 
-def same_seed(stored: Iterable[StoredRun]) -> BySeed:
+def same_seed(runs: Iterable[BegunRun]) -> BySeed:
     """Network, group and seed -> the runs of all that; the first of them counts.
 
     They differ in how often they were tested (detectors also in the seed of what they started
@@ -107,25 +103,22 @@ def same_seed(stored: Iterable[StoredRun]) -> BySeed:
     that were tested less often.
     """
     found: BySeed = {}
-    for run in stored:
-        group = group_of(run)
-        if group is not None and run.run is not None:
-            found.setdefault((run.run.network, group, run.run.seed), []).append(run)
+    for run in runs:
+        found.setdefault((run.run.network, group_of(run), run.run.seed), []).append(run)
 
-    def rank(run: StoredRun) -> tuple[bool, int, str]:
-        assert run.run is not None
+    def rank(run: BegunRun) -> tuple[bool, int, str]:
         return _outcome(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
 
-    return {place: sorted(runs, key=rank) for place, runs in found.items()}
+    return {place: sorted(repeated, key=rank) for place, repeated in found.items()}
 
 
-def _outcome(run: StoredRun) -> str:
+def _outcome(run: BegunRun) -> str:
     """One of `OUTCOMES`; a finished run that diverged may have errors that are not finite."""
     state, summary = run.state, run.summary
-    if state not in ("done", "failed") or summary is None:
+    if state not in ("done", "failed"):
         return "unfinished"
     errors = [summary.final_test_error, summary.final_train_error]
-    if run.run and run.run.recipe.detection:
+    if run.run.recipe.detection:
         errors = [summary.final_train_loss]
     known = all(error is not None and math.isfinite(error) for error in errors)
     return "done" if state == "done" and known else "failed"
@@ -133,7 +126,7 @@ def _outcome(run: StoredRun) -> str:
 
 def networks_of(experiment: Experiment) -> tuple[str, ...]:
     """The networks that an experiment trains; if it trains none, those that it draws."""
-    return experiment.networks if experiment.runs else experiment.drawn_networks
+    return experiment.networks or experiment.drawn_networks
 
 
 def groups_in(cells: Iterable[Cell]) -> list[Group]:
@@ -153,13 +146,14 @@ def in_other_precision(cells: Iterable[Cell], group: Group) -> list[Cell]:
     return found
 
 
-def main_group(cells: Sequence[Cell], experiment: Experiment | None = None) -> Group | None:
+def main_group(cells: Sequence[Cell], experiment: Experiment) -> Group | None:
     """The most faithful group with results for more than half as many networks as the fullest.
 
-    Where the experiment changes a preset's recipe itself, groups that do so go before others.
+    Where the experiment changes a preset's recipe itself, groups that do so go before others. None
+    without results.
     """
     counts = Counter(cell.group for cell in cells if cell.done)
-    own = {g: n for g, n in counts.items() if experiment and g.changes and at_group(experiment, g)}
+    own = {g: n for g, n in counts.items() if g.changes and at_group(experiment, g)}
     counts = Counter(own) if own else counts
     full_enough = [g for g, count in counts.items() if 2 * count > max(counts.values())]
     return min(full_enough, key=lambda group: group.order, default=None)

@@ -126,7 +126,7 @@ def _measures(table: DetectionTable, cells: Sequence[Cell], results: Results) ->
 
 
 def _columns(table: DetectionTable) -> list[Column]:
-    """The paper's columns, ours, and reduced ones, which are empty where those are not."""
+    """The paper's columns, ours and reduced ones; a table fills either ours or the reduced ones."""
     of = _PAPER[table.paper]
     printed = [Column(f"paper_{name}", f"paper {title}", form=".1f") for title, name in of.printed]
     (first, _), (second, _) = of.ours

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeGuard, get_args
 
 from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
 from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
@@ -21,9 +21,19 @@ from resnet_repro.spec.presets import Preset, preset_recipe, presets_of, trainin
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import DatasetName, Precision, Run
+from resnet_repro.store.models import Summary
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["FAMILIES", "PAPER_RECIPES", "Group", "changes_of", "group_of", "slugs"]
+__all__ = [
+    "FAMILIES",
+    "PAPER_RECIPES",
+    "BegunRun",
+    "Group",
+    "changes_of",
+    "group_of",
+    "has_begun",
+    "slugs",
+]
 
 
 class InThePaper(NamedTuple):
@@ -32,8 +42,8 @@ class InThePaper(NamedTuple):
     section: str
     dataset: str
     network: str  # whose recipe stands for the family's
-    size: int  # in pixels
-    sizes: str  # what has it
+    size: int  # of a network's input, in pixels; of a detector's, the shorter side
+    sizes: str  # what that size is of
 
 
 FAMILIES: dict[Family, InThePaper] = {
@@ -79,12 +89,12 @@ class Group:
 
     @property
     def preset(self) -> str:
-        """A preset's name, or `custom`; a later paper's changes make none custom."""
-        return "custom" if self.changes and self._whose is None else self.base
+        """The preset's name; `custom` if it is changed in another way than by a later paper."""
+        return "custom" if self.changes and self._later_paper is None else self.base
 
     @property
-    def _whose(self) -> str | None:
-        """The later paper whose recipe differs from the preset's in just what this group's does."""
+    def _later_paper(self) -> str | None:
+        """The later paper whose changes to the preset are this group's, if there is one."""
         known = (name for name, paper in PAPERS.items() if paper.changes == self.changes)
         return next(known, None) if self.changes else None
 
@@ -127,8 +137,8 @@ class Group:
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
         text = f"{self.base} preset"
-        if self._whose:
-            text += f" of {self._whose}"
+        if self._later_paper:
+            text += f" of {self._later_paper}"
         elif self.changes:
             text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
         if self.preset not in ("paper", "custom"):
@@ -205,12 +215,22 @@ class Group:
         return hashlib.sha256(repr(self.order).encode()).hexdigest()[:6]
 
 
-def group_of(stored: StoredRun) -> Group | None:
-    """The group of a stored run; None if too little is known about it."""
-    run, summary = stored.run, stored.summary
-    if stored.problem or run is None or summary is None:
-        return None
-    recipe, made = run.recipe, summary.provenance
+class BegunRun(StoredRun):
+    """A stored run with nothing missing: the type of those for which `has_begun` is true."""
+
+    run: Run
+    summary: Summary
+
+
+def has_begun(stored: StoredRun) -> TypeGuard[BegunRun]:
+    """Whether a run's training has begun and its files can be used."""
+    return stored.problem is None and stored.run is not None and stored.summary is not None
+
+
+def group_of(stored: BegunRun) -> Group:
+    """The group of a stored run."""
+    run = stored.run
+    recipe, made = run.recipe, stored.summary.provenance
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
     # The recipe's micro-batch is among the changes to the preset already.
     whole_batch = recipe.micro_batch_size or recipe.batch_size
@@ -238,9 +258,9 @@ def _pixels(recipe: Recipe) -> int | None:
 def _pretraining(run: Run) -> str:
     """What a detector's classification weights come from: `imagenette-short`, or a file.
 
-    The run's id without network, seed and hash: networks that started alike are of one group. Of a
-    recipe of its own, which only the hash tells from others, with the hash; and a preset as it was
-    before it changed is told from today's.
+    Of a run it is data set and preset, so that detectors whose networks were trained alike are of
+    one group. A recipe that no preset has is told from others by the run's hash, and a preset that
+    has changed since from today's.
     """
     backbone = run.recipe.detection.backbone if run.recipe.detection else None
     if backbone is None or backbone.run is None:

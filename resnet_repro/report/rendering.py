@@ -72,9 +72,9 @@ ColumnOfText = tuple[Column, list[str]]  # with its cells
 class Table:
     """A table: title, columns, rows (a value per column key) and notes.
 
-    `own` are the notes that it has in the report as well, which explains groups and columns once;
-    None for all.
-    `below` is a table of what must not stand beside the numbers of this one, with its columns.
+    `own` are the notes that it keeps in the report, where groups and columns are explained once for
+    all tables; None if it keeps all. `below` is a table with the same columns, of what must not
+    stand beside the numbers of this one.
     """
 
     title: str

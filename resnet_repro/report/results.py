@@ -15,8 +15,8 @@ from resnet_repro.report.cells import (
     networks_of,
     same_seed,
 )
-from resnet_repro.report.commands import by_other_recipe, of_he_2016, on_other_data
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.experiment_groups import by_other_recipe, of_he_2016, on_other_data
+from resnet_repro.report.groups import BegunRun, Group, group_of, has_begun
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import ids_of
@@ -40,8 +40,9 @@ _MAYBE = ("best_test_iteration", "bn_images")  # not always known
 class Results:
     """The contents of a results folder; each part is read once, when it is asked for.
 
-    `stored` has every run folder, the frame `runs` all readable runs that have begun, the other
-    frames those that are done. `run` is a run's id: the index of `runs`, a column of the others.
+    `stored` has every run folder, `begun` and the frame `runs` all readable runs that have begun,
+    the other frames those that are done. `run` is a run's id: the index of `runs`, a column of the
+    others.
     """
 
     def __init__(
@@ -49,16 +50,19 @@ class Results:
         store: Store,
         without: Collection[str] = (),
         option: str = "",
+        preset: str | None = None,
         dataset: str | None = None,
     ) -> None:
         """Of all the store's runs but those `without`, by id.
 
         `option` is ` --results FOLDER` where commands that a reader is told need it. With a
-        `dataset`, ensembles and others' weights that were tested on another one are left out.
+        `dataset`, ensembles and others' weights that were tested on another one are left out, with
+        a `preset` ensembles of another one whose members are not in the folder.
         """
         self.store = store
         self.option = option
         self._without = frozenset(without)
+        self._preset = preset
         self._dataset = dataset
 
     @cached_property
@@ -66,22 +70,26 @@ class Results:
         """Every run folder."""
         return [stored for stored in self.store.all_runs() if stored.id not in self._without]
 
-    def only(self, preset: str | None, dataset: str | None) -> Results:
-        """Those of one preset or data set, if one is given.
+    @cached_property
+    def begun(self) -> list[BegunRun]:
+        """Every run that has begun and can be read."""
+        return [stored for stored in self.stored if has_begun(stored)]
 
-        Of a preset are also runs with changes to it. Ensembles with a run that is left out are left
-        out as well.
+    def only(self, preset: str | None, dataset: str | None) -> Results:
+        """The results of one preset or data set, if one is given.
+
+        Those of a preset include runs with changes to it. Ensembles with a run that is left out are
+        left out as well.
         """
         if preset is None and dataset is None:
             return self
-        others = [
-            stored.id
-            for stored in self.stored
-            if not (group := group_of(stored))
-            or preset not in (None, group.base)
-            or dataset not in (None, group.dataset)
-        ]
-        return Results(self.store, others, self.option, dataset)
+        kept = {
+            run.id
+            for run in self.begun
+            if preset in (None, group_of(run).base) and dataset in (None, run.run.dataset)
+        }
+        others = [stored.id for stored in self.stored if stored.id not in kept]
+        return Results(self.store, others, self.option, preset, dataset)
 
     @cached_property
     def _cells(self) -> list[Cell]:
@@ -89,7 +97,7 @@ class Results:
 
     @cached_property
     def _by_seed(self) -> BySeed:
-        return same_seed(self.stored)
+        return same_seed(self.begun)
 
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
@@ -123,9 +131,9 @@ class Results:
     def cells_of(self, experiment: Experiment) -> list[Cell]:
         """The cells of an experiment's networks.
 
-        Of an item of He et al. 2016 only groups in which there is one of its networks that is new
-        in that paper, chosen or not (the others are the first paper's). None `on_other_data` or
-        `by_other_recipe`.
+        Without those `on_other_data` or `by_other_recipe`. An item of He et al. 2016 has only those
+        groups in which there is one of its networks that are new in that paper, chosen or not; the
+        other groups are the first paper's.
         """
         cells = self.cells(networks_of(experiment))
         if of_he_2016(experiment):
@@ -156,7 +164,6 @@ class Results:
             for cell in self._cells
             for state in OUTCOMES
             for run in getattr(cell, state)
-            if run.summary
         ]
         columns = ["run", "network", "group", "state", *_SUMMARY, *_PROVENANCE]
         frame = pd.DataFrame(lines, columns=columns).set_index("run")
@@ -173,8 +180,7 @@ class Results:
 
         errors, found = self.runs.final_test_error, {}
         for run in (run for cell in self._cells for run in cell.every):
-            name = run.run.recipe.starts_from if run.run else None
-            if name and run.summary:
+            if name := run.run.recipe.starts_from:
                 recorded = run.summary.provenance.trained_by[0].backbone
                 known = next((errors[id_] for id_ in ids_of(name) if id_ in errors), None)
                 found[run.id] = recorded.test_error if recorded else known
@@ -209,11 +215,7 @@ class Results:
     def evaluations(self) -> pd.DataFrame:
         """`run` and the columns of `evaluations.csv`, on the data that the run was trained on."""
         frame = self._frame("evaluations")
-        trained_on = {
-            run.id: run.summary.provenance.dataset.get("sha256")
-            for run in self.stored
-            if run.summary
-        }
+        trained_on = {run.id: run.summary.provenance.dataset.get("sha256") for run in self.begun}
         return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
 
     @cached_property
@@ -248,15 +250,20 @@ class Results:
             StoreError: one cannot be read.
         """
         stored = {run.id: run for run in self.stored}
-        return [
-            ensemble
-            for ensemble in self.store.records(EnsembleResult)
-            if self._dataset in (None, ensemble.dataset)
-            and not self._without.intersection(ensemble.members)
-            and not trained_since(
-                [stored[name] for name in ensemble.members if name in stored], ensemble.measured
-            )
-        ]
+        found = []
+        for ensemble in self.store.records(EnsembleResult):
+            members = [stored[name] for name in ensemble.members if name in stored]
+            of_preset = bool(members) or self._preset in (None, ensemble.preset)
+            of_dataset = self._dataset in (None, ensemble.dataset)
+            complete = self._without.isdisjoint(ensemble.members)
+            if (
+                of_preset
+                and of_dataset
+                and complete
+                and not trained_since(members, ensemble.measured)
+            ):
+                found.append(ensemble)
+        return found
 
     @cached_property
     def externals(self) -> list[ExternalEvaluation]:
@@ -281,7 +288,7 @@ class Results:
         fields = get_type_hints(TABLES[name].row)
         columns: dict[str, list[Any]] = {column: [] for column in ("run", *fields)}
         for run in (run for cell in self._cells for run in cell.done):
-            if name == "curve" and run.run and run.run.recipe.detection:
+            if name == "curve" and run.run.recipe.detection:
                 continue  # whose curve has losses, no errors
             found = run.columns(name)
             columns["run"] += [run.id] * max(map(len, found.values()), default=0)

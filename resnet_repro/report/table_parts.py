@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.cells import Cell, groups_in, main_group, networks_of
-from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
@@ -70,7 +71,7 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
     """The values of a row besides errors; `seeds` is the number of runs that have the errors."""
     every, group = cell.every, cell.group
     return {
-        "parameters": next((run.summary.parameters for run in every if run.summary), None),
+        "parameters": every[0].summary.parameters,
         "seeds": Shown(str(seeds) if seeds == len(every) else f"{seeds} of {len(every)}", (seeds,)),
         "failed": len(cell.failed),
         "unfinished": len(cell.unfinished),
@@ -125,7 +126,7 @@ def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
         ended = len(cell.done) + len(cell.failed)
         for runs, what in ((cell.failed, f" of {ended} failed"), (cell.unfinished, " unfinished")):
             if runs:
-                seeds = ", ".join(str(run.summary.seed) for run in runs if run.summary)
+                seeds = ", ".join(str(run.run.seed) for run in runs)
                 texts.append(f"{name}: {len(runs)}{what} (seed {seeds})")
     return texts
 
@@ -142,15 +143,14 @@ def to_do(
     lacking: str,
     results: Results,
 ) -> list[str]:
-    """Which networks lack results at the preset and on the data set of the main group.
-
-    Without any results, only the command that fills the table.
-
-    If that is not of a preset, of the most faithful group that is. Only networks that the
-    experiment has, as it was chosen. Results of another precision count, and failures: the table
-    names them, and the command would leave them as they are.
+    """Which of the experiment's networks lack results, at one preset and data set, if any does.
 
     `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
+
+    It is the preset and data set of the main group, or if that has no preset's recipe, of the most
+    faithful group that has. Nothing lacks where there are results in another precision, or where
+    runs failed: the table names these, and the command would leave them as they are. Without any
+    results the note is the command that fills the table.
     """
     if not any(cell.done for cell in cells):
         return [no_results(experiment, results)]
@@ -167,7 +167,7 @@ def to_do(
         cell.network
         for cell in (*measured, *(cell for cell in cells if cell.failed))
         if (cell.group.base, cell.group.dataset, cell.group.changes) == place
-        or any(run.run and run.run.hash in own for run in (*cell.done, *cell.failed))
+        or any(run.run.hash in own for run in (*cell.done, *cell.failed))
     }
     chosen = networks_of(experiment)
     wanted = networks_of(variant.choose(Choices()))

@@ -80,7 +80,8 @@ def make_table(experiment: Experiment, results: Results, *, others: bool = False
     """
     match experiment.table:
         case None:
-            raise ConfigError(f"{experiment.name} has no table; try: resnet-repro plot")
+            plot = f"resnet-repro plot {experiment.source.text}"
+            raise ConfigError(f"{experiment.name} is a figure: {plot}")
         case CostTable() as table:
             return cost_table(experiment, table)
         case ViewsTable() as table:
@@ -160,9 +161,7 @@ def _paper_row(method: str, row: CifarResult | None, network: str | None = None)
     values: dict[str, Value] = {"network": network, "method": method, "layers": layers}
     if row is None:
         return values
-    error = row.error
-    best = None if error.mean is None else error.printed
-    shown = Shown(str(error), (error.comparable, best))
+    shown = Shown(str(row.error), (row.error.comparable, row.error.best))
     return values | {"paper_parameters": row.parameters, "paper": shown}
 
 

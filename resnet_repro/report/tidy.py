@@ -118,7 +118,7 @@ def _with_paper(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     rows = [load_facts().cifar_result(network, table, dataset) for network, dataset in places]
     errors = [row.error if row else None for row in rows]
     means = [error.comparable if error else None for error in errors]
-    best = [error.printed if error and error.mean is not None else None for error in errors]
+    best = [error.best if error else None for error in errors]
     return runs.assign(
         paper_error=pd.Series(means, runs.index, dtype=float),
         paper_best_error=pd.Series(best, runs.index, dtype=float),

@@ -143,9 +143,9 @@ class Detection(Frozen):
 
     @property
     def misfit(self) -> str | None:
-        """Why nobody can train by these settings yet, or None: what needs classification weights.
+        """Why a detector cannot be trained by these settings, or None.
 
-        Presets leave open which these are.
+        They may need classification weights: presets leave open which.
         """
         if self.needs_backbone:
             return (

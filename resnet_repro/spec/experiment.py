@@ -94,8 +94,9 @@ class Experiment(Frozen):
     _source: Source | None = PrivateAttr(None)
 
     @property
-    def source(self) -> Source | None:
-        """What it was loaded from; None if it was not loaded."""
+    def source(self) -> Source:
+        """What it was loaded from; only of loaded experiments."""
+        assert self._source is not None, "it was loaded"
         return self._source
 
     def loaded_from(self, text: str) -> Experiment:
@@ -176,7 +177,7 @@ class Experiment(Frozen):
 
     @property
     def _of_preset(self) -> Selection:
-        """What the preset brings, which gives way to what the experiment itself says."""
+        """What the preset changes; what the experiment itself says goes before it."""
         return self.presets.get(self.preset, Selection())
 
     @property
@@ -255,7 +256,7 @@ class Experiment(Frozen):
         )
 
     def on_dataset(self, dataset: str) -> Experiment:
-        """All that any preset trains on a data set, and of each preset what it trains there.
+        """The experiment on a data set, with all networks that any preset trains there.
 
         Raises:
             ConfigError: a data set that its networks don't go with.

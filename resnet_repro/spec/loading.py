@@ -19,9 +19,9 @@ from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunGroup
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
-from resnet_repro.spec.recipe import OF_CROP
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
-from resnet_repro.spec.yaml_io import Document, Location, parse_yaml, read_yaml
+from resnet_repro.spec.set_option import with_assignments
+from resnet_repro.spec.yaml_io import Document, Location, read_yaml
 
 __all__ = [
     "experiments_folder",
@@ -37,7 +37,6 @@ OWNERS: dict[Family, str] = {
     "imagenet": "networks on photographs",
     "detection": "detectors",
 }
-_CROP = re.compile(r"\s*(runs\.\d+\.)?recipe\.photographs\.crop\s*=")
 _NETWORK = "network:"  # before a network's name, where an experiment is asked for
 
 
@@ -97,13 +96,13 @@ def load_experiment(
 def _of_network(name: str) -> Document:
     """`network:resnet-56` as an experiment: its drawing, and the costs of its layers."""
     network = str(parse_network(name.removeprefix(_NETWORK)))
-    return parse_yaml(
-        f"name: network-{network.replace('.', '-')}\n"
-        f"title: {network_title(network)}, layer by layer\n"
-        f"table: {{kind: layers, network: {network}}}\n"
-        f"plot: {{kind: drawing, networks: [{network}], shows: costs}}\n",
-        name,
-    )
+    data = {
+        "name": f"network-{network.replace('.', '-')}",
+        "title": f"{network_title(network)}, layer by layer",
+        "table": {"kind": "layers", "network": network},
+        "plot": {"kind": "drawing", "networks": [network], "shows": "costs"},
+    }
+    return Document(data, name, None)
 
 
 def parse_experiment(
@@ -126,10 +125,7 @@ def parse_experiment(
         document = Document(data, document.name, None)
     fixes_iterations = _mentions_iterations(data)
     document = replace(document, changes=tuple(changes))
-    if any(_CROP.match(assignment) for assignment in document.changes):
-        data = _without_sizes(data)  # they are those of the crop that it had
-    for assignment in document.changes:
-        data = _assign(data, assignment)
+    data = with_assignments(data, document.changes)
     experiment: Experiment = _validated(Experiment, data, document, ())
     if not document.changes:  # which may leave a preset's networks out
         _check_presets(experiment, document)
@@ -282,46 +278,6 @@ def _without_kinds(location: Location) -> Location:
     return tuple(
         part for i, part in enumerate(location) if not i or location[i - 1] not in ("table", "plot")
     )
-
-
-def _without_sizes(data: dict[str, Any]) -> dict[str, Any]:
-    """An experiment's recipes without the sizes of photographs that go with a crop."""
-    recipe = data.get("recipe")
-    photographs = recipe.get("photographs") if isinstance(recipe, dict) else None
-    if isinstance(recipe, dict) and isinstance(photographs, dict):
-        kept = {key: value for key, value in photographs.items() if key not in OF_CROP}
-        data = data | {"recipe": recipe | {"photographs": kept}}
-    if isinstance(runs := data.get("runs"), list):
-        own = [_without_sizes(group) if isinstance(group, dict) else group for group in runs]
-        data = data | {"runs": own}
-    return data
-
-
-def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:
-    """Apply one `--set path.to.field=value`; the value is YAML."""
-    path, sign, text = assignment.partition("=")
-    parts = path.strip().split(".")
-    if not sign or not all(parts) or len(parts) > 10:
-        raise ConfigError(f"--set {assignment[:80]}: should look like recipe.batch_size=64")
-    value = parse_yaml(text, f"--set {path[:80]}").data
-
-    def put(node: Any, rest: list[str]) -> Any:
-        if not rest:
-            return value
-        head, tail = rest[0], rest[1:]
-        if isinstance(node, list):
-            if not head.isdecimal() or len(head) > 9 or int(head) >= len(node):
-                raise ConfigError(
-                    f"--set {path[:80]}: there is no item {head[:40]} (0 to {len(node) - 1})"
-                )
-            return [put(v, tail) if i == int(head) else v for i, v in enumerate(node)]
-        if node is not None and not isinstance(node, dict):
-            raise ConfigError(f"--set {path[:80]}: {head[:40]} is not inside a mapping")
-        node = node or {}
-        return {**node, head: put(node.get(head), tail)}
-
-    changed: dict[str, Any] = put(data, parts)
-    return changed
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

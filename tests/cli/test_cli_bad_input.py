@@ -62,6 +62,7 @@ NO_DATA = ("--data-dir", "nowhere")
         (["doctor", "--device", "tpu"], 2, "auto, cpu, cuda"),
         (["bench", "--networks", "resnet-20,vgg-19"], 2, "vgg-19"),
         (["run", "fig1", "--set", "runs.7.seeds=1"], 2, "no item 7"),
+        (["run", "fig1", "--set", "runs=[]", "--set", "runs.0.seeds=1"], 2, "the list is empty"),
         (["run", "fig1", *NO_DATA], 3, f"cifar10 --download {' '.join(NO_DATA)}`"),
         (
             ["run", "fig1", "--preset", "demo", "--set", "recipe.batch_size=60000"],

@@ -248,7 +248,7 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
         done = {first, detector, *others} - set(lacking)
         bare: Any = {"finished": True, "summary": None, "has": lambda _: False, "origins": dict}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
-        results: Any = SimpleNamespace(numbers={}, stored=stored, ensembles=[])
+        results: Any = SimpleNamespace(numbers={}, stored=stored, begun=stored, ensembles=[])
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 
     both = "Faster R-CNN with VGG-16, Faster R-CNN with ResNet-101"

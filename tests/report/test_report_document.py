@@ -193,6 +193,8 @@ def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(
     assert changed()
     bench.add_ensemble([folder], 20.0, 5.1)
     assert changed()
+    folder.curve.write_text("torn", encoding="utf-8")
+    assert changed(), "the run is left out now"
 
 
 def test_problems_and_failures_are_told(bench: Bench) -> None:

@@ -92,8 +92,10 @@ def test_members_that_are_not_here_are_named(bench: Bench) -> None:
     table = table_of(bench)
     assert ours(table)["where"] == "paper, ImageNet"
     assert any(folder.name in note for note in table.notes)
-    elsewhere = Results(bench.store).only(None, "imagenette")
-    assert elsewhere.ensembles == [], "of ImageNet, though its members' runs are not left out"
+    for choice in ((None, "imagenette"), ("short", None)):
+        elsewhere = Results(bench.store).only(*choice)
+        assert elsewhere.ensembles == [], "of ImageNet's paper preset, though no run is left out"
+    assert len(Results(bench.store).only("paper", "imagenet").ensembles) == 1
 
 
 def test_without_an_ensemble_the_paper_stands_alone_with_the_command(bench: Bench) -> None:

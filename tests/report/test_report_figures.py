@@ -10,7 +10,7 @@ import pytest
 from made_up_results import Bench
 from matplotlib.figure import Figure
 
-from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.errors import ReproError
 from resnet_repro.report.figures.curves import _spread
 from resnet_repro.report.figures.figures import build, draw, figure_mark, figure_names
 from resnet_repro.report.figures.style import colours
@@ -403,11 +403,6 @@ def test_nothing_to_draw_says_what_to_run(bench: Bench, name: str) -> None:
     bench.add("plain-20", state="failed")
     with pytest.raises(ReproError, match=f"resnet-repro run {name}"):
         list(draw(bench.experiment(name), Results(bench.store)))
-
-
-def test_a_table_has_no_figure(bench: Bench) -> None:
-    with pytest.raises(ConfigError, match="has no figure"):
-        list(draw(bench.experiment("table1"), Results(bench.store)))
 
 
 def test_labels_are_spread_without_changing_their_order() -> None:

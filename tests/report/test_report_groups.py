@@ -106,16 +106,17 @@ def test_slugs_are_good_for_files_and_differ(bench: Bench) -> None:
 
 
 def test_the_main_group_is_faithful_unless_half_of_it_is_missing(bench: Bench) -> None:
+    experiment = bench.experiment("table6")
     networks = ["resnet-20", "resnet-32", "resnet-44", "resnet-56"]
     for network in networks:
         bench.add(network, preset="short")
     bench.add("resnet-20")
     bench.add("resnet-32")
-    main = main_group(Results(bench.store).cells(networks))
+    main = main_group(Results(bench.store).cells(networks), experiment)
     assert main is not None
     assert main.preset == "short"
     bench.add("resnet-44")
-    main = main_group(Results(bench.store).cells(networks))
+    main = main_group(Results(bench.store).cells(networks), experiment)
     assert main is not None
     assert main.preset == "paper"
 

@@ -12,8 +12,9 @@ from made_up_results import Bench
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.claims.judging import Verdict, judge
-from resnet_repro.report.commands import at_group, run_command
+from resnet_repro.report.commands import run_command
 from resnet_repro.report.document.missing import gaps_of
+from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.figures.figures import build, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Shown, render_table

@@ -123,7 +123,7 @@ def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
 def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """One verdict per claim, that of the most faithful group; the order of claims is kept.
 
-    Of a claim about reduced trainings, which full ones cannot judge, that of a group that can.
+    For a claim about reduced trainings, which full ones cannot judge, that of a group that can.
     """
     first: dict[str, Verdict] = {}
     for verdict in verdicts:

@@ -115,7 +115,7 @@ def _agreements(results: Results, cells: Sequence[Cell]) -> list[float]:
     precision, errors = measured(results, "voc_ap"), results.backbone_errors.dropna()
     by_seed: dict[int, list[tuple[float, float]]] = {}
     for run in (run for cell in cells for run in cell.done):
-        if run.run and run.id in errors.index and run.id in precision:
+        if run.id in errors.index and run.id in precision:
             pair = (float(errors[run.id]), precision[run.id])
             by_seed.setdefault(run.run.seed, []).append(pair)
     frames = [pd.DataFrame(pairs) for pairs in by_seed.values() if len(pairs) == len(cells)]

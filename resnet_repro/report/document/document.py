@@ -136,10 +136,11 @@ def _others_section() -> list[str]:
 
 
 def _problems_section(results: Results) -> list[str]:
-    runs = results.stored
-    texts = [f"{code(run.id)}: {literal(run.problem)}; left out" for run in runs if run.problem]
-    for run in runs:
-        if not run.problem and run.state == "failed" and run.summary:
+    texts = [
+        f"{code(run.id)}: {literal(run.problem)}; left out" for run in results.stored if run.problem
+    ]
+    for run in results.begun:
+        if run.state == "failed":
             reason = (run.summary.failure or "").strip() or "no reason recorded"
             texts.append(f"{code(run.id)}: failed: {literal(reason.splitlines()[0][:200])}")
     return ["## Problems", "", *bullets(texts)] if texts else []

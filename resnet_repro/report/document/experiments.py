@@ -57,9 +57,9 @@ def experiment_section(
 
 
 def _table(experiment: Experiment, results: Results) -> list[str]:
-    """The table if anything in it was measured, or its runs have at least begun.
+    """The table, if anything in it was measured or its runs have at least begun.
 
-    Unless it is the paper's own, without networks that were not run.
+    A table of errors has only the networks that were run, unless it repeats a table of the paper.
     """
     if experiment.table is None:
         return []

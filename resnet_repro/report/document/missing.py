@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.commands import at_group, family_of, run_command
-from resnet_repro.report.groups import FAMILIES, Group
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.experiment_groups import at_group, family_of
+from resnet_repro.report.groups import FAMILIES, BegunRun, Group
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -17,7 +18,6 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
 from resnet_repro.spec.run import Run
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["gaps_of", "missing_section"]
 
@@ -54,24 +54,25 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
         return []
     at_groups = filter(None, (at_group(experiment, group) for group in groups))
     variants = {(e.preset, e.datasets): e for e in at_groups}
-    finished = {run.run.id: run for run in results.stored if run.run and run.finished}
+    finished = {run.run.id: run for run in results.begun if run.finished}
     return [
         gap
         for variant in variants.values() or [experiment.choose(Choices())]
-        for gap in _missing_runs(variant, finished, failed) or _missing_ensemble(variant, results)
+        for gap in _missing_runs(variant, finished, failed)
+        or _missing_measurements(variant, finished)
+        or _missing_ensemble(variant, results)
     ]
 
 
 def _missing_runs(
-    experiment: Experiment, finished: dict[str, StoredRun], failed: Collection[str]
+    experiment: Experiment, finished: Mapping[str, BegunRun], failed: Collection[str]
 ) -> list[Gap]:
     needed, gaps = experiment.resolve(), []
     for again in (False, True):  # what failed is only trained again with `--force`
         lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
         if lacking:
-            what = (
-                f"{len(lacking)} of {len(needed)} runs{' failed' * again}: {_by_network(lacking)}"
-            )
+            state = " failed" if again else ""
+            what = f"{len(lacking)} of {len(needed)} runs{state}: {_by_network(lacking)}"
             ids = {run.id for run in lacking}
             wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
             command = _command(experiment, wanted)
@@ -79,8 +80,11 @@ def _missing_runs(
                 seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
                 command += f" --seeds {seeds}, --force"
             gaps.append(Gap(experiment.name, _where(experiment), what, command))
-    if gaps:
-        return gaps
+    return gaps
+
+
+def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRun]) -> list[Gap]:
+    """What was not measured on an experiment's runs, all of which are finished."""
     measured = experiment.measured_runs
     unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
     for name in experiment.measure:
@@ -100,7 +104,7 @@ def _missing_runs(
     ]
 
 
-def _measured_with(experiment: Experiment, runs: Sequence[StoredRun]) -> list[str]:
+def _measured_with(experiment: Experiment, runs: Sequence[BegunRun]) -> list[str]:
     """The options with which some runs were measured, so that the rest can be compared with them.
 
     `--set surface.images=2000`; of each measurement, none unless all who have it had the same.

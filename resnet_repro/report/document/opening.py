@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
-from resnet_repro.report.groups import Group, group_of
+from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
@@ -46,14 +46,14 @@ NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no 
 def summary_section(results: Results, verdicts: Sequence[Verdict], gaps: int) -> list[str]:
     """A summary of one screen; `gaps` is the number of missing items."""
     lines = ["# Reproducing “Deep Residual Learning for Image Recognition”: report", ""]
-    finished = [run for run in results.stored if run.finished]
+    finished = [run for run in results.begun if run.finished]
     if not finished:
         lines += [
             "**No run has finished yet.** Start with `resnet-repro run fig1 --preset demo` "
             "(minutes, no data set needed) or see [what is missing](#what-is-missing).",
             "",
         ]
-    full = sum(bool((group := group_of(run)) and group.papers) for run in finished)
+    full = sum(bool(group_of(run).papers) for run in finished)
     if finished and not full:
         lines += [
             "**No run here follows the paper's full protocol on its data sets.** No number below "
@@ -95,7 +95,8 @@ def _verdict_counts(paper: str, verdicts: Sequence[Verdict]) -> str:
 def _count(verdicts: Sequence[Verdict]) -> str:
     """`18 of 31 judged: ✓✓ 14 confirmed, ✓ 4 consistent`.
 
-    How many of these are trends only stands behind it, and how many more no preset could judge.
+    Behind it stands how many of these are only trends, and how many more claims were measured at a
+    preset that cannot judge them.
     """
     measured = _judged(verdicts)
     judged = [verdict for verdict in measured if not verdict.unfit]
@@ -139,14 +140,14 @@ def _state(run: StoredRun) -> str:
     return states.get(run.state, "unfinished")
 
 
-def _uncommitted(results: Results, finished: Sequence[StoredRun]) -> list[str]:
+def _uncommitted(results: Results, finished: Sequence[BegunRun]) -> list[str]:
     """`**Uncommitted code** trained 4 finished runs, by protocol [1].`, if it did any."""
     changed = [
         run
         for run in finished
-        if run.summary and any(session.dirty for session in run.summary.provenance.trained_by)
+        if any(session.dirty for session in run.summary.provenance.trained_by)
     ]
-    groups = sorted({results.numbers[group] for run in changed if (group := group_of(run))})
+    groups = sorted({results.numbers[group_of(run)] for run in changed})
     where = ", ".join(f"[{number}]" for number in groups)
     text = (
         f"**Uncommitted code** trained {plural(len(changed), 'finished run')}, by protocol {where}."
@@ -156,7 +157,7 @@ def _uncommitted(results: Results, finished: Sequence[StoredRun]) -> list[str]:
 
 def _spent(results: Results) -> list[str]:
     """`**Spent**: 15.2 training hours on NVIDIA H100.`"""
-    summaries = [run.summary for run in results.stored if run.summary and not run.problem]
+    summaries = [run.summary for run in results.begun]
     if not summaries:
         return []
     sessions = [session for summary in summaries for session in summary.provenance.trained_by]
@@ -203,12 +204,11 @@ def groups_section(results: Results) -> list[str]:
         return []
     rows = []
     for group, number in numbers.items():
-        members = [run for run in results.stored if group_of(run) == group]
-        summaries = [run.summary for run in members if run.summary]
-        networks = sorted({summary.network for summary in summaries}, key=_by_depth)
+        members = [run for run in results.begun if group_of(run) == group]
+        networks = sorted({run.run.network for run in members}, key=_by_depth)
         titles = ", ".join(map(network_title, networks))
         finished = sum(run.finished for run in members)
-        hours = sum(summary.seconds for summary in summaries) / 3600
+        hours = sum(run.summary.seconds for run in members) / 3600
         row = [f"[{number}]", literal(group.caption), titles, str(finished), f"{hours:,.2f}"]
         rows.append(row)
     families = {group.family for group in numbers}

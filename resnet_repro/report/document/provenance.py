@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.report.document.protocol import as_text
-from resnet_repro.report.groups import group_of
+from resnet_repro.report.groups import BegunRun, group_of
 from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.photo_tables import weights_caption
 from resnet_repro.report.results import Results
@@ -16,8 +16,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
 from resnet_repro.spec.tables_figures import Views
-from resnet_repro.store.models import Origin, Record, SessionRecord, Summary
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.models import Origin, Record, SessionRecord
 
 __all__ = [
     "cost_section",
@@ -34,10 +33,9 @@ def provenance_section(results: Results) -> list[str]:
 
     A run of several sessions, perhaps on several machines, counts for each of them.
     """
-    begun = _begun(results)
-    if not begun:
+    if not results.begun:
         return []
-    origins = [summary.provenance for _, summary in begun]
+    origins = [run.summary.provenance for run in results.begun]
     trained = [p.trained_by for p in origins]
     starts = sorted(p.started for p in origins)
     ends = sorted(p.ended for p in origins if p.ended)
@@ -48,23 +46,16 @@ def provenance_section(results: Results) -> list[str]:
         *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
         *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
         *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
-        *_counted("Processes", ({text} for run, _ in begun if (text := _processes(run)))),
+        *_counted("Processes", ({text} for run in results.begun if (text := _processes(run)))),
         *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
         *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
-        *_counted("Measured after training", map(_measured, results.stored)),
+        *_counted("Measured after training", map(_measured, results.begun)),
     ]
     return ["## Provenance", "", *bullets(texts)]
 
 
-def _begun(results: Results) -> list[tuple[StoredRun, Summary]]:
-    """The runs that have a summary, unless they are unusable."""
-    return [(run, run.summary) for run in results.stored if run.summary and not run.problem]
-
-
-def _measured(run: StoredRun) -> set[str]:
+def _measured(run: BegunRun) -> set[str]:
     """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread, ...` for each measurement."""
-    if run.problem:
-        return set()
     origins = run.origins()
     there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
@@ -93,13 +84,13 @@ def _hardware(origin: Origin) -> str:
     return literal(", ".join(parts))
 
 
-def _processes(run: StoredRun) -> str:
+def _processes(run: BegunRun) -> str:
     """`8 together, batch normalisation over 32 images each`; empty where neither is known."""
-    assert run.summary is not None, "it has begun"
     origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
-    settings = run.run.recipe.detection if run.run else None
-    frozen = settings is not None and settings.batch_norm == "frozen"  # earlier versions told 2
+    settings = run.run.recipe.detection
+    # Frozen batch normalisation sees no images; earlier versions recorded a number nevertheless.
+    frozen = settings is not None and settings.batch_norm == "frozen"
     if origin.bn_images is not None and not frozen:
         parts.append(f"batch normalisation over {origin.bn_images} images each")
     return ", ".join(parts)
@@ -150,8 +141,8 @@ def _normalisation(values: dict[str, Any]) -> str:
 def cost_section(results: Results) -> list[str]:
     """Training hours by hardware; runs shared by experiments count once."""
     hours: dict[str, float] = {}
-    for _, summary in _begun(results):
-        for hardware, seconds in summary.seconds_by_hardware().items():
+    for run in results.begun:
+        for hardware, seconds in run.summary.seconds_by_hardware().items():
             hours[hardware] = hours.get(hardware, 0.0) + seconds / 3600
     if not hours:
         return []
@@ -162,21 +153,20 @@ def cost_section(results: Results) -> list[str]:
 
 def runs_section(results: Results) -> list[str]:
     """Every run with its numbers, and how to repeat it."""
-    begun = _begun(results)
-    if not begun:
+    if not results.begun:
         return []
     by_views = {views: results.evaluated(views).top1_error for views in MANY_VIEWS}
     evaluated = {views: errors for views, errors in by_views.items() if len(errors)}
     header = ["run", "on", "state", "test error", "train error", "best on test"]
     header += [*evaluated, "hours", "ended"]
     rows = []
-    for run, summary in begun:
-        group = group_of(run)
+    for run in results.begun:
+        summary = run.summary
         own = (summary.final_test_error, summary.final_train_error, summary.best_test_error)
         rows.append(
             [
                 code(run.id),
-                f"[{results.numbers[group]}]" if group else "",
+                f"[{results.numbers[group_of(run)]}]",
                 {"done": "done", "failed": "failed"}.get(run.state, "unfinished"),
                 *(_error(error) for error in own),
                 *(_error(errors.get(run.id)) for errors in evaluated.values()),

@@ -59,7 +59,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     done = {cell.network for cell in cells if cell.done}
     panels = [panel for panel in plot.panels if done & set(panel.networks)]
     whole, titles = results.curves, dict(PART_TITLES[group.family])
-    held_out = {run.run.recipe.validation_images for c in cells for run in c.done if run.run}
+    held_out = {run.run.recipe.validation_images for c in cells for run in c.done}
     if any(held_out):
         whole = whole.assign(test_error=whole.validation_error)
         titles["test"] = "error over held-out images"
@@ -95,7 +95,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
-    if any(run.run.recipe.milestones for cell in cells for run in cell.done if run.run):
+    if any(run.run.recipe.milestones for cell in cells for run in cell.done):
         notes.append("dotted: the learning rate falls")
     add_caption(figure, experiment, group, cells, notes)
     return figure
@@ -195,10 +195,10 @@ def _mark_rate_changes(
     """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
     style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
     done = [run for cell in cells for run in cell.done]
-    for milestone in sorted({m for run in done if run.run for m in run.run.recipe.milestones}):
+    for milestone in sorted({m for run in done for m in run.run.recipe.milestones}):
         axes.axvline(milestone / unit, color="0.8", **style)
     for cell in cells:
-        divisions = [d for run in cell.done if run.summary for d in run.summary.lr_divisions or ()]
+        divisions = [d for run in cell.done for d in run.summary.lr_divisions or ()]
         for division in divisions if cell.network in own_colours else ():
             axes.axvline(division / unit, color=own_colours[cell.network], alpha=0.6, **style)
 

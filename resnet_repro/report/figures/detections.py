@@ -33,7 +33,7 @@ _Place = tuple[float, float, float, float]  # left, top, width and height of a l
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """The first run of each network; objects are dashed, detections have their class and score.
 
-    Of networks whose images are here: they are not committed.
+    Networks whose images are not here are left out: images are not committed.
 
     Raises:
         ReproError: none are here.

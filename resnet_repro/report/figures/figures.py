@@ -26,7 +26,6 @@ from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import experiments_folder
 from resnet_repro.spec.presets import Preset
-from resnet_repro.spec.tables_figures import CurvesPlot
 
 if TYPE_CHECKING:
     from resnet_repro.report.figures.style import FigureFormat
@@ -80,19 +79,24 @@ FIGURES: dict[str, FigureKind] = {
 }
 
 
+def kind_of(experiment: Experiment) -> FigureKind:
+    """The kind of an experiment's figure."""
+    assert experiment.plot is not None, "only for experiments with a figure"
+    return FIGURES[experiment.plot.kind]
+
+
 def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     """The cells of an experiment; only runs on which the figure's quantity was measured are `done`.
 
     Of curves only networks that a panel names; of drawings none.
     """
-    if experiment.plot is None or not FIGURES[experiment.plot.kind].frame:
+    kind = kind_of(experiment)
+    if not kind.frame:
         return []
     cells = results.cells_of(experiment)
-    if isinstance(experiment.plot, CurvesPlot):
-        named = {network for panel in experiment.plot.panels for network in panel.networks}
+    if named := experiment.drawn_networks:
         cells = [cell for cell in cells if cell.network in named]
-    frame = getattr(results, FIGURES[experiment.plot.kind].frame)
-    measured = set(frame.run.unique())
+    measured = set(getattr(results, kind.frame).run.unique())
     return [
         replace(
             cell,
@@ -104,21 +108,18 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
 
 
 def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:
-    """What a picture of these runs carries in its file.
+    """A checksum of what a picture shows, which its file carries.
 
-    Another one, if it were drawn of others, or of other measurements on them, or named others.
+    By it the report knows a picture of other runs, of other measurements on them, or whose caption
+    names other runs: it is out of date.
     """
-    assert experiment.plot is not None, "only for experiments with a figure"
-    kind = FIGURES[experiment.plot.kind]
+    kind = kind_of(experiment)
     cells = _shown_cells(experiment, results, group)
     runs = [run for cell in cells for run in cell.done]
     if not kind.frame:
-        stored = results.stored if kind.tables else []
-        runs = [run for run in stored if not run.digests.keys().isdisjoint(kind.tables)]
-    drawn = [
-        (run.id, run.summary and run.summary.seconds, *map(run.digests.get, kind.tables))
-        for run in runs
-    ]
+        begun = results.begun if kind.tables else []
+        runs = [run for run in begun if not run.digests.keys().isdisjoint(kind.tables)]
+    drawn = [(run.id, run.summary.seconds, *map(run.digests.get, kind.tables)) for run in runs]
     ensembles = results.ensembles if "evaluations" in kind.tables else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
     named += [
@@ -131,19 +132,22 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
 
 
 def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group | None]:
-    """Figure name -> the group it shows: `fig1`, and where there are several groups,
-    `fig1-short-cifar10` ... for each of them. Empty without results. None: it shows no runs.
+    """Figure name -> the group it shows, or None if it shows no runs.
+
+    `fig1`, and where there are several groups, `fig1-short-cifar10` ... for each of them. Empty
+    without results.
     """
     return {name: group for name, (group, _) in pictures(experiment, results).items()}
 
 
 def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Group | None, str]]:
     """Figure name -> its group and the function that draws it: all `draw`, then further views."""
-    if experiment.plot and not FIGURES[experiment.plot.kind].frame:
+    kind = kind_of(experiment)
+    if not kind.frame:
         return {experiment.name: (None, "draw")}
     cells = drawable_cells(experiment, results)
     main = main_group(cells, experiment)
-    if main is None or experiment.plot is None:
+    if main is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)
     names = {experiment.name: main}
@@ -151,7 +155,7 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
         short = slugs(groups)
         names |= {f"{experiment.name}-{short[g]}": g for g in groups}
     found = {name: (group, "draw") for name, group in names.items()}
-    for view in FIGURES[experiment.plot.kind].views:
+    for view in kind.views:
         found |= {f"{name}-{view}": (group, view) for name, group in names.items()}
     return found
 
@@ -173,18 +177,16 @@ def draw(
 ) -> Iterator[FigureFile]:
     """The experiment's figure from its main group; one for each group as well if there are more.
 
-    Those of one preset or data set, if one is given, under the same names.
+    With a preset or a data set only those of its groups, under the same names.
 
     Raises:
-        ConfigError: the experiment has no figure, or none in this format.
+        ConfigError: the figure cannot be drawn in this format.
         ReproError: there is nothing to draw yet; in the end also if some groups cannot be drawn.
     """
     with _without_settings():
         from resnet_repro.report.figures.style import save, styled
 
-    if experiment.plot is None:
-        raise ConfigError(f"{experiment.name} has no figure; try: resnet-repro table")
-    if suffix == "html" and not FIGURES[experiment.plot.kind].page:
+    if suffix == "html" and not kind_of(experiment).page:
         raise ConfigError(f"{experiment.name} cannot be drawn as html; try png, svg or pdf")
     wanted = {
         name: (group, view)
@@ -219,9 +221,9 @@ def draw(
 
 
 def build(experiment: Experiment, results: Results, group: Group | None, view: str = "draw") -> Any:
-    """The matplotlib figure of one group, with its caption; of none for what shows no runs.
+    """One view of a group's runs as a matplotlib figure with its caption; as text if it is `html`.
 
-    Of the view `html` it is a page's text.
+    The group is None for figures that show no runs.
     """
     assert experiment.plot is not None, "only for experiments with a figure"
     with _without_settings():

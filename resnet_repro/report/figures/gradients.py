@@ -30,8 +30,9 @@ LABELS = {
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Top: how much each layer's output varies. Below, on log scales: the gradients that come back.
 
-    In the layer's output, of runs in which that was measured throughout, and in its weights. Left
-    to right: before training, the median of the points of the curve on the way, at the end.
+    They are those in the layer's output, of runs in which that was measured throughout, and in its
+    weights. Left to right: before training, the median of the points of the curve on the way, at
+    the end.
     """
     rows = results.gradients
     rows = rows[rows.run.isin([run.id for cell in cells for run in cell.done])]

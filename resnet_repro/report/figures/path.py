@@ -29,7 +29,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     grid = figure.subplots(1, len(firsts), squeeze=False, sharey=True)[0]
     for axes, cell, run in zip(grid, drawn, firsts, strict=True):
         line = rows[rows.run == run.id]
-        ended = run.summary.final_test_error if run.summary else None
+        ended = run.summary.final_test_error
         error = f"\ntest error {ended:.2f}% at 0" if ended is not None else ""
         axes.set_title(label(network_title(cell.network)) + error)
         axes.plot(line.position, drawable(line.loss), color=BLUE)

@@ -29,10 +29,9 @@ from resnet_repro.base.colours import (
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell, networks_of
-from resnet_repro.report.groups import Group
+from resnet_repro.report.groups import BegunRun, Group
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
     "NOT_THE_PAPERS",
@@ -192,7 +191,7 @@ def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:
     return found
 
 
-def _counted(runs: Iterable[tuple[str, Sequence[StoredRun]]]) -> list[str]:
+def _counted(runs: Iterable[tuple[str, Sequence[BegunRun]]]) -> list[str]:
     return [f"{network_title(network)} ({len(those)})" for network, those in runs if those]
 
 

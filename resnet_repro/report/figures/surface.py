@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import add_caption, caption_lines, label
-from resnet_repro.report.groups import Group
+from resnet_repro.report.groups import BegunRun, Group
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
-from resnet_repro.store.stored_run import StoredRun
 
 __all__ = ["LEVELS", "cut_note", "draw", "drawable", "error_axis", "html", "lines", "relief"]
 
@@ -41,7 +40,7 @@ class Panel(NamedTuple):
 
     network: str
     title: str
-    run: StoredRun
+    run: BegunRun
     surfaces: list[Surface]  # one for each seed of directions
 
 
@@ -56,7 +55,7 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
         for run in cell.done:
             surfaces = surfaces_of(run)
             if surfaces:
-                error = run.summary.final_test_error if run.summary else None
+                error = run.summary.final_test_error
                 ended = f"\ntest error {error:.2f}%" if error is not None else ""
                 title = label(network_title(cell.network)) + ended
                 panels.append(Panel(cell.network, title, run, surfaces))
@@ -69,7 +68,7 @@ def panels_of(cells: Sequence[Cell]) -> list[Panel]:
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Lines of equal loss: a column for each network, a row for each seed of directions."""
     panels = panels_of(cells)
-    rows = max((len(panel.surfaces) for panel in panels), default=1)
+    rows = max(len(panel.surfaces) for panel in panels)
     figure = Figure(figsize=(WIDTH * len(panels) + 0.3, HEIGHT * rows + 0.4))
     grid = figure.subplots(rows, len(panels), squeeze=False)
     for column, panel in enumerate(panels):
@@ -264,7 +263,7 @@ def _details(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
     return [f"{network_title(p.network)}: {_numbers(p.run, p.surfaces[:shown])}" for p in panels]
 
 
-def _numbers(run: StoredRun, surfaces: Sequence[Surface]) -> str:
+def _numbers(run: BegunRun, surfaces: Sequence[Surface]) -> str:
     """What sums up the surfaces around one run, in words: means, and the highest loss of all."""
     centre, images = surfaces[0].centre, surfaces[0].images
     whole = [row for row in run.rows("surface") if row.images > images]
