@@ -146,7 +146,7 @@ class Pool:
     def _is_known(self, run: Run) -> bool:
         """Whether a run needs no process, since it is done or has failed before."""
         force = self._runner.options.force
-        known = None if force else self._runner.already(run, self._store.get(run))
+        known = None if force else self._runner.known_outcome(run, self._store.get(run))
         if known:
             self._note_outcome(run, known)
         return known is not None
@@ -193,7 +193,7 @@ class Pool:
             self._queue.append(task)
         elif code == 4:  # another process trains it: try again later
             self._locked.append(task)
-            self._outcomes[run.id] = self._runner.locked(run)
+            self._outcomes[run.id] = self._runner.report_locked(run)
         elif code == 1:
             self._finish(run, "failed", ended.error)
         elif not self._ending:

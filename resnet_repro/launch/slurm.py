@@ -241,14 +241,11 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     if jobs:
         progress.note(f"job {number}: {len(jobs)} runs")
     outcomes: dict[str, Outcome] = {}
-
-    def end(run: Run, outcome: Outcome) -> None:
-        outcomes[run.id] = outcome
-        progress.ended(run, outcome, store.get(run).summary)
-
     for run in runs:
         if run.id not in jobs:  # another process may be training it anew by now
-            outcomes[run.id] = runner.already(run, store.get(run)) or runner.locked(run)
+            outcomes[run.id] = runner.known_outcome(run, store.get(run)) or runner.report_locked(
+                run
+            )
     while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
             progress.note(f"job {number} goes on; scancel {number} ends it, saved")
@@ -258,7 +255,8 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
             watcher.look(run)
             if over:
                 begun = not runner.options.force or run.id in watcher.begun
-                end(run, _outcome(run, jobs[run.id], runner, begun))
+                outcomes[run.id] = _outcome(run, jobs[run.id], runner, begun)
+                progress.ended(run, outcomes[run.id], store.get(run).summary)
         time.sleep(LOOKING)
     return outcomes
 
