@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resnet_repro.store.measurements import FILES, measurements_in
 from resnet_repro.store.models import MeasurementOrigin, Summary
+from resnet_repro.store.tables import FILES, measurements_in
 
 __all__ = ["changed", "measured_sums", "sum_of", "summary_sum", "training_sums"]
 

@@ -20,7 +20,8 @@ from resnet_repro.base.files import flush_folder, read_text, unwritable, write_a
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
-from resnet_repro.store.measurements import (
+from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
+from resnet_repro.store.tables import (
     FILES,
     ORIGINS,
     TABLES,
@@ -29,7 +30,6 @@ from resnet_repro.store.measurements import (
     read_file,
     table_text,
 )
-from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
 
 __all__ = ["RunFolder", "refuse_link"]
 

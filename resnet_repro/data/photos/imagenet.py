@@ -14,7 +14,7 @@ from pathlib import Path
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.data.dataset import Notify, PrepareRequest
-from resnet_repro.data.folders import refuse_occupied
+from resnet_repro.data.folder_reader import refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
 from resnet_repro.data.photos.reader import PhotoReader
