@@ -98,8 +98,8 @@ class Measurer:
     def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
         self.store, self.sources, self.progress = store, sources, progress
         self.stopped: list[str] = []  # ids of runs whose measuring was stopped
-        self.locked: list[str] = []  # of those that another process is at work on
-        self.failed: list[str] = []  # of those for which memory did not suffice
+        self.locked: list[str] = []  # ids of runs that another process works on
+        self.failed: list[str] = []  # ids of runs for which there was not enough memory
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -234,7 +234,7 @@ class Measurer:
     def _other_end(
         self, run: Run, settings: PathSettings
     ) -> tuple[str, Mapping[str, Tensor]] | None:
-        """The run at the other end of a line, and its weights; None, with a note, if they lack.
+        """The run at the other end of a line, and its weights; None, with a note, without these.
 
         Raises:
             ConfigError: as `_other_run`.

@@ -74,7 +74,7 @@ def changed(
         yield "summary", f"summary.json {CHANGED}"
     found = training_sums(texts.get("curve"), texts.get("gradients"))
     for name, text in texts.items():
-        file_name = FILES[name][0]
+        file_name = FILES[name].name
         if recorded.get(file_name) not in (None, found.get(file_name)):
             yield name, f"{file_name} {CHANGED}"
         for what, digest in measured_sums(name, text):

@@ -49,7 +49,7 @@ def contradictions(
     ]
     for name, texts in problems:
         for text in texts:
-            yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"
+            yield name, f"{FILES[name].name if name in FILES else 'summary.json'}: {text}"
             break
 
 

@@ -181,8 +181,8 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
                 continue
             other = first.setdefault((name, digest), stored)
             if other.run is not None and other.run.network != stored.run.network:
-                copies[stored.id] = f"{FILES[name][0]} is the same as that of {other.id}"
-                copies[other.id] = f"{FILES[name][0]} is the same as that of {stored.id}"
+                copies[stored.id] = f"{FILES[name].name} is the same as that of {other.id}"
+                copies[other.id] = f"{FILES[name].name} is the same as that of {stored.id}"
     return [
         replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs
     ]
@@ -210,23 +210,22 @@ class _Reading:
                 if os.path.lexists(self.folder.path / file_name):
                     self._found(f"{file_name}: {run.network} is not measured so", file)
                 continue
-            listed = file in TABLES and TABLES[file].long and not self.long_tables
-            parse = partial(check_outline, file, layers) if listed else parse
+            only_outline = file in TABLES and TABLES[file].long and not self.long_tables
+            if only_outline:
+                parse = partial(check_outline, file, layers)
             found = self._file(file_name, partial(_with_text, parse), file)
             if found is not None:
                 texts[file], content = found
-                if not listed:
+                if not only_outline:
                     contents[file] = content
-        apart = contradictions(run, summary, contents) if run else ()
         if run and not os.path.lexists(self.folder.summary):
             curve = contents["curve"].rows if "curve" in contents else ()
             if curve and curve[-1].iteration >= run.recipe.iterations:
                 self._found("summary.json is missing")
-        # Sums come last, since contradictions are more precise.
-        for file, what in (
-            *apart,
-            *changed(summary, in_summary, texts, contents.get("origins", {})),
-        ):
+        for file, what in contradictions(run, summary, contents) if run else ():
+            self._found(what, file)
+        # Last, since contradictions are more precise.
+        for file, what in changed(summary, in_summary, texts, contents.get("origins", {})):
             self._found(what, file)
         return StoredRun(
             id=name,
