@@ -181,7 +181,7 @@ class Measurer:
                     if self._missing(run, [one]):  # it may have come with one before it
                         if self.sources.should_stop():
                             raise Stopped
-                        found = self._measure(one.name, one.settings, subject, stored)
+                        found = self._measure(one, subject, stored)
                         self.progress.note(f"{run.id}: {found}")
         except Stopped:
             self.stopped.append(run.id)
@@ -200,35 +200,39 @@ class Measurer:
             return True  # missing or torn
         return not is_measured(self.store, stored, asked.name, asked.settings)
 
-    def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
+    def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns a message about it."""
+        name, settings = asked.name, asked.settings
+        if name not in METHODS:
+            return self._measure_views(cast(Views, name), subject, stored)
         measurement, folder = MEASUREMENTS[name], stored.folder
-        command = self.sources.options.command
-        if name in METHODS:
-            stop, note = self.sources.should_stop, self.progress.note
-            other = partial(self._other_end, subject.run, settings)
-            rows = METHODS[name](Work(subject, stored, settings, other, stop, note))
-            if not rows:
-                return f"{measurement.title} not measured"
-            backend = subject.backend.with_precision(
-                measurement.precision or subject.backend.precision
-            )
-            folder.write_measured(measurement.table, rows, origin_here(backend, command))
-            if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
-                folder.discard_unfinished(measurement.table)
-            if name == "average-precision":
-                mean = mean_over_classes([row.ap_11point for row in rows])
-                if mean is not None:
-                    return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
-            return f"{measurement.title} measured, {plural(len(rows), 'row')}"
-        views = cast(Views, name)
+        stop, note = self.sources.should_stop, self.progress.note
+        other = partial(self._other_end, subject.run, settings)
+        rows = METHODS[name](Work(subject, stored, settings, other, stop, note))
+        if not rows:
+            return f"{measurement.title} not measured"
+        backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
+        origin = origin_here(backend, self.sources.options.command)
+        folder.write_measured(measurement.table, rows, origin)
+        if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
+            folder.discard_unfinished(measurement.table)
+        if name == "average-precision":
+            mean = mean_over_classes([row.ap_11point for row in rows])
+            if mean is not None:
+                return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
+        return f"{measurement.title} measured, {plural(len(rows), 'row')}"
+
+    def _measure_views(self, views: Views, subject: Subject, stored: StoredRun) -> str:
+        """Test on views of the photographs, and store errors and scores; returns a message."""
+        folder = stored.folder
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)
         averaged = subject.run.recipe.bn_average_iterations > 0
         row = row_of(views, found, labels, "average" if averaged else "running", identity)
         write_scores(folder.scores(views), found, identity.sha256)
-        origin = origin_here(subject.backend, command, self.sources.processes.count)
-        folder.write_measured(measurement.table, [row], origin)
+        command, processes = self.sources.options.command, self.sources.processes.count
+        origin = origin_here(subject.backend, command, processes)
+        folder.write_measured(MEASUREMENTS[views].table, [row], origin)
         return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
 
     def _other_end(
