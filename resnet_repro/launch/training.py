@@ -38,7 +38,10 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
         return runner.run_all(runs)
     outcomes: dict[str, Outcome] = {}
     for turn in in_turn(runs):
-        blocked = {run.id: o for run in turn if (o := runner.blocked_outcome(run, outcomes))}
+        blocked: dict[str, Outcome] = {}
+        for run in turn:
+            if outcome := runner.blocked_outcome(run, outcomes):
+                blocked[run.id] = outcome
         turn = [run for run in turn if run.id not in blocked]
         given_up = runner.options.fail_fast and "failed" in outcomes.values()
         outcomes |= blocked
