@@ -181,7 +181,7 @@ def test_another_order_is_another_data_set(
     """Numbers were once sorted as text: what was kept then is neither used nor taken for this."""
     folder = twelve(put, [str(n) for n in range(12)])
     with monkeypatch.context() as patch:
-        for module in ("folder", "reader"):
+        for module in ("scanning", "reader"):
             patch.setattr(f"resnet_repro.data.photos.{module}.in_order", sorted)
         by_text = load(folder)
         assert by_text.classes[2] == "10"
