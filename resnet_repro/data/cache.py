@@ -23,14 +23,13 @@ from pydantic import BaseModel, PositiveInt
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, prepare_command
-from resnet_repro.data.scratch import scratch_folder
+from resnet_repro.data.scratch import RETIRED, scratch_folder
 
 __all__ = ["intact_cache", "put_back", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; it has up to 5,000
 _RECORD = "record.json"
-_RETIRED = "-old"  # at the end of the name of a cache that is being replaced, see `scratch`
 _OWN_SUM = "record_sha256"  # in the record: of everything else in it
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}  # a rename's target exists
 _FILES = frozenset({_RECORD, *(f"{field}.npy" for field in Contents._fields)})
@@ -77,12 +76,12 @@ def put_back(name: str, data_dir: Path) -> None:
 
     Should that process be alive after all, it moves the cache away once more. Raises nothing.
     """
-    if not (data_dir / name).exists():
-        for retired in data_dir.glob(f".{name}-*{_RETIRED}"):
-            if intact_cache(name, retired):
-                with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if not (data_dir / name).exists():
+            for retired in data_dir.glob(f".{name}-*{RETIRED}"):
+                if intact_cache(name, retired):
                     retired.rename(data_dir / name)
-                return
+                    return
 
 
 def read_record(name: str, folder: Path) -> CacheRecord:
@@ -161,7 +160,7 @@ def _write_files(dataset: Dataset, folder: Path) -> None:
 
 def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
     """Rename `staging` to `folder`, after moving an earlier cache away if needed."""
-    retired = folder.with_name(f"{staging.name}{_RETIRED}")
+    retired = folder.with_name(f"{staging.name}{RETIRED}")
     for _ in range(100):  # other processes may take the name meanwhile, but not every time
         try:
             staging.rename(folder)

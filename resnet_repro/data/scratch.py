@@ -13,10 +13,10 @@ import filelock
 
 from resnet_repro.base.files import locked_if_possible
 
-__all__ = ["remove_left_over", "scratch_folder"]
+__all__ = ["RETIRED", "remove_left_over", "scratch_folder"]
 
-# `-old`: what `data.cache` has moved away, while the folder without it replaces that.
-_SCRATCH = re.compile(r"\.(download|unpacked|cifar10|cifar100)-\w+(-old)?")
+RETIRED = "-old"  # at the end of the name of a cache that the folder without it is to replace
+_SCRATCH = re.compile(rf"\.(download|unpacked|cifar10|cifar100)-\w+({RETIRED})?")
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def remove_left_over(data_dir: Path) -> None:
 
 
 def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name.removesuffix('-old')}.lock")
+    return folder.with_name(f"{folder.name.removesuffix(RETIRED)}.lock")
 
 
 def _remove(folder: Path) -> None:
