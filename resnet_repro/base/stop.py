@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Literal
 
-__all__ = ["StopFlag", "Stopped", "working_time"]
+__all__ = ["StopFlag", "Stopped", "signals_blocked", "working_time"]
 
 
 class Stopped(Exception):  # noqa: N818
@@ -44,6 +44,21 @@ def working_time() -> float:
     Work since the last reading before it was held is lost with it: at most an iteration or a test.
     """
     return _clock.read()
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Hold signals back until the block ends; processes that begin in it have them blocked, too."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    )
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class StopFlag:

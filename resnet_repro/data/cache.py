@@ -1,16 +1,16 @@
 """The prepared form of CIFAR-10 and 100 on disk: four .npy files and a record of them.
 
-A cache is written into a hidden sibling folder and renamed into place, so it is always complete.
+A cache is written into a hidden folder beside it and renamed into place, so it is always complete.
 Opening it reads all of it into memory and compares it with the recorded checksums, so training uses
 exactly the data of the recorded identity. Labels are uint8 on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
-import secrets
 import shutil
 import warnings
 from datetime import UTC, datetime
@@ -23,8 +23,9 @@ from pydantic import BaseModel, PositiveInt
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, prepare_command
+from resnet_repro.data.scratch import RETIRED, scratch_folder
 
-__all__ = ["intact_cache", "read_cache", "read_record", "write_cache"]
+__all__ = ["intact_cache", "put_back", "read_cache", "read_record", "write_cache"]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; it has up to 5,000
@@ -63,15 +64,24 @@ def write_cache(dataset: Dataset, data_dir: Path, *, replace: bool) -> Dataset:
         OSError: the disk cannot be written to.
     """
     name = dataset.identity.name
-    staging = data_dir / f".{name}-{secrets.token_hex(6)}"
-    staging.mkdir()
-    try:
+    with scratch_folder(data_dir, name) as staging:
         _write_files(dataset, staging)
         written = read_cache(name, staging)
         _publish(name, staging, data_dir / name, replace=replace)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return written
+
+
+def put_back(name: str, data_dir: Path) -> None:
+    """Give back its place to a cache that a killed process had moved away, but not yet replaced.
+
+    Should that process be alive after all, it moves the cache away once more. Raises nothing.
+    """
+    with contextlib.suppress(OSError):
+        if not (data_dir / name).exists():
+            for retired in data_dir.glob(f".{name}-*{RETIRED}"):
+                if intact_cache(name, retired):
+                    retired.rename(data_dir / name)
+                    return
 
 
 def read_record(name: str, folder: Path) -> CacheRecord:
@@ -150,7 +160,7 @@ def _write_files(dataset: Dataset, folder: Path) -> None:
 
 def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
     """Rename `staging` to `folder`, after moving an earlier cache away if needed."""
-    retired = folder.with_name(f"{staging.name}-old")
+    retired = folder.with_name(f"{staging.name}{RETIRED}")
     for _ in range(100):  # other processes may take the name meanwhile, but not every time
         try:
             staging.rename(folder)

@@ -16,7 +16,7 @@ from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
 from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
-from resnet_repro.data.folders import FolderReader
+from resnet_repro.data.folder_reader import FolderReader
 from resnet_repro.data.generated import GeneratedReader
 from resnet_repro.data.layout import is_folder
 from resnet_repro.data.photos.imagenet import ImageNet

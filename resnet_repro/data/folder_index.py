@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.npz import packed_texts, read_npz, unpacked_texts, write_npz
+from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.workers import map_files
 
@@ -50,7 +50,7 @@ class FilePart:
     def packed(self, key: str) -> Arrays:
         """Its fields as arrays, whose names begin with `key`."""
         return {
-            f"{key}_{name}": packed_texts(value) if isinstance(value, list) else value
+            f"{key}_{name}": _packed_texts(value) if isinstance(value, list) else value
             for name, value in vars(self).items()
         }
 
@@ -60,8 +60,19 @@ class FilePart:
         values: dict[str, Any] = {}
         for item in fields(cls):
             array = arrays[f"{key}_{item.name}"]
-            values[item.name] = unpacked_texts(array) if item.type == "list[str]" else array
+            values[item.name] = _unpacked_texts(array) if item.type == "list[str]" else array
         return cls(**values)
+
+
+def _packed_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Texts without NUL, such as file names, as one array."""
+    return np.frombuffer("\0".join(texts).encode("utf-8", "surrogateescape"), np.uint8)
+
+
+def _unpacked_texts(array: NDArray[np.uint8]) -> list[str]:
+    """The inverse of `_packed_texts`."""
+    text = array.tobytes().decode("utf-8", "surrogateescape")
+    return text.split("\0") if text else []
 
 
 Part = TypeVar("Part", bound=FilePart)

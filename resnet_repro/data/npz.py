@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.files import open_regular, replacing
 
-__all__ = ["packed_texts", "read_npz", "unpacked_texts", "write_npz"]
+__all__ = ["read_npz", "write_npz"]
 
 LARGEST = 2**30  # bytes, unpacked; the index of ImageNet has 110 MB, the scores on it 100 MB
 
@@ -30,17 +30,6 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]] | None:
     except Exception:  # a damaged archive or header can raise nearly anything
         return None
     return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else None
-
-
-def packed_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """Texts without NUL, such as file names, as one array."""
-    return np.frombuffer("\0".join(texts).encode("utf-8", "surrogateescape"), np.uint8)
-
-
-def unpacked_texts(array: NDArray[np.uint8]) -> list[str]:
-    """The inverse of `packed_texts`."""
-    text = array.tobytes().decode("utf-8", "surrogateescape")
-    return text.split("\0") if text else []
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -1,29 +1,30 @@
-"""Folders in the data folder for what is being downloaded or unpacked."""
+"""Hidden folders in the data folder for what is being downloaded, unpacked or written."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import filelock
 
 from resnet_repro.base.files import locked_if_possible
 
-__all__ = ["remove_left_over", "scratch_folder"]
+__all__ = ["RETIRED", "remove_left_over", "scratch_folder"]
 
-Purpose = Literal["download", "unpacked"]
-_LEFT_OVER = (".download-*", ".unpacked-*")
+RETIRED = "-old"  # at the end of the name of a cache that the folder without it is to replace
+_SCRATCH = re.compile(rf"\.(download|unpacked|cifar10|cifar100)-\w+({RETIRED})?")
 
 
 @contextlib.contextmanager
-def scratch_folder(data_dir: Path, purpose: Purpose) -> Iterator[Path]:
-    """A new folder in the data folder, which is removed at the end.
+def scratch_folder(data_dir: Path, purpose: str) -> Iterator[Path]:
+    """A new folder in the data folder, which is removed at the end if it is still there.
 
     It is locked from before it is made, so that `remove_left_over` of another process leaves it.
+    `purpose` is one of those in `_SCRATCH`.
     """
     folder = data_dir / f".{purpose}-{secrets.token_hex(6)}"
     with locked_if_possible(_lock_of(folder), 0):
@@ -37,18 +38,20 @@ def scratch_folder(data_dir: Path, purpose: Purpose) -> Iterator[Path]:
 def remove_left_over(data_dir: Path) -> None:
     """Remove what processes that were killed have left behind; raises nothing.
 
-    What a living process holds stays; so does all of it where files cannot be locked.
+    What a living process holds stays; so does all of it where files cannot be locked, and a cache
+    that was moved away but not replaced, which may be the only one (see `cache.put_back`).
     """
-    for pattern in _LEFT_OVER:
-        for folder in data_dir.glob(pattern):
-            with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
-                if folder.is_dir() and not folder.is_symlink():
-                    with filelock.FileLock(_lock_of(folder), timeout=0):
+    for folder in data_dir.glob(".*-*"):
+        with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
+            match = _SCRATCH.fullmatch(folder.name)
+            if match and folder.is_dir() and not folder.is_symlink():
+                with filelock.FileLock(_lock_of(folder), timeout=0):
+                    if not match[2] or (data_dir / match[1]).exists():
                         _remove(folder)
 
 
 def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
+    return folder.with_name(f"{folder.name.removesuffix(RETIRED)}.lock")
 
 
 def _remove(folder: Path) -> None:

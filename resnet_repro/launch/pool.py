@@ -21,10 +21,10 @@ from resnet_repro.store.store import Store
 __all__ = ["Attempt", "Pool", "Watcher"]
 
 MAX_DEATHS = 3  # of processes that train a run, before it counts as failed
-REST = 1.0  # seconds between a death and the next attempt
+RETRY_AFTER = 1.0  # seconds between a death and the next attempt
 LOCK_PATIENCE = 60.0  # seconds until the lock of a dead process is released
-PAUSE = 0.05  # seconds between two checks of the processes
-LOOKING = 0.5  # seconds between two checks of the results folder
+POLL_EVERY = 0.05  # seconds between two checks of the processes
+LOOK_EVERY = 0.5  # seconds between two checks of the results folder
 # Errors that all other runs would have too, by exit code.
 ERRORS = {2: ConfigError, 3: DataError, UNWRITABLE: StoreError}
 
@@ -124,7 +124,7 @@ class Pool:
                     self._end()
                 if not self._ending:
                     self._fill_places()
-                if time.monotonic() - looked >= LOOKING:
+                if time.monotonic() - looked >= LOOK_EVERY:
                     looked = time.monotonic()
                     for task, _ in self._busy.values():
                         self._watcher.look(task.run)
@@ -134,7 +134,7 @@ class Pool:
                     round_size = len(self._locked)
                     self._queue.extend(self._locked)
                     self._locked.clear()
-                time.sleep(PAUSE)
+                time.sleep(POLL_EVERY)
         finally:
             self._end()
             for _, attempt in self._busy.values():
@@ -146,7 +146,7 @@ class Pool:
     def _is_known(self, run: Run) -> bool:
         """Whether a run needs no process, since it is done or has failed before."""
         force = self._runner.options.force
-        known = None if force else self._runner.already(run, self._store.get(run))
+        known = None if force else self._runner.known_outcome(run, self._store.get(run))
         if known:
             self._note_outcome(run, known)
         return known is not None
@@ -189,11 +189,11 @@ class Pool:
         elif code == 0 or (code not in (1, 4) and begun and self._store.get(run).finished):
             self._finish(run, "done")
         elif code == 4 and time.monotonic() < task.lock_until:
-            task.not_before = time.monotonic() + REST
+            task.not_before = time.monotonic() + RETRY_AFTER
             self._queue.append(task)
         elif code == 4:  # another process trains it: try again later
             self._locked.append(task)
-            self._outcomes[run.id] = self._runner.locked(run)
+            self._outcomes[run.id] = self._runner.report_locked(run)
         elif code == 1:
             self._finish(run, "failed", ended.error)
         elif not self._ending:
@@ -223,7 +223,7 @@ class Pool:
             return
         self._note(task.run, f"its process is gone ({cause}); it goes on with another")
         now = time.monotonic()
-        task.not_before, task.lock_until = now + REST, now + LOCK_PATIENCE
+        task.not_before, task.lock_until = now + RETRY_AFTER, now + LOCK_PATIENCE
         self._queue.appendleft(task)
 
 

@@ -27,8 +27,8 @@ from resnet_repro.spec.run import Run
 
 __all__ = ["Share", "TaskOnNode", "share_of", "train_on_node", "train_with_ray"]
 
-LISTENING = 0.1  # seconds between two checks of a process by its node
-SAVING = 120.0  # seconds that a process gets to save at the end
+POLL_EVERY = 0.1  # seconds between two checks of a process by its node
+SAVE_PATIENCE = 120.0  # seconds that a process gets to save at the end
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class TaskOnNode:
 
     def close(self) -> None:
         """Wait until it has ended."""
-        ray.wait([self._result], timeout=SAVING)
+        ray.wait([self._result], timeout=SAVE_PATIENCE)
 
 
 def train_on_node(
@@ -205,10 +205,10 @@ def train_on_node(
             if stop and Path(stop).exists():
                 process.stop()
                 stop = ""  # once is enough
-            time.sleep(LISTENING)
+            time.sleep(POLL_EVERY)
     finally:
         process.stop()
-        process.close(SAVING)
+        process.close(SAVE_PATIENCE)
     if ended.error:  # it may be specific to the node
         ended = replace(ended, error=f"{ended.error} (on {host})")
     return ended, notes

@@ -41,10 +41,10 @@ os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL  # before submitit is loaded
 DEFAULT_MINUTES = 240  # of a task before it is saved and requeued
 SIGNAL_DELAY = 90  # seconds between Slurm's warning and the end of a task's time
 MAX_TIMEOUTS = 10_000  # how often a task may be requeued; one without progress ends sooner
-LOOKING = 1.0  # seconds between two checks of the results while waiting
+LOOK_EVERY = 1.0  # seconds between two checks of the results while waiting
 WHOLE_NUMBERS = ("cpus_per_task", "gpus_per_node", "array_parallelism", "signal_delay_s")
 
-LINGERING = 5.0  # seconds after SIGTERM in which Slurm's warning may follow
+WARNING_PATIENCE = 5.0  # seconds after SIGTERM in which Slurm's warning may follow
 MAX_IDLE = 3  # sessions in a row without an iteration before a task fails
 
 
@@ -196,7 +196,7 @@ class SlurmTask:
             )
         # submitit's handlers are in place again: the handler of this signal requeues and exits.
         if stop.signalled == "SIGTERM":
-            time.sleep(LINGERING)
+            time.sleep(WARNING_PATIENCE)
         elif stop.reason:
             signal.raise_signal(getattr(signal, f"SIG{SIGNAL}"))
         return "stopped"
@@ -241,14 +241,11 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     if jobs:
         progress.note(f"job {number}: {len(jobs)} runs")
     outcomes: dict[str, Outcome] = {}
-
-    def end(run: Run, outcome: Outcome) -> None:
-        outcomes[run.id] = outcome
-        progress.ended(run, outcome, store.get(run).summary)
-
     for run in runs:
         if run.id not in jobs:  # another process may be training it anew by now
-            outcomes[run.id] = runner.already(run, store.get(run)) or runner.locked(run)
+            outcomes[run.id] = runner.known_outcome(run, store.get(run)) or runner.report_locked(
+                run
+            )
     while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
             progress.note(f"job {number} goes on; scancel {number} ends it, saved")
@@ -258,8 +255,9 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
             watcher.look(run)
             if over:
                 begun = not runner.options.force or run.id in watcher.begun
-                end(run, _outcome(run, jobs[run.id], runner, begun))
-        time.sleep(LOOKING)
+                outcomes[run.id] = _outcome(run, jobs[run.id], runner, begun)
+                progress.ended(run, outcomes[run.id], store.get(run).summary)
+        time.sleep(LOOK_EVERY)
     return outcomes
 
 

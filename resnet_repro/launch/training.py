@@ -38,10 +38,13 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
         return runner.run_all(runs)
     outcomes: dict[str, Outcome] = {}
     for turn in in_turn(runs):
-        held = {run.id: held for run in turn if (held := runner.held_back(run, outcomes))}
-        turn = [run for run in turn if run.id not in held]
+        blocked: dict[str, Outcome] = {}
+        for run in turn:
+            if outcome := runner.blocked_outcome(run, outcomes):
+                blocked[run.id] = outcome
+        turn = [run for run in turn if run.id not in blocked]
         given_up = runner.options.fail_fast and "failed" in outcomes.values()
-        outcomes |= held
+        outcomes |= blocked
         if turn and not given_up and not runner.stop.reason:
             outcomes |= _train_elsewhere(where, runner, turn)
     return outcomes

@@ -40,7 +40,7 @@ NOTE = "note: "  # lines of the process that begin with this are passed on
 UNWRITABLE = 74  # exit code where results cannot be written, which is 1 elsewhere; EX_IOERR
 ERROR = "resnet-repro: "  # the command line's errors begin with this
 EXIT_CODES = {"done": 0, "failed": 1, "locked": 4, "stopped": 130, None: 130}  # by outcome
-SAVING = 600.0  # seconds that a process gets to save before it is killed
+SAVE_PATIENCE = 600.0  # seconds that a process gets to save before it is killed
 KEPT_LINES = 200  # of its output
 
 
@@ -207,7 +207,7 @@ class RunProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
-    def close(self, patience: float = SAVING) -> None:
+    def close(self, patience: float = SAVE_PATIENCE) -> None:
         """Wait until it has saved and ended; kill it if that takes too long."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -47,7 +47,7 @@ Order = Literal["original", "bn-after-add", "relu-before-add", "relu-only", "pre
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of section 4.2 or of Table 1; of one that is only compared with, no blocks.
+    """A network of section 4.2 or of Table 1. Those that are only compared with have no blocks.
 
     Every stage but the first begins with a stride of 2.
     """

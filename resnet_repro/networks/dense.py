@@ -45,8 +45,7 @@ def dense_logits(network: nn.Module, x: Tensor, window: int) -> Tensor:
 def _final_maps(network: Any, x: Tensor) -> Tensor:
     """The maps before the final pooling."""
     if hasattr(network, "inception5b"):  # GoogLeNet: pooling, dropout and classifier come last
-        layers = [layer for layer in list(network.children())[:-3] if layer is not None]
-        return nn.Sequential(*layers)(x)
+        return nn.Sequential(*list(network.children())[:-3])(x)
     maps: Tensor = network.features(x)
     return F.relu(maps) if hasattr(network.features, "norm5") else maps  # DenseNet
 

@@ -7,9 +7,7 @@ rounds the statistics that the backward pass needs to bf16.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from resnet_repro.base.errors import ConfigError, plain
+from resnet_repro.base.stop import signals_blocked
 
 __all__ = ["batch_norm_relu", "check_compiler"]
 
@@ -67,24 +66,10 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     fast = torch.compile(function, fullgraph=True, dynamic=False)
 
     def call(*arguments: Any) -> Any:
-        with _signals_wait():
+        with signals_blocked():  # Ctrl-C reaches the C++ compiler as well, and would end it
             return fast(*arguments)
 
     return call
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Let no signal end the C++ compiler: Ctrl-C reaches all processes of a terminal."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _BatchNormRelu(torch.autograd.Function):

@@ -22,9 +22,9 @@ def initialise(
     """Draw all weights of `network` (on the CPU) from `seed`, the same on every machine.
 
     Convolutions: normal with variance 2 / fan, and zero bias where they have one (VGG-16), but for
-    gates, whose bias is `gate_bias`. BN:
-    scale one, shift zero. Classifier: normal with variance 2 / fan-in and zero bias, or PyTorch's
-    uniform in +-1/sqrt(fan-in) for both. Dropout: the key of each layer's draws.
+    gates, whose bias is `gate_bias`. BN: scale one, shift zero. Classifier: normal with variance
+    2 / fan-in and zero bias, or PyTorch's uniform in +-1/sqrt(fan-in) for both. Dropout: the key of
+    each layer's draws.
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_in", "fan_out"] = "fan_in" if convolution == "he-fan-in" else "fan_out"

@@ -39,9 +39,8 @@ _INSIDE = re.compile(  # of a network
     r"(?:^|\.)(?:(?:layer[1-4]|features|classifier)\.\d+|denselayer\d+)\."
 )
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|av(?:era)?g|teacher|momentum|encoder_k)", re.I)
-_OF_TRAINING = re.compile(
-    r"optim|sched|lr_sched|scaler|amp|best|epoch", re.I
-)  # no part of a network
+# At the beginning of names of what is no part of a network.
+_OF_TRAINING = re.compile(r"optim|sched|lr_sched|scaler|amp|best|epoch", re.I)
 _MOST_PREFIXES = 50
 _SHOWN = 2  # names of tensors in a message
 _DEPTHS = (8, 14, 20, 32, 44, 56, 110)

@@ -148,7 +148,7 @@ def _as_checkpoint(path: Path) -> BinaryIO:
 
 
 class Inert:
-    """What stands for an object that was not made: what was to go into it, where tensors may be."""
+    """Stands for an object that was not made. Keeps what was to go into it, perhaps tensors."""
 
     kind = "?"
     kinds: ClassVar[dict[str, None]] = {}

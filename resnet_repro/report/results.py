@@ -21,10 +21,10 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import ids_of
 from resnet_repro.spec.tables_figures import Views
-from resnet_repro.store.measurements import TABLES
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
+from resnet_repro.store.tables import TABLES
 
 if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings need no results
     import pandas as pd

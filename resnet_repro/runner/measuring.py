@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast, get_args
 
@@ -74,7 +74,14 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
 VIEWS: tuple[Views, ...] = get_args(Views)
-Asked = tuple[str, Any]  # one of `MEASUREMENTS`, and an experiment's settings of it
+
+
+class Asked(NamedTuple):
+    """A measurement that a run should have."""
+
+    name: str  # one of `MEASUREMENTS`
+    settings: Any = None  # the experiment's settings of it
+    scores: bool = False  # whether an ensemble needs the scores of each image, too
 
 
 def _path(work: Work) -> Sequence[Any]:
@@ -91,8 +98,8 @@ class Measurer:
     def __init__(self, store: Store, sources: Sources, progress: Progress) -> None:
         self.store, self.sources, self.progress = store, sources, progress
         self.stopped: list[str] = []  # ids of runs whose measuring was stopped
-        self.locked: list[str] = []  # of those that another process is at work on
-        self.failed: list[str] = []  # of those for which memory did not suffice
+        self.locked: list[str] = []  # ids of runs that another process works on
+        self.failed: list[str] = []  # ids of runs for which there was not enough memory
 
     def measure(self, experiments: Sequence[Experiment]) -> list[str]:
         """Measure everything; returns the ids of finished runs whose weights are not here.
@@ -113,13 +120,14 @@ class Measurer:
             # Tables show the centre crop beside all other views.
             centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
             names = (*centre, *experiment.measure)
-            asked = [(name, experiment.settings_of(name)) for name in names]
-            for run in experiment.measured_runs if asked else ():
-                wanted.setdefault(run.id, (run, []))[1].extend(asked)
-        without_weights = []
-        for run, asked in wanted.values():
-            if not self.measure_run(run, asked, scored):
-                without_weights.append(run.id)
+            for run in experiment.measured_runs if names else ():
+                wanted.setdefault(run.id, (run, []))[1].extend(
+                    Asked(name, experiment.settings_of(name), (run.id, name) in scored)
+                    for name in names
+                )
+        without_weights = [
+            run.id for run, asked in wanted.values() if not self.measure_run(run, asked)
+        ]
         for experiment, views in ensembles:
             self._measure_ensemble(experiment, views)
         return without_weights
@@ -137,17 +145,9 @@ class Measurer:
                 for run in experiment.measured_runs:
                     self._other_run(run, path)
 
-    def measure_run(
-        self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]] = ()
-    ) -> bool:
-        """Make the measurements that a finished run lacks; False if its weights are not here.
-
-        Args:
-            run: the run.
-            asked: the measurements that it should have, with their settings.
-            scored: (run id, views) of the scores that ensembles need.
-        """
-        if not self._missing(run, asked, scored):
+    def measure_run(self, run: Run, asked: Sequence[Asked]) -> bool:
+        """Make the measurements that a finished run lacks; False if its weights are not here."""
+        if not self._missing(run, asked):
             return True
         if not self.store.folder(run).checkpoints():
             return False
@@ -156,24 +156,20 @@ class Measurer:
             return True
         with self.store.folder(run).locked() as held:
             if held:
-                return self._measure_locked(run, asked, scored)
+                return self._measure_locked(run, asked)
         self.progress.note(f"{run.id}: another process is at work on it, not measured")
         self.locked.append(run.id)
         return True
 
-    def _missing(
-        self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]]
-    ) -> list[Asked]:
+    def _missing(self, run: Run, asked: Sequence[Asked]) -> list[Asked]:
         """The measurements that a run lacks; none of one that is not finished."""
         stored = self.store.get(run)
         distinct = dict.fromkeys(asked if stored.finished else ())
-        return [one for one in distinct if self._lacks(stored, one, scored)]
+        return [one for one in distinct if self._lacks(stored, one)]
 
-    def _measure_locked(
-        self, run: Run, asked: Sequence[Asked], scored: Collection[tuple[str, str]]
-    ) -> bool:
+    def _measure_locked(self, run: Run, asked: Sequence[Asked]) -> bool:
         """`measure_run` of a run that no other process works on."""
-        if not self._missing(run, asked, scored):  # another may have made some meanwhile
+        if not self._missing(run, asked):  # another may have made some meanwhile
             return True
         stored = self.store.get(run)
         try:
@@ -182,10 +178,10 @@ class Measurer:
                 return False
             with contextlib.closing(subject.feed):
                 for one in dict.fromkeys(asked):
-                    if self._missing(run, [one], scored):  # it may have come with one before it
+                    if self._missing(run, [one]):  # it may have come with one before it
                         if self.sources.should_stop():
                             raise Stopped
-                        found = self._measure(*one, subject, stored)
+                        found = self._measure(one, subject, stored)
                         self.progress.note(f"{run.id}: {found}")
         except Stopped:
             self.stopped.append(run.id)
@@ -199,48 +195,50 @@ class Measurer:
             self.failed.append(run.id)
         return True
 
-    def _lacks(self, stored: StoredRun, asked: Asked, scored: Collection[tuple[str, str]]) -> bool:
-        assert stored.run is not None, "a finished run has one"
-        name, settings = asked
-        if (stored.run.id, name) in scored and read_npz(stored.folder.scores(name)) is None:
+    def _lacks(self, stored: StoredRun, asked: Asked) -> bool:
+        if asked.scores and read_npz(stored.folder.scores(asked.name)) is None:
             return True  # missing or torn
-        return not is_measured(self.store, stored, name, settings)
+        return not is_measured(self.store, stored, asked.name, asked.settings)
 
-    def _measure(self, name: str, settings: Any, subject: Subject, stored: StoredRun) -> str:
+    def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns a message about it."""
+        name, settings = asked.name, asked.settings
+        if name not in METHODS:
+            return self._measure_views(cast(Views, name), subject, stored)
         measurement, folder = MEASUREMENTS[name], stored.folder
-        command = self.sources.options.command
-        if name in METHODS:
-            stop, note = self.sources.should_stop, self.progress.note
-            other = partial(self._other_end, subject.run, settings)
-            rows = METHODS[name](Work(subject, stored, settings, other, stop, note))
-            if not rows:
-                return f"{measurement.title} not measured"
-            backend = subject.backend.with_precision(
-                measurement.precision or subject.backend.precision
-            )
-            folder.write_measured(measurement.table, rows, origin_here(backend, command))
-            if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
-                folder.discard_unfinished(measurement.table)
-            if name == "average-precision":
-                mean = mean_over_classes([row.ap_11point for row in rows])
-                if mean is not None:
-                    return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
-            return f"{measurement.title} measured, {plural(len(rows), 'row')}"
-        views = cast(Views, name)
+        stop, note = self.sources.should_stop, self.progress.note
+        other = partial(self._other_end, subject.run, settings)
+        rows = METHODS[name](Work(subject, stored, settings, other, stop, note))
+        if not rows:
+            return f"{measurement.title} not measured"
+        backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
+        origin = origin_here(backend, self.sources.options.command)
+        folder.write_measured(measurement.table, rows, origin)
+        if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
+            folder.discard_unfinished(measurement.table)
+        if name == "average-precision":
+            mean = mean_over_classes([row.ap_11point for row in rows])
+            if mean is not None:
+                return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
+        return f"{measurement.title} measured, {plural(len(rows), 'row')}"
+
+    def _measure_views(self, views: Views, subject: Subject, stored: StoredRun) -> str:
+        """Test on views of the photographs, and store errors and scores; returns a message."""
+        folder = stored.folder
         found = score_together(subject, views, self.sources, self.progress.note)
         identity, labels = subject.feed.identity, self._test_labels(subject.run)
         averaged = subject.run.recipe.bn_average_iterations > 0
         row = row_of(views, found, labels, "average" if averaged else "running", identity)
         write_scores(folder.scores(views), found, identity.sha256)
-        origin = origin_here(subject.backend, command, self.sources.processes.count)
-        folder.write_measured(measurement.table, [row], origin)
+        command, processes = self.sources.options.command, self.sources.processes.count
+        origin = origin_here(subject.backend, command, processes)
+        folder.write_measured(MEASUREMENTS[views].table, [row], origin)
         return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
 
     def _other_end(
         self, run: Run, settings: PathSettings
     ) -> tuple[str, Mapping[str, Tensor]] | None:
-        """The run at the other end of a line, and its weights; None, with a note, if they lack.
+        """The run at the other end of a line, and its weights; None, with a note, without these.
 
         Raises:
             ConfigError: as `_other_run`.

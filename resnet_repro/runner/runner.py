@@ -22,7 +22,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.training.checkpoint import gave
+from resnet_repro.training.checkpoint import is_final, matches_result
 from resnet_repro.training.feed import check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
@@ -71,7 +71,7 @@ class Runner:
         while waiting:
             locked = []
             for run in waiting:
-                outcome = self.held_back(run, outcomes) or self._run_one(run)
+                outcome = self.blocked_outcome(run, outcomes) or self._run_one(run)
                 if outcome is None:
                     continue  # others may be done already
                 outcomes[run.id] = outcome
@@ -87,7 +87,7 @@ class Runner:
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
-        if not self.options.force and (known := self.already(run, stored)):
+        if not self.options.force and (known := self.known_outcome(run, stored)):
             return known
         if self.stop.reason:
             return None
@@ -102,13 +102,13 @@ class Runner:
         folder.make()
         with folder.locked() as held:
             if not held:
-                return self.locked(run)
+                return self.report_locked(run)
             folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
             if self.options.force:
                 folder.clear()
                 stored = self.store.get(run)
-            elif known := self.already(run, stored):
+            elif known := self.known_outcome(run, stored):
                 return known
             try:
                 with enough_memory(
@@ -119,7 +119,7 @@ class Runner:
                 self.progress.ended(run, "stopped", stored.summary)
                 return "stopped"
 
-    def already(self, run: Run, stored: StoredRun) -> Outcome | None:
+    def known_outcome(self, run: Run, stored: StoredRun) -> Outcome | None:
         """The outcome of a run that needs no training or must not be changed; otherwise None."""
         if stored.given_up:
             return self._failed(run, stored.given_up, stored.summary)
@@ -128,7 +128,7 @@ class Runner:
             return "done"
         return None
 
-    def held_back(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+    def blocked_outcome(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
         """The outcome of a detector that cannot begin, since what it starts from is not done.
 
         None for all other runs. `outcomes` are those of the runs before it.
@@ -141,11 +141,11 @@ class Runner:
         if not self.options.force and (stored.finished or stored.folder.checkpoints()):
             return None
         if outcome == "locked":
-            return self.locked(run)
+            return self.report_locked(run)
         return self._failed(run, f"{run.id} starts from {source}, which failed: not trained")
 
-    def locked(self, run: Run) -> Outcome:
-        """Say, once, that a run is left to another process."""
+    def report_locked(self, run: Run) -> Outcome:
+        """Report, once for each run, that it is left to another process."""
         if run.id not in self._reported_locked:
             self._reported_locked.add(run.id)
             self.progress.ended(run, "locked", self.store.get(run).summary)
@@ -160,7 +160,7 @@ class Runner:
         folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
         resumed = resume(run, folder, self.sources, self.progress.note)
-        if stored.problem and stored.holds_result and not _gave(resumed, stored):
+        if stored.problem and stored.holds_result and not _can_be_rewritten(resumed, stored):
             if resumed:
                 resumed.trainer.feed.close()
             return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
@@ -216,11 +216,11 @@ class Runner:
         return outcome
 
 
-def _gave(resumed: Resumed | None, stored: StoredRun) -> bool:
-    """Whether a damaged result can be written anew: its own training is there, to the end."""
-    if resumed is None or not resumed.trainer.points:
+def _can_be_rewritten(resumed: Resumed | None, stored: StoredRun) -> bool:
+    """Whether a damaged result can be written again: its own training is there, to the end."""
+    if resumed is None:
         return False
     trainer = resumed.trainer
     points = [point._asdict() for point in trainer.points]
-    ended = points[-1]["iteration"] == trainer.run.recipe.iterations
-    return ended and gave(stored, points, trainer.backend.precision)
+    final = is_final(trainer.run, {"points": points})
+    return final and matches_result(stored, points, trainer.backend.precision)

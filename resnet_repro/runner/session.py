@@ -19,7 +19,7 @@ from resnet_repro.training.trainer import Trainer
 
 __all__ = ["Observer", "Session"]
 
-HEARTBEAT = 5.0  # seconds between two updates of the summary, and of who works on the run
+HEARTBEAT = 5.0  # seconds between two updates of the summary, and of the claim on the run
 
 
 class Observer(Protocol):
@@ -32,7 +32,7 @@ class Observer(Protocol):
         """The curve has a new point."""
 
     def save(self) -> None:
-        """Store what is known: a checkpoint comes next, or the end."""
+        """Store what was observed so far: a checkpoint is written next, or the session ends."""
 
     def end(self) -> None:
         """The session is over."""
@@ -51,7 +51,7 @@ class Session:
         before: Summary | None,
         observers: Sequence[Observer],
     ) -> None:
-        """`before` is the summary of the session before this, if there was one and it is left."""
+        """`before` is the summary of the previous session, if there was one and it can be read."""
         trainer = resumed.trainer
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
@@ -85,7 +85,7 @@ class Session:
     def should_stop(self) -> bool:
         """Whether any of the processes got a signal or has used up its time.
 
-        It is asked while a test takes long, too, when nothing else tells that somebody is here.
+        It is called during long tests, too, so here the claim on the run is renewed.
         """
         now = time.monotonic()
         if now - self.last_claim >= HEARTBEAT:

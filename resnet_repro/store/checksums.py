@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resnet_repro.store.measurements import FILES, measurements_in
 from resnet_repro.store.models import MeasurementOrigin, Summary
+from resnet_repro.store.tables import FILES, measurements_in
 
 __all__ = ["changed", "measured_sums", "sum_of", "summary_sum", "training_sums"]
 
@@ -74,7 +74,7 @@ def changed(
         yield "summary", f"summary.json {CHANGED}"
     found = training_sums(texts.get("curve"), texts.get("gradients"))
     for name, text in texts.items():
-        file_name = FILES[name][0]
+        file_name = FILES[name].name
         if recorded.get(file_name) not in (None, found.get(file_name)):
             yield name, f"{file_name} {CHANGED}"
         for what, digest in measured_sums(name, text):

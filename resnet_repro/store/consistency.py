@@ -20,8 +20,8 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.schedule import learning_rate, plateau_divisions
 from resnet_repro.store.measurement_checks import Origins, measurement_problems, origin_problems
-from resnet_repro.store.measurements import FILES
 from resnet_repro.store.models import CurveRow, DetectionPoint, Summary
+from resnet_repro.store.tables import FILES
 
 __all__ = ["contradictions"]
 
@@ -33,7 +33,7 @@ def contradictions(
 ) -> Iterator[tuple[str, str]]:
     """(name, what is wrong): the first contradiction in the summary and in each file.
 
-    `contents` are those of whole files, by name in `measurements.FILES`.
+    `contents` are those of whole files, by name in `tables.FILES`.
     """
     origins: Origins = contents.get("origins", {})
     curve: Sequence[Any] = contents["curve"].rows if "curve" in contents else ()
@@ -49,7 +49,7 @@ def contradictions(
     ]
     for name, texts in problems:
         for text in texts:
-            yield name, f"{FILES[name][0] if name in FILES else 'summary.json'}: {text}"
+            yield name, f"{FILES[name].name if name in FILES else 'summary.json'}: {text}"
             break
 
 

@@ -17,8 +17,8 @@ from resnet_repro.spec.measurements import (
     SurfaceRow,
 )
 from resnet_repro.spec.run import Run
-from resnet_repro.store.measurements import StoredTable
 from resnet_repro.store.models import MeasurementOrigin, Summary
+from resnet_repro.store.tables import StoredTable
 
 __all__ = ["Origins", "measurement_problems", "origin_problems"]
 
@@ -32,7 +32,7 @@ TESTED_AGAIN, TIPPED_IMAGES = 1.0, 3
 def measurement_problems(
     found: Mapping[str, Any], run: Run, summary: Summary | None, origins: Origins
 ) -> Iterator[tuple[str, Iterator[str]]]:
-    """(name, what is wrong) of each table in `found`, by name in `measurements.FILES`."""
+    """(name, what is wrong) of each table in `found`, by name in `tables.FILES`."""
     checks: dict[str, Callable[[StoredTable], Iterator[str]]] = {
         "responses": lambda table: _layer_problems([row[:2] for row in table.rows], run),
         "gradients": lambda table: gradient_problems(table, run, origins),

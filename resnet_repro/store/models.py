@@ -97,7 +97,7 @@ class MeasurementOrigin(Origin):
     """The origin of a measurement on a trained network, and its time."""
 
     measured: Text  # UTC
-    sha256: Sha256 | None = None  # of the numbers, see `sums`; earlier versions have none
+    sha256: Sha256 | None = None  # of the numbers, see `checksums`; earlier versions have none
 
 
 class BackboneRecord(Stored):
@@ -172,7 +172,7 @@ class Summary(Stored):
     seconds: Seconds = 0.0  # of training and testing, over all sessions
     images_per_second: Annotated[float, Field(ge=0, le=1e12)] | None = None  # see `pace_counts`
     provenance: Provenance
-    sums: dict[str, Sha256] | None = None  # SHA-256 by file, once training has ended; see `sums`
+    sums: dict[str, Sha256] | None = None  # SHA-256 by file, once training has ended
 
     @model_validator(mode="after")
     def _sessions_follow_each_other(self) -> Self:

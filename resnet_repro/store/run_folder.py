@@ -20,7 +20,8 @@ from resnet_repro.base.files import flush_folder, read_text, unwritable, write_a
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
-from resnet_repro.store.measurements import (
+from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
+from resnet_repro.store.tables import (
     FILES,
     ORIGINS,
     TABLES,
@@ -29,7 +30,6 @@ from resnet_repro.store.measurements import (
     read_file,
     table_text,
 )
-from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
 
 __all__ = ["RunFolder", "refuse_link"]
 
@@ -127,10 +127,10 @@ class RunFolder:
         Raises:
             StoreError: it cannot be written, or the existing file is torn.
         """
-        path, kinds = self.path / FILES[name][0], measurements_in(name)
+        path, kinds = self.path / FILES[name].name, measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
         if len(kinds) > 1:
-            there = read_file(path, FILES[name][1])
+            there = read_file(path, FILES[name].parse)
             kept = {measurement_of(name, r): r for r in [*(there.rows if there else ()), *rows]}
             rows = [kept[kind] for kind in kinds if kind in kept]
         text = table_text(name, rows)
@@ -149,7 +149,7 @@ class RunFolder:
         self._write_origins(others | mine)
 
     def _origins(self) -> dict[str, MeasurementOrigin]:
-        return read_file(self.origins, FILES["origins"][1]) or {}
+        return read_file(self.origins, FILES["origins"].parse) or {}
 
     def _write_origins(self, origins: dict[str, MeasurementOrigin]) -> None:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
@@ -160,7 +160,7 @@ class RunFolder:
         Raises:
             StoreError: it cannot be removed.
         """
-        self.remove(self.path / FILES[name][0])
+        self.remove(self.path / FILES[name].name)
         self._forget(measurements_in(name))
 
     def _forget(self, what: Sequence[str]) -> None:
@@ -235,7 +235,7 @@ class RunFolder:
         for path in (
             *self.path.glob("checkpoint*"),
             self.summary,
-            *(self.path / file_name for file_name, _ in FILES.values()),
+            *(self.path / file.name for file in FILES.values()),
             *self.path.glob("scores-*.npz"),
             self.photographs,
             self.tensorboard,

@@ -26,15 +26,6 @@ from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.checksums import changed, sum_of
 from resnet_repro.store.consistency import contradictions
-from resnet_repro.store.measurements import (
-    FILES,
-    TABLES,
-    StoredTable,
-    check_outline,
-    measurement_of,
-    measurements_in,
-    read_file,
-)
 from resnet_repro.store.models import (
     FORMAT,
     CurveRow,
@@ -44,6 +35,15 @@ from resnet_repro.store.models import (
     Summary,
 )
 from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.tables import (
+    FILES,
+    TABLES,
+    StoredTable,
+    check_outline,
+    measurement_of,
+    measurements_in,
+    read_file,
+)
 
 __all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
 
@@ -65,9 +65,9 @@ class StoredRun:
     summary: Summary | None
     problem: str | None = None
     repairable: bool = False
-    damaged: Collection[str] = ()  # the names in `measurements.FILES` that cannot be used
+    damaged: Collection[str] = ()  # the names in `tables.FILES` that cannot be used
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each measurement file
-    # By name in `measurements.FILES`, those that are there and whole.
+    # By name in `tables.FILES`, those that are there and whole.
     contents: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -98,10 +98,10 @@ class StoredRun:
         """Whether starting over would destroy a finished training, even if it is damaged."""
         if self.summary is not None and self.summary.state == "done":
             return True
-        last = self.curve()[-1:]
-        return self.run is not None and any(
-            point.iteration >= self.run.recipe.iterations for point in last
-        )
+        curve = self.curve()
+        if self.run is None or not curve:
+            return False
+        return curve[-1].iteration >= self.run.recipe.iterations
 
     # Each of these is empty if there is no such file, or if it is torn, which is a `problem`.
 
@@ -110,12 +110,12 @@ class StoredRun:
         return self.rows("curve")
 
     def rows(self, name: str) -> list[Any]:
-        """The rows of one of `measurements.TABLES`."""
+        """The rows of one of `tables.TABLES`."""
         table: StoredTable | None = self.contents.get(name)
         return table.rows if table else []
 
     def columns(self, name: str) -> Mapping[str, Sequence[Any]]:
-        """The columns of one of `measurements.TABLES` by name."""
+        """The columns of one of `tables.TABLES` by name."""
         table: StoredTable | None = self.contents.get(name)
         return table.columns if table else {}
 
@@ -181,8 +181,8 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
                 continue
             other = first.setdefault((name, digest), stored)
             if other.run is not None and other.run.network != stored.run.network:
-                copies[stored.id] = f"{FILES[name][0]} is the same as that of {other.id}"
-                copies[other.id] = f"{FILES[name][0]} is the same as that of {stored.id}"
+                copies[stored.id] = f"{FILES[name].name} is the same as that of {other.id}"
+                copies[other.id] = f"{FILES[name].name} is the same as that of {stored.id}"
     return [
         replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs
     ]
@@ -201,7 +201,7 @@ class _Reading:
     def read(self, name: str, expected: Run | None) -> StoredRun:
         """Read and check everything."""
         run = self._run() or expected
-        summary, content = self._summary()
+        summary, in_summary = self._summary()
         layers = len(architecture(run.network).observed) if run else 0
         texts: dict[str, str] = {}
         contents: dict[str, Any] = {}
@@ -210,22 +210,22 @@ class _Reading:
                 if os.path.lexists(self.folder.path / file_name):
                     self._found(f"{file_name}: {run.network} is not measured so", file)
                 continue
-            listed = file in TABLES and TABLES[file].long and not self.long_tables
-            parse = partial(check_outline, file, layers) if listed else parse
+            only_outline = file in TABLES and TABLES[file].long and not self.long_tables
+            if only_outline:
+                parse = partial(check_outline, file, layers)
             found = self._file(file_name, partial(_with_text, parse), file)
             if found is not None:
-                texts[file], content_of = found
-                contents |= {} if listed else {file: content_of}
-        apart = contradictions(run, summary, contents) if run else ()
+                texts[file], content = found
+                if not only_outline:
+                    contents[file] = content
         if run and not os.path.lexists(self.folder.summary):
-            ended: Any = contents.get("curve")
-            if ended and any(row.iteration >= run.recipe.iterations for row in ended.rows[-1:]):
+            curve = contents["curve"].rows if "curve" in contents else ()
+            if curve and curve[-1].iteration >= run.recipe.iterations:
                 self._found("summary.json is missing")
-        # Sums come last, since contradictions are more precise.
-        for file, what in (
-            *apart,
-            *changed(summary, content, texts, contents.get("origins", {})),
-        ):
+        for file, what in contradictions(run, summary, contents) if run else ():
+            self._found(what, file)
+        # Last, since contradictions are more precise.
+        for file, what in changed(summary, in_summary, texts, contents.get("origins", {})):
             self._found(what, file)
         return StoredRun(
             id=name,

@@ -27,8 +27,8 @@ __all__ = [
     "OTHER_TRAINING",
     "CheckpointError",
     "final_state",
-    "gave",
     "is_final",
+    "matches_result",
     "newest",
     "newest_state",
     "pack",
@@ -130,8 +130,8 @@ def is_final(run: Run, state: Mapping[str, Any]) -> bool:
     return bool(points[-1].get("iteration") == run.recipe.iterations)
 
 
-def gave(stored: StoredRun, points: Sequence[Mapping[str, Any]], precision: str) -> bool:
-    """Whether a training with such a curve gave the stored result.
+def matches_result(stored: StoredRun, points: Sequence[Mapping[str, Any]], precision: str) -> bool:
+    """Whether the stored result is that of a training with this curve, in this precision.
 
     Trained elsewhere as well, a run has two: results travel with git, checkpoints do not.
     """
@@ -156,7 +156,7 @@ def final_state(run: Run, stored: StoredRun) -> tuple[dict[str, Any] | None, lis
     state, reasons = newest_state(run, stored.folder.checkpoints())
     if state is None or not is_final(run, state):
         return None, reasons
-    if not gave(stored, state["points"], state["precision"]):
+    if not matches_result(stored, state["points"], state["precision"]):
         return None, [*reasons, OTHER_TRAINING]
     return state, reasons
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def photo(seed: int, width: int, height: int) -> Image.Image:
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (max(2, height // 6), max(2, width // 6), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def png_bomb() -> bytes:
+    """A PNG header that claims 60,000 x 60,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13)
+    return start + header + struct.pack(">II", zlib.crc32(header), 10) + b"IDAT" + bytes(14)
 
 
 def load_photos(folder: Path, data_dir: Path) -> PhotoDataset:

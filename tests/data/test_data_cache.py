@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from made_up_photos import WriteImages
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Identity
+from resnet_repro.data.scratch import scratch_folder
 from resnet_repro.spec import dataset_names
 
 
@@ -132,6 +134,27 @@ def test_leftover_of_a_killed_process_is_ignored(
     assert not datasets.describe(prepared)[0].prepared
     datasets.prepare("cifar10", prepared, tmp_path / "images")
     datasets.verify("cifar10", prepared)
+
+
+def test_cache_that_a_killed_process_had_moved_away_is_put_back(prepared: Path) -> None:
+    """It was to be replaced, and may be the only good copy."""
+    before = datasets.load("cifar10", prepared).identity
+    for use in (datasets.load, datasets.prepare, datasets.verify):
+        (prepared / ".cifar10-0123456789ab").mkdir(exist_ok=True)
+        (prepared / "cifar10").rename(prepared / ".cifar10-0123456789ab-old")
+        assert use("cifar10", prepared).identity == before
+    datasets.prepare("synthetic", prepared)  # removes what was left behind
+    assert [path.name for path in prepared.iterdir()] == ["cifar10"]
+
+
+def test_only_what_is_not_needed_is_removed_of_killed_processes(prepared: Path) -> None:
+    shutil.copytree(prepared / "cifar10", prepared / ".cifar10-0123456789ab-old")
+    (prepared / ".cifar100-0123456789ab-old").mkdir()  # there is no CIFAR-100
+    with scratch_folder(prepared, "cifar10") as held:
+        datasets.prepare("synthetic", prepared)
+        there = {path.name for path in prepared.iterdir()}
+        kept = {"cifar10", ".cifar100-0123456789ab-old"}
+        assert there - {".cifar100-0123456789ab.lock"} == kept | {held.name, f"{held.name}.lock"}
 
 
 def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_photos import png_bomb
 from PIL import Image
 
 from resnet_repro.base.errors import DataError
@@ -133,13 +134,6 @@ def test_first_frame_counts(tmp_path: Path, kind: str) -> None:
 def test_tiny_image_is_an_image(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
     assert opened(tmp_path / "dot.png").shape == (1, 1, 3)
-
-
-def png_bomb() -> bytes:
-    """A PNG header that claims 60,000 x 60,000 pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13)
-    return start + header + struct.pack(">II", zlib.crc32(header), 10) + b"IDAT" + bytes(14)
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_photos import WriteImages
+from made_up_photos import WriteImages, png_bomb
 from PIL import Image
 
 from resnet_repro.base.errors import DataError
@@ -72,13 +70,6 @@ def test_every_mode_becomes_rgb(write_images: WriteImages, tmp_path: Path, mode:
         white.putalpha(0)  # dropped, so that the image stays white
     white.save(folder / "train" / "airplane" / "000.png")
     assert colour(datasets.prepare("cifar10", tmp_path / "data", folder), 0) == [255, 255, 255]
-
-
-def png_bomb() -> bytes:
-    """A PNG header that claims 60,000 x 60,000 pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13)
-    return start + header + struct.pack(">II", zlib.crc32(header), 10) + b"IDAT" + bytes(14)
 
 
 def encoded(image: Image.Image) -> bytes:

@@ -121,7 +121,7 @@ def test_an_index_made_before_systems_folders_were_known_is_made_again(
     folder = put("train/ant/a.jpg", "train/bee/b.jpg", "val/ant/a.jpg", "val/bee/b.jpg")
     put("train/ant/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg")
     with monkeypatch.context() as patch:
-        patch.setattr("resnet_repro.data.photos.folder.of_system", lambda name: False)
+        patch.setattr("resnet_repro.data.photos.scanning.of_system", lambda name: False)
         assert sizes(load(folder)) == (3, 2, 2)
     assert sizes(load(folder)) == (2, 2, 2)
 
@@ -181,7 +181,7 @@ def test_another_order_is_another_data_set(
     """Numbers were once sorted as text: what was kept then is neither used nor taken for this."""
     folder = twelve(put, [str(n) for n in range(12)])
     with monkeypatch.context() as patch:
-        for module in ("folder", "reader"):
+        for module in ("scanning", "reader"):
             patch.setattr(f"resnet_repro.data.photos.{module}.in_order", sorted)
         by_text = load(folder)
         assert by_text.classes[2] == "10"
@@ -197,7 +197,7 @@ def test_where_the_order_is_the_same_nothing_changes(
     folder = twelve(put, list(names))
     kept = load(folder).identity
     shutil.rmtree(folder.parent / "data")
-    monkeypatch.setattr("resnet_repro.data.photos.folder.in_order", sorted)
+    monkeypatch.setattr("resnet_repro.data.photos.scanning.in_order", sorted)
     assert load(folder).identity == kept
 
 

@@ -15,6 +15,7 @@ import pytest
 from made_up_photos import WritePhotos, pack_imagenet, serve_imagenette
 from packing import pack
 from torchvision.datasets import Imagenette
+from torchvision.datasets import imagenet as torchvision_imagenet
 
 from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data import datasets, folder_index
@@ -381,3 +382,28 @@ def test_two_do_not_unpack_imagenet_at_once(
     ):
         datasets.prepare("imagenet", data)
     datasets.prepare("imagenet", data)
+
+
+def test_two_unpack_imagenet_at_once_where_files_cannot_be_locked(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first to end puts it in its place; the other one disturbs neither."""
+    data = tmp_path / "data"
+    pack_imagenet(write_photos(CLASSES, suffix="JPEG", name="small"), data, monkeypatch)
+
+    def no_locks(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    parse, others = torchvision_imagenet.parse_train_archive, []
+
+    def another_comes_meanwhile(folder: Path) -> None:
+        monkeypatch.setattr(torchvision_imagenet, "parse_train_archive", parse)
+        others.append(datasets.prepare("imagenet", data))
+        parse(folder)
+
+    monkeypatch.setattr(filelock, "FileLock", no_locks)
+    monkeypatch.setattr(torchvision_imagenet, "parse_train_archive", another_comes_meanwhile)
+    with pytest.raises(DataError, match="in the way"):
+        datasets.prepare("imagenet", data)
+    assert datasets.verify("imagenet", data).identity == others[0].identity
+    assert not list(data.glob(".unpacked-*"))

@@ -17,7 +17,7 @@ from resnet_repro.data import datasets
 from resnet_repro.data.boxes import annotations, voc
 from resnet_repro.data.boxes.annotations import read_annotation
 from resnet_repro.data.boxes.boxes import BoxDataset
-from resnet_repro.data.boxes.parts import FileBoxes
+from resnet_repro.data.boxes.reader import FileBoxes
 
 REAL = os.environ.get("TEST_VOCDEVKIT", "")  # the five-class subset, where there is one
 CAT, DOG = ("cat", (1, 1, 40, 30), 0), ("dog", (5, 6, 5, 6), 1)

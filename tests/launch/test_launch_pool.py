@@ -60,8 +60,8 @@ class _Process:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "PAUSE", 0.001)
-    monkeypatch.setattr(pool_module, "REST", 0.01)
+    monkeypatch.setattr(pool_module, "POLL_EVERY", 0.001)
+    monkeypatch.setattr(pool_module, "RETRY_AFTER", 0.01)
 
 
 @pytest.fixture

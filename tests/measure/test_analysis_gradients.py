@@ -18,6 +18,7 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.measure.gradients import GradientObserver, measure_gradients
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
+from resnet_repro.runner.measuring import Asked
 from resnet_repro.runner.runner import Runner
 from resnet_repro.runner.session import Session
 from resnet_repro.spec.measurements import GradientRow
@@ -248,7 +249,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 ) -> None:
     runner = bench.train(watch=False)
     assert bench.rows() == []
-    assert runner.measurer.measure_run(bench.run, [("gradients", None)])
+    assert runner.measurer.measure_run(bench.run, [Asked("gradients")])
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
     assert [row._replace(measured="training") for row in rows] == [
@@ -256,13 +257,13 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
     ]
     path = bench.store.folder(bench.run).gradients
     before = path.stat().st_mtime_ns
-    runner.measurer.measure_run(bench.run, [("gradients", None)])
+    runner.measurer.measure_run(bench.run, [Asked("gradients")])
     assert path.stat().st_mtime_ns == before
 
 
 def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
     bench.train(watch=True, stop_after=7)
-    bench.train(watch=False).measurer.measure_run(bench.run, [("gradients", None)])
+    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
     rows = bench.rows()
     assert moments(rows) == [0, 3, 8]
     assert {row.iteration for row in rows if row.measured == "afterwards"} == {8}
@@ -273,7 +274,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     folder = bench.store.folder(bench.run)
     for path in folder.checkpoints():
         path.unlink()
-    assert not runner.measurer.measure_run(bench.run, [("gradients", None)])
+    assert not runner.measurer.measure_run(bench.run, [Asked("gradients")])
     assert not folder.gradients.exists()
 
 
@@ -282,6 +283,6 @@ def test_a_torn_file_is_noticed_and_measured_anew(bench: Bench) -> None:
     path = bench.store.folder(bench.run).gradients
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
     assert "gradients.csv" in str(bench.store.get(bench.run).problem)
-    bench.train(watch=False).measurer.measure_run(bench.run, [("gradients", None)])
+    bench.train(watch=False).measurer.measure_run(bench.run, [Asked("gradients")])
     assert bench.store.get(bench.run).finished
     assert moments(bench.rows()) == [0, 8]

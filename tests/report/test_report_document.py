@@ -15,7 +15,7 @@ from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store import stored_run
-from resnet_repro.store.measurements import measurements_in
+from resnet_repro.store.tables import measurements_in
 
 LOSSES = {
     "plain-20": (9.4, 5.5),

@@ -18,10 +18,10 @@ from resnet_repro.plan.overview import list_runs
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
-from resnet_repro.store.measurements import table_text
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import without_copies
+from resnet_repro.store.tables import table_text
 
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
 RESNET, PLAIN, OTHER_SEED = (

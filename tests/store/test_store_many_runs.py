@@ -12,7 +12,7 @@ from many_runs import copy_runs
 
 from resnet_repro.plan.overview import list_runs
 from resnet_repro.report.document.document import write_report
-from resnet_repro.store import measurements
+from resnet_repro.store import tables
 from resnet_repro.store.store import Store
 
 SOURCES = 23  # committed runs, of which there are copies with other seeds
@@ -29,13 +29,13 @@ def test_each_file_of_a_run_is_read_once(
 ) -> None:
     store = copy_runs(tmp_path, SOURCES)
     reads: Counter[Path] = Counter()
-    read = measurements.read_text
+    read = tables.read_text
 
     def counted(path: Path) -> str:
         reads[path] += 1
         return read(path)
 
-    monkeypatch.setattr(measurements, "read_text", counted)
+    monkeypatch.setattr(tables, "read_text", counted)
     command(store)
     every = store.runs_folder.glob("*/*")
     there = {path for path in every if path.suffix not in ("", ".npz")}  # neither is committed

@@ -1,4 +1,4 @@
-"""What a data set with boxes is: images, and for each what is to be found in it.
+"""Data sets of images with boxes around the objects in them.
 
 A box is x1, y1, x2, y2: the corners, in pixels from the image's upper left corner, so that an
 object that fills an image of 640x480 has the box 0, 0, 640, 480, and x2 - x1 is its width. It is

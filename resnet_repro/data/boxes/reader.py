@@ -1,20 +1,114 @@
-"""Folders of images with boxes: opening, preparing and checking them."""
+"""Folders of images with boxes: what is read of them, and opening, preparing and checking them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.errors import DataError
 from resnet_repro.base.plain_text import plural
-from resnet_repro.data.boxes.boxes import PARTS, BoxDataset
-from resnet_repro.data.boxes.parts import BoxPart, FileBoxes
-from resnet_repro.data.folder_index import FolderIndex, Scan
-from resnet_repro.data.folders import FolderReader
+from resnet_repro.data.boxes.annotations import Object
+from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
+from resnet_repro.data.folder_index import FilePart, FolderIndex, Scan
+from resnet_repro.data.folder_reader import FolderReader
 from resnet_repro.data.photos.photos import FilePhotos
 
-__all__ = ["BoxReader"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["AnnotatedImage", "BoxPart", "BoxReader", "FileBoxes", "stamp"]
+
+
+class AnnotatedImage(NamedTuple):
+    """One image as its data set describes it."""
+
+    image_id: str
+    file: str  # relative to the data set's folder
+    size: int  # bytes of the file
+    objects: list[Object]
+
+
+def stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
+    """Note when a file or folder was last changed, before it is read for the first time.
+
+    Raises DataError if it is missing or cannot be looked at.
+    """
+    try:
+        stamps.setdefault(name, (root / name).stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{root / name} is missing") from None
+    except OSError as error:
+        raise DataError(f"cannot read {root / name}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class BoxPart(FilePart):
+    """The images of train or test in order, and all of their M objects in one row."""
+
+    ids: list[str]  # [N]
+    first: NDArray[np.int64]  # [N + 1], of each image the first of its objects; at last M
+    boxes: NDArray[np.float32]  # [M, 4]
+    labels: NDArray[np.int64]  # [M]
+    difficult: NDArray[np.bool_]  # [M]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if there is not one row for each image or object."""
+        images, objects = len(self.ids), len(self.labels)
+        lengths = (len(self.names), len(self.sizes), len(self.first) - 1)
+        if lengths != (images,) * 3 or (*self.boxes.shape, self.first[-1]) != (objects, 4, objects):
+            raise ValueError("not one row for each image or object")
+
+    @classmethod
+    def of(cls, images: Sequence[AnnotatedImage], classes: Sequence[str]) -> BoxPart:
+        """A part of these images, with the objects of these classes; others are left out."""
+        label_of = {name: label for label, name in enumerate(classes, start=1)}
+        kept = [[one for one in image.objects if one.name in label_of] for image in images]
+        objects = [one for some in kept for one in some]
+        return cls(
+            [image.file for image in images],
+            np.array([image.size for image in images], np.int64),
+            [image.image_id for image in images],
+            np.cumsum([0, *map(len, kept)], dtype=np.int64),
+            np.array([one.box for one in objects], np.float32).reshape(-1, 4),
+            np.array([label_of[one.name] for one in objects], np.int64),
+            np.array([one.difficult for one in objects], bool),
+        )
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Let a hash cover names, sizes and objects, not the files' contents."""
+        for text in (*self.ids, *self.names):
+            digest.update(os.fsencode(text) + b"\0")
+        for array in (self.sizes, self.first, self.boxes, self.labels, self.difficult):
+            digest.update(array.tobytes())
+
+
+class FileBoxes(BoxImages):
+    """Images in files, decoded when asked for, as they are stored: without EXIF's orientation."""
+
+    def __init__(self, root: Path, part: BoxPart, contents: NDArray[np.uint8] | None) -> None:
+        self.part, self.ids = part, part.ids
+        no_class = np.zeros(len(part.ids), np.int64)  # of the image as a whole
+        self.photos = FilePhotos(root, part.names, no_class, part.sizes, contents, turned=False)
+
+    def image(self, index: int) -> Tensor:
+        import torch
+
+        return torch.tensor(self.photos.pixels(index)).permute(2, 0, 1).contiguous()
+
+    def target(self, index: int) -> Target:
+        import torch
+
+        part = self.part
+        mine = slice(*part.first[index : index + 2].tolist())
+        arrays = (part.boxes, part.labels, part.difficult)
+        return Target(self.ids[index], *(torch.tensor(array[mine]) for array in arrays))
 
 
 class BoxReader(FolderReader[BoxPart, BoxDataset]):

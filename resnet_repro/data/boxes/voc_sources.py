@@ -9,12 +9,11 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack
-from resnet_repro.data.boxes.parts import BoxPart
-from resnet_repro.data.boxes.reader import BoxReader
+from resnet_repro.data.boxes.reader import BoxPart, BoxReader
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
 from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
 from resnet_repro.data.folder_index import Scan
-from resnet_repro.data.folders import Copy
+from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.scratch import scratch_folder
 from resnet_repro.spec.dataset_names import DATASETS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
-from resnet_repro.data.cache import intact_cache, read_cache, read_record, write_cache
+from resnet_repro.data.cache import intact_cache, put_back, read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.cifar.versions import (
@@ -53,6 +53,7 @@ class CifarReader:
 
     def load(self, data_dir: Path) -> Dataset:
         """Open the cache, or make it from a copy in `data_dir`."""
+        put_back(self.name, data_dir)
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)
         source = _find_source(self.known, data_dir)
@@ -68,6 +69,7 @@ class CifarReader:
         """
         source, progress = request.source, request.progress
         if source is None:
+            put_back(self.name, data_dir)
             kept = intact_cache(self.name, data_dir / self.name)
             if kept is not None and (kept.identity.official or not request.download):
                 progress(f"{self.name} is prepared already in {data_dir / self.name}")
@@ -80,6 +82,7 @@ class CifarReader:
 
     def verify(self, data_dir: Path, progress: Notify) -> Dataset:
         """Open the cache, which compares every byte with its checksums."""
+        put_back(self.name, data_dir)
         if not (data_dir / self.name).exists():
             raise self._missing(data_dir)
         return read_cache(self.name, data_dir / self.name)

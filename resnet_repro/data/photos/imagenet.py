@@ -14,16 +14,17 @@ from pathlib import Path
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.data.dataset import Notify, PrepareRequest
-from resnet_repro.data.folders import refuse_occupied
+from resnet_repro.data.folder_reader import refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
 from resnet_repro.data.photos.reader import PhotoReader
+from resnet_repro.data.scratch import remove_left_over, scratch_folder
 
 __all__ = ["ImageNet"]
 
 _KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # where train and val may be
 _TRAIN, _VAL, _DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{DEVKIT}.tar.gz"
-_STAGING = ".imagenet-unpacking"
+_UNPACKING = ".imagenet-unpacking"
 
 
 class ImageNet(PhotoReader):
@@ -63,17 +64,17 @@ class ImageNet(PhotoReader):
             )
         target = data_dir / "imagenet"
         # On the disk where it will be, which a link, or a disk of its own, makes another one.
-        staging = (target if target.is_dir() else data_dir) / _STAGING
-        with locked_if_possible(data_dir / f"{_STAGING}.lock", 0) as free:
+        place = target if target.is_dir() else data_dir
+        with locked_if_possible(data_dir / f"{_UNPACKING}.lock", 0) as free:
             if not free:
                 raise DataError(f"another process is unpacking ImageNet into {data_dir}")
-            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+            remove_left_over(place)
+            shutil.rmtree(place / _UNPACKING, ignore_errors=True)  # of an earlier version, killed
             if target.resolve() != packed.resolve() or has_parts(target):
                 refuse_occupied(target)  # before hours of unpacking
-            try:
+            # In a folder of its own: where files cannot be locked, two may unpack at once.
+            with scratch_folder(place, "unpacked") as staging:
                 yield _unpack(packed, found, staging, request.progress), True
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
 
 
 def _find_folder(folder: Path) -> Path | None:
@@ -93,7 +94,7 @@ def _unpack(source: Path, tars: list[str], staging: Path, progress: Notify) -> P
     from torchvision.datasets import imagenet as torchvision_imagenet  # slow to import
 
     whole = staging / "imagenet"
-    whole.mkdir(parents=True)
+    whole.mkdir()
     for name in tars:
         (staging / name).symlink_to((source / name).resolve())
     try:

@@ -77,7 +77,7 @@ def statistics(
     dataset.need_training("the per-pixel mean of the training photographs is to be subtracted")
     key = (dataset.identity.sha256, photographs.crop, photographs.test_shorter_side)
     if key not in _known:
-        with _alone(data_dir, key, should_stop) as path:
+        with _locked_file(data_dir, key, should_stop) as path:
             found = _read(path, photographs.crop)
             if found is None:
                 found = _compute(dataset, photographs, should_stop)
@@ -87,7 +87,7 @@ def statistics(
 
 
 @contextlib.contextmanager
-def _alone(
+def _locked_file(
     data_dir: Path | None, key: tuple[str, int, int], should_stop: Callable[[], bool] | None
 ) -> Iterator[Path | None]:
     """The file for `key`, locked; None without a data folder."""

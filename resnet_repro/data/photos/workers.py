@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
 from resnet_repro.base.machine import local_processes, usable_cores
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import Stopped, signals_blocked
 from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
@@ -42,8 +42,8 @@ VARIABLE = "RESNET_REPRO_WORKERS"
 _FEW = 2  # items that are done sooner than a process starts
 _CHUNK = 64  # photographs in a task
 _FILES = 256  # in a task, where they are not decoded
-_ENDED = (None, 0, -signal.SIGTERM)  # exit codes: at work, done, ended by torch
-_NEWS = 10.0  # seconds between two progress messages
+_USUAL_CODES = (None, 0, -signal.SIGTERM)  # exit codes: still at work, done, ended by torch
+_PROGRESS_EVERY = 10.0  # seconds between two progress messages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -114,7 +114,7 @@ def map_photos(
     count = worker_count(parts, photos)
     results = parallel_map(partial(task, photos), parts, count, should_stop)
     for part, result in zip(parts, results, strict=True):
-        if time.monotonic() - told > _NEWS:
+        if time.monotonic() - told > _PROGRESS_EVERY:
             told = time.monotonic()
             progress(f"{verb} {part.stop:,} of {len(photos):,} photographs")
         yield result
@@ -161,21 +161,21 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             batch_size=None,
             sampler=items,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             worker_init_fn=_begin_worker,
             multiprocessing_context="fork" if _FORKS else None,
             generator=torch.Generator(),  # it draws a number, but not from the training's generator
         )
     others = multiprocessing.active_children()
     try:
-        with _signals_left_alone():
+        with signals_blocked(), _signal_handler_kept():
             results = iter(loader)
     except OSError as error:
         raise ReproError(f"cannot start a worker process: {error.strerror}") from error
     processes = [child for child in multiprocessing.active_children() if child not in others]
     while True:
         try:
-            with _deaths_noticed(processes):
+            with _raising_if_one_dies(processes):
                 result = next(results)
         except StopIteration:
             return
@@ -191,28 +191,24 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
     )
 
 
-def _as_it_is(result: Any) -> Any:
+def _unchanged(result: Any) -> Any:
     return result
 
 
 @contextlib.contextmanager
-def _signals_left_alone() -> Iterator[None]:
-    """Start processes with signals blocked; keep this process's handlers."""
+def _signal_handler_kept() -> Iterator[None]:
+    """Take back the handler of SIGCHLD that torch sets: it would raise at any point of the code."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD)
-    # The new processes inherit the blocked signals.
-    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         yield
     finally:
-        if main and handler is not None:  # torch's handler would raise at any point of the code
+        if main and handler is not None:
             signal.signal(signal.SIGCHLD, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager
-def _deaths_noticed(processes: Sequence[BaseProcess]) -> Iterator[None]:
+def _raising_if_one_dies(processes: Sequence[BaseProcess]) -> Iterator[None]:
     """Raise RuntimeError if one of `processes` has died, or does so meanwhile.
 
     Torch looks only when nothing has come for a while: it would wait for ever for the rest of a
@@ -224,7 +220,7 @@ def _deaths_noticed(processes: Sequence[BaseProcess]) -> Iterator[None]:
         return
 
     def look(*_: object) -> None:
-        if any(process.exitcode not in _ENDED for process in processes):
+        if any(process.exitcode not in _USUAL_CODES for process in processes):
             raise RuntimeError("a worker exited unexpectedly")
 
     signal.signal(signal.SIGCHLD, look)

@@ -23,8 +23,8 @@ from resnet_repro.store.stored_run import StoredRun, read_run
 from resnet_repro.training.checkpoint import (
     OTHER_TRAINING,
     CheckpointError,
-    gave,
     is_final,
+    matches_result,
     newest_state,
 )
 from resnet_repro.training.device import Backend, choose_backend, origin_here
@@ -196,7 +196,7 @@ def _why_not_stored(
     if not (stored.finished and is_final(run, state)):
         done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
         return f"not stored: the run is {stored.state} after {done}"
-    if not gave(stored, state["points"], state["precision"]):
+    if not matches_result(stored, state["points"], state["precision"]):
         return f"not stored: {OTHER_TRAINING}"
     if backend.precision != state["precision"]:
         return f"not stored: the run was trained in {state['precision']}"

@@ -12,7 +12,7 @@ from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, create_model
 
@@ -168,8 +168,15 @@ def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
         raise StoreError(f"{path}: torn or unreadable") from error
 
 
-# The tables of a run and the origins of its measurements: file names and parsers.
-FILES: dict[str, tuple[str, Callable[[str], Any]]] = {
-    **{name: (kind.file, partial(_parse, name)) for name, kind in TABLES.items()},
-    "origins": ("measurements.json", ORIGINS.validate_json),
+class StoredFile(NamedTuple):
+    """A file of a run's folder."""
+
+    name: str
+    parse: Callable[[str], Any]  # its text; raises ValueError and others if it is invalid
+
+
+# The tables of a run, and the origins of its measurements.
+FILES: dict[str, StoredFile] = {
+    **{key: StoredFile(kind.file, partial(_parse, key)) for key, kind in TABLES.items()},
+    "origins": StoredFile("measurements.json", ORIGINS.validate_json),
 }

@@ -272,7 +272,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         return FolderIndex(root, identity, contents, scan)
 
     def _known(self, sha256: str, root: Path, data_dir: Path, *, anywhere: bool) -> Identity | None:
-        """The identity in an earlier index of these contents: of this folder, or of `anywhere`.
+        """The identity in an earlier index of these contents; `anywhere`: in one of any folder.
 
         A data folder that was moved has indexes of where it was.
         """
