@@ -1,1 +1,1 @@
-"""What is measured on networks: responses (Fig. 7), gradients (section 4.1), crops, costs."""
+"""What is measured on networks: responses (Fig. 7), gradients (4.1), views, surfaces, detection."""

@@ -1,6 +1,6 @@
 """What a network is, as data, from which it is built, counted, estimated and drawn.
 
-A new family of networks begins here: its blocks per stage, widths and stem.
+What a name stands for: blocks per stage, widths, stem, order in a block, observed layers.
 """
 
 from __future__ import annotations

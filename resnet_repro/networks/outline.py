@@ -95,9 +95,9 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         norm = built.features if built.order == "preact" else 0  # the last BN
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
-        title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
-        if built.order != "original" or built.impeded:
-            title = network_title(network)
+        title = network_title(network)
+        if name.kind in ("plain", "resnet") and built.order == "original" and not built.impeded:
+            title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     row = not name.label.startswith(("googlenet", "densenet"))
     return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
 

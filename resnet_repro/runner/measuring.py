@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -203,8 +203,8 @@ class Measurer:
     def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str:
         """Measure and store; returns a message about it."""
         name, settings = asked.name, asked.settings
-        if name not in METHODS:
-            return self._measure_views(cast(Views, name), subject, stored)
+        if name in VIEWS:
+            return self._measure_views(name, subject, stored)
         measurement, folder = MEASUREMENTS[name], stored.folder
         stop, note = self.sources.should_stop, self.progress.note
         other = partial(self._other_end, subject.run, settings)

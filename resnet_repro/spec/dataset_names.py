@@ -41,6 +41,7 @@ __all__ = [
     "dataset_slug",
     "dataset_title",
     "family_datasets",
+    "is_generated",
     "parse_dataset",
 ]
 
@@ -53,6 +54,7 @@ class Known(NamedTuple):
     classes: int
     train_images: int  # of the official data; copies may have fewer
     test_images: int
+    generated: bool = False
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -61,7 +63,7 @@ class Known(NamedTuple):
 
 
 BOXES = {  # data sets for detection
-    "scenes": Known("generated scenes", ("detection",), 5, 2_000, 500),
+    "scenes": Known("generated scenes", ("detection",), 5, 2_000, 500, True),
     "voc07": Known("PASCAL VOC 2007", ("detection",), 20, 5_011, 4_952),
     "voc07+12": Known("PASCAL VOC 07+12", ("detection",), 20, 16_551, 4_952),
     "voc07++12": Known("PASCAL VOC 07++12", ("detection",), 20, 21_503, 0),
@@ -74,7 +76,7 @@ DATASETS = {
     "cifar100": Known("CIFAR-100", ("cifar",), 100, 50_000, 10_000),
     "imagenet": Known("ImageNet", ("imagenet",), 1_000, 1_281_167, 50_000),
     "imagenette": Known("Imagenette", ("imagenet",), 10, 9_469, 3_925),
-    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 10_000, 2_000),
+    "synthetic": Known("synthetic images", ("cifar", "imagenet"), 10, 10_000, 2_000, True),
     **BOXES,
 }
 _FOLDER, _VOC = "folder:", "voc:"  # those of the user's own, one for each kind of folder
@@ -156,7 +158,12 @@ def family_datasets(family: Family) -> tuple[str, ...]:
     """The data sets for a family of networks, generated images last; PATH is that of any folder."""
     known = [name for name, dataset in DATASETS.items() if family in dataset.families]
     folders = [f"{kind}PATH" for kind in (_FOLDER, _VOC) if dataset_fits(kind, family)]
-    return tuple(sorted([*known, *folders], key=lambda name: name == "synthetic"))
+    return tuple(sorted([*known, *folders], key=is_generated))
+
+
+def is_generated(dataset: str) -> bool:
+    """Whether its images are generated, so that there is no official copy of them."""
+    return dataset in DATASETS and DATASETS[dataset].generated
 
 
 def dataset_fits(dataset: str, family: Family) -> bool:

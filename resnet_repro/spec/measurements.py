@@ -1,8 +1,7 @@
 """The measurements on a run's network besides its training curve, as data.
 
-A new measurement needs a line in `MEASUREMENTS` with the type of its rows, a module in `measure/`
-that makes them, and a line in `runner.measuring.METHODS`. Storing, reading and removing
-measurements, and checking experiments, use this table.
+Storing, reading and removing measurements, and checking experiments, use the table `MEASUREMENTS`;
+CONTRIBUTING.md lists what a new one needs.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class ResponseRow(NamedTuple):
     """The standard deviation of one 3x3 layer's response (Fig. 7)."""
 
     layer: int  # from 1
-    module: str  # the BN module after the convolution
+    module: str  # of `Architecture.observed`
     std: Amount
 
 
@@ -64,7 +63,7 @@ class GradientRow(NamedTuple):
 
     iteration: int
     layer: int  # from 1
-    module: str  # the BN module after the convolution, as in Fig. 7
+    module: str  # of `Architecture.observed`, as in Fig. 7
     forward_std: Size  # of the response after BN, before ReLU or addition
     gradient_norm: Size  # L2 norm of the loss's gradient in the convolution's weights
     weight_norm: Size  # L2 norm of these weights
@@ -182,6 +181,8 @@ class Measurement(NamedTuple):
     precision: Literal["fp32", "bf16"] | None = None  # to measure in; None: that of the training
     # May have many thousand rows: what only lists runs looks at the ends of the file and its sum.
     long: bool = False
+    # Two networks may honestly have the same rows; of others, equal files are taken for a copy.
+    may_be_equal: bool = False
 
     @property
     def table(self) -> str:
@@ -207,13 +208,27 @@ MEASUREMENTS: dict[str, Measurement] = {
     "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",), long=True),
     "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",), long=True),
     "curvature": Measurement(
-        "curvature of the loss", "curvature.csv", CurvatureRow, ("cifar",), precision="fp32"
+        "curvature of the loss",
+        "curvature.csv",
+        CurvatureRow,
+        ("cifar",),
+        precision="fp32",
+        may_be_equal=True,
     ),
     "average-precision": Measurement(
-        "average precision", "average_precision.csv", PrecisionRow, ("detection",)
+        "average precision",
+        "average_precision.csv",
+        PrecisionRow,
+        ("detection",),
+        may_be_equal=True,
     ),
     "detections": Measurement(
-        "detections", "detections.csv", DetectionRow, ("detection",), long=True
+        "detections",
+        "detections.csv",
+        DetectionRow,
+        ("detection",),
+        long=True,
+        may_be_equal=True,
     ),
 }
 

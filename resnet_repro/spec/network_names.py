@@ -27,6 +27,7 @@ __all__ = [
     "COMPARED",
     "THE_PAPERS",
     "Family",
+    "Kind",
     "NetworkName",
     "Option",
     "network_title",
@@ -51,7 +52,7 @@ VARIANTS = {
     "preact": ("relu-only",),
 }
 _TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
-# Networks that are evaluated for comparison only: weighted layers and usual names.
+# Networks that ours are compared with: weighted layers and usual names.
 COMPARED = {
     "alexnet": (8, "AlexNet"),  # in two groups, as in its paper
     "alexnet-one-tower": (8, "AlexNet, one tower"),  # torchvision's, of a later paper

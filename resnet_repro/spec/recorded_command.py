@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import get_args
 
 from resnet_repro.spec.input_kinds import InputKind
+from resnet_repro.spec.network_names import Kind
 
 __all__ = ["chosen_fields", "command_line", "recorded_again"]
 
@@ -73,7 +74,8 @@ def _target(value: str) -> str:
 
 
 _RUN = re.compile(  # or the start of its id
-    r"(faster-rcnn-)?(plain|resnet|preact|vgg)-[A-Za-z0-9._-]{1,200}", re.ASCII
+    rf"(faster-rcnn-)?({'|'.join(set(get_args(Kind)) - {'compared'})}|vgg)-[A-Za-z0-9._-]{{1,200}}",
+    re.ASCII,
 )
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|th|bin|safetensors|ckpt|tar)", re.ASCII)
 _list = _matching(r"[a-z0-9][a-z0-9.,_ -]{0,400}")  # of networks, seeds, kinds of crops

@@ -48,7 +48,6 @@ from resnet_repro.store.tables import (
 __all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
 
 T = TypeVar("T")
-MAY_BE_EQUAL = {"average_precision", "detections", "curvature"}  # of two networks, honestly
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
     copies: dict[str, str] = {}
     for stored in runs:
         for name, digest in stored.digests.items():
-            if stored.problem or stored.run is None or name in MAY_BE_EQUAL:
+            if stored.problem or stored.run is None or TABLES[name].may_be_equal:
                 continue
             other = first.setdefault((name, digest), stored)
             if other.run is not None and other.run.network != stored.run.network:

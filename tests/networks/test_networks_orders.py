@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from preact_reference import Reference
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.architecture import Order, architecture
 from resnet_repro.networks.blocks import BasicBlock
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import Network, build_network
@@ -24,6 +26,10 @@ ORDERS = (
     *("resnet-164-bn-after-add", "resnet-164-relu-before-add", "resnet-14-c", "preact-14-c"),
 )
 IMPEDED = ("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut")
+
+
+def test_every_order_of_a_block_is_among_them() -> None:
+    assert {architecture(network).order for network in ORDERS} == set(get_args(Order))
 
 
 @pytest.mark.parametrize("network", [*ORDERS, *(f"resnet-14-{kind}" for kind in IMPEDED)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.architecture import Order, architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import folded, outline, parameters
@@ -20,6 +22,10 @@ NETWORKS = (
     *("preact-20", "preact-164", "resnet-164", "resnet-20-relu-before-add", "preact-20-relu-only"),
     *("resnet-20-exclusive-gate", "resnet-20-dropout-shortcut", "resnet-164-bn-after-add"),
 )
+
+
+def test_every_order_of_a_block_is_among_them() -> None:
+    assert {architecture(network).order for network in NETWORKS} == set(get_args(Order))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

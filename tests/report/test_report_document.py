@@ -245,6 +245,15 @@ def test_provenance_assumptions_and_cost(bench: Bench) -> None:
     assert "`micro_batch_size` | deviation" in text
 
 
+def test_of_generated_images_there_is_no_official_copy(bench: Bench) -> None:
+    bench.add("faster-rcnn-resnet-18-a", dataset="scenes", preset="demo")
+    bench.add("resnet-20", dataset="synthetic", preset="demo")
+    text = bench.report()
+    assert "scenes, binary version, SHA-256" in text
+    assert "synthetic, binary version, SHA-256" in text
+    assert "official copy" not in text.partition("## Provenance")[2]
+
+
 def test_a_changed_recipe_is_listed_as_differing(bench: Bench) -> None:
     bench.add("resnet-20", recipe={"validation_images": 5000})
     protocol = bench.report().partition("## Protocol")[2].partition("\n## ")[0]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.architecture import Order, architecture
 from resnet_repro.networks.network import build_network
 from resnet_repro.report.figures.drawing import blocks_figure
 from resnet_repro.report.figures.units import steps
@@ -48,6 +48,10 @@ class Recorder(TorchFunctionMode):
         if name in KINDS and len(self.kinds) == before:  # the outermost one only
             self.kinds.append(KINDS[name])
         return result
+
+
+def test_every_order_of_a_block_is_among_them() -> None:
+    assert {architecture(network).order for network in NETWORKS} == set(get_args(Order))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

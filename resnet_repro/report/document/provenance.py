@@ -12,6 +12,7 @@ from resnet_repro.report.groups import BegunRun, group_of
 from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.photo_tables import weights_caption
 from resnet_repro.report.results import Results
+from resnet_repro.spec.dataset_names import is_generated
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import recorded_again
@@ -114,7 +115,7 @@ def _pairs(values: dict[str, Any]) -> str:
 def _dataset(identity: dict[str, Any]) -> str:
     """`cifar10, official copy, python version, SHA-256 3f9c...`."""
     word = "official copy" if identity.get("official") is True else "unofficial copy"
-    if identity.get("name") == "synthetic":
+    if is_generated(str(identity.get("name"))):
         word = ""
     name, source, note = (literal(str(identity.get(k) or "")) for k in ("name", "source", "note"))
     checksum = f"SHA-256 {code(str(identity.get('sha256', 'unknown')))}"

@@ -7,7 +7,7 @@ a test compares them with what the built block computes. Lengths are inches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,17 +39,20 @@ def steps(built: Architecture) -> tuple[Step, ...]:
     sizes = built.convolutions(built.widths[0], 1)
     weights = [Step("weight", kernel, outputs) for kernel, outputs, _ in sizes]
     bn, relu, plus = Step("BN"), Step("ReLU"), Step("+")
-    if built.order == "preact":
-        return (*(step for weight in weights for step in (bn, relu, weight)), plus)
-    if built.order == "relu-only":
-        return (*(step for weight in weights for step in (relu, weight, bn)), plus)
     *others, last = weights
     start = [step for weight in others for step in (weight, bn, relu)]
-    if built.order == "relu-before-add":
-        return (*start, last, bn, relu, plus)
-    if built.order == "bn-after-add":
-        return (*start, last, plus, bn, relu)
-    return (*start, last, bn, plus, relu)
+    match built.order:
+        case "original":
+            return (*start, last, bn, plus, relu)
+        case "bn-after-add":
+            return (*start, last, plus, bn, relu)
+        case "relu-before-add":
+            return (*start, last, bn, relu, plus)
+        case "relu-only":
+            return (*(step for weight in weights for step in (relu, weight, bn)), plus)
+        case "preact":
+            return (*(step for weight in weights for step in (bn, relu, weight)), plus)
+    assert_never(built.order)
 
 
 # What is done to the shortcut, and to F before the addition.
