@@ -93,7 +93,10 @@ Device = Annotated[
 ]
 Compile = Annotated[
     bool,
-    typer.Option("--compile", help="BN, shortcut and ReLU in one, by torch's compiler: faster."),
+    typer.Option(
+        "--compile",
+        help="BN, shortcut and ReLU in one, by torch's compiler: faster on some machines.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]

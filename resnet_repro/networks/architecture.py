@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from resnet_repro.base.colours import (
     BLACK,
@@ -18,7 +18,7 @@ from resnet_repro.base.colours import (
     SKY_BLUE,
     VERMILLION,
 )
-from resnet_repro.spec.network_names import Family, NetworkName, Option, parse_network
+from resnet_repro.spec.network_names import IMPEDED, Family, NetworkName, Option, parse_network
 
 __all__ = ["Architecture", "architecture"]
 
@@ -70,6 +70,11 @@ class Architecture:
         return 4 if self.block == "bottleneck" else 1
 
     @property
+    def norm_first(self) -> bool:
+        """Whether BN and ReLU stand before each convolution of a block (pre-activation)."""
+        return self.order == "preact"
+
+    @property
     def features(self) -> int:
         """Inputs of the classifier."""
         return self.widths[-1] * self.expansion
@@ -97,7 +102,7 @@ class Architecture:
         bare = {"preact": (1, 2, 3), "bn-after-add": (last,)}.get(self.order, ())
         kinds = {layer: "conv" if layer in bare else "bn" for layer in layers}
         return (
-            *(("conv1" if self.order == "preact" else "bn1",) if self.stem.kernel == 3 else ()),
+            *(("conv1" if self.norm_first else "bn1",) if self.stem.kernel == 3 else ()),
             *(
                 f"layer{stage}.{block}.{kinds[layer]}{layer}"
                 for stage, count in enumerate(self.blocks, start=1)
@@ -120,7 +125,6 @@ def architecture(network: str) -> Architecture:
 
 def _cifar(name: NetworkName) -> Architecture:
     """Section 4.2: three stages of n blocks, 6n+2 layers, or 9n+2 with bottlenecks."""
-    orders: tuple[Order, ...] = ("bn-after-add", "relu-before-add", "relu-only")
     usual: Order = "preact" if name.kind == "preact" else "original"
     return Architecture(
         side=_SIDES["cifar"],
@@ -131,8 +135,8 @@ def _cifar(name: NetworkName) -> Architecture:
         blocks=((name.depth - 2) // (9 if name.bottleneck else 6),) * 3,
         block="bottleneck" if name.bottleneck else "basic",
         option=name.option,
-        order=next((order for order in orders if order == name.variant), usual),
-        impeded="" if name.variant in orders else name.variant,
+        order=next((order for order in get_args(Order) if order == name.variant), usual),
+        impeded=name.variant if name.variant in IMPEDED else "",
     )
 
 

@@ -52,7 +52,7 @@ class Network(nn.Module):
                 blocks.append(self._block(channels, width, stride, first=stage + number == 1))
                 channels = width * architecture.expansion
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-        if architecture.order == "preact":
+        if architecture.norm_first:
             self.bn_last = self.norm(channels)
         self.fc = nn.Linear(channels, classes or architecture.classes)
 
@@ -81,7 +81,7 @@ class Network(nn.Module):
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         for stage in range(1, len(built.blocks) + 1):
             x = getattr(self, f"layer{stage}")(x)
-        if built.order == "preact":
+        if built.norm_first:
             return norm_relu(self.bn_last, x)
         return F.relu(x) if built.order == "relu-only" else x
 

@@ -117,8 +117,10 @@ class Preact(_Block):
 
 
 def _shortcut(block: _Block, x: Tensor, activated: Tensor) -> Tensor:
-    """The network's first activation stands before the split, and so does that before a projection
-    (the paper's appendix, its authors' code).
+    """The shortcut's output for a block's input `x`.
+
+    It starts from the activated `x` in the network's first block and before a projection, from `x`
+    itself elsewhere (the paper's appendix, its authors' code).
     """
     projects = isinstance(block.downsample, nn.Conv2d | nn.Sequential)
     shortcut: Tensor = block.downsample(activated if block.first or projects else x)

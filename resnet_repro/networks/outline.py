@@ -92,7 +92,7 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
     else:
         _stem(built, side or built.side, layers)
         _stages(built, layers, shortcuts)
-        norm = built.features if built.order == "preact" else 0  # the last BN
+        norm = built.features if built.norm_first else 0  # the last BN
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = network_title(network)
@@ -123,7 +123,7 @@ def multiply_adds(network: str, side: int | None = None) -> int:
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:
     kernel, channels, stride, pooled = built.stem
     side = _halved(side, stride)
-    norm = 0 if built.order == "preact" else channels
+    norm = 0 if built.norm_first else channels
     layers.append(Layer("conv", "conv1", kernel, stride, 3, channels, side, norm))
     if pooled:
         layers.append(Layer("max pool", "", 3, 2, channels, channels, _halved(side, 2)))
@@ -142,14 +142,14 @@ def _stages(built: Architecture, layers: list[Layer], shortcuts: list[Shortcut])
             for number, (kernel, outputs, step) in enumerate(built.convolutions(width, stride), 1):
                 inputs, side = layers[-1].outputs, _halved(layers[-1].side, step)
                 at = f"{module}.conv{number}"
-                norm = inputs if built.order == "preact" else outputs
+                norm = inputs if built.norm_first else outputs
                 layers.append(Layer("conv", at, kernel, step, inputs, outputs, side, norm))
             if built.option:
                 out, side = layers[-1].outputs, layers[-1].side
                 resized = before.outputs != out or stride > 1
                 beside = []
                 if built.option == "C" or (built.option == "B" and resized):
-                    preact = built.order == "preact"
+                    preact = built.norm_first
                     at, norm = f"{module}.downsample{'' if preact else '.0'}", 0 if preact else out
                     beside.append(Layer("conv", at, 1, stride, before.outputs, out, side, norm))
                 if built.impeded.endswith("gate"):

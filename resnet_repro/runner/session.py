@@ -51,7 +51,7 @@ class Session:
         before: Summary | None,
         observers: Sequence[Observer],
     ) -> None:
-        """`before` is the summary of the previous session, if there was one and it can be read."""
+        """`before`: the previous session's summary, if there is one that can be read."""
         trainer = resumed.trainer
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer

@@ -227,8 +227,8 @@ def _naming(
 ) -> Iterator[None]:
     """Turn a run's ValidationError into a ConfigError that names the field.
 
-    That is a field of the first of `recipes` that has it, or else of the last; fields that do not
-    go together are named by the first recipe that has any, and `place` if there is none.
+    The field is looked for in `recipes`, in order; if none has it, the last one is named. Of fields
+    that do not go together, the first recipe that sets any is named, or `place` if none does.
     """
     try:
         yield

@@ -25,6 +25,7 @@ from resnet_repro.base.errors import ConfigError, nearest
 
 __all__ = [
     "COMPARED",
+    "IMPEDED",
     "THE_PAPERS",
     "Family",
     "Kind",
@@ -43,12 +44,10 @@ _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
 CIFAR_BOTTLENECKS = (164, 1001)  # He et al. 2016: 9n+2 layers
-# Variants of He et al. 2016 by kind: orders of activation (its Table 2), impeded shortcuts (1).
+# Variants of He et al. 2016: shortcuts that are impeded (its Table 1), orders of activation (2).
+IMPEDED = ("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut")
 VARIANTS = {
-    "resnet": (
-        *("bn-after-add", "relu-before-add"),
-        *("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut"),
-    ),
+    "resnet": ("bn-after-add", "relu-before-add", *IMPEDED),
     "preact": ("relu-only",),
 }
 _TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
@@ -184,7 +183,7 @@ def parse_network(text: str) -> NetworkName:
         raise ConfigError(f"unknown network {text!r}: variants of {kind} networks are {known}")
     if family == "imagenet" and (kind == "preact" or variant):
         raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
-    if variant in VARIANTS["resnet"][2:] and name.bottleneck:
+    if variant in IMPEDED and name.bottleneck:
         raise ConfigError(f"network {text!r}: other shortcuts are for blocks of two layers")
     return name
 

@@ -110,8 +110,8 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
 def figure_mark(experiment: Experiment, results: Results, group: Group | None) -> str:
     """A checksum of what a picture shows, which its file carries.
 
-    By it the report knows a picture of other runs, of other measurements on them, or whose caption
-    names other runs: it is out of date.
+    It changes with the runs, with their measurements and with the runs that the caption names; by
+    it the report knows a picture that is out of date.
     """
     kind = kind_of(experiment)
     cells = _shown_cells(experiment, results, group)
