@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["list_command", "plot", "report", "show", "status", "table"]
 
-TABLES = ("text", "md", "csv", "latex")
-FIGURES = ("png", "svg", "pdf", "html")
+TABLE_FORMATS = ("text", "md", "csv", "latex")
+FIGURE_FORMATS = ("png", "svg", "pdf", "html")
 REPORTS = ("md", "html")
 
 
@@ -147,7 +147,7 @@ def _shown(name: str, preset: str | None, dataset: str | None, networks: str | N
 
 def table(
     name: opt.Name,
-    form: Annotated[str, one_of(TABLES, "--format", "text, md, csv or latex.")] = "text",
+    form: Annotated[str, one_of(TABLE_FORMATS, "--format", "text, md, csv or latex.")] = "text",
     preset: opt.Preset = None,
     dataset: opt.Dataset = None,
     networks: opt.Networks = None,
@@ -172,7 +172,7 @@ def table(
     from resnet_repro.report.tables import make_table, others_table
     from resnet_repro.spec.tables_figures import ErrorTable
 
-    chosen = choice("--format", form, TABLES)
+    chosen = choice("--format", form, TABLE_FORMATS)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
     whole = Results(store, option=opt.repeated(results))
@@ -196,7 +196,9 @@ def _terminal_width() -> int | None:
 
 def plot(
     names: opt.Names,
-    form: Annotated[str, one_of(FIGURES, "--format", "png, svg, pdf; html for `surface`.")] = "png",
+    form: Annotated[
+        str, one_of(FIGURE_FORMATS, "--format", "png, svg, pdf; html for `surface`.")
+    ] = "png",
     preset: opt.Preset = None,
     dataset: opt.Dataset = None,
     networks: opt.Networks = None,
@@ -216,7 +218,7 @@ def plot(
     from resnet_repro.report.results import Results
     from resnet_repro.spec.presets import PRESETS
 
-    chosen = choice("--format", form, FIGURES)
+    chosen = choice("--format", form, FIGURE_FORMATS)
     store = open_store(results)
     experiments = [_shown(name, preset, dataset, networks) for name in names]
     for name, experiment in zip(names, experiments, strict=True):

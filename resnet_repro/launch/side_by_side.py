@@ -18,7 +18,7 @@ from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import choose_backend
-from resnet_repro.training.rates import cache_folder
+from resnet_repro.training.precision_speed import cache_folder
 
 __all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
 

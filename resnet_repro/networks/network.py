@@ -16,7 +16,7 @@ from resnet_repro.networks.blocks import (
     norm_relu,
     pool_and_flatten,
 )
-from resnet_repro.networks.orders import ORDERS, ImpededBlock
+from resnet_repro.networks.orders import BLOCKS, ImpededBlock
 from resnet_repro.spec.network_names import parse_network
 
 __all__ = ["Network", "build_network"]
@@ -63,7 +63,7 @@ class Network(nn.Module):
         )
         if shortcut is not None and built.order != "original":
             shapes = built.convolutions(width, stride)
-            return ORDERS[built.order](channels, shapes, norm, shortcut, first)
+            return BLOCKS[built.order](channels, shapes, norm, shortcut, first)
         if shortcut is not None and built.impeded:
             return ImpededBlock(channels, width, stride, norm, shortcut, built.impeded)
         if built.block == "basic":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resnet_repro.networks.blocks import BasicBlock, BatchNormSettings, norm_relu
 
-__all__ = ["ORDERS", "Gate", "ImpededBlock"]
+__all__ = ["BLOCKS", "Gate", "ImpededBlock"]
 
 Shapes = Sequence[tuple[int, int, int]]  # (kernel, outputs, stride) of each convolution
 SCALES = {"half-shortcut": (1.0, 0.5), "half-both": (0.5, 0.5)}  # of F and of the shortcut
@@ -127,7 +127,7 @@ def _shortcut(block: _Block, x: Tensor, activated: Tensor) -> Tensor:
     return shortcut
 
 
-ORDERS: dict[str, type[_Block]] = {
+BLOCKS: dict[str, type[_Block]] = {
     "bn-after-add": BnAfterAdd,
     "relu-before-add": ReluBeforeAdd,
     "relu-only": ReluOnly,

@@ -14,7 +14,7 @@ from resnet_repro.base.machine import BF16_FEATURES, check_device, cpu_features,
 from resnet_repro.spec.run import Resolved
 from resnet_repro.store.models import Origin
 from resnet_repro.training.memory import keep_freed_memory
-from resnet_repro.training.rates import Rates, rates_here
+from resnet_repro.training.precision_speed import Rates, rates_here
 
 __all__ = [
     "Backend",

@@ -14,7 +14,7 @@ from resnet_repro.base.errors import ReproError
 from resnet_repro.bench import measure as measure_module
 from resnet_repro.bench.measure import Plan, TrainingMeasurement
 from resnet_repro.training import device as device_module
-from resnet_repro.training import rates
+from resnet_repro.training import precision_speed
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def intel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
         times[0] += 1
         return {"fp32": 1575.0, "bf16": 362.0}
 
-    monkeypatch.setattr(rates, "measure_rates", measure)
+    monkeypatch.setattr(precision_speed, "measure_rates", measure)
     monkeypatch.setattr(device_module, "cpu_features", lambda: frozenset({"avx512_bf16"}))
     monkeypatch.setenv("RESNET_REPRO_CACHE", str(tmp_path.parent / f"{tmp_path.name}-cache"))
-    monkeypatch.setattr(rates, "_known", {})
+    monkeypatch.setattr(precision_speed, "_known", {})
     return times
 
 

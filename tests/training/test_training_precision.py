@@ -25,7 +25,7 @@ from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.store.store import Store
 from resnet_repro.training import device as device_module
-from resnet_repro.training import rates
+from resnet_repro.training import precision_speed
 from resnet_repro.training.device import auto_precision, choose_backend
 
 CPU = torch.device("cpu")
@@ -53,17 +53,17 @@ class Measuring:
 def measuring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Measuring:
     """A processor with instructions for bf16, nothing known of it, and an empty cache folder."""
     made = Measuring()
-    monkeypatch.setattr(rates, "measure_rates", made)
+    monkeypatch.setattr(precision_speed, "measure_rates", made)
     monkeypatch.setattr(device_module, "cpu_features", lambda: frozenset({"avx512_bf16"}))
     monkeypatch.setenv("RESNET_REPRO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(rates, "_known", {})
+    monkeypatch.setattr(precision_speed, "_known", {})
     return made
 
 
 @pytest.fixture
 def another_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Forget what this process knows, as one that has just started."""
-    return lambda: monkeypatch.setattr(rates, "_known", {})
+    return lambda: monkeypatch.setattr(precision_speed, "_known", {})
 
 
 def answer_file(folder: Path) -> Path:
@@ -110,7 +110,7 @@ def test_the_measurement_is_of_training_and_disturbs_nothing() -> None:
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        speeds = rates.measure_rates()
+        speeds = precision_speed.measure_rates()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -132,10 +132,13 @@ def test_the_fastest_iteration_of_each_counts(monkeypatch: pytest.MonkeyPatch) -
 
         return step
 
-    monkeypatch.setattr(rates, "_training_step", step_of)
-    monkeypatch.setattr(rates.time, "thread_time", lambda: clock)
-    assert rates.measure_rates() == {"fp32": rates.BATCH / 2, "bf16": rates.BATCH / 1}
-    assert order == ["fp32", "bf16"] * rates.ROUNDS, "in turns"
+    monkeypatch.setattr(precision_speed, "_training_step", step_of)
+    monkeypatch.setattr(precision_speed.time, "thread_time", lambda: clock)
+    assert precision_speed.measure_rates() == {
+        "fp32": precision_speed.BATCH / 2,
+        "bf16": precision_speed.BATCH / 1,
+    }
+    assert order == ["fp32", "bf16"] * precision_speed.ROUNDS, "in turns"
 
 
 def test_it_is_measured_once_for_a_machine(
@@ -157,7 +160,7 @@ def test_it_is_measured_once_for_a_machine(
     assert choose_backend("cpu", "auto").precision == "fp32"
     assert measuring.times == 2
 
-    monkeypatch.setattr(rates, "processor_name", lambda: "Another processor")
+    monkeypatch.setattr(precision_speed, "processor_name", lambda: "Another processor")
     choose_backend("cpu", "auto")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     choose_backend("cpu", "auto")
@@ -234,24 +237,24 @@ def test_without_a_home_nothing_is_kept(
     monkeypatch.delenv("RESNET_REPRO_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
-    assert rates.cache_folder() is None
+    assert precision_speed.cache_folder() is None
     assert choose_backend("cpu", "auto").precision == "bf16"
     assert not list(tmp_path.iterdir()), "no home is made either"
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("unknown")))
-    assert rates.cache_folder() is None
+    assert precision_speed.cache_folder() is None
 
 
 def test_where_the_answer_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RESNET_REPRO_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert rates.cache_folder() == tmp_path / ".cache" / "resnet-repro"
+    assert precision_speed.cache_folder() == tmp_path / ".cache" / "resnet-repro"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert rates.cache_folder() == tmp_path / ".cache" / "resnet-repro"
+    assert precision_speed.cache_folder() == tmp_path / ".cache" / "resnet-repro"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert rates.cache_folder() == tmp_path / "xdg" / "resnet-repro"
+    assert precision_speed.cache_folder() == tmp_path / "xdg" / "resnet-repro"
     monkeypatch.setenv("RESNET_REPRO_CACHE", str(tmp_path / "own"))
-    assert rates.cache_folder() == tmp_path / "own"
+    assert precision_speed.cache_folder() == tmp_path / "own"
 
 
 def test_one_measures_while_the_others_wait_for_its_answer(measuring: Measuring) -> None:
