@@ -15,6 +15,7 @@ from short_runs import Quiet, short_runner
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.bench.measure import measure_here
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.measure.gradients import measure_gradients
 from resnet_repro.networks import blocks, fused
@@ -236,9 +237,14 @@ def test_without_a_compiler_nothing_is_written(
 
 
 def test_bench_keeps_both_measurements(
-    as_if_compiled: None, command: Callable[..., Any], tmp_path: Path
+    as_if_compiled: None,
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each is what trainings of its own kind are estimated from."""
+    # A process of its own would compile.
+    monkeypatch.setattr("resnet_repro.bench.measure.measure_network", measure_here)
     quick = ("--networks", "resnet-8", "--no-textbook", "--rounds", 1, "--seconds", 0.1)
     for more in ((), ("--compile",)):
         answer = command("bench", *quick, *more)
