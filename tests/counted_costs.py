@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ class Cost(NamedTuple):
     multiply_adds: int
 
 
+@cache
 def count_cost(network: str) -> Cost:
     """Count one image's forward pass, of the paper's size, on the meta device."""
     side = architecture(network).side
