@@ -9,7 +9,7 @@ import torch
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.training import device as device_module
-from resnet_repro.training import processes, rates
+from resnet_repro.training import precision_speed, processes
 from resnet_repro.training.device import Backend, choose_backend
 
 CPU = torch.device("cpu")
@@ -101,8 +101,8 @@ def test_a_processor_uses_bf16_where_it_multiplies_it_natively_and_faster(
     monkeypatch: pytest.MonkeyPatch, features: set[str], precision: str
 ) -> None:
     monkeypatch.setattr(device_module, "cpu_features", lambda: frozenset(features))
-    place = rates._place()
-    faster = rates.Rates(place=place, fp32=100, bf16=200)
+    place = precision_speed._place()
+    faster = precision_speed.Rates(place=place, fp32=100, bf16=200)
     monkeypatch.setattr(device_module, "rates_here", lambda **_: faster)
     assert choose_backend("cpu", "auto").precision == precision
     assert choose_backend("cpu", "fp32").precision == "fp32"
