@@ -12,11 +12,13 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.files import locked_if_possible
+from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["RETIRED", "remove_left_over", "scratch_folder"]
 
 RETIRED = "-old"  # at the end of the name of a cache that the folder without it is to replace
-_SCRATCH = re.compile(rf"\.(download|unpacked|cifar10|cifar100)-\w+({RETIRED})?")
+_CACHED = [name for name, known in DATASETS.items() if "cifar" in known.families]
+_SCRATCH = re.compile(rf"\.(download|unpacked|{'|'.join(_CACHED)})-\w+({RETIRED})?")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import preset_label, preset_recipe
-from resnet_repro.spec.recipe import changed_recipe, differences, open_choices
+from resnet_repro.spec.recipe import Recipe, changed_recipe, differences, open_choices
 from resnet_repro.spec.recipe_parts import Photographs, Plateau
 from resnet_repro.spec.run import Run
 
@@ -177,6 +177,12 @@ def test_ids_of_imagenet_runs_never_change() -> None:
     choices = Choices(preset="short", dataset="imagenette", networks=["plain-18"])
     short = load_experiment("table2", choices=choices).resolve()
     assert [run.id for run in short] == ["plain-18-imagenette-short-s0-5e699727"]
+
+
+def test_fields_of_photographs_leave_the_hashes_of_cifar_alone() -> None:
+    """Their defaults are what CIFAR's recipes have, and only differences are hashed."""
+    base = Recipe()
+    assert (base.photographs, base.plateau, base.bn_average_iterations) == (None, None, 0)
 
 
 def test_open_choices_of_a_family() -> None:
