@@ -26,12 +26,13 @@ def measured_on(subject: Subject, *others: Mapping[str, Tensor], **what: Any) ->
     Args:
         subject: the trained network, and where it is measured.
         others: states of other networks that are measured with it.
-        what: settings and data.
+        what: settings (a model) and data.
     """
     backend = subject.backend
     place = {"precision": backend.precision, "device": backend.device.type}
     weights = weights_sha256(subject.network.state_dict(), *others)
-    return json.dumps({**what, "weights": weights, **place}, sort_keys=True)
+    whole = {**what, "weights": weights, **place}
+    return json.dumps(whole, sort_keys=True, default=lambda model: model.model_dump(mode="json"))
 
 
 class KeptArrays:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["progress_teller", "seldom"]
+__all__ = ["NEWS", "progress_teller", "seldom"]
+
+NEWS = 60.0  # seconds between two notes on a run's measurement
 
 
 def seldom(tell: Callable[[str], None], every: float) -> Callable[[str], None]:

@@ -10,28 +10,31 @@ as with `xignore=biasbn` in that paper's code: their directions are 0.
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.data.augment import subtract_mean
-from resnet_repro.training.cifar_feed import TEST_BATCH, CifarFeed, images_per_test_batch
+from resnet_repro.measure.image_sample import ImageSample, choose_sample
+from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.progress import NEWS, progress_teller
+from resnet_repro.spec.measurements import BatchNorm, SurfaceRow
+from resnet_repro.spec.surface import SurfaceSettings
+from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
+from resnet_repro.training.subject import Subject
 
 __all__ = [
     "Directions",
     "GridPoint",
-    "ImageSample",
-    "choose_sample",
-    "measure_on_line",
     "measure_row",
     "move",
     "random_directions",
+    "surface_rows",
 ]
 
 SMALL = 1e-10  # added to a filter's norm before dividing by it, as in that paper's code
@@ -51,44 +54,6 @@ class Directions(NamedTuple):
 
     first: list[Tensor]
     second: list[Tensor]
-
-
-class ImageSample(NamedTuple):
-    """Training images, as they are, on which a loss is measured."""
-
-    feed: CifarFeed
-    which: Tensor  # int64 [n], in ascending order
-    sha256: str  # of the images' bytes and labels
-
-    def batches(self, size: int | None = None) -> Iterator[Batch]:
-        """The images with the mean subtracted, on the feed's device."""
-        feed = self.feed
-        size = size or images_per_test_batch(feed.device)
-        for which in self.which.to(feed.device).split(size):
-            yield Batch(
-                subtract_mean(feed.train_images[which], feed.mean), feed.train_labels[which]
-            )
-
-
-def choose_sample(feed: CifarFeed, images: int | None, seed: int = 0) -> ImageSample:
-    """As many images of each class as of the others, give or take one; None takes all images.
-
-    Where a class has too few, the others give more. The seed decides, not the device.
-    """
-    labels = feed.train_labels.cpu()
-    which = torch.arange(len(labels))
-    if images is not None and images < len(labels):
-        generator = torch.Generator().manual_seed(seed)
-        turn = torch.empty_like(which)  # in which each image of a class is taken
-        for label in range(feed.classes):
-            members = which[labels == label]
-            turn[members] = torch.randperm(len(members), generator=generator)
-        which = (turn * feed.classes + labels).argsort()[:images].sort().values
-    digest = hashlib.sha256()
-    for part in which.split(TEST_BATCH):
-        digest.update(feed.train_images[part.to(feed.device)].cpu().numpy().tobytes())
-    digest.update(labels[which].numpy().tobytes())
-    return ImageSample(feed, which, digest.hexdigest())
 
 
 def random_directions(network: nn.Module, seed: int) -> Directions:
@@ -149,28 +114,46 @@ def move(
             target.copy_(weight + alpha * first + beta * second)
 
 
-def measure_on_line(
-    network: nn.Module,
-    end: Mapping[str, Tensor],
-    position: float,
-    batches: Callable[[], Iterable[Batch]],
-    backend: Backend,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[float, float]:
-    """Loss and error at a point of the straight line from a network (0) to one like it (1).
-
-    `end` is the other one's `state_dict`. BN's statistics move along (`dir_type=states` in that
-    paper's code); beyond the ends a variance that would be negative is 0.
+def surface_rows(
+    subject: Subject,
+    folder: RunFolder,
+    settings: SurfaceSettings,
+    should_stop: Callable[[], bool],
+    note: Callable[[str], None],
+) -> list[SurfaceRow]:
+    """The grid for each seed of directions, then the centre on all training images.
 
     Raises:
-        Stopped: `should_stop`, asked before every batch, said so.
+        Stopped: it was time to stop; whole rows of the grid are kept.
+        StoreError: they cannot be written.
     """
-    state = network.state_dict()
-    for name, value in state.items():
-        if value.is_floating_point():
-            state[name] = (1 - position) * value + position * end[name].to(value.device)
-            if name.endswith("running_var"):
-                state[name].clamp_(min=0)
-    twin = copy.deepcopy(network).eval()
-    twin.load_state_dict(state)
-    return evaluate(twin, batches(), backend, should_stop)
+    network, sample = subject.network, choose_sample(subject.feed, settings.images)
+    measured = measured_on(subject, settings=settings, sample=sample.sha256)
+    kept = KeptArrays(folder.unfinished_arrays("surface"), measured)
+    rows: list[SurfaceRow] = []
+    total = len(settings.directions) * settings.points[0] * settings.points[1]
+    on_progress = progress_teller(note, f"{subject.run.id}: loss surface", NEWS)
+    for seed in settings.directions:
+        directions = random_directions(network, seed)
+        for beta in settings.betas:
+            measure = partial(
+                measure_row,
+                *(network, directions, settings.alphas, beta),
+                *(sample.batches, subject.backend, should_stop),
+            )
+            points = [GridPoint(*values) for values in kept.get(f"{seed},{beta}", measure).tolist()]
+            rows += [_surface_row(subject, seed, point, sample) for point in points]
+            on_progress(len(rows), total)
+    whole = choose_sample(subject.feed, None)
+    if len(whole.which) > len(sample.which):
+        unmoved = copy.deepcopy(network).eval()
+        centre = GridPoint(
+            0.0, 0.0, *evaluate(unmoved, whole.batches(), subject.backend, should_stop)
+        )
+        rows.append(_surface_row(subject, settings.directions[0], centre, whole))
+    return rows
+
+
+def _surface_row(subject: Subject, seed: int, point: GridPoint, sample: ImageSample) -> SurfaceRow:
+    bn: BatchNorm = "average" if subject.run.recipe.bn_average_iterations else "running"
+    return SurfaceRow(seed, *point, *sample.columns, bn=bn, fixed="biases and BN")

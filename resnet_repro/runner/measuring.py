@@ -17,12 +17,14 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
+from resnet_repro.measure.curvature import curvature_rows
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
 from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.gradients import measure_afterwards
-from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
+from resnet_repro.measure.path import path_rows
 from resnet_repro.measure.responses import responses_of
+from resnet_repro.measure.surface import surface_rows
 from resnet_repro.measure.tensorboard import write_events
 from resnet_repro.measure.views import row_of
 from resnet_repro.plan.measured import is_measured

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.progress import progress_teller
+from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.measure.views import scores_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import prepare_everywhere
@@ -21,8 +21,6 @@ from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject
 
 __all__ = ["score_together"]
-
-PROGRESS_EVERY = 60.0  # seconds between two progress messages
 
 
 @dataclass(frozen=True)
@@ -85,5 +83,5 @@ def _own_share(
         photos = photos.some(np.arange(count * rank // world, count * (rank + 1) // world))
     if not len(photos):
         return torch.empty(0, feed.classes)
-    on_progress = progress_teller(note, f"{subject.run.id}: {views}", PROGRESS_EVERY)
+    on_progress = progress_teller(note, f"{subject.run.id}: {views}", NEWS)
     return scores_of(subject, views, sources.should_stop, on_progress, photos)

@@ -16,14 +16,9 @@ from torch import Tensor, nn
 from resnet_repro.base.stop import Stopped
 from resnet_repro.measure import curvature
 from resnet_repro.measure.curvature import Vector, hessian_ends, hessian_product
-from resnet_repro.measure.surface import (
-    Directions,
-    choose_sample,
-    measure_on_line,
-    measure_row,
-    move,
-    random_directions,
-)
+from resnet_repro.measure.image_sample import choose_sample
+from resnet_repro.measure.path import measure_on_line
+from resnet_repro.measure.surface import Directions, measure_row, move, random_directions
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe import Recipe

@@ -15,7 +15,9 @@ from short_runs import small_synthetic
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
-from resnet_repro.measure.landscape import curvature_rows, path_rows, surface_rows
+from resnet_repro.measure.curvature import curvature_rows
+from resnet_repro.measure.path import path_rows
+from resnet_repro.measure.surface import surface_rows
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -102,7 +104,8 @@ def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path
 def test_every_step_is_told(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnet_repro.measure.landscape.NEWS", 0.0)
+    for module in ("path", "curvature"):
+        monkeypatch.setattr(f"resnet_repro.measure.{module}.NEWS", 0.0)
     told: list[str] = []
     end = {name: value + 0.01 for name, value in subject.network.state_dict().items()}
     line = PathSettings(points=5, images=40)
