@@ -222,6 +222,8 @@ def _run(
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.launch.training import train_at
+        from resnet_repro.measure.path import check_paths
+        from resnet_repro.measure.tensorboard import write_events
         from resnet_repro.plan.progress import make_progress
         from resnet_repro.runner.runner import Runner
         from resnet_repro.runner.together import follow
@@ -234,20 +236,11 @@ def _run(
                 return submit(where, store, options, runs, as_json, quiet)
             with make_progress(quiet) as progress:
                 runner = Runner(store, options, stop, progress, processes)
-                measurer = runner.measurer
-                measurer.check_paths(experiments)
+                check_paths(experiments, store)
                 outcomes: dict[str, str] = dict(train_at(where, runner, runs))
-                for run_id in measurer.measure(experiments):
-                    progress.note(
-                        f"{run_id}: not measured, its weights are not here; bring its checkpoint "
-                        "from where it was trained, or train it again (--force)"
-                    )
-                    outcomes[run_id] = "unmeasured"
-                outcomes |= dict.fromkeys(measurer.locked, "locked")
-                outcomes |= dict.fromkeys(measurer.stopped, "stopped")
-                outcomes |= dict.fromkeys(measurer.failed, "unmeasured")
+                outcomes |= runner.measurer.measure(experiments)
                 if options.tensorboard:
-                    measurer.write_events(runs)
+                    write_events(store, runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
             if options.force and stop.reason and not quiet:

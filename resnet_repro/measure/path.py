@@ -7,23 +7,88 @@ section 3 of Li et al. (arXiv 1712.09913).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.image_sample import choose_sample
 from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
 from resnet_repro.measure.progress import NEWS, progress_teller
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import PathRow
+from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.training.checkpoint import final_state
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
 from resnet_repro.training.subject import Subject
 
-__all__ = ["measure_on_line", "path_rows"]
+__all__ = ["check_paths", "measure_on_line", "path_rows", "path_to_other_run"]
+
+
+def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
+    """Refuse lines that cannot be measured before anything is trained for them.
+
+    Raises:
+        ConfigError: a line's other end is no run, or not one of the same network and data.
+    """
+    coming = [run.id for experiment in experiments for run in experiment.resolve()]
+    for experiment in experiments:
+        path = experiment.path
+        if path and path.to and not any(name.startswith(path.to) for name in coming):
+            for run in experiment.measured_runs:
+                _other_run(run, path, store)
+
+
+def _other_run(run: Run, settings: PathSettings, store: Store) -> Run:
+    """The run at the other end of a line.
+
+    Raises:
+        ConfigError: it is the same run, or one of another network or data set.
+    """
+    other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
+    if settings.to:
+        found = find_target(settings.to, store)
+        other = found.run if isinstance(found, StoredRun) else None
+    if other is None or (settings.to and not other.id.startswith(settings.to)):
+        raise ConfigError("path.to: should be a run's id, or the beginning of one")
+    kinds = {(r.network, r.dataset, r.recipe.zero_channels) for r in (other, run)}
+    if other.id == run.id or len(kinds) > 1:
+        raise ConfigError(
+            f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
+        )
+    return other
+
+
+def path_to_other_run(
+    subject: Subject,
+    store: Store,
+    settings: PathSettings,
+    should_stop: Callable[[], bool],
+    note: Callable[[str], None],
+) -> list[PathRow]:
+    """`path_rows` to the run that the settings name; none, with a note, without its weights.
+
+    Raises:
+        ConfigError: it is no other run of the same network and data.
+        Stopped: as `path_rows`.
+        StoreError: as `path_rows`.
+    """
+    run = subject.run
+    other = _other_run(run, settings, store)
+    state, _ = final_state(other, store.get(other))
+    if state is None:
+        note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
+        return []
+    end = state["network"]
+    return path_rows(subject, store.folder(run), other.id, end, settings, should_stop, note)
 
 
 def path_rows(

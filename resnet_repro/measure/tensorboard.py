@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_repro.base.errors import ConfigError, StoreError
+from resnet_repro.spec.run import Run
 from resnet_repro.store.models import CurveRow, DetectionPoint
+from resnet_repro.store.store import Store
 from resnet_repro.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -58,13 +60,15 @@ class EventFiles:
             self.writer.close()
 
 
-def write_events(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> None:
-    """Write the curve of a finished run as an event file.
+def write_events(store: Store, runs: Sequence[Run]) -> None:
+    """Write the curves of finished runs as event files.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: one cannot be written.
     """
-    _writer(folder, rows).close()
+    for stored in map(store.get, runs):
+        if stored.finished:
+            _writer(stored.folder.tensorboard, stored.curve()).close()
 
 
 def _writer(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> SummaryWriter:

@@ -249,7 +249,7 @@ def test_start_and_end_of_an_unwatched_training_are_measured_afterwards(
 ) -> None:
     runner = bench.train(watch=False)
     assert bench.rows() == []
-    assert runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    assert runner.measurer.measure_run(bench.run, [Asked("gradients")]) is None
     rows = bench.rows()
     assert {row.measured for row in rows} == {"afterwards"}
     assert [row._replace(measured="training") for row in rows] == [
@@ -274,7 +274,7 @@ def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     folder = bench.store.folder(bench.run)
     for path in folder.checkpoints():
         path.unlink()
-    assert not runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    assert runner.measurer.measure_run(bench.run, [Asked("gradients")]) == "unmeasured"
     assert not folder.gradients.exists()
 
 

@@ -70,7 +70,7 @@ def store(
     store = Store(tmp_path_factory.mktemp("views"))
     runner, _ = runner_of(store, small)
     assert set(runner.run_all(experiment.resolve()).values()) == {"done"}
-    assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.measure([experiment]) == {}
     return store
 
 
@@ -118,7 +118,7 @@ def test_what_is_measured_is_not_measured_again(
     files = [path for path in store.root.rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in files}
     runner, quiet = runner_of(store, small)
-    assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.measure([experiment]) == {}
     assert {path: path.stat().st_mtime_ns for path in files} == before
     assert quiet.notes == []
 
@@ -131,12 +131,12 @@ def test_scores_that_are_gone_are_made_anew(
     before, scores = rows(store, experiment), np.load(path)["scores"]
     path.unlink()
     runner, _ = runner_of(store, small)
-    assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.measure([experiment]) == {}
     assert not path.exists()
     (ensemble,) = store.root.rglob("tiny-custom-synthetic.json")
     for _ in ("gone", "torn"):
         ensemble.unlink()
-        assert runner.measurer.measure([experiment]) == []
+        assert runner.measurer.measure([experiment]) == {}
         assert ensemble.exists()
         assert rows(store, experiment) == before
         assert np.array_equal(np.load(path)["scores"], scores)
@@ -153,17 +153,17 @@ def test_an_ensemble_waits_for_all_of_its_members(
     checkpoint = other.folder(first).checkpoint
     kept = checkpoint.read_bytes()
     checkpoint.unlink()
-    assert runner.measurer.measure([experiment]) == [first.id]  # no weights to measure
+    assert runner.measurer.measure([experiment]) == {first.id: "unmeasured"}  # no weights
     checkpoint.write_bytes(kept)
-    assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.measure([experiment]) == {}
     assert quiet.notes[-1] == f"tiny: no ensemble yet, {second.id} lacks 10-crop"
     assert other.records(EnsembleResult) == []
     quiet.stop_after = 0
     quiet.notes.clear()
     other.folder(first).evaluations.unlink()
-    assert runner.measurer.measure([experiment]) == []
+    left = runner.measurer.measure([experiment])
     assert (quiet.notes, other.folder(first).evaluations.exists()) == ([], False)
-    assert second.id in runner.measurer.stopped, "the ensemble is left"
+    assert left == {first.id: "stopped", second.id: "stopped"}, "the ensemble is left"
 
 
 def test_every_measurement_can_be_made() -> None:
@@ -193,6 +193,6 @@ def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(
     whole = store.records(EnsembleResult)
     fewer = experiment.choose(Choices(networks=["plain-18"]))
     runner, quiet = runner_of(store, small)
-    assert runner.measurer.measure([fewer]) == []
+    assert runner.measurer.measure([fewer]) == {}
     assert "not stored beside the one of 2" in quiet.notes[-1]
     assert store.records(EnsembleResult) == whole

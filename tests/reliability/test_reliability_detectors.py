@@ -147,7 +147,7 @@ def test_a_detector_starts_from_the_run_that_its_experiment_trains_first(tmp_pat
     averages = summary.provenance.normalisation["channel_averages"]
     assert after["pixel_mean"].flatten().tolist() == pytest.approx(averages)
 
-    assert runner.measurer.measure([experiment]) == []
+    assert runner.measurer.measure([experiment]) == {}
     stored = runner.store.get(detector)
     assert stored.problem is None
     assert [row.images for row in stored.rows("average_precision")] == [4] * 5
@@ -176,7 +176,7 @@ def test_two_tables_on_one_detector_search_its_images_once(
         return method(work)
 
     monkeypatch.setitem(METHODS, "average-precision", counted)
-    assert runner.measurer.measure(experiments) == []
+    assert runner.measurer.measure(experiments) == {}
     assert searched == [run.id]
     estimator = Estimator(runner.store, "cpu")
     assert plan_testing(runner.store, experiments, estimator, force=False) == []
@@ -202,12 +202,12 @@ def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
     with monkeypatch.context() as without:
         for part in ("", ".coco", ".cocoeval"):
             without.setitem(sys.modules, f"pycocotools{part}", None)
-        assert runner.measurer.measure([of_coco]) == []
+        assert runner.measurer.measure([of_coco]) == {}
         assert (has_coco(), kept.exists()) == (False, True)
         quiet.notes.clear()
-        assert runner.measurer.measure([of_coco]) == []
+        assert runner.measurer.measure([of_coco]) == {}
         assert quiet.notes == [], "nothing would come of it"
-    assert runner.measurer.measure([of_voc]) == []
+    assert runner.measurer.measure([of_voc]) == {}
     assert not has_coco(), "Table 7 does not ask for them"
     (line,) = plan_testing(runner.store, [of_coco], Estimator(runner.store, "cpu"), force=False)
     assert line.views == ("average-precision",), "the plan says what `run` would do"
@@ -216,7 +216,7 @@ def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
         raise AssertionError("an image was searched again")
 
     monkeypatch.setattr("resnet_repro.measure.detection.detect", none_is_searched)
-    assert runner.measurer.measure([of_coco]) == []
+    assert runner.measurer.measure([of_coco]) == {}
     assert (has_coco(), kept.exists()) == (True, False)
 
 

@@ -81,8 +81,7 @@ def test_what_another_process_works_on_is_not_measured(tmp_path: Path) -> None:
     assert runner.run_all([run]) == {run.id: "done"}
     with runner.store.folder(run).locked() as held:
         assert held
-        assert runner.measurer.measure([experiment]) == []
-    assert runner.measurer.locked == [run.id]
+        assert runner.measurer.measure([experiment]) == {run.id: "locked"}
     assert quiet.notes == [f"{run.id}: another process is at work on it, not measured"]
     assert not runner.store.get(run).has("responses")
     runner.measurer.measure([experiment])

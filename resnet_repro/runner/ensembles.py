@@ -1,0 +1,103 @@
+"""Testing runs on views of their photographs, and ensembles, which average the runs' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from resnet_repro.data.dataset import Dataset
+from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
+from resnet_repro.measure.views import row_of
+from resnet_repro.runner.scores import score_together
+from resnet_repro.runner.sources import Sources
+from resnet_repro.spec.experiment import Experiment
+from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.tables_figures import Views
+from resnet_repro.store.models import EnsembleResult
+from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import trained_since
+from resnet_repro.training.device import origin_here
+from resnet_repro.training.subject import Subject
+
+__all__ = ["is_known", "measure_ensemble", "measure_views"]
+
+
+def measure_views(
+    subject: Subject,
+    folder: RunFolder,
+    views: Views,
+    sources: Sources,
+    note: Callable[[str], None],
+) -> str:
+    """Test a run on views of the photographs, and store errors and scores; returns a message.
+
+    Raises:
+        DataError: a photograph cannot be decoded.
+        Stopped: it was time to stop.
+        StoreError: the results cannot be written.
+    """
+    found = score_together(subject, views, sources, note)
+    identity, labels = subject.feed.identity, _test_labels(sources, subject.run.dataset)
+    averaged = subject.run.recipe.bn_average_iterations > 0
+    row = row_of(views, found, labels, "average" if averaged else "running", identity)
+    write_scores(folder.scores(views), found, identity.sha256)
+    origin = origin_here(subject.backend, sources.options.command, sources.processes.count)
+    folder.write_measured(MEASUREMENTS[views].table, [row], origin)
+    return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
+
+
+def is_known(experiment: Experiment, views: Views, store: Store) -> bool:
+    """Whether an experiment's ensemble was measured after the last of its members was trained."""
+    trained = [store.get(run) for run in experiment.ensemble_members]
+    own = experiment.name, tuple(stored.id for stored in trained), views
+    return any(
+        (result.experiment, result.members, result.views) == own
+        and not trained_since(trained, result.measured)
+        for result in store.records(EnsembleResult)
+    )
+
+
+def measure_ensemble(experiment: Experiment, views: Views, store: Store, sources: Sources) -> str:
+    """Average the scores of an ensemble's members (Table 5), if all have some; returns a message.
+
+    Raises:
+        DataError: the data set is not there.
+        StoreError: the result cannot be written.
+    """
+    members = [store.get(run) for run in experiment.ensemble_members]
+    lacking = [stored.id for stored in members if not stored.finished]
+    found: list[Tensor] = []
+    if not lacking:
+        dataset = experiment.ensemble_members[0].dataset
+        identity, labels = sources.dataset(dataset).identity, _test_labels(sources, dataset)
+        for stored in members:
+            scores = read_scores(stored.folder.scores(views), len(labels), identity.sha256)
+            if scores is None:
+                lacking.append(stored.id)
+            else:
+                found.append(scores)
+    if lacking:
+        return f"no ensemble yet, {lacking[0]} lacks {views}"
+    names = [stored.id for stored in members]
+    result = ensemble_of(experiment, names, found, labels, identity, sources.options.command)
+    others = (e for e in store.records(EnsembleResult) if e.file_name == result.file_name)
+    larger = [other for other in others if len(other.members) > len(members)]
+    if not larger:
+        store.write_record(result)
+    kept = f"; not stored beside the one of {len(larger[0].members)}" if larger else ""
+    return (
+        f"{len(members)} networks together, {views}: "
+        f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%{kept}"
+    )
+
+
+def _test_labels(sources: Sources, name: str) -> Tensor:
+    dataset = sources.dataset(name)
+    if isinstance(dataset, PhotoDataset):
+        return torch.from_numpy(dataset.test.labels)
+    assert isinstance(dataset, Dataset), "of detectors there are no scores"
+    return torch.from_numpy(dataset.test_labels)
