@@ -98,7 +98,7 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         rows = make(table, reduced, results, "reduced")
         own = [REDUCED_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
-    found = set(results.precisions.run)
+    found = set(results.frame("average_precision").run)
     measured = [cell for cell in cells if any(run.id in found for run in cell.done)]
     explained = to_do(experiment, cells, measured, "Not measured", results)
     rows = make(table, beside, results, "ours")
@@ -110,7 +110,7 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
 
 def _measures(table: DetectionTable, cells: Sequence[Cell], results: Results) -> list[str]:
     """What our numbers in a table are: how they are computed, and over which classes and images."""
-    found = results.precisions
+    found = results.frame("average_precision")
     if not any(cell.done for cell in cells):
         return []
     notes = [COCO_NOTE if table.paper == "table8" else FORMS_NOTE]
@@ -151,7 +151,8 @@ def _mean_rows(
     table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
 ) -> list[Row]:
     """A row per cell; where they are ours, those that the paper prints first, with its numbers."""
-    means = results.precisions.groupby("run")[[name for _, name in _PAPER[table.paper].ours]].mean()
+    measured = [name for _, name in _PAPER[table.paper].ours]
+    means = results.frame("average_precision").groupby("run")[measured].mean()
     rows: list[Row] = []
     printed = getattr(load_facts(), table.paper) if kind == "ours" else ()
     for row in printed:
@@ -175,7 +176,7 @@ def _class_rows(
     names = [fact for _, fact in _PAPER[table.paper].printed] if kind == "ours" else []
     networks = {name: f"faster-rcnn-{name.replace('_', '-')}" for name in names}
     printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
-    found = results.precisions
+    found = results.frame("average_precision")
     theirs = found[found.run.isin([run.id for cell in cells for run in cell.done])]
     measured = list(dict.fromkeys(theirs.class_name))
     if not measured and kind == "reduced":

@@ -64,6 +64,7 @@ class Results:
         self._without = frozenset(without)
         self._preset = preset
         self._dataset = dataset
+        self._frames: dict[str, pd.DataFrame] = {}
 
     @cached_property
     def stored(self) -> list[StoredRun]:
@@ -186,57 +187,37 @@ class Results:
                 found[run.id] = recorded.test_error if recorded else known
         return pd.Series(found, dtype="float64")
 
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """`run` and the columns of `curve.csv`: errors in percent, `seconds` of training so far."""
-        return self._frame("curve")
+    def frame(self, table: str) -> pd.DataFrame:
+        """One of `TABLES` for all runs that are done: `run` and the file's columns; NaN for None.
 
-    @cached_property
-    def responses(self) -> pd.DataFrame:
-        """`run`, `layer`, `module`, `std` of each 3x3 layer's responses (Fig. 7).
-
-        `rank` counts a run's layers from the largest `std`, 1.
+        Without lines, columns get a type that can be merged and compared with texts.
         """
-        frame = self._frame("responses")
-        largest_first = frame.sort_values(["std", "layer"], ascending=[False, True])
-        return frame.assign(rank=largest_first.groupby("run").cumcount() + 1)
+        import pandas as pd
+
+        if table not in self._frames:
+            hints, columns = get_type_hints(TABLES[table].row), self._columns(table)
+            kinds = {n: None if values else "object" for n, values in columns.items()}
+            kinds |= {n: "float64" for n, hint in hints.items() if hint == float | None}
+            found = {n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()}
+            self._frames[table] = pd.DataFrame(found)
+        return self._frames[table]
 
     @cached_property
     def gradients(self) -> pd.DataFrame:
-        """`run` and the columns of `gradients.csv`: a line per moment and 3x3 layer.
+        """The frame `gradients`, whose norms may be infinite or NaN.
 
-        Norms may be infinite or NaN; `has_signal` says whether `signal_norm` was measured.
+        `has_signal` says whether `signal_norm` was measured.
         """
         norms = self._columns("gradients")["signal_norm"]
-        frame = self._frame("gradients").assign(has_signal=[norm is not None for norm in norms])
+        frame = self.frame("gradients").assign(has_signal=[norm is not None for norm in norms])
         return frame.astype({"has_signal": "bool"})
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
-        """`run` and the columns of `evaluations.csv`, on the data that the run was trained on."""
-        frame = self._frame("evaluations")
+        """The frame `evaluations` without those on other data than the run was trained on."""
+        frame = self.frame("evaluations")
         trained_on = {run.id: run.summary.provenance.dataset.get("sha256") for run in self.begun}
         return frame[frame.dataset_sha256 == frame.run.map(trained_on)]
-
-    @cached_property
-    def precisions(self) -> pd.DataFrame:
-        """`run` and the columns of `average_precision.csv`: a line per class, in percent."""
-        return self._frame("average_precision")
-
-    @cached_property
-    def detections(self) -> pd.DataFrame:
-        """`run` and the columns of `detections.csv`; `score` is NaN of an object itself."""
-        return self._frame("detections")
-
-    @cached_property
-    def surfaces(self) -> pd.DataFrame:
-        """`run` and the columns of `surface.csv`: a line per point around trained weights."""
-        return self._frame("surface")
-
-    @cached_property
-    def paths(self) -> pd.DataFrame:
-        """`run` and the columns of `path.csv`: a line per point between two runs."""
-        return self._frame("path")
 
     def evaluated(self, views: Views) -> pd.DataFrame:
         """Run id -> the results for some views: `top1_error`, `top5_error`, ..."""
@@ -270,18 +251,6 @@ class Results:
         """The evaluations of others' weights; raises StoreError if one cannot be read."""
         found = self.store.records(ExternalEvaluation)
         return [external for external in found if self._dataset in (None, external.dataset)]
-
-    def _frame(self, name: str) -> pd.DataFrame:
-        """One of the tables of a run's folder for all runs that are done; NaN for None.
-
-        Without lines, columns get a type that can be merged and compared with texts.
-        """
-        import pandas as pd
-
-        hints, columns = get_type_hints(TABLES[name].row), self._columns(name)
-        kinds = {n: None if values else "object" for n, values in columns.items()}
-        kinds |= {n: "float64" for n, hint in hints.items() if hint == float | None}
-        return pd.DataFrame({n: pd.Series(v, dtype=kinds[n]) for n, v in columns.items()})
 
     def _columns(self, name: str) -> dict[str, list[Any]]:
         """One of the tables of a run's folder for all runs that are done, by column."""

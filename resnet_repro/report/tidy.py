@@ -74,14 +74,20 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
         external = _externals(experiment, experiment.table, results.externals)
         return _text(pd.concat([trained, external]), (*_RUN, *_EVALUATION))
     if isinstance(experiment.table, DetectionTable):
-        return _text(runs.merge(results.precisions, how="left", on="run"), (*_RUN, *_PRECISION))
+        return _text(
+            runs.merge(results.frame("average_precision"), how="left", on="run"),
+            (*_RUN, *_PRECISION),
+        )
     kind = FIGURES[experiment.plot.kind] if experiment.plot else None
-    if kind is None or not kind.frame:  # as of drawings
+    if kind is None or not kind.table:  # as of drawings
         return _text(_with_paper(experiment, runs), (*_RUN, *_RESULT))
-    measured = getattr(results, kind.frame)
-    if kind.frame == "gradients":
-        measured = _with_nan(measured)
-    return _text(runs[list(_RUN)].merge(measured, on="run"), (*_RUN, *kind.columns))
+    measured = results.frame(kind.table)
+    if kind.table == "responses":
+        measured = _with_rank(measured)
+    if kind.table == "gradients":
+        measured = _with_nan(results.gradients)
+    columns = kind.columns or tuple(measured.columns.drop("run"))
+    return _text(runs[list(_RUN)].merge(measured, on="run"), (*_RUN, *columns))
 
 
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
@@ -125,12 +131,18 @@ def _with_paper(experiment: Experiment, runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _with_rank(responses: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `rank`, which counts a run's layers from the largest response, 1."""
+    largest_first = responses.sort_values(["std", "layer"], ascending=[False, True])
+    return responses.assign(rank=largest_first.groupby("run").cumcount() + 1)
+
+
 def _with_nan(gradients: pd.DataFrame) -> pd.DataFrame:
     """The frame with `nan` for NaN norms; norms that were not measured stay empty."""
     norms = gradients[["forward_std", "gradient_norm", "weight_norm", "signal_norm"]]
     texts = norms.astype(object).mask(norms.isna(), "nan")
     texts["signal_norm"] = texts.signal_norm.where(gradients.has_signal, None)
-    return gradients.assign(**texts)
+    return gradients.assign(**texts).drop(columns="has_signal")
 
 
 def _evaluations(runs: pd.DataFrame, table: ViewsTable, evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def results(tmp_path: Path) -> Results:
     found = Results(Store(tmp_path), [])
     found._cells = [_cell("a", FAITHFUL), _cell("b", coco)]
     found.backbone_errors = pd.Series({"a": 23.6, "b": 23.9})
-    found.precisions = pd.DataFrame(
+    found._frames["average_precision"] = pd.DataFrame(
         {
             "run": ["a", "a", "b", "b"],
             "class_name": ["cat", "dog", "cat", "dog"],
@@ -327,7 +327,7 @@ def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> Non
         rows.append([network, "a", "cat", None, 2.0, 2.0, 20.0, 20.0])
         rows += [[network, "a", "cat", score, 3.0, 3.0, 18.0, 21.0] for score in (0.9, 0.8, 0.7)]
     columns = ["run", "image", "class_name", "score", "left", "top", "right", "bottom"]
-    results.detections = pd.DataFrame(rows, columns=columns)
+    results._frames["detections"] = pd.DataFrame(rows, columns=columns)
     with pytest.raises(ReproError, match=r"plain-18, .*resnet-18-a: the images .* are not here"):
         draw(experiment, results, cells, group)
     write_npz(tmp_path / "faster-rcnn-plain-18.npz", {"0": np.zeros((3, 24, 32), np.uint8)})

@@ -14,8 +14,8 @@ def test_measurements_are_those_of_finished_runs_by_run(bench: Bench) -> None:
     folder = bench.add("plain-34", preset="short", dataset="imagenette", evaluations=views)
     bench.add("plain-20", seed=1, state="failed")
     results = Results(bench.store)
-    assert results.curves.groupby("run").size().tolist() == [POINTS, POINTS]
-    assert list(results.responses["std"]) == [0.5, 2.0]
+    assert results.frame("curve").groupby("run").size().tolist() == [POINTS, POINTS]
+    assert list(results.frame("responses")["std"]) == [0.5, 2.0]
     assert list(results.gradients.gradient_norm) == [1.0, 2.0, 3.0, float("inf")]
     assert not results.gradients.has_signal.any()
     assert results.evaluated("10-crop").top1_error[folder.path.name] == 30.0
@@ -34,7 +34,7 @@ def test_a_mean_over_seeds_leaves_out_what_is_not_a_number(bench: Bench) -> None
 
 def test_an_empty_folder_has_empty_frames(bench: Bench) -> None:
     results = Results(bench.store)
-    frames = (results.runs, results.curves, results.responses, results.gradients)
+    frames = (results.runs, results.frame("curve"), results.frame("responses"), results.gradients)
     assert all(frame.empty for frame in frames)
     assert results.evaluated("centre").empty
     assert results.cells(["plain-20"]) == []
@@ -43,6 +43,6 @@ def test_an_empty_folder_has_empty_frames(bench: Bench) -> None:
 def test_every_kind_of_figure_has_its_frame_with_the_columns_of_its_tidy_file(bench: Bench) -> None:
     results = Results(bench.store)
     for kind, figure in FIGURES.items():
-        if figure.frame:
-            assert set(figure.columns) <= set(getattr(results, figure.frame).columns), kind
+        if figure.table:
+            assert set(figure.columns) <= set(results.frame(figure.table).columns), kind
         assert callable(import_module(f"resnet_repro.report.figures.{kind}").draw)

@@ -119,7 +119,9 @@ def detection_rows() -> dict[str, list[str]]:
         for run in cell.done[:1]:
             assert run.run is not None
             columns = ("ap_11point", "ap_area")
-            means = [results.precisions.groupby("run")[name].mean() for name in columns]
+            means = [
+                results.frame("average_precision").groupby("run")[name].mean() for name in columns
+            ]
             numbers = [str(cell.over_seeds(of)) for of in (*means, results.backbone_errors)]
             backbone = network_title(cell.network.removeprefix("faster-rcnn-"))
             recipe = run.run.recipe

@@ -53,13 +53,13 @@ def _numbers(results: Results, quantity: str) -> Numbers:
         case "multi_scale_error":
             return results.evaluated("multi-scale").top1_error
         case "mean_response":
-            return results.responses.groupby("run")["std"].mean()
+            return results.frame("responses").groupby("run")["std"].mean()
         case "early_error":
-            curves = results.curves
+            curves = results.frame("curve")
             early = curves.iteration <= EARLY * curves.run.map(results.runs.iterations)
             return curves[early].groupby("run").train_error.mean()
         case "epochs_to_start":
-            curves = results.curves
+            curves = results.frame("curve")
             started = curves.epoch.where(curves.train_error < STARTED)
             return started.groupby(curves.run).first().fillna(NEVER)
         case "weakest_signal":
@@ -78,7 +78,7 @@ def _numbers(results: Results, quantity: str) -> Numbers:
         case "contour_radius":
             return _of_surfaces(results, lambda surface: surface.radius(surface.centre + RISE))
         case "voc_ap":
-            return results.precisions.groupby("run").ap_11point.mean()
+            return results.frame("average_precision").groupby("run").ap_11point.mean()
         case "eigenvalue_ratio":
             finished = [run for run in results.stored if run.finished]
             return pd.Series({run.id: eigenvalue_ratio(run) for run in finished}, dtype=float)
@@ -98,7 +98,7 @@ def _shares_above(results: Results, cells: Sequence[Cell]) -> list[float]:
     In percent of the points that both curves have after the beginning.
     """
     runs = results.runs[["seed", "iterations"]]
-    curves = results.curves.merge(runs, left_on="run", right_index=True)
+    curves = results.frame("curve").merge(runs, left_on="run", right_index=True)
     curves = curves[curves.iteration > BEGINNING * curves.iterations]
     low, high = (curves[curves.run.isin([run.id for run in cell.done])] for cell in cells)
     both = high.merge(low, on=["seed", "iteration"], suffixes=("_high", "_low"))
@@ -137,7 +137,7 @@ def _observed(results: Results) -> pd.DataFrame:
     Runs measured only at the start and the end are left out: their worst moment may lie between.
     """
     moments = results.gradients.groupby("run").iteration.agg(set)
-    points = results.curves.groupby("run").iteration.agg(set)
+    points = results.frame("curve").groupby("run").iteration.agg(set)
     whole = [run for run in moments.index if {0, *points.get(run, {-1})} <= moments[run]]
     return results.gradients[results.gradients.run.isin(whole)]
 

@@ -58,7 +58,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     assert isinstance(plot, CurvesPlot), "only for experiments that draw curves"
     done = {cell.network for cell in cells if cell.done}
     panels = [panel for panel in plot.panels if done & set(panel.networks)]
-    whole, titles = results.curves, dict(PART_TITLES[group.family])
+    whole, titles = results.frame("curve"), dict(PART_TITLES[group.family])
     held_out = {run.run.recipe.validation_images for c in cells for run in c.done}
     if any(held_out):
         whole = whole.assign(test_error=whole.validation_error)

@@ -46,7 +46,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             f"{', '.join(run.id for run in firsts.values())}: the images to draw on are not here "
             "but where it was measured; on pictures of yours: resnet-repro detect"
         )
-    found = results.detections
+    found = results.frame("detections")
     rows = [(n, found[found.run == firsts[n].id]) for n in list(here)[:MOST_NETWORKS]]
     names = list(dict.fromkeys(rows[0][1].image))
     figure = Figure(figsize=(_WIDTH * min(MOST_IMAGES, len(names)), _HEIGHT * len(rows)))

@@ -1,8 +1,8 @@
 """The paper's figures from our data: what a figure is, as data, and one picture a group of runs.
 
-A figure of some kind is drawn by `draw` in the module of that name beside this one, from the frame
-of `Results` that has the data, and its further views by the functions that they are named after.
-matplotlib is imported only where something is drawn.
+A figure of some kind is drawn by `draw` in the module of that name beside this one, from a frame of
+`Results`, and its further views by the functions that they are named after. matplotlib is imported
+only where something is drawn.
 """
 
 from __future__ import annotations
@@ -36,46 +36,36 @@ __all__ = ["FIGURES", "build", "draw", "figure_mark", "figure_names"]
 class FigureKind(NamedTuple):
     """What a kind of figure draws, which is what its experiment's tidy CSV holds as well."""
 
-    frame: str  # of `Results`; only runs that are in it are drawn. Empty: no runs are needed
-    columns: tuple[str, ...] = ()
+    # Of a run's folder; only runs that have it are drawn. Empty: no runs are needed.
+    table: str = ""
+    columns: tuple[str, ...] = ()  # of the table, in the tidy CSV; empty: all of them
     views: tuple[str, ...] = ()  # further pictures of the same data, each in a file of its own
     page: bool = False  # whether `html` draws it as a page
-    # The tables of a run's folder that it shows besides the curve; without `frame` of all runs.
-    tables: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()  # further tables that it shows; without `table` of all runs
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The tables that it shows besides the curve."""
+        return tuple(name for name in (self.table, *self.beside) if name not in ("", "curve"))
 
 
 FIGURES: dict[str, FigureKind] = {
-    "drawing": FigureKind(""),
-    "depth": FigureKind("", tables=("evaluations",)),
+    "drawing": FigureKind(),
+    "depth": FigureKind(beside=("evaluations",)),
     "curves": FigureKind(
-        "curves", ("iteration", "epoch", "lr", "train_error", "validation_error", "test_error")
+        "curve", ("iteration", "epoch", "lr", "train_error", "validation_error", "test_error")
     ),
-    "responses": FigureKind("responses", ("layer", "module", "std", "rank"), tables=("responses",)),
-    "gradients": FigureKind(
-        "gradients",
-        (
-            *("iteration", "layer", "module", "forward_std", "gradient_norm", "weight_norm"),
-            *("measured", "signal_norm"),
-        ),
-        tables=("gradients",),
-    ),
-    "detections": FigureKind(
-        "detections",
-        ("image", "class_name", "score", "left", "top", "right", "bottom"),
-        tables=("detections",),
-    ),
+    "responses": FigureKind("responses"),
+    "gradients": FigureKind("gradients"),
+    "detections": FigureKind("detections"),
     "surface": FigureKind(
-        "surfaces",
+        "surface",
         ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
         ("relief", "lines"),
         page=True,
-        tables=("surface", "curvature"),
+        beside=("curvature",),
     ),
-    "path": FigureKind(
-        "paths",
-        ("to", "position", "loss", "error", "images", "sample_seed", "sample_sha256", "bn"),
-        tables=("path",),
-    ),
+    "path": FigureKind("path"),
 }
 
 
@@ -91,12 +81,12 @@ def drawable_cells(experiment: Experiment, results: Results) -> list[Cell]:
     Of curves only networks that a panel names; of drawings none.
     """
     kind = kind_of(experiment)
-    if not kind.frame:
+    if not kind.table:
         return []
     cells = results.cells_of(experiment)
     if named := experiment.drawn_networks:
         cells = [cell for cell in cells if cell.network in named]
-    measured = set(getattr(results, kind.frame).run.unique())
+    measured = set(results.frame(kind.table).run.unique())
     return [
         replace(
             cell,
@@ -116,11 +106,13 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     kind = kind_of(experiment)
     cells = _shown_cells(experiment, results, group)
     runs = [run for cell in cells for run in cell.done]
-    if not kind.frame:
-        begun = results.begun if kind.tables else []
-        runs = [run for run in begun if not run.digests.keys().isdisjoint(kind.tables)]
-    drawn = [(run.id, run.summary.seconds, *map(run.digests.get, kind.tables)) for run in runs]
-    ensembles = results.ensembles if "evaluations" in kind.tables else ()
+    if not kind.table:
+        begun = results.begun if kind.beside else []
+        runs = [run for run in begun if not run.digests.keys().isdisjoint(kind.beside)]
+    drawn = [
+        (run.id, run.summary.seconds, *map(run.digests.get, kind.measurements)) for run in runs
+    ]
+    ensembles = results.ensembles if "evaluations" in kind.beside else ()
     named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
     named += [
         f"{cell.network} {cell.elsewhere.group.precision} {bool(cell.elsewhere.done)}"
@@ -143,7 +135,7 @@ def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group
 def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Group | None, str]]:
     """Figure name -> its group and the function that draws it: all `draw`, then further views."""
     kind = kind_of(experiment)
-    if not kind.frame:
+    if not kind.table:
         return {experiment.name: (None, "draw")}
     cells = drawable_cells(experiment, results)
     main = main_group(cells, experiment)

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 3.4, 2.6  # inches of a panel
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """A panel for each network, of its first run that has a line: loss (left), error (right)."""
-    rows = results.paths
+    rows = results.frame("path")
     drawn = [cell for cell in cells if cell.done]
     firsts = [cell.done[0] for cell in drawn]
     figure = Figure(figsize=(WIDTH * len(firsts) + 0.3, HEIGHT))

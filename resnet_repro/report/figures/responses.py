@@ -28,7 +28,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     """Top: layers in order. Bottom: sorted by size, the largest first."""
     figure = Figure(figsize=(6.4, 4.6))
     top, bottom = figure.subplots(2, 1)
-    stds = results.responses.set_index(["run", "layer"])["std"]
+    stds = results.frame("responses").set_index(["run", "layer"])["std"]
     measured = [cell for cell in cells if cell.done]
     several, shades = False, colours([cell.network for cell in measured], dashes=True)
     for cell in measured:
