@@ -96,7 +96,7 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
         title = network_title(network)
-        if name.kind in ("plain", "resnet") and built.order == "original" and not built.impeded:
+        if built.order == "original" and not built.impeded:
             title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     row = not name.label.startswith(("googlenet", "densenet"))
     return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)

@@ -125,7 +125,7 @@ def _paper_rows(experiment: Experiment, table: ViewsTable) -> list[tuple[str | N
         for row in (load_facts().imagenet_results(table.paper) if table.paper else ())
         if row.network is None
         or row.network in experiment.networks
-        or parse_network(row.network).kind == "compared"
+        or parse_network(row.network).compared
     ]
     known = {row.network for row in printed}
     rows = [(row.network, _paper_row(row.network, row)) for row in printed]

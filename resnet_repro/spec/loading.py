@@ -248,7 +248,7 @@ def _check_measurements(experiment: Experiment, network: str, document: Document
     name = parse_network(network)
     for index, measurement in enumerate(experiment.measure):
         place = document.place(("measure", index))
-        if measurement == "gradients" and name.kind == "compared":
+        if measurement == "gradients" and name.compared:
             raise ConfigError(f"{place}: measure: gradients is not of {network}")
         if name.family not in MEASUREMENTS[measurement].families:
             families = MEASUREMENTS[measurement].families

@@ -4,7 +4,7 @@
 `resnet-56-b`                   CIFAR family with shortcut option B
 `resnet-164`, `resnet-1001`     CIFAR family, 9n+2 layers of bottlenecks, option B unless said
 `preact-110`, `preact-164`      the same with pre-activation (He et al. 2016, "Identity Mappings")
-`resnet-56-relu-before-add`     CIFAR family, other orders and shortcuts of that paper: `VARIANTS`
+`resnet-56-relu-before-add`     CIFAR family, other orders and shortcuts of that paper: `KINDS`
 `resnet-50-cifar`               CIFAR family at a depth that Table 1 uses as well (50, 152)
 `plain-34`, `resnet-34-a`       ImageNet family (Table 1)
 `resnet-50`, `resnet-50-a`      ImageNet family, bottleneck; option B unless said otherwise
@@ -19,23 +19,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, nearest
 
 __all__ = [
     "COMPARED",
     "IMPEDED",
+    "KINDS",
     "THE_PAPERS",
     "Family",
-    "Kind",
     "NetworkName",
     "Option",
     "network_title",
     "parse_network",
 ]
 
-Kind = Literal["plain", "resnet", "preact", "compared"]
 Family = Literal["cifar", "imagenet", "detection"]
 Option = Literal["A", "B", "C"]
 
@@ -44,13 +43,24 @@ _BASIC_DEPTHS = (18, 34)
 _DEEPEST = 10_000
 _OPTIONS: dict[str | None, Option] = {"a": "A", "b": "B", "c": "C"}
 CIFAR_BOTTLENECKS = (164, 1001)  # He et al. 2016: 9n+2 layers
-# Variants of He et al. 2016: shortcuts that are impeded (its Table 1), orders of activation (2).
+# Shortcuts that are impeded (He et al. 2016, Table 1).
 IMPEDED = ("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dropout-shortcut")
-VARIANTS = {
-    "resnet": ("bn-after-add", "relu-before-add", *IMPEDED),
-    "preact": ("relu-only",),
+
+
+class Kind(NamedTuple):
+    """What networks whose names begin with the same word have in common."""
+
+    title: str  # how papers write that word
+    residual: bool  # whether they have shortcuts
+    of_2016: bool = False  # whether they are of He et al. 2016 and not of the paper
+    variants: tuple[str, ...] = ()  # of He et al. 2016: other shortcuts and orders of activation
+
+
+KINDS = {
+    "plain": Kind("plain", residual=False),
+    "resnet": Kind("ResNet", residual=True, variants=("bn-after-add", "relu-before-add", *IMPEDED)),
+    "preact": Kind("pre-act ResNet", residual=True, of_2016=True, variants=("relu-only",)),
 }
-_TITLES = {"resnet": "ResNet", "preact": "pre-act ResNet"}
 # Networks that ours are compared with: weighted layers and usual names.
 COMPARED = {
     "alexnet": (8, "AlexNet"),  # in two groups, as in its paper
@@ -74,7 +84,7 @@ THE_PAPERS = (
     *(f"{_DETECTOR}{backbone}" for backbone in ("resnet-18-a", "resnet-101", "vgg-16")),
 )
 _PATTERN = re.compile(
-    r"(?P<kind>plain|resnet|preact)-(?P<depth>[1-9]\d{0,4})(?P<cifar>-cifar)?"
+    rf"(?P<kind>{'|'.join(KINDS)})-(?P<depth>[1-9]\d{{0,4}})(?P<cifar>-cifar)?"
     r"(?:-(?P<option>[abc]))?(?P<v15>-v1\.5)?(?:-(?P<variant>[a-z-]{3,30}))?",
     re.ASCII,
 )
@@ -84,36 +94,43 @@ _PATTERN = re.compile(
 class NetworkName:
     """A network, as described by its name."""
 
-    kind: Kind
+    kind: str  # of `KINDS`; of networks of `COMPARED`: "compared"
     depth: int
     family: Family
     option: Option | None = None  # None where there are no shortcuts
     stride_in_3x3: bool = False
-    variant: str = ""  # of `VARIANTS`
+    variant: str = ""  # of its kind's
     label: str = ""  # the whole name of a network of `COMPARED`
     backbone: str = ""  # of a detector; the other fields are those of this network
 
     @property
     def residual(self) -> bool:
         """Whether it has shortcuts."""
-        return self.kind in ("resnet", "preact")
+        return self.option is not None
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is one of `COMPARED`, of other authors."""
+        return bool(self.label)
 
     @property
     def of_2016(self) -> bool:
         """Whether it is of He et al. 2016 and not of the paper."""
-        return self.kind == "preact" or bool(self.variant) or self.depth in CIFAR_BOTTLENECKS
+        if self.compared:
+            return False
+        return KINDS[self.kind].of_2016 or bool(self.variant) or self.depth in CIFAR_BOTTLENECKS
 
     @property
     def trainable(self) -> bool:
         """Whether it can be trained here; others are only evaluated."""
-        return self.kind != "compared" or self.label in TRAINED
+        return not self.compared or self.label in TRAINED
 
     @property
     def bottleneck(self) -> bool:
         """Whether the blocks are 1x1, 3x3, 1x1 (Table 1, 50 layers and more; 164 and 1001)."""
         if self.family == "cifar":
             return self.residual and self.depth in CIFAR_BOTTLENECKS
-        return self.kind != "compared" and self.depth not in _BASIC_DEPTHS
+        return not self.compared and self.depth not in _BASIC_DEPTHS
 
     def __str__(self) -> str:
         if self.backbone:
@@ -154,9 +171,9 @@ def parse_network(text: str) -> NetworkName:
             f"unknown network {text[:60]!r}: {nearest(text[:60].lower(), list(THE_PAPERS))}"
         )
     depth = int(match["depth"])
-    kind: Kind = match["kind"]  # type: ignore[assignment]
+    kind = KINDS[match["kind"]]
     family: Family = "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
-    bottleneck = kind != "plain" and depth in CIFAR_BOTTLENECKS
+    bottleneck = kind.residual and depth in CIFAR_BOTTLENECKS
     if family == "cifar" and not bottleneck and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
         below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
         near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
@@ -165,23 +182,21 @@ def parse_network(text: str) -> NetworkName:
             f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
         )
     option: Option | None = None
-    if kind != "plain":
+    if kind.residual:
         option = _OPTIONS.get(match["option"]) or _default_option(family, depth)
         if option is None:
-            raise ConfigError(
-                f"network {text!r} needs its shortcut option: "
-                f"{', '.join(f'{kind}-{depth}-{o}' for o in 'abc')}"
-            )
+            ways = ", ".join(f"{match['kind']}-{depth}-{option}" for option in "abc")
+            raise ConfigError(f"network {text!r} needs its shortcut option: {ways}")
     elif match["option"]:
         raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
     variant = match["variant"] or ""
-    name = NetworkName(kind, depth, family, option, bool(match["v15"]), variant)
+    name = NetworkName(match["kind"], depth, family, option, bool(match["v15"]), variant)
     if name.stride_in_3x3 and not (name.bottleneck and family == "imagenet"):
         raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
-    if variant and variant not in VARIANTS.get(kind, ()):
-        known = ", ".join(VARIANTS.get(kind, ())) or "none"
-        raise ConfigError(f"unknown network {text!r}: variants of {kind} networks are {known}")
-    if family == "imagenet" and (kind == "preact" or variant):
+    if variant and variant not in kind.variants:
+        known = ", ".join(kind.variants) or "none"
+        raise ConfigError(f"unknown network {text!r}: variants of {name.kind} networks are {known}")
+    if family == "imagenet" and name.of_2016:
         raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
     if variant in IMPEDED and name.bottleneck:
         raise ConfigError(f"network {text!r}: other shortcuts are for blocks of two layers")
@@ -213,4 +228,4 @@ def network_title(network: str) -> str:
         return network
     number, _, rest = str(name).removeprefix(f"{name.kind}-").partition("-")
     rest = rest.upper() if len(rest) == 1 else rest
-    return " ".join(filter(None, (f"{_TITLES.get(name.kind, name.kind)}-{number}", rest)))
+    return " ".join(filter(None, (f"{KINDS[name.kind].title}-{number}", rest)))

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import get_args
 
 from resnet_repro.spec.input_kinds import InputKind
-from resnet_repro.spec.network_names import Kind
+from resnet_repro.spec.network_names import KINDS
 
 __all__ = ["chosen_fields", "command_line", "recorded_again"]
 
@@ -74,7 +74,7 @@ def _target(value: str) -> str:
 
 
 _RUN = re.compile(  # or the start of its id
-    rf"(faster-rcnn-)?({'|'.join(set(get_args(Kind)) - {'compared'})}|vgg)-[A-Za-z0-9._-]{{1,200}}",
+    rf"(faster-rcnn-)?({'|'.join(KINDS)}|vgg)-[A-Za-z0-9._-]{{1,200}}",
     re.ASCII,
 )
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,60}\.(ya?ml|pth|pt|th|bin|safetensors|ckpt|tar)", re.ASCII)

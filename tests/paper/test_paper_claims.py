@@ -34,7 +34,7 @@ def test_every_network_of_tables_2_and_3_has_a_claim_with_the_papers_number() ->
     }
     printed = (*load_facts().table2, *load_facts().table3)
     errors = {r.network: r.top1 for r in printed if r.network}
-    assert bands == {n: e for n, e in errors.items() if parse_network(n).kind != "compared"}
+    assert bands == {n: e for n, e in errors.items() if not parse_network(n).compared}
 
 
 def test_every_network_of_table_4_and_the_ensemble_of_table_5_have_claims() -> None:
