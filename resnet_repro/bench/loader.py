@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.bench.measure import spread
+from resnet_repro.bench.measure import median_and_range
 from resnet_repro.bench.textbook import endless, textbook_photographs
 from resnet_repro.data.augment import finish
 from resnet_repro.data.photos.in_memory import hold
@@ -153,9 +153,9 @@ def measure_loader(
         rounds=rounds,
         in_memory=in_memory,
         decoding_seconds=None if decoding is None else round(decoding, 2),
-        **spread("images_per_second", ours, 1),
-        **spread("textbook_images_per_second", textbook, 1),
-        **spread("ratio", ratios, 3),
+        **median_and_range("images_per_second", ours, 1),
+        **median_and_range("textbook_images_per_second", textbook, 1),
+        **median_and_range("ratio", ratios, 3),
     )
 
 

@@ -42,7 +42,7 @@ from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.subject import check_compiled
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Plan", "TrainingMeasurement", "bench_run", "measure_network", "spread"]
+__all__ = ["Plan", "TrainingMeasurement", "bench_run", "measure_network", "median_and_range"]
 
 # Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
 # fourth is captured as a graph.
@@ -220,9 +220,9 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
         crop=crop,
         batch_size=run.recipe.batch_size,
         rounds=plan.rounds,
-        **spread("images_per_second", found.own, 1),
+        **median_and_range("images_per_second", found.own, 1),
         textbook_images_per_second=textbook,
-        **spread("ratio", ratios, 3),
+        **median_and_range("ratio", ratios, 3),
         matrix_tflops=round(statistics.median(found.rates) / 1e12, 4),
         share_of_matrix_rate=round(statistics.median(shares), 4),
         memory_gb_per_second=round(bandwidth / 1e9, 1),
@@ -279,7 +279,7 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
     return found
 
 
-def spread(name: str, values: Sequence[float], digits: int) -> dict[str, Any]:
+def median_and_range(name: str, values: Sequence[float], digits: int) -> dict[str, Any]:
     """The median over rounds with the lowest and the highest, None where nothing was measured."""
     if not values:
         return {name: None, f"{name}_low": None, f"{name}_high": None}

@@ -180,7 +180,7 @@ def _evaluate_file(
     record_in: Store | None,
 ) -> Evaluation:
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.measure.evaluate.weights import evaluate_weights, record
+    from resnet_repro.measure.evaluate.weights import evaluate_weights, store_evaluation
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.network_names import parse_network
@@ -193,7 +193,7 @@ def _evaluate_file(
     outcome = evaluate_weights(weights, network, chosen, stated, request)
     if record_in is None:
         return outcome
-    return record(record_in, outcome, weights, chosen.name)
+    return store_evaluation(record_in, outcome, weights, chosen.name)
 
 
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:

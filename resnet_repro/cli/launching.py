@@ -92,4 +92,4 @@ def train_run(
     with StopFlag() as stop:
         from resnet_repro.launch import worker
 
-        raise typer.Exit(worker.train_run(order, threads, stop))
+        raise typer.Exit(worker.train_order(order, threads, stop))

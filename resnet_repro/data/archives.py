@@ -20,7 +20,7 @@ from resnet_repro.base.files import open_regular
 from resnet_repro.data.dataset import Notify
 from resnet_repro.data.scratch import scratch_folder
 
-__all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "unpack"]
+__all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "unpack_archive"]
 
 MAX_MEMBERS = 200_000
 MAX_DEPTH = 16  # folders in folders; official archives have four
@@ -95,7 +95,7 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+def unpack_archive(archive: Path, folder: Path, max_bytes: int) -> None:
     """Unpack `archive`, of at most `max_bytes`, into the existing `folder`.
 
     Raises:

@@ -26,9 +26,9 @@ from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.workers import map_files
 
 __all__ = [
+    "AnyPart",
     "FilePart",
     "FolderIndex",
-    "Part",
     "Scan",
     "hash_contents",
     "load_index",
@@ -75,16 +75,16 @@ def _unpacked_texts(array: NDArray[np.uint8]) -> list[str]:
     return text.split("\0") if text else []
 
 
-Part = TypeVar("Part", bound=FilePart)
+AnyPart = TypeVar("AnyPart", bound=FilePart)
 
 
 @dataclass(frozen=True, eq=False)
-class Scan(Generic[Part]):
+class Scan(Generic[AnyPart]):
     """The contents of a folder."""
 
     classes: tuple[str, ...]
-    train: Part
-    test: Part
+    train: AnyPart
+    test: AnyPart
     # What was listed or read, relative to the folder -> time of its last change, nanoseconds.
     stamps: dict[str, int] = field(repr=False)
     splits: dict[str, str] = field(default_factory=dict)  # part -> what the data set calls it
@@ -102,13 +102,13 @@ class Scan(Generic[Part]):
 
 
 @dataclass(frozen=True, eq=False)
-class FolderIndex(Generic[Part]):
+class FolderIndex(Generic[AnyPart]):
     """A folder that has been scanned."""
 
     root: Path
     identity: Identity
     contents: NDArray[np.uint8] | None  # SHA-256 [N, 32] of each file to train on, then to test on
-    scan: Scan[Part]
+    scan: Scan[AnyPart]
 
     @property
     def part_contents(self) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
@@ -128,7 +128,9 @@ class FolderIndex(Generic[Part]):
         )
 
 
-def store_index(path: Path, index: FolderIndex[Part], version: int, keys: tuple[str, str]) -> None:
+def store_index(
+    path: Path, index: FolderIndex[AnyPart], version: int, keys: tuple[str, str]
+) -> None:
     """Write an index; `keys` are the names of the parts there. Raises OSError if that fails."""
     scan = index.scan
     header = {"format": version, "identity": index.identity.to_dict(), "classes": scan.classes}
@@ -142,8 +144,8 @@ def store_index(path: Path, index: FolderIndex[Part], version: int, keys: tuple[
 
 
 def load_index(
-    path: Path, root: Path, version: int, keys: tuple[str, str], part: type[Part]
-) -> FolderIndex[Part] | None:
+    path: Path, root: Path, version: int, keys: tuple[str, str], part: type[AnyPart]
+) -> FolderIndex[AnyPart] | None:
     """The index that `store_index` wrote; None if it is missing, damaged or of another version."""
     arrays = read_npz(path) or {}
     try:

@@ -27,8 +27,8 @@ from resnet_repro.data.dataset import (
     prepare_command,
 )
 from resnet_repro.data.folder_index import (
+    AnyPart,
     FolderIndex,
-    Part,
     Scan,
     hash_contents,
     load_index,
@@ -53,7 +53,7 @@ class Copy(NamedTuple):
     place: Callable[[], Path]  # puts it into the data folder; returns its root there
 
 
-class FolderReader(ABC, Generic[Part, Loaded]):
+class FolderReader(ABC, Generic[AnyPart, Loaded]):
     """A data set in the table of data sets, stored as a folder of files and an index of them."""
 
     name: str
@@ -66,26 +66,26 @@ class FolderReader(ABC, Generic[Part, Loaded]):
     index_folder: str  # in the data folder
     index_format: int
     index_keys: tuple[str, str]  # of the two parts, in the index
-    part: type[Part]
+    part: type[AnyPart]
 
     @abstractmethod
-    def scan(self, root: Path) -> Scan[Part]:
+    def scan(self, root: Path) -> Scan[AnyPart]:
         """List or read the files. Raises DataError if the folder is not one of this data set."""
 
     @abstractmethod
-    def summary(self, scan: Scan[Part]) -> str:
+    def summary(self, scan: Scan[AnyPart]) -> str:
         """How many images of what there are, for the identity's note."""
 
     @abstractmethod
-    def sha256(self, scan: Scan[Part], contents: NDArray[np.uint8] | None) -> str:
+    def sha256(self, scan: Scan[AnyPart], contents: NDArray[np.uint8] | None) -> str:
         """The identity's SHA-256 of what was scanned, and of the files' `contents` if hashed."""
 
     @abstractmethod
-    def dataset(self, index: FolderIndex[Part]) -> Loaded:
+    def dataset(self, index: FolderIndex[AnyPart]) -> Loaded:
         """The data set, its images still in their files."""
 
     @abstractmethod
-    def photos(self, index: FolderIndex[Part]) -> tuple[Photos, Photos]:
+    def photos(self, index: FolderIndex[AnyPart]) -> tuple[Photos, Photos]:
         """Its images alone, to train and to test on."""
 
     def has(self, folder: Path) -> bool:
@@ -119,7 +119,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         """Whether the folder in `data_dir` can be shown to be the official copy."""
         return False
 
-    def is_current(self, index: FolderIndex[Part]) -> bool:
+    def is_current(self, index: FolderIndex[AnyPart]) -> bool:
         """Whether the folder is unchanged, and this version scans it in the same way."""
         return index.is_current()
 
@@ -253,7 +253,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
 
     def _make_index(
         self, root: Path, data_dir: Path, progress: Notify, official: bool = False
-    ) -> FolderIndex[Part]:
+    ) -> FolderIndex[AnyPart]:
         """Scan the folder; an unchanged one, moved or not, keeps the identity of its earlier index.
 
         Raises DataError if it is not one of this data set, or a file cannot be read.
@@ -283,7 +283,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         same = [one for one in known if (one.name, one.sha256) == (self.name, sha256)]
         return max(same, key=lambda one: one.official, default=None)
 
-    def _unofficial(self, scan: Scan[Part]) -> Iterator[str]:
+    def _unofficial(self, scan: Scan[AnyPart]) -> Iterator[str]:
         """What is said with the results on a copy that is not known to be the official one."""
         known = DATASETS.get(self.name)
         what = "unofficial copy" if known else f"the user's own {self.images_in_words}"
@@ -296,7 +296,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         if not scan.is_hashed:
             yield "told apart from other copies by names and sizes, not contents"
 
-    def _check_images(self, index: FolderIndex[Part], progress: Notify) -> None:
+    def _check_images(self, index: FolderIndex[AnyPart], progress: Notify) -> None:
         """Decode every image. Raises DataError that names the first broken one."""
         broken: list[str] = []
         progress(f"decoding {sum(index.scan.counts):,} images to find broken ones")
@@ -317,12 +317,12 @@ class FolderReader(ABC, Generic[Part, Loaded]):
     def _index_name(self) -> str:
         return self.name.replace(":", "-")
 
-    def _load_index(self, path: Path, root: Path) -> FolderIndex[Part] | None:
+    def _load_index(self, path: Path, root: Path) -> FolderIndex[AnyPart] | None:
         return load_index(path, root, self.index_format, self.index_keys, self.part)
 
     def _read_index(
         self, root: Path, data_dir: Path, *, outdated: bool = False
-    ) -> FolderIndex[Part] | None:
+    ) -> FolderIndex[AnyPart] | None:
         """The stored index; None if there is none, or if the folder has changed since.
 
         With `outdated`, also that of a folder that has changed.
@@ -333,7 +333,7 @@ class FolderReader(ABC, Generic[Part, Loaded]):
         except (DataError, OSError, ValueError):  # what it names is gone, or no file's name
             return None
 
-    def _write_index(self, index: FolderIndex[Part], data_dir: Path) -> None:
+    def _write_index(self, index: FolderIndex[AnyPart], data_dir: Path) -> None:
         """Store an index in the data folder, if that is writable."""
         path = self._index_file(index.root, data_dir)
         try:

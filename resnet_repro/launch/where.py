@@ -14,7 +14,7 @@ from resnet_repro.base.machine import trains_together
 
 __all__ = ["Where", "parse_where"]
 
-Kind = Literal["here", "ray", "slurm", "slurm-local"]
+Launcher = Literal["here", "ray", "slurm", "slurm-local"]
 MAX_JOBS = 4_096
 # Options of sbatch that resnet-repro sets itself.
 RESERVED = (
@@ -29,7 +29,7 @@ FLAGS = ("contiguous", "exclusive", "hold", "overcommit", "oversubscribe", "spre
 class Where:
     """Where the runs of an experiment are trained."""
 
-    kind: Kind = "here"
+    kind: Launcher = "here"
     jobs: int | Literal["auto"] = 1  # side by side on this machine
     address: str | None = None  # of a Ray cluster; None: one found, or started on this machine
     cpus_per_run: int | None = None
@@ -107,7 +107,7 @@ def _parse_jobs(text: str) -> int | Literal["auto"]:
     raise ConfigError(f"--jobs {plain(text, 40)!r}: a number from 1 to {MAX_JOBS:,}, or auto")
 
 
-def _parse_launcher(text: str | None) -> tuple[Kind, str | None]:
+def _parse_launcher(text: str | None) -> tuple[Launcher, str | None]:
     if text is None:
         return "here", None
     name, colon, address = text.partition(":")
@@ -115,14 +115,14 @@ def _parse_launcher(text: str | None) -> tuple[Kind, str | None]:
         if colon and not address:
             raise ConfigError("--launcher ray: an address follows the colon, ray:HOST:6379")
         return "ray", address or None
-    submitted: dict[str, Kind] = {"slurm": "slurm", "slurm-local": "slurm-local"}
+    submitted: dict[str, Launcher] = {"slurm": "slurm", "slurm-local": "slurm-local"}
     if text not in submitted:
         hint = nearest(text, ["ray", "ray:ADDRESS", *submitted])
         raise ConfigError(f"--launcher {plain(text, 60)!r}: {hint}")
     return submitted[text], None
 
 
-def _check_installed(kind: Kind) -> None:
+def _check_installed(kind: Launcher) -> None:
     package, extra = {"ray": ("ray", "ray")}.get(kind, ("submitit", "slurm"))
     if kind != "here" and importlib.util.find_spec(package) is None:
         raise ConfigError(

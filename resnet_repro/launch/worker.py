@@ -32,7 +32,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "to_replace", "train_run"]
+__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "to_replace", "train_order"]
 
 _log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class RunProcess:
             self._process.stdout.close()
 
 
-def train_run(order: str, threads: int, stop: StopFlag) -> int:
+def train_order(order: str, threads: int, stop: StopFlag) -> int:
     """Train the run of an `Order`; returns the exit code.
 
     Raises:

@@ -45,14 +45,14 @@ __all__ = [
 OVERLAP = 0.5
 _RECALLS = 10  # steps from 0 to 1
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 
 class _Joined(NamedTuple):
     """The objects or the detections of all images in one row, image by image."""
 
     image: NDArray[np.int64]  # [M]
-    boxes: Floats  # [M, 4]
+    boxes: Float64Array  # [M, 4]
     labels: NDArray[np.int64]  # [M]
     values: NDArray[Any]  # [M], whether an object is difficult, or a detection's score
 
@@ -150,7 +150,7 @@ def _judge(truth: _Joined, found: _Joined) -> tuple[NDArray[np.bool_], NDArray[n
     return right, wrong
 
 
-def _overlaps(found: Floats, boxes: Floats) -> Floats:
+def _overlaps(found: Float64Array, boxes: Float64Array) -> Float64Array:
     """Intersection over union [m, n] of boxes [m, 4] and [n, 4]; empty boxes overlap nothing."""
     upper_left = np.maximum(found[:, None, :2], boxes[:, :2])
     lower_right = np.minimum(found[:, None, 2:], boxes[:, 2:])
@@ -158,19 +158,19 @@ def _overlaps(found: Floats, boxes: Floats) -> Floats:
     intersection = sides[..., 0] * sides[..., 1]
     areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(1) for b in (found, boxes)]
     union = areas[0][:, None] + areas[1] - intersection
-    overlaps: Floats = np.divide(
+    overlaps: Float64Array = np.divide(
         intersection, union, out=np.zeros_like(intersection), where=intersection > 0
     )
     return overlaps
 
 
-def _envelope(precision: Floats) -> Floats:
+def _envelope(precision: Float64Array) -> Float64Array:
     """At each detection the best precision there or at a later one."""
-    best: Floats = np.maximum.accumulate(precision[::-1])[::-1]
+    best: Float64Array = np.maximum.accumulate(precision[::-1])[::-1]
     return best
 
 
-def _eleven_points(right: NDArray[np.int64], precision: Floats, objects: int) -> float:
+def _eleven_points(right: NDArray[np.int64], precision: Float64Array, objects: int) -> float:
     """The mean of the best precisions at recalls of at least 0, 0.1 ... 1; 0 where none is left."""
     best = np.append(_envelope(precision), 0.0)
     # The first detection with _RECALLS * right >= step * objects: counts never fall.
@@ -178,7 +178,7 @@ def _eleven_points(right: NDArray[np.int64], precision: Floats, objects: int) ->
     return float(best[np.searchsorted(_RECALLS * right, steps)].mean())
 
 
-def _area(right: NDArray[np.int64], precision: Floats, objects: int) -> float:
+def _area(right: NDArray[np.int64], precision: Float64Array, objects: int) -> float:
     """The area under the envelope: each object found adds its share of the recall."""
     gained = np.diff(right, prepend=0)
     return float((gained * _envelope(precision)).sum() / objects)

@@ -42,7 +42,7 @@ class Style(NamedTuple):
 
 # He et al. 2016 (Fig. 4): after each weight layer BN and ReLU, the last ReLU after the addition;
 # BN after the addition as well; both before it; ReLU first; BN and ReLU first.
-Order = Literal["original", "bn-after-add", "relu-before-add", "relu-only", "preact"]
+BlockOrder = Literal["original", "bn-after-add", "relu-before-add", "relu-only", "preact"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Architecture:
     block: Literal["basic", "bottleneck"] = "basic"
     option: Option | None = None  # of the shortcuts; None where there are none
     stride_in_3x3: bool = False  # of a bottleneck, instead of in its first 1x1
-    order: Order = "original"  # of BN, ReLU and addition in a block
+    order: BlockOrder = "original"  # of BN, ReLU and addition in a block
     impeded: str = ""  # what is done to the shortcut; empty: nothing
 
     @property
@@ -125,7 +125,7 @@ def architecture(network: str) -> Architecture:
 
 def _cifar(name: NetworkName) -> Architecture:
     """Section 4.2: three stages of n blocks, 6n+2 layers, or 9n+2 with bottlenecks."""
-    usual: Order = "preact" if name.kind == "preact" else "original"
+    usual: BlockOrder = "preact" if name.kind == "preact" else "original"
     return Architecture(
         side=_SIDES["cifar"],
         classes=10,
@@ -135,7 +135,7 @@ def _cifar(name: NetworkName) -> Architecture:
         blocks=((name.depth - 2) // (9 if name.bottleneck else 6),) * 3,
         block="bottleneck" if name.bottleneck else "basic",
         option=name.option,
-        order=next((order for order in get_args(Order) if order == name.variant), usual),
+        order=next((order for order in get_args(BlockOrder) if order == name.variant), usual),
         impeded=name.variant if name.variant in IMPEDED else "",
     )
 

@@ -16,7 +16,7 @@ from resnet_repro.networks.blocks import BasicBlock, BatchNormSettings, norm_rel
 
 __all__ = ["BLOCKS", "Gate", "ImpededBlock"]
 
-Shapes = Sequence[tuple[int, int, int]]  # (kernel, outputs, stride) of each convolution
+Convolutions = Sequence[tuple[int, int, int]]  # (kernel, outputs, stride) of each convolution
 SCALES = {"half-shortcut": (1.0, 0.5), "half-both": (0.5, 0.5)}  # of F and of the shortcut
 
 
@@ -31,7 +31,7 @@ class _Block(nn.Module):
     def __init__(
         self,
         channels_in: int,
-        shapes: Shapes,
+        shapes: Convolutions,
         norm: BatchNormSettings,
         shortcut: nn.Module,
         first: bool,

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from resnet_repro.paper.estimates import Condition
-from resnet_repro.paper.reading import AboutNetworks, Network
+from resnet_repro.paper.reading import AboutNetworks, NamedNetwork
 from resnet_repro.spec.network_names import network_title
 
 __all__ = ["BelowRule", "EqualRule", "ExactRule", "MoreRule", "RatioRule"]
@@ -57,8 +57,8 @@ class BelowRule(ExactRule):
 
     kind: Literal["below"]
     counted: CountedName
-    network: Network
-    below: tuple[Network, ...] = ()
+    network: NamedNetwork
+    below: tuple[NamedNetwork, ...] = ()
     printed: dict[str, float] = Field(default_factory=dict)  # name -> its number, as printed
 
     def words(self) -> str:
@@ -84,7 +84,7 @@ class EqualRule(ExactRule):
 
     kind: Literal["equal"]
     counted: tuple[CountedName, ...] = Field(min_length=1)
-    groups: tuple[tuple[Network, ...], ...] = Field(min_length=1)
+    groups: tuple[tuple[NamedNetwork, ...], ...] = Field(min_length=1)
 
     def words(self) -> str:
         groups = "; ".join(" = ".join(map(network_title, group)) for group in self.groups)
@@ -117,8 +117,8 @@ class RatioRule(ExactRule):
 
     kind: Literal["ratio"]
     counted: CountedName
-    network: Network
-    of: Network
+    network: NamedNetwork
+    of: NamedNetwork
     percent: float = Field(gt=0)
     within: float | None = Field(None, gt=0)  # percent
 
@@ -142,7 +142,7 @@ class MoreRule(ExactRule):
 
     kind: Literal["more"]
     counted: CountedName
-    chain: tuple[Network, ...] = Field(min_length=2)
+    chain: tuple[NamedNetwork, ...] = Field(min_length=2)
     steps: tuple[int, ...] = Field(min_length=1)
 
     def words(self) -> str:

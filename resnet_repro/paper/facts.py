@@ -13,7 +13,7 @@ from pydantic import Field
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.papers import papers_on
-from resnet_repro.paper.reading import Network, read_package_file
+from resnet_repro.paper.reading import NamedNetwork, read_package_file
 from resnet_repro.spec.tables_figures import Percent
 
 __all__ = [
@@ -64,7 +64,7 @@ class PrintedError(Frozen):
 class CifarResult(Frozen):
     """A row of Table 6, or of He et al. 2016: test error on CIFAR, with data augmentation."""
 
-    network: Network | None = None  # None for other authors' networks
+    network: NamedNetwork | None = None  # None for other authors' networks
     method: str
     layers: int | None = None
     parameters: str | None = None  # as printed: "0.27M"
@@ -75,7 +75,7 @@ class CifarResult(Frozen):
 class ImageNetResult(Frozen):
     """A row of Tables 2 to 5; errors in percent."""
 
-    network: Network | None = None  # None for other authors' networks
+    network: NamedNetwork | None = None  # None for other authors' networks
     method: str
     top1: float | None = None
     top5: float | None = None
@@ -85,7 +85,7 @@ class ImageNetResult(Frozen):
 class VocResult(Frozen):
     """A row of Table 7: mAP at an overlap of 0.5 on PASCAL VOC's test sets."""
 
-    network: Network
+    network: NamedNetwork
     method: str
     voc07: Percent  # trained on 07+12
     voc12: Percent  # trained on 07++12
@@ -94,7 +94,7 @@ class VocResult(Frozen):
 class CocoResult(Frozen):
     """A row of Table 8 or 9: average precision on COCO, at an overlap of 0.5 and COCO's own."""
 
-    network: Network | None = None  # None for what is not built here
+    network: NamedNetwork | None = None  # None for what is not built here
     method: str
     ap50: Percent | None = None  # on the validation set
     ap: Percent | None = None
@@ -105,7 +105,7 @@ class CocoResult(Frozen):
 class ClassResult(Frozen):
     """A row of Table 10 or 11: average precision on PASCAL VOC by class."""
 
-    network: Network | None = None  # None for what is not built here
+    network: NamedNetwork | None = None  # None for what is not built here
     method: str
     data: str  # what it is trained on, "07+12"
     mean: Percent
@@ -115,7 +115,7 @@ class ClassResult(Frozen):
 class PrintedFlops(Frozen):
     """Multiply-adds of one network for one 224x224 image."""
 
-    network: Network
+    network: NamedNetwork
     multiply_adds: float
     reference: str
 
@@ -147,7 +147,7 @@ class Reproduction(Frozen):
     link: str = Field(pattern=r"^https://[^\s|]+$")
     selection: Literal["final", "best", "unstated"]  # best: the lowest on the test set
     protocol: str  # in a phrase, where it is not the paper's
-    errors: dict[Network, ReportedError] = Field(min_length=1)
+    errors: dict[NamedNetwork, ReportedError] = Field(min_length=1)
 
 
 class Entry(Frozen):

@@ -12,7 +12,7 @@ from resnet_repro.base.records import Frozen
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.yaml_io import read_yaml
 
-__all__ = ["AboutNetworks", "Network", "read_package_file"]
+__all__ = ["AboutNetworks", "NamedNetwork", "read_package_file"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,7 +25,9 @@ def _canonical(network: str) -> _Name:
     return _Name(parse_network(network))
 
 
-Network = Annotated[str, AfterValidator(_canonical)]  # the name of one of this project's networks
+NamedNetwork = Annotated[
+    str, AfterValidator(_canonical)
+]  # the name of one of this project's networks
 
 
 class AboutNetworks(Frozen):

@@ -16,7 +16,7 @@ from pydantic import Field
 from resnet_repro.paper.estimates import Condition, Estimate, contrast, in_words, number
 from resnet_repro.paper.exact import BelowRule, EqualRule, MoreRule, RatioRule
 from resnet_repro.paper.quantities import QUANTITIES, QuantityName
-from resnet_repro.paper.reading import AboutNetworks, Network
+from resnet_repro.paper.reading import AboutNetworks, NamedNetwork
 from resnet_repro.paper.samples import NetworkRuns, Samples, difference, means, second, slope
 from resnet_repro.spec.network_names import network_title, parse_network
 
@@ -72,7 +72,7 @@ class OrderRule(RunRule):
     """
 
     kind: Literal["order"]
-    chains: tuple[tuple[Network, ...], ...] = Field(min_length=1)
+    chains: tuple[tuple[NamedNetwork, ...], ...] = Field(min_length=1)
     at_least: float | None = Field(None, gt=0)
     at_most: float | None = Field(None, gt=0)
 
@@ -119,10 +119,10 @@ class TrendRule(RunRule):
     """
 
     kind: Literal["trend"]
-    chain: tuple[Network, ...] = Field(min_length=3)
+    chain: tuple[NamedNetwork, ...] = Field(min_length=3)
 
     @property
-    def _read(self) -> tuple[Network, ...]:
+    def _read(self) -> tuple[NamedNetwork, ...]:
         """The chain as it is told: never from deep to shallow."""
         first, last = (parse_network(self.chain[n]).depth for n in (0, -1))
         return self.chain[::-1] if first > last else self.chain
@@ -148,7 +148,7 @@ class ThroughoutRule(RunRule):
 
     kind: Literal["throughout"]
     quantity: Literal["train_error_along"]
-    pair: tuple[Network, Network]
+    pair: tuple[NamedNetwork, NamedNetwork]
     share: float = Field(gt=50, le=100)
 
     def conditions(self, samples: Samples) -> list[Condition]:
@@ -177,7 +177,7 @@ class FollowsRule(RunRule):
 
     kind: Literal["follows"]
     quantity: Literal["ap_follows_error"]
-    each: tuple[Network, ...] = Field(min_length=3)
+    each: tuple[NamedNetwork, ...] = Field(min_length=3)
     correlation: float = Field(gt=0, lt=1)
 
     def conditions(self, samples: Samples) -> list[Condition]:
@@ -203,8 +203,8 @@ class GapRule(RunRule):
     """
 
     kind: Literal["gap"]
-    wider: tuple[Network, Network]
-    narrower: tuple[Network, Network]
+    wider: tuple[NamedNetwork, NamedNetwork]
+    narrower: tuple[NamedNetwork, NamedNetwork]
 
     def conditions(self, samples: Samples) -> list[Condition]:
         wide = difference(samples, self.wider)
@@ -232,7 +232,7 @@ class LimitRule(RunRule):
     """The quantity of each network lies below or above a limit."""
 
     kind: Literal["limit"]
-    each: tuple[Network, ...] = Field(min_length=1)
+    each: tuple[NamedNetwork, ...] = Field(min_length=1)
     side: Literal["below", "above"]
     limit: float
     changes: tuple[str, ...] = ()  # of runs with these changes to their recipe: "warmup=null"
@@ -272,7 +272,7 @@ class BandRule(RunRule):
     """The quantity of one network lies within `band` of the paper's number."""
 
     kind: Literal["band"]
-    network: Network
+    network: NamedNetwork
     value: float
     band: float = Field(gt=0)
 
@@ -289,7 +289,7 @@ class CloseRule(RunRule):
     """The second of two networks minus the first is within `band` of the paper's difference."""
 
     kind: Literal["close"]
-    pair: tuple[Network, Network]
+    pair: tuple[NamedNetwork, NamedNetwork]
     value: float = 0.0
     band: float = Field(gt=0)
 
@@ -310,7 +310,7 @@ class SameRule(RunRule):
     """With the given changes to its recipe, the network ends within `band` of itself without."""
 
     kind: Literal["same"]
-    network: Network
+    network: NamedNetwork
     changes: tuple[str, ...] = Field(min_length=1)  # "warmup=null"
     band: float = Field(gt=0)
 
@@ -338,7 +338,7 @@ class EnsembleRule(_Rule):
     kind: Literal["ensemble"]
     quantity: Literal["ensemble_top5_error"]
     experiment: str
-    members: tuple[Network, ...] = Field(min_length=2)
+    members: tuple[NamedNetwork, ...] = Field(min_length=2)
     value: float
     band: float = Field(gt=0)
 

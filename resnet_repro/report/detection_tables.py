@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["detection_table"]
 
-Kind = Literal["ours", "reduced"]  # both a column and what its numbers are called
+OwnColumn = Literal["ours", "reduced"]  # both a column and what its numbers are called
 
 
 class _Paper(NamedTuple):
@@ -148,7 +148,7 @@ def _columns(table: DetectionTable) -> list[Column]:
 
 
 def _mean_rows(
-    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
+    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: OwnColumn
 ) -> list[Row]:
     """A row per cell; where they are ours, those that the paper prints first, with its numbers."""
     measured = [name for _, name in _PAPER[table.paper].ours]
@@ -166,7 +166,7 @@ def _mean_rows(
 
 
 def _class_rows(
-    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: Kind
+    table: DetectionTable, cells: Sequence[Cell], results: Results, kind: OwnColumn
 ) -> list[Row]:
     """A row per class and cell; where they are ours, the paper's numbers of all its classes.
 
@@ -195,7 +195,7 @@ def _class_rows(
     return rows
 
 
-def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: Kind) -> Row:
+def _values(cell: Cell, results: Results, forms: pd.DataFrame, kind: OwnColumn) -> Row:
     """A cell's row besides the paper's numbers; `forms` are its two columns by run."""
     first, second = (cell.over_seeds(forms[name]) for name in forms.columns)
     method = network_title(parse_network(cell.network).backbone)

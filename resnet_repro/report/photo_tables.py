@@ -24,7 +24,7 @@ from resnet_repro.report.table_parts import (
     REDUCED_NOTE,
     VIEWS_NOTES,
     cell_values,
-    difference,
+    difference_from_paper,
     group_notes,
     no_results,
     results_table,
@@ -153,7 +153,7 @@ def _our_values(paper: Row, cell: Cell, top1: Sample, top5: Sample, results: Res
         **cell_values(cell, results, top1.count),
         f"{scale}_top1": top1,
         f"{scale}_top5": top5,
-        "difference": difference(cell.group, top1.mean, reference),
+        "difference": difference_from_paper(cell.group, top1.mean, reference),
         "centre_top1": cell.over_seeds(runs.final_test_error).mean,
         "train_error": cell.over_seeds(runs.final_train_error).mean,
     }

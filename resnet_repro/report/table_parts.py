@@ -25,7 +25,7 @@ __all__ = [
     "REDUCED_NOTE",
     "VIEWS_NOTES",
     "cell_values",
-    "difference",
+    "difference_from_paper",
     "group_notes",
     "no_results",
     "results_table",
@@ -84,7 +84,7 @@ def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
     }
 
 
-def difference(
+def difference_from_paper(
     group: Group, ours: float | None, printed: float | None, paper: str = THE_PAPER
 ) -> float | None:
     """Our error minus the paper's, if the protocol is that paper's."""

@@ -20,7 +20,7 @@ from resnet_repro.report.table_parts import (
     OTHERS_NOTE,
     PROTOCOL_COLUMNS,
     cell_values,
-    difference,
+    difference_from_paper,
     results_table,
     to_do,
 )
@@ -185,7 +185,9 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
         **cell_values(cell, results, len(cell.done)),
         "test_error": test,
         "validation_error": held_out if held_out.count else None,
-        "difference": difference(cell.group, test.mean, reference, paper_of_table(table.paper)),
+        "difference": difference_from_paper(
+            cell.group, test.mean, reference, paper_of_table(table.paper)
+        ),
         "best_seed": min(test.values) if test.count > 1 else None,
         "train_error": cell.over_seeds(runs.final_train_error),
         "best_on_test": cell.over_seeds(runs.best_test_error).mean,

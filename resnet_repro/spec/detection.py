@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.recipe_parts import LARGEST_SIDE, Count, Real, field
+from resnet_repro.spec.recipe_parts import LARGEST_SIDE, Integer, Real, field
 
 __all__ = ["Backbone", "Detection", "RunId", "Sha256"]
 
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Length = Annotated[Count, Field(ge=4, le=LARGEST_SIDE)]  # pixels
-Share = Annotated[Real, Field(ge=0, le=1)]
+Length = Annotated[Integer, Field(ge=4, le=LARGEST_SIDE)]  # pixels
+Fraction = Annotated[Real, Field(ge=0, le=1)]
 MOST_BOXES = 100_000
 
 
@@ -58,7 +58,7 @@ class Detection(Frozen):
         "fixed at the statistics of the classification data, appendix A; `trained` is for "
         "detectors without such weights",
     )
-    frozen_stages: Count = field(
+    frozen_stages: Integer = field(
         2,
         "assumption",
         "of the first stages (conv1, conv2_x ...), how many keep their weights: VGG-16 is tuned "
@@ -79,10 +79,10 @@ class Detection(Frozen):
     anchor_ratios: tuple[Annotated[Real, Field(gt=0.01, lt=100)], ...] = field(
         (0.5, 1.0, 2.0), "paper", "height to width", min_length=1, max_length=10
     )
-    anchors_per_image: Count = field(
+    anchors_per_image: Integer = field(
         256, "paper", "that the loss is of, at most half of them positive", ge=2, le=MOST_BOXES
     )
-    anchor_overlap: tuple[Share, Share] = field(
+    anchor_overlap: tuple[Fraction, Fraction] = field(
         (0.3, 0.7), "paper", "IoU below and above which anchors are negative and positive"
     )
     smallest_proposal: Real = field(
@@ -93,21 +93,21 @@ class Detection(Frozen):
         ge=0,
         le=LARGEST_SIDE,
     )
-    proposals_before_nms: tuple[Count, Count] = field(
+    proposals_before_nms: tuple[Integer, Integer] = field(
         (12_000, 6_000),
         "assumption",
         "in training and in testing, of the highest scores; in the authors' code, not in the text",
     )
-    proposals: tuple[Count, Count] = field(
+    proposals: tuple[Integer, Integer] = field(
         (2_000, 300), "paper", "after non-maximum suppression, in training and in testing"
     )
-    proposal_nms: Share = field(0.7, "paper", "IoU above which the lower score is dropped")
-    rois_per_image: Count = field(
+    proposal_nms: Fraction = field(0.7, "paper", "IoU above which the lower score is dropped")
+    rois_per_image: Integer = field(
         64, "paper", "regions of interest that the loss is of, as in Fast R-CNN", ge=1, le=10_000
     )
-    foreground_share: Share = field(0.25, "paper", "of these regions, at most")
-    foreground_overlap: Share = field(0.5, "paper", "IoU from which a region is foreground")
-    roi_side: Annotated[Count, Field(ge=2, le=28)] | None = field(
+    foreground_share: Fraction = field(0.25, "paper", "of these regions, at most")
+    foreground_overlap: Fraction = field(0.5, "paper", "IoU from which a region is foreground")
+    roi_side: Annotated[Integer, Field(ge=2, le=28)] | None = field(
         None,
         "assumption",
         "places of a pooled region; null is 14, before conv5_1's stride of 2, or 7 before VGG-16's "
@@ -116,13 +116,13 @@ class Detection(Frozen):
     new_layers_std: Real = field(
         0.01, "paper", "of the new layers' initial weights; a tenth of it for boxes", gt=0, le=1
     )
-    test_nms: Share = field(
+    test_nms: Fraction = field(
         0.3, "assumption", "IoU within a class; in the authors' code, not in the text"
     )
-    lowest_score: Share = field(
+    lowest_score: Fraction = field(
         0.05, "deviation", "of a detection that counts; the authors' code has 0, at a higher cost"
     )
-    detections_per_image: Count = field(
+    detections_per_image: Integer = field(
         100, "assumption", "at most; in the authors' code, not in the text", ge=1, le=10_000
     )
 

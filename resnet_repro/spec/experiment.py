@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
-from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunGroup, Selection
+from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunsEntry, Selection
 from resnet_repro.spec.measurements import MEASUREMENTS, MeasurementName, WithCoco
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, presets_of
@@ -19,10 +19,10 @@ from resnet_repro.spec.recipe import Recipe, changed_recipe
 from resnet_repro.spec.run import DatasetName, Precision, Run
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.tables_figures import (
+    AnyPlot,
+    AnyTable,
     DetectionTable,
     EnsembleTable,
-    Plot,
-    Table,
     Text,
     ViewsTable,
 )
@@ -80,7 +80,7 @@ class Experiment(Frozen):
     dataset: DatasetName = "cifar10"
     precision: Precision = "auto"
     recipe: dict[str, Any] = Field({})
-    runs: tuple[RunGroup, ...] = Field((), max_length=200)
+    runs: tuple[RunsEntry, ...] = Field((), max_length=200)
     presets: dict[Preset, Selection] = Field({})
     pretraining: Pretraining | None = None
     measure: tuple[MeasurementName, ...] = ()
@@ -88,8 +88,8 @@ class Experiment(Frozen):
     path: PathSettings | None = None
     curvature: CurvatureSettings | None = None
     ensemble: Ensemble | None = None
-    table: Table | None = None
-    plot: Plot | None = None
+    table: AnyTable | None = None
+    plot: AnyPlot | None = None
 
     _source: Source | None = PrivateAttr(None)
 
@@ -146,7 +146,7 @@ class Experiment(Frozen):
     @property
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
-        return tuple(dict.fromkeys(n for group in self.runs for n in group.networks))
+        return tuple(dict.fromkeys(n for entry in self.runs for n in entry.networks))
 
     @property
     def possible_presets(self) -> tuple[Preset, ...]:
@@ -160,9 +160,9 @@ class Experiment(Frozen):
         panels = self.plot.panels if self.plot and self.plot.kind == "curves" else ()
         return tuple(dict.fromkeys(n for panel in panels for n in panel.networks))
 
-    def dataset_of(self, group: RunGroup) -> str:
-        """What a group of runs is trained on."""
-        return group.dataset or self.dataset
+    def dataset_of(self, entry: RunsEntry) -> str:
+        """What an entry of `runs` is trained on."""
+        return entry.dataset or self.dataset
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -232,14 +232,14 @@ class Experiment(Frozen):
             seeds = range(selection.seeds)
         demo = chosen == "demo" and self.preset != "demo"
         dataset = choices.dataset or (self.demo_dataset if demo else None)
-        groups = []
-        for group in self.runs:
-            kept = tuple(n for n in group.networks if not wanted or n in wanted)
-            if kept and (dataset not in self.datasets or dataset == self.dataset_of(group)):
-                update = {"networks": kept, "seeds": tuple(seeds) if seeds else group.seeds}
-                own = None if dataset else group.dataset
-                groups.append(group.model_copy(update=update | {"dataset": own}))
-        if self.runs and not groups:
+        entries = []
+        for entry in self.runs:
+            kept = tuple(n for n in entry.networks if not wanted or n in wanted)
+            if kept and (dataset not in self.datasets or dataset == self.dataset_of(entry)):
+                update = {"networks": kept, "seeds": tuple(seeds) if seeds else entry.seeds}
+                own = None if dataset else entry.dataset
+                entries.append(entry.model_copy(update=update | {"dataset": own}))
+        if self.runs and not entries:
             raise ConfigError(f"{self.name} has no {', '.join(wanted)} on {dataset}")
         if choices.dataset:
             self._check_dataset(choices.dataset)
@@ -248,10 +248,10 @@ class Experiment(Frozen):
                 "preset": chosen,
                 "dataset": dataset or self.dataset,
                 "precision": choices.precision or self.precision,
-                "runs": tuple(groups),
+                "runs": tuple(entries),
                 # Its networks and seeds are chosen now; the rest is laid under what this has.
                 "presets": {chosen: selection.model_copy(update={"networks": None, "seeds": None})},
-                "ensemble": self._chosen_ensemble(groups),
+                "ensemble": self._chosen_ensemble(entries),
             }
         )
 
@@ -291,10 +291,10 @@ class Experiment(Frozen):
                     f"but with {', '.join(family_datasets(family))}"
                 )
 
-    def _chosen_ensemble(self, groups: Sequence[RunGroup]) -> Ensemble | None:
+    def _chosen_ensemble(self, entries: Sequence[RunsEntry]) -> Ensemble | None:
         if self.ensemble is None:
             return None
-        chosen = {network for group in groups for network in group.networks}
+        chosen = {network for entry in entries for network in entry.networks}
         kept = tuple(n for n in self.ensemble.networks if n in chosen)
         if not kept:
             raise ConfigError(
@@ -302,10 +302,10 @@ class Experiment(Frozen):
             )
         return self.ensemble.model_copy(update={"networks": kept})
 
-    def resolved_recipe(self, group: RunGroup, network: str) -> Recipe:
-        """The preset's recipe for a network with the experiment's and the group's changes."""
-        base = preset_recipe(self.preset, network, self.dataset_of(group))
-        return changed_recipe(base, self._of_preset.recipe, self.recipe, group.recipe)
+    def resolved_recipe(self, entry: RunsEntry, network: str) -> Recipe:
+        """The preset's recipe for a network with the experiment's and the entry's changes."""
+        base = preset_recipe(self.preset, network, self.dataset_of(entry))
+        return changed_recipe(base, self._of_preset.recipe, self.recipe, entry.recipe)
 
     def resolve(self) -> tuple[Run, ...]:
         """The runs, each once, in order; those that detectors start from stand before them.
@@ -314,26 +314,26 @@ class Experiment(Frozen):
             pydantic.ValidationError: a recipe is impossible (`load_experiment` has checked that).
         """
         runs: dict[str, Run] = {}
-        for group in self.runs:
-            for network in group.networks:
-                for seed in group.seeds:
-                    for run in self.runs_for(group, network, seed):
+        for entry in self.runs:
+            for network in entry.networks:
+                for seed in entry.seeds:
+                    for run in self.runs_for(entry, network, seed):
                         runs.setdefault(run.id, run)
         return tuple(runs.values())
 
-    def runs_for(self, group: RunGroup, network: str, seed: int) -> tuple[Run, ...]:
+    def runs_for(self, entry: RunsEntry, network: str, seed: int) -> tuple[Run, ...]:
         """The run of one network; before it the one that a detector starts from, if any.
 
         Raises:
             pydantic.ValidationError: a recipe is impossible.
         """
-        recipe = self.resolved_recipe(group, network)
+        recipe = self.resolved_recipe(entry, network)
         backbone = self.backbone_run(recipe, network, seed)
         if backbone:
             recipe = changed_recipe(recipe, {"detection": {"backbone": {"run": backbone.id}}})
         own = Run(
             network=network,
-            dataset=self.dataset_of(group),
+            dataset=self.dataset_of(entry),
             recipe=recipe,
             seed=seed,
             precision=self.precision,
@@ -368,17 +368,17 @@ class Experiment(Frozen):
         made = self.pretraining_settings
         content["pretraining"] = made and made.model_dump(mode="json")
         content = {key: value for key, value in content.items() if value not in (None, [], "")}
-        pairs = [(group, network) for group in self.runs for network in group.networks]
+        pairs = [(entry, network) for entry in self.runs for network in entry.networks]
         recipes = [self.resolved_recipe(*pair).model_dump(mode="json") for pair in pairs]
         if recipes:
             first, *others = recipes
             common = {k: v for k, v in first.items() if all(o[k] == v for o in others)}
             content |= {"recipe": common, "runs": []}
-        for (group, network), recipe in zip(pairs, recipes, strict=True):
+        for (entry, network), recipe in zip(pairs, recipes, strict=True):
             own = {key: value for key, value in recipe.items() if key not in common}
-            run = {"networks": [network], "seeds": list(group.seeds)}
+            run = {"networks": [network], "seeds": list(entry.seeds)}
             run |= {"recipe": own} if own else {}
-            run |= {"dataset": group.dataset} if group.dataset else {}
-            if run not in content["runs"]:  # two groups may be the same on one data set
+            run |= {"dataset": entry.dataset} if entry.dataset else {}
+            if run not in content["runs"]:  # two entries may be the same on one data set
                 content["runs"].append(run)
         return write_yaml(content)

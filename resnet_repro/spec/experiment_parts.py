@@ -8,17 +8,17 @@ from pydantic import Field, field_validator
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.presets import Preset
-from resnet_repro.spec.run import DatasetName, Networks, Seed, TrainedNetworks
+from resnet_repro.spec.run import CanonicalNetworks, DatasetName, Seed, TrainedNetworks
 from resnet_repro.spec.surface import CurvatureSettings, PathSettings, SurfaceSettings
 from resnet_repro.spec.tables_figures import Views
 
-__all__ = ["MOST_SEEDS", "Ensemble", "Pretraining", "RunGroup", "Selection"]
+__all__ = ["MOST_SEEDS", "Ensemble", "Pretraining", "RunsEntry", "Selection"]
 
 MOST_SEEDS = 1_000
 
 
-class RunGroup(Frozen):
-    """Networks that share seeds and changes to the recipe."""
+class RunsEntry(Frozen):
+    """One entry of `runs`: networks that share seeds and changes to the recipe."""
 
     networks: TrainedNetworks = Field(min_length=1, max_length=200)
     seeds: tuple[Seed, ...] = (0,)
@@ -53,7 +53,7 @@ class Pretraining(Frozen):
 class Selection(Frozen):
     """What a preset changes of an experiment: fewer networks or seeds, other settings."""
 
-    networks: Networks | None = None
+    networks: CanonicalNetworks | None = None
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)] | None = None
     recipe: dict[str, Any] = Field({})
     surface: SurfaceSettings | None = None
@@ -65,5 +65,5 @@ class Selection(Frozen):
 class Ensemble(Frozen):
     """An ensemble of every run of these networks: their scores are averaged (Table 5)."""
 
-    networks: Networks = Field(min_length=1, max_length=200)
+    networks: CanonicalNetworks = Field(min_length=1, max_length=200)
     views: Views = "multi-scale"

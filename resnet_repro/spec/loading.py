@@ -15,7 +15,7 @@ from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.files import user_path
 from resnet_repro.base.records import first_problem
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunGroup
+from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunsEntry
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
@@ -138,8 +138,8 @@ def parse_experiment(
                 f"remove it there or leave out --preset {choices.preset}"
             )
         experiment = experiment.choose(choices)
-    for index, group in enumerate(experiment.runs if checked else ()):
-        _check_runs(experiment, group, index, document)
+    for index, entry in enumerate(experiment.runs if checked else ()):
+        _check_runs(experiment, entry, index, document)
     total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
@@ -163,8 +163,8 @@ def run_of(document: Document) -> Run:
 
 def _mentions_iterations(data: dict[str, Any]) -> bool:
     """Whether an experiment that is not validated yet sets the number of iterations."""
-    groups = data.get("runs")
-    holders = [data, *(groups if isinstance(groups, list) else [])]
+    entries = data.get("runs")
+    holders = [data, *(entries if isinstance(entries, list) else [])]
     recipes = [h.get("recipe") for h in holders if isinstance(h, dict)]
     return any(isinstance(r, dict) and "iterations" in r for r in recipes)
 
@@ -207,17 +207,17 @@ def _check_presets(experiment: Experiment, document: Document) -> None:
                 raise ConfigError(f"{document.place(place)}: {told}")
 
 
-def _check_runs(experiment: Experiment, group: RunGroup, index: int, document: Document) -> None:
-    """Validate the runs of one group; errors name the field that is wrong."""
+def _check_runs(experiment: Experiment, entry: RunsEntry, index: int, document: Document) -> None:
+    """Validate the runs of one entry of `runs`; errors name the field that is wrong."""
     own = ("runs", index)
-    recipes = {(*own, "recipe"): group.recipe, ("recipe",): experiment.recipe}
-    for network in group.networks:
+    recipes = {(*own, "recipe"): entry.recipe, ("recipe",): experiment.recipe}
+    for network in entry.networks:
         with _naming(document, own, recipes):
-            recipe = experiment.resolved_recipe(group, network)
+            recipe = experiment.resolved_recipe(entry, network)
         with _naming(document, ("pretraining",), {("pretraining", "recipe"): {}}):
             experiment.backbone_run(recipe, network, 0)
         with _naming(document, own, recipes):
-            experiment.runs_for(group, network, 0)
+            experiment.runs_for(entry, network, 0)
         _check_measurements(experiment, network, document)
 
 

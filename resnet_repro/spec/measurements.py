@@ -25,7 +25,7 @@ __all__ = [
     "DetectionRow",
     "EvaluationRow",
     "GradientRow",
-    "Images",
+    "ImageCount",
     "Measurement",
     "MeasurementName",
     "PathRow",
@@ -37,7 +37,7 @@ __all__ = [
 
 BatchNorm = Literal["running", "average"]
 Count = Annotated[int, Field(ge=0, le=10**15)]
-Images = Annotated[int, Field(ge=1, le=10**15)]
+ImageCount = Annotated[int, Field(ge=1, le=10**15)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -81,7 +81,7 @@ class EvaluationRow:
     top1_error: Percent
     top5_error: Percent  # with fewer than six classes, over as many as there are
     loss: Amount  # cross-entropy of the averaged softmax
-    images: Images
+    images: ImageCount
     bn: BatchNorm  # which statistics batch normalisation used
     dataset_sha256: str  # of the data set that was evaluated
 
@@ -94,7 +94,9 @@ class SurfaceRow(NamedTuple):
     beta: FiniteFloat
     loss: Size  # mean cross-entropy
     error: Percent
-    images: Images  # of the training set, not augmented; the centre is measured with all as well
+    images: (
+        ImageCount  # of the training set, not augmented; the centre is measured with all as well
+    )
     sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
     # Which statistics BN uses, the trained network's at every point; earlier files lack it.
@@ -109,7 +111,7 @@ class PathRow(NamedTuple):
     position: FiniteFloat  # 0 at the run itself, 1 at the other
     loss: Size  # mean cross-entropy
     error: Percent
-    images: Images  # of the training set, not augmented
+    images: ImageCount  # of the training set, not augmented
     sample_seed: int
     sample_sha256: str
     bn: Literal["interpolated"]  # BN's statistics move along
@@ -123,7 +125,7 @@ class CurvatureRow(NamedTuple):
     beta: FiniteFloat
     smallest: float  # eigenvalue
     largest: float
-    images: Images
+    images: ImageCount
     sample_seed: int
     sample_sha256: str
 

@@ -13,7 +13,7 @@ from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe_parts import (
     TOTAL_STRIDE,
     Augmentation,
-    Count,
+    Integer,
     Photographs,
     Plateau,
     Real,
@@ -34,9 +34,9 @@ OF_CLASSIFIERS = (
 class Recipe(Frozen):
     """Everything that decides how a network is trained. The defaults are those of section 4.2."""
 
-    iterations: Count = field(64_000, "paper", "section 4.2", ge=1, le=MOST_ITERATIONS)
-    batch_size: Count = field(128, "paper", "section 4.2", ge=1, le=65_536)
-    micro_batch_size: Count | None = field(
+    iterations: Integer = field(64_000, "paper", "section 4.2", ge=1, le=MOST_ITERATIONS)
+    batch_size: Integer = field(128, "paper", "section 4.2", ge=1, le=65_536)
+    micro_batch_size: Integer | None = field(
         None,
         "deviation",
         "images per forward pass, which is what batch normalisation sees; the paper's two GPUs saw "
@@ -46,7 +46,7 @@ class Recipe(Frozen):
         le=65_536,
     )
     learning_rate: Real = field(0.1, "paper", "sections 3.4 and 4.2", gt=0, le=100)
-    milestones: tuple[Annotated[Count, Field(le=MOST_ITERATIONS)], ...] = field(
+    milestones: tuple[Annotated[Integer, Field(le=MOST_ITERATIONS)], ...] = field(
         (32_000, 48_000), "paper", "iterations at which the rate is divided; section 4.2"
     )
     learning_rate_divisor: Real = field(10.0, "paper", "sections 3.4 and 4.2", gt=1, le=1e6)
@@ -77,7 +77,7 @@ class Recipe(Frozen):
     augmentation: Augmentation = field(
         Augmentation(), "paper", "section 4.2; of 32x32 images in the CIFAR family"
     )
-    image_size: Count | None = field(
+    image_size: Integer | None = field(
         None,
         "paper",
         "pixels; to what side the 32x32 images of the CIFAR family are averaged down; null leaves "
@@ -121,7 +121,7 @@ class Recipe(Frozen):
     bn_momentum: Real = field(
         0.1, "assumption", "weight of the newest batch in BN's running statistics", gt=0, le=1
     )
-    bn_average_iterations: Count = field(
+    bn_average_iterations: Integer = field(
         0,
         "assumption",
         "training batches over which BN's statistics are averaged anew after the last iteration, "
@@ -130,7 +130,7 @@ class Recipe(Frozen):
         ge=0,
         le=1_000_000,
     )
-    validation_images: Count = field(
+    validation_images: Integer = field(
         0,
         "assumption",
         "training images held out; 5000 is the 45k/5k split on which the paper chose the schedule. "
@@ -138,7 +138,7 @@ class Recipe(Frozen):
         ge=0,
         le=10_000_000,
     )
-    evaluate_every: Count = field(
+    evaluate_every: Integer = field(
         500,
         "assumption",
         "iterations between two points of the curve: training error is the running error over the "

@@ -11,7 +11,7 @@ from resnet_repro.base.records import Frozen
 __all__ = [
     "TOTAL_STRIDE",
     "Augmentation",
-    "Count",
+    "Integer",
     "Photographs",
     "Plateau",
     "Real",
@@ -19,7 +19,7 @@ __all__ = [
     "field",
 ]
 
-Kind = Literal["paper", "assumption", "deviation"]
+FieldKind = Literal["paper", "assumption", "deviation"]
 PAPER_CROP = 224  # pixels; section 3.4
 TOTAL_STRIDE = 32  # pixels of a photograph per pixel of the last feature map (Table 1)
 LARGEST_SIDE = 4_096  # pixels
@@ -31,16 +31,16 @@ def _number(value: Any) -> Any:
     return value
 
 
-Count = Annotated[int, BeforeValidator(_number)]
+Integer = Annotated[int, BeforeValidator(_number)]
 Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 
 
-def field(default: Any, kind: Kind, reason: str, **limits: Any) -> Any:
+def field(default: Any, kind: FieldKind, reason: str, **limits: Any) -> Any:
     """A field with its default, whether the paper states that value, and the reason."""
     return Field(default, description=reason, json_schema_extra={"kind": kind}, **limits)
 
 
-Side = Annotated[Count, Field(ge=16, le=LARGEST_SIDE)]
+Side = Annotated[Integer, Field(ge=16, le=LARGEST_SIDE)]
 
 
 class Warmup(Frozen):
@@ -48,7 +48,7 @@ class Warmup(Frozen):
 
     learning_rate: Real = field(0.01, "paper", "section 4.2", gt=0, le=100)
     until_train_error: Real = field(80.0, "paper", "percent; section 4.2", gt=0, lt=100)
-    window: Count = field(
+    window: Integer = field(
         391,
         "assumption",
         "iterations over which the running training error is judged; the paper says that it took "
@@ -70,7 +70,7 @@ class Plateau(Frozen):
     It is judged on the running training error at the points of the curve, never on the test set.
     """
 
-    patience: Count = field(
+    patience: Integer = field(
         6,
         "assumption",
         "points of the curve without progress after which the learning rate is divided; the paper "
@@ -85,7 +85,7 @@ class Plateau(Frozen):
         ge=0,
         lt=100,
     )
-    divisions: Count = field(
+    divisions: Integer = field(
         3, "assumption", "the learning rate is divided at most so many times", ge=1, le=20
     )
 
@@ -93,7 +93,7 @@ class Plateau(Frozen):
 class Augmentation(Frozen):
     """Random crop of the padded image or of its mirror (section 4.2)."""
 
-    pad: Count = field(4, "paper", "pixels on each side; section 4.2", ge=0, le=32)
+    pad: Integer = field(4, "paper", "pixels on each side; section 4.2", ge=0, le=32)
     mirror: bool = field(True, "paper", "half of the time; section 4.2")
     fill: Literal["mean", "black"] = field(
         "mean",

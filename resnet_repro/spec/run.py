@@ -27,9 +27,9 @@ from resnet_repro.spec.yaml_io import write_yaml
 __all__ = [
     "FORMAT",
     "LARGEST_SEED",
+    "CanonicalNetwork",
+    "CanonicalNetworks",
     "DatasetName",
-    "Network",
-    "Networks",
     "Precision",
     "Resolved",
     "Run",
@@ -42,7 +42,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Resolved = Literal["fp32", "bf16"]  # what `auto` resolves to
 LARGEST_SEED = 2**31 - 1
 FORMAT = 1  # of config.yaml
-KINDS: dict[Family, str] = {
+FAMILY_MEMBERS: dict[Family, str] = {
     "cifar": "a CIFAR network",
     "imagenet": "an ImageNet network",
     "detection": "a detector",
@@ -78,9 +78,9 @@ def trainable_network(text: str) -> str:
 
 
 DatasetName = Annotated[str, AfterValidator(_stored_name(parse_dataset))]
-Network = Annotated[str, AfterValidator(canonical_network)]
+CanonicalNetwork = Annotated[str, AfterValidator(canonical_network)]
 # Errors in a list name the list, not the item.
-Networks = Annotated[
+CanonicalNetworks = Annotated[
     tuple[str, ...], AfterValidator(lambda names: tuple(map(canonical_network, names)))
 ]
 TrainedNetworks = Annotated[
@@ -100,18 +100,17 @@ class Run(Frozen):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         family = parse_network(self.network).family
+        what = f"{self.network} is {FAMILY_MEMBERS[family]}"
         if not dataset_fits(self.dataset, family):
             raise ValueError(
-                f"network: {self.network} is {KINDS[family]}, which does not go with "
-                f"{self.dataset} but with {', '.join(family_datasets(family))}"
+                f"network: {what}, which does not go with {self.dataset} "
+                f"but with {', '.join(family_datasets(family))}"
             )
         for name, of in (("photographs", "imagenet"), ("detection", "detection")):
             there = getattr(self.recipe, name) is not None
             if there is not (family == of):
                 needs = "has no" if there else "needs"
-                raise ValueError(
-                    f"recipe: {self.network} is {KINDS[family]}, so its recipe {needs} `{name}`"
-                )
+                raise ValueError(f"recipe: {what}, so its recipe {needs} `{name}`")
         if self.recipe.detection and (misfit := self.recipe.detection.misfit):
             raise ValueError(misfit)
         return self

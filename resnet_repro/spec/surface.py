@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.measurements import CurvatureRow, Images, PathRow, SurfaceRow
+from resnet_repro.spec.measurements import CurvatureRow, ImageCount, PathRow, SurfaceRow
 from resnet_repro.spec.run import Seed
 
 __all__ = ["SAMPLE_SEED", "CurvatureSettings", "PathSettings", "SurfaceSettings", "axis"]
@@ -42,7 +42,7 @@ class SurfaceSettings(Frozen):
 
     points: tuple[Points, Points] = (51, 51)
     limit: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
-    images: Images | None = None  # of the training set, equally many per class; None for all
+    images: ImageCount | None = None  # of the training set, equally many per class; None for all
     directions: tuple[Seed, ...] = Field((0, 1), min_length=1, max_length=20)  # seeds
 
     @field_validator("points")
@@ -98,7 +98,7 @@ class PathSettings(Frozen):
     seeds: tuple[Seed, Seed] = (0, 1)
     to: str = Field("", max_length=500)  # a run's id or the beginning of it, instead of seeds
     points: int = Field(401, ge=5, le=10_001)  # from -0.5 to 1.5
-    images: Images | None = None  # of the training set, equally many per class; None for all
+    images: ImageCount | None = None  # of the training set, equally many per class; None for all
 
     @model_validator(mode="after")
     def _possible(self) -> PathSettings:
@@ -133,7 +133,7 @@ class CurvatureSettings(Frozen):
     """The points at which the Hessian's extreme eigenvalues are computed, and on which images."""
 
     at: tuple[tuple[Coordinate, Coordinate], ...] = Field(((0.0, 0.0),), min_length=1)
-    images: Images | None = 10_000
+    images: ImageCount | None = 10_000
     directions: Seed = 0  # seed of the two directions in which points other than (0, 0) lie
 
     _different = field_validator("at")(all_different)

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from resnet_repro.base.records import Frozen
-from resnet_repro.spec.run import Network, Networks
+from resnet_repro.spec.run import CanonicalNetwork, CanonicalNetworks
 
 __all__ = [
+    "AnyPlot",
+    "AnyTable",
     "CostTable",
     "CurvePanel",
     "CurvesPlot",
@@ -19,8 +21,6 @@ __all__ = [
     "ErrorTable",
     "LayerTable",
     "Percent",
-    "Plot",
-    "Table",
     "Text",
     "Views",
     "ViewsTable",
@@ -35,7 +35,7 @@ class CurvePanel(Frozen):
     """One panel of a figure of training curves."""
 
     title: Text = ""
-    networks: Networks = Field(min_length=1, max_length=50)
+    networks: CanonicalNetworks = Field(min_length=1, max_length=50)
     curves: tuple[Literal["train", "test"], ...] = Field(
         ("train", "test"), min_length=1, max_length=2
     )
@@ -75,7 +75,7 @@ class DrawingPlot(Frozen):
     """Drawings of networks (Fig. 2, Fig. 3, Fig. 5); needs no training."""
 
     kind: Literal["drawing"] = "drawing"
-    networks: Networks = Field(min_length=1, max_length=8)
+    networks: CanonicalNetworks = Field(min_length=1, max_length=8)
     shows: Literal["layers", "costs", "block", "idea"] = "layers"
 
 
@@ -86,7 +86,7 @@ class LayerTable(Frozen):
     """
 
     kind: Literal["layers"] = "layers"
-    network: Network
+    network: CanonicalNetwork
     printed: bool = False
 
     @model_validator(mode="after")
@@ -130,11 +130,11 @@ class CostTable(Frozen):
     """Parameters and multiply-adds beside the paper's (Table 1); needs no training."""
 
     kind: Literal["cost"] = "cost"
-    networks: Networks = Field(min_length=1, max_length=200)
+    networks: CanonicalNetworks = Field(min_length=1, max_length=200)
 
 
-Table = Annotated[
+AnyTable = Annotated[
     ErrorTable | ViewsTable | EnsembleTable | CostTable | LayerTable | DetectionTable,
     Field(discriminator="kind"),
 ]
-Plot = Annotated[CurvesPlot | DrawingPlot | OtherPlot, Field(discriminator="kind")]
+AnyPlot = Annotated[CurvesPlot | DrawingPlot | OtherPlot, Field(discriminator="kind")]

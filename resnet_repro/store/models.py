@@ -11,9 +11,9 @@ from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_slug
 from resnet_repro.spec.detection import RunId, Sha256
 from resnet_repro.spec.experiment import Slug
-from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, Images
+from resnet_repro.spec.measurements import Amount, Count, EvaluationRow, ImageCount
 from resnet_repro.spec.presets import Preset
-from resnet_repro.spec.run import DatasetName, Network
+from resnet_repro.spec.run import CanonicalNetwork, DatasetName
 from resnet_repro.spec.tables_figures import Percent, Views
 
 __all__ = [
@@ -39,7 +39,7 @@ FORMAT = 1  # of summary.json and of the other JSON files
 State = Literal["missing", "running", "stopped", "done", "failed"]
 
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
-Text = Annotated[str, Field(max_length=2_000)]
+LongText = Annotated[str, Field(max_length=2_000)]
 
 
 class Stored(Frozen):
@@ -96,7 +96,7 @@ class Origin(Stored):
 class MeasurementOrigin(Origin):
     """The origin of a measurement on a trained network, and its time."""
 
-    measured: Text  # UTC
+    measured: LongText  # UTC
     sha256: Sha256 | None = None  # of the numbers, see `checksums`; earlier versions have none
 
 
@@ -217,10 +217,10 @@ class Record(Stored):
     format: int = FORMAT
     dataset: DatasetName
     data: dict[str, Any]  # identity of the data set: name, official, sha256, source, note
-    code: Text
+    code: LongText
     dirty: bool | None = None
-    command: Text
-    measured: Text  # UTC
+    command: LongText
+    measured: LongText  # UTC
 
     @property
     def official(self) -> bool:
@@ -238,7 +238,7 @@ class EnsembleResult(Record):
     views: Views
     top1_error: Percent
     top5_error: Percent
-    images: Images
+    images: ImageCount
     origin: Origin | None = None  # earlier versions did not record it
 
     @model_validator(mode="after")
@@ -257,13 +257,13 @@ class ExternalEvaluation(Record):
     """The errors of weights that were not trained here, by `evaluate FILE --record`."""
 
     folder = "evaluations"
-    network: Network
+    network: CanonicalNetwork
     evaluations: tuple[EvaluationRow, ...] = Field(min_length=1, max_length=10)
     weights_sha256: Sha256
     weights_file: Annotated[str, Field(min_length=1, max_length=255)]  # its name, without a path
-    input: Text = ""  # scale, mean and crop of the images
-    precision: Text = ""  # fp32 or bf16
-    notes: tuple[Text, ...] = Field((), max_length=20)  # to show with the errors
+    input: LongText = ""  # scale, mean and crop of the images
+    precision: LongText = ""  # fp32 or bf16
+    notes: tuple[LongText, ...] = Field((), max_length=20)  # to show with the errors
     # Earlier versions recorded only the latest command and code.
     origins: dict[Views, MeasurementOrigin] = Field({})
 

@@ -14,7 +14,7 @@ from made_up_photos import WritePhotos
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
-from resnet_repro.data.archives import unpack
+from resnet_repro.data.archives import unpack_archive
 from resnet_repro.data.cifar.reader import MAX_BYTES
 
 SOON = 10.0  # seconds; refusing takes far less than one, machines have other work
@@ -128,7 +128,7 @@ def test_ordinary_archives_are_read_whole(tmp_path: Path, compression: str) -> N
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     (tmp_path / "out").mkdir()
-    unpack(archive, tmp_path / "out", 10_000)
+    unpack_archive(archive, tmp_path / "out", 10_000)
     found = {path.name[:1]: path.read_bytes() for path in (tmp_path / "out" / "d").iterdir()}
     assert found == {name[-1]: content for name, content in contents.items()}
 

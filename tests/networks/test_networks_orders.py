@@ -12,7 +12,7 @@ from preact_reference import Reference
 from torch import Tensor
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.architecture import Order, architecture
+from resnet_repro.networks.architecture import BlockOrder, architecture
 from resnet_repro.networks.blocks import BasicBlock
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import Network, build_network
@@ -29,7 +29,7 @@ IMPEDED = ("half-shortcut", "half-both", "exclusive-gate", "shortcut-gate", "dro
 
 
 def test_every_order_of_a_block_is_among_them() -> None:
-    assert {architecture(network).order for network in ORDERS} == set(get_args(Order))
+    assert {architecture(network).order for network in ORDERS} == set(get_args(BlockOrder))
 
 
 @pytest.mark.parametrize("network", [*ORDERS, *(f"resnet-14-{kind}" for kind in IMPEDED)])

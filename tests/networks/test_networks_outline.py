@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from resnet_repro.networks.architecture import Order, architecture
+from resnet_repro.networks.architecture import BlockOrder, architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import folded, outline, parameters
@@ -25,7 +25,7 @@ NETWORKS = (
 
 
 def test_every_order_of_a_block_is_among_them() -> None:
-    assert {architecture(network).order for network in NETWORKS} == set(get_args(Order))
+    assert {architecture(network).order for network in NETWORKS} == set(get_args(BlockOrder))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.architecture import Order, architecture
+from resnet_repro.networks.architecture import BlockOrder, architecture
 from resnet_repro.networks.network import build_network
 from resnet_repro.report.figures.drawing import blocks_figure
 from resnet_repro.report.figures.units import steps
@@ -51,7 +51,7 @@ class Recorder(TorchFunctionMode):
 
 
 def test_every_order_of_a_block_is_among_them() -> None:
-    assert {architecture(network).order for network in NETWORKS} == set(get_args(Order))
+    assert {architecture(network).order for network in NETWORKS} == set(get_args(BlockOrder))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

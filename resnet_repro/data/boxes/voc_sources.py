@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack
+from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack_archive
 from resnet_repro.data.boxes.reader import BoxPart, BoxReader
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
 from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
@@ -149,7 +149,7 @@ class Voc(BoxReader):
         with scratch_folder(data_dir, "unpacked") as scratch:
             for path in packed:
                 request.progress(f"unpacking {path}")
-                unpack(path, scratch, MAX_BYTES)
+                unpack_archive(path, scratch, MAX_BYTES)
             known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
             official = request.download or all(md5_of(path) in known for path in packed)
             root = scratch / DEVKIT

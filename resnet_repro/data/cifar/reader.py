@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
+from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
 from resnet_repro.data.cache import intact_cache, put_back, read_cache, read_record, write_cache
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
@@ -193,7 +193,7 @@ def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | No
 def _read_archive(known: KnownCifar, archive: Path, data_dir: Path, progress: Notify) -> Dataset:
     progress(f"unpacking {archive}")
     with scratch_folder(data_dir, "unpacked") as folder:
-        unpack(archive, folder, MAX_BYTES)
+        unpack_archive(archive, folder, MAX_BYTES)
         inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]
         found = _find_copy(known, folder)
         if found is None and len(inside) == 1:  # all in one folder, as archives often are

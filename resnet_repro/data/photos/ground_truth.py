@@ -13,7 +13,7 @@ from typing import Any
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
-from resnet_repro.data.archives import unpack
+from resnet_repro.data.archives import unpack_archive
 
 __all__ = ["ANNOTATIONS", "DEVKIT", "SOLUTION", "classes_of"]
 
@@ -79,7 +79,7 @@ def _from_packed_devkit(path: Path) -> Truth | None:
         return None
     try:
         with TemporaryDirectory() as scratch:
-            unpack(path, Path(scratch), _MAX_DEVKIT)
+            unpack_archive(path, Path(scratch), _MAX_DEVKIT)
             kit = Path(scratch) / DEVKIT
             if missing := [name for name in _LABELS if not (kit / "data" / name).is_file()]:
                 raise DataError(f"{path} is damaged: it has no {DEVKIT}/data/{missing[0]}")

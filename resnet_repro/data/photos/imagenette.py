@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data.archives import Archive, fetch, md5_of, unpack
+from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
 from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.reader import PhotoReader
@@ -74,7 +74,7 @@ class Imagenette(PhotoReader):
     ) -> Iterator[tuple[Path, bool]]:
         with scratch_folder(data_dir, "unpacked") as scratch:
             request.progress(f"unpacking {packed}")
-            unpack(packed, scratch, MAX_BYTES)
+            unpack_archive(packed, scratch, MAX_BYTES)
             found = self.find(scratch)
             if found is None:
                 raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")

@@ -28,7 +28,7 @@ from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend, origin_here
 from resnet_repro.training.memory import enough_memory
 
-__all__ = ["IMAGENETTE", "chosen_outputs", "evaluate_weights", "record"]
+__all__ = ["IMAGENETTE", "chosen_outputs", "evaluate_weights", "store_evaluation"]
 
 IMAGENET_CLASSES = 1000
 HALVED = "googlenet-bn"  # whose program at torchvision turns the usual input into `half` first
@@ -177,7 +177,7 @@ def _notes(
         yield dataset.identity.note
 
 
-def record(store: Store, found: Evaluation, weights: Weights, dataset: str) -> Evaluation:
+def store_evaluation(store: Store, found: Evaluation, weights: Weights, dataset: str) -> Evaluation:
     """Put an evaluation into the results folder, beside earlier ones of the same weights.
 
     Not if those were made under other conditions, which a note says.

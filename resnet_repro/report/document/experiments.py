@@ -24,7 +24,7 @@ __all__ = ["covers", "evidence", "experiment_section"]
 SUFFIXES = ("png", "svg")  # of figures that a page can show
 MOST_HASHES = 6  # runs behind a verdict that are listed one by one
 MOST_SPARE = 3  # columns with a higher `spare` repeat the method or Table 1
-Numbers = Mapping[Group, int]
+GroupNumbers = Mapping[Group, int]
 
 
 def covers(experiment: Experiment, claim: Claim) -> bool:
@@ -110,7 +110,7 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
     return "\n\n".join(parts).splitlines()
 
 
-def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
+def evidence(verdicts: Sequence[Verdict], numbers: GroupNumbers) -> list[str]:
     """Each claim that was judged once with its rule, below it the verdict of each group of runs."""
     lines, judged = [], [verdict for verdict in verdicts if verdict.judged]
     for claim in dict.fromkeys(verdict.claim for verdict in judged):
@@ -124,7 +124,7 @@ def evidence(verdicts: Sequence[Verdict], numbers: Numbers) -> list[str]:
     return lines
 
 
-def _verdict(verdict: Verdict, numbers: Numbers) -> str:
+def _verdict(verdict: Verdict, numbers: GroupNumbers) -> str:
     """`**consistent** on [2]: numbers. Runs 3f9c2a71, 0d920dd4.`, by the hash in their ids."""
     where = f" on [{numbers[verdict.group]}]" if verdict.group else ""
     hashes = ", ".join(run.rpartition("-")[2] for run in verdict.runs)

@@ -29,14 +29,14 @@ from resnet_repro.spec.tables_figures import CurvePanel, CurvesPlot
 
 __all__ = ["draw"]
 
-Part = Literal["train", "test"]
+CurvePart = Literal["train", "test"]
 LineStyle = dict[str, Any]
 TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
     "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
     "thin": {"linestyle": "-", "linewidth": 0.7},
 }
 TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
-PART_TITLES: dict[Family, dict[Part, str]] = {
+PART_TITLES: dict[Family, dict[CurvePart, str]] = {
     "cifar": {"train": "training error", "test": "test error"},
     "imagenet": {"train": "training error", "test": "validation error, centre crop"},
     "detection": {},  # whose curves have losses, no errors
@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     """An error of one network while it trains."""
 
     network: str
-    part: Part
+    part: CurvePart
     seeds: int
     errors: pd.DataFrame  # percent by iteration: `mean`, `min` and `max` of the seeds
 
@@ -67,7 +67,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         _panel_curves(panel, cells, whole[whole.iteration <= panel.first * group.iterations])
         for panel in panels
     ]
-    lines: dict[Part, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
+    lines: dict[CurvePart, LineStyle] = {"train": TRAIN_LINES[plot.train_lines], "test": TEST_LINE}
     drawn_curves = [
         c for panel, drawn in zip(panels, curves, strict=True) if panel.first == 1 for c in drawn
     ]
@@ -108,7 +108,7 @@ def _panel_curves(panel: CurvePanel, cells: Sequence[Cell], rows: pd.DataFrame) 
     return [curve for curve in curves if len(curve.errors)]
 
 
-def _average(cell: Cell, part: Part, rows: pd.DataFrame) -> Curve:
+def _average(cell: Cell, part: CurvePart, rows: pd.DataFrame) -> Curve:
     """The seeds' curves at the iterations that all of them measured."""
     own = rows[rows.run.isin([run.id for run in cell.done])]
     seeds = own.run.nunique()
@@ -159,7 +159,7 @@ def _iteration_unit(iterations: int) -> tuple[int, str]:
 def _draw_panel(
     axes: Axes,
     curves: Sequence[Curve],
-    lines: Mapping[Part, LineStyle],
+    lines: Mapping[CurvePart, LineStyle],
     unit: int,
     own_colours: Mapping[str, str],
 ) -> None:
@@ -183,7 +183,9 @@ def _draw_panel(
     grid_lines(axes)
 
 
-def _explain_lines(axes: Axes, lines: Mapping[Part, LineStyle], titles: Mapping[Part, str]) -> None:
+def _explain_lines(
+    axes: Axes, lines: Mapping[CurvePart, LineStyle], titles: Mapping[CurvePart, str]
+) -> None:
     """A key to the two kinds of line, where the fewest curves are."""
     keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
     axes.legend(handles=keys, loc="best", handlelength=2.6, borderaxespad=0.2)
