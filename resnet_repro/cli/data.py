@@ -28,8 +28,7 @@ __all__ = ["data_app"]
 DatasetArgument = Annotated[
     str,
     typer.Argument(
-        help="cifar10, cifar100, imagenet, imagenette, synthetic or folder:PATH; for detection "
-        "voc07, voc07+12, voc07++12, voc12, coco, coco2017, scenes or voc:PATH.",
+        help=f"{opt.WITH_CLASSES}; for detection {opt.WITH_BOXES}.",
         autocompletion=complete_datasets,
     ),
 ]

@@ -65,9 +65,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--dataset",
-            help="What to test a FILE on: imagenet (the default), imagenette or folder:PATH; "
-            "cifar10 (the default) or cifar100 for a CIFAR network; synthetic. For a RUN on "
-            "folder:NAME: where that is.",
+            help=f"What to test a FILE on: {opt.WITH_CLASSES}; by default imagenet, or cifar10 for "
+            "a CIFAR network. For a RUN on folder:NAME: where that is.",
             autocompletion=complete_datasets,
         ),
     ] = None,

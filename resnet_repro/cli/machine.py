@@ -34,7 +34,7 @@ def bench(
         str,
         typer.Option(
             "--dataset",
-            help="To train on: cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic.",
+            help=f"To train on: {opt.WITH_CLASSES}.",
             autocompletion=complete_datasets,
         ),
     ] = "synthetic",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,16 @@ from resnet_repro.cli.completing import (
     complete_networks,
     one_of,
 )
+from resnet_repro.spec.dataset_names import family_datasets
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+# The names of data sets, for help texts.
+WITH_CLASSES = _either(family_datasets("cifar", "imagenet"))
+WITH_BOXES = _either(family_datasets("detection"))
 
 Name = Annotated[
     str,
@@ -42,8 +52,7 @@ Dataset = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="cifar10, cifar100, imagenet, imagenette, folder:PATH or synthetic; of detectors "
-        "voc07, voc07+12, voc07++12, voc12, coco, coco2017, voc:PATH or scenes.",
+        help=f"{WITH_CLASSES}; of detectors {WITH_BOXES}.",
         autocompletion=complete_datasets,
     ),
 ]

@@ -154,11 +154,11 @@ def data_title(dataset: str, official: bool) -> str:
     return dataset_title(dataset) + ("" if known else " (unofficial copy)")
 
 
-def family_datasets(family: Family) -> tuple[str, ...]:
-    """The data sets for a family of networks, generated images last; PATH is that of any folder."""
-    known = [name for name, dataset in DATASETS.items() if family in dataset.families]
-    folders = [f"{kind}PATH" for kind in (_FOLDER, _VOC) if dataset_fits(kind, family)]
-    return tuple(sorted([*known, *folders], key=is_generated))
+def family_datasets(*families: Family) -> tuple[str, ...]:
+    """The data sets for families of networks, generated images last; PATH is that of any folder."""
+    every = (*DATASETS, f"{_FOLDER}PATH", f"{_VOC}PATH")
+    fitting = [name for name in every if any(dataset_fits(name, family) for family in families)]
+    return tuple(sorted(fitting, key=is_generated))
 
 
 def is_generated(dataset: str) -> bool:
