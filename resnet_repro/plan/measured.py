@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO, PrecisionRow
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, read_run, trained_since
 
-__all__ = ["is_measured"]
+__all__ = ["has_coco_numbers", "is_measured"]
 
 
 def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bool:
@@ -21,6 +22,8 @@ def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bo
         return False
     table = MEASUREMENTS[name].table
     rows = stored.rows(table)
+    if settings == WITH_COCO:
+        return has_coco_numbers(rows)
     if settings is not None:
         rows = rows or read_run(stored.folder.path, stored.run).rows(table)
         whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
@@ -28,6 +31,14 @@ def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bo
     if name == "gradients" and rows:
         return {0, stored.run.recipe.iterations} <= {row.iteration for row in rows}
     return True
+
+
+def has_coco_numbers(rows: Sequence[PrecisionRow]) -> bool:
+    """Whether a detector's average precision has COCO's numbers, or cannot have them here."""
+    if not importlib.util.find_spec("pycocotools"):
+        return bool(rows)
+    some = [row for row in rows if row.objects]
+    return bool(rows) and (not some or any(row.coco_ap is not None for row in some))
 
 
 def _other_end_moved(store: Store, stored: StoredRun, rows: Iterable[Any]) -> bool:

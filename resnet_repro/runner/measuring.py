@@ -23,7 +23,7 @@ from resnet_repro.runner.ensembles import is_known, measure_ensemble, measure_vi
 from resnet_repro.runner.options import Progress
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
-from resnet_repro.spec.measurements import MEASUREMENTS, WithCoco
+from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.store import Store
@@ -189,7 +189,7 @@ class Measurer:
         backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
         origin = origin_here(backend, self.sources.options.command)
         folder.write_measured(measurement.table, rows, origin)
-        if not (settings == WithCoco() and all(row.coco_ap is None for row in rows)):
+        if not (settings == WITH_COCO and all(row.coco_ap is None for row in rows)):
             folder.discard_unfinished(measurement.table)
         if name == "average-precision":
             mean = mean_over_classes([row.ap_11point for row in rows])

@@ -12,7 +12,7 @@ from resnet_repro.base.errors import ConfigError, nearest
 from resnet_repro.base.records import Frozen
 from resnet_repro.spec.dataset_names import dataset_fits, family_datasets
 from resnet_repro.spec.experiment_parts import Ensemble, Pretraining, RunsEntry, Selection
-from resnet_repro.spec.measurements import MEASUREMENTS, MeasurementName, WithCoco
+from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO, MeasurementName
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import PRESETS, Preset, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe
@@ -188,7 +188,7 @@ class Experiment(Frozen):
     def settings_of(self, measurement: str) -> Any:
         """The settings of a measurement; None if it has none, or is not measured."""
         if measurement == "average-precision" and self.of_coco:
-            return WithCoco()
+            return WITH_COCO
         if measurement not in SETTINGS or measurement not in self.measure:
             return None
         of_preset, own = getattr(self._of_preset, measurement), getattr(self, measurement)

@@ -6,8 +6,6 @@ CONTRIBUTING.md lists what a new one needs.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -18,6 +16,7 @@ from resnet_repro.spec.tables_figures import Percent, Views
 
 __all__ = [
     "MEASUREMENTS",
+    "WITH_COCO",
     "Amount",
     "BatchNorm",
     "Count",
@@ -32,9 +31,10 @@ __all__ = [
     "PrecisionRow",
     "ResponseRow",
     "SurfaceRow",
-    "WithCoco",
 ]
 
+# The settings of a detector's average precision where Table 8 asks for COCO's numbers beside it.
+WITH_COCO = "with COCO's numbers"
 BatchNorm = Literal["running", "average"]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 ImageCount = Annotated[int, Field(ge=1, le=10**15)]
@@ -146,18 +146,6 @@ class PrecisionRow(NamedTuple):
     dataset_sha256: str  # of the data set that they are from
     coco_ap: Percent | None = None  # COCO's, the mean over overlaps of 0.5 to 0.95
     coco_ap50: Percent | None = None  # COCO's at 0.5
-
-
-class WithCoco(NamedTuple):
-    """What Table 8 asks of a detector's average precision: COCO's numbers beside it."""
-
-    @staticmethod
-    def measured_in(rows: Sequence[PrecisionRow], *_: object) -> bool:
-        """Whether the rows have them, or cannot have them here."""
-        if not importlib.util.find_spec("pycocotools"):
-            return bool(rows)
-        some = [row for row in rows if row.objects]
-        return bool(rows) and (not some or any(row.coco_ap is not None for row in some))
 
 
 class DetectionRow(NamedTuple):

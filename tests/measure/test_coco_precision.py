@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import coco_precisions, with_coco
-from resnet_repro.spec.measurements import WithCoco
+from resnet_repro.plan.measured import has_coco_numbers
 
 Floats = NDArray[np.float64]
 NEEDED = pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")
@@ -119,9 +119,9 @@ def test_cocos_numbers_lack_where_its_program_was_not_there(
 ) -> None:
     truths, found = made_up(1)
     rows = average_precisions(truths, found, list("abcd"), "0" * 64)
-    assert not WithCoco().measured_in(rows), "it is here now"
-    assert WithCoco().measured_in(with_coco(rows, truths, found, print))
-    assert WithCoco().measured_in([row._replace(objects=0) for row in rows]), "nothing to find"
+    assert not has_coco_numbers(rows), "it is here now"
+    assert has_coco_numbers(with_coco(rows, truths, found, print))
+    assert has_coco_numbers([row._replace(objects=0) for row in rows]), "nothing to find"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert WithCoco().measured_in(rows), "measuring once more would change nothing"
-    assert not WithCoco().measured_in([])
+    assert has_coco_numbers(rows), "measuring once more would change nothing"
+    assert not has_coco_numbers([])
