@@ -13,20 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.networks.fused import batch_norm_relu
+from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = [
     "BasicBlock",
     "BatchNormSettings",
     "Bottleneck",
-    "ZeroChannels",
     "ZeroPadShortcut",
     "fuse",
     "make_shortcut",
     "norm_relu",
     "pool_and_flatten",
 ]
-
-ZeroChannels = Literal["end", "both-sides"]
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -22,12 +22,13 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import Detections
-from resnet_repro.networks.blocks import BatchNormSettings, ZeroChannels
+from resnet_repro.networks.blocks import BatchNormSettings
 from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.input_kinds import IMAGENET_MEAN
 from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = [
     "Detections",

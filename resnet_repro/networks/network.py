@@ -11,13 +11,13 @@ from resnet_repro.networks.blocks import (
     BasicBlock,
     BatchNormSettings,
     Bottleneck,
-    ZeroChannels,
     make_shortcut,
     norm_relu,
     pool_and_flatten,
 )
 from resnet_repro.networks.orders import BLOCKS, ImpededBlock
 from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = ["Network", "build_network"]
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError, plain
-from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.networks.compared_layers import INCEPTIONS
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
+from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = ["Fitted", "fit", "keep_classes", "network_of", "weights_sha256"]
 

@@ -12,4 +12,5 @@ InputKind = Literal[
 # Red, green and blue of ImageNet's photographs, 0 to 255, as torchvision's weights expect them.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_DEVIATION = (58.395, 57.12, 57.375)
-Padding = Literal["end", "both"]  # where option A's zero channels are
+# Where option A's zero channels are, as `--padding` calls `recipe_parts.ZeroChannels`.
+Padding = Literal["end", "both"]

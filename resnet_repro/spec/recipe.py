@@ -18,6 +18,7 @@ from resnet_repro.spec.recipe_parts import (
     Plateau,
     Real,
     Warmup,
+    ZeroChannels,
     field,
 )
 
@@ -114,7 +115,7 @@ class Recipe(Frozen):
         ge=-100,
         le=100,
     )
-    zero_channels: Literal["end", "both-sides"] = field(
+    zero_channels: ZeroChannels = field(
         "end", "assumption", "where option A puts the zero channels"
     )
     bn_epsilon: Real = field(1e-5, "assumption", "not stated", gt=0, le=1)

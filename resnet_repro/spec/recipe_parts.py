@@ -16,10 +16,12 @@ __all__ = [
     "Plateau",
     "Real",
     "Warmup",
+    "ZeroChannels",
     "field",
 ]
 
 FieldKind = Literal["paper", "assumption", "deviation"]
+ZeroChannels = Literal["end", "both-sides"]  # where option A's are, after or around the others
 PAPER_CROP = 224  # pixels; section 3.4
 TOTAL_STRIDE = 32  # pixels of a photograph per pixel of the last feature map (Table 1)
 LARGEST_SIDE = 4_096  # pixels

@@ -12,9 +12,8 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.statistics import statistics
 from resnet_repro.measure.evaluate.evaluation import Request
-from resnet_repro.networks.blocks import ZeroChannels
 from resnet_repro.spec.input_kinds import IMAGENET_DEVIATION, IMAGENET_MEAN, InputKind, Padding
-from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.recipe_parts import Photographs, ZeroChannels
 
 __all__ = ["KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
 
