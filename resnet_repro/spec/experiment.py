@@ -123,10 +123,11 @@ class Experiment(Frozen):
                 raise ValueError(f"measure: {shown} is shown, so it has to be measured")
         if isinstance(table, EnsembleTable) and ensemble is None:
             raise ValueError("ensemble: the table shows one, so it has to be named")
-        for network in ensemble.networks if ensemble else ():
+        members = ensemble.networks if ensemble else ()
+        for network in members:
             if network not in self.networks:
                 raise ValueError(f"ensemble.networks: {network} is not among the runs")
-        averaged = [g for g in self.runs if ensemble and set(g.networks) & set(ensemble.networks)]
+        averaged = [entry for entry in self.runs if set(members) & set(entry.networks)]
         if len(set(map(self.dataset_of, averaged))) > 1:
             raise ValueError("ensemble.networks: are not all trained on one data set")
         return self

@@ -140,7 +140,7 @@ def parse_experiment(
         experiment = experiment.choose(choices)
     for index, entry in enumerate(experiment.runs if checked else ()):
         _check_runs(experiment, entry, index, document)
-    total = sum(len(g.networks) * len(g.seeds) for g in experiment.runs)
+    total = sum(len(entry.networks) * len(entry.seeds) for entry in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
     return experiment

@@ -175,12 +175,7 @@ def parse_network(text: str) -> NetworkName:
     family: Family = "imagenet" if depth in IMAGENET_DEPTHS and not match["cifar"] else "cifar"
     bottleneck = kind.residual and depth in CIFAR_BOTTLENECKS
     if family == "cifar" and not bottleneck and (depth < 8 or (depth - 2) % 6 or depth > _DEEPEST):
-        below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
-        near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
-        raise ConfigError(
-            f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
-            f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
-        )
+        raise _no_such_depth(text, depth)
     option: Option | None = None
     if kind.residual:
         option = _OPTIONS.get(match["option"]) or _default_option(family, depth)
@@ -191,16 +186,31 @@ def parse_network(text: str) -> NetworkName:
         raise ConfigError(f"network {text!r}: a plain network has no shortcuts, so no option")
     variant = match["variant"] or ""
     name = NetworkName(match["kind"], depth, family, option, bool(match["v15"]), variant)
-    if name.stride_in_3x3 and not (name.bottleneck and family == "imagenet"):
-        raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
-    if variant and variant not in kind.variants:
-        known = ", ".join(kind.variants) or "none"
-        raise ConfigError(f"unknown network {text!r}: variants of {name.kind} networks are {known}")
-    if family == "imagenet" and name.of_2016:
-        raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
-    if variant in IMPEDED and name.bottleneck:
-        raise ConfigError(f"network {text!r}: other shortcuts are for blocks of two layers")
+    _check_endings(name, text)
     return name
+
+
+def _no_such_depth(text: str, depth: int) -> ConfigError:
+    below = min(depth, _DEEPEST) - (min(depth, _DEEPEST) - 2) % 6
+    near = [d for d in (below, below + 6) if 8 <= d <= _DEEPEST] or [8]
+    return ConfigError(
+        f"unknown network {text!r}: CIFAR networks have 6n+2 layers "
+        f"(nearest: {', '.join(map(str, near))}), ImageNet networks 18, 34, 50, 101 or 152"
+    )
+
+
+def _check_endings(name: NetworkName, text: str) -> None:
+    """Raise ConfigError for a v1.5 or a variant that the network does not have."""
+    if name.stride_in_3x3 and not (name.bottleneck and name.family == "imagenet"):
+        raise ConfigError(f"network {text!r}: only 50, 101 and 152 layers have a v1.5")
+    variants = KINDS[name.kind].variants
+    if name.variant and name.variant not in variants:
+        known = ", ".join(variants) or "none"
+        raise ConfigError(f"unknown network {text!r}: variants of {name.kind} networks are {known}")
+    if name.family == "imagenet" and name.of_2016:
+        raise ConfigError(f"network {text!r}: pre-activation and variants are CIFAR networks here")
+    if name.variant in IMPEDED and name.bottleneck:
+        raise ConfigError(f"network {text!r}: other shortcuts are for blocks of two layers")
 
 
 def _detector(backbone: str) -> NetworkName:
@@ -222,7 +232,7 @@ def network_title(network: str) -> str:
     name = parse_network(network)
     if name.backbone:
         return f"Faster R-CNN with {network_title(name.backbone)}"
-    if name.label:
+    if name.compared:
         return COMPARED[name.label][1]
     if not name.residual:
         return network

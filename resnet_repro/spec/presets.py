@@ -200,7 +200,7 @@ def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
         recipe = recipe.model_copy(update={"warmup": ONE_EPOCH})
     changes = _ON_DATASET.get((name.family, preset, dataset)) or _CHANGES[name.family][preset]
     recipe = recipe.model_copy(update=changes)
-    if name.label and name.family == "imagenet":
+    if name.compared and name.family == "imagenet":  # VGG-16
         rate = recipe.learning_rate / _VGG_SLOWER
         recipe = recipe.model_copy(update=_VGG | {"learning_rate": rate})
     return recipe

@@ -39,7 +39,7 @@ def _without_sizes(data: dict[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in photographs.items() if key not in OF_CROP}
         data = data | {"recipe": recipe | {"photographs": kept}}
     if isinstance(runs := data.get("runs"), list):
-        own = [_without_sizes(group) if isinstance(group, dict) else group for group in runs]
+        own = [_without_sizes(entry) if isinstance(entry, dict) else entry for entry in runs]
         data = data | {"runs": own}
     return data
 
