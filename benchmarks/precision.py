@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_repro.report.markdown import markdown_table
+from resnet_repro.report.markdown import table
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import CurveRow
 from resnet_repro.store.store import Store
@@ -81,7 +81,7 @@ def by_seed(pairs: Sequence[Pair], names: tuple[str, str]) -> list[str]:
         ]
         for pair in pairs
     ]
-    return markdown_table(header, rows, range(1, len(header)))
+    return table(header, rows, range(1, len(header)))
 
 
 def over_seeds(pairs: Sequence[Pair], names: tuple[str, str]) -> list[str]:
@@ -104,7 +104,7 @@ def over_seeds(pairs: Sequence[Pair], names: tuple[str, str]) -> list[str]:
         if len(own) > 1
     ]
     header = ["network", "error", "seeds", *names, "difference", "its standard error"]
-    return markdown_table(header, rows, range(2, len(header)))
+    return table(header, rows, range(2, len(header)))
 
 
 def _compared(first: Sequence[float], second: Sequence[float]) -> list[str]:

@@ -25,9 +25,8 @@ def _canonical(network: str) -> _Name:
     return _Name(parse_network(network))
 
 
-NamedNetwork = Annotated[
-    str, AfterValidator(_canonical)
-]  # the name of one of this project's networks
+# The name of one of this project's networks.
+NamedNetwork = Annotated[str, AfterValidator(_canonical)]
 
 
 class AboutNetworks(Frozen):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from resnet_repro.base.plain_text import printable
 
-__all__ = ["bullets", "code", "literal", "markdown_table"]
+__all__ = ["bullets", "code", "literal", "table"]
 
 # Our own marks `[1]` are not escaped, nor is `_` within a word, where it has no meaning.
 _MARKUP = re.compile(
@@ -31,7 +31,7 @@ def code(text: str) -> str:
     return f"`{printable(' '.join(text.split())).replace('`', chr(39)) or ' '}`"
 
 
-def markdown_table(
+def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
 ) -> list[str]:
     """A table as lines; the columns with the indices `numbers` are aligned right."""

@@ -18,7 +18,6 @@ from resnet_repro.base.plain_text import printable, spreadsheet_safe
 from resnet_repro.report import markdown
 from resnet_repro.report.cells import Sample
 from resnet_repro.report.latex import latex_table
-from resnet_repro.report.markdown import markdown_table
 
 __all__ = ["Column", "Row", "Shown", "Table", "Value", "csv_only", "render_table", "spread"]
 
@@ -111,7 +110,7 @@ def _rendered(table: Table, form: TableFormat, width: int | None) -> str:
     if form == "latex":
         return latex_table(table.title, header, rows, numbers, table.notes)
     literal = [[markdown.literal(cell) for cell in row] for row in rows]
-    body = markdown_table(header, literal, [i for i, number in enumerate(numbers) if number])
+    body = markdown.table(header, literal, [i for i, number in enumerate(numbers) if number])
     notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
     return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes])
 

@@ -23,7 +23,7 @@ from resnet_repro.base.plain_text import printable, printable_lines, spreadsheet
 from resnet_repro.report.document.html import as_html
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.latex import escaped, latex_table
-from resnet_repro.report.markdown import bullets, code, literal, markdown_table
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 
@@ -75,7 +75,7 @@ def test_markdown_shows_foreign_text_as_it_stands(text: str) -> None:
     for typed, opening, closing in (
         (f"x {literal(text)} x", "<p>x ", " x</p>"),
         ("\n".join(bullets([f"x {literal(text)} x"])), "<ul>\n<li>x ", " x</li>\n</ul>"),
-        ("\n".join(markdown_table(["h"], [[f"x {literal(text)} x"]])), 'left">x ', " x</td>"),
+        ("\n".join(table(["h"], [[f"x {literal(text)} x"]])), 'left">x ', " x</td>"),
     ):
         shown = parser.render(typed).replace("&quot;", '"').replace("\xa0", " ")
         assert (

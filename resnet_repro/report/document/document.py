@@ -25,7 +25,7 @@ from resnet_repro.report.document.provenance import (
     provenance_section,
     runs_section,
 )
-from resnet_repro.report.markdown import bullets, code, literal, markdown_table
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.tables import OTHERS_SOURCES_NOTE, others_table
 from resnet_repro.spec.experiment import Experiment
@@ -131,7 +131,7 @@ def _others_section() -> list[str]:
         for row in found.rows
     ]
     numbers = [index for index, column in enumerate(columns) if column.number]
-    lines = markdown_table([column.header for column in columns], rows, numbers)
+    lines = table([column.header for column in columns], rows, numbers)
     return ["## What others got", "", *lines, "", OTHERS_SOURCES_NOTE]
 
 

@@ -10,7 +10,7 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.experiment_groups import at_group, family_of
 from resnet_repro.report.groups import FAMILIES, BegunRun, Group
-from resnet_repro.report.markdown import markdown_table
+from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -168,10 +168,7 @@ def missing_section(
     lines = ["## What is missing"]
     if gaps:
         rows = [[gap.experiment, gap.where, gap.what, f"`{gap.command}`"] for gap in gaps]
-        lines += [
-            "",
-            *markdown_table(["experiment", "at", "missing", "command that fills it"], rows),
-        ]
+        lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
         lines += [
             "",
             "Runs that experiments share are trained once; `--dry-run` tells the cost. What is "
@@ -184,12 +181,7 @@ def missing_section(
         for verdict in unjudged:
             command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
             rows.append([verdict.claim.sentence, f"{verdict.numbers}{command}"])
-        lines += [
-            "",
-            "Claims that could not be judged:",
-            "",
-            *markdown_table(["claim", "why"], rows),
-        ]
+        lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
     return lines
 
 

@@ -11,7 +11,7 @@ from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import BegunRun, Group, group_of
-from resnet_repro.report.markdown import bullets, literal, markdown_table
+from resnet_repro.report.markdown import bullets, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
 from resnet_repro.spec.dataset_names import dataset_title
@@ -190,7 +190,7 @@ def claims_section(
         ]
         lines += [] if paper == THE_PAPER else [f"Claims of {paper}:", ""]
         lines += [PAPERS[paper].note, ""] if PAPERS[paper].note else []
-        lines += [*markdown_table(["verdict", "claim", "where", "on"], rows), ""]
+        lines += [*table(["verdict", "claim", "where", "on"], rows), ""]
     lines += [*bullets(LEGEND), "", RULES_NOTE]
     if left := len(verdicts) - len(judged):
         lines += ["", f"{plural(left, 'claim')} not judged: [why](#what-is-missing)."]
@@ -217,7 +217,7 @@ def groups_section(results: Results) -> list[str]:
     notes += [OTHERS_NOTE] if "cifar" in families else []
     notes += [REDUCED_NOTE] if "imagenet" in families else []
     header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
-    return ["## What was run", "", *markdown_table(header, rows, [3, 4]), "", *bullets(notes)]
+    return ["## What was run", "", *table(header, rows, [3, 4]), "", *bullets(notes)]
 
 
 def _by_depth(network: str) -> tuple[str, int, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from resnet_repro.paper.claims import POWER_SEEDS, load_claims, load_power
 from resnet_repro.paper.rules import BandRule
 from resnet_repro.report.groups import FAMILIES, PAPER_RECIPES, Group
-from resnet_repro.report.markdown import bullets, markdown_table
+from resnet_repro.report.markdown import bullets, table
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.fixed_choices import FIXED_CHOICES
 from resnet_repro.spec.network_names import Family
@@ -45,12 +45,12 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
         f"The `paper` preset is {papers}; the other presets change its length{sizes}. What the "
         "paper leaves open (assumption) or has otherwise (deviation) affects every result here.",
         "",
-        *markdown_table(["field", "kind", "paper preset", "why"], rows),
+        *table(["field", "kind", "paper preset", "why"], rows),
     ]
     chosen = [FIXED_CHOICES[family] for family in FIXED_CHOICES if family in families]
     fixed = [[what, how] for choices in chosen for what, how in choices.items()]
     if fixed:
-        lines += ["", *markdown_table(["assumption without a field", "what is done"], fixed)]
+        lines += ["", *table(["assumption without a field", "what is done"], fixed)]
     differing = [
         f"[{number}] {group.caption}{_preset(group)}"
         for group, number in groups.items()
@@ -109,10 +109,4 @@ def power_section() -> list[str]:
         shares = [power[claim.id, seeds] for seeds in POWER_SEEDS]
         rows.append([sentence, shares[0]["consistent"], *(row["confirmed"] for row in shares[1:])])
     header = ["claim", "1 seed: consistent", "3 seeds: confirmed", "5 seeds: confirmed"]
-    return [
-        "## How much the rules can tell",
-        "",
-        *markdown_table(header, rows, [1, 2, 3]),
-        "",
-        POWER_NOTE,
-    ]
+    return ["## How much the rules can tell", "", *table(header, rows, [1, 2, 3]), "", POWER_NOTE]

@@ -9,7 +9,7 @@ from typing import Any
 from resnet_repro.base.plain_text import plural
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import BegunRun, group_of
-from resnet_repro.report.markdown import bullets, code, literal, markdown_table
+from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.photo_tables import weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import is_generated
@@ -149,7 +149,7 @@ def cost_section(results: Results) -> list[str]:
         return []
     rows = [[literal(hardware), f"{spent:,.2f}"] for hardware, spent in sorted(hours.items())]
     total = [["all", f"{sum(hours.values()):,.2f}"]] if len(rows) > 1 else []
-    return ["## Cost", "", *markdown_table(["hardware", "training hours"], rows + total, [1])]
+    return ["## Cost", "", *table(["hardware", "training hours"], rows + total, [1])]
 
 
 def runs_section(results: Results) -> list[str]:
@@ -183,7 +183,7 @@ def runs_section(results: Results) -> list[str]:
         "`resnet-repro run results/runs/<run>/config.yaml --results elsewhere`, a detector "
         "after the run that it starts from.",
         "",
-        *markdown_table(header, rows, range(3, len(header) - 1)),
+        *table(header, rows, range(3, len(header) - 1)),
     ]
 
 
