@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from resnet_repro.measure.image_sample import ImageSample, choose_sample
 from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
 from resnet_repro.measure.progress import NEWS, progress_teller
-from resnet_repro.spec.measurements import BatchNorm, SurfaceRow
+from resnet_repro.spec.measurements import BnStatistics, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.device import Backend
@@ -155,5 +155,5 @@ def surface_rows(
 
 
 def _surface_row(subject: Subject, seed: int, point: GridPoint, sample: ImageSample) -> SurfaceRow:
-    bn: BatchNorm = "average" if subject.run.recipe.bn_average_iterations else "running"
+    bn: BnStatistics = "average" if subject.run.recipe.bn_average_iterations else "running"
     return SurfaceRow(seed, *point, *sample.columns, bn=bn, fixed="biases and BN")

@@ -22,7 +22,7 @@ from resnet_repro.data.dataset import Identity
 from resnet_repro.data.photos.loader import View, photo_views
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
-from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
+from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.training.device import Backend
@@ -166,7 +166,7 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def row_of(
-    views: Views, scores: Tensor, labels: Tensor, bn: BatchNorm, identity: Identity
+    views: Views, scores: Tensor, labels: Tensor, bn: BnStatistics, identity: Identity
 ) -> EvaluationRow:
     """The errors that scores [N, classes] make, as a row of the run's file.
 

@@ -18,7 +18,7 @@ __all__ = [
     "MEASUREMENTS",
     "WITH_COCO",
     "Amount",
-    "BatchNorm",
+    "BnStatistics",
     "Count",
     "CurvatureRow",
     "DetectionRow",
@@ -35,7 +35,7 @@ __all__ = [
 
 # The settings of a detector's average precision where Table 8 asks for COCO's numbers beside it.
 WITH_COCO = "with COCO's numbers"
-BatchNorm = Literal["running", "average"]
+BnStatistics = Literal["running", "average"]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 ImageCount = Annotated[int, Field(ge=1, le=10**15)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -82,7 +82,7 @@ class EvaluationRow:
     top5_error: Percent  # with fewer than six classes, over as many as there are
     loss: Amount  # cross-entropy of the averaged softmax
     images: ImageCount
-    bn: BatchNorm  # which statistics batch normalisation used
+    bn: BnStatistics  # which statistics batch normalisation used
     dataset_sha256: str  # of the data set that was evaluated
 
 
@@ -100,7 +100,7 @@ class SurfaceRow(NamedTuple):
     sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
     # Which statistics BN uses, the trained network's at every point; earlier files lack it.
-    bn: BatchNorm | None = None
+    bn: BnStatistics | None = None
     fixed: str | None = None  # the parameters that stay as they are: "biases and BN"
 
 

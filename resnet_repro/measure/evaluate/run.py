@@ -15,7 +15,7 @@ from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
-from resnet_repro.spec.measurements import BatchNorm, EvaluationRow
+from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.store import Store
@@ -113,7 +113,7 @@ def evaluate_run(
     origin = origin_here(backend, request.command)
     unstored = _why_not_stored(stored, run, state, backend)
     averaged = run.recipe.bn_average_iterations > 0 and is_final(run, state)
-    bn: BatchNorm = "average" if averaged else "running"
+    bn: BnStatistics = "average" if averaged else "running"
     rows: list[EvaluationRow] = []
     with ExitStack() as held, enough_memory(lambda: memory_advice(backend)):
         unstored = unstored or _why_not_locked(stored, held)
