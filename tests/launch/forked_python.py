@@ -7,6 +7,7 @@ as it does. If it is killed, that process is killed. Other than `MODULES` it run
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -174,7 +175,14 @@ def main() -> None:
         Path("/proc/self/comm").write_text(os.environ.get("RESNET_REPRO_TEST", "python"), "utf-8")
     sys.executable, sys.path[0] = program, request["folder"]
     module, *sys.argv[1:] = request["argv"]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        # Without taking down what the server imported: triton tells on stderr what then is left.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
 
 
 if __name__ == "__main__":
