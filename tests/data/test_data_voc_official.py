@@ -101,7 +101,14 @@ def test_the_official_archives_are_those_that_torchvision_lists() -> None:
     listed = getattr(voc, "DATASET_YEAR_DICT", None)
     if listed is None:
         pytest.skip("this torchvision has them elsewhere")
-    theirs = [(listed[key]["url"], listed[key]["md5"]) for key in ("2007", "2007-test", "2012")]
+    theirs = [
+        # Releases for torch 2.11 have the server's earlier name.
+        (
+            listed[key]["url"].replace("http://host.robots", "https://thor.robots"),
+            listed[key]["md5"],
+        )
+        for key in ("2007", "2007-test", "2012")
+    ]
     assert [tuple(a) for archives in voc_sources._ARCHIVES.values() for a in archives] == theirs
 
 
