@@ -94,9 +94,8 @@ class SurfaceRow(NamedTuple):
     beta: FiniteFloat
     loss: Size  # mean cross-entropy
     error: Percent
-    images: (
-        ImageCount  # of the training set, not augmented; the centre is measured with all as well
-    )
+    # Of the training set, not augmented; the centre is measured with all as well.
+    images: ImageCount
     sample_seed: int  # for choosing these images
     sample_sha256: str  # of these images and their labels
     # Which statistics BN uses, the trained network's at every point; earlier files lack it.
