@@ -178,11 +178,13 @@ def main() -> None:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
         # Without taking down what the server imported: triton tells on stderr what then is left.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else 0)
+        os._exit(end.code)
 
 
 if __name__ == "__main__":
