@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 __all__ = ["Layer"]
@@ -33,11 +34,16 @@ class Layer(NamedTuple):
     groups: int = 1
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its weights, as torch has them; empty if it has none."""
+        if self.kind == "conv":
+            return self.outputs, self.inputs // self.groups, self.kernel, self.kernel
+        return (self.outputs, self.inputs) if self.kind == "fc" else ()
+
+    @property
     def weights(self) -> int:
         """Weights without biases: what is multiplied at each pixel of the output."""
-        if self.kind == "conv":
-            return self.kernel**2 * self.inputs // self.groups * self.outputs
-        return self.inputs * self.outputs if self.kind == "fc" else 0
+        return math.prod(self.shape) if self.shape else 0
 
     @property
     def parameters(self) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import ConfigError, plain
 from resnet_repro.networks.compared_layers import INCEPTIONS
 from resnet_repro.networks.network import build_network
+from resnet_repro.networks.outline import outline
 from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
 from resnet_repro.spec.recipe_parts import ZeroChannels
@@ -262,18 +263,28 @@ def _misfit(network: str, weights: Weights, candidates: Sequence[_Candidate]) ->
 
 
 def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
-    """Which networks the weights fit, or which comes nearest."""
-    known = {network: _shapes(network, classes) for network in (asked, *_KNOWN)}
-    fitting = [network for network, shapes in known.items() if shapes == theirs]
+    """Which networks the weights fit, or which comes nearest.
+
+    Networks are compared by their layers' weights alone, so that few have to be built.
+    """
+    layers = {(name, shape) for name, shape in theirs.items() if len(shape) > 1}  # not BN, biases
+    known = {network: _layers(network, classes) for network in (asked, *_KNOWN)}
+    alike = [network for network, own in known.items() if own == layers]
+    fitting = [network for network in alike if _shapes(network, classes) == theirs]
     if fitting:
         return f"it fits --network {' or '.join(fitting)}"
-    pairs = set(theirs.items())
-    nearest = min(known, key=lambda network: len(pairs ^ set(known[network].items())))
-    if not pairs or len(pairs & set(known[nearest].items())) < len(pairs) / 2:
+    nearest = min(known, key=lambda network: len(layers ^ known[network]))
+    if not layers or len(layers & known[nearest]) < len(layers) / 2:
         return "none of the networks compared has such tensors"
     if nearest == asked:
         return "no other of the networks compared is nearer"
     return f"the nearest network is {nearest}, which it does not fit either"
+
+
+def _layers(network: str, classes: int | None) -> set[tuple[str, tuple[int, ...]]]:
+    """(Name, shape) of the weights of a network's convolutions and fully connected layers."""
+    layers = outline(network, None, classes).weighted
+    return {(f"{layer.name}.weight", layer.shape) for layer in layers if layer.name}
 
 
 def weights_sha256(*states: Mapping[str, Tensor]) -> str:

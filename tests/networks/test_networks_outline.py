@@ -36,16 +36,15 @@ def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> N
         model = build_network(network).eval()
         side = architecture(network).side
         image = torch.empty(1, 3, side, side)
-    seen: dict[str, tuple[int, int, int, int, int]] = {}
+    seen: dict[str, tuple[int, int, tuple[int, ...], int]] = {}
 
     def record(name: str) -> object:
         def hook(module: nn.Module, _: object, output: torch.Tensor) -> None:
-            if isinstance(module, nn.Conv2d):
-                shape = (module.kernel_size[0], module.stride[0], module.in_channels)
-            else:
-                assert isinstance(module, nn.Linear)
-                shape = (0, 1, module.in_features)
-            seen[name] = (*shape, output.shape[1], output.shape[-1] if output.ndim == 4 else 1)
+            assert isinstance(module, nn.Conv2d | nn.Linear)
+            conv = isinstance(module, nn.Conv2d)
+            window = (module.kernel_size[0], module.stride[0]) if conv else (0, 1)
+            side = output.shape[-1] if conv else 1
+            seen[name] = (*window, tuple(module.weight.shape), side)
 
         return hook
 
@@ -57,8 +56,8 @@ def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> N
     count = sum(p.numel() for p in model.parameters())
     assert (found.parameters, found.multiply_adds) == (count, flops.get_total_flops() // 2)
 
-    def row(layer: Layer) -> tuple[int, int, int, int, int]:
-        return (layer.kernel, layer.stride, layer.inputs, layer.outputs, layer.side)
+    def row(layer: Layer) -> tuple[int, int, tuple[int, ...], int]:
+        return (layer.kernel, layer.stride, layer.shape, layer.side)
 
     weighted = [layer for layer in found.layers if layer.name]
     projections = [layer for shortcut in found.shortcuts for layer in shortcut.layers]
