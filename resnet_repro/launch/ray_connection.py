@@ -43,7 +43,7 @@ def connected(address: str | None) -> Iterator[None]:
     """Connect to a cluster; start one on this machine if none is named and none runs here.
 
     Raises:
-        ConfigError: nothing answers at the address, or a token is needed.
+        ConfigError: nothing answers at the address, or a token is needed or cannot be had.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes out
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -94,7 +94,7 @@ def _connect(named: str | None, quiet: dict[str, Any]) -> bool:
 def _start_here(quiet: dict[str, Any], folder: str) -> None:
     """Start a cluster that can be reached only from this machine, and only with its token.
 
-    `folder` is for its sockets and logs.
+    `folder` is for its sockets and logs. Raises ConfigError if this Ray knows no tokens.
     """
     from ray._private import ray_constants
 
@@ -104,9 +104,14 @@ def _start_here(quiet: dict[str, Any], folder: str) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this cluster, in no file
         loaded: Any = ray._raylet
-        with contextlib.suppress(AttributeError):  # Ray before 2.52 knows no tokens
+        try:
             loaded.Config.initialize("")  # it was read from the environment before
             loaded.AuthenticationTokenLoader.instance().reset_cache()
+        except AttributeError as error:  # Ray before 2.52
+            raise ConfigError(
+                f"Ray {ray.__version__} cannot start a cluster that asks for a token: "
+                "pip install 'resnet-repro[ray]' brings one that can"
+            ) from error
     # As Ray does on Windows and macOS: listen on 127.0.0.1 instead of on all addresses.
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -94,6 +94,27 @@ def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -
         pass
 
 
+def test_a_ray_without_tokens_starts_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from resnet_repro.launch import ray_connection
+
+    started: list[object] = []
+    monkeypatch.setattr(ray, "init", lambda **how: started.append(how))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "_raylet", object())
+    monkeypatch.setattr(ray, "__version__", "2.40.0")
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "x")  # so that it is put back
+        monkeypatch.delenv(name)
+    with (
+        pytest.raises(ConfigError, match=r"^Ray 2\.40\.0 cannot start .*'resnet-repro\[ray\]'"),
+        ray_connection.connected("local"),
+    ):
+        pass
+    assert not started
+
+
 @pytest.mark.parametrize("long", [False, True])
 def test_a_cluster_started_here_has_a_folder_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool
