@@ -61,7 +61,8 @@ FIXED_CHOICES: dict[Family, dict[str, str]] = {
         ),
         "losses of proposals": (
             "cross-entropy of one score (sigmoid) and smooth L1 that turns at 1/9, their sum; the "
-            "paper's detector has two scores (softmax) and weighs the boxes' loss by 10"
+            "paper's detector has two scores (softmax). Its weight of 10 for the boxes goes with a "
+            "division by some 2,400 anchors' places, about the division by 256 here"
         ),
         "loss of regions' boxes": "smooth L1 that turns at 1/9; Fast R-CNN's turns at 1",
         "images of a batch": (
@@ -78,6 +79,14 @@ FIXED_CHOICES: dict[Family, dict[str, str]] = {
         "width of the proposal network": (
             "as many channels as the shared map; the paper states 512 for VGG-16 and nothing for "
             "ResNets"
+        ),
+        "weight decay of detectors": (
+            "0.0005, Faster R-CNN's, for ResNets as well; the paper says only that its settings "
+            "follow that detector's"
+        ),
+        "classification training of VGG-16": (
+            "as the ImageNet networks here, at a tenth of their rate and with its own paper's "
+            "weight decay (0.0005); the paper starts from published weights"
         ),
         "rate of biases": "that of weights; Fast R-CNN's biases have twice the rate",
         "colours of detectors": (

@@ -70,7 +70,7 @@ def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:
     )
     assert (
         f"**Claims of the paper**: 18 of {total} judged: ✓✓ 1 confirmed, ✓ 17 consistent. "
-        "Questions of our own: 4 of 6 judged: ✓ 4 consistent." in summary
+        "Questions of our own: 4 of 8 judged: ✓ 4 consistent." in summary
     )
     assert "REDUCED" not in text
     assert "command that fills it" not in text

@@ -201,20 +201,24 @@ def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
     assert verdicts["surface-20-as-wide"].word == "consistent"
     assert "ResNet-56 0.01" in verdicts["surface-56-curvature"].numbers
     text = bench.report()
-    assert "- **Claims of Li et al. 2018**: 5 of 5 judged: ✓ 5 consistent.\n" in text
+    assert (
+        "- **Claims of Li et al. 2018**: 4 of 4 judged: ✓ 4 consistent; all as a trend only. "
+        "Questions of our own: 1 of 1 judged: ✓ 1 consistent; all as a trend only.\n"
+    ) in text
     found = text.partition("## What was found")[2].partition("\n## ")[0]
     ours, theirs = found.split("\nClaims of Li et al. 2018:\n")
     assert "Li et al." not in ours
-    assert theirs.count("| Li et al.: ") == 5
+    assert theirs.count("| ✓ consistent (trend) | Li et al.: ") == 4
+    assert theirs.count("| ✓ consistent (trend) | Our own question: ") == 1
 
 
-def test_the_opposite_contradicts_the_claims(bench: Bench) -> None:
+def test_the_opposite_is_another_trend(bench: Bench) -> None:
     for network in NETWORKS:
         loss, ratio = (rough, 0.3) if network.startswith("resnet") else (bowl, 0.01)
         add(bench, network, loss, ratio)
-    verdicts = {v.claim.id: v.word for v in judge(load_claims(), Results(bench.store))}
-    assert verdicts["surface-56-rougher"] == "contradicted"
-    assert verdicts["surface-20-alike"] == "contradicted"
+    verdicts = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
+    for claim in ("surface-56-rougher", "surface-20-alike"):
+        assert (verdicts[claim].word, verdicts[claim].opposed) == ("undecided", True)
 
 
 def test_without_a_measurement_there_is_no_number(bench: Bench) -> None:

@@ -32,7 +32,7 @@ LEGEND = (
     f"{OPPOSITE} undecided (other trend): they clearly disagree (the opposite, or much more or "
     "less of it), but the protocol is not the paper's.",
     f"{MARKS['contradicted']} contradicted: they clearly disagree, at the paper's protocol, by "
-    "more than seeds differ. One seed is enough for that, though not to confirm.",
+    "more than the rule allows for seeds. One is enough for that, though not to confirm.",
     "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
 )
 RULES_NOTE = (
