@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from collections.abc import Container
 
-__all__ = ["Frozen", "first_problem"]
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+__all__ = ["Frozen", "first_problem", "member_of"]
 
 
 _PLAINLY = {  # what pydantic says in Python's words
@@ -27,6 +29,17 @@ class Frozen(BaseModel):
         hide_input_in_errors=True,
         defer_build=True,  # until one is validated: no command uses all of them
     )
+
+
+def member_of(known: Container[str], problem: str) -> AfterValidator:
+    """A validator of names that stand in a table; `problem` says what another one, `{}`, is."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(problem.format(name))
+        return name
+
+    return AfterValidator(check)
 
 
 def first_problem(error: ValidationError) -> tuple[tuple[int | str, ...], str]:

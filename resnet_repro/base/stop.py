@@ -7,15 +7,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Literal
+from typing import Literal, TypeVar
 
-__all__ = ["StopFlag", "Stopped", "signals_blocked", "working_time"]
+__all__ = ["StopFlag", "Stopped", "signals_blocked", "until_stopped", "working_time"]
+
+Item = TypeVar("Item")
 
 
 class Stopped(Exception):  # noqa: N818
     """Work stopped because of a signal or because the time budget is used up."""
+
+
+def until_stopped(items: Iterable[Item], should_stop: Callable[[], bool]) -> Iterator[Item]:
+    """The items; raises Stopped where `should_stop`, asked before each is given out, says so."""
+    for item in items:
+        if should_stop():
+            raise Stopped
+        yield item
 
 
 class _Clock:

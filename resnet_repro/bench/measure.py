@@ -32,7 +32,7 @@ from resnet_repro.bench.limits import (
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data import datasets
 from resnet_repro.networks.blocks import fuse
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.outline import outline
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Precision, Run
@@ -200,7 +200,7 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
         check_compiled(run, backend.device)
     found = _take_turns(plan, run, backend, progress)
     crop = run.recipe.photographs.crop if run.recipe.photographs else None
-    operations = 6 * multiply_adds(plan.network, crop)
+    operations = 6 * outline(plan.network, crop).multiply_adds
     bandwidth = memory_bandwidth(backend)
     per_second = statistics.median(found.own) / run.recipe.batch_size
     graphed = crop is None and graph_wanted(backend.device)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -77,26 +78,15 @@ Precision = Annotated[
 ]
 
 
-def _results(callback: Callable[[Path], Path]) -> Any:
-    return typer.Option(
-        "--results",
-        help="The results folder.",
-        envvar="RESNET_REPRO_RESULTS",
-        callback=callback,
-    )
-
-
-def _data_dir(callback: Callable[[Path], Path]) -> Any:
-    return typer.Option(
-        "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA", callback=callback
-    )
-
-
-Results = Annotated[Path, _results(user_folder)]
-DataDir = Annotated[Path, _data_dir(user_folder)]
+_results = partial(
+    typer.Option, "--results", help="The results folder.", envvar="RESNET_REPRO_RESULTS"
+)
+_data_dir = partial(typer.Option, "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA")
+Results = Annotated[Path, _results(callback=user_folder)]
+DataDir = Annotated[Path, _data_dir(callback=user_folder)]
 # For `doctor`, which reports what is wrong with the folders.
-AnyResults = Annotated[Path, _results(user_path)]
-AnyDataDir = Annotated[Path, _data_dir(user_path)]
+AnyResults = Annotated[Path, _results(callback=user_path)]
+AnyDataDir = Annotated[Path, _data_dir(callback=user_path)]
 Device = Annotated[
     str, one_of(("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda, cuda:1 or mps.")
 ]

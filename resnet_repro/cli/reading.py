@@ -166,7 +166,6 @@ def table(
       resnet-repro table table6 --preset short --format latex
       resnet-repro table table2 --dataset imagenette
     """
-    from resnet_repro.report.cells import networks_of
     from resnet_repro.report.rendering import render_table
     from resnet_repro.report.results import Results
     from resnet_repro.report.tables import make_table, others_table
@@ -182,7 +181,7 @@ def table(
         say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and isinstance(experiment.table, ErrorTable) and form != "csv":
-        sources = others_table(networks_of(experiment))
+        sources = others_table(experiment.shown_networks)
         if sources.rows:
             typer.echo("\n" + render_table(sources, chosen, _terminal_width()).rstrip("\n"))
 

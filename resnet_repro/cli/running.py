@@ -161,10 +161,10 @@ def _print_plan(
 ) -> None:
     """Print what `run` would do and how long it would take; change nothing."""
     from resnet_repro.base.durations import format_duration
-    from resnet_repro.plan.overview import plan_runs, plan_testing, run_table, without_weights
+    from resnet_repro.plan.overview import plan_measuring, plan_runs, run_table, without_weights
 
     lines = plan_runs(store, runs, estimator, force)
-    testing = plan_testing(store, experiments, estimator, force)
+    testing = plan_measuring(store, experiments, estimator, force)
     gone = set() if force else without_weights(store, testing)
     testing = [line for line in testing if line.run not in gone]
     if as_json:
@@ -173,7 +173,7 @@ def _print_plan(
         print_json(
             [
                 vars(line)
-                | {"to_measure": test.views if test else ()}
+                | {"to_measure": test.measurements if test else ()}
                 | {"measuring_seconds": test.seconds if test else 0.0}
                 for line, test in zip(lines, found, strict=True)
             ]
@@ -197,7 +197,7 @@ def _print_plan(
             "where they were trained, or train them again (--force)"
         )
     if testing:
-        kinds = " and ".join(sorted({view for line in testing for view in line.views}))
+        kinds = " and ".join(sorted({name for line in testing for name in line.measurements}))
         total = format_duration(sum(line.seconds for line in testing))
         networks = plural(len(testing), "trained network")
         typer.echo(f"then test {networks} by {kinds}, about {total} more")

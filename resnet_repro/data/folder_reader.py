@@ -59,7 +59,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
     name: str
     description: str
     short: str  # the name of its folder in the data folder
-    folder: Path | None = None  # where the command line says it is; by default in the data folder
+    folder: Path | None = None  # where the command line says it is
     downloadable = False
     images_in_words: str  # "photographs"
 
@@ -67,6 +67,10 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
     index_format: int
     index_keys: tuple[str, str]  # of the two parts, in the index
     part: type[AnyPart]
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """`folder` is where the command line says it is; by default it is in the data folder."""
+        self.name, self.short, self.folder = name, name.rpartition(":")[2], folder
 
     @abstractmethod
     def scan(self, root: Path) -> Scan[AnyPart]:

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.measure.image_sample import choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, seldom
 from resnet_repro.measure.surface import move, random_directions
 from resnet_repro.spec.measurements import CurvatureRow
@@ -141,9 +141,7 @@ def hessian_product(
     total = torch.zeros_like(flat)
     images = 0
     with torch.enable_grad():
-        for inputs, targets in batches:
-            if should_stop():
-                raise Stopped
+        for inputs, targets in until_stopped(batches, should_stop):
             loss = F.cross_entropy(network(inputs), targets, reduction="sum")
             gradients = torch.autograd.grad(loss, weights, create_graph=True)
             along = torch.dot(torch.cat([g.reshape(-1) for g in gradients]), flat)
@@ -169,8 +167,8 @@ def curvature_rows(
     sample = choose_sample(subject.feed, settings.images)
     directions = random_directions(subject.network, settings.directions)
     twin = copy.deepcopy(subject.network).eval()
-    measured = measured_on(subject, settings=settings, sample=sample.sha256)
-    kept = KeptArrays(folder.unfinished_arrays("curvature"), measured)
+    place = folder.unfinished_arrays("curvature")
+    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
     rows = []
     on_message = seldom(lambda message: note(f"{subject.run.id}: {message}"), NEWS)
     for alpha, beta in settings.at:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resnet_repro.base.files import unwritable
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
 from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import with_coco
-from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxFeed
@@ -60,16 +60,15 @@ def precisions_of(
     dataset = _dataset(subject)
     images, sha256 = len(dataset.test), dataset.identity.sha256
     place = folder.unfinished_arrays("average_precision")
-    kept = KeptArrays(place, measured_on(subject, data=sha256))
+    kept = KeptArrays(place, subject, data=sha256)
 
     def search(some: range) -> NDArray[np.float32]:
         if some.start and some.start % TOLD_EVERY == 0:
             note(f"{subject.run.id}: {some.start:,} of {images:,} images searched")
-        found = []
-        for index in some:
-            if should_stop():
-                raise Stopped
-            found.append(detect(subject.network, dataset.test.image(index), subject.backend))
+        found = [
+            detect(subject.network, dataset.test.image(index), subject.backend)
+            for index in until_stopped(some, should_stop)
+        ]
         return _packed(found)
 
     found: list[Detections] = []

@@ -17,22 +17,7 @@ from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.training.subject import Subject
 
-__all__ = ["KeptArrays", "measured_on"]
-
-
-def measured_on(subject: Subject, *others: Mapping[str, Tensor], **what: Any) -> str:
-    """All that decides what a measurement finds, as one line of JSON.
-
-    Args:
-        subject: the trained network, and where it is measured.
-        others: states of other networks that are measured with it.
-        what: settings (a model) and data.
-    """
-    backend = subject.backend
-    place = {"precision": backend.precision, "device": backend.device.type}
-    weights = weights_sha256(subject.network.state_dict(), *others)
-    whole = {**what, "weights": weights, **place}
-    return json.dumps(whole, sort_keys=True, default=lambda model: model.model_dump(mode="json"))
+__all__ = ["KeptArrays"]
 
 
 class KeptArrays:
@@ -42,13 +27,23 @@ class KeptArrays:
     left alone. A damaged file is made again.
     """
 
-    def __init__(self, folder: Path, measured: str) -> None:
-        """In a folder, made if need be; `measured` is `measured_on` of what the arrays belong to.
+    def __init__(
+        self, folder: Path, subject: Subject, *others: Mapping[str, Tensor], **what: Any
+    ) -> None:
+        """In a folder, made if need be.
+
+        Args:
+            folder: of one kind of measurement of one run.
+            subject: the trained network, and where it is measured.
+            others: states of other networks that are measured with it.
+            what: all else that decides what is found: settings (a model) and data.
 
         Raises:
             StoreError: it cannot be made.
         """
-        self._folder, self._measured = folder, measured
+        what |= {"precision": subject.backend.precision, "device": subject.backend.device.type}
+        what["weights"] = weights_sha256(subject.network.state_dict(), *others)
+        self._folder, self._measured = folder, json.dumps(what, sort_keys=True, default=_as_json)
         try:
             if folder.is_symlink():  # which may lead out of the run's folder
                 folder.unlink()
@@ -73,3 +68,7 @@ class KeptArrays:
         except OSError as error:
             raise unwritable(path, error) from error
         return array
+
+
+def _as_json(settings: Any) -> Any:
+    return settings.model_dump(mode="json")

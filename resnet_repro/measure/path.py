@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.image_sample import choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import PathRow
@@ -116,8 +116,8 @@ def path_rows(
         StoreError: they cannot be written.
     """
     sample = choose_sample(subject.feed, settings.images)
-    measured = measured_on(subject, end, settings=settings, sample=sample.sha256)
-    kept = KeptArrays(folder.unfinished_arrays("path"), measured)
+    place = folder.unfinished_arrays("path")
+    kept = KeptArrays(place, subject, end, settings=settings, sample=sample.sha256)
     rows: list[PathRow] = []
     on_progress = progress_teller(note, f"{subject.run.id}: path", NEWS)
     for position in settings.positions:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.networks.network import Network
 from resnet_repro.spec.measurements import ResponseRow
 from resnet_repro.training.subject import Subject
@@ -84,11 +84,6 @@ def responses_of(subject: Subject, should_stop: Callable[[], bool]) -> list[Resp
     Raises:
         Stopped: `should_stop`, asked before every batch, said so.
     """
-
-    def inputs() -> Iterator[Tensor]:
-        for batch in subject.labelled.part("test"):
-            if should_stop():
-                raise Stopped
-            yield batch.inputs
-
-    return measure_responses(subject.network, inputs(), subject.backend.autocast)
+    batches = until_stopped(subject.labelled.part("test"), should_stop)
+    inputs = (batch.inputs for batch in batches)
+    return measure_responses(subject.network, inputs, subject.backend.autocast)

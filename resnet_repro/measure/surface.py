@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.measure.image_sample import ImageSample, choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays, measured_on
+from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.spec.measurements import BnStatistics, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings
@@ -128,8 +128,8 @@ def surface_rows(
         StoreError: they cannot be written.
     """
     network, sample = subject.network, choose_sample(subject.feed, settings.images)
-    measured = measured_on(subject, settings=settings, sample=sample.sha256)
-    kept = KeptArrays(folder.unfinished_arrays("surface"), measured)
+    place = folder.unfinished_arrays("surface")
+    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
     rows: list[SurfaceRow] = []
     total = len(settings.directions) * settings.points[0] * settings.points[1]
     on_progress = progress_teller(note, f"{subject.run.id}: loss surface", NEWS)

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EventFiles", "check_tensorboard", "write_events"]
 
-CURVES = (
-    *("train_loss", "train_error", "test_error", "validation_error", "lr"),
-    *("objectness_loss", "proposal_loss", "class_loss", "box_loss"),
-)
-
 
 def check_tensorboard() -> None:
     """Check that event files can be written.
@@ -37,9 +32,10 @@ def check_tensorboard() -> None:
 class EventFiles:
     """Writes the curve as TensorBoard event files, anew in every session."""
 
+    writer: SummaryWriter  # from `begin` on
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.writer: SummaryWriter | None = None
 
     def begin(self, trainer: Trainer) -> None:
         """Write the points so far, so that one event file holds the whole curve."""
@@ -47,17 +43,15 @@ class EventFiles:
 
     def on_point(self, trainer: Trainer) -> None:
         """Add the newest point."""
-        if self.writer is not None:
-            _add_point(self.writer, trainer.points[-1])
-            self.writer.flush()
+        _add_point(self.writer, trainer.points[-1])
+        self.writer.flush()
 
     def save(self) -> None:
         """Nothing: every point is in the file."""
 
     def end(self) -> None:
         """Close the file."""
-        if self.writer is not None:
-            self.writer.close()
+        self.writer.close()
 
 
 def write_events(store: Store, runs: Sequence[Run]) -> None:
@@ -88,7 +82,6 @@ def _writer(folder: Path, rows: Sequence[CurveRow | DetectionPoint]) -> SummaryW
 
 
 def _add_point(writer: SummaryWriter, point: CurveRow | DetectionPoint) -> None:
-    for name in CURVES:
-        value = getattr(point, name, None)
-        if value is not None:
+    for name, value in point._asdict().items():
+        if value is not None and name not in ("iteration", "epoch", "seconds"):
             writer.add_scalar(name, value, point.iteration)

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.data.augment import finish
 from resnet_repro.data.dataset import Identity
-from resnet_repro.data.photos.loader import View, photo_views
+from resnet_repro.data.photos.loader import photo_views
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
@@ -77,13 +77,12 @@ def scores(
         Stopped: `should_stop` said so.
         DataError: a photograph cannot be decoded.
     """
-    several = views == "multi-scale"
-    sides = photographs.multi_scale if several else (photographs.test_shorter_side,)
+    one = (photographs.test_shorter_side,)
+    sides = photographs.multi_scale if views == "multi-scale" else one
     window, mirrors = final_map_side(network, photographs.crop), views != "centre"
     if deviation is not None:
         deviation = deviation.to(backend.device)
     tester = _Tester(network, mean.to(backend.device), deviation, backend, window, mirrors)
-    reading: View = "whole" if several else "centre" if views == "centre" else "five"
     sums: Tensor | None = None
     done = 0
     was_training = network.training
@@ -91,14 +90,12 @@ def scores(
     try:
         for side in sides:
             with closing(
-                photo_views(photos, photographs, reading, side=side, should_stop=should_stop)
+                photo_views(photos, photographs, views, side=side, should_stop=should_stop)
             ) as chunks:
                 for chunk in chunks:
                     at_once = max(1, PIXELS // chunk.images[0, ..., 0].numel())
                     parts = chunk.which.split(at_once), chunk.images.split(at_once)
-                    for which, images in zip(*parts, strict=True):
-                        if should_stop():
-                            raise Stopped
+                    for which, images in until_stopped(zip(*parts, strict=True), should_stop):
                         found = tester(images)
                         if sums is None:
                             sums = found.new_zeros(len(photos), found.shape[1])

@@ -87,18 +87,10 @@ class _SubsampleAndPad(torch.autograd.Function):
     adding that to the block's other gradient takes 7% of ResNet-20's iteration on a CPU.
     """
 
-    generate_vmap_rule = True  # several points of a loss surface at once
-
     @staticmethod
-    def forward(x: Tensor, stride: int, padding: tuple[int, ...]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, stride: int, padding: tuple[int, ...]) -> Tensor:
+        ctx.stride, ctx.first, ctx.shape = stride, padding[-2], x.shape
         return F.pad(x[:, :, ::stride, ::stride], padding)
-
-    @staticmethod
-    def setup_context(
-        ctx: Any, inputs: tuple[Tensor, int, tuple[int, ...]], output: Tensor
-    ) -> None:
-        x, ctx.stride, padding = inputs
-        ctx.first, ctx.shape = padding[-2], x.shape
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

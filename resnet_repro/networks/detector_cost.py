@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.layer import Layer
-from resnet_repro.networks.outline import multiply_adds, outline
+from resnet_repro.networks.outline import outline
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 
@@ -45,7 +45,7 @@ def forward_cost(network: str, side: int | None = None, settings: Detection | No
         ConfigError: no such network.
     """
     if not parse_network(network).backbone:
-        return multiply_adds(network, side)
+        return outline(network, side).multiply_adds
     body, head, shared = _parts(network)
     usual = architecture(parse_network(network).backbone).side
     settings = settings or Detection()

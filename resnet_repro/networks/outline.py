@@ -15,7 +15,7 @@ from resnet_repro.networks.compared_layers import compared_layers
 from resnet_repro.networks.layer import Layer
 from resnet_repro.spec.network_names import network_title, parse_network
 
-__all__ = ["Outline", "folded", "multiply_adds", "outline", "parameters"]
+__all__ = ["Outline", "folded", "outline"]
 
 
 class Shortcut(NamedTuple):
@@ -100,24 +100,6 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
             title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     row = not name.label.startswith(("googlenet", "densenet"))
     return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
-
-
-def parameters(network: str, classes: int) -> int:
-    """Trainable parameters of a network with so many classes.
-
-    Raises:
-        ConfigError: no such network.
-    """
-    return outline(network, None, classes).parameters
-
-
-def multiply_adds(network: str, side: int | None = None) -> int:
-    """Multiply-adds of convolutions and classifier for one square image, by default the paper's.
-
-    Raises:
-        ConfigError: no such network.
-    """
-    return outline(network, side).multiply_adds
 
 
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:

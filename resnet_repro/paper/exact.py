@@ -10,8 +10,9 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from resnet_repro.base.records import member_of
 from resnet_repro.paper.estimates import Condition
 from resnet_repro.paper.reading import AboutNetworks, NamedNetwork
 from resnet_repro.spec.network_names import network_title
@@ -27,15 +28,7 @@ COUNTED = {
     "block_weights": "weights of a block that keeps its dimensions",
     "projections": "projection shortcuts",
 }
-
-
-def _counted(name: str) -> str:
-    if name not in COUNTED:
-        raise ValueError(f"nothing that is counted: {name}")
-    return name
-
-
-CountedName = Annotated[str, AfterValidator(_counted)]
+CountedName = Annotated[str, member_of(COUNTED, "nothing that is counted: {}")]
 # (what, network) -> the number, or one for each layer.
 Counts = Callable[[str, str], tuple[int, ...]]
 

@@ -233,10 +233,6 @@ def load_facts() -> Facts:
     return read_package_file("facts.yaml", Facts)
 
 
-class _Reproductions(Frozen):
-    others: tuple[Reproduction, ...]
-
-
 @cache
 def load_others() -> tuple[Reproduction, ...]:
     """The reproductions of `others.yaml`, those closest to the paper's protocol first.
@@ -244,7 +240,7 @@ def load_others() -> tuple[Reproduction, ...]:
     Raises:
         ConfigError: the installation is damaged.
     """
-    return read_package_file("others.yaml", _Reproductions).others
+    return read_package_file("others.yaml", dict[str, tuple[Reproduction, ...]])["others"]
 
 
 def reported_range(network: str) -> tuple[float, float, int] | None:
@@ -260,10 +256,6 @@ def reported_range(network: str) -> tuple[float, float, int] | None:
     return (min(found), max(found), len(found)) if found else None
 
 
-class _Competitions(Frozen):
-    competitions: tuple[Competition, ...]
-
-
 @cache
 def load_competitions() -> tuple[Competition, ...]:
     """The competitions of `depth.yaml`.
@@ -271,4 +263,4 @@ def load_competitions() -> tuple[Competition, ...]:
     Raises:
         ConfigError: the installation is damaged.
     """
-    return read_package_file("depth.yaml", _Competitions).competitions
+    return read_package_file("depth.yaml", dict[str, tuple[Competition, ...]])["competitions"]

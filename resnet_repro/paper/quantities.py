@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator
+from resnet_repro.base.records import member_of
 
 __all__ = ["QUANTITIES", "QuantityName"]
 
@@ -104,12 +104,4 @@ QUANTITIES = {
     # Only an `EnsembleRule` speaks of it.
     "ensemble_top5_error": Quantity("top-5 error of the ensemble"),
 }
-
-
-def _known(name: str) -> str:
-    if name not in QUANTITIES:
-        raise ValueError(f"no such quantity: {name}")
-    return name
-
-
-QuantityName = Annotated[str, AfterValidator(_known)]
+QuantityName = Annotated[str, member_of(QUANTITIES, "no such quantity: {}")]

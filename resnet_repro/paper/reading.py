@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.records import Frozen
@@ -14,7 +14,7 @@ from resnet_repro.spec.yaml_io import read_yaml
 
 __all__ = ["AboutNetworks", "NamedNetwork", "read_package_file"]
 
-Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 
 
 class _Name(str):
@@ -45,14 +45,14 @@ def _names_in(value: Any) -> list[str]:
     return [value] if isinstance(value, _Name) else []
 
 
-def read_package_file(name: str, model: type[Model]) -> Model:
-    """A file of this package as `model`.
+def read_package_file(name: str, kind: type[T]) -> T:
+    """A file of this package as a model, or as models by key.
 
     Raises:
         ConfigError: the installation is damaged: the file is missing or not what it should be.
     """
     try:
-        return model.model_validate(read_yaml(Path(__file__).with_name(name)).data)
+        return TypeAdapter(kind).validate_python(read_yaml(Path(__file__).with_name(name)).data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -63,11 +63,7 @@ class Speed:
 
 def input_side(run: Run) -> int:
     """The side of a run's input in pixels."""
-    recipe = run.recipe
-    side = recipe.photographs.crop if recipe.photographs else recipe.image_size
-    if recipe.detection:
-        side = recipe.detection.shorter_side
-    return side or architecture(run.network).side
+    return run.recipe.side or architecture(run.network).side
 
 
 class Estimator:
@@ -92,11 +88,11 @@ class Estimator:
         gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
         self.hardware = gpu or (mps_name() if device == "mps" else cpu_name())
         # Benchmarks take precedence over runs of the same network, as they run alone.
-        bench = [s for s in benchmarks(store) if s.hardware == self.hardware]
+        bench = [s for s in speeds_of_bench(store) if s.hardware == self.hardware]
         known = {s.kind for s in bench}
         every = bench + [
             s
-            for s in measured_runs(store.all_runs(long_tables=False) if runs is None else runs)
+            for s in speeds_of_runs(store.all_runs(long_tables=False) if runs is None else runs)
             if s.hardware == self.hardware and s.kind not in known
         ]
         self._compiled = compiled
@@ -212,7 +208,7 @@ def _regions_of_a_test(run: Run) -> float:
     return costs[0] / costs[1]
 
 
-def measured_runs(runs: list[StoredRun]) -> list[Speed]:
+def speeds_of_runs(runs: list[StoredRun]) -> list[Speed]:
     """The training speeds of runs whose last session was long enough.
 
     Not of several processes: a plan is for one.
@@ -237,7 +233,7 @@ def measured_runs(runs: list[StoredRun]) -> list[Speed]:
     ]
 
 
-def benchmarks(store: Store) -> list[Speed]:
+def speeds_of_bench(store: Store) -> list[Speed]:
     """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
     try:
         text = read_text(store.csv_path(BENCH))

@@ -17,8 +17,8 @@ from resnet_repro.store.stored_run import StoredRun
 __all__ = [
     "list_experiments",
     "list_runs",
+    "plan_measuring",
     "plan_runs",
-    "plan_testing",
     "project_experiments",
     "run_table",
     "without_weights",
@@ -104,13 +104,12 @@ def _time(seconds: float | None, estimate: str) -> str:
 
 
 @dataclass(frozen=True)
-class TestingLine:
+class MeasuringLine:
     """The measurements still to be made on one trained network: views of photographs, a surface."""
 
     run: str
-    views: tuple[str, ...]
+    measurements: tuple[str, ...]
     seconds: float
-    estimate: str  # "measured" here, or "guessed"
 
 
 def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLine:
@@ -162,33 +161,28 @@ def plan_runs(
     return [replace(line, state="again") for line in lines]
 
 
-def plan_testing(
+def plan_measuring(
     store: Store, experiments: Sequence[Experiment], estimator: Estimator, force: bool
-) -> list[TestingLine]:
+) -> list[MeasuringLine]:
     """The measurements that `run` would make on trained networks, without the fast ones."""
-    lines: dict[str, TestingLine] = {}
+    lines: dict[str, MeasuringLine] = {}
     for experiment in experiments:
-        for run in experiment.resolve():
+        for run in experiment.measured_runs:
             there = lines.get(run.id)
-            asked = experiment.measurements_of(run)
-            missing = [m for m in asked if there is None or m not in there.views]
+            planned = there.measurements if there else ()
+            missing = [name for name in experiment.measure if name not in planned]
             if not force:
-                stored = store.get(run)
-                missing = [
-                    m
-                    for m in missing
-                    if not is_measured(store, stored, m, experiment.settings_of(m))
-                ]
+                stored, of = store.get(run), experiment.settings_of
+                missing = [m for m in missing if not is_measured(store, stored, m, of(m))]
             costs = {m: estimator.measuring_seconds(run, experiment, [m]) for m in missing}
             slow = tuple(name for name, seconds in costs.items() if seconds)
             if slow:
-                before, seconds = (there.views, there.seconds) if there else ((), 0.0)
-                seconds += sum(costs.values())
-                lines[run.id] = TestingLine(run.id, (*before, *slow), seconds, estimator.kind(run))
+                seconds = (there.seconds if there else 0.0) + sum(costs.values())
+                lines[run.id] = MeasuringLine(run.id, (*planned, *slow), seconds)
     return list(lines.values())
 
 
-def without_weights(store: Store, lines: Sequence[TestingLine]) -> set[str]:
+def without_weights(store: Store, lines: Sequence[MeasuringLine]) -> set[str]:
     """The ids of finished runs to be tested that have no checkpoint here."""
     found = {line.run: store.named(line.run) for line in lines}
     return {i for i, run in found.items() if run.finished and not run.folder.checkpoints()}
@@ -224,9 +218,11 @@ def _experiment_line(
     store: Store, chosen: Experiment, stored: Mapping[str, StoredRun], estimator: Estimator
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
-    runs, done, seconds, without = chosen.resolve(), 0, 0.0, 0
+    runs, networks = chosen.resolve(), chosen.networks
+    done, seconds, without = 0, 0.0, 0
     for run in runs:
-        found, left = stored.get(run.id), list[str](chosen.measurements_of(run))
+        found = stored.get(run.id)
+        left = list(chosen.measure) if run.network in networks else []
         if found and found.finished:
             done += 1
             left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]

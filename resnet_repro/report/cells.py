@@ -25,7 +25,6 @@ __all__ = [
     "groups_in",
     "in_other_precision",
     "main_group",
-    "networks_of",
     "same_seed",
 ]
 
@@ -122,11 +121,6 @@ def _outcome(run: BegunRun) -> str:
         errors = [summary.final_train_loss]
     known = all(error is not None and math.isfinite(error) for error in errors)
     return "done" if state == "done" and known else "failed"
-
-
-def networks_of(experiment: Experiment) -> tuple[str, ...]:
-    """The networks that an experiment trains; if it trains none, those that it draws."""
-    return experiment.networks or experiment.drawn_networks
 
 
 def groups_in(cells: Iterable[Cell]) -> list[Group]:

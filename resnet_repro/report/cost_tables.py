@@ -10,7 +10,6 @@ from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.outline import outline
 from resnet_repro.paper.facts import PrintedLayer, load_facts
 from resnet_repro.report.rendering import Column, Row, Table
-from resnet_repro.report.table_parts import title_of
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.tables_figures import CostTable, LayerTable
 
@@ -66,7 +65,7 @@ def cost_table(experiment: Experiment, table: CostTable) -> Table:
             "serve training only). torchvision's AlexNet has one tower, its GoogLeNet has BN, and "
             "3x3 convolutions where 5x5 belong."
         )
-    return Table(title_of(experiment), COST_COLUMNS, cost_rows(table), notes)
+    return Table(experiment.heading, COST_COLUMNS, cost_rows(table), notes)
 
 
 def cost_rows(table: CostTable) -> list[Row]:
@@ -131,7 +130,7 @@ def layer_table(experiment: Experiment, table: LayerTable) -> Table:
         f"All: {whole.parameters:,} parameters (a layer's with its BN or bias) and "
         f"{whole.multiply_adds:,} multiply-adds for one {side}x{side} image."
     ]
-    return Table(title_of(experiment), LAYER_COLUMNS, rows, notes)
+    return Table(experiment.heading, LAYER_COLUMNS, rows, notes)
 
 
 def _printed_table(experiment: Experiment, network: str) -> Table:
@@ -147,7 +146,7 @@ def _printed_table(experiment: Experiment, network: str) -> Table:
         multiply_adds=sum(row.multiply_adds for row in facts),
     )
     rows.append({**_printed_row(printed, _sums(weighted)), "slip": ""})
-    return Table(title_of(experiment), PRINTED_COLUMNS, rows, PRINTED_NOTES)
+    return Table(experiment.heading, PRINTED_COLUMNS, rows, PRINTED_NOTES)
 
 
 def _sums(layers: Sequence[Layer]) -> tuple[int, int]:

@@ -77,7 +77,7 @@ class Group:
     changes: tuple[str, ...]  # differences from it: "batch_size=64"
     iterations: int
     # Pixels of the network's input (of a detector's, the shorter side); None for 32x32 images.
-    crop: int | None
+    side: int | None
     dataset: DatasetName
     official: bool  # whether the data are verified to be the official ones
     sha256: str  # of the data
@@ -124,7 +124,7 @@ class Group:
     @property
     def reduced(self) -> bool:
         """Whether less was spent than the paper did, or other or smaller images were used."""
-        smaller = self.crop is not None and self.crop < FAMILIES[self.family].size
+        smaller = self.side is not None and self.side < FAMILIES[self.family].size
         fewer = self.iterations < self._paper_recipe.iterations
         return fewer or smaller or not papers_on(self.family, self.dataset)
 
@@ -158,8 +158,8 @@ class Group:
         texts = []
         size, sizes = FAMILIES[self.family].size, FAMILIES[self.family].sizes
         changed = {change.partition("=")[0] for change in self.changes}
-        if self.crop not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
-            texts.append(f"{sizes} of {self.crop} instead of {size} pixels")
+        if self.side not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
+            texts.append(f"{sizes} of {self.side} instead of {size} pixels")
         preset, paper = self._preset_recipe, self._paper_recipe
         if preset.learning_rate != paper.learning_rate and "learning_rate" not in changed:
             texts.append(f"rate {preset.learning_rate:g} instead of {paper.learning_rate:g}")
@@ -239,7 +239,7 @@ def group_of(stored: BegunRun) -> Group:
         base=base,
         changes=changes,
         iterations=recipe.iterations,
-        crop=_pixels(recipe),
+        side=recipe.side,
         dataset=run.dataset,
         official=made.dataset.get("official") is True,
         sha256=str(made.dataset.get("sha256", "")),
@@ -247,12 +247,6 @@ def group_of(stored: BegunRun) -> Group:
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
         pretraining=_pretraining(run),
     )
-
-
-def _pixels(recipe: Recipe) -> int | None:
-    if recipe.detection:
-        return recipe.detection.shorter_side
-    return recipe.photographs.crop if recipe.photographs else recipe.image_size
 
 
 def _pretraining(run: Run) -> str:

@@ -28,7 +28,6 @@ from resnet_repro.report.table_parts import (
     group_notes,
     no_results,
     results_table,
-    title_of,
     to_do,
 )
 from resnet_repro.spec.dataset_names import data_title
@@ -111,7 +110,17 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
         rows += [*([] if about_it else [paper]), *own, *evaluated]
         weights += [str(row["protocol"]) for row in evaluated]
     columns = [c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key]
-    notes = _explained(experiment, table.views, cells, measured, bool(weights), results)
+    notes = []
+    if measured or weights:
+        notes.append(
+            "Errors are percent over the validation images, of the final iterate, mean ± standard "
+            f"deviation over seeds; {VIEWS_NOTES[table.views]}."
+        )
+    if any(not cell.group.faithful for cell in measured):
+        notes += [REDUCED_NOTE, PARAMETERS_NOTE]
+    if weights:
+        notes.append(WEIGHTS_NOTE)
+    notes += to_do(experiment, cells, measured, "Not measured", results)
     reduced = bool(cells) and not any(cell.group.faithful for cell in cells)
     return results_table(
         experiment, columns, rows, cells, results, own=weights, explained=notes, reduced=reduced
@@ -195,28 +204,6 @@ def weights_caption(external: ExternalEvaluation) -> str:
     return f"weights {external.weights_sha256[:8]}: {file} on {on}"
 
 
-def _explained(
-    experiment: Experiment,
-    views: Views,
-    cells: Sequence[Cell],
-    measured: Sequence[Cell],
-    weights: bool,
-    results: Results,
-) -> list[str]:
-    """How to read the columns, and what was not run or not measured."""
-    notes = []
-    if measured or weights:
-        notes.append(
-            "Errors are percent over the validation images, of the final iterate, mean ± standard "
-            f"deviation over seeds; {VIEWS_NOTES[views]}."
-        )
-    if any(not cell.group.faithful for cell in measured):
-        notes += [REDUCED_NOTE, PARAMETERS_NOTE]
-    if weights:
-        notes.append(WEIGHTS_NOTE)
-    return [*notes, *to_do(experiment, cells, measured, "Not measured", results)]
-
-
 def ensemble_table(experiment: Experiment, results: Results) -> Table:
     """The paper's ensembles, and a row for each of ours, by preset and data set."""
     own = [e for e in results.ensembles if e.experiment == experiment.name]
@@ -240,7 +227,7 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
     else:
         always.append(no_results(experiment, results))
     notes = [*group_notes(_members(own, results).group, results), *always, *reading]
-    title = title_of(experiment) + (AT_REDUCED_SCALE if own and not any(faithful) else "")
+    title = experiment.heading + (AT_REDUCED_SCALE if own and not any(faithful) else "")
     return Table(title, ENSEMBLE_COLUMNS, rows, notes, always)
 
 

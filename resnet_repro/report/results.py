@@ -12,7 +12,6 @@ from resnet_repro.report.cells import (
     Cell,
     cells_in,
     groups_in,
-    networks_of,
     same_seed,
 )
 from resnet_repro.report.experiment_groups import by_other_recipe, of_he_2016, on_other_data
@@ -102,7 +101,7 @@ class Results:
 
     def left_out(self, experiment: Experiment) -> list[str]:
         """A line for each unusable run that is, or may be, of an experiment's networks."""
-        names = set(networks_of(experiment))
+        names = set(experiment.shown_networks)
         if not names:
             return []
         unusable = [
@@ -136,9 +135,9 @@ class Results:
         groups in which there is one of its networks that are new in that paper, chosen or not; the
         other groups are the first paper's.
         """
-        cells = self.cells(networks_of(experiment))
+        cells = self.cells(experiment.shown_networks)
         if of_he_2016(experiment):
-            every = self.cells({*networks_of(experiment), *experiment.drawn_networks})
+            every = self.cells({*experiment.shown_networks, *experiment.drawn_networks})
             theirs = {cell.group for cell in every if parse_network(cell.network).of_2016}
             cells = [cell for cell in cells if cell.group in theirs]
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import THE_PAPER
-from resnet_repro.report.cells import Cell, groups_in, main_group, networks_of
+from resnet_repro.report.cells import Cell, groups_in, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.groups import Group
@@ -29,7 +29,6 @@ __all__ = [
     "group_notes",
     "no_results",
     "results_table",
-    "title_of",
     "to_do",
 ]
 
@@ -60,11 +59,6 @@ VIEWS_NOTES: dict[Views, str] = {
 }
 AT_REDUCED_SCALE = "; ours at reduced scale"  # ends a title
 PROTOCOL_COLUMNS = csv_only("preset", "dataset", "official", "precision", "protocol")
-
-
-def title_of(experiment: Experiment) -> str:
-    """`Table 6: ...`, the experiment's reference and title."""
-    return ": ".join(filter(None, (experiment.reference, experiment.title)))
 
 
 def cell_values(cell: Cell, results: Results, seeds: int) -> Row:
@@ -106,7 +100,7 @@ def results_table(
     below: Table | None = None,
 ) -> Table:
     """A table of results: below it their groups, its own notes, then how to read the columns."""
-    title = title_of(experiment) + (AT_REDUCED_SCALE if reduced else "")
+    title = experiment.heading + (AT_REDUCED_SCALE if reduced else "")
     own = [*own, *troubles(cells, results)]
     captions = group_notes((cell.group for cell in cells), results)
     return Table(title, columns, rows, [*captions, *own, *explained], own, below)
@@ -169,8 +163,8 @@ def to_do(
         if (cell.group.base, cell.group.dataset, cell.group.changes) == place
         or any(run.run.hash in own for run in (*cell.done, *cell.failed))
     }
-    chosen = networks_of(experiment)
-    wanted = networks_of(variant.choose(Choices()))
+    chosen = experiment.shown_networks
+    wanted = variant.choose(Choices()).shown_networks
     missing = [network for network in wanted if network in chosen and network not in have]
     if not missing:
         return []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.facts import CifarResult, load_facts, load_others, reported_range
 from resnet_repro.paper.papers import HE_2016, paper_of_table, papers_on
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.cost_tables import cost_table, layer_table
 from resnet_repro.report.detection_tables import detection_table
 from resnet_repro.report.photo_tables import ensemble_table, views_table
@@ -108,13 +108,22 @@ def _error_table(
     if table.literature:
         unnamed = (row for row in load_facts().cifar_results(table.paper) if row.network is None)
         rows += [_paper_row(row.method, row) for row in unnamed]
-    for network in networks_of(experiment):
+    for network in experiment.shown_networks:
         for dataset, cell in _places(experiment, table, network, cells):
             row = _beside(network, dataset, table, others)
             ours = _our_values(cell, results, table) if cell else {}
             rows.append({**row, **ours})
     columns = [c for c in ERROR_COLUMNS if others or c.key != "others"]
-    explained = _explained(experiment, cells, rows, others, results)
+    done = [cell for cell in cells if cell.done]
+    compared = any(row.get("difference") is not None for row in rows)
+    held_out = any(row.get("validation_error") is not None for row in rows)
+    explained = [
+        *([ERRORS_NOTE] if done else []),
+        *([HELD_OUT_NOTE] if held_out else []),
+        *([DIFFERENCE_NOTE] if compared else []),
+        *([OTHERS_NOTE] if others else []),
+        *to_do(experiment, cells, done, "Not run", results),
+    ]
     return results_table(experiment, columns, rows, cells, results, explained=explained)
 
 
@@ -192,26 +201,6 @@ def _our_values(cell: Cell, results: Results, table: ErrorTable) -> dict[str, Va
         "train_error": cell.over_seeds(runs.final_train_error),
         "best_on_test": cell.over_seeds(runs.best_test_error).mean,
     }
-
-
-def _explained(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    rows: Sequence[Row],
-    others: bool,
-    results: Results,
-) -> list[str]:
-    """How to read the columns, and what was not run."""
-    done = [cell for cell in cells if cell.done]
-    compared = any(row.get("difference") is not None for row in rows)
-    held_out = any(row.get("validation_error") is not None for row in rows)
-    return [
-        *([ERRORS_NOTE] if done else []),
-        *([HELD_OUT_NOTE] if held_out else []),
-        *([DIFFERENCE_NOTE] if compared else []),
-        *([OTHERS_NOTE] if others else []),
-        *to_do(experiment, cells, done, "Not run", results),
-    ]
 
 
 def others_table(networks: Sequence[str]) -> Table:

@@ -112,7 +112,7 @@ def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
         dataset=[group.dataset for group in groups],
         official=["yes" if group.official else "no" for group in groups],
         precision=[group.precision for group in groups],
-        crop=[group.crop for group in groups],
+        crop=[group.side for group in groups],
         protocol=[group.caption for group in groups],
     )
 

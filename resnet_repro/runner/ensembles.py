@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from resnet_repro.data.dataset import Dataset
+from resnet_repro.base import provenance
+from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.measure.ensemble import ensemble_of, read_scores, write_scores
-from resnet_repro.measure.views import row_of
+from resnet_repro.measure.ensemble import read_scores, write_scores
+from resnet_repro.measure.views import row_of, topk_errors
 from resnet_repro.runner.scores import score_together
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
@@ -19,8 +21,8 @@ from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import trained_since
-from resnet_repro.training.device import origin_here
+from resnet_repro.store.stored_run import StoredRun, trained_since
+from resnet_repro.training.device import Backend, origin_here
 from resnet_repro.training.subject import Subject
 
 __all__ = ["is_known", "measure_ensemble", "measure_views"]
@@ -82,8 +84,7 @@ def measure_ensemble(experiment: Experiment, views: Views, store: Store, sources
                 found.append(scores)
     if lacking:
         return f"no ensemble yet, {lacking[0]} lacks {views}"
-    names = [stored.id for stored in members]
-    result = ensemble_of(experiment, names, found, labels, identity, sources.options.command)
+    result = _averaged(experiment, members, found, labels, identity, sources.options.command)
     others = (e for e in store.records(EnsembleResult) if e.file_name == result.file_name)
     larger = [other for other in others if len(other.members) > len(members)]
     if not larger:
@@ -92,6 +93,38 @@ def measure_ensemble(experiment: Experiment, views: Views, store: Store, sources
     return (
         f"{len(members)} networks together, {views}: "
         f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%{kept}"
+    )
+
+
+def _averaged(
+    experiment: Experiment,
+    members: Sequence[StoredRun],
+    scores: Sequence[Tensor],
+    labels: Tensor,
+    identity: Identity,
+    command: str,
+) -> EnsembleResult:
+    """The errors of the average of the members' scores, [N, classes] each, in their order."""
+    assert experiment.ensemble is not None, "the experiment names one"
+    runs = experiment.ensemble_members
+    top1, top5 = topk_errors(torch.stack(list(scores)).mean(dim=0), labels)
+    presets: set[Any] = {run.preset for run in runs}
+    origin = origin_here(Backend(torch.device("cpu"), "fp32"), command)
+    return EnsembleResult(
+        experiment=experiment.name,
+        preset=presets.pop() if len(presets) == 1 else "custom",
+        dataset=runs[0].dataset,
+        members=tuple(stored.id for stored in members),
+        views=experiment.ensemble.views,
+        top1_error=top1,
+        top5_error=top5,
+        images=len(labels),
+        data=identity.to_dict(),
+        code=origin.code,
+        dirty=origin.dirty,
+        command=origin.command,
+        measured=provenance.utc_now(),
+        origin=origin,
     )
 
 

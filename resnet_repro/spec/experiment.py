@@ -161,6 +161,16 @@ class Experiment(Frozen):
         panels = self.plot.panels if self.plot and self.plot.kind == "curves" else ()
         return tuple(dict.fromkeys(n for panel in panels for n in panel.networks))
 
+    @property
+    def shown_networks(self) -> tuple[str, ...]:
+        """The networks that it trains; if it trains none, those that it draws."""
+        return self.networks or self.drawn_networks
+
+    @property
+    def heading(self) -> str:
+        """`Table 6: ...`, its reference and title."""
+        return ": ".join(filter(None, (self.reference, self.title)))
+
     def dataset_of(self, entry: RunsEntry) -> str:
         """What an entry of `runs` is trained on."""
         return entry.dataset or self.dataset
@@ -210,10 +220,6 @@ class Experiment(Frozen):
     def measured_runs(self) -> tuple[Run, ...]:
         """The runs whose networks the experiment names; not those that detectors start from."""
         return tuple(run for run in self.resolve() if run.network in self.networks)
-
-    def measurements_of(self, run: Run) -> tuple[MeasurementName, ...]:
-        """What is measured on a run; nothing on those that detectors start from."""
-        return self.measure if run.network in self.networks else ()
 
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, FiniteFloat
 
+from resnet_repro.base.records import member_of
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.tables_figures import Percent, Views
 
@@ -220,12 +221,6 @@ MEASUREMENTS: dict[str, Measurement] = {
         may_be_equal=True,
     ),
 }
-
-
-def _known(name: str) -> str:
-    if name not in MEASUREMENTS:
-        raise ValueError(f"should be one of {', '.join(MEASUREMENTS)}")
-    return name
-
-
-MeasurementName = Annotated[str, AfterValidator(_known)]
+MeasurementName = Annotated[
+    str, member_of(MEASUREMENTS, f"should be one of {', '.join(MEASUREMENTS)}")
+]

@@ -190,6 +190,13 @@ class Recipe(Frozen):
                 yield f"{name}: is of classification; detectors have `detection` instead"
 
     @property
+    def side(self) -> int | None:
+        """Pixels of the network's input (of a detector's, the shorter side); None as they are."""
+        if self.detection:
+            return self.detection.shorter_side
+        return self.photographs.crop if self.photographs else self.image_size
+
+    @property
     def starts_from(self) -> str | None:
         """The id of the run whose weights a detector starts from, if any."""
         backbone = self.detection.backbone if self.detection else None

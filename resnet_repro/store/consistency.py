@@ -14,7 +14,7 @@ from typing import Any
 
 from resnet_repro.base.errors import plain
 from resnet_repro.networks.detector_cost import detector_parameters
-from resnet_repro.networks.outline import parameters
+from resnet_repro.networks.outline import outline
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
@@ -102,12 +102,12 @@ def _provenance_problems(summary: Summary, run: Run) -> Iterator[str]:
 def _possible_parameters(run: Run, said: int) -> bool:
     """Whether the network can have so many parameters; the number of classes may be unknown."""
     if parse_network(run.network).family == "cifar":
-        return said == parameters(run.network, DATASETS[run.dataset].classes)
+        return said == outline(run.network, None, DATASETS[run.dataset].classes).parameters
     detection = run.recipe.detection
     if detection is not None:
         none, one = (detector_parameters(run.network, n, detection) for n in (0, 1))
     else:
-        none, one = (parameters(run.network, n) for n in (0, 1))
+        none, one = (outline(run.network, None, n).parameters for n in (0, 1))
     return said > none and (said - none) % (one - none) == 0
 
 

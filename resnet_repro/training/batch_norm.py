@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.training.processes import Processes
 
 __all__ = [
@@ -58,18 +57,13 @@ def average_over_processes(network: nn.Module, processes: Processes) -> None:
     """
     if processes.count == 1:
         return
-    tensors = [t for layer in _layers(network) for t in _statistics(layer)]
+    names = ("running_mean", "running_var")
+    tensors = [layer.get_buffer(name) for layer in _layers(network) for name in names]
     if not tensors:  # VGG-16 has no BN, a detector's is frozen
         return
     flat = processes.average_(torch.cat([tensor.flatten() for tensor in tensors]))
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
-
-
-def _statistics(layer: nn.BatchNorm2d) -> Iterator[Tensor]:
-    for tensor in (layer.running_mean, layer.running_var):
-        assert tensor is not None, "every layer keeps statistics"
-        yield tensor
 
 
 def store_true_average(
@@ -83,28 +77,18 @@ def store_true_average(
     `network` is in training mode. If `inputs` raises something, everything is as it was.
     """
     layers = _layers(network)
-    before = [_copies(layer) for layer in layers]
-    dropouts = [layer for layer in network.modules() if isinstance(layer, CountedDropout)]
-    seen_by_dropouts = [layer.batches.clone() for layer in dropouts]
     momenta = [layer.momentum for layer in layers]
+    before = {name: value.clone() for name, value in network.named_buffers()}
     try:
         with torch.no_grad():
             for seen, x in enumerate(inputs, start=1):
                 set_momentum(network, 1 / seen)  # r + (x_n - r) / n is the average of n
                 with autocast():
                     network(x)
-    except BaseException:
-        for layer, buffers in zip(layers, before, strict=True):
-            for name, value in buffers.items():
-                layer.get_buffer(name).copy_(value)
-        raise
+        # What dropouts have counted: a stop from here on has the same batches averaged once more.
+        before = {name: value for name, value in before.items() if name.endswith(".batches")}
     finally:
+        for name, value in before.items():
+            network.get_buffer(name).copy_(value)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        # Or else a stop from here on would have the same batches averaged with other draws.
-        for dropout, count in zip(dropouts, seen_by_dropouts, strict=True):
-            dropout.batches.copy_(count)
-
-
-def _copies(layer: nn.BatchNorm2d) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in layer.named_buffers()}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.base.stop import Stopped
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.training.device import Backend
 from resnet_repro.training.order import Batch
 from resnet_repro.training.processes import ALONE, Processes
@@ -38,9 +38,7 @@ def evaluate(
     images = 0
     try:
         with torch.inference_mode():
-            for inputs, targets in batches:
-                if should_stop():
-                    raise Stopped
+            for inputs, targets in until_stopped(batches, should_stop):
                 if not len(targets):
                     continue
                 with backend.autocast():
@@ -70,9 +68,7 @@ def image_scores(
     network.eval()
     found, labels = [], []
     with torch.inference_mode():
-        for inputs, targets in batches:
-            if should_stop():
-                raise Stopped
+        for inputs, targets in until_stopped(batches, should_stop):
             with backend.autocast():
                 logits = network(inputs)
             found.append(logits.float().softmax(1).cpu())

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationError
 
-from resnet_repro.base.files import locked_if_possible, replacing
+from resnet_repro.base.errors import StoreError
+from resnet_repro.base.files import locked_if_possible, read_regular, write_atomically
 from resnet_repro.base.machine import cpu_features, processor_name
 from resnet_repro.base.records import Frozen
 from resnet_repro.networks.network import build_network
@@ -77,7 +78,8 @@ def rates_here(*, anew: bool = False) -> Rates | None:
     here, folder = _place(), cache_folder()
     if not anew and (known := _known.get((folder, here))):
         return known
-    path = folder and folder / f"precision-{_digest(here)}.json"
+    digest = sha256(here.model_dump_json().encode()).hexdigest()[:16]
+    path = folder and folder / f"precision-{digest}.json"
     found = None if anew else _read(path, here)
     if found is None:
         lock = path and locked_if_possible(path.with_suffix(".lock"), LOCK_PATIENCE)
@@ -167,17 +169,12 @@ def _place() -> _Place:
     )
 
 
-def _digest(place: _Place) -> str:
-    return sha256(place.model_dump_json().encode()).hexdigest()[:16]
-
-
 def _read(path: Path | None, here: _Place) -> Rates | None:
     """What is kept, if it is an answer for this place."""
     try:
         if path is None or not path.is_file():
             return None
-        with path.open("rb") as file:
-            found = Rates.model_validate_json(file.read(LARGEST_FILE))
+        found = Rates.model_validate_json(read_regular(path, LARGEST_FILE))
     except (OSError, ValidationError) as error:
         _log.debug("%s is not used: %s", path, error)
         return None
@@ -196,15 +193,8 @@ def _measure_and_keep(path: Path | None, here: _Place) -> Rates | None:
         *(rates.faster, rates.bf16, rates.fp32),
     )
     if path is not None:
-        _keep(path, rates)
+        try:
+            write_atomically(path, rates.model_dump_json(indent=1), durable=False)
+        except StoreError as error:
+            _log.debug("the precision is not kept: %s", error)
     return rates
-
-
-def _keep(path: Path, rates: Rates) -> None:
-    """Write the answer whole or not at all; where nothing can be written it is not kept."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, durable=False) as file:
-            file.write(rates.model_dump_json(indent=1).encode())
-    except OSError as error:
-        _log.debug("the precision is not kept: %s", error)

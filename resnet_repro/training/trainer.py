@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.stop import Stopped, working_time
+from resnet_repro.base.stop import Stopped, until_stopped, working_time
 from resnet_repro.networks.blocks import fuse
 from resnet_repro.networks.orders import CountedDropout
 from resnet_repro.spec.run import Run, ids_of
@@ -340,9 +340,7 @@ class Trainer:
             Stopped: `should_stop`, asked before every batch, said so.
         """
         recipe = self.run.recipe
-        for iteration in range(recipe.bn_average_iterations):
-            if should_stop():
-                raise Stopped
+        for iteration in until_stopped(range(recipe.bn_average_iterations), should_stop):
             batch = self.feed.batch(recipe.iterations + iteration)
             yield from (inputs for inputs, _ in self.objective.micro_batches(batch, self.bn_images))
 

@@ -61,7 +61,7 @@ def crops() -> Iterator[TrainingCrops]:
     # A DataLoader of another test may have left torch's handler, which raises in the middle.
     before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     images = [np.asarray(photo(n, 40, 40)) for n in range(8)]
-    photos = ArrayPhotos(images, np.arange(8), [str(n) for n in range(8)])
+    photos = ArrayPhotos(images, np.arange(8))
     loader = TrainingCrops(photos, Order(), Photographs.for_crop(32), workers=2)
     loader.batch(0)
     yield loader

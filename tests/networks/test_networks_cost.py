@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from counted_costs import Cost, count_cost
 
-from resnet_repro.networks.outline import multiply_adds, outline
+from resnet_repro.networks.outline import outline
 from resnet_repro.report.cost_tables import agreement
 from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
@@ -66,7 +66,7 @@ def test_vgg_16_layer_by_layer() -> None:
 
 @pytest.mark.parametrize("depth", CIFAR_PARAMETERS)
 def test_cifar_networks_have_the_papers_parameters_and_a_known_cost(depth: int) -> None:
-    expected = Cost(CIFAR_PARAMETERS[depth], multiply_adds(f"resnet-{depth}"))
+    expected = Cost(CIFAR_PARAMETERS[depth], outline(f"resnet-{depth}").multiply_adds)
     assert count_cost(f"resnet-{depth}") == expected
 
 
@@ -74,7 +74,7 @@ def test_cifar_networks_have_the_papers_parameters_and_a_known_cost(depth: int) 
 def test_a_plain_network_costs_what_its_option_a_twin_does(depth: int) -> None:
     cost = count_cost(f"plain-{depth}")
     assert cost == count_cost(f"resnet-{depth}")
-    assert cost.multiply_adds == multiply_adds(f"plain-{depth}")
+    assert cost.multiply_adds == outline(f"plain-{depth}").multiply_adds
 
 
 @pytest.mark.parametrize("depth", [50, 101])

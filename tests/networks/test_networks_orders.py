@@ -17,7 +17,7 @@ from resnet_repro.networks.blocks import BasicBlock
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.networks.orders import CountedDropout
-from resnet_repro.networks.outline import outline, parameters
+from resnet_repro.networks.outline import outline
 from resnet_repro.spec.network_names import network_title, parse_network
 
 ORDERS = (
@@ -64,7 +64,7 @@ def test_every_variant_is_what_the_paper_draws(network: str) -> None:
     ],
 )
 def test_they_have_the_papers_parameters(network: str, count: int) -> None:
-    assert parameters(network, 10) == count
+    assert outline(network, None, 10).parameters == count
     assert str(parse_network(network)) == network
 
 

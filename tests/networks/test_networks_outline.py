@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resnet_repro.networks.architecture import BlockOrder, architecture
 from resnet_repro.networks.layer import Layer
 from resnet_repro.networks.network import build_network
-from resnet_repro.networks.outline import folded, outline, parameters
+from resnet_repro.networks.outline import folded, outline
 from resnet_repro.spec.network_names import COMPARED
 
 NETWORKS = (
@@ -70,7 +70,7 @@ def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> N
 def test_parameters_for_other_classes_are_counted_without_building(network: str) -> None:
     with torch.device("meta"):
         model = build_network(network, 7)
-    assert parameters(network, 7) == sum(p.numel() for p in model.parameters())
+    assert outline(network, None, 7).parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_shortcuts_are_dotted_where_fig_3_dots_them() -> None:

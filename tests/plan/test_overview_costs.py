@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.networks.network import build_network
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.outline import outline
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
 from resnet_repro.spec.detection import Detection
@@ -48,7 +48,7 @@ def test_multiply_adds_at_other_crops(network: str, side: int) -> None:
         model, image = build_network(network).eval(), torch.empty(1, 3, side, side)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
-    assert multiply_adds(network, side) == counter.get_total_flops() // 2
+    assert outline(network, side).multiply_adds == counter.get_total_flops() // 2
 
 
 def test_training_an_imagenet_network_scales_with_the_crop(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_training_an_imagenet_network_scales_with_the_crop(tmp_path: Path) -> No
     (small, *_) = table2("short", "imagenette").resolve()
     tested = 20 * 3_925 + 100 * 64  # points of the curve, and averaging BN's statistics
     assert estimator.seconds(small) == pytest.approx((6_000 * 64 + tested / 3) / 50)
-    larger = multiply_adds("plain-18", 224) / multiply_adds("plain-18", 64)
+    larger = outline("plain-18", 224).multiply_adds / outline("plain-18", 64).multiply_adds
     assert estimator.images_per_second("plain-18") == pytest.approx(50 / larger)
 
 
@@ -82,7 +82,7 @@ def test_networks_of_the_family_go_before_others(tmp_path: Path) -> None:
     store = Store(tmp_path)
     bench_file(store, rows)
     estimator = Estimator(store, "cpu")
-    ratio = multiply_adds("plain-18") / multiply_adds("resnet-50")
+    ratio = outline("plain-18").multiply_adds / outline("resnet-50").multiply_adds
     assert estimator.images_per_second("resnet-50") == pytest.approx(10 * ratio)
     bench_file(store, rows[:1])
     kinds = {line.experiment: line.estimate for line in list_experiments(store, [table2()])}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.outline import outline
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -45,11 +45,11 @@ def test_auto_is_estimated_at_the_faster_one(estimator: Estimator) -> None:
 
 
 def test_another_network_is_estimated_from_speeds_in_its_precision(estimator: Estimator) -> None:
-    ratio = multiply_adds("resnet-20") / multiply_adds("resnet-56")
+    ratio = outline("resnet-20").multiply_adds / outline("resnet-56").multiply_adds
     assert estimator.images_per_second("resnet-56") == 96, "measured itself"
     found = estimator.images_per_second("resnet-56", precision="fp32")
     assert found == pytest.approx(575 * ratio)
-    to_32 = multiply_adds("resnet-20") / multiply_adds("resnet-32")
+    to_32 = outline("resnet-20").multiply_adds / outline("resnet-32").multiply_adds
     assert estimator.images_per_second("resnet-32") == pytest.approx(575 * to_32)
 
 

@@ -13,7 +13,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import shrink
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import COUNTS
-from resnet_repro.networks.outline import multiply_adds
+from resnet_repro.networks.outline import outline
 from resnet_repro.plan.estimator import Estimator, training_cost
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.presets import preset_recipe
@@ -69,7 +69,7 @@ def test_smaller_images_cost_less(tmp_path) -> None:
         Run(network="resnet-20", dataset="cifar10", recipe=recipe, seed=0)
         for recipe in (paper.model_copy(update={"image_size": 16}), paper)
     ]
-    quarter = multiply_adds("resnet-20", 16) / multiply_adds("resnet-20", 32)
+    quarter = outline("resnet-20", 16).multiply_adds / outline("resnet-20", 32).multiply_adds
     assert quarter == pytest.approx(1 / 4, rel=0.01)
     assert training_cost(runs[0]) / training_cost(runs[1]) == pytest.approx(quarter)
     estimator = Estimator(Store(tmp_path), "cpu")

@@ -179,10 +179,6 @@ class OwnVoc(BoxReader):
 
     description = "images with boxes of your own, laid out like VOC's development kit"
 
-    def __init__(self, name: str, folder: Path | None = None) -> None:
-        """`folder` is where the command line says it is; by default it is in the data folder."""
-        self.name, self.short, self.folder = name, name.removeprefix("voc:"), folder
-
     def scan(self, root: Path) -> Scan[BoxPart]:
         return scan_voc(root, *find_sets(root))
 

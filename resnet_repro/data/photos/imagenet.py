@@ -8,16 +8,16 @@ from __future__ import annotations
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.data.dataset import Notify, PrepareRequest
-from resnet_repro.data.folder_reader import refuse_occupied
+from resnet_repro.data.folder_reader import Copy, refuse_occupied
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
-from resnet_repro.data.photos.reader import PhotoReader
+from resnet_repro.data.photos.reader import PhotoReader, moved_in
 from resnet_repro.data.scratch import remove_left_over, scratch_folder
 
 __all__ = ["ImageNet"]
@@ -44,16 +44,21 @@ class ImageNet(PhotoReader):
     def locate(self, copy: Path) -> Path:
         return _find_folder(copy) or copy
 
+    def unpacked(
+        self, data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[Copy] | None:
+        packed = self.find_packed(request.source) if request.source else None
+        return None if packed is None else self._unpacked(packed, data_dir, request)
+
     @contextmanager
-    def unpack(
-        self, packed: Path, data_dir: Path, request: PrepareRequest
-    ) -> Iterator[tuple[Path, bool]]:
+    def _unpacked(self, packed: Path, data_dir: Path, request: PrepareRequest) -> Iterator[Copy]:
         """Check and unpack the official tar files with torchvision; train's may be missing.
 
         Raises:
             DataError: a file is missing or not the official one.
             OSError: the disk is full.
         """
+        data_dir.mkdir(parents=True, exist_ok=True)
         found = _find_tars(packed)
         missing = [name for name in (_VAL, _DEVKIT) if name not in found]
         if missing:
@@ -74,7 +79,8 @@ class ImageNet(PhotoReader):
                 refuse_occupied(target)  # before hours of unpacking
             # In a folder of its own: where files cannot be locked, two may unpack at once.
             with scratch_folder(place, "unpacked") as staging:
-                yield _unpack(packed, found, staging, request.progress), True
+                folder = _unpack(packed, found, staging, request.progress)
+                yield moved_in(folder, True, data_dir)
 
 
 def _find_folder(folder: Path) -> Path | None:

@@ -6,14 +6,15 @@ The names give the shorter side in pixels; `imagenette2` has the original sizes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
 from resnet_repro.data.dataset import PrepareRequest
+from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.layout import has_parts
-from resnet_repro.data.photos.reader import PhotoReader
+from resnet_repro.data.photos.reader import PhotoReader, moved_in
 from resnet_repro.data.scratch import scratch_folder
 
 __all__ = ["SIZES", "Imagenette"]
@@ -59,7 +60,17 @@ class Imagenette(PhotoReader):
     def locate(self, copy: Path) -> Path:
         return copy if has_parts(copy) else self.find(copy) or copy
 
-    def download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
+    def unpacked(
+        self, data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[Copy] | None:
+        if request.download:
+            packed = self._download(data_dir, request)
+        else:
+            packed = self.find_packed(request.source) if request.source else None
+        return None if packed is None else self._unpacked(packed, data_dir, request)
+
+    def _download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
+        """The official archive, fetched into `data_dir`; None if its folder is there already."""
         size, progress = request.size, request.progress
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
         used = self._used_before(folder.name, data_dir)
@@ -69,9 +80,8 @@ class Imagenette(PhotoReader):
         return fetch(_ARCHIVES[size], data_dir, self.name, progress)
 
     @contextmanager
-    def unpack(
-        self, packed: Path, data_dir: Path, request: PrepareRequest
-    ) -> Iterator[tuple[Path, bool]]:
+    def _unpacked(self, packed: Path, data_dir: Path, request: PrepareRequest) -> Iterator[Copy]:
+        data_dir.mkdir(parents=True, exist_ok=True)
         with scratch_folder(data_dir, "unpacked") as scratch:
             request.progress(f"unpacking {packed}")
             unpack_archive(packed, scratch, MAX_BYTES)
@@ -81,7 +91,7 @@ class Imagenette(PhotoReader):
             if used := self._used_before(found.name, data_dir):
                 raise DataError(f"{used} is used before {found.name}: move it elsewhere")
             known = {archive.md5 for archive in _ARCHIVES.values()}
-            yield found, request.download or md5_of(packed) in known
+            yield moved_in(found, request.download or md5_of(packed) in known, data_dir)
 
     def source(self, root: Path) -> str:
         actual = root.resolve().name

@@ -54,7 +54,7 @@ def hold(
                 f" more than the {limit / 1e9:.1f} GB that can be spared"
             )
             return photos
-        photos.held = HeldPhotos(images, photos.labels, photos.names)
+        photos.held = HeldPhotos(images, photos.labels)
     return photos.held
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,13 +30,12 @@ from resnet_repro.data.photos.workers import chunks, default_workers, parallel_m
 
 if TYPE_CHECKING:
     from resnet_repro.spec.recipe_parts import Photographs
+    from resnet_repro.spec.tables_figures import Views
 
-__all__ = ["CropBatch", "TrainingCrops", "View", "ViewChunk", "photo_views"]
+__all__ = ["CropBatch", "TrainingCrops", "ViewChunk", "photo_views"]
 
 _CHUNK_BYTES = 2**25
 _MOST_IN_CHUNK = 256
-
-View = Literal["centre", "five", "whole"]
 
 
 class ImageOrder(Protocol):
@@ -166,7 +165,7 @@ class ViewChunk:
 def photo_views(
     photos: Photos,
     photographs: Photographs,
-    view: View,
+    views: Views,
     *,
     side: int | None = None,
     chunk: int | None = None,
@@ -174,18 +173,18 @@ def photo_views(
 ) -> Generator[ViewChunk]:
     """The val part in order, in chunks of `chunk` photographs, by default about 32 MB of them.
 
-    `centre` gives one crop of each photograph, `five` the four corners and the centre, `whole` the
-    whole image; all at the shorter side `side`, by default `test_shorter_side`. Of whole images,
-    those of a chunk come by size. The caller makes mirror images. Raises what `TrainingCrops`
-    raises.
+    `centre` gives one crop of each photograph, `10-crop` the four corners and the centre,
+    `multi-scale` the whole image; all at the shorter side `side`, by default `test_shorter_side`.
+    Of whole images, those of a chunk come by size. The caller makes mirror images. Raises what
+    `TrainingCrops` raises.
     """
     photos = hold(photos, should_stop=should_stop)
     side = photographs.test_shorter_side if side is None else side
-    places = {"centre": 1, "five": FIVE_PLACES, "whole": 0}[view]
+    places = {"centre": 1, "10-crop": FIVE_PLACES, "multi-scale": 0}[views]
     pixels = places * photographs.crop**2 or 2 * side**2
     size = chunk or max(1, min(_MOST_IN_CHUNK, _CHUNK_BYTES // (3 * pixels)))
     parts = list(chunks(len(photos), size))
-    task = partial(_views, photos, view, side, photographs.crop)
+    task = partial(_views, photos, views, side, photographs.crop)
     found = parallel_map(task, parts, worker_count(parts, photos), should_stop)
     for which, images in itertools.chain.from_iterable(found):
         labels = photos.labels[which]
@@ -193,16 +192,16 @@ def photo_views(
 
 
 def _views(
-    photos: Photos, view: View, side: int, crop: int, part: range
+    photos: Photos, views: Views, side: int, crop: int, part: range
 ) -> list[tuple[NDArray[np.int64], Pixels]]:
     """(Indices [n], views uint8 [n, places, H, W, 3]) of some photographs, those of a size each."""
-    corners_of = centre_corners if view == "centre" else five_corners
+    corners_of = centre_corners if views == "centre" else five_corners
     by_size: dict[tuple[int, ...], dict[int, Pixels]] = defaultdict(dict)
     for index in part:
         image = photos.image(index)
-        if view == "whole":
-            views = whole(image, side)[None]
+        if views == "multi-scale":
+            pixels = whole(image, side)[None]
         else:
-            views = np.stack(crops_of(image, side, corners_of(image.size, side, crop), crop))
-        by_size[views.shape][index] = views
+            pixels = np.stack(crops_of(image, side, corners_of(image.size, side, crop), crop))
+        by_size[pixels.shape][index] = pixels
     return [(np.array(list(some)), np.stack(list(some.values()))) for some in by_size.values()]

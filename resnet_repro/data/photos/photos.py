@@ -24,7 +24,6 @@ class Photos(ABC):
     """One part, train or val, of a data set of photographs."""
 
     labels: NDArray[np.int64]  # [N]
-    names: Sequence[str]  # [N], relative names for messages
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,10 +44,8 @@ class Photos(ABC):
 class ArrayPhotos(Photos):
     """Photographs in memory, such as small images used as photographs."""
 
-    def __init__(
-        self, images: Sequence[Pixels] | Pixels, labels: NDArray[np.int64], names: Sequence[str]
-    ) -> None:
-        self.images, self.labels, self.names = images, labels, names
+    def __init__(self, images: Sequence[Pixels] | Pixels, labels: NDArray[np.int64]) -> None:
+        self.images, self.labels = images, labels
 
     def image(self, index: int) -> Image.Image:
         pixels = np.ascontiguousarray(self.images[index])
@@ -56,8 +53,7 @@ class ArrayPhotos(Photos):
         return Image.frombuffer("RGB", size, pixels, "raw", "RGB", 0, 1)
 
     def some(self, indices: NDArray[np.int64]) -> Photos:
-        images, names = ([every[i] for i in indices] for every in (self.images, self.names))
-        return type(self)(images, self.labels[indices], names)
+        return type(self)([self.images[index] for index in indices], self.labels[indices])
 
 
 class HeldPhotos(ArrayPhotos):
@@ -65,7 +61,7 @@ class HeldPhotos(ArrayPhotos):
 
 
 class FilePhotos(Photos):
-    """Photographs in files, decoded on demand.
+    """Photographs in files, decoded on demand; messages call them by their `names` [N].
 
     A file is refused if it does not have its size in `sizes` [N] or its SHA-256 in `contents`
     [N, 32], as far as these are given. `turned` is that of `open_photo`.
@@ -125,11 +121,6 @@ def photos_of(dataset: Dataset) -> PhotoDataset:
     return PhotoDataset(
         dataset.identity,
         dataset.classes,
-        _as_photos("train", dataset.train_images, dataset.train_labels),
-        _as_photos("test", dataset.test_images, dataset.test_labels),
+        ArrayPhotos(dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels),
+        ArrayPhotos(dataset.test_images.transpose(0, 2, 3, 1), dataset.test_labels),
     )
-
-
-def _as_photos(part: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> ArrayPhotos:
-    names = [f"{part}/{index}" for index in range(len(labels))]
-    return ArrayPhotos(images.transpose(0, 2, 3, 1), labels, names)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.plain_text import plural
-from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.folder_index import FolderIndex, Scan
 from resnet_repro.data.folder_reader import Copy, FolderReader, refuse_occupied
 from resnet_repro.data.layout import in_order, of_system
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.photos.scanning import PhotoPart, scan_folder
 
-__all__ = ["PhotoReader"]
+__all__ = ["PhotoReader", "moved_in"]
 
 
 class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
@@ -29,10 +27,6 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
     images_in_words = "photographs"
     index_folder, index_format, index_keys = ".photographs", 1, ("train", "val")
     part = PhotoPart
-
-    def __init__(self, name: str, folder: Path | None = None) -> None:
-        """`folder` is where the command line says it is; by default it is in the data folder."""
-        self.name, self.short, self.folder = name, name.removeprefix("folder:"), folder
 
     def scan(self, root: Path) -> Scan[PhotoPart]:
         return scan_folder(root)
@@ -70,40 +64,13 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
             and index.is_current()
         )
 
-    def unpacked(
-        self, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[Copy] | None:
-        if request.download:
-            packed = self.download(data_dir, request)
-        else:
-            packed = self.find_packed(request.source) if request.source else None
-        return None if packed is None else self._from_archives(packed, data_dir, request)
 
-    def download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
-        """The official archive, fetched into `data_dir`; None if its folder is there already."""
-        raise NotImplementedError
-
-    def unpack(
-        self, packed: Path, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[tuple[Path, bool]]:
-        """Unpack in `data_dir`: (the folder with train and val, whether it is the official one).
-
-        Its name is the one that it gets in `data_dir`; it may be inside what has that name already.
-        The folder is removed at the end unless it was moved. Raises DataError if the archive is not
-        one of this data set.
-        """
-        raise NotImplementedError
-
-    @contextmanager
-    def _from_archives(
-        self, packed: Path, data_dir: Path, request: PrepareRequest
-    ) -> Iterator[Copy]:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with self.unpack(packed, data_dir, request) as (folder, official):
-            target = data_dir / folder.name
-            if not folder.is_relative_to(target):
-                refuse_occupied(target)
-            yield Copy(folder, official, lambda: _move(folder, target))
+def moved_in(folder: Path, official: bool, data_dir: Path) -> Copy:
+    """An unpacked folder, to be moved to its name in `data_dir`; it may be inside that already."""
+    target = data_dir / folder.name
+    if not folder.is_relative_to(target):
+        refuse_occupied(target)
+    return Copy(folder, official, lambda: _move(folder, target))
 
 
 def _names_and_sizes(scan: Scan[PhotoPart]) -> Iterator[tuple[str, int]]:

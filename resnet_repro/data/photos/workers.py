@@ -168,7 +168,8 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
         )
     others = multiprocessing.active_children()
     try:
-        with signals_blocked(), _signal_handler_kept():
+        # Torch sets a handler of SIGCHLD that would raise anywhere in the code: it is taken back.
+        with signals_blocked(), _raising_if_one_dies(()):
             results = iter(loader)
     except OSError as error:
         raise ReproError(f"cannot start a worker process: {error.strerror}") from error
@@ -193,18 +194,6 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
 
 def _unchanged(result: Any) -> Any:
     return result
-
-
-@contextlib.contextmanager
-def _signal_handler_kept() -> Iterator[None]:
-    """Take back the handler of SIGCHLD that torch sets: it would raise at any point of the code."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGCHLD)
-    try:
-        yield
-    finally:
-        if main and handler is not None:
-            signal.signal(signal.SIGCHLD, handler)
 
 
 @contextlib.contextmanager

@@ -112,7 +112,9 @@ def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     for claim in claims:
         match claim.rule:
             case ExactRule():
-                verdicts.append(_judge_exact(claim, claim.rule))
+                found = claim.rule.conditions(counts)
+                text = "; ".join(condition.text for condition in found)
+                verdicts.append(Verdict(claim, weakest(found), text))
             case EnsembleRule():
                 verdicts.append(_judge_ensemble(claim, claim.rule, results.ensembles, cells))
             case _:
@@ -131,11 +133,6 @@ def main_verdicts(verdicts: Iterable[Verdict]) -> list[Verdict]:
         if kept.unfit and not verdict.unfit and "paper" in verdict.claim.unfit:
             first[verdict.claim.id] = verdict
     return list(first.values())
-
-
-def _judge_exact(claim: Claim, rule: ExactRule) -> Verdict:
-    found = rule.conditions(counts)
-    return Verdict(claim, weakest(found), "; ".join(condition.text for condition in found))
 
 
 def _judge_ensemble(

@@ -14,7 +14,6 @@ from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
 from resnet_repro.report.rendering import Table, render_table
 from resnet_repro.report.results import Results
-from resnet_repro.report.table_parts import title_of
 from resnet_repro.report.tables import make_table
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.tables_figures import CostTable, ErrorTable
@@ -100,7 +99,7 @@ def _figures(experiment: Experiment, results: Results) -> list[str]:
             outdated |= content is not None
     parts = []
     for group, path in shown.items():
-        text = ". ".join([title_of(experiment), *([group.caption] if group else [])])
+        text = ". ".join([experiment.heading, *([group.caption] if group else [])])
         parts.append(f"![{literal(text)}]({path})")
     draws = f"`resnet-repro plot {experiment.name}`"
     if outdated:

@@ -85,9 +85,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, cells, unit, own_colours)
-        _label_ends(axes, drawn, unit, own_colours)
-    if any(len(panel.curves) > 1 for panel in panels):
-        _explain_lines(all_axes[0], lines, titles)
+        _label_ends(axes, drawn, own_colours)
+    if any(len(panel.curves) > 1 for panel in panels):  # a key, where the fewest curves are
+        keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
+        all_axes[0].legend(handles=keys, loc="best", handlelength=2.6, borderaxespad=0.2)
     notes = []
     if any(held_out):
         notes.append("errors over the training images held out, not over the test set")
@@ -183,14 +184,6 @@ def _draw_panel(
     grid_lines(axes)
 
 
-def _explain_lines(
-    axes: Axes, lines: Mapping[CurvePart, LineStyle], titles: Mapping[CurvePart, str]
-) -> None:
-    """A key to the two kinds of line, where the fewest curves are."""
-    keys = [Line2D([], [], color="0.3", **lines[part], label=titles[part]) for part in lines]
-    axes.legend(handles=keys, loc="best", handlelength=2.6, borderaxespad=0.2)
-
-
 def _mark_rate_changes(
     axes: Axes, cells: Sequence[Cell], unit: int, own_colours: Mapping[str, str]
 ) -> None:
@@ -205,9 +198,7 @@ def _mark_rate_changes(
             axes.axvline(division / unit, color=own_colours[cell.network], alpha=0.6, **style)
 
 
-def _label_ends(
-    axes: Axes, curves: Sequence[Curve], unit: int, own_colours: Mapping[str, str]
-) -> None:
+def _label_ends(axes: Axes, curves: Sequence[Curve], own_colours: Mapping[str, str]) -> None:
     """The networks' names at the right, each level with its curve's end unless they would touch."""
     bottom, top = axes.get_ylim()
     spacing = 0.062 * (top - bottom)

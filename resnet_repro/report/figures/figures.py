@@ -11,10 +11,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_repro.base.errors import ConfigError, ReproError
@@ -248,7 +247,9 @@ def _without_settings() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with _elsewhere():  # a matplotlibrc in the working directory would come first
+        with ExitStack() as stack:  # a matplotlibrc in the working directory would come first
+            with suppress(OSError):  # it has been removed
+                stack.enter_context(chdir(experiments_folder()))  # nothing there is a module
             yield
     finally:
         log.setLevel(level)
@@ -256,11 +257,3 @@ def _without_settings() -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-
-def _elsewhere() -> AbstractContextManager[None]:
-    try:
-        Path.cwd()
-    except OSError:  # it has been removed
-        return nullcontext()
-    return chdir(experiments_folder())  # where nothing can be taken for a module

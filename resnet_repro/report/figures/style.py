@@ -28,7 +28,7 @@ from resnet_repro.base.colours import (
 )
 from resnet_repro.base.plain_text import printable
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.report.cells import Cell, networks_of
+from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import BegunRun, Group
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.network_names import network_title
@@ -176,7 +176,7 @@ def caption_lines(
 
 def _wanted(experiment: Experiment, group: Group) -> list[str]:
     """The networks that the group's preset trains and the figure shows, in the figure's order."""
-    trained = networks_of(experiment.choose(Choices(preset=group.base)))
+    trained = experiment.choose(Choices(preset=group.base)).shown_networks
     return [n for n in experiment.drawn_networks or experiment.networks if n in trained]
 
 

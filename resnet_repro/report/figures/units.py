@@ -93,7 +93,9 @@ def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
     for step in steps(built):
         below = y - STEP
         if step.kind == "+":
-            _plus(axes, x, y, below, on_f)
+            arrow(axes, (x, y), (x, below + PLUS))
+            axes.text(x - 0.08, (y + below + PLUS) / 2, on_f, ha="right", va="center", fontsize=7)
+            plus(axes, x, below)
             _shortcut(axes, x, split, below, on_shortcut, built.option == "C")
             y = below - PLUS
             continue
@@ -102,12 +104,6 @@ def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
         box(axes, (x, below), step.outputs, text)
         y = below - 0.075
     arrow(axes, (x, y), (x, y - 0.25))
-
-
-def _plus(axes: Axes, x: float, above: float, y: float, on_f: str) -> None:
-    arrow(axes, (x, above), (x, y + PLUS))
-    axes.text(x - 0.08, (above + y + PLUS) / 2, on_f, ha="right", va="center", fontsize=7)
-    plus(axes, x, y)
 
 
 def _shortcut(axes: Axes, x: float, split: float, y: float, words: str, convolved: bool) -> None:
