@@ -26,7 +26,7 @@ READING = {"list", "show", "status", "table", "plot", "report"}  # commands that
 
 app = typer.Typer(
     help='Reproduce "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016).',
-    epilog="Start with: resnet-repro list, then resnet-repro run fig1 --preset demo",
+    epilog="Start with: resnet-repro list, then resnet-repro run fig1 --preset demo --results mine",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

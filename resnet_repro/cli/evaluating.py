@@ -22,7 +22,7 @@ from resnet_repro.cli.common import (
 )
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.spec.input_kinds import InputKind, Padding
-from resnet_repro.spec.network_names import COMPARED
+from resnet_repro.spec.network_names import COMPARED, parse_network
 
 if TYPE_CHECKING:
     from resnet_repro.measure.evaluate.evaluation import Evaluation, Request
@@ -182,7 +182,6 @@ def _evaluate_file(
     from resnet_repro.measure.evaluate.weights import evaluate_weights, store_evaluation
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
-    from resnet_repro.spec.network_names import parse_network
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
@@ -198,7 +197,6 @@ def _evaluate_file(
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:
     """Raise ConfigError for options that are for files of weights only."""
     from resnet_repro.base.errors import ConfigError
-    from resnet_repro.spec.network_names import parse_network
 
     own = found.run.network if found.run else None
     if network is not None and str(parse_network(network)) != own:
@@ -210,8 +208,9 @@ def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, ob
 
 def _print(found: Evaluation) -> None:
     images = found.rows[0].images
+    part = "test" if parse_network(found.network).family == "cifar" else "validation"
     say(
-        f"{found.network}, {found.what}: {images:,} validation images of "
+        f"{found.network}, {found.what}: {images:,} {part} images of "
         f"{found.identity.name}, {found.origin.precision}"
     )
     print_table(

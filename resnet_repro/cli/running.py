@@ -79,7 +79,7 @@ def run(
 
     \b
     Examples:
-      resnet-repro run fig1 --preset demo
+      resnet-repro run fig1 --preset demo --results mine
       resnet-repro run table6 --preset short --seeds 3 --time-budget 1h30m
       resnet-repro run fig6 --dry-run
       resnet-repro run fig6 --preset short --jobs auto

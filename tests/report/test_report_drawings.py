@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def test_what_needs_no_run_is_told_so_with_a_command_that_works(
         _, _, advice = told.strip().partition(" needs no run: resnet-repro ")
         assert command(*shlex.split(advice)).code == 0, told
         assert command("status", name).out == f"{name} needs no run\n"
+
+
+def test_a_shortcut_leaves_below_where_the_one_before_it_is_added() -> None:
+    figure = columns_figure(["resnet-20"])
+    found = [patch for patch in figure.axes[0].patches if isinstance(patch, PathPatch)]
+    ends = [[y for _, y in patch.get_path().vertices[[0, -1]]] for patch in found]
+    assert len(ends) == 9
+    assert all(before[1] > after[0] for before, after in pairwise(ends))
 
 
 def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:

@@ -123,10 +123,14 @@ def test_where_images_are_held_out_the_error_over_these_is_drawn(bench: Bench) -
 
 
 def test_a_curve_of_one_point_is_a_mark(bench: Bench) -> None:
-    folder = bench.add("plain-20", preset="short")
-    folder.write_curve(Store(bench.store.root).all_runs()[0].curve()[-1:])
+    folders = [bench.add(network, preset="short") for network in ("plain-20", "plain-56")]
+    by_id = {folder.path.name: folder for folder in folders}
+    for stored in Store(bench.store.root).all_runs():
+        by_id[stored.id].write_curve(stored.curve()[-1:])
     for axes in figure_of(bench, "fig1").axes:
-        assert axes.get_lines()[0].get_marker() == "o"
+        lines = axes.get_lines()[:2]
+        assert [line.get_marker() for line in lines] == ["o", "D"]
+        assert [line.get_markevery() for line in lines] == [(0, 1)] * 2, "none is left out"
 
 
 def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:

@@ -92,7 +92,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     notes = []
     if any(held_out):
         notes.append("errors over the training images held out, not over the test set")
-    if axis != plot.error_axis:
+    if axis != plot.error_axis and experiment.reference:  # not an experiment of the user's own
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
@@ -168,13 +168,16 @@ def _draw_panel(
         colour = own_colours[curve.network]
         x = curve.errors.index / unit
         marker = architecture(curve.network).style.marker
+        every = max(1, len(x) // 8)
+        first = index % 8 if every > 1 else 0  # not all markers one above another
         axes.plot(
             x,
             curve.errors["mean"],
             color=colour,
             marker=marker if curve.part == "test" or len(x) == 1 else None,  # no line of one point
-            markevery=(index % 8, max(1, len(x) // 8)),  # not all markers one above another
+            markevery=(first, every),
             markersize=3,
+            clip_on=len(x) > 1,
             label=f"{network_title(curve.network)} {curve.part}",
             **lines[curve.part],
         )

@@ -116,9 +116,9 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
         arrow(axes, (x, before - HEIGHT / 2), (x, after + HEIGHT / 2))
     for layer, y in zip(drawn.layers, middles, strict=True):
         _box(axes, x, y, layer, layer.text)
-    for shortcut in drawn.shortcuts:
-        start = middles[shortcut.first - 1] - HEIGHT / 2 - GAP * 0.3
-        end = middles[shortcut.last] - HEIGHT / 2 - GAP * 0.55
+    for shortcut in drawn.shortcuts:  # each leaves below where the one before it is added
+        start = middles[shortcut.first - 1] - HEIGHT / 2 - GAP * 0.5
+        end = middles[shortcut.last] - HEIGHT / 2 - GAP * 0.2
         bypass(axes, x, start, end, dotted=shortcut.resized)
     for first, last, count in drawn.repeats:
         top, bottom = middles[first] + HEIGHT / 2, middles[last] - HEIGHT / 2
