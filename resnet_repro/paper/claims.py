@@ -16,18 +16,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from resnet_repro.base.records import Frozen
+from resnet_repro.base.records import Frozen, member_of
 from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import PRESETS, Preset
 
-__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "Claim", "load_claims", "load_power"]
+__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "POWER_STDS", "Claim", "load_claims", "load_power"]
 
 
 POWER_SEEDS = (1, 3, 5)
+# By how much seeds vary, in percent: Table 6 (ResNet-110); another reproduction's ResNet-56.
+POWER_STDS = (0.16, 0.27)
 POWER_COLUMNS = (
-    *("claim", "rule", "seeds"),
+    *("claim", "rule", "std", "seeds"),
     *("confirmed", "consistent", "undecided", "contradicted"),  # percent of the simulations
 )
 
@@ -79,15 +81,8 @@ class Claim(Frozen):
 
 
 class _File(Frozen):
-    paper: str = THE_PAPER
+    paper: Annotated[str, member_of(PAPERS, "no such paper: {}")] = THE_PAPER
     claims: tuple[Claim, ...]
-
-    @field_validator("paper")
-    @classmethod
-    def _known(cls, paper: str) -> str:
-        if paper not in PAPERS:
-            raise ValueError(f"no such paper: {paper}")
-        return paper
 
     @field_validator("claims")
     @classmethod
@@ -111,8 +106,8 @@ def load_claims() -> tuple[Claim, ...]:
 
 
 @cache
-def load_power() -> dict[tuple[str, int], dict[str, str]]:
-    """(claim's id, seeds of each network) -> the row of `power.csv`."""
+def load_power() -> dict[tuple[str, float, int], dict[str, str]]:
+    """(claim's id, deviation of seeds, seeds of each network) -> the row of `power.csv`."""
     text = resources.files("resnet_repro.paper").joinpath("power.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return {(row["claim"], int(row["seeds"])): row for row in rows}
+    return {(row["claim"], float(row["std"]), int(row["seeds"])): row for row in rows}

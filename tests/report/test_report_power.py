@@ -1,12 +1,13 @@
 """The power of the claims' rules: the stored numbers are those of the rules as they are."""
 
 import importlib.util
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from resnet_repro.paper.claims import POWER_SEEDS, load_claims, load_power
+from resnet_repro.paper.claims import POWER_SEEDS, POWER_STDS, load_claims, load_power
 from resnet_repro.report.document.protocol import power_section
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "claims_power.py"
@@ -26,23 +27,24 @@ def test_every_claim_that_can_be_simulated_is_there_with_its_rule(simulation: Mo
     """A rule that was changed needs new numbers."""
     simulated = {c.id: c.rule.words() for c in load_claims() if simulation.truth(c)}
     assert len(simulated) > 20
-    stored = {claim: row["rule"] for (claim, _), row in load_power().items()}
+    stored = {claim: row["rule"] for (claim, *_), row in load_power().items()}
     assert stored == simulated
-    assert set(load_power()) == {(claim, seeds) for claim in simulated for seeds in POWER_SEEDS}
+    assert set(load_power()) == set(product(simulated, POWER_STDS, POWER_SEEDS))
 
 
+@pytest.mark.parametrize("std", POWER_STDS)
 @pytest.mark.parametrize(
     "name", ["residual-depth-test", "table6-resnet-20", "imagenet-18-accuracy"]
 )
-def test_the_numbers_come_out_again(simulation: ModuleType, name: str) -> None:
+def test_the_numbers_come_out_again(simulation: ModuleType, name: str, std: float) -> None:
     claim = next(claim for claim in load_claims() if claim.id == name)
     draws = 150
-    counts = simulation.outcomes(claim, simulation.truth(claim), 3, draws)
-    stored = float(load_power()[name, 3]["confirmed"])
+    counts = simulation.outcomes(claim, simulation.truth(claim), std, 3, draws)
+    stored = float(load_power()[name, std, 3]["confirmed"])
     assert 100 * counts["confirmed"] / draws == pytest.approx(stored, abs=15)
 
 
 def test_a_true_gain_from_depth_is_found_with_five_seeds() -> None:
     """As a demand on every step it was confirmed in 22% of cases."""
-    assert float(load_power()["residual-depth-test", 5]["confirmed"]) > 99
+    assert float(load_power()["residual-depth-test", POWER_STDS[0], 5]["confirmed"]) > 99
     assert any("Residual networks gain from depth" in line for line in power_section())
