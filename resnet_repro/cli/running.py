@@ -232,11 +232,11 @@ def _run(
         with process_group() as processes:
             if not processes.first:
                 return follow(processes, options, stop)
+            check_paths(experiments, store)
             if where.submits:
                 return submit(where, store, options, runs, as_json, quiet)
             with make_progress(quiet) as progress:
                 runner = Runner(store, options, stop, progress, processes)
-                check_paths(experiments, store)
                 outcomes: dict[str, str] = dict(train_at(where, runner, runs))
                 outcomes |= runner.measurer.measure(experiments)
                 if options.tensorboard:

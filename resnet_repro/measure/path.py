@@ -38,24 +38,28 @@ def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
 
     Raises:
         ConfigError: a line's other end is no run, or not one of the same network and data.
+        StoreError: the results folder cannot be read.
     """
-    coming = [run.id for experiment in experiments for run in experiment.resolve()]
-    for experiment in experiments:
-        path = experiment.path
-        if path and path.to and not any(name.startswith(path.to) for name in coming):
-            for run in experiment.measured_runs:
-                _other_run(run, path, store)
+    lines = [(e, settings) for e in experiments if (settings := e.settings_of("path"))]
+    if not any(settings.to for _, settings in lines):
+        return  # to other seeds, which are always possible
+    coming = [store.get(run) for experiment in experiments for run in experiment.resolve()]
+    for experiment, settings in lines:
+        for run in experiment.measured_runs:
+            _other_run(run, settings, store, coming)
 
 
-def _other_run(run: Run, settings: PathSettings, store: Store) -> Run:
-    """The run at the other end of a line.
+def _other_run(
+    run: Run, settings: PathSettings, store: Store, coming: Sequence[StoredRun] = ()
+) -> Run:
+    """The run at the other end of a line, which may be among those `coming`.
 
     Raises:
-        ConfigError: it is the same run, or one of another network or data set.
+        ConfigError: it is no run, the same run, or one of another network or data set.
     """
     other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
     if settings.to:
-        found = find_target(settings.to, store)
+        found = find_target(settings.to, store, coming)
         other = found.run if isinstance(found, StoredRun) else None
     if other is None or (settings.to and not other.id.startswith(settings.to)):
         raise ConfigError("path.to: should be a run's id, or the beginning of one")

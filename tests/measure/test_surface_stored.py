@@ -328,6 +328,31 @@ def test_a_line_to_no_run_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "results").glob("runs/*"))
 
 
+@pytest.mark.parametrize(
+    ("where", "more", "said"),
+    [
+        ("own", (), "path.to: {own} should be another run of resnet-8 on synthetic"),
+        ("both", (), "is the beginning of 2 runs' ids"),
+        ("own", ("--launcher", "slurm"), "path.to: {own} should be another run"),
+        ("preset", (), "no run or file is called 'nothing'"),
+    ],
+)
+def test_other_ends_are_checked_among_the_coming_runs(
+    command: Callable[..., Any], tmp_path: Path, where: str, more: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    own = json.loads(command("run", "lines.yaml", "--dry-run", "--json").out)[0]["run"]
+    to = {"own": own, "both": "resnet-8-", "preset": "nothing"}[where]
+    path = f"path: {{points: 5, images: 20, to: {to}}}"
+    if where == "preset":
+        path = f"presets: {{paper: {{{path}}}}}"
+    text = PATHS.replace("path: {points: 5, images: 20}", path)
+    (tmp_path / "lines.yaml").write_text(text, encoding="utf-8")
+    answer = command("run", "lines.yaml", *more)
+    assert (answer.code, said.format(own=own) in answer.err) == (2, True), answer.err
+    assert not list((tmp_path / "results").glob("runs/*"))
+
+
 def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:

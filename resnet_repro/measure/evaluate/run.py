@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ __all__ = ["configuration_of", "evaluate_run", "find_target", "newest_weights"]
 SHOWN = 5  # ids of runs of which one is meant
 
 
-def find_target(text: str, store: Store) -> StoredRun | Path:
+def find_target(text: str, store: Store, coming: Sequence[StoredRun] = ()) -> StoredRun | Path:
     """A run of the results folder (or of another one, by its path), or the path of a file.
 
-    The beginning of a run's id is enough, if it is one run's.
+    The beginning of a run's id is enough, if it is one run's. Runs that are `coming` count as if
+    they were there.
 
     Raises:
         ConfigError: there is neither.
@@ -66,7 +68,7 @@ def find_target(text: str, store: Store) -> StoredRun | Path:
         folder = path.is_dir()
     except (OSError, ValueError) as error:  # a name too long, or with a NUL byte
         raise ConfigError(f"{plain(text, 80)!r} is no run and no file") from error
-    known = {run.id: run for run in store.all_runs()}
+    known = {run.id: run for run in (*coming, *store.all_runs())}
     begun = [run for name, run in known.items() if text and name.startswith(text)]
     found = [known[name] for name in ids_of(text) if name in known][:1] or begun
     if len(found) == 1:
