@@ -90,6 +90,7 @@ def run(
     from resnet_repro.base.machine import check_device
     from resnet_repro.launch.where import parse_where
     from resnet_repro.runner.options import Options
+    from resnet_repro.spec.before_training import check_measurements
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.loading import load_experiment
     from resnet_repro.spec.recorded_command import command_line
@@ -101,6 +102,7 @@ def run(
     ]
     if any(change.partition("=")[0].strip() == "name" for change in changes or ()):
         raise ConfigError("--set name: a CSV is called by its file's name; change it in a copy")
+    check_measurements(experiments)
     whole = [load_experiment(name, checked=False) for name in names]
     runs = _distinct_runs(experiments)
     store = open_store(results)

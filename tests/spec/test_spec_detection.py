@@ -130,6 +130,14 @@ def test_mistakes_in_the_training_of_a_backbone_are_told_there(
         parse_experiment(parse_yaml(text, "mine.yaml"))
 
 
+def test_data_without_test_images_are_refused_before_training(command: Any) -> None:
+    for more in ((), ("--dry-run",)):
+        answer = command("run", "table7", "--dataset", "voc07++12", *more)
+        said = "table7: average-precision needs test images, and voc07++12 has none"
+        assert (answer.code, said in answer.err) == (2, True), answer.err
+    assert command("show", "table7", "--dataset", "voc07++12").code == 0
+
+
 def test_every_setting_says_where_it_comes_from() -> None:
     fields = {f"detection.{name}": info for name, info in Detection.model_fields.items()}
     kinds = {name: info.json_schema_extra["kind"] for name, info in fields.items()}  # type: ignore[index,call-overload]
