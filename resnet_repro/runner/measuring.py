@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from resnet_repro.base.errors import DataError
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz
@@ -87,7 +86,7 @@ class Measurer:
         """Measure everything; returns the ids of finished runs that still lack something.
 
         Raises:
-            DataError: the data set here is not the one that a run was trained on.
+            DataError: a data set is not here.
             StoreError: a result cannot be written.
         """
         ensembles = [
@@ -160,7 +159,7 @@ class Measurer:
         stored = self.store.get(run)
         subject = self._trained(run, stored)
         if subject is None:
-            return self._without_weights(run)
+            return "unmeasured"
         with contextlib.closing(subject.feed):
             for one in asked:
                 if self._lacks(run, [one]):  # it may have come with one before it
@@ -198,10 +197,10 @@ class Measurer:
         return f"{measurement.title} measured, {plural(len(rows), 'row')}"
 
     def _trained(self, run: Run, stored: StoredRun) -> Subject | None:
-        """A finished run's network and data; None if its final weights are not here.
+        """A finished run's network and data; None, with a note, if either is not here.
 
         Raises:
-            DataError: the data set here is not the one that it was trained on.
+            DataError: there is no such data set here.
         """
         assert stored.summary is not None, "finished runs have one"
         origin = stored.summary.provenance
@@ -209,17 +208,21 @@ class Measurer:
         for reason in reasons:
             self.progress.note(f"{run.id}: not used: {reason}")
         if state is None:
+            self._without_weights(run)
             return None
         dataset = self.sources.dataset(run.dataset)
         if isinstance(dataset, PhotoDataset):
             dataset.need_training("what is measured on a run needs its training photographs' mean")
         if dataset.identity.sha256 != origin.dataset.get("sha256"):
-            raise DataError(
-                f"{run.id} was trained on another copy of {run.dataset} than the one here"
+            self.progress.note(
+                f"{run.id}: not measured, it was trained on another copy of {run.dataset} than the "
+                "one here"
             )
+            return None
         backend = self.sources.backend(origin.precision)
         try:
             return self.sources.trained(run, state["network"], backend)
         except CheckpointError as error:
             self.progress.note(f"{run.id}: its checkpoint {error}")
+            self._without_weights(run)
             return None

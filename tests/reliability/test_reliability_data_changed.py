@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from short_runs import Quiet, short_runner
+from short_runs import Quiet, short_runner, small_synthetic
+from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
+from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
+from resnet_repro.spec.yaml_io import parse_yaml
 
 
 def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +31,22 @@ def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DataError, match="another copy"):
         short_runner(tmp_path, None).run_all([run])
     assert short_runner(tmp_path, None, force=True).run_all([run])[run.id] == "done"
+
+
+def test_a_run_of_other_data_does_not_keep_the_others_from_being_measured(
+    tmp_path: Path,
+) -> None:
+    text = tiny_experiment("synthetic", 4, 2, seeds=2, measure="[responses]")
+    experiment = parse_experiment(parse_yaml(text, "tiny.yaml"))
+    first, second = experiment.resolve()
+    small = small_synthetic()
+    other = replace(small, identity=replace(small.identity, sha256="0" * 64))
+    short_runner(tmp_path, other).run_all([first])
+    quiet = Quiet()
+    runner = short_runner(tmp_path, small, quiet)
+    runner.run_all([second])
+    assert runner.measurer.measure([experiment]) == {first.id: "unmeasured"}
+    said = f"{first.id}: not measured, it was trained on another copy of synthetic"
+    assert any(note.startswith(said) for note in quiet.notes)
+    assert not runner.store.get(first).has("responses")
+    assert runner.store.get(second).has("responses")
