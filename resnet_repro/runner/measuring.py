@@ -182,6 +182,10 @@ class Measurer:
         if name in VIEWS:
             return measure_views(subject, folder, name, self.sources, note)
         measurement = MEASUREMENTS[name]
+        if settings not in (None, WITH_COCO) and (before := stored.rows(measurement.table)):
+            seed, whole = subject.run.seed, stored.training_images
+            if not settings.measured_in(before, seed, whole):
+                note(f"{stored.id}: its {measurement.title} of other settings will be replaced")
         rows = METHODS[name](Work(subject, self.store, stored, settings, stop, note))
         if not rows:
             return f"{measurement.title} not measured"

@@ -403,6 +403,23 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
         assert said in str(problems[folder.name])
 
 
+def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_each_other(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    other = EXPERIMENT.replace("name: tiny", "name: wide").replace("[3, 5]", "[5, 3]")
+    (tmp_path / "b.yaml").write_text(other, encoding="utf-8")
+    for more in ((), ("--dry-run",)):
+        answer = command("run", "a.yaml", "b.yaml", *more)
+        said = "tiny and wide measure surface of resnet-8-"
+        assert (answer.code, said in answer.err) == (2, True), answer.err
+    assert not list((tmp_path / "results").glob("runs/*"))
+    replaced = "its loss surface of other settings will be replaced"
+    assert replaced not in command("run", "a.yaml").err
+    answer = command("run", "b.yaml")
+    assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err
+
+
 def test_a_time_budget_that_ends_while_measuring_leaves_work(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
