@@ -76,6 +76,17 @@ class Asked(NamedTuple):
     scores: bool = False  # whether an ensemble needs the scores of each image, too
 
 
+def _measurements(experiment: Experiment, run: Run) -> Sequence[str]:
+    """What an experiment measures on a run; the centre crop also without being told to.
+
+    Tables show it beside all other views, and an ensemble may average it.
+    """
+    ensemble = experiment.ensemble
+    averaged = ensemble and ensemble.views == "centre" and run.network in ensemble.networks
+    centre = ["centre"] if averaged or set(experiment.measure) & set(VIEWS) else []
+    return [*centre, *experiment.measure]
+
+
 class Measurer:
     """Makes and stores the measurements of experiments that finished runs lack."""
 
@@ -98,17 +109,13 @@ class Measurer:
         scored = {(run.id, views) for e, views in ensembles for run in e.ensemble_members}
         wanted: dict[str, tuple[Run, list[Asked]]] = {}
         for experiment in experiments:
-            # Tables show the centre crop beside all other views.
-            centre = ["centre"] if set(experiment.measure) & set(VIEWS) else []
-            names = (*centre, *experiment.measure)
-            for run in experiment.measured_runs if names else ():
-                wanted.setdefault(run.id, (run, []))[1].extend(
-                    Asked(name, experiment.settings_of(name), (run.id, name) in scored)
-                    for name in names
-                )
+            for run in experiment.measured_runs:
+                for name in _measurements(experiment, run):
+                    asked = Asked(name, experiment.settings_of(name), (run.id, name) in scored)
+                    wanted.setdefault(run.id, (run, []))[1].append(asked)
         left: dict[str, Unmeasured] = {}
-        for run, asked in wanted.values():
-            if outcome := self.measure_run(run, list(dict.fromkeys(asked))):
+        for run, every in wanted.values():
+            if outcome := self.measure_run(run, list(dict.fromkeys(every))):
                 left[run.id] = outcome
         for experiment, views in ensembles:
             if self.sources.should_stop():

@@ -127,6 +127,8 @@ class Experiment(Frozen):
         for network in members:
             if network not in self.networks:
                 raise ValueError(f"ensemble.networks: {network} is not among the runs")
+            if parse_network(network).family not in MEASUREMENTS["centre"].families:
+                raise ValueError(f"ensemble.networks: {network} is not tested on views")
         averaged = [entry for entry in self.runs if set(members) & set(entry.networks)]
         if len(set(map(self.dataset_of, averaged))) > 1:
             raise ValueError("ensemble.networks: are not all trained on one data set")

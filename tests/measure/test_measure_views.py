@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 
-EXPERIMENT = {
+EXPERIMENT: dict[str, Any] = {
     "name": "tiny",
     "title": "Two tiny networks",
     "dataset": "imagenet",  # not that of its runs
@@ -164,6 +165,24 @@ def test_an_ensemble_waits_for_all_of_its_members(
     left = runner.measurer.measure([experiment])
     assert (quiet.notes, other.folder(first).evaluations.exists()) == ([], False)
     assert left == {first.id: "stopped", second.id: "stopped"}, "the ensemble is left"
+
+
+def test_an_ensemble_over_the_centre_needs_no_other_measurement(
+    small: Dataset, tmp_path: Path
+) -> None:
+    ensemble = EXPERIMENT["ensemble"] | {"views": "centre"}
+    changes = {"measure": [], "ensemble": ensemble}
+    centre = Experiment.model_validate(EXPERIMENT | changes)
+    other = Store(tmp_path)
+    runner, _ = runner_of(other, small)
+    runner.run_all(centre.resolve())
+    assert runner.measurer.measure([centre]) == {}
+    (result,) = other.records(EnsembleResult)
+    assert (result.views, len(result.members)) == ("centre", 2)
+    of_cifar = {"runs": [{"networks": ["plain-18", "resnet-8"]}], "recipe": {}}
+    ensemble = {"networks": ["resnet-8"], "views": "centre"}
+    with pytest.raises(ValueError, match="resnet-8 is not tested on views"):
+        Experiment.model_validate(EXPERIMENT | changes | of_cifar | {"ensemble": ensemble})
 
 
 def test_every_measurement_can_be_made() -> None:
