@@ -30,7 +30,7 @@ from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
 from resnet_repro.training.subject import Subject
 
-__all__ = ["check_paths", "measure_on_line", "path_rows", "path_to_other_run"]
+__all__ = ["check_paths", "measure_on_line", "other_run", "path_rows", "path_to_other_run"]
 
 
 def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
@@ -46,16 +46,17 @@ def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
     coming = [store.get(run) for experiment in experiments for run in experiment.resolve()]
     for experiment, settings in lines:
         for run in experiment.measured_runs:
-            _other_run(run, settings, store, coming)
+            other_run(run, settings, store, coming)
 
 
-def _other_run(
+def other_run(
     run: Run, settings: PathSettings, store: Store, coming: Sequence[StoredRun] = ()
 ) -> Run:
     """The run at the other end of a line, which may be among those `coming`.
 
     Raises:
         ConfigError: it is no run, the same run, or one of another network or data set.
+        StoreError: the results folder cannot be read.
     """
     other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
     if settings.to:
@@ -86,7 +87,7 @@ def path_to_other_run(
         StoreError: as `path_rows`.
     """
     run = subject.run
-    other = _other_run(run, settings, store)
+    other = other_run(run, settings, store)
     state, _ = final_state(other, store.get(other))
     if state is None:
         note(f"{run.id}: its line ends at {other.id}, whose weights are not here")

@@ -63,37 +63,40 @@ def is_known(experiment: Experiment, views: Views, store: Store) -> bool:
     )
 
 
-def measure_ensemble(experiment: Experiment, views: Views, store: Store, sources: Sources) -> str:
-    """Average the scores of an ensemble's members (Table 5), if all have some; returns a message.
+def measure_ensemble(
+    experiment: Experiment, views: Views, store: Store, sources: Sources
+) -> tuple[str, list[str]]:
+    """Average the scores of an ensemble's members (Table 5), if all have some.
+
+    Returns a message, and the ids of members that are trained and have no scores of these data.
 
     Raises:
         DataError: the data set is not there.
         StoreError: the result cannot be written.
     """
     members = [store.get(run) for run in experiment.ensemble_members]
-    lacking = [stored.id for stored in members if not stored.finished]
+    unfinished = [stored.id for stored in members if not stored.finished]
+    unscored: list[str] = []
     found: list[Tensor] = []
-    if not lacking:
+    if not unfinished:
         dataset = experiment.ensemble_members[0].dataset
         identity, labels = sources.dataset(dataset).identity, _test_labels(sources, dataset)
-        for stored in members:
+        for run, stored in zip(experiment.ensemble_members, members, strict=True):
             scores = read_scores(stored.folder.scores(views), len(labels), identity.sha256)
             if scores is None:
-                lacking.append(stored.id)
+                unscored.append(run.id)
             else:
                 found.append(scores)
-    if lacking:
-        return f"no ensemble yet, {lacking[0]} lacks {views}"
+    if lacking := unfinished + unscored:
+        return f"no ensemble yet, {lacking[0]} lacks {views}", unscored
     result = _averaged(experiment, members, found, labels, identity, sources.options.command)
     others = (e for e in store.records(EnsembleResult) if e.file_name == result.file_name)
     larger = [other for other in others if len(other.members) > len(members)]
     if not larger:
         store.write_record(result)
     kept = f"; not stored beside the one of {len(larger[0].members)}" if larger else ""
-    return (
-        f"{len(members)} networks together, {views}: "
-        f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%{kept}"
-    )
+    errors = f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%"
+    return f"{len(members)} networks together, {views}: {errors}{kept}", []
 
 
 def _averaged(

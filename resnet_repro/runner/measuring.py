@@ -14,7 +14,7 @@ from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.curvature import curvature_rows
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.gradients import measure_afterwards
-from resnet_repro.measure.path import path_to_other_run
+from resnet_repro.measure.path import other_run, path_to_other_run
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.measured import is_measured
@@ -24,6 +24,7 @@ from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
 from resnet_repro.spec.run import Run
+from resnet_repro.spec.surface import PathSettings
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -107,11 +108,14 @@ class Measurer:
             and not is_known(experiment, experiment.ensemble.views, self.store)
         ]
         scored = {(run.id, views) for e, views in ensembles for run in e.ensemble_members}
+        unfinished = self._unfinished(experiments)
         wanted: dict[str, tuple[Run, list[Asked]]] = {}
         for experiment in experiments:
             for run in experiment.measured_runs:
                 for name in _measurements(experiment, run):
                     asked = Asked(name, experiment.settings_of(name), (run.id, name) in scored)
+                    if name == "path" and self._waits(run, asked.settings, unfinished):
+                        continue
                     wanted.setdefault(run.id, (run, []))[1].append(asked)
         left: dict[str, Unmeasured] = {}
         for run, every in wanted.values():
@@ -121,9 +125,27 @@ class Measurer:
             if self.sources.should_stop():
                 left |= {run.id: "stopped" for run in experiment.ensemble_members}
             else:
-                found = measure_ensemble(experiment, views, self.store, self.sources)
+                found, unscored = measure_ensemble(experiment, views, self.store, self.sources)
                 self.progress.note(f"{experiment.name}: {found}")
+                for id_ in unscored:
+                    left.setdefault(id_, "unmeasured")
         return left
+
+    def _unfinished(self, experiments: Sequence[Experiment]) -> dict[str, StoredRun]:
+        """By id, the runs at which lines may end that these experiments have yet to train."""
+        lines = any("path" in experiment.measure for experiment in experiments)
+        runs = [run for e in experiments for run in e.resolve()] if lines else []
+        there = {run.id: self.store.get(run) for run in runs}
+        return {id_: stored for id_, stored in there.items() if not stored.finished}
+
+    def _waits(self, run: Run, settings: PathSettings, unfinished: dict[str, StoredRun]) -> bool:
+        """Whether a line ends at one of the unfinished runs; its own outcome says what is left."""
+        if not unfinished or run.id in unfinished:
+            return False
+        other = other_run(run, settings, self.store, list(unfinished.values()))
+        if other.id in unfinished:
+            self.progress.note(f"{run.id}: its line ends at {other.id}, which is not trained yet")
+        return other.id in unfinished
 
     def measure_run(self, run: Run, asked: Sequence[Asked]) -> Unmeasured | None:
         """Make the measurements that a finished run lacks; None if it has all of them then."""
@@ -167,13 +189,17 @@ class Measurer:
         subject = self._trained(run, stored)
         if subject is None:
             return "unmeasured"
+        made: list[bool] = []
         with contextlib.closing(subject.feed):
             for one in asked:
                 if self._lacks(run, [one]):  # it may have come with one before it
                     if self.sources.should_stop():
                         raise Stopped
-                    self.progress.note(f"{run.id}: {self._measure(one, subject, stored)}")
-        return None
+                    found = self._measure(one, subject, stored)
+                    made.append(found is not None)
+                    said = found or f"{MEASUREMENTS[one.name].title} not measured"
+                    self.progress.note(f"{run.id}: {said}")
+        return None if all(made) else "unmeasured"
 
     def _without_weights(self, run: Run) -> Unmeasured:
         self.progress.note(
@@ -182,8 +208,8 @@ class Measurer:
         )
         return "unmeasured"
 
-    def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str:
-        """Measure and store; returns a message about it."""
+    def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str | None:
+        """Measure and store; returns a message about it, None if it could not be measured."""
         name, settings, folder = asked.name, asked.settings, stored.folder
         stop, note = self.sources.should_stop, self.progress.note
         if name in VIEWS:
@@ -195,7 +221,7 @@ class Measurer:
                 note(f"{stored.id}: its {measurement.title} of other settings will be replaced")
         rows = METHODS[name](Work(subject, self.store, stored, settings, stop, note))
         if not rows:
-            return f"{measurement.title} not measured"
+            return None
         backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
         origin = origin_here(backend, self.sources.options.command)
         folder.write_measured(measurement.table, rows, origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from narrow_networks import narrow_networks
 from short_runs import Quiet, short_runner, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.measure.ensemble import read_scores, write_scores
 from resnet_repro.runner.measuring import METHODS, VIEWS
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -167,6 +169,21 @@ def test_an_ensemble_waits_for_all_of_its_members(
     assert left == {first.id: "stopped", second.id: "stopped"}, "the ensemble is left"
 
 
+def test_members_with_scores_of_other_data_are_unmeasured(
+    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "results")
+    shutil.copytree(store.root, other.root)
+    (ensemble,) = other.root.rglob("tiny-custom-synthetic.json")
+    ensemble.unlink()
+    for run in experiment.resolve():
+        write_scores(other.folder(run).scores("10-crop"), torch.rand(25, 10), "0" * 64)
+    runner, quiet = runner_of(other, small)
+    members = [run.id for run in experiment.resolve()]
+    assert runner.measurer.measure([experiment]) == dict.fromkeys(members, "unmeasured")
+    assert quiet.notes == [f"tiny: no ensemble yet, {members[0]} lacks 10-crop"]
+
+
 def test_an_ensemble_over_the_centre_needs_no_other_measurement(
     small: Dataset, tmp_path: Path
 ) -> None:
@@ -190,8 +207,6 @@ def test_every_measurement_can_be_made() -> None:
 
 
 def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
-    from resnet_repro.measure.ensemble import read_scores, write_scores
-
     path, scores = tmp_path / "scores.npz", torch.rand(5, 3)
     write_scores(path, scores, "a" * 64)
     read = read_scores(path, 5, "a" * 64)

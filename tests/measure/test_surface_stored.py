@@ -358,9 +358,24 @@ def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
 ) -> None:
     (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
     answer = command("run", "lines.yaml", "--seeds", "1")
-    assert answer.code == 0
+    assert answer.code == 1
     assert "whose weights are not here" in answer.err
     assert not list((tmp_path / "results").rglob("path.csv"))
+
+
+def test_a_line_to_a_run_that_others_train_waits_for_it(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    first, second = load_experiment("lines.yaml").resolve()
+    folder = Store(tmp_path / "results").folder(second)
+    folder.make()
+    with folder.locked() as held:
+        assert held
+        answer = command("run", "lines.yaml")
+    assert answer.code == 4
+    assert f"{first.id}: its line ends at {second.id}, which is not trained yet" in answer.err
+    assert command("run", "lines.yaml").code == 0
 
 
 def read(path: Path) -> list[dict[str, str]]:
