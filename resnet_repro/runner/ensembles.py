@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from resnet_repro.base import provenance
+from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.ensemble import read_scores, write_scores
@@ -91,12 +92,17 @@ def measure_ensemble(
         return f"no ensemble yet, {lacking[0]} lacks {views}", unscored
     result = _averaged(experiment, members, found, labels, identity, sources.options.command)
     others = (e for e in store.records(EnsembleResult) if e.file_name == result.file_name)
-    larger = [other for other in others if len(other.members) > len(members)]
+    larger = [
+        other
+        for other in others
+        if len(other.members) > len(members)
+        and not trained_since(map(store.named, other.members), other.measured)  # shown nowhere
+    ]
     if not larger:
         store.write_record(result)
     kept = f"; not stored beside the one of {len(larger[0].members)}" if larger else ""
     errors = f"top-1 error {result.top1_error:.2f}%, top-5 error {result.top5_error:.2f}%"
-    return f"{len(members)} networks together, {views}: {errors}{kept}", []
+    return f"{plural(len(members), 'network')} together, {views}: {errors}{kept}", []
 
 
 def _averaged(

@@ -230,3 +230,20 @@ def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(
     assert runner.measurer.measure([fewer]) == {}
     assert "not stored beside the one of 2" in quiet.notes[-1]
     assert store.records(EnsembleResult) == whole
+
+
+def test_a_larger_ensemble_of_members_trained_since_is_replaced(
+    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "results")
+    shutil.copytree(store.root, other.root)
+    again = other.get(experiment.resolve()[1])
+    assert again.summary
+    since = again.summary.provenance.model_copy(update={"ended": "2999-01-01T00:00:00Z"})
+    again.folder.write_summary(again.summary.model_copy(update={"provenance": since}))
+    fewer = experiment.choose(Choices(networks=["plain-18"]))
+    runner, quiet = runner_of(other, small)
+    assert runner.measurer.measure([fewer]) == {}
+    assert quiet.notes[-1].startswith("tiny: 1 network together, 10-crop: top-1 error")
+    (result,) = other.records(EnsembleResult)
+    assert result.members == (experiment.resolve()[0].id,)
