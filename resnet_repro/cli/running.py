@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 USED_UP = 75  # exit code where work is left after the time budget
+_LEFT = ("waiting", "stopped")  # states of runs with work left
 
 
 def run(
@@ -245,8 +246,11 @@ def _run(
                     write_events(store, runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
-            if options.force and stop.reason and not quiet:
-                say("to go on, leave out --force, with which all begin anew", err=True)
+            left = sum(state in _LEFT for state in states.values())
+            if left and stop.reason and not quiet:
+                why = "interrupted" if stop.reason == "signal" else "the time budget is used up"
+                how = " without --force, with which all begin anew" if options.force else ""
+                say(f"{why}, {plural(left, 'run')} left: go on by the same command{how}", err=True)
             return processes.broadcast(code)
 
 
@@ -271,7 +275,7 @@ def _finish(
                 show = "plot" if experiment.plot else "table"
                 source = shlex.quote(experiment.source.text)
                 say(f"{experiment.name} needs no run: resnet-repro {show} {source}")
-    left = {"waiting", "stopped"} & set(states.values())
+    left = set(_LEFT) & set(states.values())
     failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":
         return INTERRUPTED

@@ -255,6 +255,7 @@ def test_environment_variables_and_their_precedence(
 def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path: Path) -> None:
     answer = command("run", mine, "--time-budget", "0.001s")
     assert answer.code == 75
+    assert "the time budget is used up, 2 runs left: go on by the same command\n" in answer.err
     assert command("run", mine).code == 0
 
 
@@ -285,4 +286,4 @@ def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: 
     assert again.code == 0, "or a loop until it is done would never end"
     forced = command("run", mine, "--time-budget", "0.001s", "--force")
     assert forced.code == 75
-    assert "to go on, leave out --force" in forced.err
+    assert "2 runs left: go on by the same command without --force," in forced.err
