@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json, say
@@ -49,12 +50,20 @@ def submit(
     """Submit the runs to Slurm and print how to follow them; returns the exit code.
 
     Those that only `--force` trains again are named, as `run` does where it trains itself.
+
+    Raises:
+        ConfigError: detectors and what they start from are to be trained again, or as `submit_job`.
     """
     from resnet_repro.launch.slurm import job_number, submit_job
     from resnet_repro.launch.training import in_turn
 
     first, later = in_turn(runs)
-    unfinished = {run.id for run in first if options.force or not store.get(run).finished}
+    if later and options.force:  # submitted again, it would train anew what they start from
+        raise ConfigError(
+            f"--force trains what {plural(len(later), 'detector')} would start from as well: "
+            "add --wait, which submits them after it"
+        )
+    unfinished = {run.id for run in first if not store.get(run).finished}
     waiting = [run for run in later if run.recipe.starts_from in unfinished]
     jobs = submit_job(where, store, options, [run for run in runs if run not in waiting])
     left = [run for run in runs if run.id not in jobs and run not in waiting]
@@ -77,7 +86,8 @@ def submit(
             typer.echo(f"{detectors} to start from these: submit again when they are done")
         status = f"resnet-repro status{repeated(store.root)}"
         typer.echo(f"{status} shows how far they are; when they are done, run the same")
-        typer.echo("without --launcher: it measures what is left and writes the CSV files")
+        options_left = "--launcher and --force" if options.force else "--launcher"
+        typer.echo(f"without {options_left}: it measures what is left and writes the CSV files")
     return 1 if failed else 0
 
 

@@ -107,6 +107,19 @@ def test_a_run_that_failed_before_is_submitted_with_force_alone(
     if not wait:
         assert json.loads(command(*line, "--force").out)["runs"] == {run.id: "submitted"}
         assert slurm.exists()
+        told = command(*line[:-1], "--force").out
+        assert "without --launcher and --force: it measures" in told, "or all would begin anew"
+
+
+def test_with_force_detectors_and_what_they_start_from_need_one_that_waits(
+    command: Any, slurm: Path
+) -> None:
+    line = ("run", "table7", "--preset", "short", "--dataset", "voc:X", "--launcher", "slurm")
+    code, _, err = command(*line, "--force")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "add --wait" in err
+    assert not slurm.exists()
+    assert "submit again" in command(*line).out
 
 
 def test_without_slurm_it_says_so(
