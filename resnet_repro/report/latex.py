@@ -33,7 +33,10 @@ def latex_table(
     numbers: Sequence[bool],
     notes: Sequence[str] = (),
 ) -> str:
-    """A `table` environment with a caption; `numbers` says which columns are aligned right."""
+    """A `table` environment with a caption; `numbers` says which columns are aligned right.
+
+    Without columns, as of a table without rows, it has the caption and the notes alone.
+    """
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, cells)) for cells in columns]
     folded = sum(widths) + 2 * len(widths) > WIDEST
@@ -44,10 +47,11 @@ def latex_table(
         alignment = _folded(columns, numbers)
     else:
         alignment = "".join("r" if number else "l" for number in numbers)
-    lines += [f"\\caption{{{escaped(title)}}}", f"\\begin{{tabular}}{{{alignment}}}"]
-    lines += ["\\toprule", _row(header, folded), "\\midrule"]
-    lines += [_row(cells, folded) for cells in rows]
-    lines += ["\\bottomrule", "\\end{tabular}", ""]
+    lines.append(f"\\caption{{{escaped(title)}}}")
+    if columns:
+        lines += [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", _row(header, folded)]
+        lines += ["\\midrule", *(_row(cells, folded) for cells in rows)]
+        lines += ["\\bottomrule", "\\end{tabular}", ""]
     for note in notes:
         words, _, command = note.partition(": resnet-repro ")
         if command:  # for whoever makes the table, not for the paper; folders may name their owner

@@ -110,9 +110,10 @@ def _rendered(table: Table, form: TableFormat, width: int | None) -> str:
     if form == "latex":
         return latex_table(table.title, header, rows, numbers, table.notes)
     literal = [[markdown.literal(cell) for cell in row] for row in rows]
-    body = markdown.table(header, literal, [i for i, number in enumerate(numbers) if number])
+    right = [i for i, number in enumerate(numbers) if number]
+    body = [*markdown.table(header, literal, right), ""] if columns else []
     notes = markdown.bullets(_commands_as_code(note) for note in table.notes)
-    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, "", *notes])
+    return "\n".join([f"**{markdown.literal(table.title)}**", "", *body, *notes])
 
 
 def _harmless(table: Table) -> Table:

@@ -199,6 +199,20 @@ def _alignment(text: str) -> str:
     return "".join(re.findall(r"p\{", spec)) or spec
 
 
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ("text", "Errors\n\nNot run.\n"),
+        ("md", "**Errors**\n\n- Not run.\n"),
+        ("latex", "\\caption{Errors}\n\\par\\footnotesize Not run.\n\\end{table}\n"),
+    ],
+)
+def test_a_table_without_rows_is_its_title_and_notes(form: Any, shown: str) -> None:
+    text = render_table(Table("Errors", (Column("a", "a"),), (), ["Not run."]), form)
+    assert text.endswith(shown)
+    assert "tabular" not in text
+
+
 def test_wide_tables_for_latex_fold_into_the_line(filled: Bench) -> None:
     """Addresses and protocols would run off the page."""
     text = render_table(others_table(["resnet-20", "resnet-56", "resnet-110"]), "latex")
