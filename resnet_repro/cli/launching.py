@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,9 +35,17 @@ def plan_line(where: Where) -> str | None:
         return f"side by side on this machine: {number}"
     if where.kind == "ray":
         return f"on the Ray cluster at {where.address}" if where.address else "with Ray"
-    options = " ".join(f"{key.replace('_', '-')}={value}" for key, value in where.slurm.items())
+    options = " ".join(word for item in where.slurm.items() for word in _as_typed(*item))
     where_to = "by submitit on this machine" if where.kind == "slurm-local" else "by Slurm"
     return f"as the tasks of one array job, {where_to}" + (f" ({options})" if options else "")
+
+
+def _as_typed(name: str, value: str | list[str] | bool) -> list[str]:
+    """What `--slurm` takes for an option of sbatch."""
+    key = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [key]
+    return [shlex.quote(f"{key}={one}") for one in ([value] if isinstance(value, str) else value)]
 
 
 def submit(

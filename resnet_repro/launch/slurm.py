@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from resnet_repro.base.durations import parse_duration
-from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.errors import ConfigError, ReproError, plain
 from resnet_repro.base.files import unwritable, write_atomically
 from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.stop import StopFlag
@@ -120,7 +120,7 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
     """The parameters for submitit's Slurm executor; it passes unknown options on to sbatch.
 
     Raises:
-        ConfigError: a time is invalid.
+        ConfigError: a time or a number is invalid.
     """
     from submitit import SlurmExecutor
 
@@ -132,11 +132,12 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
         parameters["gpus_per_node"] = int(where.gpus_per_run)
     if "time" in given:
         given["time"] = _minutes(given["time"])
-    for name in WHOLE_NUMBERS:
-        if str(given.get(name, "")).isdigit():
+    for name in [name for name in WHOLE_NUMBERS if name in given]:
+        if re.fullmatch(r"[0-9]{1,9}", given[name]):
             given[name] = int(given[name])
-    if not isinstance(given.get("array_parallelism", runs), int):
-        raise ConfigError("--slurm array-parallelism: a whole number")
+        elif name != "gpus_per_node" or where.kind == "slurm-local":  # Slurm's may have a type
+            typed = f"{name.replace('_', '-')}={plain(given[name], 40)}"
+            raise ConfigError(f"--slurm {typed}: should be a whole number")
     known = SlurmExecutor._valid_parameters()
     others = {name: value for name, value in given.items() if name not in known}
     parameters |= {name: value for name, value in given.items() if name in known}

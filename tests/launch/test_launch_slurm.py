@@ -152,6 +152,23 @@ def test_other_times_are_refused(written: str) -> None:
         slurm_parameters(parse_where(launcher="slurm-local", slurm=[f"time={written}"]), 1)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("gpus-per-node=a100:1", "cpus-per-task=²", "cpus-per-task=all", "signal-delay-s=2m"),
+        *("array-parallelism=-1", f"cpus-per-task={'9' * 5000}"),
+    ],
+)
+def test_what_should_be_a_whole_number_is_refused_in_one_line(
+    command: Any, tmp_path: Path, written: str
+) -> None:
+    experiment = write_experiment(tmp_path, 4, 2, 1)
+    code, _, err = command("run", experiment, "--launcher", "slurm-local", "--slurm", written)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"--slurm {written[:30]}" in err
+    assert "whole number" in err
+
+
 def test_a_step_gets_the_cores_of_its_job_and_flags_need_no_value() -> None:
     from resnet_repro.launch.slurm import slurm_parameters
 

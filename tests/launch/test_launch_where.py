@@ -78,9 +78,11 @@ def test_the_plan_says_where(command: Any, tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, 4, 2, 2)
     assert "side by side on this machine: 2" in command("run", experiment, "--dry-run", "-j", 2)[1]
     pytest.importorskip("submitit")
-    slurm = ("--launcher", "slurm", "--slurm", "partition=gpu")
+    options = ("partition=gpu", "exclusive", "setup=ml cuda", "setup=env")
+    slurm = ("--launcher", "slurm", *(part for one in options for part in ("--slurm", one)))
     code, out, _ = command("run", experiment, "--dry-run", *slurm)
-    assert (code, "one array job, by Slurm (partition=gpu)" in out) == (0, True)
+    assert code == 0
+    assert "one array job, by Slurm (partition=gpu exclusive 'setup=ml cuda' setup=env)" in out
     assert set(tmp_path.iterdir()) == {experiment, tmp_path / "data"}
 
 
