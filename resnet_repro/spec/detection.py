@@ -142,6 +142,11 @@ class Detection(Frozen):
         return self.backbone is None and self.batch_norm == "frozen"
 
     @property
+    def has_single_value(self) -> bool:
+        """Whether one image leaves batch normalisation a single value, behind conv5_1's stride."""
+        return self.batch_norm == "trained" and self.rois_per_image == 1 and self.roi_side == 2
+
+    @property
     def misfit(self) -> str | None:
         """Why a detector cannot be trained by these settings, or None.
 

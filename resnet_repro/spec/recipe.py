@@ -207,12 +207,18 @@ class Recipe(Frozen):
 
         A channel with a single value has no standard deviation.
         """
-        if images > 1 or self.photographs is None or self.photographs.crop > TOTAL_STRIDE:
+        if images > 1:
+            return None
+        if self.detection and self.detection.has_single_value:
+            single, larger = "a region of 2x2 places", "more regions, or places (roi_side)"
+        elif self.photographs and self.photographs.crop <= TOTAL_STRIDE:
+            single = f"one image of {self.photographs.crop} pixels"
+            larger = f"a crop of more than {TOTAL_STRIDE} pixels"
+        else:
             return None
         return (
-            f"one image of {self.photographs.crop} pixels has a last feature map of 1x1, and batch "
-            "normalisation needs more than one value; take more images at a time, or a crop of "
-            f"more than {TOTAL_STRIDE} pixels"
+            f"{single} has a last feature map of 1x1, and batch normalisation needs more than one "
+            f"value; take more images at a time, or {larger}"
         )
 
 

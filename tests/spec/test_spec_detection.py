@@ -92,6 +92,18 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], words: str
         of_preset("paper", **changes)
 
 
+def test_batch_norm_over_one_value_is_refused() -> None:
+    def with_regions(batch_size: int, **regions: Any) -> Recipe:
+        return Recipe(batch_size=batch_size, detection=Detection(**regions))
+
+    single: dict[str, Any] = {"rois_per_image": 1, "roi_side": 2, "batch_norm": "trained"}
+    with pytest.raises(ValidationError, match="batch_size: a region of 2x2 places"):
+        with_regions(1, **single)
+    with_regions(2, **single)
+    for enough in ({"rois_per_image": 2}, {"roi_side": 3}, {"batch_norm": "frozen"}):
+        with_regions(1, **(single | enough))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
