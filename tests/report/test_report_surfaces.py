@@ -17,7 +17,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import judge
 from resnet_repro.report.document.missing import gaps_of
-from resnet_repro.report.figures.figures import build, draw, figure_names
+from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
 from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
@@ -381,5 +381,12 @@ def test_a_line_alone_can_be_drawn(bench: Bench) -> None:
     folder = bench.add("resnet-20")
     origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     folder.write_measured("surface", rows(bowl, 21, 1), origin)
-    drawn = draw(bench.experiment("surface"), Results(bench.store))
-    assert [picture.content[:4] for picture in drawn] == [b"\x89PNG"] * 3
+    experiment, results = bench.experiment("surface"), Results(bench.store)
+    (drawn,) = draw(experiment, results)
+    assert (drawn.name, drawn.content[:4]) == ("surface", b"\x89PNG")
+    assert [view for _, view in pictures(experiment, results).values()] == ["lines"]
+    with pytest.raises(ConfigError, match="a line here, no surface"):
+        list(draw(experiment, results, "html"))
+    add(bench, "plain-20", bowl)
+    names = [picture.name for picture in draw(experiment, Results(bench.store))]
+    assert names == ["surface", "surface-relief", "surface-lines"], "one of two is a grid"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -132,7 +132,10 @@ def figure_names(experiment: Experiment, results: Results) -> Mapping[str, Group
 
 
 def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Group | None, str]]:
-    """Figure name -> its group and the function that draws it: all `draw`, then further views."""
+    """Figure name -> its group and the function that draws it: `draw`, then further views.
+
+    Surfaces that were measured along a line have one picture, by `lines`.
+    """
     kind = kind_of(experiment)
     if not kind.table:
         return {experiment.name: (None, "draw")}
@@ -145,10 +148,20 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     if len(groups) > 1:
         short = slugs(groups)
         names |= {f"{experiment.name}-{short[g]}": g for g in groups}
-    found = {name: (group, "draw") for name, group in names.items()}
+    lines = _groups_in_line(cells, results) if kind.table == "surface" else set()
+    found = {name: (group, "lines" if group in lines else "draw") for name, group in names.items()}
     for view in kind.views:
-        found |= {f"{name}-{view}": (group, view) for name, group in names.items()}
+        more = {f"{name}-{view}": (group, view) for name, group in names.items()}
+        found |= {name: shown for name, shown in more.items() if shown[0] not in lines}
     return found
+
+
+def _groups_in_line(cells: Sequence[Cell], results: Results) -> set[Group]:
+    """The groups whose surfaces are lines: none that is drawn leaves the first direction."""
+    points = results.frame("surface")
+    grids = set(points[points.beta != 0].run)
+    in_grids = {cell.group for cell in cells if cell.done and cell.done[0].id in grids}
+    return {cell.group for cell in cells if cell.done} - in_grids
 
 
 class FigureFile(NamedTuple):
@@ -192,6 +205,8 @@ def draw(
         )
     if suffix == "html":  # one page for all views
         wanted = {n: (group, "html") for n, (group, view) in wanted.items() if view == "draw"}
+        if not wanted:
+            raise ConfigError(f"{experiment.name} is a line here, no surface; try png, svg or pdf")
     drawn: dict[tuple[Group | None, str], bytes] = {}  # the main group's stands in two files
     problems: dict[str, None] = {}
     for name, which in wanted.items():
