@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -221,8 +222,11 @@ def plot(
     store = open_store(results)
     experiments = [_shown(name, preset, dataset, networks) for name in names]
     for name, experiment in zip(names, experiments, strict=True):
+        if experiment.plot is None and experiment.table is None:
+            raise ConfigError(f"{experiment.name} has neither table nor figure")
         if experiment.plot is None:
-            raise ConfigError(f"{experiment.name} is a table: resnet-repro table {name}")
+            command = f"resnet-repro table {shlex.quote(name)}"
+            raise ConfigError(f"{experiment.name} is a table: {command}")
     if networks is None:  # a preset's pictures are the same as among those of all
         experiments = [_shown(name, None, dataset, None) for name in names]
     whole = Results(store, option=opt.repeated(results))

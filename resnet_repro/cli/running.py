@@ -270,9 +270,11 @@ def _finish(
     elif not quiet:
         for path in written:
             say(f"wrote {path}")
-        for experiment in experiments:
-            if experiment not in with_csv:
-                show = "plot" if experiment.plot else "table"
+        for experiment in (e for e in experiments if e not in with_csv):
+            show = "plot" if experiment.plot else "table" if experiment.table else None
+            if show is None:
+                say(f"{experiment.name} has no runs, no table and no figure")
+            else:
                 source = shlex.quote(experiment.source.text)
                 say(f"{experiment.name} needs no run: resnet-repro {show} {source}")
     left = set(_LEFT) & set(states.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from resnet_repro.base.errors import ConfigError
@@ -75,12 +76,14 @@ def make_table(experiment: Experiment, results: Results, *, others: bool = False
         others: whether a table of errors shows the range that public reproductions report.
 
     Raises:
-        ConfigError: the experiment is a figure.
+        ConfigError: the experiment has no table.
         StoreError: a result cannot be read.
     """
     match experiment.table:
+        case None if experiment.plot is None:
+            raise ConfigError(f"{experiment.name} has neither table nor figure")
         case None:
-            plot = f"resnet-repro plot {experiment.source.text}"
+            plot = f"resnet-repro plot {shlex.quote(experiment.source.text)}"
             raise ConfigError(f"{experiment.name} is a figure: {plot}")
         case CostTable() as table:
             return cost_table(experiment, table)

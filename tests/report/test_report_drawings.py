@@ -82,6 +82,29 @@ def test_a_shortcut_leaves_below_where_the_one_before_it_is_added() -> None:
     assert all(before[1] > after[0] for before, after in pairwise(ends))
 
 
+def test_neither_table_nor_figure_is_told_and_commands_quote_paths(
+    command: Any, tmp_path: Path
+) -> None:
+    networks = "runs:\n  - networks: [resnet-8]\n"
+    for name, more in {
+        "runs": networks,
+        "nothing": "",
+        "a table": networks + "table: {kind: errors}\n",
+        "a figure": networks + "plot: {kind: curves, panels: [{networks: [resnet-8]}]}\n",
+    }.items():
+        text = f"name: mine\ntitle: t\ndataset: cifar10\n{more}"
+        (tmp_path / f"{name}.yaml").write_text(text, "utf-8")
+    for name in ("runs.yaml", "nothing.yaml"):
+        for verb in ("table", "plot"):
+            code, _, err = command(verb, name)
+            assert (code, err) == (2, "resnet-repro: mine has neither table nor figure\n")
+    assert command("run", "nothing.yaml").out == "mine has no runs, no table and no figure\n"
+    assert (
+        "mine is a table: resnet-repro table 'a table.yaml'" in command("plot", "a table.yaml")[2]
+    )
+    assert "a figure: resnet-repro plot 'a figure.yaml'" in command("table", "a figure.yaml")[2]
+
+
 def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:
     networks = ("vgg-19", "plain-34", "resnet-34-a")
     figure = columns_figure(networks)
