@@ -18,7 +18,7 @@ from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import outline
 from resnet_repro.plan.estimator import Estimator
-from resnet_repro.plan.overview import list_experiments, plan_runs, plan_testing
+from resnet_repro.plan.overview import list_experiments, plan_measuring, plan_runs
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
@@ -112,8 +112,8 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     choices = Choices(preset="short", networks=["plain-20"])
     experiment = load_experiment("surface", ["surface.points=[5,3]"], choices)
     (run,) = experiment.resolve()
-    (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
-    assert line.views == ("surface", "curvature")
+    (line,) = plan_measuring(store, [experiment], Estimator(store, "cpu"), force=False)
+    assert line.measurements == ("surface", "curvature")
     forward = 2 * 15 * 2_000 + 50_000 + 60 * 6 * 2_000
     assert line.seconds == pytest.approx(forward / 3 / 100)
     changes = ["surface.points=[5,3]", "surface.images=null"]
@@ -132,29 +132,29 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     for rows, views in ((points[:-1], ("surface", "curvature")), (points, ("curvature",))):
         store.folder(run).write_config(run)
         store.folder(run).write_measured("surface", rows)
-        (line,) = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
-        assert line.views == views
+        (line,) = plan_measuring(store, [experiment], Estimator(store, "cpu"), force=False)
+        assert line.measurements == views
 
 
 def test_the_plan_has_the_views_that_are_not_measured_yet(tmp_path: Path) -> None:
     store, experiment = Store(tmp_path), table2("short", "imagenette")
     runs = experiment.resolve()
-    lines = plan_testing(store, [experiment, experiment], Estimator(store, "cpu"), force=False)
+    lines = plan_measuring(store, [experiment, experiment], Estimator(store, "cpu"), force=False)
     assert [line.run for line in lines] == [run.id for run in runs], "shared runs once"
-    assert {line.views for line in lines} == {("10-crop",)}
+    assert {line.measurements for line in lines} == {("10-crop",)}
     row = EvaluationRow("10-crop", 25.0, 5.0, 1.0, 3_925, "average", "0" * 64)
     store.folder(runs[0]).write_measured("evaluations", [row], ORIGIN)
-    assert len(plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)) == 3
-    assert len(plan_testing(store, [experiment], Estimator(store, "cpu"), force=True)) == 4
+    assert len(plan_measuring(store, [experiment], Estimator(store, "cpu"), force=False)) == 3
+    assert len(plan_measuring(store, [experiment], Estimator(store, "cpu"), force=True)) == 4
     assert (
-        plan_testing(store, [load_experiment("fig1")], Estimator(store, "cpu"), force=False) == []
+        plan_measuring(store, [load_experiment("fig1")], Estimator(store, "cpu"), force=False) == []
     )
 
 
 def test_nothing_is_measured_on_what_detectors_start_from(tmp_path: Path) -> None:
     experiment = load_experiment("table8", choices=Choices(preset="short"))
     runs, estimator = experiment.resolve(), Estimator(Store(tmp_path), "cpu")
-    lines = plan_testing(Store(tmp_path), [experiment], estimator, force=False)
+    lines = plan_measuring(Store(tmp_path), [experiment], estimator, force=False)
     assert [line.run for line in lines] == [runs[1].id, runs[3].id]
     training = sum(map(estimator.seconds, runs))
     _, line, _ = list_experiments(Store(tmp_path), [load_experiment("table8")])

@@ -22,8 +22,8 @@ from resnet_repro.plan.overview import (
     ExperimentLine,
     list_experiments,
     list_runs,
+    plan_measuring,
     plan_runs,
-    plan_testing,
     run_table,
 )
 from resnet_repro.plan.progress import LiveProgress, PlainProgress, QuietProgress
@@ -268,7 +268,7 @@ def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
             store.folder(run).write_measured("surface", rows, ORIGIN)
         line = at_short(store, experiment)
         assert line.cost.startswith(cost)
-        planned = plan_testing(store, [experiment], Estimator(store, "cpu"), force=False)
+        planned = plan_measuring(store, [experiment], Estimator(store, "cpu"), force=False)
         assert bool(planned) is (cost != "1/1 done")
 
 

@@ -29,7 +29,7 @@ from resnet_repro.launch.where import Where
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.plan.estimator import Estimator
-from resnet_repro.plan.overview import plan_testing
+from resnet_repro.plan.overview import plan_measuring
 from resnet_repro.runner.measuring import METHODS, Work
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Experiment
@@ -179,7 +179,7 @@ def test_two_tables_on_one_detector_search_its_images_once(
     assert runner.measurer.measure(experiments) == {}
     assert searched == [run.id]
     estimator = Estimator(runner.store, "cpu")
-    assert plan_testing(runner.store, experiments, estimator, force=False) == []
+    assert plan_measuring(runner.store, experiments, estimator, force=False) == []
 
 
 @pytest.mark.usefixtures("_narrow")
@@ -209,8 +209,8 @@ def test_cocos_numbers_come_later_from_the_detections_that_were_kept(
         assert quiet.notes == [], "nothing would come of it"
     assert runner.measurer.measure([of_voc]) == {}
     assert not has_coco(), "Table 7 does not ask for them"
-    (line,) = plan_testing(runner.store, [of_coco], Estimator(runner.store, "cpu"), force=False)
-    assert line.views == ("average-precision",), "the plan says what `run` would do"
+    (line,) = plan_measuring(runner.store, [of_coco], Estimator(runner.store, "cpu"), force=False)
+    assert line.measurements == ("average-precision",), "the plan says what `run` would do"
 
     def none_is_searched(*_: Any) -> Any:
         raise AssertionError("an image was searched again")
