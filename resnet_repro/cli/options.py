@@ -98,7 +98,7 @@ Compile = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="More log, and tracebacks of errors.")
 ]

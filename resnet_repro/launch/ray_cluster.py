@@ -130,7 +130,7 @@ def _say_what_is_asked(
     places = sum(share.fits(node) for node in nodes)
     text = f"Ray: {len(nodes)} node{'s' if len(nodes) != 1 else ''}, {share} for each run"
     if places:
-        progress.note(f"{text}, {min(places, runs)} at a time")
+        progress.news(f"{text}, {min(places, runs)} at a time")
     else:
         progress.note(
             f"{text}: no node has as much now; waiting for one (Ctrl-C ends). "

@@ -39,7 +39,7 @@ def train_side_by_side(
     devices = devices_for(options.device)
     if jobs == "auto":
         jobs, why = pick_jobs(len(options.to_train(store, runs)), devices)
-        runner.progress.note(f"--jobs auto: {why}")
+        runner.progress.news(f"--jobs auto: {why}")
     if jobs == 1:
         return runner.run_all(runs)
     on_cpu = devices == ["cpu"]

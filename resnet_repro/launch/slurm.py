@@ -240,7 +240,7 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     jobs = submit_job(where, store, runner.options, runs)
     number = job_number(jobs)
     if jobs:
-        progress.note(f"job {number}: {len(jobs)} runs")
+        progress.news(f"job {number}: {len(jobs)} runs")
     outcomes: dict[str, Outcome] = {}
     for run in runs:
         if run.id not in jobs:  # another process may be training it anew by now

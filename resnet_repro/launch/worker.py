@@ -261,3 +261,5 @@ class _Notes:
     def note(self, text: str) -> None:
         for line in text.splitlines():
             print(f"{NOTE}{line}", flush=True)
+
+    def news(self, text: str) -> None: ...

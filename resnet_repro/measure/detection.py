@@ -48,6 +48,7 @@ def precisions_of(
     subject: Subject,
     folder: RunFolder,
     should_stop: Callable[[], bool],
+    news: Callable[[str], None],
     note: Callable[[str], None],
 ) -> list[PrecisionRow]:
     """Average precision of each class over the test images, which pass one at a time.
@@ -64,7 +65,7 @@ def precisions_of(
 
     def search(some: range) -> NDArray[np.float32]:
         if some.start and some.start % TOLD_EVERY == 0:
-            note(f"{subject.run.id}: {some.start:,} of {images:,} images searched")
+            news(f"{subject.run.id}: {some.start:,} of {images:,} images searched")
         found = [
             detect(subject.network, dataset.test.image(index), subject.backend)
             for index in until_stopped(some, should_stop)

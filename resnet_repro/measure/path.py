@@ -77,6 +77,7 @@ def path_to_other_run(
     store: Store,
     settings: PathSettings,
     should_stop: Callable[[], bool],
+    news: Callable[[str], None],
     note: Callable[[str], None],
 ) -> list[PathRow]:
     """`path_rows` to the run that the settings name; none, with a note, without its weights.
@@ -93,7 +94,7 @@ def path_to_other_run(
         note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
         return []
     end = state["network"]
-    return path_rows(subject, store.folder(run), other.id, end, settings, should_stop, note)
+    return path_rows(subject, store.folder(run), other.id, end, settings, should_stop, news)
 
 
 def path_rows(

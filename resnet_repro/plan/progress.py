@@ -78,6 +78,9 @@ class QuietProgress(ExitStack):
         """Print a message for the user to stderr."""
         self.console.print(Text(printable_lines(text)), soft_wrap=True)
 
+    def news(self, text: str) -> None:
+        """How far something is, or how it went well."""
+
     def started(self, run: Run, iteration: int) -> None:
         """A run starts."""
 
@@ -96,6 +99,10 @@ class PlainProgress(QuietProgress):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._last: dict[str, float] = {}  # when each of the running runs had its last line
+
+    def news(self, text: str) -> None:
+        """Print it as a note."""
+        self.note(text)
 
     def started(self, run: Run, iteration: int) -> None:
         """Print that a run starts or continues."""
@@ -128,6 +135,10 @@ class LiveProgress(QuietProgress):
     def __enter__(self) -> Self:
         self.enter_context(self._live)
         return super().__enter__()
+
+    def news(self, text: str) -> None:
+        """Print it as a note, above the view."""
+        self.note(text)
 
     def started(self, run: Run, iteration: int) -> None:
         """Add the run to the view."""

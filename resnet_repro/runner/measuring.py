@@ -44,6 +44,7 @@ class Work(NamedTuple):
     stored: StoredRun
     settings: Any  # the experiment's settings of it
     should_stop: Callable[[], bool]
+    news: Callable[[str], None]  # as those of `Progress`
     note: Callable[[str], None]
 
 
@@ -52,16 +53,16 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "responses": lambda work: responses_of(work.subject, work.should_stop),
     "gradients": lambda work: measure_afterwards(work.subject, work.stored.rows("gradients")),
     "surface": lambda work: surface_rows(
-        work.subject, work.stored.folder, work.settings, work.should_stop, work.note
+        work.subject, work.stored.folder, work.settings, work.should_stop, work.news
     ),
     "path": lambda work: path_to_other_run(
-        work.subject, work.store, work.settings, work.should_stop, work.note
+        work.subject, work.store, work.settings, work.should_stop, work.news, work.note
     ),
     "curvature": lambda work: curvature_rows(
-        work.subject, work.stored.folder, work.settings, work.should_stop, work.note
+        work.subject, work.stored.folder, work.settings, work.should_stop, work.news
     ),
     "average-precision": lambda work: precisions_of(
-        work.subject, work.stored.folder, work.should_stop, work.note
+        work.subject, work.stored.folder, work.should_stop, work.news, work.note
     ),
     "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
@@ -126,7 +127,8 @@ class Measurer:
                 left |= {run.id: "stopped" for run in experiment.ensemble_members}
             else:
                 found, unscored = measure_ensemble(experiment, views, self.store, self.sources)
-                self.progress.note(f"{experiment.name}: {found}")
+                tell = self.progress.note if unscored else self.progress.news
+                tell(f"{experiment.name}: {found}")
                 for id_ in unscored:
                     left.setdefault(id_, "unmeasured")
         return left
@@ -197,8 +199,11 @@ class Measurer:
                         raise Stopped
                     found = self._measure(one, subject, stored)
                     made.append(found is not None)
-                    said = found or f"{MEASUREMENTS[one.name].title} not measured"
-                    self.progress.note(f"{run.id}: {said}")
+                    if found:
+                        self.progress.news(f"{run.id}: {found}")
+                    else:
+                        title = MEASUREMENTS[one.name].title
+                        self.progress.note(f"{run.id}: {title} not measured")
         return None if all(made) else "unmeasured"
 
     def _without_weights(self, run: Run) -> Unmeasured:
@@ -211,15 +216,15 @@ class Measurer:
     def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str | None:
         """Measure and store; returns a message about it, None if it could not be measured."""
         name, settings, folder = asked.name, asked.settings, stored.folder
-        stop, note = self.sources.should_stop, self.progress.note
+        stop, news, note = self.sources.should_stop, self.progress.news, self.progress.note
         if name in VIEWS:
-            return measure_views(subject, folder, name, self.sources, note)
+            return measure_views(subject, folder, name, self.sources, news)
         measurement = MEASUREMENTS[name]
         if settings not in (None, WITH_COCO) and (before := stored.rows(measurement.table)):
             seed, whole = subject.run.seed, stored.training_images
             if not settings.measured_in(before, seed, whole):
                 note(f"{stored.id}: its {measurement.title} of other settings will be replaced")
-        rows = METHODS[name](Work(subject, self.store, stored, settings, stop, note))
+        rows = METHODS[name](Work(subject, self.store, stored, settings, stop, news, note))
         if not rows:
             return None
         backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)

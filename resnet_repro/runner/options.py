@@ -54,4 +54,7 @@ class Progress(Protocol):
         """A run ended, or is left to another process."""
 
     def note(self, text: str) -> None:
-        """A message for the user."""
+        """What the user should know."""
+
+    def news(self, text: str) -> None:
+        """How far something is, or how it went well: nothing for `--quiet`."""

@@ -80,6 +80,8 @@ class Silent:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    news = note
+
 
 def options(folder: Path, **more: Any) -> Options:
     """How tiny runs are trained."""

@@ -309,9 +309,12 @@ def test_quiet_says_only_what_went_wrong() -> None:
     run = _run()
     with QuietProgress(Console(file=out, width=500)) as progress:
         progress.started(run, 0)
+        progress.news("layer responses measured, 7 rows")
         progress.ended(run, "done", _summary(run, "done", 6400))
         progress.ended(run, "failed", _summary(run, "failed", 7))
-    assert out.getvalue() == f"{run.id}: failed: the loss is not finite at iteration 7\n"
+        progress.note("not enough memory")
+    failed = f"{run.id}: failed: the loss is not finite at iteration 7\n"
+    assert out.getvalue() == failed + "not enough memory\n"
 
 
 def test_durations() -> None:

@@ -168,7 +168,7 @@ def test_a_detector_learns_to_find_objects(
     trainer = trainer_of(small_run(360, **schedule), same)
 
     def found() -> float:
-        rows = precisions_of(trainer.subject, RunFolder(tmp_path), lambda: False, print)
+        rows = precisions_of(trainer.subject, RunFolder(tmp_path), lambda: False, print, print)
         return mean_over_classes([row.ap_11point for row in rows]) or 0.0
 
     before = found()
@@ -183,12 +183,12 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(
     monkeypatch.setattr(detection, "KEPT_TOGETHER", 2)
     seven = few_scenes(7)
     subject = trainer_of(small_run(4), dataclasses.replace(seven, test=seven.train)).subject
-    whole = precisions_of(subject, RunFolder(tmp_path), lambda: False, print)
+    whole = precisions_of(subject, RunFolder(tmp_path), lambda: False, print, print)
 
     (tmp_path / "parted").mkdir()
     parted, asked = RunFolder(tmp_path / "parted"), iter(range(100))
     with pytest.raises(Stopped):
-        precisions_of(subject, parted, lambda: next(asked) == 5, print)
+        precisions_of(subject, parted, lambda: next(asked) == 5, print, print)
     again = iter(range(100))
-    assert precisions_of(subject, parted, lambda: next(again) > 100, print) == whole
+    assert precisions_of(subject, parted, lambda: next(again) > 100, print, print) == whole
     assert next(again) == 7 - 4, "four images had been kept"
