@@ -155,7 +155,8 @@ def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[In
         f"images: {_listed(trials)}{again}"
     ]
     first = next(trial for trial in trials if trial.way == best.way)
-    if trials[0].clearly_better(first):
+    fewer = trials[0].error < first.error or first.error <= LOW_ERROR  # else both may be useless
+    if fewer and trials[0].clearly_better(first):
         notes.append(
             f"warning: {trials[0].way.options} is clearly better on training images than what is "
             f"stated ({trials[0].error:.2f} instead of {first.error:.2f} % errors)"

@@ -16,7 +16,9 @@ from cifar_reference import MEANS, Net, expected, taught
 from resnet_repro.cli.evaluating import KINDS, PADDINGS
 from resnet_repro.data import synthetic
 from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.measure.evaluate import cifar_weights
 from resnet_repro.measure.evaluate import input as input_
+from resnet_repro.measure.evaluate.cifar_weights import _Trial
 from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 
@@ -137,6 +139,21 @@ def test_what_is_stated_is_used_and_a_wrong_statement_warned_of(make: Make, meas
         assert found["error"] == pytest.approx(given.error_with(kind, padding))
         (warning,) = found["warnings"]
         assert "--input torchvision --padding both is clearly better" in warning
+
+
+def test_of_useless_weights_it_is_said_that_errors_are_many(
+    monkeypatch: pytest.MonkeyPatch, make: Make, measure
+) -> None:
+    """Though another way has smaller losses: it has as many errors."""
+
+    def tried(tester: Any, ways: Any, count: int) -> list[Any]:
+        losses = {"paper": 5.0, "kuangliu": 3.0}
+        return [_Trial(way, torch.full((100,), losses.get(way.kind, 4.0)), 90.0) for way in ways]
+
+    make("torchvision", "both")
+    monkeypatch.setattr(cifar_weights._Tester, "tried", tried)
+    (warning,) = measure("--input", "paper", "--padding", "both")["warnings"]
+    assert warning.startswith("warning: 90.00 % errors on training images are many")
 
 
 def test_a_stated_mean(make: Make, measure) -> None:
