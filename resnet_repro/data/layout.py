@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def has_parts(folder: Path) -> bool:
     return is_folder(folder / "train") or is_folder(folder / "val")
 
 
-def is_folder(path: Path) -> bool:
+def is_folder(path: Path | os.DirEntry[str]) -> bool:
     """Whether a path is a folder; False as well if that may not be looked at."""
     try:
         return path.is_dir()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.data.folder_index import FilePart, Scan
-from resnet_repro.data.layout import has_parts, in_order, of_system, order_in_words
+from resnet_repro.data.layout import has_parts, in_order, is_folder, of_system, order_in_words
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
 from resnet_repro.data.photos.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
 
@@ -105,7 +105,7 @@ class _Walk:
         """The existing parts: train and val, or val alone."""
         entries = {entry.name: entry for entry in self._entries("")}
         found: list[str] = [
-            part for part in ("train", "val") if part in entries and _is_dir(entries[part])
+            part for part in ("train", "val") if part in entries and is_folder(entries[part])
         ]
         if "val" not in found or ("train" in entries and "train" not in found):
             missing = [part for part in ("train", "val") if part not in found]
@@ -120,7 +120,7 @@ class _Walk:
 
     def layout(self, part: str) -> _Layout:
         """The layout of train or val; the photographs of flat ones are listed."""
-        folders = sorted(entry.name for entry in self._entries(part) if _is_dir(entry))
+        folders = sorted(entry.name for entry in self._entries(part) if is_folder(entry))
         tiny = folders == ["images"] and (self.root / part / ANNOTATIONS).is_file()
         if folders and not tiny:
             return _Layout(folders, {})
@@ -153,7 +153,7 @@ class _Walk:
         found: list[File] = []
         for entry in self._entries(folder):
             name = f"{folder}/{entry.name}"
-            if _is_dir(entry):
+            if is_folder(entry):
                 if depth == MAX_DEPTH:
                     raise DataError(f"{self.root / name}: too many folders in folders")
                 found += self.images(name, depth + 1)
@@ -182,13 +182,6 @@ class _Walk:
         if size > LARGEST:
             raise DataError(f"{self.root / name} is too large for a photograph: {size:,} bytes")
         return size
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def _hint(root: Path, missing: list[str]) -> str:
