@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.spec.dataset_names import DATASETS
+from resnet_repro.spec.dataset_names import lacks_test_images
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import WITH_COCO
 
@@ -30,7 +30,7 @@ def _check_test_images(experiments: Sequence[Experiment]) -> None:
     for experiment in experiments:
         for name in filter(_OF_TEST_IMAGES.__contains__, experiment.measure):
             for run in experiment.measured_runs:
-                if run.dataset in DATASETS and not DATASETS[run.dataset].test_images:
+                if lacks_test_images(run.dataset):
                     raise ConfigError(
                         f"{experiment.name}: {name} needs test images, and {run.dataset} has none: "
                         "choose another data set, or leave out what is measured and shown"

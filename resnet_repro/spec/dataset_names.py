@@ -42,6 +42,7 @@ __all__ = [
     "dataset_title",
     "family_datasets",
     "is_generated",
+    "lacks_test_images",
     "parse_dataset",
 ]
 
@@ -159,6 +160,11 @@ def family_datasets(*families: Family) -> tuple[str, ...]:
     every = (*DATASETS, f"{_FOLDER}PATH", f"{_VOC}PATH")
     fitting = [name for name in every if any(dataset_fits(name, family) for family in families)]
     return tuple(sorted(fitting, key=is_generated))
+
+
+def lacks_test_images(dataset: str) -> bool:
+    """Whether a data set is known to have no images to test on."""
+    return dataset in DATASETS and not DATASETS[dataset].test_images
 
 
 def is_generated(dataset: str) -> bool:

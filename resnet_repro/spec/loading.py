@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.files import user_path
 from resnet_repro.base.records import first_problem
+from resnet_repro.spec.dataset_names import lacks_test_images
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunsEntry
 from resnet_repro.spec.measurements import MEASUREMENTS
@@ -182,6 +183,8 @@ def _experiment_of(run: Run) -> dict[str, Any]:
             "table": {"kind": "detection", "paper": paper},
             "plot": {"kind": "detections"},
         }
+        if lacks_test_images(run.dataset):
+            shows = {}
     if run.recipe.photographs:
         shows["table"] = {"kind": "views", "views": "centre"}
         shows["plot"] |= {"error_axis": [20, 60], "train_lines": "thin"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.spec.detection import Backbone, Detection
-from resnet_repro.spec.loading import parse_experiment
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment, parse_experiment
 from resnet_repro.spec.presets import preset_label, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe, changed_recipe, open_choices
 from resnet_repro.spec.recipe_parts import Augmentation, Photographs, Warmup
@@ -148,6 +150,16 @@ def test_data_without_test_images_are_refused_before_training(command: Any) -> N
         said = "table7: average-precision needs test images, and voc07++12 has none"
         assert (answer.code, said in answer.err) == (2, True), answer.err
     assert command("show", "table7", "--dataset", "voc07++12").code == 0
+
+
+def test_a_run_of_data_without_test_images_is_repeated_from_its_file(
+    command: Any, tmp_path: Path
+) -> None:
+    experiment = load_experiment("table7", choices=Choices(dataset="voc07++12"))
+    run = next(run for run in experiment.resolve() if run.recipe.detection)
+    (tmp_path / "config.yaml").write_text(run.to_yaml(), encoding="utf-8")
+    answer = command("run", "config.yaml", "--dry-run")
+    assert (answer.code, run.id in answer.out) == (0, True), answer.err
 
 
 def test_every_setting_says_where_it_comes_from() -> None:
