@@ -154,7 +154,7 @@ class Counted(Photos):
 
     def __init__(self, photos: Photos) -> None:
         self.photos, self.asked = photos, 0
-        self.names, self.labels = photos.names, photos.labels
+        self.labels = photos.labels
 
     def image(self, index: int) -> Any:
         self.asked += 1
