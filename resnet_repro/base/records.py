@@ -6,11 +6,12 @@ from collections.abc import Container
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-__all__ = ["Frozen", "first_problem", "member_of"]
+__all__ = ["UNKNOWN_KEY", "Frozen", "first_problem", "member_of"]
 
 
+UNKNOWN_KEY = "unknown key"
 _PLAINLY = {  # what pydantic says in Python's words
-    "extra_forbidden": "unknown key",
+    "extra_forbidden": UNKNOWN_KEY,
     "tuple_type": "should be a list, as in [1, 2]",
     "list_type": "should be a list, as in [1, 2]",
     "dict_type": "should be a mapping (key: value)",

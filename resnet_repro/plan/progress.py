@@ -26,6 +26,7 @@ PLAIN_EVERY = 30.0  # seconds between two lines of one run
 PLAIN_RUNS = 4  # with more runs at a time, each gets a line less often
 FEWEST_SHOWN = 6  # runs, however low the terminal
 NARROW = 110  # columns, below which a run takes two lines
+BAR = 16  # columns
 
 
 def _errors(summary: Summary) -> str:
@@ -185,12 +186,13 @@ class LiveProgress(QuietProgress):
             ending = "starting" if state == "running" else _ending(state, summary)
             return [Text(f"{run.id}  {ending}", overflow="fold")]
         facts = "  ".join(_facts(run, summary))
-        bar = ProgressBar(summary.iterations, summary.iteration, width=16)
+        bar = ProgressBar(summary.iterations, summary.iteration, width=BAR)
         line = Table.grid(padding=(0, 1))
         if not narrow:
             line.add_row(run.id, bar, facts)
             return [line]
-        line.add_row("", bar, Text(facts, overflow="fold"))
+        fits = self.console.width > BAR + len(facts) + 3
+        line.add_row("", *([bar] if fits else []), Text(facts, overflow="fold"))
         return [Text(run.id, overflow="fold"), line]
 
 

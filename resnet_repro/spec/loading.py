@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, nearest, plain
 from resnet_repro.base.files import user_path
-from resnet_repro.base.records import first_problem
+from resnet_repro.base.records import UNKNOWN_KEY, first_problem
 from resnet_repro.spec.dataset_names import lacks_test_images
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunsEntry
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
+from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.set_option import with_assignments
 from resnet_repro.spec.yaml_io import Document, Location, read_yaml
@@ -273,7 +274,18 @@ def _config_error(error: ValidationError, document: Document, prefix: Location) 
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     field = ".".join(plain(str(part), 60) for part in location[:12])
     text = f"{field}: {plain(message, 300)}" if field else plain(message, 300)
-    return ConfigError(f"{document.place(location)}: {text}{more}")
+    hint = _meant(str(location[-1])) if message == UNKNOWN_KEY else ""
+    return ConfigError(f"{document.place(location)}: {text}{hint}{more}")
+
+
+def _meant(key: str) -> str:
+    """` (did you mean recipe.learning_rate?)`, if a field is called nearly as an unknown key."""
+    import difflib
+
+    paths = {name: name for name in Experiment.model_fields}
+    paths |= {name: f"recipe.{name}" for name in Recipe.model_fields}
+    close = difflib.get_close_matches(key, paths, n=1, cutoff=0.8)
+    return f" (did you mean {paths[close[0]]}?)" if close else ""
 
 
 def _without_kinds(location: Location) -> Location:

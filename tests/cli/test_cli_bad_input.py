@@ -39,6 +39,8 @@ NO_DATA = ("--data-dir", "nowhere")
         (["run", "fig1", "--checkpoint-every", "0"], 2, "duration"),
         (["run", "fig1", "--set", "foo"], 2, "recipe.batch_size=64"),
         (["run", "fig1", "--set", "recipe.foo=1"], 2, "recipe.foo: unknown key"),
+        (["run", "fig1", "--set", "recipe.learnig_rate=1"], 2, "mean recipe.learning_rate?"),
+        (["run", "fig1", "--set", "learning_rate=1"], 2, "did you mean recipe.learning_rate?"),
         (["run", "fig1", "--set", "recipe.batch_size=[1"], 2, "not valid YAML"),
         (["run", "fig1", "--set", "recipe.iterations=0"], 2, "recipe.iterations"),
         (["run", "fig1", "--set", "recipe.iterations=" + "1" * 200], 2, "recipe.iterations"),
