@@ -143,7 +143,7 @@ def measure_network(
 ) -> TrainingMeasurement:
     """Measure one network, as `bench_run` has it, in a process of its own.
 
-    `progress` hears of every round.
+    `progress` hears of every round. To be called in the main thread.
 
     Raises:
         ConfigError: unknown network, or no such device.
@@ -153,11 +153,17 @@ def measure_network(
     pipe, theirs = context.Pipe(duplex=False)
     # Not a daemon: loaders start processes of their own.
     process = context.Process(target=_serve, args=(theirs, plan), daemon=False)
+    progress(f"{plan.network}: starting")
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # in the process, too, from its start on
     process.start()
+    signal.signal(signal.SIGINT, handler)
     theirs.close()
     try:
         while isinstance(message := pipe.recv(), str):
             progress(message)
+    except KeyboardInterrupt:  # as the process ignores it
+        process.terminate()
+        raise
     except (EOFError, OSError):
         raise ReproError(
             f"bench: the process that trained {plan.network} ended unexpectedly, perhaps for want"
@@ -177,7 +183,6 @@ def measure_network(
 
 def _serve(pipe: Connection, plan: Plan) -> None:
     """Send lines of progress, then the measurement or what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
     answer: object
     with contextlib.suppress(OSError):
         try:

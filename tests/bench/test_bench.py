@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from PIL import Image
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.bench.files import record
 from resnet_repro.bench.limits import WorkCounter
-from resnet_repro.bench.measure import Plan, measure_network
+from resnet_repro.bench.measure import PATIENCE, Plan, measure_network
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data.datasets import load
 from resnet_repro.networks.blocks import ZeroPadShortcut
@@ -141,6 +143,31 @@ def test_a_process_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("resnet_repro.bench.measure.measure_here", measure)
     with pytest.raises(ReproError, match=r"resnet-8 ended unexpectedly"):
         measure_network(Plan("resnet-8", "synthetic", tmp_path, "cpu", "fp32"), kill)
+
+
+@pytest.mark.usefixtures("forked")
+def test_ctrl_c_ends_the_process_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(line: str) -> None:
+        if line == "round 1 of 9":
+            (child,) = multiprocessing.active_children()
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGINT)  # as a terminal does
+            raise KeyboardInterrupt
+
+    def measure(_: object, progress: Callable[[str], None]) -> None:
+        progress("round 1 of 9")
+        time.sleep(60)
+
+    monkeypatch.setattr("resnet_repro.bench.measure.measure_here", measure)
+    handler, began = signal.getsignal(signal.SIGINT), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        measure_network(Plan("resnet-8", "synthetic", tmp_path, "cpu", "fp32"), interrupt)
+    assert time.monotonic() - began < PATIENCE
+    assert not multiprocessing.active_children()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("forked")
