@@ -227,7 +227,7 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
     else:
         always.append(no_results(experiment, results))
     notes = [*group_notes(_members(own, results).group, results), *always, *reading]
-    title = experiment.heading + (AT_REDUCED_SCALE if own and not any(faithful) else "")
+    title = experiment.table_heading + (AT_REDUCED_SCALE if own and not any(faithful) else "")
     return Table(title, ENSEMBLE_COLUMNS, rows, notes, always)
 
 

@@ -100,7 +100,7 @@ def results_table(
     below: Table | None = None,
 ) -> Table:
     """A table of results: below it their groups, its own notes, then how to read the columns."""
-    title = experiment.heading + (AT_REDUCED_SCALE if reduced else "")
+    title = experiment.table_heading + (AT_REDUCED_SCALE if reduced else "")
     own = [*own, *troubles(cells, results)]
     captions = group_notes((cell.group for cell in cells), results)
     return Table(title, columns, rows, [*captions, *own, *explained], own, below)

@@ -173,6 +173,11 @@ class Experiment(Frozen):
         """`Table 6: ...`, its reference and title."""
         return ": ".join(filter(None, (self.reference, self.title)))
 
+    @property
+    def table_heading(self) -> str:
+        """`heading` without what its further sentences say of a figure."""
+        return self.heading.removesuffix(self.title) + self.title.partition(". ")[0]
+
     def dataset_of(self, entry: RunsEntry) -> str:
         """What an entry of `runs` is trained on."""
         return entry.dataset or self.dataset

@@ -62,6 +62,12 @@ def test_reduced_results_have_a_row_of_their_own_and_say_so(filled: Bench) -> No
     assert table.notes[1].startswith("[2] REDUCED: short preset (6,400 of 64,000")
 
 
+def test_a_table_is_not_headed_by_how_lines_are_drawn(filled: Bench) -> None:
+    title = made(filled, "fig6").title
+    assert title.startswith("Fig. 6: Training on CIFAR-10")
+    assert "Dashed" not in title
+
+
 def test_reduced_results_alone_have_no_note_on_a_difference(bench: Bench) -> None:
     bench.add("resnet-20", 15.0, 9.0, preset="short", official=False)
     assert DIFFERENCE_NOTE not in table6(bench).notes
