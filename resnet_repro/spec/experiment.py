@@ -175,8 +175,9 @@ class Experiment(Frozen):
 
     @property
     def table_heading(self) -> str:
-        """`heading` without what its further sentences say of a figure."""
-        return self.heading.removesuffix(self.title) + self.title.partition(". ")[0]
+        """`heading` without what further sentences of an item of a paper say of its figure."""
+        first = self.title.partition(". ")[0] if self.reference else self.title
+        return self.heading.removesuffix(self.title) + first
 
     def dataset_of(self, entry: RunsEntry) -> str:
         """What an entry of `runs` is trained on."""
