@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.records import first_problem
 from resnet_repro.bench.limits import (
-    MatrixProduct,
+    LargeProducts,
     WorkCounter,
     launch_seconds,
     memory_bandwidth,
@@ -70,7 +70,7 @@ class TrainingMeasurement:
     ratio: float | None  # ours to textbook, median over rounds
     ratio_low: float | None
     ratio_high: float | None
-    matrix_tflops: float  # measured rate of a large matrix product, 1e12 operations per second
+    matrix_tflops: float  # of a large matrix product or convolution, 1e12 operations per second
     share_of_matrix_rate: float  # counting 3 forward multiply-adds, 2 operations each
     memory_gb_per_second: float
     peak_memory_gb: float | None
@@ -245,13 +245,13 @@ class _Turns:
 
     own: list[float]  # images per second
     textbook: list[float]  # none where it is not timed
-    rates: list[float]  # operations per second of a large matrix product
+    rates: list[float]  # operations per second of a large matrix product or convolution
     work: WorkCounter  # of an iteration of ours
     peak: float | None  # bytes, before others take some
 
 
 def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str], None]) -> _Turns:
-    """Time our loop, the textbook's and a matrix product, one after another in every round."""
+    """Time our loop, the textbook's and large products, one after another in every round."""
     dataset = datasets.load(plan.dataset, plan.data_dir, plan.folders)
     batch_size = run.recipe.batch_size
     with contextlib.ExitStack() as stack:
@@ -267,7 +267,7 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
         ours = _TimedLoop(trainer.step, backend, batch_size)
         own = [ours.speed(plan.seconds)]
         found = _Turns(own, [], [], work, _peak_memory(backend))
-        product, theirs = MatrixProduct(backend), None
+        products, theirs = LargeProducts(backend), None
         if plan.textbook:
             textbook = TextbookLoop(run, dataset, backend.device)
             stack.callback(textbook.close)
@@ -279,7 +279,7 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
             if theirs:
                 found.textbook.append(theirs.speed(plan.seconds))
                 line += f", textbook {found.textbook[-1]:,.0f}"
-            found.rates.append(product.rate())
+            found.rates.append(products.rate())
             progress(line)
     return found
 

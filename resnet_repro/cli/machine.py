@@ -145,7 +145,7 @@ def _print_measured(
     """Print speeds and shares of the limits."""
     first = measured[0]
     say(
-        f"{first.hardware}, {first.precision}: matrix products {first.matrix_tflops:.3f} TFLOP/s, "
+        f"{first.hardware}, {first.precision}: large products {first.matrix_tflops:.3f} TFLOP/s, "
         f"memory {first.memory_gb_per_second:.0f} GB/s"
     )
     print_table(

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.bench.files import record
-from resnet_repro.bench.limits import WorkCounter
+from resnet_repro.bench.limits import LargeProducts, WorkCounter
 from resnet_repro.bench.measure import PATIENCE, Plan, measure_network
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data.datasets import load
@@ -29,6 +30,7 @@ from resnet_repro.plan.estimator import BENCH, Estimator
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
+from resnet_repro.training.device import Backend
 
 
 @pytest.fixture
@@ -37,6 +39,15 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform == "linux":
         fork = multiprocessing.get_context("fork")
         monkeypatch.setattr("multiprocessing.get_context", lambda method: fork)
+
+
+def test_large_products_are_as_large_as_they_are_said_to_be() -> None:
+    products = LargeProducts(Backend(torch.device("cpu"), "fp32"))
+    for product, operations in products.work:
+        with FlopCounterMode(display=False) as counter:
+            product()
+        assert counter.get_total_flops() == operations
+    assert products.rate(0.01) > 1e9
 
 
 @pytest.mark.usefixtures("forked")
