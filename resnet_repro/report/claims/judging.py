@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal
 
@@ -28,13 +29,13 @@ from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.papers import THE_PAPER, papers_on
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.paper.rules import EnsembleRule, RunRule
-from resnet_repro.paper.samples import NetworkRuns
+from resnet_repro.paper.samples import NetworkRuns, means
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import DATASETS, dataset_title
-from resnet_repro.spec.network_names import network_title
+from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.store.models import EnsembleResult
 
 __all__ = ["MARKS", "OPPOSITE", "Verdict", "VerdictWord", "judge", "main_verdicts"]
@@ -68,6 +69,7 @@ class Verdict:
     trend_only: bool = False  # whether it is about a trend at another protocol than the paper's
     opposed: bool = False  # whether a condition of the rule is clearly missed
     unfit: bool = False  # whether this preset cannot judge it, whatever the numbers
+    partly: str = ""  # of one not judged: the numbers of those networks that were run
 
     @property
     def judged(self) -> bool:
@@ -161,7 +163,9 @@ def _judge(claim: Claim, rule: RunRule, results: Results, every: Sequence[Cell])
     protocols = sorted(known, key=lambda protocol: _distance(claim, protocol))
     found = [_judge_at(protocol, claim, rule, results, cells) for protocol in protocols]
     if judged := [verdict for verdict in found if verdict.judged]:
-        return judged
+        closer = takewhile(lambda verdict: not verdict.judged, found)
+        texts = [judged[0].numbers, *(verdict.partly for verdict in closer)]
+        return [replace(judged[0], numbers="; ".join(filter(None, texts))), *judged[1:]]
     if found:
         return [min(found, key=lambda verdict: len(verdict.missing))]
     needed = ", ".join(map(network_title, claim.networks))
@@ -187,7 +191,12 @@ def _judge_at(
         missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
-        return Verdict(claim, "not run", _lacking(missing, cells), missing=networks)
+        lacking, partly = _lacking(missing, cells), ""
+        if len(samples) > 1:
+            by_depth = sorted(samples, key=lambda subject: parse_network(subject.network).depth)
+            has = means(samples, by_depth)
+            partly = f"preset {protocol.preset}, nearer to the paper's, {lacking} and has {has}"
+        return Verdict(claim, "not run", lacking, missing=networks, partly=partly)
     wider = ""
     if not faithful and rule.reduced_margin != rule.margin:
         rule = rule.model_copy(update={"margin": rule.reduced_margin})
@@ -246,22 +255,22 @@ def _guessing(
     task, data = QUANTITIES[rule.quantity].task, DATASETS.get(protocol.dataset)
     if task == "detection":
         found = _by_cell(measured(results, "voc_ap"), cells)
-        means = {subject: fmean(values) for subject, values in found.items()}
-        poor = {subject: mean for subject, mean in means.items() if mean < GUESSED_PRECISION}
+        average = {subject: fmean(values) for subject, values in found.items()}
+        poor = {subject: mean for subject, mean in average.items() if mean < GUESSED_PRECISION}
         blind = "twice that of a detector that sees no image, on five classes"
         reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
     elif task == "classification" and data is not None:
         found = _by_cell(measured(results, "final_train_error"), cells)
-        means = {subject: fmean(values) for subject, values in found.items()}
+        average = {subject: fmean(values) for subject, values in found.items()}
         limit = 100 - 200 / data.classes
-        poor = {subject: mean for subject, mean in means.items() if mean > limit}
+        poor = {subject: mean for subject, mean in average.items() if mean > limit}
         reason = (
             f"right in less than {100 - limit:g}% of training images, twice what guessing gives"
         )
     else:
         return ""
     one_decides = protocol.base in ("quarter", "short") and rule.quantity != "ap_follows_error"
-    if len(poor) < (1 if one_decides else max(2, len(means))):
+    if len(poor) < (1 if one_decides else max(2, len(average))):
         return ""
     names = ", ".join(f"{subject.title} ({mean:.2f})" for subject, mean in poor.items())
     return f"hardly learned: {names}; {reason}"
