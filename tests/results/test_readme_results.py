@@ -144,7 +144,10 @@ def test_every_number_is_that_of_the_results() -> None:
 
 def test_the_readme_has_the_full_protocol_and_the_papers_message() -> None:
     assert printed_rows(README, "### At the paper's protocol") == full_protocol()
-    assert printed_rows(README, "### A quarter of the iterations") == quarter()
+    text, rows = " ".join(README.read_text(encoding="utf-8").split()), quarter()
+    for kind in ("plain-", "ResNet-"):
+        *three, last = (rows[f"{kind}{depth}"][0] for depth in (20, 32, 44, 56))
+        assert f"{kind}20, 32, 44 and 56 test at {', '.join(three)} and {last}" in text
 
 
 def test_what_the_readme_says_of_shorter_runs_is_in_the_results() -> None:
@@ -177,7 +180,7 @@ def test_errors_at_several_scales_are_those_of_the_results() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["table table6 --preset short", "status fig1 --preset short"],
+    ["table table6 --preset paper", "status fig1 --preset short"],
 )
 def test_what_a_command_prints_is_what_it_prints(
     command: Any, line: str, monkeypatch: pytest.MonkeyPatch

@@ -29,8 +29,8 @@ LEGEND = (
     "interval is too wide, seeds failed, or the protocol is not the paper's (*trend*).",
     f"{MARKS['undecided']} undecided: they neither agree nor clearly disagree, or the "
     "protocol is unfit to judge the claim (*preset unfit*, with the reason).",
-    f"{OPPOSITE} undecided (other trend): they clearly disagree (the opposite, or much more or "
-    "less of it), but the protocol is not the paper's.",
+    f"{OPPOSITE} undecided (other trend): they clearly disagree (the opposite or, where the claim "
+    "says how much, much more or less), but the protocol is not the paper's.",
     f"{MARKS['contradicted']} contradicted: they clearly disagree, at the paper's protocol, by "
     "more than the rule allows for seeds. One is enough for that, though not to confirm.",
     "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
