@@ -250,7 +250,9 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     ]
     drawn = [c for axes in figure.axes for c in axes.collections if hasattr(c, "levels")]
     rows = [axes.get_ylabel() for axes in figure.axes]
-    assert rows == ["directions 0"] * 3 + ["directions 1"] * 3, "a row for each seed of directions"
+    assert rows == ["plane of seed 0"] * 3 + ["plane of seed 1"] * 3, (
+        "a row for each seed of directions"
+    )
     assert {tuple(c.levels) for c in drawn if not c.filled} == {LEVELS}
     text = caption(figure)
     assert "2,000 training images" in text

@@ -52,6 +52,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             for cell in drawn:
                 shade = shades[cell.network]
                 draw_layers(axes, cell.network, by_seed(cell, layers[field]), shade)
+            if layers[field].isna().all():
+                axes.annotate(
+                    "not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.5"
+                )
     _arrange([list(line) for line in grid], [LABELS[field] for field in fields])
     notes = ["std of each 3x3 layer's output after BN, before the nonlinearity; one batch"]
     notes += bare_note(cells)

@@ -79,7 +79,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
                 surface = panel.surfaces[row]
                 _draw_contours(axes, surface)
                 if rows > 1:
-                    axes.set_ylabel(f"directions {surface.directions}")
+                    axes.set_ylabel(f"plane of seed {surface.directions}")
             else:
                 axes.axis("off")
     add_caption(figure, experiment, group, cells, _notes(panels), _details(panels))
@@ -149,7 +149,7 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
         errors = error_axis(axes, labelled=axes is grid[-1])
         for number, surface in enumerate(panel.surfaces):
             colour = f"C{number}"
-            named = f"directions {surface.directions}"
+            named = f"direction of seed {surface.directions}"
             axes.plot(surface.alphas, drawable(surface.line), color=colour, label=named)
             middle = len(surface.betas) // 2
             style: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.8}
