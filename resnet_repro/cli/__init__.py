@@ -11,10 +11,10 @@ from typing import Annotated, Never
 
 import typer
 
-from resnet_repro import __version__
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.machine import process_rank
 from resnet_repro.base.plain_text import printable, printable_lines
+from resnet_repro.base.provenance import code_version
 from resnet_repro.cli import detecting, evaluating, launching, machine, reading, running
 from resnet_repro.cli.common import INTERRUPTED
 from resnet_repro.cli.data import data_app
@@ -36,7 +36,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"resnet-repro {__version__}")
+        code, changed = code_version()
+        typer.echo(f"resnet-repro {code}" + (", with uncommitted changes" if changed else ""))
         raise typer.Exit
 
 
