@@ -92,22 +92,19 @@ class VocResult(Frozen):
 
 
 class CocoResult(Frozen):
-    """A row of Table 8 or 9: average precision on COCO, at an overlap of 0.5 and COCO's own."""
+    """A row of Table 8: average precision on COCO, at an overlap of 0.5 and COCO's own."""
 
-    network: NamedNetwork | None = None  # None for what is not built here
+    network: NamedNetwork
     method: str
-    ap50: Percent | None = None  # on the validation set
-    ap: Percent | None = None
-    test_ap50: Percent | None = None  # on test-dev
-    test_ap: Percent | None = None
+    ap50: Percent
+    ap: Percent
 
 
 class ClassResult(Frozen):
-    """A row of Table 10 or 11: average precision on PASCAL VOC by class."""
+    """A row of Table 10: average precision on PASCAL VOC's test set of 2007 by class."""
 
     network: NamedNetwork | None = None  # None for what is not built here
     method: str
-    data: str  # what it is trained on, "07+12"
     mean: Percent
     classes: tuple[Percent, ...] = Field(min_length=VOC_CLASSES, max_length=VOC_CLASSES)
 
@@ -181,10 +178,8 @@ class Facts(Frozen):
     table6: tuple[CifarResult, ...]
     table7: tuple[VocResult, ...]
     table8: tuple[CocoResult, ...]
-    table9: tuple[CocoResult, ...]
     voc_classes: tuple[str, ...] = Field(min_length=VOC_CLASSES, max_length=VOC_CLASSES)
     table10: tuple[ClassResult, ...]
-    table11: tuple[ClassResult, ...]
     preact_table1: tuple[CifarResult, ...]
     preact_table2: tuple[CifarResult, ...]
     preact_table3: tuple[CifarResult, ...]
@@ -216,10 +211,9 @@ class Facts(Frozen):
             rows = [row for row in rows if row.dataset == dataset]
         return next(iter(rows), None)
 
-    def class_precisions(self, table: str, network: str) -> dict[str, float]:
-        """By VOC's name of the class, the baseline's in `table10` or `table11`; empty without."""
-        rows: tuple[ClassResult, ...] = getattr(self, table)
-        row = next((row for row in rows if row.network == network), None)
+    def class_precisions(self, network: str) -> dict[str, float]:
+        """By VOC's name of the class, the baseline's in `table10`; empty without."""
+        row = next((row for row in self.table10 if row.network == network), None)
         return dict(zip(self.voc_classes, row.classes, strict=True)) if row else {}
 
 

@@ -175,7 +175,7 @@ def _class_rows(
     facts, columns = load_facts(), [name for _, name in _PAPER[table.paper].ours]
     names = [fact for _, fact in _PAPER[table.paper].printed] if kind == "ours" else []
     networks = {name: f"faster-rcnn-{name.replace('_', '-')}" for name in names}
-    printed = {f"paper_{f}": facts.class_precisions(table.paper, n) for f, n in networks.items()}
+    printed = {f"paper_{f}": facts.class_precisions(n) for f, n in networks.items()}
     found = results.frame("average_precision")
     theirs = found[found.run.isin([run.id for cell in cells for run in cell.done])]
     measured = list(dict.fromkeys(theirs.class_name))

@@ -63,27 +63,22 @@ def test_tables_2_and_3_agree_on_what_both_print() -> None:
     assert {n: second[n] for n in both} == {n: third[n] for n in both}
 
 
-def test_classes_of_tables_10_and_11_have_the_mean_that_is_printed_and_table_7_repeats() -> None:
+def test_classes_of_table_10_have_the_mean_that_is_printed_and_table_7_repeats() -> None:
     facts = load_facts()
     assert facts.voc_classes == CLASSES
-    for row in (*facts.table10, *facts.table11):
+    for row in facts.table10:
         assert sum(row.classes) / len(row.classes) == pytest.approx(row.mean, abs=0.0501)
-    for by_class, test in ((facts.table10, "voc07"), (facts.table11, "voc12")):
-        means = {row.network: row.mean for row in by_class if row.network}
-        assert means == {row.network: getattr(row, test) for row in facts.table7}
-    assert facts.class_precisions("table10", "faster-rcnn-resnet-101")["cat"] == 89.8
-    assert facts.class_precisions("table11", "faster-rcnn-vgg-16")["tvmonitor"] == 61.5
-    assert facts.class_precisions("table10", "faster-rcnn-resnet-18-a") == {}
+    means = {row.network: row.mean for row in facts.table10 if row.network}
+    assert means == {row.network: row.voc07 for row in facts.table7}
+    assert facts.class_precisions("faster-rcnn-resnet-101")["cat"] == 89.8
+    assert facts.class_precisions("faster-rcnn-vgg-16")["tvmonitor"] == 72.6
+    assert facts.class_precisions("faster-rcnn-resnet-18-a") == {}
 
 
 def test_the_gain_on_coco_is_the_28_percent_of_the_abstract() -> None:
     facts = load_facts()
     vgg, resnet = (row.ap for row in facts.table8)
-    assert vgg is not None
-    assert resnet is not None
     assert 100 * (resnet / vgg - 1) == pytest.approx(28, abs=0.5)
-    baselines = [(row.ap50, row.ap) for row in facts.table9[:2]]
-    assert baselines == [(row.ap50, row.ap) for row in facts.table8]
 
 
 def test_a_missing_file_is_an_error_for_users() -> None:
