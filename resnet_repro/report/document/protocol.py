@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from resnet_repro.paper.claims import POWER_SEEDS, POWER_STDS, load_claims, load_power
+from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import BandRule
 from resnet_repro.report.groups import FAMILIES, PAPER_RECIPES, Group
 from resnet_repro.report.markdown import bullets, table
 from resnet_repro.spec.dataset_names import dataset_title
-from resnet_repro.spec.fixed_choices import FIXED_CHOICES
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe import Recipe, open_choices
 
@@ -49,7 +49,8 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
         "",
         *table(["field", "kind", "paper preset", "why"], rows),
     ]
-    chosen = [FIXED_CHOICES[family] for family in FIXED_CHOICES if family in families]
+    fixed_choices = read_package_file("open_choices.yaml", dict[Family, dict[str, str]])
+    chosen = [choices for family, choices in fixed_choices.items() if family in families]
     fixed = [[what, how] for choices in chosen for what, how in choices.items()]
     if fixed:
         lines += ["", *table(["assumption without a field", "what is done"], fixed)]
