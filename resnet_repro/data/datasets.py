@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import BoxDataset
@@ -38,28 +38,11 @@ __all__ = [
 ]
 
 AnyDataset = Dataset | PhotoDataset | BoxDataset
+# Opens, prepares, checks and describes one of them.
+Reader = CifarReader | GeneratedReader | FolderReader[Any, Any]
 
 _log = logging.getLogger(__name__)
 _NO_FOLDERS: Mapping[str, Path] = {}
-
-
-class Reader(Protocol):
-    """Opens, prepares, checks and describes one data set, of images with classes or with boxes."""
-
-    downloadable: bool  # whether `prepare` can fetch the official copy
-
-    def load(self, data_dir: Path) -> Any:
-        """Open it. Raises DataError if there is nothing to open."""
-
-    def prepare(self, data_dir: Path, request: PrepareRequest) -> AnyDataset:
-        """Put it into `data_dir`. Raises ConfigError and DataError as `prepare` does."""
-
-    def verify(self, data_dir: Path, progress: Notify) -> AnyDataset:
-        """Open it and check every byte. Raises DataError if it is missing or damaged."""
-
-    def describe(self, data_dir: Path) -> DatasetStatus:
-        """Its status, without opening it; raises nothing."""
-
 
 READERS: dict[str, Reader] = {
     "cifar10": CifarReader(CIFAR_10),
@@ -103,7 +86,8 @@ def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLD
     """`load` for a data set of images with boxes."""
     if not dataset_fits(parse_dataset(name), "detection"):
         raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
-    dataset: BoxDataset = _reader(name, folders).load(data_dir)
+    dataset = _reader(name, folders).load(data_dir)
+    assert isinstance(dataset, BoxDataset), "its name is among those with boxes"
     return dataset
 
 

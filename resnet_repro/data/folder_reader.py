@@ -60,7 +60,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
     description: str
     short: str  # the name of its folder in the data folder
     folder: Path | None = None  # where the command line says it is
-    downloadable = False
+    downloadable = False  # whether `prepare` can fetch the official copy
     images_in_words: str  # "photographs"
 
     index_folder: str  # in the data folder
