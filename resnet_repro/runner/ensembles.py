@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from resnet_repro.base import provenance
+from resnet_repro.base.files import write_atomically
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import Dataset, Identity
+from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.measure.ensemble import read_scores, write_scores
 from resnet_repro.measure.views import row_of, topk_errors
 from resnet_repro.runner.scores import score_together
 from resnet_repro.runner.sources import Sources
@@ -26,7 +30,7 @@ from resnet_repro.store.stored_run import StoredRun, trained_since
 from resnet_repro.training.device import Backend, origin_here
 from resnet_repro.training.subject import Subject
 
-__all__ = ["is_known", "measure_ensemble", "measure_views"]
+__all__ = ["is_known", "measure_ensemble", "measure_views", "read_scores", "write_scores"]
 
 
 def measure_views(
@@ -51,6 +55,27 @@ def measure_views(
     origin = origin_here(subject.backend, sources.options.command, sources.processes.count)
     folder.write_measured(MEASUREMENTS[views].table, [row], origin)
     return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
+
+
+def write_scores(path: Path, found: Tensor, dataset_sha256: str) -> None:
+    """Keep the scores [N, classes] of a run for ensembles, in half precision.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, scores=found.half().numpy(), dataset=np.array(dataset_sha256))
+    write_atomically(path, buffer.getvalue())
+
+
+def read_scores(path: Path, images: int, dataset_sha256: str) -> Tensor | None:
+    """Scores float32 [N, classes] of a data set with so many images; None if that is not there."""
+    arrays = read_npz(path) or {}  # missing, torn or foreign: made anew
+    found = arrays.get("scores")
+    if found is None or str(arrays.get("dataset")) != dataset_sha256:
+        return None
+    fits = found.ndim == 2 and len(found) == images and found.dtype == np.float16
+    return torch.from_numpy(found).float() if fits else None
 
 
 def is_known(experiment: Experiment, views: Views, store: Store) -> bool:
