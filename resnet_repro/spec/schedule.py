@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 from resnet_repro.spec.recipe import Recipe
 
 __all__ = ["learning_rate", "plateau_divisions"]
-
-
-class CurvePoint(Protocol):
-    """A point of the curve, as far as the schedule uses it."""
-
-    @property
-    def iteration(self) -> int: ...
-
-    @property
-    def train_error(self) -> float: ...
 
 
 def learning_rate(
@@ -37,7 +27,9 @@ def learning_rate(
 
 
 def plateau_divisions(
-    recipe: Recipe, points: Sequence[CurvePoint], warmup_end: int | None = None
+    recipe: Recipe,
+    points: Sequence[Any],  # of the curve: each has an `iteration` and a `train_error`
+    warmup_end: int | None = None,
 ) -> list[int]:
     """The iterations at which a plateau rule divides the learning rate (section 3.4).
 

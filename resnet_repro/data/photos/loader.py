@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,16 +38,6 @@ _CHUNK_BYTES = 2**25
 _MOST_IN_CHUNK = 256
 
 
-class ImageOrder(Protocol):
-    """The images of each iteration, such as `training.BatchOrder`."""
-
-    @property
-    def seed(self) -> int: ...
-
-    def batch(self, iteration: int) -> Any:
-        """A draw whose `images` are indices, int64 [B]."""
-
-
 class CropBatch(NamedTuple):
     """One process's slice of a batch, on the CPU; `augment.finish` does the rest."""
 
@@ -62,7 +52,7 @@ class _Crops:
     """The batches of a training by iteration, as workers make them."""
 
     photos: Photos
-    order: ImageOrder
+    order: Any  # as for `TrainingCrops`
     photographs: Photographs
     shard: tuple[int, int]
 
@@ -97,7 +87,7 @@ class TrainingCrops:
     def __init__(
         self,
         photos: Photos,
-        order: ImageOrder,
+        order: Any,
         photographs: Photographs,
         workers: int | None = None,
         shard: tuple[int, int] = (0, 1),
@@ -109,7 +99,8 @@ class TrainingCrops:
 
         Args:
             photos: to crop from.
-            order: the images of each iteration.
+            order: the images of each iteration, as `training.order.BatchOrder` gives them: it has
+                a `seed`, and `batch(iteration)` has `images`, indices int64 [B].
             photographs: sizes and augmentation.
             workers: number of processes; 0 crops in this one, None takes `default_workers`.
             shard: (rank, world): this process gets slice `rank` of `world` equal slices.
