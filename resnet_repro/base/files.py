@@ -32,9 +32,9 @@ __all__ = [
     "read_regular",
     "read_text",
     "replacing",
-    "unwritable",
     "user_folder",
     "user_path",
+    "writable",
     "write_atomically",
 ]
 
@@ -162,12 +162,10 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
     """
     # A lone surrogate, from a file name that is not UTF-8, would make the whole text unwritable.
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, durable=durable) as file:
             file.write(data)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 @contextlib.contextmanager
@@ -189,12 +187,16 @@ def locked_if_possible(path: Path, patience: float) -> Iterator[bool]:
         yield free
 
 
-def unwritable(path: Path, error: OSError) -> StoreError:
-    """The error for the user when a file or folder cannot be written."""
-    text = f"cannot write {path}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(f"{text}; free some and run again")
-    return StoreError(text)
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn errors of the block, which writes this file or folder, into a StoreError for users."""
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot write {path}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"{text}; free some and run again") from error
+        raise StoreError(text) from error
 
 
 def flush_folder(folder: Path) -> None:

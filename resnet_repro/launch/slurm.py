@@ -17,7 +17,7 @@ import torch
 
 from resnet_repro.base.durations import parse_duration
 from resnet_repro.base.errors import ConfigError, ReproError, plain
-from resnet_repro.base.files import unwritable, write_atomically
+from resnet_repro.base.files import writable, write_atomically
 from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
@@ -109,10 +109,8 @@ def _executor(where: Where, store: Store, tasks: int) -> Executor:
 def _private_folder(path: Path) -> Path:
     """A folder only for this user, ignored by git: scripts may hold secrets from `setup`."""
     write_atomically(path / ".gitignore", "*\n", durable=False)
-    try:
+    with writable(path):
         path.chmod(0o700)
-    except OSError as error:
-        raise unwritable(path, error) from error
     return path
 
 

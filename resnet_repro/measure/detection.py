@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from resnet_repro.base.files import unwritable
+from resnet_repro.base.files import writable
 from resnet_repro.base.stop import until_stopped
 from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
@@ -118,10 +118,8 @@ def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:
         rows += [_row(dataset, name, box, label, None) for box, label in objects]
         best = zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
         rows += [_row(dataset, name, *one) for one in itertools.islice(best, MOST_SHOWN)]
-    try:
+    with writable(photographs):
         write_npz(photographs, {str(number): image.numpy() for number, image in enumerate(images)})
-    except OSError as error:
-        raise unwritable(photographs, error) from error
     return rows
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from resnet_repro.base.files import unwritable
+from resnet_repro.base.files import writable
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.training.subject import Subject
@@ -44,12 +44,10 @@ class KeptArrays:
         what |= {"precision": subject.backend.precision, "device": subject.backend.device.type}
         what["weights"] = weights_sha256(subject.network.state_dict(), *others)
         self._folder, self._measured = folder, json.dumps(what, sort_keys=True, default=_as_json)
-        try:
+        with writable(folder):
             if folder.is_symlink():  # which may lead out of the run's folder
                 folder.unlink()
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(folder, error) from error
 
     def get(self, name: str, make: Callable[[], ArrayLike]) -> NDArray[Any]:
         """The array of this name; it is made, and kept, if it is not there yet.
@@ -63,10 +61,8 @@ class KeptArrays:
         if "array" in there:
             return there["array"]
         array = np.asarray(make())
-        try:
+        with writable(path):
             write_npz(path, {"array": array})
-        except OSError as error:
-            raise unwritable(path, error) from error
         return array
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import filelock
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import flush_folder, read_text, unwritable, write_atomically
+from resnet_repro.base.files import flush_folder, read_text, writable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
@@ -62,10 +62,8 @@ class RunFolder:
         Raises:
             StoreError: it cannot be made, or is a link, which may lead out of the store.
         """
-        try:
+        with writable(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(self.path, error) from error
         refuse_link(self.path)
 
     @contextmanager
@@ -191,12 +189,10 @@ class RunFolder:
     def write_checkpoint(self, content: bytes) -> None:
         """Write a checkpoint durably; keep the one before it."""
         write_atomically(self.fresh_checkpoint, content)
-        try:
+        with writable(self.checkpoint):
             if self.checkpoint.exists():
                 self.checkpoint.replace(self.previous_checkpoint)
             self.fresh_checkpoint.replace(self.checkpoint)
-        except OSError as error:
-            raise unwritable(self.checkpoint, error) from error
         flush_folder(self.path)
 
     def checkpoints(self) -> list[Path]:
@@ -206,10 +202,8 @@ class RunFolder:
 
     def set_aside(self, checkpoint: Path) -> None:
         """Rename a damaged checkpoint, so that it does not replace a good one."""
-        try:
+        with writable(checkpoint):
             checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
-        except OSError as error:
-            raise unwritable(checkpoint, error) from error
 
     def claim(self) -> None:
         """Record that this process works on the run (the runner holds the lock itself)."""

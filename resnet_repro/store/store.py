@@ -15,8 +15,8 @@ from resnet_repro.base.files import (
     locked_if_possible,
     read_regular,
     read_text,
-    unwritable,
     user_folder,
+    writable,
     write_atomically,
 )
 from resnet_repro.spec.run import Run, ids_of
@@ -134,12 +134,9 @@ class Store:
             StoreError: the folder cannot be made or written.
         """
         folder = user_folder(self.root)
-        try:
+        with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise unwritable(folder, error) from error
+            tempfile.TemporaryFile(dir=folder).close()
 
     def records(self, kind: type[R]) -> list[R]:
         """The records of one kind, by file name.
