@@ -308,7 +308,7 @@ def test_reduced_imagenet_results_are_marked_wherever_they_stand(bench: Bench) -
     assert "| reduced top-1 |" in header
     assert "ours top-1" not in header
     assert "difference" not in header
-    assert "**✓ consistent (trend)** on [1]: ResNet-34 A 27.00" in table2
+    assert "**? undecided (preset unfit)** on [1]: ResNet-34 A 27.00" in table2
     assert "Not drawn yet: `resnet-repro plot fig4`" in text
 
 

@@ -49,7 +49,7 @@ def protocol_section(groups: Mapping[Group, int]) -> list[str]:
         "",
         *table(["field", "kind", "paper preset", "why"], rows),
     ]
-    fixed_choices = read_package_file("open_choices.yaml", dict[Family, dict[str, str]])
+    fixed_choices = read_package_file("fixed_choices.yaml", dict[Family, dict[str, str]])
     chosen = [choices for family, choices in fixed_choices.items() if family in families]
     fixed = [[what, how] for choices in chosen for what, how in choices.items()]
     if fixed:
