@@ -62,10 +62,11 @@ class Runner:
         Runs that another process is training are skipped and checked again at the end.
 
         Raises:
-            DataError: the data set is not there.
+            DataError: as `check`.
             StoreError: results cannot be written.
-            ConfigError: the device is not there, or a recipe does not fit the data set.
+            ConfigError: as `check`.
         """
+        self.check(runs)
         outcomes: dict[str, Outcome] = {}
         waiting = list(runs)
         while waiting:
@@ -84,6 +85,27 @@ class Runner:
             waiting = locked
         return outcomes
 
+    def check(self, runs: Sequence[Run]) -> None:
+        """Refuse runs that could not begin here, before hours of training the others.
+
+        Nothing is written. Weights of a run that is still to be trained are not looked for.
+
+        Raises:
+            DataError: a data set, or what a detector starts from, is not there.
+            ConfigError: the device is not there, or a recipe does not fit the data set or
+                `--compile`.
+        """
+        force = self.options.force
+        unfinished = {run.id for run in runs if force or not self.store.get(run).finished}
+        for run in self.options.to_train(self.store, runs):
+            check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
+            begins = force or not self.store.folder(run).checkpoints()
+            if begins and run.recipe.starts_from not in unfinished:
+                read_backbone(run, self.store, self.options.data_dir)
+            device = self.sources.backend("fp32").device
+            if self.options.compiled:
+                check_compiled(run, device)
+
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
@@ -91,14 +113,7 @@ class Runner:
             return known
         if self.stop.reason:
             return None
-        # Nothing is written before data and device are checked.
-        check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
         folder = self.store.folder(run)
-        if self.options.force or not folder.checkpoints():
-            read_backbone(run, self.store, self.options.data_dir)
-        backend = self.sources.backend(run.precision)
-        if self.options.compiled:
-            check_compiled(run, backend.device)
         folder.make()
         with folder.locked() as held:
             if not held:
