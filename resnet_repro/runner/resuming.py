@@ -15,7 +15,7 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import CheckpointError, newest
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["SESSIONS", "Resumed", "resume"]
+__all__ = ["SESSIONS", "Resumed", "refuse_other_data", "resume"]
 
 SESSIONS = "sittings"  # their key in a checkpoint, which the first checkpoints had
 
@@ -73,6 +73,15 @@ def resume(
     return found
 
 
+def refuse_other_data(run: Run, before: object, here: str) -> None:
+    """Raise DataError if a run was begun on data whose checksum is not that of those here."""
+    if before not in (None, here):
+        raise DataError(
+            f"{run.id} was begun on another copy of {run.dataset} than the one here; bring that "
+            "copy back, use another --results, or train it again with --force"
+        )
+
+
 def _sessions(stated: object, trainer: Trainer) -> tuple[SessionRecord, ...]:
     """The sessions before a checkpoint, as far as it describes them."""
     if not trainer.iteration:
@@ -91,12 +100,7 @@ def _continued(
     run: Run, sources: Sources, state: dict[str, Any], note: Callable[[str], None]
 ) -> Trainer:
     """A trainer that continues from a checkpoint's state, in its precision."""
-    here = sources.dataset(run.dataset).identity.sha256
-    if state.get("data", here) != here:
-        raise DataError(
-            f"{run.id} was begun on another copy of {run.dataset} than the one here; "
-            "bring that copy back, or train it again with --force"
-        )
+    refuse_other_data(run, state.get("data"), sources.dataset(run.dataset).identity.sha256)
     backend = sources.backend(run.precision)
     precision = state.get("precision")
     if precision in ("fp32", "bf16") and precision != backend.precision:

@@ -14,7 +14,7 @@ from resnet_repro.measure.tensorboard import EventFiles
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, Progress
-from resnet_repro.runner.resuming import Resumed, resume
+from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import TrainTask, prepare_everywhere
@@ -91,13 +91,15 @@ class Runner:
         Nothing is written. Weights of a run that is still to be trained are not looked for.
 
         Raises:
-            DataError: a data set, or what a detector starts from, is not there.
+            DataError: a data set, or what a detector starts from, is not there; or a run was
+                trained on another copy of the data set.
             ConfigError: the device is not there, or a recipe does not fit the data set or
                 `--compile`.
         """
         force = self.options.force
         unfinished = {run.id for run in runs if force or not self.store.get(run).finished}
-        for run in self.options.to_train(self.store, runs):
+        todo = {run.id: run for run in self.options.to_train(self.store, runs)}
+        for run in todo.values():
             check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
             begins = force or not self.store.folder(run).checkpoints()
             if begins and run.recipe.starts_from not in unfinished:
@@ -105,6 +107,14 @@ class Runner:
             device = self.sources.backend("fp32").device
             if self.options.compiled:
                 check_compiled(run, device)
+        for run in runs:
+            stored = self.store.get(run)
+            if force or stored.problem or stored.summary is None:
+                continue
+            named = run.dataset.partition(":")[2] in self.options.folders
+            if stored.folder.checkpoints() if run.id in todo else named:
+                here = self.sources.dataset(run.dataset).identity.sha256
+                refuse_other_data(run, stored.summary.provenance.dataset.get("sha256"), here)
 
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""

@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from narrow_networks import narrow_networks
 from short_runs import Quiet, short_runner, small_synthetic
+from small_detectors import few_scenes, small_run
 from tiny_experiment import tiny_experiment
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
+from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
@@ -50,3 +54,27 @@ def test_a_run_of_other_data_does_not_keep_the_others_from_being_measured(
     assert any(note.startswith(said) for note in quiet.notes)
     assert not runner.store.get(first).has("responses")
     assert runner.store.get(second).has("responses")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_results_of_another_folder_of_the_same_name_are_not_taken_for_its_own(
+    tmp_path: Path,
+) -> None:
+    run = small_run(1).model_copy(update={"dataset": "voc:images"})
+    scenes = few_scenes()
+    first, other = (
+        replace(scenes, identity=replace(scenes.identity, name=run.dataset, sha256=digest * 64))
+        for digest in "01"
+    )
+
+    def runner(images: BoxDataset, folders: dict[str, Path]) -> Runner:
+        chosen = short_runner(tmp_path, None, folders=folders)
+        chosen.sources.datasets[run.dataset] = images
+        return chosen
+
+    with narrow_networks():
+        for folders in ({"images": tmp_path}, {}):
+            assert runner(first, folders).run_all([run]) == {run.id: "done"}
+        with pytest.raises(DataError, match="was begun on another copy of voc:images"):
+            runner(other, {"images": tmp_path}).run_all([run])
+        assert runner(other, {}).run_all([run]) == {run.id: "done"}, "its data need not be here"
