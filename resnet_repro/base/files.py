@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
@@ -24,6 +25,7 @@ import filelock
 from resnet_repro.base.errors import ConfigError, StoreError, plain
 
 __all__ = [
+    "DEFAULT_RESULTS",
     "DiskFullError",
     "csv_text",
     "flush_folder",
@@ -32,12 +34,14 @@ __all__ = [
     "read_regular",
     "read_text",
     "replacing",
+    "results_option",
     "user_folder",
     "user_path",
     "writable",
     "write_atomically",
 ]
 
+DEFAULT_RESULTS = Path("results")  # where `--results` names no other folder
 LARGEST_TEXT = 200_000_000  # bytes; a curve has a hundred per point, a loss surface 133
 
 _log = logging.getLogger(__name__)
@@ -59,6 +63,11 @@ def user_path(text: str | Path) -> Path:
         raise ConfigError(
             f"{plain(str(text), 200)}: what ~ stands for is not known here; write the whole path"
         ) from error
+
+
+def results_option(results: Path) -> str:
+    """` --results FOLDER` for a command that is to use the same results folder as this one."""
+    return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
 
 
 def user_folder(text: str | Path) -> Path:

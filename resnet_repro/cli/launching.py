@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.files import results_option
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.cli.common import print_json, say
-from resnet_repro.cli.options import repeated
 
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
@@ -93,7 +93,7 @@ def submit(
         if waiting:
             detectors = plural(len(waiting), "detector")
             typer.echo(f"{detectors} to start from these: submit again when they are done")
-        status = f"resnet-repro status{repeated(store.root)}"
+        status = f"resnet-repro status{results_option(store.root)}"
         typer.echo(f"{status} shows how far they are; when they are done, run the same")
         options_left = "--launcher and --force" if options.force else "--launcher"
         typer.echo(f"without {options_left}: it measures what is left and writes the CSV files")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.base.files import user_folder, user_path
+from resnet_repro.base.files import DEFAULT_RESULTS, user_folder, user_path
 from resnet_repro.cli.completing import (
     complete_datasets,
     complete_experiments,
@@ -131,9 +130,4 @@ Slurm = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
 
-RESULTS, DATA = Path("results"), Path("data")
-
-
-def repeated(results: Path) -> str:
-    """` --results FOLDER` for a command that is to use the same results folder as this one."""
-    return "" if results == RESULTS else f" --results {shlex.quote(str(results))}"
+RESULTS, DATA = DEFAULT_RESULTS, Path("data")

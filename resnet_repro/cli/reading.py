@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.base.files import results_option
 from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import (
     choice,
@@ -129,7 +130,7 @@ def status(
     elif name is not None:
         say(f"{name} needs no run")
     else:
-        start = f"resnet-repro run fig1 --preset demo{opt.repeated(results)}"
+        start = f"resnet-repro run fig1 --preset demo{results_option(results)}"
         say(f"no runs in {results}; start with `{start}`")
 
 
@@ -175,7 +176,7 @@ def table(
     chosen = choice("--format", form, TABLE_FORMATS)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
-    whole = Results(store, option=opt.repeated(results))
+    whole = Results(store, option=results_option(results))
     only = whole.only(preset, dataset_name(dataset))
     made = make_table(experiment, only, others=others)
     for line in whole.left_out(experiment):
@@ -229,7 +230,7 @@ def plot(
             raise ConfigError(f"{experiment.name} is a table: {command}")
     if networks is None:  # a preset's pictures are the same as among those of all
         experiments = [_shown(name, None, dataset, None) for name in names]
-    whole = Results(store, option=opt.repeated(results))
+    whole = Results(store, option=results_option(results))
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
     only = choice("--preset", preset, PRESETS)
@@ -295,6 +296,6 @@ def report(
                 say(f"{run.id}: {run.problem}; left out", err=True)
         state = "missing" if stored is None else "not what the results and figures give"
         option = " --format html" if chosen == "html" else ""
-        command = f"resnet-repro report{option}{opt.repeated(results)}"
+        command = f"resnet-repro report{option}{results_option(results)}"
         raise StoreError(f"{path} is {state}; write it with: {command}")
     say(f"{path} is what the results give")

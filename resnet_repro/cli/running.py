@@ -197,7 +197,7 @@ def _print_plan(
         networks = plural(len(gone), "trained network")
         say(
             f"not measured, for want of their weights here: {networks}; bring the checkpoints from "
-            "where they were trained, or train them again (--force)"
+            "where they were trained, or train them again (without --dry-run each is told how)"
         )
     if testing:
         kinds = " and ".join(sorted({name for line in testing for name in line.measurements}))

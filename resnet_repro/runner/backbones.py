@@ -97,7 +97,7 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
         why = "; ".join(reasons) or "its checkpoint is not committed"
         raise DataError(
             f"{run.id}: the weights of {name} are not here ({why}); "
-            "bring them from where it was trained, or train it again with --force"
+            f"bring them from where it was trained, or {stored.train_again}"
         )
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:

@@ -209,7 +209,7 @@ class Measurer:
     def _without_weights(self, run: Run) -> Unmeasured:
         self.progress.note(
             f"{run.id}: not measured, its weights are not here; bring its checkpoint from where it "
-            "was trained, or train it again (--force)"
+            f"was trained, or {self.store.get(run).train_again}"
         )
         return "unmeasured"
 

@@ -11,7 +11,7 @@ from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import BackboneRecord, SessionRecord, follow_each_other
-from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError, newest
 from resnet_repro.training.trainer import Trainer
 
@@ -43,7 +43,7 @@ class Resumed(NamedTuple):
 
 
 def resume(
-    run: Run, folder: RunFolder, sources: Sources, note: Callable[[str], None]
+    run: Run, stored: StoredRun, sources: Sources, note: Callable[[str], None]
 ) -> Resumed | None:
     """A trainer that continues from the newest good checkpoint; None if there is none.
 
@@ -56,9 +56,11 @@ def resume(
     """
 
     def use(content: bytes, state: dict[str, Any]) -> Resumed:
+        refuse_other_data(stored, state.get("data"), sources.dataset(run.dataset).identity.sha256)
         trainer = _continued(run, sources, state, note)
         return Resumed(trainer, content, _sessions(state.get(SESSIONS), trainer))
 
+    folder = stored.folder
     found, failures = newest(folder.checkpoints(), use)
     for path, error in failures:
         if isinstance(error, CheckpointError):
@@ -73,12 +75,13 @@ def resume(
     return found
 
 
-def refuse_other_data(run: Run, before: object, here: str) -> None:
+def refuse_other_data(stored: StoredRun, before: object, here: str) -> None:
     """Raise DataError if a run was begun on data whose checksum is not that of those here."""
     if before not in (None, here):
+        data = stored.run.dataset if stored.run else "its data"
         raise DataError(
-            f"{run.id} was begun on another copy of {run.dataset} than the one here; bring that "
-            "copy back, use another --results, or train it again with --force"
+            f"{stored.id} was begun on another copy of {data} than the one here; bring that copy "
+            f"back, use another --results, or {stored.train_again}"
         )
 
 
@@ -100,7 +103,6 @@ def _continued(
     run: Run, sources: Sources, state: dict[str, Any], note: Callable[[str], None]
 ) -> Trainer:
     """A trainer that continues from a checkpoint's state, in its precision."""
-    refuse_other_data(run, state.get("data"), sources.dataset(run.dataset).identity.sha256)
     backend = sources.backend(run.precision)
     precision = state.get("precision")
     if precision in ("fp32", "bf16") and precision != backend.precision:

@@ -114,7 +114,7 @@ class Runner:
             named = run.dataset.partition(":")[2] in self.options.folders
             if stored.folder.checkpoints() if run.id in todo else named:
                 here = self.sources.dataset(run.dataset).identity.sha256
-                refuse_other_data(run, stored.summary.provenance.dataset.get("sha256"), here)
+                refuse_other_data(stored, stored.summary.provenance.dataset.get("sha256"), here)
 
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
@@ -184,11 +184,11 @@ class Runner:
     def _train(self, run: Run, stored: StoredRun) -> Outcome:
         folder = stored.folder
         begun = bool(stored.summary and stored.summary.iteration) or bool(folder.checkpoints())
-        resumed = resume(run, folder, self.sources, self.progress.note)
+        resumed = resume(run, stored, self.sources, self.progress.note)
         if stored.problem and stored.holds_result and not _can_be_rewritten(resumed, stored):
             if resumed:
                 resumed.trainer.feed.close()
-            return self._failed(run, f"{run.id}: {stored.problem}; --force trains it again")
+            return self._failed(run, f"{run.id}: {stored.problem}; {stored.train_again}")
         if stored.problem:
             # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")

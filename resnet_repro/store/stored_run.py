@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError, StoreError, plain
+from resnet_repro.base.files import results_option
 from resnet_repro.base.records import first_problem
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.dataset_names import DATASETS
@@ -87,10 +89,24 @@ class StoredRun:
     def given_up(self) -> str | None:
         """Why only `--force` trains it again, if so: it failed, or cannot be repaired."""
         if self.problem and not self.repairable:
-            return f"{self.id}: {self.problem}; --force trains it again"
+            return f"{self.id}: {self.problem}; {self.train_again}"
         if self.summary and self.summary.state == "failed":
-            return f"{self.id} failed before; --force trains it again"
+            return f"{self.id} failed before; {self.train_again}"
         return None
+
+    @property
+    def train_again(self) -> str:
+        """What a user is told to train this run again, and no other."""
+        config = self.folder.config
+        if self.problem and self.problem.startswith(config.name):
+            return f"to train it again, move its folder away: {self.folder.path}"
+        command = f"resnet-repro run {shlex.quote(str(config))} --force"
+        kind, own_folder, _ = self.run.dataset.partition(":") if self.run else ("", "", "")
+        if own_folder:
+            command += f" --dataset {kind}:PATH"
+        if self.has("gradients"):  # most of which is measured while it trains
+            command += " --set 'measure=[gradients]'"
+        return f"train it again: {command}{results_option(config.parents[2])}"
 
     @property
     def holds_result(self) -> bool:

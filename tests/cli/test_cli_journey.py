@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import threading
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,30 @@ def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:
     after = json.loads(summary.read_text(encoding="utf-8"))
     assert after["final_test_error"] == before["final_test_error"]
     assert summary.stat().st_mtime_ns > written
+
+
+def test_what_is_said_of_one_run_trains_no_other_again(command, tmp_path: Path) -> None:
+    diverging = "\n    recipe: {learning_rate: 100, weight_decay: 1}\n  - networks: [resnet-8]"
+    text = TINY.replace("networks: [plain-8, resnet-8]\nm", f"networks: [plain-8]{diverging}\nm")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    arguments = ("run", "mine.yaml", "--results", "my results", "--device", "cpu")
+    assert command(*arguments).code == 1
+    bad, good = sorted((tmp_path / "my results" / "runs").iterdir())
+    for path in good.glob("checkpoint*"):
+        path.unlink()
+    (good / "responses.csv").unlink()
+    told = command(*arguments).err
+
+    def written(folder: Path) -> int:
+        return (folder / "summary.json").stat().st_mtime_ns
+
+    for run, other, code in ((bad, good, 1), (good, bad, 0)):
+        advice = rf"{run.name}.* train it again: resnet-repro (run .*{run.name}/config.yaml.*)"
+        (line,) = re.findall(advice, told)
+        before, others = written(run), written(other)
+        assert command(*shlex.split(line)).code == code
+        assert (written(run) > before, written(other)) == (True, others)
+    assert command(*arguments, "--networks", "resnet-8").code == 0, "and measures it"
 
 
 def test_dry_run_prints_the_plan_and_touches_nothing(command, tmp_path: Path) -> None:

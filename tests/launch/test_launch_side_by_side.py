@@ -126,7 +126,7 @@ def test_what_fails_in_a_process_ends_as_it_does_alone(command: Any, tmp_path: P
     assert err.count("failed: ") == 2
     again = command(*argv, *diverges, "--jobs", 2)
     assert again.code == 1
-    assert again.err.count("failed before; --force trains it again") == 2
+    assert again.err.count("failed before; train it again: resnet-repro run ") == 2
 
 
 def test_the_command_of_the_processes_is_not_for_people(command: Any) -> None:

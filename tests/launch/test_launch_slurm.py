@@ -102,7 +102,7 @@ def test_a_run_that_failed_before_is_submitted_with_force_alone(
     line = ("run", experiment, "--launcher", "slurm", "--device", "cpu", "--json")
     code, out, err = command(*line, *wait)
     assert (code, json.loads(out)["runs"]) == (1, {run.id: "failed"})
-    assert f"{run.id} failed before; --force trains it again" in err
+    assert f"{run.id} failed before; train it again: resnet-repro run " in err
     assert not slurm.exists(), "as where it is trained here"
     if not wait:
         assert json.loads(command(*line, "--force").out)["runs"] == {run.id: "submitted"}

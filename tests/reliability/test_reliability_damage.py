@@ -337,7 +337,9 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(
         assert outcome(bad) == expected
         assert all(stored.finished for stored in Store(results).all_runs())
     else:
-        assert (code, "--force trains it again" in job.stderr) == (1, True)
+        damaged = said.startswith("config.yaml")  # which the command would read
+        advice = "move its folder away" if damaged else "train it again: resnet-repro run "
+        assert (code, advice in job.stderr) == (1, True)
 
 
 def test_the_report_names_every_damaged_run_and_shows_the_rest(
@@ -379,7 +381,7 @@ def test_a_finished_result_without_checkpoints_is_not_trained_over(
     trouble(folder)
     before = (folder.summary.read_bytes(), folder.curve.read_bytes())
     code, job = driver.run(*argv)
-    assert (code, "--force trains it again" in job.stderr) == (1, True)
+    assert (code, "; train it again: resnet-repro run " in job.stderr) == (1, True)
     assert (folder.summary.read_bytes(), folder.curve.read_bytes()) == before
     assert driver.run(*argv, "--force")[0] == 0
     assert outcome(folder) == expected
@@ -415,7 +417,7 @@ def test_a_whole_result_is_not_replaced_since_a_measurement_is_torn(
     before = (folder.summary.read_bytes(), folder.curve.read_bytes())
     argv = ("run", finished[0], "--device", "cpu", "--results", tmp_path / "results")
     code, job = driver.run(*argv)
-    assert (code, "--force trains it again" in job.stderr) == (1, True)
+    assert (code, "; train it again: resnet-repro run " in job.stderr) == (1, True)
     assert (folder.summary.read_bytes(), folder.curve.read_bytes()) == before
     responses.unlink()
     assert driver.run(*argv)[0] == 0

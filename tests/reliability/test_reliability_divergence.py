@@ -60,7 +60,7 @@ def test_it_is_marked_as_failed_and_the_others_go_on(
     assert driver.run("report", "--results", results)[0] == 0
     assert "failed" in (results / "report.md").read_text(encoding="utf-8")
     code, job = driver.run(*argv)  # not tried again unless asked to
-    assert (code, "failed before; --force trains it again" in job.stderr) == (1, True)
+    assert (code, "failed before; train it again: resnet-repro run " in job.stderr) == (1, True)
     assert ": starts" not in job.stderr
 
 
