@@ -10,9 +10,9 @@ from typing import Protocol
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
 from resnet_repro.base.files import read_text
-from resnet_repro.launch.worker import UNWRITABLE, Ended, Order, to_replace
+from resnet_repro.launch.worker import UNWRITABLE, Ended, Order
 from resnet_repro.plan.estimator import training_cost
-from resnet_repro.runner.options import Outcome, Progress
+from resnet_repro.runner.options import Outcome, Progress, to_replace
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary

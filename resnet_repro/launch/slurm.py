@@ -22,9 +22,9 @@ from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Order, to_replace
+from resnet_repro.launch.worker import Order
 from resnet_repro.plan.progress import make_progress
-from resnet_repro.runner.options import Options, Outcome
+from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store

@@ -26,13 +26,13 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.records import Frozen
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data.photos.workers import MOST_WORKERS, VARIABLE
-from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.runner.options import Options, Outcome, Progress, to_replace
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "to_replace", "train_order"]
+__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "train_order"]
 
 _log = logging.getLogger(__name__)
 
@@ -103,15 +103,6 @@ class Order(Frozen):
         options = replace(self.options, force=self.is_forced)
         runner = Runner(Store(self.results), options, stop, progress)
         return runner.run_all([self.run]).get(self.run.id)
-
-
-def to_replace(run: Run, store: Store, force: bool) -> str | None:
-    """What an `Order` made now replaces: with `force`, the result of which this is the beginning.
-
-    Not the time now: clocks of other machines may differ.
-    """
-    summary = store.get(run).summary if force else None
-    return (summary.provenance.started if summary else "") if force else None
 
 
 @dataclass(frozen=True)

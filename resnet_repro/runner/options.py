@@ -11,7 +11,7 @@ from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["Options", "Outcome", "Progress"]
+__all__ = ["Options", "Outcome", "Progress", "to_replace"]
 
 Outcome = Literal["done", "failed", "stopped", "locked"]
 
@@ -39,6 +39,22 @@ class Options:
             return list(runs)
         stored = ((run, store.get(run)) for run in runs)
         return [run for run, there in stored if not (there.finished or there.given_up)]
+
+
+def to_replace(run: Run, store: Store, force: bool) -> str | None:
+    """With `force`, when the result that is there was begun, and is to be replaced.
+
+    Not the time now: clocks of other machines may differ. None if another process is training it,
+    whose result is a new one.
+    """
+    if not force:
+        return None
+    stored = store.get(run)
+    if stored.state == "running":
+        with stored.folder.locked() as held:
+            if not held:
+                return None
+    return stored.started
 
 
 class Progress(Protocol):

@@ -13,7 +13,7 @@ from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
-from resnet_repro.runner.options import Options, Outcome, Progress
+from resnet_repro.runner.options import Options, Outcome, Progress, to_replace
 from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources
@@ -50,6 +50,7 @@ class Runner:
         self.processes = processes
         self.sources = Sources(options, stop, processes)
         self._reported_locked: set[str] = set()
+        self._replaced: dict[str, str | None] = {}  # what `--force` replaces, by run id
 
     @cached_property
     def measurer(self) -> Measurer:
@@ -67,6 +68,8 @@ class Runner:
             ConfigError: as `check`.
         """
         self.check(runs)
+        force = self.options.force
+        self._replaced = {run.id: to_replace(run, self.store, force) for run in runs}
         outcomes: dict[str, Outcome] = {}
         waiting = list(runs)
         while waiting:
@@ -119,7 +122,8 @@ class Runner:
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
-        if not self.options.force and (known := self.known_outcome(run, stored)):
+        forced = stored.started == self._replaced[run.id]
+        if not forced and (known := self.known_outcome(run, stored)):
             return known
         if self.stop.reason:
             return None
@@ -130,7 +134,7 @@ class Runner:
                 return self.report_locked(run)
             folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
-            if self.options.force:
+            if stored.started == self._replaced[run.id]:
                 folder.clear()
                 stored = self.store.get(run)
             elif known := self.known_outcome(run, stored):

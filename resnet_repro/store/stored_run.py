@@ -81,6 +81,11 @@ class StoredRun:
         return self.summary.state
 
     @property
+    def started(self) -> str:
+        """When its training was begun, in UTC; "" if nothing is there."""
+        return self.summary.provenance.started if self.summary else ""
+
+    @property
     def finished(self) -> bool:
         """Whether it has a usable final result."""
         return self.problem is None and self.state == "done"

@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from short_runs import Quiet, short_runner, small_synthetic
 from stoppable import Driver, write_experiment
 
+from resnet_repro.runner.options import Outcome
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.measurements import ResponseRow
+from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
+from resnet_repro.store.models import Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 
@@ -71,6 +75,38 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
         assert driver.run(*argv)[0] == 4
     assert driver.run(*argv)[0] == 0
     assert all(run.finished for run in Store(results).all_runs())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_force_leaves_what_another_process_finishes_meanwhile(tmp_path: Path, begun: bool) -> None:
+    text = MEASURED.replace("8]}]", "8], seeds: 2}]")
+    first, second = parse_experiment(parse_yaml(text, "tiny.yaml")).resolve()
+    trained: list[str] = []
+
+    class Beside(Quiet):
+        def started(self, run: Run, iteration: int) -> None:
+            trained.append(run.id)
+
+        def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
+            if run == first:
+                lock.release()
+                other.run_all([second])
+
+    other = short_runner(tmp_path, small_synthetic())
+    runner = short_runner(tmp_path, small_synthetic(), Beside(), force=True)
+    lock = filelock.FileLock(runner.store.folder(second).lock)
+    if begun:
+        short_runner(tmp_path, small_synthetic(), Quiet(stop_after=4)).run_all([second])
+        summary = runner.store.get(second).summary
+        assert summary is not None
+        folder = runner.store.folder(second)
+        folder.claim()
+        folder.write_summary(summary.model_copy(update={"state": "running"}))
+        lock.acquire()
+    assert set(runner.run_all([first, second]).values()) == {"done"}
+    assert trained == [first.id]
+    assert set(runner.run_all([first, second]).values()) == {"done"}
+    assert trained == [first.id, first.id, second.id], "what was there is trained again"
 
 
 def test_what_another_process_works_on_is_not_measured(tmp_path: Path) -> None:
