@@ -59,7 +59,8 @@ def run(
         typer.Option("--force", help="Train finished runs again (to go on: without it)."),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first run that fails, measuring nothing."),
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard event files as well.")
@@ -241,7 +242,8 @@ def _run(
             with make_progress(quiet) as progress:
                 runner = Runner(store, options, stop, progress, processes)
                 outcomes: dict[str, str] = dict(train_at(where, runner, runs))
-                outcomes |= runner.measurer.measure(experiments)
+                if not (options.fail_fast and "failed" in outcomes.values()):
+                    outcomes |= runner.measurer.measure(experiments)
                 if options.tensorboard:
                     write_events(store, runs)
             states = {run.id: outcomes.get(run.id, "waiting") for run in runs}

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from resnet_repro.launch import training
 from resnet_repro.report import tidy
+from resnet_repro.runner.measuring import Measurer
 from resnet_repro.store.store import Store
 
 TINY = """
@@ -188,6 +190,20 @@ def test_what_is_said_of_one_run_trains_no_other_again(command, tmp_path: Path) 
         assert command(*shlex.split(line)).code == code
         assert (written(run) > before, written(other)) == (True, others)
     assert command(*arguments, "--networks", "resnet-8").code == 0, "and measures it"
+
+
+@pytest.mark.parametrize(("options", "measured"), [((), True), (("--fail-fast",), False)])
+def test_after_a_failure_fail_fast_measures_nothing(
+    command, mine: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], measured: bool
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(
+        training, "train_at", lambda where, runner, runs: {runs[0].id: "failed", runs[1].id: "done"}
+    )
+    monkeypatch.setattr(Measurer, "measure", lambda self, of: asked.append(of) or {})
+    answer = command("run", mine, *options)
+    assert (answer.code, bool(asked)) == (1, measured)
+    assert "wrote results/mine.csv" in answer.out
 
 
 def test_dry_run_prints_the_plan_and_touches_nothing(command, tmp_path: Path) -> None:
