@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -164,10 +165,12 @@ def evaluate(
             for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
             _check_run(found, network, for_files | {"--record": record or None})
             outcome = evaluate_run(found, request, chosen)
-    if as_json:
-        print_json(outcome.to_dict())
-    else:
-        _print(outcome)
+        if as_json:
+            print_json(outcome.to_dict())
+        else:
+            _print(outcome)
+        for failure in outcome.failures:
+            raise failure
 
 
 def _evaluate_file(
@@ -178,20 +181,27 @@ def _evaluate_file(
     request: Request,
     record_in: Store | None,
 ) -> Evaluation:
-    from resnet_repro.base.errors import ConfigError
+    from resnet_repro.base.errors import ConfigError, StoreError
     from resnet_repro.measure.evaluate.weights import evaluate_weights, store_evaluation
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.store.models import ExternalEvaluation
 
     if network is None:
         raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
     weights = read_weights(path)
     family = parse_network(network).family
     chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")
+    if record_in is not None:  # now: measuring may take hours
+        record_in.check_writable()
+        record_in.records(ExternalEvaluation)
     outcome = evaluate_weights(weights, network, chosen, stated, request)
     if record_in is None:
         return outcome
-    return store_evaluation(record_in, outcome, weights, chosen.name)
+    try:
+        return store_evaluation(record_in, outcome, weights, chosen.name)
+    except StoreError as error:
+        return replace(outcome, failures=(error, *outcome.failures))
 
 
 def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, object]) -> None:

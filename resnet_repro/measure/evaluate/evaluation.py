@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.base.errors import ReproError
+from resnet_repro.base.stop import Stopped
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -17,7 +20,7 @@ from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import Origin
 from resnet_repro.training.device import Backend
 
-__all__ = ["Evaluation", "Request", "memory_advice"]
+__all__ = ["Evaluation", "Request", "keep_measured", "memory_advice"]
 
 _PROGRESS_EVERY = 10.0  # seconds between two notes of progress
 
@@ -50,6 +53,18 @@ def memory_advice(backend: Backend) -> str:
     )
 
 
+@contextmanager
+def keep_measured(rows: Sequence[EvaluationRow]) -> Iterator[list[Stopped | ReproError]]:
+    """Keep what ends the block early for after printing; it is raised while there are no rows."""
+    failures: list[Stopped | ReproError] = []
+    try:
+        yield failures
+    except (Stopped, ReproError) as error:
+        if not rows:
+            raise
+        failures.append(error)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The errors of one network on a data set's val part, and under which conditions."""
@@ -62,6 +77,7 @@ class Evaluation:
     input: str  # what the network was given, in words
     notes: tuple[str, ...] = ()
     stored: Path | None = None  # where the results folder has it
+    failures: Sequence[Stopped | ReproError] = ()  # to be raised once the rows are printed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

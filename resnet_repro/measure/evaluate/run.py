@@ -13,7 +13,12 @@ from torch import Tensor
 from resnet_repro.base.errors import ConfigError, DataError, StoreError, nearest, plain
 from resnet_repro.base.files import user_path
 from resnet_repro.data.photos.photos import PhotoDataset
-from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
+from resnet_repro.measure.evaluate.evaluation import (
+    Evaluation,
+    Request,
+    keep_measured,
+    memory_advice,
+)
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
@@ -97,9 +102,9 @@ def evaluate_run(
 
     Raises:
         ConfigError: views that the run's images do not have, or another data set than the run's.
-        StoreError: the weights are not here, or the results cannot be written.
+        StoreError: the weights are not here.
         DataError: the data set is missing, or is not the copy that the run was trained on.
-        Stopped: `request.should_stop` said so; what was measured before is stored.
+        Stopped: `request.should_stop` said so, before any views were done.
     """
     run = configuration_of(stored)
     _check(stored.id, run, request, choice)
@@ -117,7 +122,12 @@ def evaluate_run(
     averaged = run.recipe.bn_average_iterations > 0 and is_final(run, state)
     bn: BnStatistics = "average" if averaged else "running"
     rows: list[EvaluationRow] = []
-    with ExitStack() as held, enough_memory(lambda: memory_advice(backend)):
+    path: Path | None = None
+    with (
+        keep_measured(rows) as failures,
+        ExitStack() as held,
+        enough_memory(lambda: memory_advice(backend)),
+    ):
         unstored = unstored or _why_not_locked(stored, held)
         if not unstored:  # until now another process could train it anew
             state = newest_weights(stored, run)
@@ -135,6 +145,7 @@ def evaluate_run(
             rows.append(row_of(views, found, labels, bn, dataset.identity))
             if not unstored:
                 stored.folder.write_measured("evaluations", rows[-1:], origin)
+                path = stored.folder.evaluations
     return Evaluation(
         network=run.network,
         what=stored.id,
@@ -143,7 +154,8 @@ def evaluate_run(
         origin=origin,
         input=f"0 to 255, minus the {subject.labelled.normalisation['kind']}, as in its training",
         notes=tuple(filter(None, (dataset.identity.note, unstored))),
-        stored=None if unstored else stored.folder.evaluations,
+        stored=path,
+        failures=failures,
     )
 
 

@@ -14,7 +14,12 @@ from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.layout import order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
-from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
+from resnet_repro.measure.evaluate.evaluation import (
+    Evaluation,
+    Request,
+    keep_measured,
+    memory_advice,
+)
 from resnet_repro.measure.evaluate.input import PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.architecture import architecture
@@ -22,6 +27,7 @@ from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
 from resnet_repro.spec.input_kinds import InputKind, Padding
+from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.network_names import NetworkName, parse_network
 from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
@@ -68,7 +74,7 @@ def evaluate_weights(
         ConfigError: weights of another network, or of other classes than the data set's; options
             that do not concern the network; for a CIFAR network, input that cannot be told.
         DataError: the data set is missing or unusable.
-        Stopped: `request.should_stop` said so.
+        Stopped: `request.should_stop` said so, before any views were done.
     """
     name = _checked_name(network, choice)
     if stated.padding and name.option != "A":
@@ -89,8 +95,8 @@ def evaluate_weights(
         keep_classes(model, kept)
     backend = choose_backend(request.device, request.precision or "auto")
     model.to(backend.device).to(memory_format=torch.channels_last)
-    rows = []
-    with enough_memory(lambda: memory_advice(backend)):
+    rows: list[EvaluationRow] = []
+    with keep_measured(rows) as failures, enough_memory(lambda: memory_advice(backend)):
         mean, deviation = given.arithmetic(dataset, request)
         for views in request.views:
             found = scores(
@@ -117,6 +123,7 @@ def evaluate_weights(
             *fitted.notes,
             *_notes(name, given, dataset, choice.name, kept is not None),
         ),
+        failures=failures,
     )
 
 

@@ -267,6 +267,52 @@ def assert_one_line(answer: Any, code: int, says: str) -> None:
     assert not answer.out
 
 
+@pytest.mark.parametrize("kind", ["no folder", "torn"])
+def test_what_can_not_be_recorded_is_said_before_it_is_measured(
+    command, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    results = weights / "results" if kind == "no folder" else Path("results")
+    if kind == "torn":
+        (results / "evaluations").mkdir(parents=True)
+        (results / "evaluations" / "vgg-16-imagenet-12345678.json").write_text("{", "utf-8")
+    monkeypatch.setattr("resnet_repro.measure.views.dense_logits", None)
+    more = ("--record", "--results", results)
+    answer = command("evaluate", weights, *asked(folder, *more))
+    says = "vgg-16-imagenet-12345678.json: torn" if kind == "torn" else "Not a directory"
+    assert_one_line(answer, 1, says)
+
+
+def test_errors_that_could_not_be_recorded_are_printed(
+    command, folder: Path, weights: Path
+) -> None:
+    Path("results").mkdir()
+    Path("results/evaluations").write_text("no folder", encoding="utf-8")
+    answer = command("evaluate", weights, *asked(folder, "--record", "--json"))
+    assert answer.code == 1
+    assert "cannot write results/evaluations" in answer.err.splitlines()[-1]
+    found = json.loads(answer.out)
+    assert ([row["views"] for row in found["evaluations"]], found["stored"]) == (["centre"], None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no signals here")
+def test_ctrl_c_keeps_the_views_before(
+    command, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resnet_repro.measure.views import row_of
+
+    def interrupted(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return row_of(*arguments)
+
+    monkeypatch.setattr("resnet_repro.measure.evaluate.weights.row_of", interrupted)
+    answer = command("evaluate", weights, *asked(folder, "--crops", "1,10", "--record"))
+    assert answer.code == 130
+    assert answer.err.splitlines()[-1] == "resnet-repro: interrupted"
+    assert "wrote results/evaluations/resnet-18-b-folder-pictures-" in answer.out
+    (stored,) = Store(Path("results")).records(ExternalEvaluation)
+    assert [row.views for row in stored.evaluations] == ["centre"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no signals here")
 def test_ctrl_c_ends_it_cleanly(
     command, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
@@ -287,7 +333,7 @@ def test_ctrl_c_ends_it_cleanly(
     assert len(passes) == 2, "a photograph's view and its mirror image"
     assert answer.err.splitlines()[-1] == "resnet-repro: interrupted"
     assert not answer.out
-    assert not Path("results").exists()
+    assert not Path("results/evaluations").exists()
 
 
 def test_googlenets_weights_get_the_input_that_torchvisions_program_makes(

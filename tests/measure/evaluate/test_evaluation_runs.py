@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from resnet_repro.base.errors import StoreError
 from resnet_repro.cli import main
 from resnet_repro.store.run_folder import RunFolder
 
@@ -252,6 +253,19 @@ def test_weights_that_change_before_the_run_is_locked_are_read_again(
     answer = command("evaluate", photographs.name, "--data-dir", folder.parent)
     assert answer.code == 1
     assert "its weights are not here" in answer.err
+
+
+def test_errors_that_could_not_be_stored_are_printed(
+    command, folder: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(RunFolder, "write_measured", full)
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent, "--json")
+    assert (answer.code, answer.err.splitlines()[-1]) == (1, "resnet-repro: the disk is full")
+    found = json.loads(answer.out)
+    assert ([row["views"] for row in found["evaluations"]], found["stored"]) == (["centre"], None)
 
 
 @pytest.mark.parametrize("kind", ["gone", "damaged", "of another run"])
