@@ -251,8 +251,13 @@ def _run(
             left = sum(state in _LEFT for state in states.values())
             if left and stop.reason and not quiet:
                 why = "interrupted" if stop.reason == "signal" else "the time budget is used up"
-                how = " without --force, with which all begin anew" if options.force else ""
-                say(f"{why}, {plural(left, 'run')} left: go on by the same command{how}", err=True)
+                how = "go on by the same command"
+                if where.kind == "slurm":  # it would submit them a second time now
+                    status = f"resnet-repro status{opt.repeated(store.root)}"
+                    how = f"when the job has ended ({status}), {how}"
+                if options.force:
+                    how += " without --force, with which all begin anew"
+                say(f"{why}, {plural(left, 'run')} left: {how}", err=True)
             return processes.broadcast(code)
 
 

@@ -226,7 +226,7 @@ def _iteration(order: Order) -> int:
 def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
     """Submit runs as one array job and wait until all of its tasks have ended.
 
-    Ctrl-C ends the waiting, not the job.
+    Ctrl-C ends the waiting, not Slurm's job.
 
     Raises:
         ConfigError: as `submit_job`.
@@ -247,7 +247,8 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
             )
     while waiting := [run for run in runs if run.id not in outcomes]:
         if runner.stop.reason:
-            progress.note(f"job {number} goes on; scancel {number} ends it, saved")
+            if where.kind == "slurm":  # a terminal's Ctrl-C reaches slurm-local's tasks as well
+                progress.note(f"job {number} goes on; scancel {number} ends it, saved")
             break
         for run in waiting:
             over = jobs[run.id].done()  # before the results are looked at

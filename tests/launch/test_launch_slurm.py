@@ -238,10 +238,30 @@ def test_runs_that_were_done_are_so_when_the_waiting_ends_at_once(
     stop, progress = StopFlag(), Silent()
     stop.stop_for("signal")
     runner = Runner(store, options(tmp_path), stop, progress)
-    where = parse_where(launcher="slurm-local", wait=True)
+    where = parse_where(launcher="slurm", wait=True)
     assert slurm.train_by_slurm(where, runner, [done, submitted]) == {done.id: "done"}
     assert progress.ends == [(done.id, "done")]
     assert progress.notes == ["job 4711: 1 runs", "job 4711 goes on; scancel 4711 ends it, saved"]
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "slurm-local"])
+def test_after_ctrl_c_no_second_job_is_advised(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    experiment = write_experiment(tmp_path, 4, 2, 1)
+    (run,) = runs_of(experiment)
+    job = SimpleNamespace(job_id="4711_0", done=lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("resnet_repro.launch.slurm.submit_job", lambda *_: {run.id: job})
+    code, _, err = command("run", experiment, "--launcher", launcher, "--wait", "--device", "cpu")
+    assert code == 130
+    *_, note, last = err.splitlines()
+    how = "go on by the same command"
+    if launcher == "slurm":
+        assert note.endswith("job 4711 goes on; scancel 4711 ends it, saved")
+        how = f"when the job has ended (resnet-repro status), {how}"
+    else:
+        assert "scancel" not in err, "the terminal's Ctrl-C ends the tasks as well"
+    assert last == f"interrupted, 1 run left: {how}"
 
 
 @pytest.mark.parametrize(("replaces", "idle"), [("2020-01-01T00:00:00Z", 0), (None, 1)])
