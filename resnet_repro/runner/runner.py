@@ -164,13 +164,15 @@ class Runner:
         """
         source = run.recipe.starts_from
         outcome = outcomes.get(source) if source else None
-        if outcome not in ("failed", "locked"):
+        if outcome not in ("failed", "locked", "stopped"):
             return None
         stored = self.store.get(run)
         if not self.options.force and (stored.finished or stored.folder.checkpoints()):
             return None
         if outcome == "locked":
             return self.report_locked(run)
+        if outcome == "stopped":  # as by scancel, which leaves this process at work
+            return outcome
         return self._failed(run, f"{run.id} starts from {source}, which failed: not trained")
 
     def report_locked(self, run: Run) -> Outcome:

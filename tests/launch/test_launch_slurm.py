@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,9 +27,13 @@ from training_outcome import outcome
 
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.stop import StopFlag
+from resnet_repro.launch.training import in_turn, train_at
 from resnet_repro.launch.where import parse_where
 from resnet_repro.launch.worker import Order
 from resnet_repro.runner.runner import Runner
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 
 pytest.importorskip("submitit")
@@ -328,6 +333,26 @@ def test_where_scancel_ended_the_tasks_work_is_left(
         "--launcher", "slurm-local", "--wait", "--json",
     )  # fmt: skip
     assert (code, json.loads(out)["runs"]) == (75, {run.id: "stopped"})
+
+
+def test_where_scancel_ended_a_pretraining_no_detector_is_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = Choices(preset="short", dataset="voc:X", networks=["faster-rcnn-resnet-18-a"])
+    runs = load_experiment("table7", (), choices).resolve()
+    (first,), (detector,) = in_turn(runs)
+    submitted: list[str] = []
+
+    def submit(_where: Any, _store: Any, _options: Any, runs: Sequence[Run]) -> dict[str, Any]:
+        submitted.extend(run.id for run in runs)
+        job = SimpleNamespace(job_id="4711_0", done=lambda: True, result=lambda: "stopped")
+        return dict.fromkeys(submitted, job)
+
+    monkeypatch.setattr("resnet_repro.launch.slurm.submit_job", submit)
+    runner = Runner(Store(tmp_path / "results"), options(tmp_path), StopFlag(), Silent())
+    outcomes = train_at(parse_where(launcher="slurm", wait=True), runner, runs)
+    assert submitted == [first.id]
+    assert outcomes == {first.id: "stopped", detector.id: "stopped"}
 
 
 @pytest.mark.parametrize("second", ["SIGUSR1", "SIGTERM"])
