@@ -134,7 +134,9 @@ class Session:
         for observer in self.observers:
             observer.save()
         sessions = [session.model_dump() for session in self.provenance.trained_by]
-        self.folder.write_checkpoint(pack({**self.trainer.state(), SESSIONS: sessions}))
+        state = self.trainer.state()  # all processes take part in it
+        if self.trainer.iteration:  # else the next session is the first, which loads the backbone
+            self.folder.write_checkpoint(pack({**state, SESSIONS: sessions}))
         self.last_checkpoint = time.monotonic()
 
     def _write_curve(self) -> None:
