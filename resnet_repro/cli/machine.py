@@ -9,7 +9,7 @@ import typer
 from resnet_repro.cli import options as opt
 from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, teller
 from resnet_repro.cli.completing import complete_datasets, complete_networks
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import parse_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def bench(
 
     where = choose_dataset(dataset)
     chosen = choice("--precision", precision, get_args(Precision))
-    names = [str(parse_network(name)) for name in networks.split(",")]
+    names = [str(parse_classifier(name)) for name in networks.split(",")]
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")

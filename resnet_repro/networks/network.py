@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
 from resnet_repro.networks.blocks import (
     BasicBlock,
@@ -16,7 +15,7 @@ from resnet_repro.networks.blocks import (
     pool_and_flatten,
 )
 from resnet_repro.networks.orders import BLOCKS, ImpededBlock
-from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.network_names import parse_classifier
 from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = ["Network", "build_network"]
@@ -104,11 +103,10 @@ def build_network(
     Raises:
         ConfigError: there is no such network, or it is a detector (`networks.detector`).
     """
-    if parse_network(network).backbone:
-        raise ConfigError(f"{network} is a detector, not a classification network")
+    name = parse_classifier(network)
     built = architecture(network)
     if built.blocks:
         return Network(built, classes, norm, zero_channels)
     from resnet_repro.networks.compared import build_compared  # torchvision takes a second
 
-    return build_compared(parse_network(network).label, classes or built.classes)
+    return build_compared(name.label, classes or built.classes)

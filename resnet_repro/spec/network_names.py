@@ -32,6 +32,7 @@ __all__ = [
     "NetworkName",
     "Option",
     "network_title",
+    "parse_classifier",
     "parse_network",
 ]
 
@@ -187,6 +188,18 @@ def parse_network(text: str) -> NetworkName:
     variant = match["variant"] or ""
     name = NetworkName(match["kind"], depth, family, option, bool(match["v15"]), variant)
     _check_endings(name, text)
+    return name
+
+
+def parse_classifier(text: str) -> NetworkName:
+    """Parse the name of a network that classifies.
+
+    Raises:
+        ConfigError: as `parse_network`, or it is a detector.
+    """
+    name = parse_network(text)
+    if name.backbone:
+        raise ConfigError(f"{name} is a detector, not a classification network")
     return name
 
 

@@ -209,6 +209,13 @@ def test_that_nothing_can_be_written_is_said_before_measuring(
     assert answer.err.startswith("resnet-repro: cannot write file/results: ")
 
 
+@pytest.mark.parametrize("dataset", ["synthetic", "scenes"])
+def test_detectors_are_refused_with_every_data_set(command: Any, dataset: str) -> None:
+    answer = command("bench", "--networks", "faster-rcnn-resnet-18-a", "--dataset", dataset)
+    assert answer.code == 2
+    assert "faster-rcnn-resnet-18-a is a detector, not a classification network" in answer.err
+
+
 def test_data_sets_are_named_as_everywhere(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

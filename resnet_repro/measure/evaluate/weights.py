@@ -28,7 +28,7 @@ from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
 from resnet_repro.spec.input_kinds import InputKind, Padding
 from resnet_repro.spec.measurements import EvaluationRow
-from resnet_repro.spec.network_names import NetworkName, parse_network
+from resnet_repro.spec.network_names import NetworkName, parse_classifier
 from resnet_repro.store.models import ExternalEvaluation, MeasurementOrigin
 from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend, origin_here
@@ -148,7 +148,7 @@ def chosen_outputs(outputs: int, classes: Sequence[str], dataset: str) -> list[i
 
 
 def _checked_name(network: str, choice: DatasetChoice) -> NetworkName:
-    name = parse_network(network)
+    name = parse_classifier(network)
     if not dataset_fits(choice.name, name.family):
         known = ", ".join(family_datasets(name.family))
         raise ConfigError(f"{name} does not go with {choice.name} but with {known}")

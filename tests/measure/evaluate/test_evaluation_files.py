@@ -215,6 +215,7 @@ class Harmful:
         (["--network", "resnet-17"], 2, "nearest: 14, 20"),
         (["--network", "resnet-34-b"], 2, "it fits --network resnet-18-b"),
         (["--network", "resnet-20"], 2, "does not fit resnet-20"),
+        (["--network", "faster-rcnn-resnet-50"], 2, "is a detector, not a classification network"),
         (["--network", "resnet-18-b", "--dataset", "cifar10"], 2, "does not go with cifar10"),
         (["--network", "resnet-18-b", "--dataset", "synthetic"], 2, "3 classes apart, synthetic"),
         (["--network", "resnet-18-b", "--data-dir", "nowhere"], 3, "imagenet"),
