@@ -23,7 +23,7 @@ from resnet_repro.cli.common import (
 )
 from resnet_repro.cli.completing import complete_datasets, complete_runs, one_of, several_of
 from resnet_repro.spec.input_kinds import InputKind, Padding
-from resnet_repro.spec.network_names import COMPARED, parse_network
+from resnet_repro.spec.network_names import COMPARED, parse_classifier, parse_network
 
 if TYPE_CHECKING:
     from resnet_repro.measure.evaluate.evaluation import Evaluation, Request
@@ -132,6 +132,7 @@ def evaluate(
     """
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.run import Precision
+    from resnet_repro.store.target import find_target
 
     wanted = [choice("--crops", one.strip(), list(CROPS)) for one in crops.split(",")]
     views: list[Any] = [CROPS[one] for one in dict.fromkeys(wanted)]
@@ -140,10 +141,17 @@ def evaluate(
     chosen = choose_dataset(dataset) if dataset is not None else None
     store = open_store(results)
     start_logging(verbose, quiet)
+    found = find_target(target, store)
+    if isinstance(found, Path):
+        network = _network_of(found, network)
+    else:
+        for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
+        _check_run(found, network, for_files | {"--record": record or None})
     with interruptible() as stop:
+        # Slips are told by now, before torch is imported, which takes seconds.
         from resnet_repro.measure.evaluate.evaluation import Request
         from resnet_repro.measure.evaluate.input import Stated, parse_mean
-        from resnet_repro.measure.evaluate.run import evaluate_run, find_target
+        from resnet_repro.measure.evaluate.run import evaluate_run
         from resnet_repro.spec.recorded_command import command_line
 
         request = Request(
@@ -155,15 +163,13 @@ def evaluate(
             should_stop=lambda: stop.reason is not None,
             tell=teller(quiet),
         )
-        found = find_target(target, store)
         if isinstance(found, Path):
             means = parse_mean(mean) if mean is not None else None
             stated = Stated(kind, means, crop, option_a)
             where = store if record else None
+            assert network is not None, "a file's has to be named"
             outcome = _evaluate_file(found, network, chosen, stated, request, where)
         else:
-            for_files = {"--input": given, "--mean": mean, "--crop": crop, "--padding": padding}
-            _check_run(found, network, for_files | {"--record": record or None})
             outcome = evaluate_run(found, request, chosen)
         if as_json:
             print_json(outcome.to_dict())
@@ -173,22 +179,29 @@ def evaluate(
             raise failure
 
 
+def _network_of(path: Path, network: str | None) -> str:
+    """The name of the network that a file's weights are of. Raises ConfigError for none."""
+    from resnet_repro.base.errors import ConfigError
+
+    if network is None:
+        raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
+    return str(parse_classifier(network))
+
+
 def _evaluate_file(
     path: Path,
-    network: str | None,
+    network: str,
     chosen: DatasetChoice | None,
     stated: Stated,
     request: Request,
     record_in: Store | None,
 ) -> Evaluation:
-    from resnet_repro.base.errors import ConfigError, StoreError
+    from resnet_repro.base.errors import StoreError
     from resnet_repro.measure.evaluate.weights import evaluate_weights, store_evaluation
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.store.models import ExternalEvaluation
 
-    if network is None:
-        raise ConfigError(f"{path.name}: say which network's weights, as in --network resnet-34-b")
     weights = read_weights(path)
     family = parse_network(network).family
     chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")

@@ -70,19 +70,21 @@ def bench(
     """
     from typing import get_args
 
+    from resnet_repro.spec.dataset_names import choose_dataset
+    from resnet_repro.spec.run import Precision
+
+    where = choose_dataset(dataset)
+    chosen = choice("--precision", precision, get_args(Precision))
+    names = [str(parse_classifier(name)) for name in networks.split(",")]
+    # Slips are told by now, before torch is imported, which takes seconds.
     from resnet_repro.bench.files import record
     from resnet_repro.bench.loader import measure_loader
     from resnet_repro.bench.measure import Plan, bench_run, measure_network
     from resnet_repro.data.datasets import load
     from resnet_repro.data.photos.photos import PhotoDataset
     from resnet_repro.plan.estimator import BENCH
-    from resnet_repro.spec.dataset_names import choose_dataset
-    from resnet_repro.spec.run import Precision
     from resnet_repro.training.device import auto_precision, choose_backend
 
-    where = choose_dataset(dataset)
-    chosen = choice("--precision", precision, get_args(Precision))
-    names = [str(parse_classifier(name)) for name in networks.split(",")]
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")

@@ -13,7 +13,6 @@ from functools import partial
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.measure.evaluate.run import find_target
 from resnet_repro.measure.image_sample import choose_sample
 from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, progress_teller
@@ -24,6 +23,7 @@ from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.target import find_target
 from resnet_repro.training.checkpoint import final_state
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate

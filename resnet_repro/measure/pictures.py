@@ -20,10 +20,11 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
-from resnet_repro.measure.evaluate.run import configuration_of, find_target, newest_weights
+from resnet_repro.measure.evaluate.run import configuration_of, newest_weights
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.target import find_target
 from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.memory import enough_memory

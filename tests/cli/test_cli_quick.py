@@ -40,14 +40,34 @@ def test_never_imports_torch(tmp_path, arguments: list[str]) -> None:
     heavy = {"torch", "torchvision", "matplotlib"}
     if arguments not in TABULATING:
         heavy |= {"pandas"}
-    done = subprocess.run(
+    done = _probe(tmp_path, heavy, arguments)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bench", "--networks", "resnet-21"], "nearest: 20, 26"),
+        (["bench", "--networks", "faster-rcnn-vgg-16"], "is a detector"),
+        (["evaluate", "gone.pth", "--network", "resnet-50"], "no such file"),
+        (["evaluate", "r50.pth"], "say which network's weights"),
+        (["evaluate", "r50.pth", "--network", "resnet-21"], "nearest: 20, 26"),
+    ],
+)
+def test_slips_are_told_before_torch_is_imported(tmp_path, arguments: list[str], says: str) -> None:
+    (tmp_path / "r50.pth").touch()
+    done = _probe(tmp_path, {"torch"}, arguments)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+def _probe(folder: Path, heavy: set[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", f"HEAVY = {heavy}\n{PROBE}", *arguments],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
