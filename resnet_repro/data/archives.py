@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular
-from resnet_repro.data.dataset import Notify
+from resnet_repro.data.dataset import Notify, prepare_command
 from resnet_repro.data.scratch import scratch_folder
 
 __all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "unpack_archive"]
@@ -60,7 +60,8 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
     progress(f"downloading {archive.url}")
     with scratch_folder(data_dir, "download") as scratch:
         partial = scratch / path.name
-        _download(archive.url, partial, dataset, progress)
+        bring = prepare_command(dataset, data_dir, "--from PATH")
+        _download(archive.url, partial, bring, progress)
         if md5_of(partial) != archive.md5:
             raise DataError(
                 f"the download from {archive.url} is not the official archive; try again"
@@ -68,7 +69,7 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
         return partial.replace(path)
 
 
-def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
+def _download(url: str, path: Path, bring: str, progress: Notify) -> None:
     from urllib.error import URLError  # slow to import, so only when needed
     from urllib.request import urlopen
 
@@ -85,7 +86,7 @@ def _download(url: str, path: Path, dataset: str, progress: Notify) -> None:
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"cannot download {url}: {plain(str(getattr(error, 'reason', error)).strip(), 200)}\n"
-            f"bring a copy with `resnet-repro data prepare {dataset} --from PATH` instead"
+            f"bring a copy with {bring} instead"
         ) from error
 
 

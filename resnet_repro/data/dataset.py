@@ -24,6 +24,7 @@ __all__ = [
     "Notify",
     "PrepareRequest",
     "cannot_prepare",
+    "data_command",
     "not_there",
     "prepare_command",
 ]
@@ -123,7 +124,12 @@ class DatasetStatus:
 
 def prepare_command(name: str, data_dir: Path, *how: str) -> str:
     """The command, in backticks, that prepares a data set in the data folder `data_dir`."""
-    words = ["resnet-repro data prepare", name, *how]
+    return data_command("prepare", name, data_dir, *how)
+
+
+def data_command(verb: str, name: str, data_dir: Path, *how: str) -> str:
+    """The command `resnet-repro data VERB`, in backticks; `name` may be KIND:PATH."""
+    words = ["resnet-repro data", verb, shlex.quote(name), *how]
     if data_dir != Path("data"):  # where it is put by default
         words += ["--data-dir", shlex.quote(str(data_dir))]
     return f"`{' '.join(words)}`"

@@ -23,6 +23,7 @@ from resnet_repro.data.dataset import (
     Notify,
     PrepareRequest,
     cannot_prepare,
+    data_command,
     not_there,
     prepare_command,
 )
@@ -185,7 +186,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
                 if index.contents is not None:
                     self._check_images(index, request.progress)
                 else:
-                    verify = f"`resnet-repro data verify {self.name}`"
+                    verify = data_command("verify", self._as_given, data_dir)
                     request.progress(f"{verify} decodes every image, to find broken ones")
                 index = replace(index, root=copy.place())  # only a good copy replaces an earlier
         except OSError as error:
@@ -205,7 +206,8 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         if before and before.identity.sha256 != index.identity.sha256:
             raise DataError(
                 f"{self.name} in {root} has changed since it was first used\n"
-                f"if that is meant, {prepare_command(self.name, data_dir)} takes it as it is now"
+                "if that is meant,"
+                f" {prepare_command(self._as_given, data_dir)} takes it as it is now"
             )
         self._check_images(index, progress)
         self._write_index(index, data_dir)
@@ -223,6 +225,12 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         if index is not None:
             return DatasetStatus.of(self.description, index.identity, sum(index.scan.counts))
         return DatasetStatus.absent(self.name, self.description, note)
+
+    @property
+    def _as_given(self) -> str:
+        """What the command line calls it: KIND:PATH if that says where it is."""
+        kind = self.name.partition(":")[0]
+        return self.name if self.folder is None else f"{kind}:{self.folder}"
 
     def _root(self, data_dir: Path) -> Path:
         """The folder. Raises DataError if there is none."""

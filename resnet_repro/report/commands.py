@@ -24,7 +24,7 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     demo, dataset = experiment.preset == "demo" and source.preset != "demo", None
     if experiment.datasets != ((experiment.demo_dataset,) if demo else source.datasets):
         dataset = experiment.datasets[0]
-        words += ["--dataset", dataset]
+        words += ["--dataset", dataset.replace(":", ":PATH/")]  # results do not tell the path
     if experiment.precision != source.precision:
         words += ["--precision", experiment.precision]
     if networks := networks or _chosen_of(experiment, source, dataset):

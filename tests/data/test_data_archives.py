@@ -135,7 +135,7 @@ def test_an_answer_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         thread.start()
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/x.tar.gz")
         monkeypatch.setenv("no_proxy", "*")
-        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH"):
+        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH --data-dir"):
             datasets.prepare("cifar10", tmp_path / "data", download=True)
         thread.join()
 
@@ -147,5 +147,5 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{unused.getsockname()[1]}/x.tar.gz")
         monkeypatch.setenv("no_proxy", "*")
-        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH"):
+        with pytest.raises(DataError, match=r"cannot download .*\n.*--from PATH --data-dir"):
             datasets.prepare("cifar10", tmp_path / "data", download=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -110,6 +112,28 @@ def test_folder_by_its_path(command: Command, write_photos: WritePhotos, tmp_pat
     code, _, err = command("prepare", "folder:birds")  # by its name it belongs into the data folder
     assert code == 3
     assert "`--dataset folder:PATH` says where it is" in err
+
+
+@pytest.mark.parametrize("name", ["birds", "folder:else where/birds"])
+def test_the_commands_in_messages_work(
+    command: Command, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = write_photos(CLASSES, name="else where/birds" if ":" in name else "my data/birds")
+    name = name if ":" in name else f"folder:{name}"
+
+    def told(*arguments: str) -> list[str]:
+        """The command that is told, without `resnet-repro data`."""
+        err = command(*arguments)[2]
+        return shlex.split(re.findall("`resnet-repro data (.*)`", err)[0])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_index, "CONTENTS_LIMIT", 0)
+        verify = told("prepare", name, "--data-dir", "my data")
+        assert command(*verify)[0] == 0
+    shutil.copy(image := next(folder.rglob("*.png")), image.with_name("new.png"))
+    assert command(*verify)[0] == 3
+    assert command(*told(*verify))[0] == 0
+    assert command(*verify)[0] == 0
 
 
 def test_bad_folders_end_in_one_line(command: Command, write_photos: WritePhotos) -> None:

@@ -17,7 +17,10 @@ from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import FilePhotos
 
 TRAIN, VAL = "train/bee/train-bee-1.bmp", "val/ant/val-ant-0.bmp"
-CHANGED = r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed .*\n.*data prepare"
+CHANGED = (
+    r"^(train/bee/train-bee-1|val/ant/val-ant-0)\.bmp: damaged, or changed .*\n"
+    r".*data prepare DATASET"
+)
 
 
 @pytest.fixture

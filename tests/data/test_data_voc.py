@@ -96,10 +96,9 @@ def test_of_huge_data_sets_not_every_image_is_decoded_when_prepared(
     path = folder / "JPEGImages" / "b.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     told: list[str] = []
-    datasets.prepare("voc:mine", folder.parent / "data", folder, progress=told.append)
-    assert (
-        told[-1] == "`resnet-repro data verify voc:mine` decodes every image, to find broken ones"
-    )
+    datasets.prepare("voc:mine", data := folder.parent / "data", folder, progress=told.append)
+    command = f"resnet-repro data verify voc:mine --data-dir {data}"
+    assert told[-1] == f"`{command}` decodes every image, to find broken ones"
     with pytest.raises(DataError, match=r"an image is broken in .*: JPEGImages/b.jpg: damaged"):
         datasets.verify("voc:mine", folder.parent / "data")
 
@@ -153,7 +152,7 @@ def test_what_changes_is_noticed(folder: Path) -> None:
     xml.write_text(annotation([CAT]), encoding="utf-8")
     os.utime(xml, ns=(1, 1))
     with pytest.raises(
-        DataError, match=r"has changed since it was first used\n.*data prepare voc:mine"
+        DataError, match=r"has changed since it was first used\n.*data prepare voc:/.*/mine"
     ):
         datasets.verify("voc:mine", data, {"mine": folder})
     again = load(folder)

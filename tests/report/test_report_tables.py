@@ -295,6 +295,8 @@ def test_a_command_names_the_networks_that_were_chosen(bench: Bench) -> None:
     others = bench.experiment("fig6").choose(Choices(preset="demo", networks=["resnet-110"]))
     assert run_command(others) == "resnet-repro run fig6 --preset demo --networks resnet-110"
     assert run_command(bench.experiment("fig6", "demo")) == "resnet-repro run fig6 --preset demo"
+    own = load_experiment("fig4").choose(Choices(preset="short", dataset="folder:birds"))
+    assert run_command(own) == "resnet-repro run fig4 --preset short --dataset folder:PATH/birds"
     for name in ("table7", "preact-table1", "preact-fig1"):  # have more than any preset trains
         assert run_command(load_experiment(name)) == f"resnet-repro run {name}"
 

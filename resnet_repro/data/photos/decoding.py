@@ -120,7 +120,8 @@ def _opened(
     if size not in (None, len(data)) or not known:
         raise DataError(
             f"{name}: damaged, or changed since its folder was looked through\n"
-            "if that is meant, `resnet-repro data prepare` takes the data set as it is now"
+            "if that is meant, `resnet-repro data prepare DATASET` takes it as it is now;"
+            " DATASET (KIND:PATH if it is your own) and --data-dir are those of this command"
         )
     return BytesIO(data)
 
