@@ -260,7 +260,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         data_dir.mkdir(parents=True, exist_ok=True)
         target = data_dir / self.short
         if not target.is_symlink() and target.resolve() != found.resolve():
-            refuse_occupied(target)
+            refuse_occupied(target, usable=self.has(target))
         return Copy(found, False, lambda: _link(target, found))
 
     def _make_index(
@@ -354,12 +354,13 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             _log.info("looked through again each time, since it cannot be kept: %s", error)
 
 
-def refuse_occupied(target: Path) -> None:
-    """Raise DataError if `target` exists and is not an empty folder."""
+def refuse_occupied(target: Path, *, usable: bool) -> None:
+    """Raise DataError if `target` exists and is not an empty folder; it may be a `usable` copy."""
     if target.is_symlink() or (
         target.exists() and not (target.is_dir() and not any(target.iterdir()))
     ):
-        raise DataError(f"{target} is in the way: move it elsewhere, or prepare without --from")
+        instead = ", or prepare without --from" if usable else ""
+        raise DataError(f"{target} is in the way: move it elsewhere{instead}")
 
 
 def _link(link: Path, folder: Path) -> Path:

@@ -57,6 +57,14 @@ def test_torchvisions_reader_gives_the_same(coco: Path) -> None:
         assert target.boxes.tolist() == corners
 
 
+def test_what_is_in_the_way_and_no_coco_is_not_said_to_be_usable(
+    coco: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other" / "coco2014" / "train2014").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"coco2014 is in the way: move it elsewhere$"):
+        datasets.prepare("coco", tmp_path / "other", coco)
+
+
 def test_it_is_brought_checked_and_noticed_when_it_changes(coco: Path, tmp_path: Path) -> None:
     data = tmp_path / "elsewhere"
     for source in (coco, coco.parent):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -164,6 +165,29 @@ def test_a_year_is_added_to_one_that_is_there(served: Path, tmp_path: Path, dama
     assert not (data / "VOCdevkit" / "VOC2007").is_symlink()
     # Of what is there already the same is found out.
     assert prepare("voc07++12", data).identity.official == (damage == "none")
+
+
+@pytest.mark.parametrize("brought", ["both years", "the other year", "none"])
+def test_a_year_is_linked_from_an_unpacked_copy(
+    served: Path, devkit: Path, tmp_path: Path, brought: str
+) -> None:
+    data = tmp_path / "data"
+    prepare("voc07", data, served)
+    if brought == "the other year":
+        shutil.rmtree(devkit / "VOC2007")
+    elif brought == "none":
+        shutil.rmtree(devkit / "VOC2012")
+        with pytest.raises(DataError, match=r"no VOC2012 in .*: bring a copy"):
+            prepare("voc07+12", data, devkit)
+        return
+    dataset = prepare("voc07+12", data, devkit)
+    assert (len(dataset.train), dataset.identity.official) == (3, False)
+    assert (data / "VOCdevkit" / "VOC2012").readlink() == devkit / "VOC2012"
+    assert not (data / "VOCdevkit" / "VOC2007").is_symlink()
+    (data / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main" / "test.txt").unlink()
+    if brought == "both years":
+        with pytest.raises(DataError, match=r"VOC2007 is in the way: move it elsewhere$"):
+            prepare("voc07+12", data, devkit.parent)
 
 
 def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(

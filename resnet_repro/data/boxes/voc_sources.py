@@ -107,10 +107,13 @@ class Voc(BoxReader):
         elif source is None:
             packed = []
         elif source.is_dir():
-            packed = [] if self.has(self.locate(source)) else self._lying_in(source, data_dir)
+            copy, devkit = self.locate(source), data_dir / DEVKIT
+            packed = [] if self.has(copy) else self._lying_in(source, data_dir)
+            if not packed and not devkit.is_symlink() and year_folders(devkit):
+                packed = [copy] if self.lacks(devkit) else []
         else:
             packed = [source]
-        return self._from_archives(packed, data_dir, request) if packed else None
+        return self._joined(packed, data_dir, request) if packed else None
 
     def is_official(self, data_dir: Path, progress: Notify) -> bool:
         return all(_is_official(data_dir, year, progress) for year in self.years)
@@ -138,24 +141,32 @@ class Voc(BoxReader):
         ]
 
     @contextmanager
-    def _from_archives(
-        self, packed: list[Path], data_dir: Path, request: PrepareRequest
+    def _joined(
+        self, brought: list[Path], data_dir: Path, request: PrepareRequest
     ) -> Iterator[Copy]:
-        """Unpack these; years that are there already stay as they are."""
+        """Unpack archives, link to missing years of a folder; years that are there already stay."""
         devkit = data_dir / DEVKIT
         if devkit.is_symlink():
             raise DataError(f"{devkit} is a link: remove it to unpack archives there")
         data_dir.mkdir(parents=True, exist_ok=True)
         with scratch_folder(data_dir, "unpacked") as scratch:
-            for path in packed:
-                request.progress(f"unpacking {path}")
-                unpack_archive(path, scratch, MAX_BYTES)
-            known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
-            official = request.download or all(md5_of(path) in known for path in packed)
             root = scratch / DEVKIT
+            root.mkdir()
+            for path in brought:
+                if path.is_dir():
+                    lacking = {text.partition(" ")[0] for text in self.lacks(devkit)}
+                    for year in lacking.intersection(year_folders(path)):
+                        (root / year).symlink_to((path / year).resolve(), target_is_directory=True)
+                else:
+                    request.progress(f"unpacking {path}")
+                    unpack_archive(path, scratch, MAX_BYTES)
+                    if not year_folders(root):
+                        raise DataError(f"no {DEVKIT} with VOC2007 or another year in {path}")
+            known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
+            official = request.download or all(
+                path.is_file() and md5_of(path) in known for path in brought
+            )
             years = year_folders(root)
-            if not years:
-                raise DataError(f"no {DEVKIT} with VOC2007 or another year in {packed[0]}")
             for year in year_folders(devkit):
                 if year in years:
                     raise DataError(f"{devkit / year} is in the way: move it elsewhere")

@@ -76,7 +76,7 @@ class ImageNet(PhotoReader):
             remove_left_over(place)
             shutil.rmtree(place / _UNPACKING, ignore_errors=True)  # of an earlier version, killed
             if target.resolve() != packed.resolve() or has_parts(target):
-                refuse_occupied(target)  # before hours of unpacking
+                refuse_occupied(target, usable=has_parts(target))  # before hours of unpacking
             # In a folder of its own: where files cannot be locked, two may unpack at once.
             with scratch_folder(place, "unpacked") as staging:
                 folder = _unpack(packed, found, staging, request.progress)

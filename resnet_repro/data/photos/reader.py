@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.folder_index import FolderIndex, Scan
 from resnet_repro.data.folder_reader import Copy, FolderReader, refuse_occupied
-from resnet_repro.data.layout import in_order, of_system
+from resnet_repro.data.layout import has_parts, in_order, of_system
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.photos.scanning import PhotoPart, scan_folder
 
@@ -69,7 +69,7 @@ def moved_in(folder: Path, official: bool, data_dir: Path) -> Copy:
     """An unpacked folder, to be moved to its name in `data_dir`; it may be inside that already."""
     target = data_dir / folder.name
     if not folder.is_relative_to(target):
-        refuse_occupied(target)
+        refuse_occupied(target, usable=has_parts(target))
     return Copy(folder, official, lambda: _move(folder, target))
 
 
