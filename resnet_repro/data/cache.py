@@ -25,7 +25,7 @@ from resnet_repro.base.files import flush_folder, open_regular, read_regular, re
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, prepare_command
 from resnet_repro.data.scratch import RETIRED, scratch_folder
 
-__all__ = ["intact_cache", "put_back", "read_cache", "read_record", "write_cache"]
+__all__ = ["intact_cache", "put_back", "read_cache", "read_record", "refuse_other", "write_cache"]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; it has up to 5,000
@@ -174,22 +174,24 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
             shutil.rmtree(retired, ignore_errors=True)
             return
         shutil.rmtree(retired, ignore_errors=True)  # another process took the name meanwhile
-        try:
-            if not {path.name for path in folder.iterdir()} <= _FILES:
-                raise _in_the_way(name, folder)
-            if not replace and intact_cache(name, folder):
-                return
+        refuse_other(name, folder)
+        if not replace and intact_cache(name, folder):
+            return
+        with contextlib.suppress(FileNotFoundError):
             folder.rename(retired)
-        except FileNotFoundError:
-            if folder.is_symlink():  # to nothing
-                raise _in_the_way(name, folder) from None
-        except NotADirectoryError:
-            raise _in_the_way(name, folder) from None
     raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")
 
 
-def _in_the_way(name: str, folder: Path) -> DataError:
-    return DataError(f"{folder} is in the way: it is not a prepared {name}; move it elsewhere")
+def refuse_other(name: str, folder: Path) -> None:
+    """Raise DataError if at `folder` is anything but a cache, intact or not."""
+    try:
+        other = not {path.name for path in folder.iterdir()} <= _FILES
+    except FileNotFoundError:
+        other = folder.is_symlink()  # to nothing
+    except NotADirectoryError:
+        other = True
+    if other:
+        raise DataError(f"{folder} is in the way: it is not a prepared {name}; move it elsewhere")
 
 
 def _read_array(name: str, path: Path, shape: tuple[int, ...]) -> Images:

@@ -16,6 +16,7 @@ from packing import pack
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
+from resnet_repro.data.cifar import reader
 from resnet_repro.data.cifar.known import CIFAR_10
 from resnet_repro.data.cifar.reader import read_source
 
@@ -117,6 +118,21 @@ def test_download(
     assert any(message.startswith("downloaded ") for message in messages)
     archive.unlink()  # what was downloaded is kept and not asked for again
     datasets.prepare("cifar10", tmp_path / "data", download=True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link to nothing"])
+def test_nothing_is_fetched_where_it_could_not_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(reader, "fetch", None)
+    place = tmp_path / "data" / "cifar10"
+    if kind == "folder":
+        (place / "thesis").mkdir(parents=True)
+    else:
+        place.parent.mkdir()
+        place.touch() if kind == "file" else place.symlink_to("nowhere")
+    with pytest.raises(DataError, match="cifar10 is in the way"):
+        datasets.prepare("cifar10", tmp_path / "data", download=True)
 
 
 def test_an_answer_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,6 +198,16 @@ def test_download(
     assert "unofficial" in identity.note
 
 
+def test_nothing_is_fetched_where_it_could_not_be_put(
+    command: Command, write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_imagenette(write_photos(CLASSES), monkeypatch)
+    (tmp_path / "data" / "imagenette2-320" / "thesis").mkdir(parents=True)
+    code, _, err = command("prepare", "imagenette", "--download", "--size", "320", "--quiet")
+    assert (code, "imagenette2-320 is in the way: move it elsewhere\n" in err) == (3, True)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["imagenette2-320"]
+
+
 def test_the_official_archives_are_those_that_torchvision_lists() -> None:
     """It lists them under a private name, so they are written down here as well."""
     listed = getattr(Imagenette, "_ARCHIVES", None)

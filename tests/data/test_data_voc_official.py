@@ -190,6 +190,15 @@ def test_a_year_is_linked_from_an_unpacked_copy(
             prepare("voc07+12", data, devkit.parent)
 
 
+def test_nothing_is_fetched_into_a_link(served: Path, devkit: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    prepare("voc07", data, devkit)
+    shutil.rmtree(devkit / "VOC2012")
+    with pytest.raises(DataError, match="VOCdevkit is a link: remove it"):
+        prepare("voc07+12", data, download=True)
+    assert {path.name for path in data.iterdir()} == {"VOCdevkit", ".boxes"}
+
+
 def test_archives_are_brought_in_a_folder_or_lie_in_the_data_folder(
     served: Path, tmp_path: Path
 ) -> None:

@@ -133,6 +133,8 @@ class Voc(BoxReader):
                 what = f"{data_dir / DEVKIT / year} is in the way: without {', '.join(missing)}"
                 raise DataError(f"{what} it is not whole; move it elsewhere")
             progress(f"{data_dir / DEVKIT / year} is there already")
+        if not set(self.years) <= set(there):
+            _refuse_link(data_dir / DEVKIT)
         return [
             fetch(archive, data_dir, self.name, progress)
             for year in self.years
@@ -146,8 +148,7 @@ class Voc(BoxReader):
     ) -> Iterator[Copy]:
         """Unpack archives, link to missing years of a folder; years that are there already stay."""
         devkit = data_dir / DEVKIT
-        if devkit.is_symlink():
-            raise DataError(f"{devkit} is a link: remove it to unpack archives there")
+        _refuse_link(devkit)
         data_dir.mkdir(parents=True, exist_ok=True)
         with scratch_folder(data_dir, "unpacked") as scratch:
             root = scratch / DEVKIT
@@ -192,6 +193,12 @@ class OwnVoc(BoxReader):
 
     def scan(self, root: Path) -> Scan[BoxPart]:
         return scan_voc(root, *find_sets(root))
+
+
+def _refuse_link(devkit: Path) -> None:
+    """Raise DataError if the folder in the data folder is a link, and so somebody else's."""
+    if devkit.is_symlink():
+        raise DataError(f"{devkit} is a link: remove it to unpack archives there")
 
 
 def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:

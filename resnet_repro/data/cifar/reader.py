@@ -9,7 +9,14 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
-from resnet_repro.data.cache import intact_cache, put_back, read_cache, read_record, write_cache
+from resnet_repro.data.cache import (
+    intact_cache,
+    put_back,
+    read_cache,
+    read_record,
+    refuse_other,
+    write_cache,
+)
 from resnet_repro.data.cifar.image_folder import read_image_folder
 from resnet_repro.data.cifar.known import KnownCifar
 from resnet_repro.data.cifar.versions import (
@@ -109,6 +116,7 @@ class CifarReader:
     ) -> Dataset:
         """Make the cache from the copy at `source`, or from a download if that is None."""
         try:
+            refuse_other(self.name, data_dir / self.name)  # before anything is fetched
             data_dir.mkdir(parents=True, exist_ok=True)
             if source is None:
                 found = _read_download(self.known, data_dir, progress)
