@@ -119,9 +119,27 @@ def test_of_several_at_once_one_computes(
     assert len(calls) == 1
 
 
-def test_can_be_stopped(photos: PhotoDataset, tmp_path: Path) -> None:
+def test_can_be_stopped(
+    photos: PhotoDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(Stopped):
         statistics(photos, SIZES, tmp_path / "data", should_stop=lambda: True)
+    assert "before anything else began: the mean image of 80 photographs" in caplog.text
+
+
+def test_it_is_told_if_they_cannot_be_kept(
+    photos: PhotoDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(photo_statistics, "write_npz", refuse)
+    assert statistics(photos, SIZES, tmp_path / "data").images == 80
+    assert "Permission denied" in caplog.text
+    assert "run with a --data-dir where you may write" in caplog.text
 
 
 def test_colour_shift_is_alexnets() -> None:

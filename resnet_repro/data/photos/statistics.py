@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_repro.base.durations import format_duration
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz, write_npz
@@ -129,7 +131,12 @@ def _write(path: Path | None, found: PhotoStatistics) -> None:
     try:
         write_npz(path, {"format": FORMAT, **vars(found)})
     except OSError as error:
-        _log.debug("statistics not kept: %s", error)
+        _log.warning(
+            "the mean image cannot be kept and is computed again at every start: %s\n"
+            "run with a --data-dir where you may write; `resnet-repro data prepare` with --from"
+            " brings the data set there",
+            error,
+        )
 
 
 def _compute(
@@ -138,14 +145,24 @@ def _compute(
     should_stop: Callable[[], bool] | None,
 ) -> PhotoStatistics:
     side, crop = photographs.test_shorter_side, photographs.crop
-    photos = hold(dataset.train, should_stop=should_stop)
+    count, began = len(dataset.train), time.monotonic()
     total, products = np.zeros((crop, crop, 3), np.int64), np.zeros((3, 3), np.int64)
-    _log.info("mean image and principal colours of %s photographs", f"{len(photos):,}")
-    task = partial(_sums, side, crop)
-    for some in map_photos(task, photos, _log.info, "looked at", should_stop):
-        total += some[0]
-        products += some[1]
-    return from_sums(len(photos), total, products)
+    try:
+        photos = hold(dataset.train, should_stop=should_stop)
+        _log.info("mean image and principal colours of %s photographs", f"{count:,}")
+        task = partial(_sums, side, crop)
+        for some in map_photos(task, photos, _log.info, "looked at", should_stop):
+            total += some[0]
+            products += some[1]
+    except Stopped:
+        _log.warning(
+            "stopped after %s, before anything else began: the mean image of %s photographs takes"
+            " longer than that, and is begun anew next time",
+            format_duration(time.monotonic() - began),
+            f"{count:,}",
+        )
+        raise
+    return from_sums(count, total, products)
 
 
 def _sums(
