@@ -51,7 +51,8 @@ class Copy(NamedTuple):
 
     root: Path
     official: bool  # from archives with the official checksums
-    place: Callable[[], Path]  # puts it into the data folder; returns its root there
+    target: Path  # its root once it is in its place; for a link, where that leads
+    place: Callable[[], None]  # puts it into the data folder
 
 
 class FolderReader(ABC, Generic[AnyPart, Loaded]):
@@ -188,11 +189,12 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
                 else:
                     verify = data_command("verify", self._as_given, data_dir)
                     request.progress(f"{verify} decodes every image, to find broken ones")
-                index = replace(index, root=copy.place())  # only a good copy replaces an earlier
+                index = replace(index, root=copy.target)
+                self._write_index(index, data_dir)  # first, as only it tells an official copy
+                copy.place()  # only a good copy replaces an earlier
         except OSError as error:
             copy_at = None if request.download else request.source
             raise cannot_prepare(self.name, data_dir, copy_at, error) from error
-        self._write_index(index, data_dir)
         return self.dataset(index)
 
     def verify(self, data_dir: Path, progress: Notify) -> Loaded:
@@ -253,7 +255,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             return scratch.enter_context(packed)
         if request.source is None:
             root = self._root(data_dir)
-            return Copy(root, self.is_official(data_dir, request.progress), lambda: root)
+            return Copy(root, self.is_official(data_dir, request.progress), root, lambda: None)
         found = self.locate(request.source)
         if not request.source.is_dir():
             raise DataError(f"{request.source} is not a folder")
@@ -261,7 +263,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         target = data_dir / self.short
         if not target.is_symlink() and target.resolve() != found.resolve():
             refuse_occupied(target, usable=self.has(target))
-        return Copy(found, False, lambda: _link(target, found))
+        return Copy(found, False, found, lambda: _link(target, found))
 
     def _make_index(
         self, root: Path, data_dir: Path, progress: Notify, official: bool = False
@@ -346,11 +348,17 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             return None
 
     def _write_index(self, index: FolderIndex[AnyPart], data_dir: Path) -> None:
-        """Store an index in the data folder, if that is writable."""
+        """Store an index in the data folder, if that is writable.
+
+        Raises OSError if it is not, and nothing else tells that the copy is official.
+        """
         path = self._index_file(index.root, data_dir)
         try:
             store_index(path, index, self.index_format, self.index_keys)
         except OSError as error:
+            known = self._known(index.identity.sha256, index.root, data_dir, anywhere=True)
+            if index.identity.official and not (known and known.official):
+                raise
             _log.info("looked through again each time, since it cannot be kept: %s", error)
 
 
@@ -363,7 +371,7 @@ def refuse_occupied(target: Path, *, usable: bool) -> None:
         raise DataError(f"{target} is in the way: move it elsewhere{instead}")
 
 
-def _link(link: Path, folder: Path) -> Path:
+def _link(link: Path, folder: Path) -> None:
     """Make `link` a link to `folder`; an earlier link is replaced."""
     if not (link.exists() and link.resolve() == folder.resolve()):
         if link.is_dir() and not link.is_symlink():
@@ -371,7 +379,6 @@ def _link(link: Path, folder: Path) -> Path:
         new = link.with_name(f".{link.name}-{secrets.token_hex(6)}")
         new.symlink_to(folder.resolve(), target_is_directory=True)
         new.replace(link)
-    return link
 
 
 def _find_broken(photos: Photos, part: range) -> list[str]:

@@ -14,7 +14,7 @@ from made_up_photos import WriteImages, WritePhotos, pack_imagenet, serve_imagen
 from packing import pack
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.data import datasets
+from resnet_repro.data import datasets, folder_reader
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.scratch import scratch_folder
@@ -123,6 +123,28 @@ def test_a_download_that_is_not_good_leaves_the_folder(
         datasets.prepare("imagenette", tmp_path / "data", download=True, size="320")
     assert not (tmp_path / "data" / "imagenette2-320").exists()
     assert datasets.load("imagenette", tmp_path / "data").identity == good.identity
+
+
+def test_a_copy_is_not_called_official_if_that_cannot_be_kept(
+    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but its index tells later that it was."""
+    serve_imagenette(write_photos(CLASSES), monkeypatch)
+    data = tmp_path / "data"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_reader, "store_index", full)
+        with pytest.raises(DataError, match=r"cannot prepare imagenette in .*No space left"):
+            datasets.prepare("imagenette", data, download=True, size="320")
+        assert not (data / "imagenette2-320").exists()
+    datasets.prepare("imagenette", data)  # the archive is there
+    monkeypatch.setattr(folder_reader, "store_index", full)
+    assert datasets.load("imagenette", data).identity.official
+    assert datasets.prepare("imagenette", data).identity.official
+    assert datasets.verify("imagenette", data).identity.official
 
 
 def test_bad_tars_of_imagenet_leave_the_link(

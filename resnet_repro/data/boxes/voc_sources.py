@@ -177,13 +177,12 @@ class Voc(BoxReader):
             if not self.has(root):
                 raise self._missing(root, data_dir)
 
-            def place() -> Path:
+            def place() -> None:
                 devkit.mkdir(exist_ok=True)
                 for year in years:
                     (root / year).rename(devkit / year)
-                return devkit
 
-            yield Copy(root, official, place)
+            yield Copy(root, official, devkit, place)
 
 
 class OwnVoc(BoxReader):

@@ -70,7 +70,7 @@ def moved_in(folder: Path, official: bool, data_dir: Path) -> Copy:
     target = data_dir / folder.name
     if not folder.is_relative_to(target):
         refuse_occupied(target, usable=has_parts(target))
-    return Copy(folder, official, lambda: _move(folder, target))
+    return Copy(folder, official, target, lambda: _move(folder, target))
 
 
 def _names_and_sizes(scan: Scan[PhotoPart]) -> Iterator[tuple[str, int]]:
@@ -82,11 +82,10 @@ def _names_and_sizes(scan: Scan[PhotoPart]) -> Iterator[tuple[str, int]]:
             yield (name if name.startswith(prefix) else prefix + name.partition("/")[2]), size
 
 
-def _move(folder: Path, target: Path) -> Path:
+def _move(folder: Path, target: Path) -> None:
     """Move an unpacked folder to `target`, which may be a folder already."""
     if target.is_dir():
         for part in sorted(folder.iterdir()):
             part.rename(target / part.name)
     else:
         folder.rename(target)
-    return target
