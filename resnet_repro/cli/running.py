@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resnet_repro.base.files import results_option
 from resnet_repro.base.machine import process_rank
 from resnet_repro.base.plain_text import plural
 from resnet_repro.cli import options as opt
@@ -253,7 +254,7 @@ def _run(
                 why = "interrupted" if stop.reason == "signal" else "the time budget is used up"
                 how = "go on by the same command"
                 if where.kind == "slurm":  # it would submit them a second time now
-                    status = f"resnet-repro status{opt.repeated(store.root)}"
+                    status = f"resnet-repro status{results_option(store.root)}"
                     how = f"when the job has ended ({status}), {how}"
                 if options.force:
                     how += " without --force, with which all begin anew"

@@ -64,7 +64,11 @@ _NOT_FOLDERS = frozenset({*READERS, DEVKIT, *FOLDERS})
 
 
 def load(
-    name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS
+    name: str,
+    data_dir: Path,
+    folders: Mapping[str, Path] = _NO_FOLDERS,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Dataset | PhotoDataset:
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
@@ -73,20 +77,27 @@ def load(
     Raises:
         ConfigError: the name is unknown, or of a data set with boxes instead of classes.
         DataError: there is nothing to load.
+        Stopped: `should_stop`, asked while a folder is looked through for the first time, said so.
     """
     if dataset_fits(parse_dataset(name), "detection"):
         raise ConfigError(
             f"{name} has images with boxes: it is for detectors, not for classification"
         )
-    dataset: Dataset | PhotoDataset = _reader(name, folders).load(data_dir)
+    dataset: Dataset | PhotoDataset = _load(_reader(name, folders), data_dir, should_stop)
     return dataset
 
 
-def load_boxes(name: str, data_dir: Path, folders: Mapping[str, Path] = _NO_FOLDERS) -> BoxDataset:
+def load_boxes(
+    name: str,
+    data_dir: Path,
+    folders: Mapping[str, Path] = _NO_FOLDERS,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> BoxDataset:
     """`load` for a data set of images with boxes."""
     if not dataset_fits(parse_dataset(name), "detection"):
         raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
-    dataset = _reader(name, folders).load(data_dir)
+    dataset = _load(_reader(name, folders), data_dir, should_stop)
     assert isinstance(dataset, BoxDataset), "its name is among those with boxes"
     return dataset
 
@@ -164,6 +175,13 @@ def known_test_images(
         if images is not None:
             found[name] = images
     return found
+
+
+def _load(reader: Reader, data_dir: Path, should_stop: Callable[[], bool]) -> Any:
+    """Open a data set; only looking through a folder takes long enough to be stopped."""
+    if isinstance(reader, FolderReader):
+        return reader.load(data_dir, should_stop)
+    return reader.load(data_dir)
 
 
 def _reader(name: str, folders: Mapping[str, Path]) -> Reader:

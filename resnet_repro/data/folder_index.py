@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -163,9 +163,14 @@ def load_index(
         return None
 
 
-def hash_contents(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """SHA-256 [N, 32] of the contents of every file. Raises DataError if one cannot be read."""
-    hashes = map_files(partial(_sha256, root), names)
+def hash_contents(
+    root: Path, names: Sequence[str], should_stop: Callable[[], bool]
+) -> NDArray[np.uint8]:
+    """SHA-256 [N, 32] of the contents of every file.
+
+    Raises DataError if one cannot be read, Stopped if `should_stop` said so.
+    """
+    hashes = map_files(partial(_sha256, root), names, should_stop)
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 

@@ -75,8 +75,13 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         self.name, self.short, self.folder = name, name.rpartition(":")[2], folder
 
     @abstractmethod
-    def scan(self, root: Path) -> Scan[AnyPart]:
-        """List or read the files. Raises DataError if the folder is not one of this data set."""
+    def scan(self, root: Path, should_stop: Callable[[], bool]) -> Scan[AnyPart]:
+        """List or read the files.
+
+        Raises:
+            DataError: the folder is not one of this data set.
+            Stopped: `should_stop` said so.
+        """
 
     @abstractmethod
     def summary(self, scan: Scan[AnyPart]) -> str:
@@ -144,15 +149,17 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             f" on the command line `--dataset {kind}:PATH` says where it is"
         )
 
-    def load(self, data_dir: Path) -> Loaded:
+    def load(self, data_dir: Path, should_stop: Callable[[], bool] = lambda: False) -> Loaded:
         """Open it; the first time, scan its folder.
 
-        Raises DataError if it is missing, or its folder is not one of this data set.
+        Raises:
+            DataError: it is missing, or its folder is not one of this data set.
+            Stopped: `should_stop`, asked while it is scanned, said so.
         """
         root = self._root(data_dir)
         index = self._read_index(root, data_dir)
         if index is None:
-            index = self._make_index(root, data_dir, _log.info)
+            index = self._make_index(root, data_dir, _log.info, should_stop=should_stop)
             self._write_index(index, data_dir)
         return self.dataset(index)
 
@@ -266,17 +273,23 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         return Copy(found, False, found, lambda: _link(target, found))
 
     def _make_index(
-        self, root: Path, data_dir: Path, progress: Notify, official: bool = False
+        self,
+        root: Path,
+        data_dir: Path,
+        progress: Notify,
+        official: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> FolderIndex[AnyPart]:
         """Scan the folder; an unchanged one, moved or not, keeps the identity of its earlier index.
 
         Raises DataError if it is not one of this data set, or a file cannot be read.
         """
         progress(f"looking through {root}, once")
-        scan = self.scan(root)
+        scan = self.scan(root, should_stop)
         contents = None
         if scan.is_hashed:
-            contents = hash_contents(root, [*scan.train.names, *scan.test.names])
+            names = [*scan.train.names, *scan.test.names]
+            contents = hash_contents(root, names, should_stop)
         sha256 = self.sha256(scan, contents)
         anywhere = scan.is_hashed or root.resolve().is_relative_to(data_dir.resolve())
         identity = None if official else self._known(sha256, root, data_dir, anywhere=anywhere)

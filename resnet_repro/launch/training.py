@@ -36,8 +36,9 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
     """
     if where.plain:
         return runner.run_all(runs)
-    if where.kind == "here":  # other machines have data and devices of their own
-        runner.check(runs)
+    # Other machines have data and devices of their own.
+    if where.kind == "here" and not runner.check(runs):
+        return {}
     outcomes: dict[str, Outcome] = {}
     for turn in in_turn(runs):
         blocked: dict[str, Outcome] = {}

@@ -98,6 +98,7 @@ def measure_ensemble(
 
     Raises:
         DataError: the data set is not there.
+        Stopped: it was time to stop before it was looked through.
         StoreError: the result cannot be written.
     """
     members = [store.get(run) for run in experiment.ensemble_members]

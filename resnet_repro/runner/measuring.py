@@ -123,14 +123,17 @@ class Measurer:
             if outcome := self.measure_run(run, list(dict.fromkeys(every))):
                 left[run.id] = outcome
         for experiment, views in ensembles:
-            if self.sources.should_stop():
-                left |= {run.id: "stopped" for run in experiment.ensemble_members}
-            else:
+            try:
+                if self.sources.should_stop():
+                    raise Stopped
                 found, unscored = measure_ensemble(experiment, views, self.store, self.sources)
-                tell = self.progress.note if unscored else self.progress.news
-                tell(f"{experiment.name}: {found}")
-                for id_ in unscored:
-                    left.setdefault(id_, "unmeasured")
+            except Stopped:
+                left |= {run.id: "stopped" for run in experiment.ensemble_members}
+                continue
+            tell = self.progress.note if unscored else self.progress.news
+            tell(f"{experiment.name}: {found}")
+            for id_ in unscored:
+                left.setdefault(id_, "unmeasured")
         return left
 
     def _unfinished(self, experiments: Sequence[Experiment]) -> dict[str, StoredRun]:

@@ -67,7 +67,8 @@ class Runner:
             StoreError: results cannot be written.
             ConfigError: as `check`.
         """
-        self.check(runs)
+        if not self.check(runs):
+            return {}
         force = self.options.force
         self._replaced = {run.id: to_replace(run, self.store, force) for run in runs}
         outcomes: dict[str, Outcome] = {}
@@ -88,10 +89,11 @@ class Runner:
             waiting = locked
         return outcomes
 
-    def check(self, runs: Sequence[Run]) -> None:
+    def check(self, runs: Sequence[Run]) -> bool:
         """Refuse runs that could not begin here, before hours of training the others.
 
-        Nothing is written. Weights of a run that is still to be trained are not looked for.
+        Nothing is written. Weights of a run that is still to be trained are not looked for. False
+        if it was time to stop while a data set was looked through.
 
         Raises:
             DataError: a data set, or what a detector starts from, is not there; or a run was
@@ -99,6 +101,13 @@ class Runner:
             ConfigError: the device is not there, or a recipe does not fit the data set or
                 `--compile`.
         """
+        try:
+            self._check(runs)
+        except Stopped:
+            return False
+        return True
+
+    def _check(self, runs: Sequence[Run]) -> None:
         force = self.options.force
         unfinished = {run.id for run in runs if force or not self.store.get(run).finished}
         todo = {run.id: run for run in self.options.to_train(self.store, runs)}

@@ -35,12 +35,15 @@ class Sources:
 
         Raises:
             DataError: it is missing or damaged.
+            Stopped: it was time to stop before it was looked through.
         """
         if name not in self.datasets:
             options = self.options
             boxes = dataset_fits(name, "detection")
             load = datasets.load_boxes if boxes else datasets.load
-            self.datasets[name] = load(name, options.data_dir, options.folders)
+            self.datasets[name] = load(
+                name, options.data_dir, options.folders, should_stop=self.should_stop
+            )
         return self.datasets[name]
 
     def backend(self, precision: str) -> Backend:

@@ -31,7 +31,7 @@ def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     here = datasets.load("synthetic", tmp_path)
     other = replace(here, identity=replace(here.identity, sha256="0" * 64))
-    monkeypatch.setattr(datasets, "load", lambda *_: other)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: other)
     with pytest.raises(DataError, match="another copy"):
         short_runner(tmp_path, None).run_all([run])
     assert short_runner(tmp_path, None, force=True).run_all([run])[run.id] == "done"

@@ -15,6 +15,7 @@ checks nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -82,10 +83,10 @@ class Coco(BoxReader):
     def has(self, folder: Path) -> bool:
         return (folder / _instances(f"train{self.year}")).is_file()
 
-    def scan(self, root: Path) -> Scan[BoxPart]:
+    def scan(self, root: Path, should_stop: Callable[[], bool]) -> Scan[BoxPart]:
         stamps: dict[str, int] = {}
         names = [f"{part}{self.year}" for part in ("train", "val")]
-        read = [_read_part(root, name, stamps) for name in names]
+        read = [_read_part(root, name, stamps, should_stop) for name in names]
         (train, classes, train_empty), (test, test_classes, test_empty) = read
         if classes != test_classes:
             raise DataError(f"{root}: train{self.year} and val{self.year} have other categories")
@@ -109,7 +110,7 @@ def _instances(part: str) -> str:
 
 
 def _read_part(
-    root: Path, part: str, stamps: dict[str, int]
+    root: Path, part: str, stamps: dict[str, int], should_stop: Callable[[], bool]
 ) -> tuple[list[AnnotatedImage], list[str], int]:
     """(the images, the classes in order, how many boxes are empty and left out)."""
     name = _instances(part)
@@ -132,7 +133,7 @@ def _read_part(
         else:  # the official files have a few
             empty += 1
     stamp(root, part, stamps)
-    sizes = map_files(partial(_check_image, root, part, name), images)
+    sizes = map_files(partial(_check_image, root, part, name), images, should_stop)
     annotated = [
         _annotated(image, part, size, objects[image.id], name_of, name)
         for image, size in zip(images, sizes, strict=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -103,6 +103,7 @@ def scan_voc(
     root: Path,
     train: Sequence[ImageSet],
     test: Sequence[ImageSet],
+    should_stop: Callable[[], bool],
     classes: Sequence[str] | None = None,
 ) -> Scan[BoxPart]:
     """Read all annotations of these lists and the headers of their images.
@@ -115,12 +116,13 @@ def scan_voc(
         DataError: naming the file: a list, an annotation or an image is missing or unreadable, an
             image is listed twice or has another size than its annotation says, a class is
             unknown, a box is empty or outside its image.
+        Stopped: `should_stop` said so.
     """
     stamps: dict[str, int] = {}
     if classes is None:  # more lists, or classes.txt, would make it another data set
         for name in ("", *(one.path(LISTS) for one in (*train, *test))):
             stamp(root, name, stamps)
-    parts = [_read_sets(root, sets, stamps) for sets in (train, test)]
+    parts = [_read_sets(root, sets, stamps, should_stop) for sets in (train, test)]
     if classes is None:
         classes = _own_classes(root, parts[0], stamps)
     known = set(classes)
@@ -161,7 +163,10 @@ def _own_classes(root: Path, train: Sequence[AnnotatedImage], stamps: dict[str, 
 
 
 def _read_sets(
-    root: Path, sets: Sequence[ImageSet], stamps: dict[str, int]
+    root: Path,
+    sets: Sequence[ImageSet],
+    stamps: dict[str, int],
+    should_stop: Callable[[], bool],
 ) -> list[AnnotatedImage]:
     images: list[AnnotatedImage] = []
     for chosen in sets:
@@ -169,7 +174,7 @@ def _read_sets(
         folders = [chosen.path(folder) for folder in (ANNOTATIONS, IMAGES)]
         for name in (*folders, *(chosen.xml(image_id) for image_id in ids)):
             stamp(root, name, stamps)
-        images += map_files(partial(_read_image, root, chosen), ids)
+        images += map_files(partial(_read_image, root, chosen), ids, should_stop)
     return images
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -82,8 +82,8 @@ class Voc(BoxReader):
         inner = copy / self.short
         return inner if year_folders(inner) and not year_folders(copy) else copy
 
-    def scan(self, root: Path) -> Scan[BoxPart]:
-        scan = scan_voc(root, self.train, self.test, CLASSES)
+    def scan(self, root: Path, should_stop: Callable[[], bool]) -> Scan[BoxPart]:
+        scan = scan_voc(root, self.train, self.test, should_stop, CLASSES)
         return scan if self.test else replace(scan, remarks=(*scan.remarks, _NOTHING_TO_TEST_ON))
 
     def source(self, root: Path) -> str:
@@ -190,8 +190,8 @@ class OwnVoc(BoxReader):
 
     description = "images with boxes of your own, laid out like VOC's development kit"
 
-    def scan(self, root: Path) -> Scan[BoxPart]:
-        return scan_voc(root, *find_sets(root))
+    def scan(self, root: Path, should_stop: Callable[[], bool]) -> Scan[BoxPart]:
+        return scan_voc(root, *find_sets(root), should_stop)
 
 
 def _refuse_link(devkit: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,8 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
     index_folder, index_format, index_keys = ".photographs", 1, ("train", "val")
     part = PhotoPart
 
-    def scan(self, root: Path) -> Scan[PhotoPart]:
-        return scan_folder(root)
+    def scan(self, root: Path, should_stop: Callable[[], bool]) -> Scan[PhotoPart]:
+        return scan_folder(root, should_stop)
 
     def summary(self, scan: Scan[PhotoPart]) -> str:
         train, val = scan.counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.stop import until_stopped
 from resnet_repro.data.folder_index import FilePart, Scan
 from resnet_repro.data.layout import has_parts, in_order, is_folder, of_system, order_in_words
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
@@ -39,7 +40,7 @@ class PhotoPart(FilePart):
             raise ValueError("not one label and size for each name")
 
 
-def scan_folder(root: Path) -> Scan[PhotoPart]:
+def scan_folder(root: Path, should_stop: Callable[[], bool]) -> Scan[PhotoPart]:
     """List the photographs in `root` without opening them.
 
     Classes are train's folders (val's if it is alone) in the order of `layout.in_order`. The
@@ -49,8 +50,9 @@ def scan_folder(root: Path) -> Scan[PhotoPart]:
         DataError: val is missing, a folder is unreadable, there are fewer than two classes, a class
             or a part has no images, val has a class that train lacks, or the classes of a part
             without class folders are unknown.
+        Stopped: `should_stop`, asked for each file, said so.
     """
-    walk = _Walk(root)
+    walk = _Walk(root, should_stop)
     parts = {part: walk.layout(part) for part in walk.parts()}
     first = next(iter(parts))
     classes = in_order(parts[first].classes)
@@ -98,6 +100,7 @@ class _Walk:
     """Reads folders and records the times of their last changes."""
 
     root: Path
+    should_stop: Callable[[], bool]
     left_out: int = 0
     stamps: dict[str, int] = field(default_factory=dict)
 
@@ -151,7 +154,7 @@ class _Walk:
     def images(self, folder: str, depth: int = 0) -> list[File]:
         """The images in a folder and below it, sorted."""
         found: list[File] = []
-        for entry in self._entries(folder):
+        for entry in until_stopped(self._entries(folder), self.should_stop):
             name = f"{folder}/{entry.name}"
             if is_folder(entry):
                 if depth == MAX_DEPTH:

@@ -120,10 +120,14 @@ def map_photos(
         yield result
 
 
-def map_files(task: Callable[[Item], Result], files: Sequence[Item]) -> Generator[Result]:
+def map_files(
+    task: Callable[[Item], Result],
+    files: Sequence[Item],
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[Result]:
     """`task(file)` for each of `files`, where little is done; raises what `parallel_map` raises."""
     parts = [files[part.start : part.stop] for part in chunks(len(files), _FILES)]
-    for results in parallel_map(partial(_each, task), parts, worker_count(parts)):
+    for results in parallel_map(partial(_each, task), parts, worker_count(parts), should_stop):
         yield from results
 
 

@@ -38,8 +38,12 @@ class Request:
     tell: Callable[[str], None] = lambda text: None  # gets lines on the progress
 
     def load(self, dataset: str, choice: DatasetChoice | None) -> Dataset | PhotoDataset:
-        """A data set, from the folder that the command line named if it did."""
-        return datasets.load(dataset, self.data_dir, choice.folders if choice else {})
+        """A data set, from the folder that the command line named if it did.
+
+        Raises Stopped if `should_stop` said so while it was looked through.
+        """
+        folders = choice.folders if choice else {}
+        return datasets.load(dataset, self.data_dir, folders, should_stop=self.should_stop)
 
     def progress_of(self, views: Views) -> Callable[[int, int], None]:
         """What to tell (done, total) of the views of all photographs; a line now and then."""

@@ -73,7 +73,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
             whole.classes,
             *(training, labels[0], test, labels[1]),
         )
-        monkeypatch.setattr("resnet_repro.data.datasets.load", lambda *_: data)
+        monkeypatch.setattr("resnet_repro.data.datasets.load", lambda *_, **__: data)
         state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
         torch.save({"state_dict": state, "best_prec1": 91.7}, tmp_path / "r8.th")
         given = Given(data, net, 0.0)
