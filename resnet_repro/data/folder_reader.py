@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -37,9 +36,10 @@ from resnet_repro.data.folder_index import (
 )
 from resnet_repro.data.photos.photos import Photos
 from resnet_repro.data.photos.workers import map_photos
+from resnet_repro.data.scratch import link_to, refuse_occupied
 from resnet_repro.spec.dataset_names import DATASETS
 
-__all__ = ["Copy", "FolderReader", "refuse_occupied"]
+__all__ = ["Copy", "FolderReader"]
 
 _log = logging.getLogger(__name__)
 
@@ -270,7 +270,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         target = data_dir / self.short
         if not target.is_symlink() and target.resolve() != found.resolve():
             refuse_occupied(target, usable=self.has(target))
-        return Copy(found, False, found, lambda: _link(target, found))
+        return Copy(found, False, found, lambda: link_to(target, found))
 
     def _make_index(
         self,
@@ -373,25 +373,6 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             if index.identity.official and not (known and known.official):
                 raise
             _log.info("looked through again each time, since it cannot be kept: %s", error)
-
-
-def refuse_occupied(target: Path, *, usable: bool) -> None:
-    """Raise DataError if `target` exists and is not an empty folder; it may be a `usable` copy."""
-    if target.is_symlink() or (
-        target.exists() and not (target.is_dir() and not any(target.iterdir()))
-    ):
-        instead = ", or prepare without --from" if usable else ""
-        raise DataError(f"{target} is in the way: move it elsewhere{instead}")
-
-
-def _link(link: Path, folder: Path) -> None:
-    """Make `link` a link to `folder`; an earlier link is replaced."""
-    if not (link.exists() and link.resolve() == folder.resolve()):
-        if link.is_dir() and not link.is_symlink():
-            link.rmdir()  # it is empty
-        new = link.with_name(f".{link.name}-{secrets.token_hex(6)}")
-        new.symlink_to(folder.resolve(), target_is_directory=True)
-        new.replace(link)
 
 
 def _find_broken(photos: Photos, part: range) -> list[str]:

@@ -1,4 +1,7 @@
-"""Hidden folders in the data folder for what is being downloaded, unpacked or written."""
+"""Hidden folders in the data folder for what is being downloaded, unpacked or written.
+
+And the places that it goes to.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from pathlib import Path
 
 import filelock
 
+from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.spec.dataset_names import DATASETS
 
-__all__ = ["RETIRED", "remove_left_over", "scratch_folder"]
+__all__ = ["RETIRED", "link_to", "refuse_occupied", "remove_left_over", "scratch_folder"]
 
 RETIRED = "-old"  # at the end of the name of a cache that the folder without it is to replace
 _CACHED = [name for name, known in DATASETS.items() if "cifar" in known.families]
@@ -60,3 +64,22 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         _lock_of(folder).unlink()
+
+
+def refuse_occupied(target: Path, *, usable: bool) -> None:
+    """Raise DataError if `target` exists and is not an empty folder; it may be a `usable` copy."""
+    if target.is_symlink() or (
+        target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    ):
+        instead = ", or prepare without --from" if usable else ""
+        raise DataError(f"{target} is in the way: move it elsewhere{instead}")
+
+
+def link_to(link: Path, folder: Path) -> None:
+    """Make `link` a link to `folder`; an earlier link is replaced."""
+    if not (link.exists() and link.resolve() == folder.resolve()):
+        if link.is_dir() and not link.is_symlink():
+            link.rmdir()  # it is empty
+        new = link.with_name(f".{link.name}-{secrets.token_hex(6)}")
+        new.symlink_to(folder.resolve(), target_is_directory=True)
+        new.replace(link)

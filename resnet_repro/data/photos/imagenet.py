@@ -14,11 +14,11 @@ from pathlib import Path
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import locked_if_possible
 from resnet_repro.data.dataset import Notify, PrepareRequest
-from resnet_repro.data.folder_reader import Copy, refuse_occupied
+from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
 from resnet_repro.data.photos.reader import PhotoReader, moved_in
-from resnet_repro.data.scratch import remove_left_over, scratch_folder
+from resnet_repro.data.scratch import refuse_occupied, remove_left_over, scratch_folder
 
 __all__ = ["ImageNet"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
 from resnet_repro.data.dataset import PrepareRequest
-from resnet_repro.data.folder_reader import Copy, refuse_occupied
+from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.reader import PhotoReader, moved_in
-from resnet_repro.data.scratch import scratch_folder
+from resnet_repro.data.scratch import refuse_occupied, scratch_folder
 
 __all__ = ["SIZES", "Imagenette"]
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.folder_index import FolderIndex, Scan
-from resnet_repro.data.folder_reader import Copy, FolderReader, refuse_occupied
+from resnet_repro.data.folder_reader import Copy, FolderReader
 from resnet_repro.data.layout import has_parts, in_order, of_system
 from resnet_repro.data.photos.photos import FilePhotos, PhotoDataset
 from resnet_repro.data.photos.scanning import PhotoPart, scan_folder
+from resnet_repro.data.scratch import refuse_occupied
 
 __all__ = ["PhotoReader", "moved_in"]
 
