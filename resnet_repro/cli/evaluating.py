@@ -206,7 +206,10 @@ def _evaluate_file(
     family = parse_network(network).family
     chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")
     if record_in is not None:  # now: measuring may take hours
+        is_new = not record_in.root.exists()
         record_in.check_writable()
+        if is_new:  # these weights may yet be refused
+            record_in.root.rmdir()
         record_in.records(ExternalEvaluation)
     outcome = evaluate_weights(weights, network, chosen, stated, request)
     if record_in is None:

@@ -334,7 +334,7 @@ def test_ctrl_c_ends_it_cleanly(
     assert len(passes) == 2, "a photograph's view and its mirror image"
     assert answer.err.splitlines()[-1] == "resnet-repro: interrupted"
     assert not answer.out
-    assert not Path("results/evaluations").exists()
+    assert not Path("results").exists()
 
 
 def test_googlenets_weights_get_the_input_that_torchvisions_program_makes(
