@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ class Answer(NamedTuple):
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Answer]:
+) -> Iterator[Callable[..., Answer]]:
     """Run `resnet-repro ARGUMENTS` with an empty folder as the working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("RESNET_REPRO_RESULTS", "RESNET_REPRO_DATA"):
@@ -83,4 +84,8 @@ def command(
         code = ended.value.code
         return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
 
-    return call
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield call
+    for number, handler in before.items():  # `main` ends its process as a rule, and leaves its own
+        signal.signal(number, handler)

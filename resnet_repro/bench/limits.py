@@ -39,7 +39,7 @@ class LargeProducts:
     """A large square matrix product and a large convolution, ready to be timed.
 
     In the backend's precision. Convolutions may come from another library than matrix products: in
-    fp32 on an AMD EPYC (Zen 5) they are 2.5 times as fast.
+    fp32 on an AMD EPYC (Zen 5) they are more than twice as fast.
     """
 
     def __init__(self, backend: Backend) -> None:

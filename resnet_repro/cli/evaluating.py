@@ -175,8 +175,8 @@ def evaluate(
             print_json(outcome.to_dict())
         else:
             _print(outcome)
-        for failure in outcome.failures:
-            raise failure
+        if outcome.failures:
+            raise outcome.failures[0]
 
 
 def _network_of(path: Path, network: str | None) -> str:

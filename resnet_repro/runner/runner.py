@@ -109,18 +109,19 @@ class Runner:
 
     def _check(self, runs: Sequence[Run]) -> None:
         force = self.options.force
-        unfinished = {run.id for run in runs if force or not self.store.get(run).finished}
+        there = {run.id: self.store.get(run) for run in runs}
+        unfinished = {name for name, stored in there.items() if force or not stored.finished}
         todo = {run.id: run for run in self.options.to_train(self.store, runs)}
         for run in todo.values():
             check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
-            begins = force or not self.store.folder(run).checkpoints()
+            begins = force or not there[run.id].folder.checkpoints()
             if begins and run.recipe.starts_from not in unfinished:
                 read_backbone(run, self.store, self.options.data_dir)
             device = self.sources.backend("fp32").device
             if self.options.compiled:
                 check_compiled(run, device)
         for run in runs:
-            stored = self.store.get(run)
+            stored = there[run.id]
             if force or stored.problem or stored.summary is None:
                 continue
             named = run.dataset.partition(":")[2] in self.options.folders

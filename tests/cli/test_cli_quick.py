@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from resnet_repro.base.provenance import code_version
+
 # Exits with 9 if the command has imported one of the modules, else with the command's own code.
 PROBE = """
 import sys
@@ -42,6 +44,14 @@ def test_never_imports_torch(tmp_path, arguments: list[str]) -> None:
         heavy |= {"pandas"}
     done = _probe(tmp_path, heavy, arguments)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_version_tells_the_commit(tmp_path) -> None:
+    done = _probe(tmp_path, {"torch"}, ["--version"])
+    assert done.returncode == 0, done.stderr
+    code, changed = code_version()
+    says = f"resnet-repro {code}" + (", with uncommitted changes" if changed else "")
+    assert done.stdout.strip() == says
 
 
 @pytest.mark.parametrize(

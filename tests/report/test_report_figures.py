@@ -388,6 +388,15 @@ def test_signals_are_drawn_of_runs_that_have_them_throughout(bench: Bench) -> No
     assert all(math.isnan(norm) for plain, _ in drawn for norm in plain)
 
 
+def test_a_panel_without_any_line_says_why(bench: Bench) -> None:
+    ends = {0: [1.0, 2.0], -1: [5.0, 6.0]}
+    bench.add("plain-20", gradients=ends | {500: [3.0, 4.0]})
+    bench.add("resnet-20", gradients=ends, back=ends)
+    figure = figure_of(bench, "gradients")
+    says = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert [column for column in range(9) if "not measured" in says[column]] == [4]
+
+
 def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) -> None:
     bench.add("plain-20", gradients={0: [1.0, 2.0], -1: [5.0, 6.0]})
     assert len(figure_of(bench, "gradients").axes) == 4

@@ -3,6 +3,7 @@
 import importlib.util
 from itertools import product
 from pathlib import Path
+from statistics import NormalDist
 from types import ModuleType
 
 import pytest
@@ -48,3 +49,13 @@ def test_a_true_gain_from_depth_is_found_with_five_seeds() -> None:
     """As a demand on every step it was confirmed in 22% of cases."""
     assert float(load_power()["residual-depth-test", POWER_STDS[0], 5]["confirmed"]) > 99
     assert any("Residual networks gain from depth" in line for line in power_section())
+
+
+def test_what_is_said_of_printed_errors_that_vary_themselves_is_so() -> None:
+    said = [("97", "0.04"), ("81", "3.6")]
+    for std, (consistent, contradicted) in zip(POWER_STDS, said, strict=True):
+        difference = NormalDist(0, std * 2**0.5)
+        assert f"{100 * (1 - 2 * difference.cdf(-0.5)):.0f}" == consistent
+        assert 200 * difference.cdf(-0.8) == pytest.approx(float(contradicted), rel=0.02)
+        assert consistent in power_section()[-1]
+        assert contradicted in power_section()[-1]
