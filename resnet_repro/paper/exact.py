@@ -1,6 +1,6 @@
 """Rules about what networks cost: judged by counting layers, so that nothing need be trained.
 
-What is counted comes from elsewhere (`report/claims/quantities.py`): this room knows no networks.
+What is counted comes from elsewhere (`report/claims/quantities.py`): `paper/` knows no networks.
 """
 
 from __future__ import annotations

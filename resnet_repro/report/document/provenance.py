@@ -43,7 +43,6 @@ def provenance_section(results: Results) -> list[str]:
     texts = [
         f"Trained between {literal(starts[0])} and "
         f"{literal(ends[-1]) if ends else '(not ended)'} (UTC).",
-        *_counted("Command", ({_command(s.command) for s in run} for run in trained)),
         *_counted("Code", ({_code(s.code, s.dirty) for s in run} for run in trained)),
         *_counted("Hardware", ({_hardware(s) for s in run} for run in trained)),
         *_counted("Versions", ({_pairs(s.versions) for s in run} for run in trained)),
@@ -51,12 +50,13 @@ def provenance_section(results: Results) -> list[str]:
         *_counted("Data", ({_dataset(p.dataset)} for p in origins)),
         *_counted("Normalisation", ({_normalisation(p.normalisation)} for p in origins)),
         *_counted("Measured after training", map(_measured, results.begun)),
+        "The commands are in the runs' `summary.json` and `measurements.json`.",
     ]
     return ["## Provenance", "", *bullets(texts)]
 
 
 def _measured(run: BegunRun) -> set[str]:
-    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread, ...` for each measurement."""
+    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread` for each measurement."""
     origins = run.origins()
     there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
@@ -69,12 +69,7 @@ def _measured(run: BegunRun) -> set[str]:
 
 
 def _made_by(origin: Origin) -> str:
-    made = _code(origin.code, origin.dirty)
-    return f"{made}, {_hardware(origin)}, {_command(origin.command)}"
-
-
-def _command(text: str) -> str:
-    return code(recorded_again(text))
+    return f"{_code(origin.code, origin.dirty)}, {_hardware(origin)}"
 
 
 def _hardware(origin: Origin) -> str:
@@ -215,7 +210,8 @@ def evaluations_section(results: Results) -> list[str]:
 def _measured_by(record: Record, origins: Iterable[Origin]) -> str:
     """When, by which code and on which machines, as far as recorded."""
     made = [_code(record.code, record.dirty), *dict.fromkeys(map(_hardware, origins))]
-    return f"Measured {literal(record.measured)} by {', '.join(made)}: {_command(record.command)}."
+    command = code(recorded_again(record.command))
+    return f"Measured {literal(record.measured)} by {', '.join(made)}: {command}."
 
 
 def _error(value: float | None) -> str:
