@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 from resnet_repro.base.errors import StoreError
@@ -23,7 +23,7 @@ from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import is_final, matches_result
-from resnet_repro.training.feed import check_fits
+from resnet_repro.training.feed import Feed, check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
 from resnet_repro.training.subject import check_compiled
@@ -217,9 +217,13 @@ class Runner:
             backbone = load_backbone(run, new.network, self.store, data_dir, note)
             resumed = Resumed(new, backbone=backbone)
         trainer = resumed.trainer
+
+        def prepare() -> Feed:
+            trainer.feed.prepare(self.sources.should_stop)
+            return trainer.feed
+
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
-            prepare = partial(trainer.feed.prepare, self.sources.should_stop)
             if not prepare_everywhere(self.sources, prepare):
                 raise Stopped
             with enough_memory(trainer.memory_advice):

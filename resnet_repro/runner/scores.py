@@ -17,6 +17,7 @@ from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import prepare_everywhere
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.spec.tables_figures import Views
+from resnet_repro.training.feed import Feed
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject
 
@@ -63,8 +64,10 @@ def _scores(
     """All scores, in every process."""
     mine: list[Tensor] = []
 
-    def compute() -> None:
-        mine.append(_own_share(subject(), views, sources, note))
+    def compute() -> Feed:
+        trained = subject()
+        mine.append(_own_share(trained, views, sources, note))
+        return trained.feed
 
     if not prepare_everywhere(sources, compute):
         raise Stopped

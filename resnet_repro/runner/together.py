@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from resnet_repro.base.errors import ReproError
+from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.training.checkpoint import unpack
+from resnet_repro.training.feed import Feed
 from resnet_repro.training.memory import enough_memory, is_lack_of_memory
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
@@ -47,15 +48,17 @@ class Agreement:
         return code > 0
 
 
-def prepare_everywhere(sources: Sources, prepare: Callable[[], None]) -> bool:
-    """Prepare in every process; False if it is time to stop in one of them, and so in all.
+def prepare_everywhere(sources: Sources, prepare: Callable[[], Feed]) -> bool:
+    """Prepare a feed in every process; False if it is time to stop in one of them, and so in all.
 
     Raises:
+        DataError: they have different data, as each machine may have a data folder of its own.
         ReproError: it failed in one of them; raised in all.
     """
-    failure = None
+    failure, name, sha256 = None, "", ""
     try:
-        prepare()
+        identity = prepare().identity
+        name, sha256 = identity.name, identity.sha256
     except Stopped:
         pass  # all are asked below
     except ReproError as error:
@@ -65,7 +68,16 @@ def prepare_everywhere(sources: Sources, prepare: Callable[[], None]) -> bool:
             raise
         failure = ReproError("not enough memory in one of the processes")  # the others wait for it
     sources.processes.share_error(failure)
-    return not Agreement(sources.processes, sources.stop).should_stop()
+    if Agreement(sources.processes, sources.stop).should_stop():
+        return False
+    first, *others = sources.processes.gather(sha256)
+    for rank, other in enumerate(others, 1):
+        if other != first:
+            raise DataError(
+                f"{name} is not the same in all processes: its SHA-256 is {first[:12]}... in"
+                f" process 0, {other[:12]}... in process {rank}; prepare the same copy for each"
+            )
+    return True
 
 
 class Task(Protocol):
@@ -104,12 +116,13 @@ class TrainTask:
         """Train with the first process, which stores the results."""
         trainer: Trainer | None = None
 
-        def prepare() -> None:
+        def prepare() -> Feed:
             nonlocal trainer
             trainer = sources.trainer(self.run, sources.backend(self.precision))
             if self.checkpoint is not None:
                 trainer.load_state(unpack(self.checkpoint))
             trainer.feed.prepare(sources.should_stop)
+            return trainer.feed
 
         try:
             if not prepare_everywhere(sources, prepare):

@@ -1,7 +1,7 @@
 """Runs command lines in forked children, so that thirty starts cost one import of torch.
 
 Reads a JSON request a line from stdin and answers with one: `start` forks a child that calls the
-real command line, `wait` gives its exit code. The data set is a small one; nothing else differs
+real command line, `wait` gives its exit code. Synthetic images are few; nothing else differs
 from `python -m resnet_repro`.
 """
 
@@ -15,6 +15,7 @@ import stat
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
 from resnet_repro.training.cifar_feed import CifarFeed
 
-REAL_LOAD = datasets.load
+load = datasets.load
 TRACEBACK = 70
 
 
@@ -48,6 +49,13 @@ def small_dataset() -> Dataset:
     contents = Contents(*part(200), *part(60))
     identity = Identity("synthetic", True, contents.sha256(), "made up", "")
     return Dataset.of(identity, tuple("abcdefghij"), contents)
+
+
+def serve(dataset: Dataset) -> None:
+    """Arrange for these images to be the synthetic ones; other data sets stay as they are."""
+    datasets.load = lambda name, *args, **options: (  # type: ignore[assignment]
+        dataset if name == "synthetic" else load(name, *args, **options)
+    )
 
 
 def die_at(operation: int) -> None:
@@ -108,6 +116,12 @@ def terminated_at(iteration: int) -> None:
     before_batch(terminate)
 
 
+def other_data() -> None:
+    """Arrange for another copy of the data set, as where it was prepared otherwise."""
+    here = small_dataset()
+    serve(replace(here, identity=replace(here.identity, sha256="0" * 64)))
+
+
 def child(request: dict[str, Any]) -> int:
     """What a forked child does; returns the exit code."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -119,8 +133,8 @@ def child(request: dict[str, Any]) -> int:
         os.setuid(request["uid"])
     if request.get("die_at"):
         die_at(request["die_at"])
-    if request.get("real_data"):
-        datasets.load = REAL_LOAD
+    if request.get("other_data"):
+        other_data()
     if request.get("narrow"):
         set_widths(*NARROW)
     os.environ.update(request.get("env", {}))
@@ -143,8 +157,7 @@ def child(request: dict[str, Any]) -> int:
 
 def main() -> None:
     warm_up()
-    dataset = small_dataset()
-    datasets.load = lambda *_, **__: dataset  # type: ignore[assignment]
+    serve(small_dataset())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         request = json.loads(line)

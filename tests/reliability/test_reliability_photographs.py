@@ -79,7 +79,6 @@ def options(results: Path, data: Path) -> tuple[object, ...]:
 
 
 READING: dict[str, Any] = {
-    "real_data": True,
     "narrow": True,
     "env": {"RESNET_REPRO_WORKERS": "2"},
 }

@@ -241,6 +241,18 @@ def test_a_wrong_configuration_is_told_once(driver: Driver, tmp_path: Path) -> N
     assert (codes, told.count("resnet-repro: ")) == ([2, 2], 1)
 
 
+def test_processes_with_different_data_do_not_train_together(
+    driver: Driver, experiment: Path, tmp_path: Path
+) -> None:
+    """Each machine may have a data folder of its own."""
+    argv = ("run", experiment, "--device", "cpu", "--results", tmp_path)
+    codes, told = end(start(driver, 2, *argv, only={1: {"other_data": True}}))
+    assert (codes, told.count("resnet-repro: ")) == ([3, 3], 1)
+    assert "resnet-repro: synthetic is not the same in all processes: its SHA-256 is " in told
+    assert "000000000000... in process 1; prepare the same copy for each\n" in told
+    assert not list(tmp_path.glob("runs/*/*.csv"))
+
+
 def test_a_killed_process_ends_the_others_and_the_run_continues(
     driver: Driver, experiment: Path, alone: Path, tmp_path: Path
 ) -> None:

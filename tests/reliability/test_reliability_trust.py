@@ -43,7 +43,7 @@ def test_a_malicious_pickle_in_a_data_set_is_not_executed(driver: Driver, tmp_pa
         ("data", "prepare", "cifar10", "--data-dir", data),
         ("run", "fig6", "--preset", "short", "--data-dir", data, "--results", tmp_path / "r"),
     ):
-        code, job = driver.run(*argv, real_data=True)
+        code, job = driver.run(*argv)
         assert code == 3, job.stderr
         last = job.stderr.splitlines()[-1]
         assert "data_batch_1" in last
@@ -80,7 +80,7 @@ def test_an_archive_that_leads_out_is_refused(
     with tarfile.open(archive, "w") as tar:
         tar.addfile(info, io.BytesIO(b"evil") if info.size else None)
     argv = ("data", "prepare", "cifar10", "--from", archive, "--data-dir", data)
-    code, job = driver.run(*argv, real_data=True)
+    code, job = driver.run(*argv)
     assert (code, "refusing to unpack" in job.stderr) == (3, True)
     assert len(job.stderr) < 2_000
     assert {path.name for path in tmp_path.rglob("*")} == {"cifar.tar", "in", "data"}
