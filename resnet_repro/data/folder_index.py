@@ -1,8 +1,9 @@
 """The index of a folder of files, stored in the data folder so that a data set opens quickly.
 
-An index is valid as long as what was listed or read to make it is unchanged: folders, and for boxes
-lists and annotations. Images that were overwritten or damaged are found when they are decoded:
-their size is checked, and the SHA-256 of their contents if the identity covers contents.
+An index is valid as long as what was listed or read to make it is unchanged: folders, files that
+tell the classes of photographs, and for boxes lists and annotations. Images that were overwritten
+or damaged are found when they are decoded: their size is checked, and the SHA-256 of their contents
+if the identity covers contents.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "Scan",
     "hash_contents",
     "load_index",
+    "stamp",
     "store_index",
 ]
 
@@ -161,6 +163,19 @@ def load_index(
         return index if fits else None
     except Exception:  # a file of something else can raise nearly anything
         return None
+
+
+def stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
+    """Note when a file or folder was last changed, before it is read for the first time.
+
+    Raises DataError if it is missing or cannot be looked at.
+    """
+    try:
+        stamps.setdefault(name, (root / name).stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{root / name} is missing") from None
+    except OSError as error:
+        raise DataError(f"cannot read {root / name}: {error.strerror}") from error
 
 
 def hash_contents(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import shutil
 import tarfile
@@ -296,6 +297,31 @@ def test_flat_val_is_the_same_data_set(imagenet: Path, layout: str) -> None:
     for index in range(6):
         assert (flat.test.pixels(index) == pixels[index]).all()
     assert "the official one has 1,281,167 and 50,000" in flat.identity.note
+
+
+@pytest.mark.parametrize("layout", ["devkit", "solution", "solution beside"])
+def test_corrected_ground_truth_is_read_again(
+    imagenet: Path, caplog: pytest.LogCaptureFixture, layout: str
+) -> None:
+    wnids, folder = flatten(imagenet), imagenet / "imagenet"
+    if layout == "devkit":
+        told = write_devkit(folder, wnids) / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    else:
+        write_solution(imagenet if "beside" in layout else folder, wnids)
+    before = datasets.load("imagenet", imagenet)
+    with caplog.at_level(logging.INFO, logger="resnet_repro"):
+        assert datasets.load("imagenet", imagenet).identity == before.identity
+    assert not caplog.records, "what is unchanged is not looked through again"
+    if layout == "devkit":
+        lines = told.read_text(encoding="utf-8").splitlines()[::-1]
+        told.write_text("\n".join(lines), encoding="utf-8")
+    else:
+        write_solution(imagenet if "beside" in layout else folder, wnids[::-1])
+    after = datasets.load("imagenet", imagenet)
+    assert isinstance(after, PhotoDataset)
+    assert after.identity.sha256 != before.identity.sha256
+    found = dict(zip(after.test.names, after.test.labels.tolist(), strict=True))
+    assert [WNIDS[found[name]] for name in sorted(found)] == wnids[::-1]
 
 
 def test_flat_val_without_ground_truth(imagenet: Path) -> None:

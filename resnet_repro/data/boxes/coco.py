@@ -25,9 +25,9 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 from resnet_repro.data.boxes.annotations import Object, check_box
-from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, BoxReader, stamp
+from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, BoxReader
 from resnet_repro.data.dataset import not_there
-from resnet_repro.data.folder_index import Scan
+from resnet_repro.data.folder_index import Scan, stamp
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.workers import map_files
 from resnet_repro.spec.dataset_names import DATASETS

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_repro.base.errors import DataError
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.boxes.annotations import Object
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
@@ -23,7 +22,7 @@ from resnet_repro.data.photos.photos import FilePhotos
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AnnotatedImage", "BoxPart", "BoxReader", "FileBoxes", "stamp"]
+__all__ = ["AnnotatedImage", "BoxPart", "BoxReader", "FileBoxes"]
 
 
 class AnnotatedImage(NamedTuple):
@@ -33,19 +32,6 @@ class AnnotatedImage(NamedTuple):
     file: str  # relative to the data set's folder
     size: int  # bytes of the file
     objects: list[Object]
-
-
-def stamp(root: Path, name: str, stamps: dict[str, int]) -> None:
-    """Note when a file or folder was last changed, before it is read for the first time.
-
-    Raises DataError if it is missing or cannot be looked at.
-    """
-    try:
-        stamps.setdefault(name, (root / name).stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise DataError(f"{root / name} is missing") from None
-    except OSError as error:
-        raise DataError(f"cannot read {root / name}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_text
 from resnet_repro.data.boxes.annotations import check_box, read_annotation
-from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, stamp
-from resnet_repro.data.folder_index import Scan
+from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart
+from resnet_repro.data.folder_index import Scan, stamp
 from resnet_repro.data.layout import is_folder
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES, read_size
 from resnet_repro.data.photos.workers import map_files

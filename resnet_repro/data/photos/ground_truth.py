@@ -9,7 +9,7 @@ import struct
 import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
@@ -30,8 +30,16 @@ _NAMED = re.compile(r"(?:.*_)?(n\d{8})(?:_\d+)?", re.ASCII)
 Truth = dict[str, str]  # file name without suffix, in lower case -> class
 
 
-def classes_of(root: Path, part: str, files: list[str]) -> tuple[list[str], set[str]] | None:
-    """(The class of each of a part's files, all known classes); None if there is no ground truth.
+class Told(NamedTuple):
+    """What is known of the photographs of a part without class folders."""
+
+    classes: list[str]  # of each photograph
+    known: set[str]  # all classes
+    read: list[Path]  # the files that tell them; none if the photographs' names do
+
+
+def classes_of(root: Path, part: str, files: list[str]) -> Told | None:
+    """The classes of a part's files; None if there is no ground truth.
 
     Classes come from the files' names, or for val from Tiny ImageNet's val/val_annotations.txt, the
     development kit (or its .tar.gz) or Kaggle's LOC_val_solution.csv, in `root` or a folder above.
@@ -42,19 +50,21 @@ def classes_of(root: Path, part: str, files: list[str]) -> tuple[list[str], set[
     stems = [file.rpartition("/")[2].rpartition(".")[0] for file in files]
     named = [match[1] for match in map(_NAMED.fullmatch, stems) if match]
     if len(named) == len(files):
-        return named, set(named)
+        return Told(named, set(named), [])
     if part != "val":
         return None
     places = dict.fromkeys([root, root.parent, *root.resolve().parents[:3]])
     for place in places:
         for read, name in _READERS.items():
-            truth = read(place / name)
+            path = place / name
+            truth = read(path)
             if truth is None:
                 continue
             for stem, file in zip(stems, files, strict=True):
                 if stem.lower() not in truth:
                     raise DataError(f"{name} does not say the class of {plain(file, 80)}")
-            return [truth[stem.lower()] for stem in stems], set(truth.values())
+            files_read = [path / "data" / label for label in _LABELS] if path.is_dir() else [path]
+            return Told([truth[stem.lower()] for stem in stems], set(truth.values()), files_read)
     return None
 
 

@@ -58,10 +58,11 @@ class PhotoReader(FolderReader[PhotoPart, PhotoDataset]):
         return PhotoDataset(index.identity, index.scan.classes, *self.photos(index))
 
     def is_current(self, index: FolderIndex[PhotoPart]) -> bool:
-        classes, folders = index.scan.classes, index.scan.stamps
+        classes = index.scan.classes
+        inside = [name for name in index.scan.stamps if not name.startswith("../")]
         return (
             list(classes) == in_order(classes)
-            and not any(of_system(name) for folder in folders for name in folder.split("/"))
+            and not any(of_system(part) for name in inside for part in name.split("/"))
             and index.is_current()
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.stop import until_stopped
-from resnet_repro.data.folder_index import FilePart, Scan
+from resnet_repro.data.folder_index import FilePart, Scan, stamp
 from resnet_repro.data.layout import has_parts, in_order, is_folder, of_system, order_in_words
 from resnet_repro.data.photos.decoding import LARGEST, SUFFIXES
 from resnet_repro.data.photos.ground_truth import ANNOTATIONS, DEVKIT, SOLUTION, classes_of
@@ -142,10 +142,13 @@ class _Walk:
                 f"{self.root / part} has images but no class folders, and there is no ground truth:"
                 f" {how}"
             )
+        for path in told.read:  # which may lie above the folder that a link leads to
+            name = os.path.relpath(path.parent.resolve() / path.name, self.root.resolve())
+            stamp(self.root, name, self.stamps)
         flat: dict[str, list[File]] = {}
-        for file, name in zip(files, told[0], strict=True):
+        for file, name in zip(files, told.classes, strict=True):
             flat.setdefault(name, []).append(file)
-        return _Layout(sorted(told[1]), flat)
+        return _Layout(sorted(told.known), flat)
 
     def class_images(self, part: str, layout: _Layout) -> dict[str, list[File]]:
         """The files in a part's class folders."""
