@@ -23,9 +23,18 @@ from pydantic import BaseModel, PositiveInt
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.files import flush_folder, open_regular, read_regular, replacing
 from resnet_repro.data.dataset import Contents, Dataset, Identity, Images, prepare_command
+from resnet_repro.data.layout import of_system
 from resnet_repro.data.scratch import RETIRED, scratch_folder
 
-__all__ = ["intact_cache", "put_back", "read_cache", "read_record", "refuse_other", "write_cache"]
+__all__ = [
+    "intact_cache",
+    "is_cache",
+    "put_back",
+    "read_cache",
+    "read_record",
+    "refuse_other",
+    "write_cache",
+]
 
 FORMAT = 1
 LARGEST_RECORD = 2**24  # bytes; it has up to 5,000
@@ -74,14 +83,20 @@ def write_cache(dataset: Dataset, data_dir: Path, *, replace: bool) -> Dataset:
 def put_back(name: str, data_dir: Path) -> None:
     """Give back its place to a cache that a killed process had moved away, but not yet replaced.
 
+    Links stay away: nothing is lost with one, and it may have been replaced by an earlier version.
     Should that process be alive after all, it moves the cache away once more. Raises nothing.
     """
     with contextlib.suppress(OSError):
         if not (data_dir / name).exists():
             for retired in data_dir.glob(f".{name}-*{RETIRED}"):
-                if intact_cache(name, retired):
+                if not retired.is_symlink() and intact_cache(name, retired):
                     retired.rename(data_dir / name)
                     return
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether a folder is a cache, intact or not, by its record."""
+    return (folder / _RECORD).is_file()
 
 
 def read_record(name: str, folder: Path) -> CacheRecord:
@@ -171,9 +186,9 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
                 raise
         else:
             flush_folder(folder.parent)
-            shutil.rmtree(retired, ignore_errors=True)
+            _remove(retired)
             return
-        shutil.rmtree(retired, ignore_errors=True)  # another process took the name meanwhile
+        _remove(retired)  # another process took the name meanwhile
         refuse_other(name, folder)
         if not replace and intact_cache(name, folder):
             return
@@ -182,10 +197,19 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
     raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")
 
 
+def _remove(retired: Path) -> None:
+    """Remove what was moved away: a cache, or a link to one that stays where it is."""
+    if retired.is_symlink():
+        retired.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
 def refuse_other(name: str, folder: Path) -> None:
     """Raise DataError if at `folder` is anything but a cache, intact or not."""
     try:
-        other = not {path.name for path in folder.iterdir()} <= _FILES
+        names = {path.name for path in folder.iterdir() if not of_system(path.name)}
+        other = not names <= _FILES
     except FileNotFoundError:
         other = folder.is_symlink()  # to nothing
     except NotADirectoryError:

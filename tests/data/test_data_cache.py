@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -155,6 +156,53 @@ def test_only_what_is_not_needed_is_removed_of_killed_processes(prepared: Path) 
         there = {path.name for path in prepared.iterdir()}
         kept = {"cifar10", ".cifar100-0123456789ab-old"}
         assert there - {".cifar100-0123456789ab.lock"} == kept | {held.name, f"{held.name}.lock"}
+
+
+def test_a_link_that_was_replaced_does_not_come_back(prepared: Path, tmp_path: Path) -> None:
+    """As to a cache that others own, which stays."""
+    (mine := tmp_path / "mine").mkdir()
+    (mine / "cifar10").symlink_to(prepared / "cifar10")
+    datasets.prepare("cifar10", mine, tmp_path / "images")
+    assert [path.name for path in mine.iterdir()] == ["cifar10"]
+    datasets.verify("cifar10", prepared)
+    shutil.rmtree(mine / "cifar10")
+    (mine / ".cifar10-0123456789ab-old").symlink_to(prepared / "cifar10")  # by an earlier version
+    for use in (datasets.load, datasets.prepare, datasets.verify):
+        with pytest.raises(DataError, match="no CIFAR-10 in"):
+            use("cifar10", mine)
+
+
+def test_what_systems_leave_beside_a_cache_is_not_in_the_way(
+    prepared: Path, tmp_path: Path
+) -> None:
+    for name in (".DS_Store", "Thumbs.db"):
+        (prepared / "cifar10" / name).touch()
+    datasets.prepare("cifar10", prepared, tmp_path / "images")
+    datasets.verify("cifar10", prepared)
+
+
+@pytest.mark.parametrize("named", ["", "cifar10"])
+def test_a_cache_is_brought_from_another_data_folder(
+    prepared: Path, tmp_path: Path, named: str
+) -> None:
+    mine = tmp_path / "mine"
+    brought = datasets.prepare("cifar10", mine, prepared / named)
+    assert brought.identity == datasets.load("cifar10", prepared).identity
+    assert datasets.load("cifar10", mine).train_images.shape == (20, 3, 32, 32)
+    (prepared / "cifar10" / "test_labels.npy").write_bytes(b"")
+    with pytest.raises(DataError, match=r"test_labels\.npy is not the array"):
+        datasets.prepare("cifar10", mine, prepared / named)
+    assert datasets.verify("cifar10", mine).identity == brought.identity
+
+
+def test_verify_says_what_is_not_prepared_yet(tmp_path: Path) -> None:
+    batch = tmp_path / "cifar-10-batches-bin" / "test_batch.bin"
+    batch.parent.mkdir()
+    batch.touch()
+    prepare = f"`resnet-repro data prepare cifar10 --data-dir {tmp_path}`"
+    told = f"cifar10 is not prepared yet: {prepare} does it, from {batch.parent}"
+    with pytest.raises(DataError, match=f"^{re.escape(told)}$"):
+        datasets.verify("cifar10", tmp_path)
 
 
 def test_foreign_folder_is_not_deleted(write_images: WriteImages, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, md5_of, unpack_archive
 from resnet_repro.data.cache import (
     intact_cache,
+    is_cache,
     put_back,
     read_cache,
     read_record,
@@ -31,6 +32,7 @@ from resnet_repro.data.dataset import (
     PrepareRequest,
     cannot_prepare,
     not_there,
+    prepare_command,
 )
 from resnet_repro.data.layout import of_system
 from resnet_repro.data.scratch import scratch_folder
@@ -91,7 +93,11 @@ class CifarReader:
         """Open the cache, which compares every byte with its checksums."""
         put_back(self.name, data_dir)
         if not (data_dir / self.name).exists():
-            raise self._missing(data_dir)
+            source = _find_source(self.known, data_dir)
+            if source is None:
+                raise self._missing(data_dir)
+            prepare = prepare_command(self.name, data_dir)
+            raise DataError(f"{self.name} is not prepared yet: {prepare} does it, from {source}")
         return read_cache(self.name, data_dir / self.name)
 
     def describe(self, data_dir: Path) -> DatasetStatus:
@@ -148,8 +154,9 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
 def read_source(known: KnownCifar, path: Path, data_dir: Path, progress: Notify) -> Dataset:
     """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
-    `path` is a folder with the official files (python or binary version), a folder of images
-    `train/<class>/*` and `test/<class>/*`, the parent of one of the former, or a tar file of one.
+    `path` is a folder with the official files (python or binary version), a cache prepared
+    elsewhere, the parent of one of these, a folder of images `train/<class>/*` and
+    `test/<class>/*`, or a tar file of one of them.
     Archives are unpacked in `data_dir`. Raises DataError if `path` is none of these or another data
     set.
     """
@@ -182,10 +189,19 @@ def _read_download(known: KnownCifar, data_dir: Path, progress: Notify) -> Datas
 
 def _find_copy(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | None:
     """(The folder of a copy, `folder` itself or one in it; the function that reads it)."""
-    found = _find_batches(known, folder)
-    if found is None and ((folder / "train").is_dir() and (folder / "test").is_dir()):
+    if found := _find_batches(known, folder):
+        return found
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
         return folder, read_image_folder
-    return found
+    for cache in (folder, folder / known.name):
+        if is_cache(cache):
+            return cache, _read_prepared
+    return None
+
+
+def _read_prepared(known: KnownCifar, cache: Path) -> Dataset:
+    """The cache of another data folder, which keeps its identity."""
+    return read_cache(known.name, cache)
 
 
 def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | None:
@@ -218,6 +234,6 @@ def _read_archive(known: KnownCifar, archive: Path, data_dir: Path, progress: No
 def _not_recognised(known: KnownCifar, path: Path) -> DataError:
     return DataError(
         f"no {known.title} recognised in {path}: expected {known.python_folder},"
-        f" {known.binary_folder}, train/ and test/ with a folder of images per class, or a tar file"
-        " of one of them"
+        f" {known.binary_folder}, train/ and test/ with a folder of images per class, a tar file"
+        f" of one of them, or another data folder's {known.name}"
     )
