@@ -265,7 +265,9 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             return Copy(root, self.is_official(data_dir, request.progress), root, lambda: None)
         found = self.locate(request.source)
         if not request.source.is_dir():
-            raise DataError(f"{request.source} is not a folder")
+            raise DataError(f"{request.source} is not a folder; unpack archives first")
+        if not self.has(found) and (zipped := next(request.source.glob("*.zip"), None)):
+            raise DataError(f"{zipped} is still packed: unpack it first")
         data_dir.mkdir(parents=True, exist_ok=True)
         target = data_dir / self.short
         if not target.is_symlink() and target.resolve() != found.resolve():
@@ -301,11 +303,15 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
     def _known(self, sha256: str, root: Path, data_dir: Path, *, anywhere: bool) -> Identity | None:
         """The identity in an earlier index of these contents; `anywhere`: in one of any folder.
 
-        A data folder that was moved has indexes of where it was.
+        A data folder that was moved has indexes of where it was; a folder that is linked to may
+        have been prepared in the data folder where it lies.
         """
-        own = self._index_file(root, data_dir)
-        others = sorted(own.parent.glob(f"{self._index_name}-*.npz")) if anywhere else []
-        found = [self._load_index(path, root) for path in (own, *others)]
+        places = [at.resolve() for at in (data_dir, root.parent, root.resolve().parent)]
+        paths = [self._index_file(root, place) for place in places]
+        if anywhere:
+            pattern = f"{self.index_folder}/{self._index_name}-*.npz"
+            paths += [path for place in places for path in sorted(place.glob(pattern))]
+        found = [self._load_index(path, root) for path in dict.fromkeys(paths)]
         known = [index.identity for index in found if index]
         same = [one for one in known if (one.name, one.sha256) == (self.name, sha256)]
         return max(same, key=lambda one: one.official, default=None)

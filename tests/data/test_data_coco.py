@@ -79,6 +79,14 @@ def test_it_is_brought_checked_and_noticed_when_it_changes(coco: Path, tmp_path:
     assert load(coco).identity.sha256 != before.sha256
 
 
+def test_zips_as_its_site_has_them_are_to_be_unpacked(tmp_path: Path) -> None:
+    (archive := tmp_path / "train2014.zip").touch()
+    with pytest.raises(DataError, match=r"train2014\.zip is still packed: unpack it first$"):
+        datasets.prepare("coco", tmp_path / "data", tmp_path)
+    with pytest.raises(DataError, match=r"train2014\.zip is not a folder; unpack"):
+        datasets.prepare("coco", tmp_path / "data", archive)
+
+
 def changed(coco: Path, change: Callable[[dict[str, Any]], Any], name: str = JSON) -> None:
     path = coco / name
     content = json.loads(path.read_text(encoding="utf-8"))

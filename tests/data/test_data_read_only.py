@@ -12,10 +12,10 @@ from pathlib import Path
 import filelock
 import numpy as np
 import pytest
-from made_up_photos import WriteImages, WritePhotos
+from made_up_photos import WriteImages, WritePhotos, serve_imagenette
 from packing import pack
 
-from resnet_repro.data import datasets
+from resnet_repro.data import datasets, folder_index
 from resnet_repro.data.photos import statistics as photo_statistics
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.spec.recipe_parts import Photographs
@@ -114,6 +114,27 @@ def test_photographs_in_a_read_only_folder_work(
     for verb in ("verify", "prepare"):
         code, out, err = run("data", verb, "imagenette", "--data-dir", shared)
         assert (code, "6 training and 4 validation images" in out) == (0, True), err
+
+
+@pytest.mark.parametrize("contents", [True, False])
+def test_what_is_official_there_is_official_where_it_is_linked_to(
+    shared: Path,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: bool,
+) -> None:
+    if not contents:  # as of ImageNet: the folder is known by its place, names and sizes
+        monkeypatch.setattr(folder_index, "CONTENTS_LIMIT", 0)
+    serve_imagenette(write_photos(CLASSES), monkeypatch)
+    there = datasets.prepare("imagenette", shared, download=True, size="320")
+    here = datasets.prepare("imagenette", tmp_path / "mine", shared)
+    assert here.identity == there.identity
+    assert here.identity.official
+    assert datasets.load("imagenette", tmp_path / "mine").identity == there.identity
+    shutil.copytree(shared / "imagenette2-320", shared / "copy")
+    copy = datasets.prepare("imagenette", tmp_path / "other", shared / "copy")
+    assert copy.identity.official == contents
 
 
 @needs_a_folder_to_be_read_only

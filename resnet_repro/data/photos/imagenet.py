@@ -103,18 +103,21 @@ def _unpack(source: Path, tars: list[str], staging: Path, progress: Notify) -> P
     whole.mkdir()
     for name in tars:
         (staging / name).symlink_to((source / name).resolve())
-    try:
-        for name, part, parse in (
-            (_DEVKIT, None, torchvision_imagenet.parse_devkit_archive),
-            (_VAL, "val", torchvision_imagenet.parse_val_archive),
-            (_TRAIN, "train", torchvision_imagenet.parse_train_archive),
-        ):
-            if name in tars:
-                size = (source / name).stat().st_size
-                progress(f"checking and unpacking {name} ({size / 1e9:.1f} GB)")
-                parse(staging)
-                if part:
-                    (staging / part).rename(whole / part)
-    except (RuntimeError, tarfile.TarError, EOFError) as error:
-        raise DataError(f"ImageNet's tar files: {plain(str(error), 300)}") from error
+    for name, part, parse in (
+        (_DEVKIT, None, torchvision_imagenet.parse_devkit_archive),
+        (_VAL, "val", torchvision_imagenet.parse_val_archive),
+        (_TRAIN, "train", torchvision_imagenet.parse_train_archive),
+    ):
+        if name not in tars:
+            continue
+        size = (source / name).stat().st_size
+        progress(f"checking and unpacking {name} ({size / 1e9:.1f} GB)")
+        try:
+            parse(staging)
+        except RuntimeError as error:  # whose advice names the folder with the links
+            raise DataError(f"{name} in {source} is not the official archive (MD5)") from error
+        except (tarfile.TarError, EOFError) as error:
+            raise DataError(f"{name} in {source}: {plain(str(error), 300)}") from error
+        if part:
+            (staging / part).rename(whole / part)
     return whole

@@ -70,11 +70,16 @@ class Imagenette(PhotoReader):
         return None if packed is None else self._unpacked(packed, data_dir, request)
 
     def _download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
-        """The official archive, fetched into `data_dir`; None if its folder is there already."""
+        """The official archive, fetched into `data_dir`; None if its folder is there already.
+
+        Raises DataError if a folder that may have smaller photographs would be used all the same.
+        """
         size, progress = request.size, request.progress
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
         used = self._used_before(folder.name, data_dir)
-        if used or has_parts(folder):
+        if used == data_dir / FOLDERS[0]:
+            raise DataError(f"{used} is used before {folder.name}: move it elsewhere")
+        if used or self.find(data_dir) == folder:
             progress(f"{used or folder} is there already")
             return None
         refuse_occupied(folder, usable=False)
