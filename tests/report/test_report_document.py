@@ -327,6 +327,7 @@ def test_assumptions_are_those_of_the_networks_at_hand(bench: Bench) -> None:
     protocol = imagenette(bench).partition("## Protocol")[2].partition("\n## ")[0]
     assert "`plateau.patience` | assumption | `6`" in protocol
     assert "`evaluate_every` | assumption | `5000`" in protocol
+    assert "| orientation | EXIF's is undone" in protocol
     assert "| mean at other sizes |" in protocol
     assert "`warmup.window`" not in protocol
     assert "the short preset has batch_size=64" in protocol
