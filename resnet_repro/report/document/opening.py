@@ -36,9 +36,9 @@ LEGEND = (
     "counted: of what networks cost, by arithmetic; exact, and nothing was trained.",
 )
 RULES_NOTE = (
-    "The rules stand with the numbers below. Those about errors at the paper's protocol were written "
-    "down before the first run ended there; what was changed or added once results were known is "
-    "dated, at the claim and in `resnet_repro/paper/claims_*.yaml`."
+    "The rules stand with the numbers below. Those about errors at the paper's protocol were "
+    "written down before the first run ended there; what was changed or added once results were "
+    "known is dated, at the claim and in `resnet_repro/paper/claims_*.yaml`."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
 NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no terminal
