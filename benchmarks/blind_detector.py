@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from resnet_repro.data.boxes.boxes import BoxImages, Detections, Target
-from resnet_repro.data.datasets import load_boxes
+from resnet_repro.data.datasets import load
 from resnet_repro.measure.average_precision import average_precisions, mean_over_classes
 from resnet_repro.spec.dataset_names import choose_dataset
 
@@ -60,7 +60,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     choice = choose_dataset(f"voc:{folder}")
     with tempfile.TemporaryDirectory() as index:
-        dataset = load_boxes(choice.name, Path(index), choice.folders)
+        dataset = load(choice.name, Path(index), choice.folders)
         train, test = sized(dataset.train), sized(dataset.test)
     share = max(SHARES, key=lambda share: blind(train, dataset.classes, share, 0)[1])
     draws = [blind(test, dataset.classes, share, seed) for seed in range(DRAWS)]

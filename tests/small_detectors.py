@@ -38,5 +38,5 @@ def small_run(iterations: int = 8, seed: int = 0, **changes: Any) -> Run:
 
 
 def few_scenes(train: int = 12, test: int = 4) -> BoxDataset:
-    whole = datasets.load_boxes("scenes", Path("nowhere"))
+    whole = datasets.load("scenes", Path("nowhere"))
     return dataclasses.replace(whole, train=Scenes("train", train), test=Scenes("test", test))

@@ -31,6 +31,7 @@ from resnet_repro.bench.limits import (
 )
 from resnet_repro.bench.textbook import TextbookLoop
 from resnet_repro.data import datasets
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.networks.blocks import fuse
 from resnet_repro.networks.outline import outline
 from resnet_repro.spec.network_names import parse_network
@@ -253,6 +254,7 @@ class _Turns:
 def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str], None]) -> _Turns:
     """Time our loop, the textbook's and large products, one after another in every round."""
     dataset = datasets.load(plan.dataset, plan.data_dir, plan.folders)
+    assert not isinstance(dataset, BoxDataset), "a run of a detector is not benchmarked"
     batch_size = run.recipe.batch_size
     with contextlib.ExitStack() as stack:
         feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)

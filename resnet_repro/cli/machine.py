@@ -85,11 +85,11 @@ def bench(
     from resnet_repro.plan.estimator import BENCH
     from resnet_repro.training.device import auto_precision, choose_backend
 
+    for name in names:  # now: measuring takes minutes
+        bench_run(name, where.name)
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it
     if isinstance(images, PhotoDataset):
         images.need_training("what is measured is training")
-    for name in names:  # now: measuring takes minutes
-        bench_run(name, where.name)
     store = open_store(results)
 
     tell = teller(quiet)

@@ -25,14 +25,13 @@ from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.data.photos.reader import PhotoReader
 from resnet_repro.data.scratch import remove_left_over
 from resnet_repro.data.synthetic import SYNTHETIC
-from resnet_repro.spec.dataset_names import BOXES, dataset_fits, parse_dataset
+from resnet_repro.spec.dataset_names import parse_dataset
 
 __all__ = [
     "READERS",
     "describe",
     "known_test_images",
     "load",
-    "load_boxes",
     "prepare",
     "verify",
 ]
@@ -69,37 +68,17 @@ def load(
     folders: Mapping[str, Path] = _NO_FOLDERS,
     *,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Dataset | PhotoDataset:
+) -> AnyDataset:
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
     `folder:NAME` is the folder `folders[NAME]` if that exists, otherwise NAME in `data_dir`.
 
     Raises:
-        ConfigError: the name is unknown, or of a data set with boxes instead of classes.
+        ConfigError: the name is unknown.
         DataError: there is nothing to load.
         Stopped: `should_stop`, asked while a folder is looked through for the first time, said so.
     """
-    if dataset_fits(parse_dataset(name), "detection"):
-        raise ConfigError(
-            f"{name} has images with boxes: it is for detectors, not for classification"
-        )
-    dataset: Dataset | PhotoDataset = _load(_reader(name, folders), data_dir, should_stop)
-    return dataset
-
-
-def load_boxes(
-    name: str,
-    data_dir: Path,
-    folders: Mapping[str, Path] = _NO_FOLDERS,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> BoxDataset:
-    """`load` for a data set of images with boxes."""
-    if not dataset_fits(parse_dataset(name), "detection"):
-        raise ConfigError(f"{name} has no boxes: {', '.join(BOXES)} and voc:PATH have them")
-    dataset = _load(_reader(name, folders), data_dir, should_stop)
-    assert isinstance(dataset, BoxDataset), "its name is among those with boxes"
-    return dataset
+    return _reader(name, folders).load(data_dir, should_stop)
 
 
 def prepare(
@@ -175,13 +154,6 @@ def known_test_images(
         if images is not None:
             found[name] = images
     return found
-
-
-def _load(reader: Reader, data_dir: Path, should_stop: Callable[[], bool]) -> Any:
-    """Open a data set; only looking through a folder takes long enough to be stopped."""
-    if isinstance(reader, FolderReader):
-        return reader.load(data_dir, should_stop)
-    return reader.load(data_dir)
 
 
 def _reader(name: str, folders: Mapping[str, Path]) -> Reader:

@@ -29,8 +29,8 @@ class GeneratedReader:
         self.name, self.description, self.images = name, description, images
         self.sha256, self.generate = sha256, generate
 
-    def load(self, data_dir: Path) -> Any:
-        """Generate it."""
+    def load(self, data_dir: Path, should_stop: Callable[[], bool] = lambda: False) -> Any:
+        """Generate it, which is too quick to be stopped."""
         return self.generate()
 
     def prepare(self, data_dir: Path, request: PrepareRequest) -> Any:

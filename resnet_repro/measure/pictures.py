@@ -145,7 +145,7 @@ def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path)
     if len(names) == count:
         return names
     with contextlib.suppress(DataError):
-        known = datasets.load_boxes(run.dataset, data_dir)
+        known = datasets.load(run.dataset, data_dir)
         if known.identity.sha256 == state.get("data") and len(known.classes) == count:
             return known.classes
     return [f"class {number}" for number in range(1, count + 1)]

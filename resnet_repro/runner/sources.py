@@ -12,7 +12,6 @@ from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.runner.options import Options
-from resnet_repro.spec.dataset_names import dataset_fits
 from resnet_repro.spec.run import Run
 from resnet_repro.training.device import Backend, choose_backend
 from resnet_repro.training.feed import Feed, make_feed
@@ -39,9 +38,7 @@ class Sources:
         """
         if name not in self.datasets:
             options = self.options
-            boxes = dataset_fits(name, "detection")
-            load = datasets.load_boxes if boxes else datasets.load
-            self.datasets[name] = load(
+            self.datasets[name] = datasets.load(
                 name, options.data_dir, options.folders, should_stop=self.should_stop
             )
         return self.datasets[name]

@@ -225,7 +225,7 @@ def test_data_sets_are_named_as_everywhere(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = command("bench", "--dataset", "scenes")
-    assert (answer.code, "it is for detectors" in answer.err) == (2, True)
+    assert (answer.code, "does not go with scenes but with cifar10" in answer.err) == (2, True)
     for name in ("train/one/a.png", "train/two/b.png", "val/one/c.png", "val/two/d.png"):
         (tmp_path / "pictures" / name).parent.mkdir(parents=True)
         Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / name)

@@ -24,7 +24,7 @@ def coco(tmp_path: Path) -> Path:
 
 
 def load(coco: Path) -> BoxDataset:
-    return datasets.load_boxes("coco", coco.parent)
+    return datasets.load("coco", coco.parent)
 
 
 def test_images_and_objects_are_cocos(coco: Path) -> None:
@@ -73,7 +73,7 @@ def test_it_is_brought_checked_and_noticed_when_it_changes(coco: Path, tmp_path:
     with pytest.raises(ConfigError, match="coco cannot be downloaded: bring it with"):
         datasets.prepare("coco", data, download=True)
     with pytest.raises(DataError, match=r"no COCO 2017 in .*coco2017 \(train2017"):
-        datasets.load_boxes("coco2017", data)
+        datasets.load("coco2017", data)
     before = load(coco).identity
     changed(coco, lambda content: content["annotations"][0].update(bbox=[3, 3, 4, 4]))
     assert load(coco).identity.sha256 != before.sha256

@@ -29,13 +29,12 @@ def data(write_photos: WritePhotos, tmp_path: Path) -> Path:
 # Birds: 10 photographs; boxes: both lists; all: contents are hashed.
 @pytest.mark.parametrize(("name", "questions"), [("folder:birds", 11), ("voc07", 3), ("coco", 3)])
 def test_a_first_look_can_be_stopped(data: Path, name: str, questions: int) -> None:
-    load = datasets.load if name == "folder:birds" else datasets.load_boxes
     for count in range(questions):
         answers = iter([False] * count + [True])
         with pytest.raises(Stopped):
-            load(name, data, should_stop=lambda answers=answers: next(answers))
+            datasets.load(name, data, should_stop=lambda answers=answers: next(answers))
     assert not list(data.glob(".*/*"))
-    load(name, data, should_stop=iter([False] * questions).__next__)
+    datasets.load(name, data, should_stop=iter([False] * questions).__next__)
 
 
 def test_a_run_does_not_begin_then(data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from resnet_repro.data.boxes.scenes import CLASSES, Scenes, draw_scene
 
 @pytest.fixture(scope="module")
 def dataset() -> BoxDataset:
-    return datasets.load_boxes("scenes", Path("nowhere"))
+    return datasets.load("scenes", Path("nowhere"))
 
 
 def test_an_item_is_an_image_and_its_target(dataset: BoxDataset) -> None:
@@ -101,11 +101,7 @@ def test_the_checksum_is_known_and_others_are_refused(monkeypatch: pytest.Monkey
         datasets.prepare("scenes", Path("nowhere"))
 
 
-def test_scenes_are_not_brought_and_not_classified(tmp_path: Path) -> None:
+def test_scenes_are_not_brought(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to bring or download"):
         datasets.prepare("scenes", tmp_path, tmp_path, download=True)
-    with pytest.raises(ConfigError, match="boxes"):
-        datasets.load("scenes", tmp_path)
-    with pytest.raises(ConfigError, match="has no boxes: scenes"):
-        datasets.load_boxes("synthetic", tmp_path)
     assert "scenes" in [status.name for status in datasets.describe(tmp_path)]

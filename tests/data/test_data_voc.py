@@ -24,7 +24,7 @@ CAT, DOG = ("cat", (1, 1, 40, 30), 0), ("dog", (5, 6, 5, 6), 1)
 
 
 def load(folder: Path) -> BoxDataset:
-    return datasets.load_boxes("voc:mine", folder.parent / "data", {"mine": folder})
+    return datasets.load("voc:mine", folder.parent / "data", {"mine": folder})
 
 
 @pytest.fixture
@@ -313,16 +313,14 @@ def test_a_folder_is_linked_to_and_listed(folder: Path) -> None:
     prepared = datasets.prepare("voc:mine", data, folder)
     assert isinstance(prepared, BoxDataset)
     assert (data / "mine").resolve() == folder
-    assert datasets.load_boxes("voc:mine", data).identity == prepared.identity
+    assert datasets.load("voc:mine", data).identity == prepared.identity
     assert datasets.known_test_images(["voc:mine", "voc:other", "scenes"], data) == {"voc:mine": 1}
     *_, status = datasets.describe(data)
     assert (status.name, status.prepared, status.images) == ("voc:mine", True, 3)
     with pytest.raises(ConfigError, match="cannot be downloaded: bring it with"):
         datasets.prepare("voc:mine", data, download=True)
     with pytest.raises(DataError, match=r"no folder .*other: voc:other is looked for there"):
-        datasets.load_boxes("voc:other", data)
-    with pytest.raises(ConfigError, match="boxes"):
-        datasets.load("voc:mine", data)
+        datasets.load("voc:other", data)
 
 
 def test_a_folder_that_is_not_laid_out_like_it_says_so(tmp_path: Path) -> None:
@@ -336,7 +334,7 @@ def test_a_folder_that_is_not_laid_out_like_it_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL, reason="TEST_VOCDEVKIT does not say where the subset is")
 def test_the_five_class_subset_has_the_counts_that_its_readme_states(tmp_path: Path) -> None:
-    dataset = datasets.load_boxes("voc:VOCdevkit", tmp_path, {"VOCdevkit": Path(REAL)})
+    dataset = datasets.load("voc:VOCdevkit", tmp_path, {"VOCdevkit": Path(REAL)})
     assert dataset.classes == ("cat", "cow", "dog", "horse", "sheep")
     assert dataset.splits == {"train": "VOC2012 trainval", "test": "VOC2007 test"}
     assert isinstance(dataset.train, FileBoxes)

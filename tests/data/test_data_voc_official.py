@@ -66,7 +66,7 @@ def prepare(
 ) -> BoxDataset:
     prepared = datasets.prepare(name, data, source, download=download)
     assert isinstance(prepared, BoxDataset)
-    assert datasets.load_boxes(name, data).identity == prepared.identity
+    assert datasets.load(name, data).identity == prepared.identity
     return prepared
 
 
@@ -134,7 +134,7 @@ def test_half_of_a_year_does_not_count_as_the_year(served: Path, tmp_path: Path)
     with tarfile.open(served / "2007.tar") as tar:
         tar.extractall(data, filter="data")
     with pytest.raises(DataError, match=r"no VOC2007 test in .*VOCdevkit: bring a copy"):
-        datasets.load_boxes("voc07", data)
+        datasets.load("voc07", data)
     with pytest.raises(DataError, match="in the way: without VOC2007 test it is not whole; move"):
         datasets.prepare("voc07", data, download=True)
     assert [path.name for path in data.iterdir()] == ["VOCdevkit"], "nothing was fetched"
@@ -214,7 +214,7 @@ def test_archives_that_lie_there_are_said_to_be_still_packed(served: Path) -> No
 
     assert "still packed: `resnet-repro data prepare voc12" in note("voc12")
     with pytest.raises(DataError, match="voc07 is still packed: `resnet-repro data prepare voc07"):
-        datasets.load_boxes("voc07", served)
+        datasets.load("voc07", served)
     (served / "2007-test.tar").unlink()  # what is left is not the whole year
     assert note("voc07") == ""
     with pytest.raises(DataError, match="no VOC2007 in"):
@@ -241,7 +241,7 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
         prepare("voc07", data, tmp_path / "nowhere")
     assert not any(data.iterdir())
     with pytest.raises(DataError, match=r"no VOC2007 and VOC2012 in .*\n.*--preset demo"):
-        datasets.load_boxes("voc07+12", data)
+        datasets.load("voc07+12", data)
     with pytest.raises(ConfigError, match="not both"):
         datasets.prepare("voc07", data, devkit, download=True)
     prepare("voc07", data, devkit)

@@ -60,8 +60,8 @@ class CifarReader:
             f"{len(known.classes)} classes"
         )
 
-    def load(self, data_dir: Path) -> Dataset:
-        """Open the cache, or make it from a copy in `data_dir`."""
+    def load(self, data_dir: Path, should_stop: Callable[[], bool] = lambda: False) -> Dataset:
+        """Open the cache, or make it from a copy in `data_dir`; too quick to be stopped."""
         put_back(self.name, data_dir)
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)

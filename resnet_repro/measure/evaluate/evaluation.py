@@ -11,6 +11,7 @@ from typing import Any
 from resnet_repro.base.errors import ReproError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data import datasets
+from resnet_repro.data.boxes.boxes import BoxDataset
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.progress import progress_teller
@@ -43,7 +44,9 @@ class Request:
         Raises Stopped if `should_stop` said so while it was looked through.
         """
         folders = choice.folders if choice else {}
-        return datasets.load(dataset, self.data_dir, folders, should_stop=self.should_stop)
+        found = datasets.load(dataset, self.data_dir, folders, should_stop=self.should_stop)
+        assert not isinstance(found, BoxDataset), "detectors are refused before"
+        return found
 
     def progress_of(self, views: Views) -> Callable[[int, int], None]:
         """What to tell (done, total) of the views of all photographs; a line now and then."""
