@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def detect(
     with interruptible() as stop:
         told = []
         for picture in search_pictures(
-            store, target, images, out, threshold, data_dir, device, tell
+            store, target, images, out, threshold, data_dir, device, partial(say, err=True)
         ):
             told.append(picture)
             tell(f"{picture.path}: {len(picture.found)} found")

@@ -20,7 +20,7 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
-from resnet_repro.measure.evaluate.run import configuration_of, newest_weights
+from resnet_repro.measure.evaluate.run import configuration_of, newest_weights, what_differs
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -72,13 +72,12 @@ def search_pictures(
     run = configuration_of(stored)
     if run.recipe.detection is None:
         raise ConfigError(f"{stored.id} is a classifier; detect wants a run of a detector")
-    state = newest_weights(stored, run)
+    state, reasons = newest_weights(stored, run)
     files = _files(paths, out)
     for path in paths:  # before the first is searched; all at once may not fit into memory
         open_photo(path, str(path))
-    if not stored.finished:
-        iterations = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
-        note(f"{stored.id} is {stored.state}: its weights are those after {iterations}")
+    for text in filter(None, (*reasons, what_differs(stored, run, state))):
+        note(f"{stored.id}: {text}")
     classes = _classes(stored, run, state, data_dir)
     backend = choose_backend(device, state["precision"])
     try:

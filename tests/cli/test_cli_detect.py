@@ -22,6 +22,7 @@ from resnet_repro.measure import pictures
 from resnet_repro.measure.detection import detect
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
+from resnet_repro.training.checkpoint import OTHER_TRAINING, pack, unpack
 
 CONTENT = {
     "name": "tiny",
@@ -183,7 +184,36 @@ def test_weights_of_an_unfinished_run_are_called_so(
     argv = ("detect", "faster-rcnn-plain-18", "a.png", "--device", "cpu", "--results", "stopped")
     answer = command(*argv)
     assert answer.code == 0, answer.err
-    assert "is stopped: its weights are those after 3 of 3 iterations" in answer.err
+    assert "is stopped, its weights here are those after 3 of 3 iterations" in answer.err
+
+
+def test_weights_that_take_the_place_of_the_newest_or_of_the_results_are_called_so(
+    command: Any, results: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "a.png")
+
+    def said(root: Path) -> list[str]:
+        chosen = ("--device", "cpu", "--results", str(root), "--quiet")
+        answer = command("detect", "faster-rcnn-plain-18", "a.png", "--out", "found", *chosen)
+        assert answer.code == 0, answer.err
+        return [line.partition(": ")[2] for line in answer.err.splitlines()]
+
+    assert said(results) == []
+    (newest,) = shutil.copytree(results, tmp_path / "copied").glob("runs/*/checkpoint")
+    whole = newest.read_bytes()
+    state = unpack(whole)
+    newest.with_name("checkpoint.previous").write_bytes(
+        pack(state | {"iteration": 2, "points": []})
+    )
+    newest.write_bytes(whole[:-9])
+    assert said(tmp_path / "copied") == [
+        "not used: checkpoint is damaged (its checksum does not match)",
+        "the run is done, its weights here are those after 2 of 3 iterations",
+    ]
+    last = state["points"][-1]
+    other = {name: value if name == "iteration" else value + 1 for name, value in last.items()}
+    newest.write_bytes(pack(state | {"points": [*state["points"][:-1], other]}))
+    assert said(tmp_path / "copied") == [OTHER_TRAINING]
 
 
 def test_the_table_marks_what_is_reduced_and_keeps_it_from_the_papers_rows(

@@ -37,7 +37,7 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject, trained_network
 
-__all__ = ["configuration_of", "evaluate_run", "newest_weights"]
+__all__ = ["configuration_of", "evaluate_run", "newest_weights", "what_differs"]
 
 
 def evaluate_run(
@@ -58,7 +58,7 @@ def evaluate_run(
     """
     run = configuration_of(stored)
     _check(stored.id, run, request, choice)
-    state = newest_weights(stored, run)
+    state, reasons = newest_weights(stored, run)
     dataset = request.load(run.dataset, choice)
     if isinstance(dataset, PhotoDataset):
         dataset.need_training("a run's test needs the mean of its training photographs")
@@ -80,7 +80,7 @@ def evaluate_run(
     ):
         unstored = unstored or _why_not_locked(stored, held)
         if not unstored:  # until now another process could train it anew
-            state = newest_weights(stored, run)
+            state, reasons = newest_weights(stored, run)
             unstored = _why_not_stored(stored, run, state, backend)
         feed = make_feed(
             run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
@@ -103,7 +103,7 @@ def evaluate_run(
         identity=dataset.identity,
         origin=origin,
         input=f"0 to 255, minus the {subject.labelled.normalisation['kind']}, as in its training",
-        notes=tuple(filter(None, (dataset.identity.note, unstored))),
+        notes=tuple(filter(None, (dataset.identity.note, *reasons, unstored))),
         stored=path,
         failures=failures,
     )
@@ -137,15 +137,15 @@ def configuration_of(stored: StoredRun) -> Run:
     return stored.run
 
 
-def newest_weights(stored: StoredRun, run: Run) -> dict[str, Any]:
-    """The state in the newest usable checkpoint of a run.
+def newest_weights(stored: StoredRun, run: Run) -> tuple[dict[str, Any], list[str]]:
+    """The state in the newest usable checkpoint of a run, and notes on newer ones.
 
     Raises:
         StoreError: there is none.
     """
     state, reasons = newest_state(run, stored.folder.checkpoints())
     if state is not None:
-        return state
+        return state, [f"not used: {reason}" for reason in reasons]
     why = "; ".join(reasons) or "there is no checkpoint"
     raise StoreError(
         f"{stored.id}: its weights are not here ({why}); "
@@ -153,15 +153,22 @@ def newest_weights(stored: StoredRun, run: Run) -> dict[str, Any]:
     )
 
 
+def what_differs(stored: StoredRun, run: Run, state: dict[str, Any]) -> str | None:
+    """What tells a state's weights from those of the run's final result; None if nothing does."""
+    if not (stored.finished and is_final(run, state)):
+        done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
+        return f"the run is {stored.state}, its weights here are those after {done}"
+    if not matches_result(stored, state["points"], state["precision"]):
+        return OTHER_TRAINING
+    return None
+
+
 def _why_not_stored(
     stored: StoredRun, run: Run, state: dict[str, Any], backend: Backend
 ) -> str | None:
     """Why the results folder should not have what is measured now; None if it should."""
-    if not (stored.finished and is_final(run, state)):
-        done = f"{state['iteration']:,} of {run.recipe.iterations:,} iterations"
-        return f"not stored: the run is {stored.state} after {done}"
-    if not matches_result(stored, state["points"], state["precision"]):
-        return f"not stored: {OTHER_TRAINING}"
+    if different := what_differs(stored, run, state):
+        return f"not stored: {different}"
     if backend.precision != state["precision"]:
         return f"not stored: the run was trained in {state['precision']}"
     if run.recipe.photographs is None:

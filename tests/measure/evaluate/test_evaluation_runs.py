@@ -14,6 +14,7 @@ import yaml
 from resnet_repro.base.errors import StoreError
 from resnet_repro.cli import main
 from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.training.checkpoint import pack, unpack
 
 PHOTOGRAPHS = {
     "name": "photographs",
@@ -151,7 +152,7 @@ def test_a_run_on_32x32_images_is_measured(command, results: Path) -> None:
 def test_an_unfinished_run_is_measured_but_not_stored(command, results: Path) -> None:
     answer = command("evaluate", "plain-14", "--json")
     assert answer.code == 0
-    assert "is stopped after" in json.loads(answer.out)["notes"][0]
+    assert "is stopped, its weights here are those after" in json.loads(answer.out)["notes"][0]
 
 
 def test_beside_another_process_a_run_is_measured_but_not_stored(
@@ -266,6 +267,22 @@ def test_errors_that_could_not_be_stored_are_printed(
     assert (answer.code, answer.err.splitlines()[-1]) == (1, "resnet-repro: the disk is full")
     found = json.loads(answer.out)
     assert ([row["views"] for row in found["evaluations"]], found["stored"]) == (["centre"], None)
+
+
+def test_weights_that_take_the_place_of_the_newest_are_called_so(
+    command, folder: Path, photographs: Path
+) -> None:
+    newest = photographs / "checkpoint"
+    whole = newest.read_bytes()
+    older = pack(unpack(whole) | {"iteration": 2, "points": []})
+    newest.with_name("checkpoint.previous").write_bytes(older)
+    newest.write_bytes(whole[:-9])
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["notes"][-2:] == [
+        "not used: checkpoint is damaged (its checksum does not match)",
+        "not stored: the run is done, its weights here are those after 2 of 4 iterations",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["gone", "damaged", "of another run"])
