@@ -32,6 +32,9 @@ from resnet_repro.training.subject import Subject
 
 __all__ = ["check_paths", "measure_on_line", "other_run", "path_rows", "path_to_other_run"]
 
+# Fields of a recipe that decide what a network computes with its weights, and of which images.
+SAME = ("zero_channels", "bn_epsilon", "image_size", "validation_images")
+
 
 def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
     """Refuse lines that cannot be measured before anything is trained for them.
@@ -55,7 +58,8 @@ def other_run(
     """The run at the other end of a line, which may be among those `coming`.
 
     Raises:
-        ConfigError: it is no run, the same run, or one of another network or data set.
+        ConfigError: it is no run, the same run, or one of another network or data set, or its
+            weights are used otherwise.
         StoreError: the results folder cannot be read.
     """
     other: Run | None = run.model_copy(update={"seed": settings.other_seed(run.seed)})
@@ -64,10 +68,15 @@ def other_run(
         other = found.run if isinstance(found, StoredRun) else None
     if other is None or (settings.to and not other.id.startswith(settings.to)):
         raise ConfigError("path.to: should be a run's id, or the beginning of one")
-    kinds = {(r.network, r.dataset, r.recipe.zero_channels) for r in (other, run)}
-    if other.id == run.id or len(kinds) > 1:
+    if other.id == run.id or (other.network, other.dataset) != (run.network, run.dataset):
         raise ConfigError(
             f"path.to: {other.id} should be another run of {run.network} on {run.dataset}"
+        )
+    different = [f"recipe.{f}" for f in SAME if getattr(run.recipe, f) != getattr(other.recipe, f)]
+    if different:
+        raise ConfigError(
+            f"path.to: {other.id} differs from {run.id} in {' and '.join(different)}; on a line "
+            "only weights differ"
         )
     return other
 

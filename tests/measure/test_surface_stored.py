@@ -353,6 +353,27 @@ def test_other_ends_are_checked_among_the_coming_runs(
     assert not list((tmp_path / "results").glob("runs/*"))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("zero_channels", "both-sides"),
+        ("bn_epsilon", 0.01),
+        ("image_size", 16),
+        ("validation_images", 10),
+    ],
+)
+def test_a_line_to_weights_that_are_used_otherwise_is_refused(
+    command: Callable[..., Any], tmp_path: Path, field: str, value: object
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    first, _ = load_experiment("lines.yaml").resolve()
+    other = first.model_copy(update={"recipe": first.recipe.model_copy(update={field: value})})
+    Store(tmp_path / "results").folder(other).write_config(other)
+    answer = command("run", "lines.yaml", "--set", f"path.to={other.id}")
+    assert (answer.code, f"in recipe.{field}; on a line only" in answer.err) == (2, True), answer.err
+    assert not list((tmp_path / "results").glob("runs/*/checkpoint"))
+
+
 def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
