@@ -89,7 +89,7 @@ def path_to_other_run(
     news: Callable[[str], None],
     note: Callable[[str], None],
 ) -> list[PathRow]:
-    """`path_rows` to the run that the settings name; none, with a note, without its weights.
+    """`path_rows` to the run that the settings name; none, with notes, without its weights.
 
     Raises:
         ConfigError: it is no other run of the same network and data.
@@ -98,7 +98,9 @@ def path_to_other_run(
     """
     run = subject.run
     other = other_run(run, settings, store)
-    state, _ = final_state(other, store.get(other))
+    state, reasons = final_state(other, store.get(other))
+    for reason in reasons:
+        note(f"{other.id}: not used: {reason}")
     if state is None:
         note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
         return []

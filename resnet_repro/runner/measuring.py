@@ -223,13 +223,13 @@ class Measurer:
         if name in VIEWS:
             return measure_views(subject, folder, name, self.sources, news)
         measurement = MEASUREMENTS[name]
-        if settings not in (None, WITH_COCO) and (before := stored.rows(measurement.table)):
-            seed, whole = subject.run.seed, stored.training_images
-            if not settings.measured_in(before, seed, whole):
-                note(f"{stored.id}: its {measurement.title} of other settings will be replaced")
         rows = METHODS[name](Work(subject, self.store, stored, settings, stop, news, note))
         if not rows:
             return None
+        if settings not in (None, WITH_COCO) and (before := stored.rows(measurement.table)):
+            seed, whole = subject.run.seed, stored.training_images
+            if not settings.measured_in(before, seed, whole):
+                note(f"{stored.id}: its {measurement.title} of other settings is replaced")
         backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
         origin = origin_here(backend, self.sources.options.command)
         folder.write_measured(measurement.table, rows, origin)

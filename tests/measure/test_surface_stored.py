@@ -384,6 +384,21 @@ def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
     assert not list((tmp_path / "results").rglob("path.csv"))
 
 
+def test_a_line_to_damaged_weights_says_so_and_replaces_nothing(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    assert command("run", "lines.yaml").code == 0
+    first, second = sorted((tmp_path / "results" / "runs").glob("resnet-8-*"))
+    for path in second.glob("checkpoint*"):
+        path.write_bytes(path.read_bytes()[:-9])
+    answer = command("run", "lines.yaml", "--seeds", "1", "--set", "path.points=9")
+    assert answer.code == 1
+    reason = f"{second.name}: not used: checkpoint is damaged"
+    assert (reason in answer.err, "replaced" in answer.err) == (True, False), answer.err
+    assert len(read(first / "path.csv")) == 5
+
+
 def test_a_line_to_a_run_that_others_train_waits_for_it(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -450,7 +465,7 @@ def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_eac
         said = "tiny and wide measure surface of resnet-8-"
         assert (answer.code, said in answer.err) == (2, True), answer.err
     assert not list((tmp_path / "results").glob("runs/*"))
-    replaced = "its loss surface of other settings will be replaced"
+    replaced = "its loss surface of other settings is replaced"
     assert replaced not in command("run", "a.yaml").err
     answer = command("run", "b.yaml")
     assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err
