@@ -370,7 +370,9 @@ def test_a_line_to_weights_that_are_used_otherwise_is_refused(
     other = first.model_copy(update={"recipe": first.recipe.model_copy(update={field: value})})
     Store(tmp_path / "results").folder(other).write_config(other)
     answer = command("run", "lines.yaml", "--set", f"path.to={other.id}")
-    assert (answer.code, f"in recipe.{field}; on a line only" in answer.err) == (2, True), answer.err
+    assert (answer.code, f"in recipe.{field}; on a line only" in answer.err) == (2, True), (
+        answer.err
+    )
     assert not list((tmp_path / "results").glob("runs/*/checkpoint"))
 
 

@@ -329,6 +329,7 @@ def test_assumptions_are_those_of_the_networks_at_hand(bench: Bench) -> None:
     assert "`evaluate_every` | assumption | `5000`" in protocol
     assert "| orientation | EXIF's is undone" in protocol
     assert "| mean at other sizes |" in protocol
+    assert "| signals and gradients of photographs | of one forward pass" in protocol
     assert "`warmup.window`" not in protocol
     assert "the short preset has batch_size=64" in protocol
     assert "plateau=null" in protocol, "reduced scale divides the rate at fixed iterations"
@@ -338,6 +339,8 @@ def test_assumptions_of_both_families_stand_side_by_side(bench: Bench) -> None:
     bench.add("resnet-20", 8.7)
     protocol = imagenette(bench).partition("## Protocol")[2].partition("\n## ")[0]
     assert "`500` on CIFAR-10, `5000` on ImageNet" in protocol
+    for what in ("layer responses", "signals and gradients", "Li et al. 2018: beyond two runs"):
+        assert f"| {what} |" in protocol
     assert "`warmup.window`" in protocol
     assert "`plateau.patience` | assumption | `6`" in protocol
 

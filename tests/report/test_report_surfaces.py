@@ -340,6 +340,7 @@ def test_a_path_is_drawn_beside_runs_that_have_none(bench: Bench) -> None:
     assert "not measured: plain-20 (1)" in caption(figure)
     assert "failed runs left out: plain-20 (1)" in caption(figure)
     assert "1 seed;" in caption(figure), "not per network: one is drawn"
+    assert "beyond 0 and 1 BN's variances are extrapolated" in caption(figure)
 
 
 def test_a_page_without_plotly_says_how_to_get_it(

@@ -43,6 +43,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     shown = rows[rows.run.isin([run.id for run in firsts])]
     images = " or ".join(f"{count:,}" for count in sorted(set(shown.images)))
     notes = [f"mean cross-entropy of {images} training images; weights and BN's statistics between"]
+    notes.append(
+        "beyond 0 and 1 BN's variances are extrapolated as well, negative ones set to 0: such a "
+        "channel is divided by the root of bn_epsilon alone, which by itself raises the loss there"
+    )
     notes += [f"{run.id} to {rows[rows.run == run.id].to.iloc[0]}" for run in firsts]
     notes += cut_note([shown.loss])
     add_caption(figure, experiment, group, cells, notes)
