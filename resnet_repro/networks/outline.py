@@ -5,6 +5,7 @@ Arithmetic only; torch need not be imported. Tests compare every outline with th
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from resnet_repro.networks.compared_layers import compared_layers
 from resnet_repro.networks.layer import Layer
 from resnet_repro.spec.network_names import network_title, parse_network
 
-__all__ = ["Outline", "folded", "outline"]
+__all__ = ["Outline", "folded", "outline", "smallest_side"]
 
 
 class Shortcut(NamedTuple):
@@ -100,6 +101,18 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
             title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     row = not name.label.startswith(("googlenet", "densenet"))
     return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
+
+
+def smallest_side(network: str) -> int:
+    """The side in pixels of the smallest input that leaves every layer a map to compute.
+
+    Raises ConfigError as `outline` does.
+    """
+    return next(
+        side
+        for side in itertools.count(1)
+        if all(layer.side > 0 for layer in outline(network, side).layers)
+    )
 
 
 def _stem(built: Architecture, side: int, layers: list[Layer]) -> None:

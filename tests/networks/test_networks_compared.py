@@ -15,6 +15,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.compared import AlexNet
 from resnet_repro.networks.dense import dense_logits, final_map_side
 from resnet_repro.networks.network import build_network
+from resnet_repro.networks.outline import smallest_side
 from resnet_repro.networks.weights import fit, network_of
 from resnet_repro.networks.weights_file import read_weights
 from resnet_repro.spec.network_names import COMPARED, parse_network
@@ -41,6 +42,16 @@ def test_they_have_the_size_that_others_count(network: str) -> None:
     assert (cost.parameters, round(cost.multiply_adds / 1e9, 3)) == SIZES[network]
     assert str(parse_network(network)) == network
     assert parse_network(network).trainable is (network == "vgg-16")  # for Table 7
+
+
+@pytest.mark.parametrize("network", [*COMPARED, "resnet-18-b"])
+def test_the_smallest_input_is_known_from_their_layers(network: str) -> None:
+    side = smallest_side(network)
+    with torch.device("meta"):
+        model = build_network(network, 5).eval()
+        assert model(torch.zeros(1, 3, side, side)).shape == (1, 5)
+        with pytest.raises(RuntimeError):
+            model(torch.zeros(1, 3, side - 1, side - 1))
 
 
 @pytest.mark.parametrize("network", SMALL)

@@ -23,6 +23,7 @@ from resnet_repro.measure.evaluate.evaluation import (
 from resnet_repro.measure.evaluate.input import PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.architecture import architecture
+from resnet_repro.networks.outline import smallest_side
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
@@ -72,7 +73,8 @@ def evaluate_weights(
 
     Raises:
         ConfigError: weights of another network, or of other classes than the data set's; options
-            that do not concern the network; for a CIFAR network, input that cannot be told.
+            that do not concern the network, or a crop that is too small for it; for a CIFAR
+            network, input that cannot be told.
         DataError: the data set is missing or unusable.
         Stopped: `request.should_stop` said so, before any views were done.
     """
@@ -83,6 +85,10 @@ def evaluate_weights(
     if name.family == "cifar":
         return evaluate_on_images(name, fitted, choice, stated, request)
     crop = stated.crop or architecture(str(name)).side  # AlexNet's is 227
+    if crop < (smallest := smallest_side(str(name))):
+        raise ConfigError(
+            f"--crop {crop}: the smallest input of {name} has {smallest} pixels a side"
+        )
     padding: Padding | None = (stated.padding or "end") if name.option == "A" else None
     usual: InputKind = "half" if name.label == HALVED else "torchvision"
     given = Input(stated.kind or usual, stated.mean, crop, padding)

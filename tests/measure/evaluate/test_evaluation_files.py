@@ -18,6 +18,7 @@ from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import functional as tf
 
+from resnet_repro.networks.network import build_network
 from resnet_repro.store.models import ExternalEvaluation
 from resnet_repro.store.store import Store
 
@@ -201,6 +202,19 @@ def test_torchvisions_bottleneck_weights_and_where_the_stride_is(
     assert "--network resnet-50-v1.5" in paper.out
     theirs = command("evaluate", "r50.pth", *asked(folder, network="resnet-50-v1.5"))
     assert "stride" not in theirs.out
+
+
+@pytest.mark.parametrize(("network", "smallest"), [("alexnet", 67), ("alexnet-one-tower", 63)])
+def test_a_crop_that_is_too_small_for_the_network_gets_a_line(
+    command, folder: Path, tmp_path: Path, network: str, smallest: int
+) -> None:
+    torch.save(build_network(network, 3).state_dict(), tmp_path / "alex.pth")
+    crop = ("--crop", smallest - 1, "--crops", "1,multi")
+    answer = command("evaluate", "alex.pth", *asked(folder, *crop, network=network))
+    says = f"--crop {smallest - 1}: the smallest input of {network} has {smallest} pixels a side"
+    assert_one_line(answer, 2, says)
+    crop = ("--crop", smallest, "--crops", "1,multi")
+    assert command("evaluate", "alex.pth", *asked(folder, *crop, network=network)).code == 0
 
 
 class Harmful:
