@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from resnet_repro.base.colours import OF_CLASSES
 from resnet_repro.base.errors import ConfigError, DataError, StoreError
-from resnet_repro.base.files import write_atomically
+from resnet_repro.base.files import open_regular, write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
@@ -31,6 +33,9 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_told"]
+
+MADE_BY = "resnet-repro detect"  # stands in every picture that is written, before its pixels
+_HEAD = 2**20  # bytes in which it is looked for; a colour profile may come first
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,10 @@ def search_pictures(
         network = trained_network(run, state["network"], len(classes), backend)
     except CheckpointError as error:
         raise StoreError(f"{stored.id}: its checkpoint {error}") from error
+    heads: Any = network.get_submodule("rcnn.roi_heads")
+    heads.score_thresh = min(heads.score_thresh, threshold)
+    stamp = PngInfo()
+    stamp.add_text("Software", MADE_BY)
     for path, file in zip(paths, files, strict=True):
         image = open_photo(path, str(path))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
@@ -101,16 +110,16 @@ def search_pictures(
         ]
         _draw(image, kept)
         content = BytesIO()
-        image.save(content, "png")
+        image.save(content, "png", pnginfo=stamp)
         write_atomically(file, content.getvalue())
         yield Picture(path, file, *image.size, kept)
 
 
 def _files(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Where the pictures are written with boxes: never over one of them.
+    """Where the pictures are written with boxes: over nothing but what was written so before.
 
     Raises:
-        ConfigError: two would become one file, or one would be replaced.
+        ConfigError: two would become one file, or something else would be replaced.
     """
     files: dict[Path, Path] = {}
     for path in paths:
@@ -122,7 +131,20 @@ def _files(paths: Sequence[Path], folder: Path) -> list[Path]:
     for file in files:
         if _inode(file) in originals:
             raise ConfigError(f"{file} would be written over; choose another folder with --out")
+        if os.path.lexists(file) and not _is_ours(file):
+            raise ConfigError(
+                f"{file} is there already, and is none that this version of detect wrote; move it "
+                "away, or choose another folder with --out"
+            )
     return list(files)
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        with open_regular(file) as there:
+            return f"Software\0{MADE_BY}".encode() in there.read(_HEAD)
+    except OSError:
+        return False
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from narrow_networks import narrow_networks
-from PIL import Image
+from PIL import Image, ImageCms
 from short_runs import short_runner
 from small_detectors import SETTINGS, few_scenes
 
@@ -22,6 +22,7 @@ from resnet_repro.measure import pictures
 from resnet_repro.measure.detection import detect
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
+from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import OTHER_TRAINING, pack, unpack
 
 CONTENT = {
@@ -135,6 +136,50 @@ def test_a_picture_is_never_written_over(command: Any, results: Path, tmp_path: 
         assert (answer.code, "would be written over" in answer.err) == (2, True), answer.err
         assert image.read_bytes() == before
     assert not (tmp_path / "detections.json").exists()
+
+
+def test_only_what_detect_wrote_is_replaced(command: Any, results: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "e.jpg", icc_profile=profile)
+    own = tmp_path / "found" / "e.png"
+    own.parent.mkdir()
+    Image.new("RGB", (9, 4), "blue").save(own)
+    before = own.read_bytes()
+    argv = ("detect", "faster-rcnn-plain-18", "e.jpg", "--out", "found", "--device", "cpu")
+    answer = command(*argv, "--results", str(results))
+    assert (answer.code, "found/e.png is there already" in answer.err) == (2, True), answer.err
+    assert (own.read_bytes(), list(own.parent.iterdir())) == (before, [own])
+    own.unlink()
+    for threshold in ("0.5", "0"):
+        answer = command(*argv, "--results", str(results), "--threshold", threshold)
+        assert answer.code == 0, answer.err
+        before, last = own.read_bytes(), before
+    assert before != last
+
+
+def test_a_threshold_below_the_recipes_lowest_score_shows_more(
+    command: Any, results: Path, tmp_path: Path
+) -> None:
+    (loose,) = Store(results).all_runs()
+    assert loose.run
+    assert loose.run.recipe.detection
+    detection = loose.run.recipe.detection.model_copy(update={"lowest_score": 0.9})
+    recipe = loose.run.recipe.model_copy(update={"detection": detection})
+    strict = loose.run.model_copy(update={"recipe": recipe})
+    folder = Store(tmp_path / "strict").folder(strict)
+    folder.write_config(strict)
+    state = unpack((loose.folder.path / "checkpoint").read_bytes())
+    (folder.path / "checkpoint").write_bytes(pack(state | {"run": strict.id}))
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "a.png")
+
+    def found(root: Path, threshold: str) -> list[Any]:
+        chosen = ("--threshold", threshold, "--device", "cpu", "--results", str(root), "--json")
+        answer = command("detect", "faster-rcnn-plain-18", "a.png", *chosen)
+        assert answer.code == 0, answer.err
+        return [(one["score"], one["box"]) for one in json.loads(answer.out)[0]["detections"]]
+
+    assert found(tmp_path / "strict", "0.01") == found(results, "0.01") != []
+    assert found(tmp_path / "strict", "0.95") == []
 
 
 def test_pictures_are_not_held_all_at_once(
