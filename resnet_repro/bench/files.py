@@ -17,7 +17,9 @@ from resnet_repro.store.store import Store
 __all__ = ["record"]
 
 IDENTITIES: dict[type, tuple[str, ...]] = {  # what tells the lines of each kind apart
-    TrainingMeasurement: ("hardware", "device", "precision", "network", "crop", "compiled"),
+    TrainingMeasurement: (
+        *("hardware", "device", "precision", "threads", "network", "crop", "compiled"),
+    ),
     LoaderMeasurement: ("hardware", "dataset", "source", "crop", "workers"),
 }
 # Which older versions did not write.

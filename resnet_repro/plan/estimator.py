@@ -234,13 +234,14 @@ def speeds_of_runs(runs: list[StoredRun]) -> list[Speed]:
 
 
 def speeds_of_bench(store: Store) -> list[Speed]:
-    """Speeds that `resnet-repro bench` measured; a damaged file counts as none."""
+    """Speeds that `resnet-repro bench` measured, with the most threads; a damaged file has none."""
     try:
         text = read_text(store.csv_path(BENCH))
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        return [_benchmark(row) for row in rows]
+        ordered = sorted(rows, key=lambda row: int(row.get("threads") or 0))
+        return list({(s.hardware, s.kind): s for s in map(_benchmark, ordered)}.values())
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 

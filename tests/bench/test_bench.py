@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -86,6 +87,11 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     assert recorded(once) == once, "replaced, not repeated"
     assert len(once.splitlines()) == 2
     assert recorded("not,a\nbenchmark,file\n") == once
+
+    fewer = dataclasses.replace(found, threads=found.threads - 1, images_per_second=1.0)
+    assert len(record(store, BENCH, [fewer]).read_text(encoding="utf-8").splitlines()) == 3
+    estimator = Estimator(store, "cpu")
+    assert estimator.images_per_second("resnet-8") == found.images_per_second, "of most threads"
 
     older = (Path(__file__).parents[2] / "results" / "bench.csv").read_text(encoding="utf-8")
     lines = zip(older.splitlines(), recorded(older).splitlines(), strict=False)
