@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -197,7 +199,11 @@ def _evaluate_file(
     record_in: Store | None,
 ) -> Evaluation:
     from resnet_repro.base.errors import StoreError
-    from resnet_repro.measure.evaluate.weights import evaluate_weights, store_evaluation
+    from resnet_repro.measure.evaluate.weights import (
+        earlier_evaluations,
+        evaluate_weights,
+        store_evaluation,
+    )
     from resnet_repro.networks.weights_file import read_weights
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.store.models import ExternalEvaluation
@@ -209,8 +215,11 @@ def _evaluate_file(
         is_new = not record_in.root.exists()
         record_in.check_writable()
         if is_new:  # these weights may yet be refused
-            record_in.root.rmdir()
+            with contextlib.suppress(OSError):  # another command has put something there meanwhile
+                record_in.root.rmdir()
         record_in.records(ExternalEvaluation)
+        check = partial(earlier_evaluations, record_in, weights, network, chosen.name)
+        request = replace(request, check=check)
     outcome = evaluate_weights(weights, network, chosen, stated, request)
     if record_in is None:
         return outcome

@@ -81,6 +81,7 @@ def evaluate_on_images(
         ConfigError: views or options that 32x32 images do not have, weights of another number of
             classes, or no combination that is clearly right.
         DataError: the data set is missing or unusable.
+        StoreError: `request.check` refused.
         Stopped: `request.should_stop` said so.
     """
     _check(name, stated, request)
@@ -98,6 +99,7 @@ def evaluate_on_images(
     tester = _Tester(fitted, dataset, backend, request)
     with enough_memory(lambda: memory_advice(backend)):
         way, notes = _chosen(tester, _ways(name, {choice.name, stated.kind}), stated)
+        request.check(dataset.identity, way.text, backend.precision)
         found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)
         row = row_of("centre", found, labels, "running", dataset.identity)
     return Evaluation(

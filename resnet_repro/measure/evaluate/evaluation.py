@@ -37,6 +37,8 @@ class Request:
     precision: str | None = None  # None: as a run was trained, or by the kind of weights
     should_stop: Callable[[], bool] = lambda: False
     tell: Callable[[str], None] = lambda text: None  # gets lines on the progress
+    # Gets data, input and precision before a file of weights is tested; raises what forbids it.
+    check: Callable[[Identity, str, str], object] = lambda data, given, precision: None
 
     def load(self, dataset: str, choice: DatasetChoice | None) -> Dataset | PhotoDataset:
         """A data set, from the folder that the command line named if it did.

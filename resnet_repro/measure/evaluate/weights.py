@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 
 from resnet_repro.base import provenance
-from resnet_repro.base.errors import ConfigError
-from resnet_repro.data.dataset import Dataset
+from resnet_repro.base.errors import ConfigError, StoreError
+from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.layout import order_in_words
 from resnet_repro.data.photos.photos import PhotoDataset, photos_of
 from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
@@ -26,7 +26,12 @@ from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import smallest_side
 from resnet_repro.networks.weights import fit, keep_classes, network_of
 from resnet_repro.networks.weights_file import Weights
-from resnet_repro.spec.dataset_names import DatasetChoice, dataset_fits, family_datasets
+from resnet_repro.spec.dataset_names import (
+    DatasetChoice,
+    dataset_fits,
+    dataset_slug,
+    family_datasets,
+)
 from resnet_repro.spec.input_kinds import InputKind, Padding
 from resnet_repro.spec.measurements import EvaluationRow
 from resnet_repro.spec.network_names import NetworkName, parse_classifier
@@ -35,7 +40,13 @@ from resnet_repro.store.store import Store
 from resnet_repro.training.device import choose_backend, origin_here
 from resnet_repro.training.memory import enough_memory
 
-__all__ = ["IMAGENETTE", "chosen_outputs", "evaluate_weights", "store_evaluation"]
+__all__ = [
+    "IMAGENETTE",
+    "chosen_outputs",
+    "earlier_evaluations",
+    "evaluate_weights",
+    "store_evaluation",
+]
 
 IMAGENET_CLASSES = 1000
 HALVED = "googlenet-bn"  # whose program at torchvision turns the usual input into `half` first
@@ -76,6 +87,7 @@ def evaluate_weights(
             that do not concern the network, or a crop that is too small for it; for a CIFAR
             network, input that cannot be told.
         DataError: the data set is missing or unusable.
+        StoreError: `request.check` refused.
         Stopped: `request.should_stop` said so, before any views were done.
     """
     name = _checked_name(network, choice)
@@ -100,6 +112,7 @@ def evaluate_weights(
     if kept is not None:
         keep_classes(model, kept)
     backend = choose_backend(request.device, request.precision or "auto")
+    request.check(dataset.identity, given.text, backend.precision)
     model.to(backend.device).to(memory_format=torch.channels_last)
     rows: list[EvaluationRow] = []
     with keep_measured(rows) as failures, enough_memory(lambda: memory_advice(backend)):
@@ -190,42 +203,63 @@ def _notes(
         yield dataset.identity.note
 
 
+def earlier_evaluations(
+    store: Store,
+    weights: Weights,
+    network: str,
+    dataset: str,
+    data: Identity,
+    given: str,
+    precision: str,
+) -> list[ExternalEvaluation]:
+    """What the results folder has of the same weights, to which other views can be added.
+
+    Raises:
+        StoreError: it was made under other conditions, or a file is torn.
+    """
+    same = network, dataset_slug(dataset), weights.sha256[:8]  # as in the file's name
+    found = [
+        one
+        for one in store.records(ExternalEvaluation)
+        if (one.network, dataset_slug(one.dataset), one.weights_sha256[:8]) == same
+    ]
+    for one in found:
+        if (one.data, one.input, one.precision) != (data.to_dict(), given, precision):
+            raise StoreError(
+                f"{store.root / one.folder / one.file_name} has errors of these weights under "
+                f"other conditions ({one.precision}; {one.input}); move it away first, or leave "
+                "out --record"
+            )
+    return found
+
+
 def store_evaluation(store: Store, found: Evaluation, weights: Weights, dataset: str) -> Evaluation:
     """Put an evaluation into the results folder, beside earlier ones of the same weights.
 
-    Not if those were made under other conditions, which a note says.
-
     Raises:
-        StoreError: it cannot be written, or what is there is torn.
+        StoreError: as `earlier_evaluations`, or it cannot be written.
     """
     now, origin = provenance.utc_now(), found.origin
+    conditions = found.identity, found.input, origin.precision
+    earlier = earlier_evaluations(store, weights, found.network, dataset, *conditions)
+    rows = {row.views: row for e in earlier for row in e.evaluations}
+    rows |= {row.views: row for row in found.rows}
+    origins = {views: made for e in earlier for views, made in e.origins.items()}
+    new = MeasurementOrigin(**origin.model_dump(), measured=now)
     made = ExternalEvaluation(
         network=found.network,
         dataset=dataset,
-        evaluations=found.rows,
+        evaluations=tuple(rows.values()),
         weights_sha256=weights.sha256,
         weights_file=weights.name,
         data=found.identity.to_dict(),
         input=found.input,
         precision=origin.precision,
         notes=found.notes,
+        origins=origins | {row.views: new for row in found.rows},
         code=origin.code,
         dirty=origin.dirty,
         command=origin.command,
         measured=now,
     )
-    earlier = [e for e in store.records(ExternalEvaluation) if e.file_name == made.file_name]
-    for one in earlier:
-        if (one.data, one.input, one.precision) != (made.data, made.input, made.precision):
-            path = store.root / made.folder / made.file_name
-            note = (
-                f"not stored: {path} has errors of these weights under other conditions "
-                f"({one.precision}; {one.input}); move it away first"
-            )
-            return replace(found, notes=(*found.notes, note))
-    rows = {row.views: row for e in [*earlier, made] for row in e.evaluations}
-    origins = {views: made for e in earlier for views, made in e.origins.items()}
-    new = MeasurementOrigin(**origin.model_dump(), measured=now)
-    origins |= {row.views: new for row in found.rows}
-    made = made.model_copy(update={"evaluations": tuple(rows.values()), "origins": origins})
     return replace(found, stored=store.write_record(made))

@@ -217,7 +217,7 @@ def test_combinations_that_come_close_are_tried_on_more_images(
     assert "both" not in again
 
 
-def test_recorded_and_reported(command, make: Make) -> None:
+def test_recorded_and_reported(command, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     given = make("torchvision", "both")
     answer = command("evaluate", "r8.th", "--network", "resnet-8", "--record")
     assert answer.code == 0, answer.err
@@ -231,6 +231,10 @@ def test_recorded_and_reported(command, make: Make) -> None:
     assert command("report").code == 0
     assert "weights" in Path("results/report.md").read_text(encoding="utf-8")
     assert "r8.th on CIFAR-10" in Path("results/report.md").read_text(encoding="utf-8")
+    monkeypatch.setattr("resnet_repro.measure.evaluate.cifar_weights.row_of", None)
+    more = ("--record", "--precision", "bf16")
+    answer = command("evaluate", "r8.th", "--network", "resnet-8", *more)
+    assert (answer.code, "other conditions (fp32; 0 to 1" in answer.err) == (1, True), answer.err
 
 
 @pytest.mark.parametrize(
