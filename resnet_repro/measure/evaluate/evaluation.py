@@ -55,11 +55,18 @@ class Request:
         return progress_teller(self.tell, views, _PROGRESS_EVERY)
 
 
-def memory_advice(backend: Backend) -> str:
-    """What to say when an evaluation lacks memory."""
-    return (
-        f"not enough memory on {backend.device}; --precision bf16 needs less, --device cpu has more"
-    )
+def memory_advice(backend: Backend, trained_in: str = "bf16") -> str:
+    """What to say when an evaluation lacks memory.
+
+    Only a run's errors in the precision that it was `trained_in` are stored.
+    """
+    advice = []
+    if backend.precision != "bf16":
+        unstored = "" if trained_in == "bf16" else " (but is not stored)"
+        advice.append(f"--precision bf16 needs less{unstored}")
+    if backend.device.type != "cpu":
+        advice.append("--device cpu has more")
+    return f"not enough memory on {backend.device}" + "; ".join(["", *advice])
 
 
 @contextmanager

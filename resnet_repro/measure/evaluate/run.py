@@ -76,7 +76,7 @@ def evaluate_run(
     with (
         keep_measured(rows) as failures,
         ExitStack() as held,
-        enough_memory(lambda: memory_advice(backend)),
+        enough_memory(lambda: memory_advice(backend, state["precision"])),
     ):
         unstored = unstored or _why_not_locked(stored, held)
         if not unstored:  # until now another process could train it anew

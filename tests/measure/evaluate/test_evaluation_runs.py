@@ -256,6 +256,28 @@ def test_weights_that_change_before_the_run_is_locked_are_read_again(
     assert "its weights are not here" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("fp32", "; --precision bf16 needs less (but is not stored)"), ("bf16", "")],
+)
+def test_a_lack_of_memory_is_said_with_what_else_there_is(
+    command,
+    folder: Path,
+    photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    advice: str,
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("resnet_repro.measure.views.dense_logits", full)
+    more = ("--device", "cpu", "--precision", precision)
+    answer = command("evaluate", photographs.name, "--data-dir", folder.parent, *more)
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1] == f"resnet-repro: not enough memory on cpu{advice}"
+
+
 def test_errors_that_could_not_be_stored_are_printed(
     command, folder: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
