@@ -32,15 +32,16 @@ def weakest(conditions: Iterable[Condition]) -> Judgement:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95% confidence interval; `None` bounds where a sample has one seed."""
+    """A number and its 95% confidence interval; `None` bounds where `contrast` gives none.
+
+    `least` and `most` are what single seeds make of it, whichever is taken of each sample.
+    """
 
     value: float
+    least: float
+    most: float
     low: float | None = None
     high: float | None = None
-
-    @property
-    def several_seeds(self) -> bool:
-        return self.low is not None
 
     def __str__(self) -> str:
         """`+2.30, 95% interval +1.90 to +2.70`."""
@@ -49,24 +50,23 @@ class Estimate:
         low, high = number(self.low, "+"), number(self.high, "+")
         return f"{number(self.value, '+')}, 95% interval {low} to {high}"
 
-    def positive(self, margin: float) -> Judgement:
+    def positive(self, margin: float, sure: float = 0.0) -> Judgement:
         """Judge the prediction that the number is above zero.
 
-        The interval decides where there is one and it lies on one side. Otherwise the value
-        supports the prediction beyond the margin, a single seed's contradicts it beyond the margin
-        on the other side, and in between nothing is decided.
+        The interval decides where there is one and it lies on one side of `sure`. Otherwise the
+        value supports the prediction beyond the margin. On the other side it contradicts it beyond
+        the margin if no choice of seeds says otherwise. In between nothing is decided.
         """
-        if self.low is not None and self.low > 0:
+        if self.low is not None and self.low > sure:
             return "confirmed"
-        if self.high is not None and self.high < 0:
+        if self.high is not None and self.high < sure:
             return "contradicted"
         if self.value > margin:
             return "consistent"
-        missed = not self.several_seeds and self.value < -margin
-        return "contradicted" if missed else "undecided"
+        return "contradicted" if self.value < -margin and self.most < 0 else "undecided"
 
     def within(self, band: float, margin: float) -> Judgement:
-        """Judge the prediction that the number is at most `band` away from zero."""
+        """Judge the prediction that the number is at most `band` away from zero, likewise."""
         if self.low is not None and self.high is not None:
             if -band <= self.low and self.high <= band:
                 return "confirmed"
@@ -74,8 +74,8 @@ class Estimate:
                 return "contradicted"
         if abs(self.value) <= band:
             return "consistent"
-        missed = not self.several_seeds and abs(self.value) > band + margin
-        return "contradicted" if missed else "undecided"
+        outside = self.least > band or self.most < -band
+        return "contradicted" if abs(self.value) > band + margin and outside else "undecided"
 
 
 def contrast(terms: Iterable[tuple[float, Sequence[float]]], offset: float = 0.0) -> Estimate:
@@ -84,6 +84,8 @@ def contrast(terms: Iterable[tuple[float, Sequence[float]]], offset: float = 0.0
     For weights 1 and -1 this is Welch's interval (tests compare it with scipy's); with more terms
     the degrees of freedom are Welch and Satterthwaite's.
 
+    Without an interval where a sample has one seed or an infinite value.
+
     Args:
         terms: (weight, a quantity's value for each seed).
         offset: added to the sum.
@@ -91,32 +93,36 @@ def contrast(terms: Iterable[tuple[float, Sequence[float]]], offset: float = 0.0
     Raises:
         ValueError: a sample is empty.
     """
-    value, variance, curvature, single = offset, 0.0, 0.0, False
+    value, least, most, variance, curvature, unsure = offset, offset, offset, 0.0, 0.0, False
     for weight, values in terms:
         if not values:
             raise ValueError("a sample without values has no mean")
         value += weight * fmean(values)
-        if len(values) == 1:
-            single = True
+        ends = weight * min(values), weight * max(values)
+        least, most = least + min(ends), most + max(ends)
+        if len(values) == 1 or not all(map(math.isfinite, values)):
+            unsure = True
             continue
         part = (weight * stdev(values)) ** 2 / len(values)
         variance += part
         curvature += part**2 / (len(values) - 1)
-    if single:
-        return Estimate(value)
+    if unsure:
+        return Estimate(value, least, most)
     if curvature == 0:  # every seed gave the same number
-        return Estimate(value, value, value)
+        return Estimate(value, least, most, value, value)
     freedom = variance**2 / curvature
     half = float(student.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-    return Estimate(value, value - half, value + half)
+    return Estimate(value, least, most, value - half, value + half)
 
 
-def in_words(values: Sequence[float]) -> str:
-    """A mean over seeds: `8.61 ± 0.10 (3 seeds)`."""
+def in_words(values: Sequence[float], infinite: str = "", unit: str = "") -> str:
+    """A mean over seeds: `8.61 ± 0.10 (3 seeds)`; each of them, if one is infinite."""
+    seeds = "1 seed" if len(values) == 1 else f"{len(values)} seeds"
+    if len(values) == 1 or not all(map(math.isfinite, values)):
+        each = (number(v) if math.isfinite(v) else infinite or "infinite" for v in values)
+        return f"{', '.join(each)}{unit} ({seeds})"
     mean = fmean(values)
-    if len(values) == 1:
-        return f"{number(mean)} (1 seed)"
-    return f"{number(mean)} ± {stdev(values):{_digits(mean)}} ({len(values)} seeds)"
+    return f"{number(mean)} ± {stdev(values):{_digits(mean)}}{unit} ({seeds})"
 
 
 def number(value: float, sign: Literal["", "+"] = "") -> str:

@@ -24,9 +24,15 @@ class Quantity(NamedTuple):
     noisier: float = 1.0  # by this factor at other protocols than the paper's
     # Whose errors or precision it is: networks that hardly learned the task are not judged by it.
     task: Literal["classification", "detection"] | None = None
+    infinite: str = ""  # what is said instead of an infinite number, where it may be one
 
 
-DECADES = " powers of ten"
+def _norms(title: str) -> Quantity:
+    """A ratio of layers' norms, infinite where the smaller one is zero or not finite."""
+    unit = " powers of ten"
+    return Quantity(title, "gradients", unit, infinite="a layer's norm is zero or not finite")
+
+
 # On CIFAR-10 at `short` the standard deviation of the test error over three seeds is 0.23 for
 # ResNet-20 and 1.10 for ResNet-56, 0.8 together; the paper has 0.16 for ResNet-110. Of photographs
 # no two seeds were trained; Imagenette's 3,925 test images alone let two errors differ by 2 points.
@@ -43,7 +49,9 @@ QUANTITIES = {
         task="classification",
     ),
     # The first point of the curve that is; infinite if none is.
-    "epochs_to_start": Quantity("epochs until the training error is below 90%", unit=" epochs"),
+    "epochs_to_start": Quantity(
+        "epochs until the training error is below 90%", unit=" epochs", infinite="never"
+    ),
     # Only a `ThroughoutRule` speaks of it.
     "train_error_along": Quantity(
         "training error along the way, seed by seed", task="classification"
@@ -60,28 +68,20 @@ QUANTITIES = {
     ),
     # From initialisation to the end.
     "weakest_signal": Quantity("smallest std of any layer's output, at any moment", "gradients"),
-    "gradient_vanishing": Quantity(
-        "last layer's gradient norm over the smallest, at the worst moment", "gradients", DECADES
+    "gradient_vanishing": _norms(
+        "last layer's gradient norm over the smallest, at the worst moment"
     ),
     # The median of all moments after the first iteration.
-    "gradient_spread": Quantity(
-        "largest gradient norm over the smallest, median while training", "gradients", DECADES
+    "gradient_spread": _norms("largest gradient norm over the smallest, median while training"),
+    "initial_gradient_spread": _norms("largest gradient norm over the smallest, at initialisation"),
+    "signal_vanishing": _norms(
+        "last layer's output-gradient norm over the smallest, at the worst moment"
     ),
-    "initial_gradient_spread": Quantity(
-        "largest gradient norm over the smallest, at initialisation", "gradients", DECADES
+    "signal_spread": _norms(
+        "largest output-gradient norm over the smallest, median while training"
     ),
-    "signal_vanishing": Quantity(
-        "last layer's output-gradient norm over the smallest, at the worst moment",
-        "gradients",
-        DECADES,
-    ),
-    "signal_spread": Quantity(
-        "largest output-gradient norm over the smallest, median while training",
-        "gradients",
-        DECADES,
-    ),
-    "initial_signal_spread": Quantity(
-        "largest output-gradient norm over the smallest, at initialisation", "gradients", DECADES
+    "initial_signal_spread": _norms(
+        "largest output-gradient norm over the smallest, at initialisation"
     ),
     # Means over the seeds of directions.
     "convexity_violations": Quantity(

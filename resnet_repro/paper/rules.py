@@ -34,8 +34,8 @@ __all__ = [
 class _Rule(AboutNetworks):
     quantity: QuantityName
     # What the noise of single seeds can explain, in the quantity's unit. Where no interval decides,
-    # a difference supports the claim only when it is larger than this, and a single seed
-    # contradicts it only when it is missed by more than this.
+    # a difference supports the claim only when it is larger than this, and contradicts it only when
+    # it is missed by more than this.
     margin: float = Field(gt=0)
 
     @property
@@ -154,10 +154,8 @@ class ThroughoutRule(RunRule):
     def conditions(self, samples: Samples) -> list[Condition]:
         values = samples[NetworkRuns(self.pair[1])]
         share = contrast([(1, values)], offset=-self.share)
-        text = (
-            f"{second(self.pair, 'above')} at {in_words(values)} percent of the points, "
-            f"predicted at least {self.share:g}"
-        )
+        points = in_words(values, unit=" percent of the points")
+        text = f"{second(self.pair, 'above')} at {points}, predicted at least {self.share:g}"
         return [Condition(share.positive(self.margin), text)]
 
     def _prediction(self) -> str:
@@ -208,7 +206,6 @@ class GapRule(RunRule):
 
     def conditions(self, samples: Samples) -> list[Condition]:
         wide = difference(samples, self.wider)
-        beyond = difference(samples, self.wider, -self.margin)
         narrow = difference(samples, self.narrower)
         values = [samples[NetworkRuns(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
@@ -217,10 +214,9 @@ class GapRule(RunRule):
             f"{second(self.narrower, 'minus')} {number(narrow.value, '+')}: growth {growth}"
         )
         least = f"more than {self.margin:g} predicted of the former"
-        judged = beyond if beyond.several_seeds else wide
         return [
             Condition(growth.positive(self.margin), text),
-            Condition(judged.positive(self.margin), least),
+            Condition(wide.positive(self.margin, sure=self.margin), least),
         ]
 
     def _prediction(self) -> str:
@@ -247,7 +243,8 @@ class LimitRule(RunRule):
         found = []
         for subject in self.subjects:
             distance = contrast([(sign, samples[subject])], offset=-sign * self.limit)
-            text = f"{means(samples, [subject])}, predicted {side} {self._limit}"
+            values = means(samples, [subject], QUANTITIES[self.quantity].infinite)
+            text = f"{values}, predicted {side} {self._limit}"
             found.append(Condition(distance.positive(self.margin), text))
         return found
 
@@ -262,9 +259,7 @@ class LimitRule(RunRule):
 
 def _within(found: Estimate, band: float, margin: float, text: str) -> Condition:
     """Judge whether a number is at most `band` away from zero, and say by which limits."""
-    limits = f"band ±{band:g}"
-    if not found.several_seeds:
-        limits += f", clearly missed beyond ±{band + margin:g}"
+    limits = f"band ±{band:g}, clearly missed beyond ±{band + margin:g}"
     return Condition(found.within(band, margin), f"{text}, {limits}")
 
 
@@ -344,7 +339,7 @@ class EnsembleRule(_Rule):
 
     def condition(self, members: int, error: float) -> Condition:
         """What the error of an ensemble of so many networks makes of it."""
-        difference = Estimate(error - self.value)
+        difference = contrast([(1, [error])], offset=-self.value)
         text = f"{members} networks {error:.2f}, paper {self.value:.2f}: difference {difference}"
         return _within(difference, self.band, self.margin, text)
 

@@ -41,9 +41,10 @@ def slope(samples: Samples, chain: Sequence[str]) -> Estimate:
     return contrast(zip(weights, values, strict=True))
 
 
-def means(samples: Samples, subjects: Iterable[NetworkRuns]) -> str:
+def means(samples: Samples, subjects: Iterable[NetworkRuns], infinite: str = "") -> str:
     """`plain-20 9.10 ± 0.14 (2 seeds), plain-56 12.00 (1 seed)`."""
-    return ", ".join(f"{subject.title} {in_words(samples[subject])}" for subject in subjects)
+    texts = (f"{subject.title} {in_words(samples[subject], infinite)}" for subject in subjects)
+    return ", ".join(texts)
 
 
 def second(pair: Sequence[str], word: str) -> str:

@@ -25,7 +25,7 @@ def test_one_seed_has_no_interval() -> None:
     estimate = contrast([(1, [3.0]), (-1, A)])
     assert estimate.value == pytest.approx(3.0 - sum(A) / 4)
     assert estimate.low is None
-    assert not estimate.several_seeds
+    assert (estimate.least, estimate.most) == (3.0 - max(A), 3.0 - min(A))
 
 
 def test_identical_seeds_have_an_interval_without_width() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,10 @@ def judged(name: str, *values: list[float]) -> list[Condition]:
         ([9.0], [9.2], "undecided"),  # right direction within it
         ([9.0], [9.4], "consistent"),  # beyond it
         ([9.0], [8.6], "contradicted"),  # beyond it
+        ([9.0, 9.3], [8.6, 8.3], "contradicted"),  # whichever two seeds are taken
+        ([9.0, 9.3], [8.6, 9.1], "undecided"),  # 9.1 is above 9.0
+        ([9.0], [8.6, 8.7], "contradicted"),
+        ([9.0], [8.1, 9.1], "undecided"),
     ],
 )
 def test_order(shallow: list[float], deep: list[float], outcome: str) -> None:
@@ -133,7 +138,11 @@ def test_gains_from_depth_are_a_trend(
 
 @pytest.mark.parametrize(("share", "outcome"), [(99.0, "consistent"), (60.0, "contradicted")])
 def test_throughout(share: float, outcome: str) -> None:
-    assert weakest(judged("imagenet-plain-throughout", [share], [share])) == outcome
+    (condition,) = judged("imagenet-plain-throughout", [share], [share])
+    assert condition.outcome == outcome
+    assert (
+        f"plain-34 above plain-18 at {share:.2f} percent of the points (1 seed)" in condition.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,6 +185,10 @@ def test_limit(train: list[float], outcome: str) -> None:
         ([9.5], "undecided"),  # outside the band of 0.5, by less than the margin of 0.3
         ([9.6], "contradicted"),
         ([7.9], "contradicted"),
+        ([9.6, 9.9], "contradicted"),  # a second seed does not take that back
+        ([7.9, 7.6], "contradicted"),
+        ([9.6, 9.3], "undecided"),  # together by less than the margin
+        ([9.0, 10.9], "undecided"),  # one is within the band
     ],
 )
 def test_band(errors: list[float], outcome: str) -> None:
@@ -194,6 +207,54 @@ def test_a_difference_of_the_paper(gain: float, outcome: str) -> None:
 @pytest.mark.parametrize(("changed", "outcome"), [(6.8, "consistent"), (7.6, "contradicted")])
 def test_the_same_with_a_changed_recipe(changed: float, outcome: str) -> None:
     assert weakest(judged("resnet-110-without-warmup", [6.6], [changed])) == outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("plain-56-test", (9.0, 9.5), (8.8, 10.0)),
+        ("plain-56-test", (9.5, 9.0), (10.0, 8.8)),
+        ("residual-depth-test", (6.6, 6.8, 7.0, 7.2, 7.4), (5.0, 6.4, 7.6, 7.9, 9.0)),
+        ("residual-depth-test", (7.4, 7.2, 7.0, 6.8, 6.6), (9.0, 7.9, 7.6, 6.4, 5.0)),
+        ("residual-gain-grows", (7.0, 7.8, 9.0, 9.1), (6.9, 8.5, 9.1, 9.0)),
+        ("residual-gain-grows", (7.8, 7.0, 9.0, 9.1), (8.9, 6.8, 9.0, 9.3)),
+        ("residual-gain-grows", (7.0, 7.8, 9.0, 10.5), (7.0, 7.7, 8.9, 11.0)),
+        ("table6-resnet-56", (7.4,), (6.5,)),
+        ("table6-resnet-56", (7.85,), (8.2,)),
+        ("table6-resnet-56", (6.1,), (5.7,)),
+        ("imagenet-residual-34-gain", (25.0, 26.0), (25.2, 25.5)),
+        ("resnet-110-without-warmup", (6.6, 5.5), (6.7, 5.0)),
+    ],
+)
+def test_no_verdict_is_weaker_by_further_seeds_that_agree(
+    name: str, first: tuple[float, ...], second: tuple[float, ...]
+) -> None:
+    """Of one network after the other; the intervals are wide."""
+    values = [[error] for error in first]
+    single = weakest(judged(name, *values))
+    assert single in ("consistent", "contradicted")
+    assert weakest(judged(name, *([error] for error in second))) == single
+    for seeds, error in zip(values, second, strict=True):
+        seeds.append(error)
+        found = weakest(judged(name, *values))
+        assert found == single or (single, found) == ("consistent", "confirmed")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "outcome", "text"),
+    [
+        ([math.inf], "contradicted", "never (1 seed)"),
+        ([math.inf, 41.0], "contradicted", "never, 41.00 (2 seeds)"),
+        ([math.inf, math.inf], "contradicted", "never, never (2 seeds)"),
+        ([math.inf, 5.0], "undecided", "never, 5.00 (2 seeds)"),
+    ],
+)
+def test_what_never_happened_has_no_mean(epochs: list[float], outcome: str, text: str) -> None:
+    (condition,) = judged("resnet-110-starts-without-warmup", epochs)
+    assert condition == Condition(
+        outcome,
+        f"ResNet-110 {text}, predicted at most 10 epochs",  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(
