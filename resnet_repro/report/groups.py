@@ -61,7 +61,8 @@ PAPER_RECIPES: dict[Family, Recipe] = {
     for family, usual in FAMILIES.items()
 }
 
-# Digests in file names are of these: a preset that came later stands between two that were there.
+# By how near it is to the paper's protocol. Digests in file names are of these: a preset that came
+# later stands between two that were there.
 _RANKS: dict[Preset, float] = {"paper": 0, "quarter": 0.5, "short": 1, "demo": 2}
 
 
@@ -193,8 +194,30 @@ class Group:
         return PAPER_RECIPES[self.family]
 
     @property
+    def scale(self) -> Preset:
+        """The preset by whose length this counts: its own, if the iterations come to as many.
+
+        With fewer it is the longest preset that they reach, `short` at least: `demo` is another
+        protocol, whatever its length.
+        """
+        network = FAMILIES[self.family].network
+        reached = [
+            preset
+            for preset in presets_of(network)
+            if _RANKS[self.base] <= _RANKS[preset] < _RANKS["short"]
+            and preset_recipe(preset, network, self.dataset).iterations <= self.iterations
+        ]
+        return reached[0] if reached else max(self.base, "short", key=_RANKS.__getitem__)
+
+    @property
     def order(self) -> tuple[Any, ...]:
-        """Sorts the most faithful group first."""
+        """Sorts the most faithful group first: by length, then those without changes."""
+        length = _RANKS[self.scale], self.preset == "custom"
+        return (not self.on_paper_data, *length, *self._identity[2:], _RANKS[self.base])
+
+    @property
+    def _identity(self) -> tuple[Any, ...]:
+        """What `digest` is of."""
         return (
             not self.on_paper_data,
             _RANKS[self.base],
@@ -212,7 +235,7 @@ class Group:
     @property
     def digest(self) -> str:
         """Six hex digits that tell this group from similar ones."""
-        return hashlib.sha256(repr(self.order).encode()).hexdigest()[:6]
+        return hashlib.sha256(repr(self._identity).encode()).hexdigest()[:6]
 
 
 class BegunRun(StoredRun):

@@ -42,6 +42,13 @@ class Surface:
     error: Grid
 
     @property
+    def grid(self) -> str:
+        """Where it was measured: `25 x 25 points from -1 to 1, over 2,000 training images`."""
+        points = f"{len(self.alphas)} x {len(self.betas)} points"
+        ends = f"from {self.alphas[0]:g} to {self.alphas[-1]:g}"
+        return f"{points} {ends}, over {self.images:,} training images"
+
+    @property
     def centre(self) -> float:
         """The loss of the trained network itself."""
         return float(self.loss[len(self.betas) // 2, len(self.alphas) // 2])

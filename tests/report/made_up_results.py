@@ -87,6 +87,7 @@ class Bench:
         bn_images: int | None = None,
         processes: int = 1,
         divisions: list[int] | None = None,
+        parameters: int = 269_722,
     ) -> RunFolder:
         """Store a run that ended with these errors; `points` maps 0..1 to (train, test) error.
 
@@ -112,7 +113,7 @@ class Bench:
             run,
             state=state,
             iteration=run.recipe.iterations if ended else 7,
-            parameters=269_722,
+            parameters=parameters,
             final_train_loss=1.0 if ended else None,
             final_train_error=train if ended else None,
             final_test_error=test if ended else None,

@@ -11,7 +11,7 @@ from resnet_repro.report.groups import Group, _pretraining, slugs
 from resnet_repro.report.results import Results
 from resnet_repro.spec.detection import Backbone
 from resnet_repro.spec.network_names import network_title
-from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.presets import PRESETS, preset_recipe
 from resnet_repro.spec.run import Precision, Run
 
 
@@ -93,6 +93,36 @@ def test_a_changed_recipe_is_named_by_its_changes(bench: Bench) -> None:
     assert group.changes == ("augmentation.pad=2", "warmup=null")
     assert group.preset == "custom"
     assert group.caption.startswith("NOT THE PAPER’S PROTOCOL: paper preset changed to ")
+
+
+@pytest.mark.parametrize(
+    ("preset", "iterations", "scale"),
+    [
+        ("paper", 64_000, "paper"),
+        ("paper", 63_999, "quarter"),
+        ("paper", 300, "short"),
+        ("demo", 64_000, "demo"),
+    ],
+)
+def test_a_changed_run_counts_by_its_length(
+    bench: Bench, preset: Any, iterations: int, scale: str
+) -> None:
+    milestones = [iterations // 2]
+    bench.add(
+        "resnet-20", preset=preset, recipe={"iterations": iterations, "milestones": milestones}
+    )
+    (group,) = groups(bench)
+    assert (group.base, group.scale) == (preset, scale)
+
+
+def test_a_trial_stands_behind_the_presets_that_last_longer(bench: Bench) -> None:
+    bench.add("resnet-20", recipe={"iterations": 300, "milestones": []})
+    for preset in PRESETS[:3]:
+        bench.add("resnet-20", preset=preset)
+    start = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
+    bench.add("resnet-20", preset="short", recipe=start)
+    assert [group.preset for group in groups(bench)] == [*PRESETS[:3], "short", "custom"]
+    assert groups(bench)[-1].digest == "22afa8", "as in the names of files that are there"
 
 
 def test_slugs_are_good_for_files_and_differ(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from made_up_results import Bench
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.report.claims.judging import judge
+from resnet_repro.report.claims.judging import Verdict, judge
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
 from resnet_repro.report.figures.surface import LEVELS
@@ -52,10 +52,18 @@ def rows(loss: Loss, width: int = 21, height: int = 21, seed: int = 0) -> list[S
     return [*found, SurfaceRow(seed, 0.0, 0.0, loss(0, 0), 30.0, 50_000, 0, "1" * 64)]
 
 
-def add(bench: Bench, network: str, loss: Loss, ratio: float = 0.01, seeds: int = 1) -> RunFolder:
-    folder = bench.add(network, 8.0 if network.startswith("resnet") else 9.5)
+def add(
+    bench: Bench,
+    network: str,
+    loss: Loss,
+    ratio: float = 0.01,
+    seeds: int = 1,
+    width: int = 21,
+    seed: int = 0,
+) -> RunFolder:
+    folder = bench.add(network, 8.0 if network.startswith("resnet") else 9.5, seed=seed)
     origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
-    measured = [row for seed in range(seeds) for row in rows(loss, seed=seed)]
+    measured = [row for plane in range(seeds) for row in rows(loss, width, seed=plane)]
     folder.write_measured("surface", measured, origin)
     ends = [CurvatureRow(0, 0.0, 0.0, -ratio * 50, 50.0, 2_000, 0, SHA256)]
     folder.write_measured("curvature", ends, origin)
@@ -212,6 +220,37 @@ def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
     assert theirs.count("| ✓ consistent (trend) | Our own question: ") == 1
 
 
+def test_only_surfaces_on_the_same_grid_are_compared(bench: Bench) -> None:
+    def verdict() -> Verdict:
+        return next(v for v in judge(load_claims(), Results(bench.store)) if v.claim.id == alike)
+
+    alike, grid = (
+        "surface-20-alike",
+        "measured at 21 x 21 points from -1 to 1, over 2,000 training images",
+    )
+    add(bench, "resnet-20", bowl)
+    add(bench, "plain-20", bowl, width=11)
+    assert verdict().numbers == (
+        f"lacks plain-20 (1 trained, without this measurement); the others are {grid}"
+    )
+    same = add(bench, "plain-20", bowl, seed=1)
+    assert verdict().word == "consistent"
+    assert f"; {grid}; seeds without this measurement: plain-20 (1)" in verdict().numbers
+    assert len(verdict().runs) == 2
+    assert same.path.name in verdict().runs
+
+
+def test_eigenvalues_over_other_images_are_not_compared(bench: Bench) -> None:
+    add(bench, "resnet-56", bowl)
+    ends = [CurvatureRow(0, 0.0, 0.0, -0.5, 50.0, 500, 0, SHA256)]
+    add(bench, "plain-56", bowl).write_measured("curvature", ends, ORIGIN)
+    found = {v.claim.id: v.numbers for v in judge(load_claims(), Results(bench.store))}
+    assert found["surface-56-curvature"] == (
+        "lacks plain-56 (1 trained, without this measurement); the others are measured over "
+        "2,000 training images"
+    )
+
+
 def test_the_opposite_is_another_trend(bench: Bench) -> None:
     for network in NETWORKS:
         loss, ratio = (rough, 0.3) if network.startswith("resnet") else (bowl, 0.01)
@@ -255,7 +294,7 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
     )
     assert {tuple(c.levels) for c in drawn if not c.filled} == {LEVELS}
     text = caption(figure)
-    assert "2,000 training images" in text
+    assert "at 21 x 21 points from -1 to 1, over 2,000 training images" in text
     assert "not run: plain-56" in text
     assert "λ: eigenvalues of the Hessian" in text
     lines = [line.get_text() for line in figure.texts]

@@ -3,10 +3,11 @@
 A rule becomes one or more conditions; the verdict on a claim is that on its weakest condition.
 
 With two seeds or more on every side, the 95% confidence interval decides: the condition is
-*confirmed* if all of the interval satisfies it, *contradicted* if none of it does. Otherwise it is
-*consistent* if the mean satisfies it by more than the rule's margin, and *undecided* if not. With a
-single seed on a side it is at most *consistent*, and *contradicted* if it is missed by more than
-the margin. It is also at most *consistent* if seeds failed, since the others may have been lucky.
+*confirmed* if all of the interval satisfies it, *contradicted* if none of it does. Otherwise, or
+with a single seed on a side, it is *consistent* if the mean satisfies it by more than the rule's
+margin, *contradicted* if the mean misses it by more than that and so does, by whatever amount,
+every choice of one seed of each network, and else *undecided*: no verdict is weaker by further
+seeds that agree. It is at most *consistent* if seeds failed, since the others may have been lucky.
 
 Runs of reduced or otherwise changed protocols say nothing about the paper's: they are *consistent*
 if they show the trend, otherwise *undecided*, and marked if they clearly show the opposite. They do
@@ -31,10 +32,16 @@ from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.paper.rules import EnsembleRule, RunRule
 from resnet_repro.paper.samples import NetworkRuns, means
 from resnet_repro.report.cells import Cell
-from resnet_repro.report.claims.quantities import TOGETHER, counts, measured
+from resnet_repro.report.claims.quantities import (
+    TOGETHER,
+    classes_of,
+    comparable,
+    counts,
+    measured,
+)
 from resnet_repro.report.groups import Group
 from resnet_repro.report.results import Results
-from resnet_repro.spec.dataset_names import DATASETS, dataset_title
+from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.store.models import EnsembleResult
 
@@ -179,12 +186,13 @@ def _judge_at(
     faithful = _faithful(claim, protocol)
     if not faithful and claim.reduced == "not judged":
         data = dataset_title(claim.dataset)
-        reason = f"a number of the paper: only the paper preset on {data} can be compared with it"
+        reason = f"only the full protocol of {claim.paper} on {data} can judge it"
         return Verdict(claim, "not run", reason, missing=claim.networks)
     subjects = {(s.network, _with(protocol, s.changes)): s for s in rule.subjects}
     there = ((subjects.get((cell.network, cell.group)), cell) for cell in every)
     cells = {subject: cell for subject, cell in there if subject}
-    samples = _samples(rule, results, cells)
+    numbers, way = comparable(results, rule.quantity, cells.values())
+    samples = _samples(rule, results, numbers, cells)
     missing = [subject for subject in rule.subjects if subject not in samples]
     if rule.quantity in TOGETHER:  # of which all have it or none
         begun = {subject for subject, cell in cells.items() if cell.done}
@@ -192,9 +200,10 @@ def _judge_at(
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
         lacking, partly = _lacking(missing, cells), ""
+        lacking += f"; the others are {way}" if way else ""
         if len(samples) > 1:
             by_depth = sorted(samples, key=lambda subject: parse_network(subject.network).depth)
-            has = means(samples, by_depth)
+            has = means(samples, by_depth, QUANTITIES[rule.quantity].infinite)
             partly = f"preset {protocol.preset}, nearer to the paper's, {lacking} and has {has}"
         return Verdict(claim, "not run", lacking, missing=networks, partly=partly)
     wider = ""
@@ -204,11 +213,11 @@ def _judge_at(
     conditions = rule.conditions(samples)
     runs = [run.id for cell in cells.values() for run in cell.done]
     if rule.quantity not in TOGETHER:
-        runs = [run for run in runs if run in measured(results, rule.quantity)]
-    unfit = claim.unfit_at(protocol.base, protocol.dataset)
+        runs = [run for run in runs if run in numbers]
+    unfit = claim.unfit_at(protocol.scale, protocol.dataset)
     unfit = unfit or _guessing(rule, results, protocol, cells)
     texts = [condition.text for condition in conditions]
-    texts += [wider, *_left_out(cells, runs), unfit]
+    texts += [way, wider, *_left_out(cells, runs), unfit]
     return Verdict(
         claim,
         "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
@@ -222,14 +231,17 @@ def _judge_at(
 
 
 def _samples(
-    rule: RunRule, results: Results, cells: Mapping[NetworkRuns, Cell]
+    rule: RunRule,
+    results: Results,
+    numbers: Mapping[str, float],
+    cells: Mapping[NetworkRuns, Cell],
 ) -> dict[NetworkRuns, list[float]]:
     """The values of the rule's quantity over the seeds of each cell, if there are any."""
     if together := TOGETHER.get(rule.quantity):
         every = [cells[subject] for subject in rule.subjects if subject in cells]
         found = together(results, every) if len(every) == len(rule.subjects) else []
         return dict.fromkeys(rule.subjects, found) if found else {}
-    return _by_cell(measured(results, rule.quantity), cells)
+    return _by_cell(numbers, cells)
 
 
 def _by_cell(
@@ -248,28 +260,28 @@ def _guessing(
 ) -> str:
     """Why the numbers say nothing: networks that have hardly learned, or an empty text.
 
-    One is enough at `quarter` and `short`, where more iterations might have let it learn. At the
-    paper's protocol it is a finding unless several are compared and all are such networks; and
+    One is enough at the scale of `quarter` and `short`, where more iterations might have let it
+    learn. At the paper's it is a finding unless several are compared and all are such networks; and
     `demo` is to show on generated images that a deep plain network does not even begin to learn.
     """
-    task, data = QUANTITIES[rule.quantity].task, DATASETS.get(protocol.dataset)
+    task = QUANTITIES[rule.quantity].task
     if task == "detection":
         found = _by_cell(measured(results, "voc_ap"), cells)
         average = {subject: fmean(values) for subject, values in found.items()}
         poor = {subject: mean for subject, mean in average.items() if mean < GUESSED_PRECISION}
         blind = "twice that of a detector that sees no image, on five classes"
         reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
-    elif task == "classification" and data is not None:
+    elif task == "classification":
         found = _by_cell(measured(results, "final_train_error"), cells)
         average = {subject: fmean(values) for subject, values in found.items()}
-        limit = 100 - 200 / data.classes
-        poor = {subject: mean for subject, mean in average.items() if mean > limit}
-        reason = (
-            f"right in less than {100 - limit:g}% of training images, twice what guessing gives"
-        )
+        classes = classes_of(next(run for cell in cells.values() for run in cell.done))
+        right = min(200 / classes, 50 + 50 / classes)
+        poor = {subject: mean for subject, mean in average.items() if mean > 100 - right}
+        better = "twice what guessing gives" if classes > 2 else "half way from guessing to all"
+        reason = f"right in less than {right:g}% of training images, {better}"
     else:
         return ""
-    one_decides = protocol.base in ("quarter", "short") and rule.quantity != "ap_follows_error"
+    one_decides = protocol.scale in ("quarter", "short") and rule.quantity != "ap_follows_error"
     if len(poor) < (1 if one_decides else max(2, len(average))):
         return ""
     names = ", ".join(f"{subject.title} ({mean:.2f})" for subject, mean in poor.items())
@@ -303,18 +315,17 @@ def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
 
 def _lacking(missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell]) -> str:
     """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
-    if changed := [subject for subject in missing if subject.changes]:
-        titles = ", ".join(subject.title for subject in changed)
-        return f"needs {titles} with {', '.join(changed[0].changes)}"
+    changed = [subject for subject in missing if subject.changes]
     texts = []
-    for subject in missing:
+    for subject in changed or missing:
         cell, states = cells.get(subject), []
         if cell and cell.done:
             states.append(f"{len(cell.done)} trained, without this measurement")
         if cell and cell.failed:
             states.append(f"{len(cell.failed)} failed")
-        texts.append(subject.title + (f" ({', '.join(states)})" if states else ""))
-    return f"lacks {', '.join(texts)}"
+        title = subject.title + (f" with {', '.join(subject.changes)}" if changed else "")
+        texts.append(title + (f" ({', '.join(states)})" if states else ""))
+    return f"{'needs' if changed else 'lacks'} {', '.join(texts)}"
 
 
 def _left_out(cells: Mapping[NetworkRuns, Cell], runs: Collection[str]) -> list[str]:

@@ -7,7 +7,8 @@ The quantities of `paper/quantities.py` from the results, one number per run; th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -16,31 +17,56 @@ import numpy as np
 import pandas as pd
 
 from resnet_repro.networks.outline import Outline, outline
+from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.cells import Cell
+from resnet_repro.report.groups import BegunRun
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
+from resnet_repro.spec.dataset_names import DATASETS
+from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["TOGETHER", "counts", "measured"]
+__all__ = ["TOGETHER", "classes_of", "comparable", "counts", "measured"]
 
 Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
 EARLY = 0.25  # of the iterations
 BEGINNING = 0.05  # of the iterations, at which both curves are near chance
 STARTED = 90.0  # percent: a training error below it is better than chance on ten classes
-NEVER = 1e6  # epochs: stands for a training error that never fell below chance
-MOST_DECADES = 99.0  # stands for a norm that is zero, infinite or not a number
+SEVERAL, CLEARLY_MORE = 10.0, 11.0  # epochs: limit and margin of the claims about the start
 
 
 @lru_cache(maxsize=64)  # several claims speak of it
 def measured(results: Results, quantity: str) -> dict[str, float]:
     """Run id -> a claim's quantity, for the runs with that measurement.
 
+    Infinite only where `QUANTITIES` says what that means.
+
     Raises:
         ValueError: the quantity is not one number per run.
     """
     numbers = _numbers(results, quantity).astype(float)
-    found = numbers[np.isfinite(numbers)]
+    found = numbers.dropna() if QUANTITIES[quantity].infinite else numbers[np.isfinite(numbers)]
     return dict(zip(map(str, found.index), found, strict=True))
+
+
+def comparable(
+    results: Results, quantity: str, cells: Iterable[Cell]
+) -> tuple[dict[str, float], str]:
+    """What was `measured` on the cells' runs in one way, and in which, where there are several.
+
+    Surfaces differ with their grid, eigenvalues with the images. Of several ways it is that of the
+    most cells, then that of the most points or images.
+    """
+    numbers = {} if quantity in TOGETHER else measured(results, quantity)
+    if (way_of := _WAYS.get(quantity)) is None:
+        return numbers, ""
+    known = [{r.id: way_of(r) for r in cell.done if r.id in numbers} for cell in cells]
+    counts = Counter(way for ways in known for way in set(ways.values()))
+    if not counts:
+        return {}, ""
+    chosen = max(counts, key=lambda way: (counts[way], way))
+    runs = [run for ways in known for run, way in ways.items() if way == chosen]
+    return {run: numbers[run] for run in runs}, f"measured {chosen[1]}"
 
 
 def _numbers(results: Results, quantity: str) -> Numbers:
@@ -59,9 +85,7 @@ def _numbers(results: Results, quantity: str) -> Numbers:
             early = curves.iteration <= EARLY * curves.run.map(results.runs.iterations)
             return curves[early].groupby("run").train_error.mean()
         case "epochs_to_start":
-            curves = results.frame("curve")
-            started = curves.epoch.where(curves.train_error < STARTED)
-            return started.groupby(curves.run).first().fillna(NEVER)
+            return _starts(results.frame("curve"))
         case "weakest_signal":
             rows = _observed(results)
             return _finite(rows.forward_std).groupby(rows.run).min()
@@ -85,11 +109,45 @@ def _numbers(results: Results, quantity: str) -> Numbers:
     raise ValueError(f"{quantity} is not one number per run")
 
 
+def _starts(curves: pd.DataFrame) -> Numbers:
+    """The epoch at which each run's training error is first below `STARTED`; infinite if never.
+
+    None where that is clearly more than several epochs, and the point before it lies within them:
+    points so far apart cannot tell on which side the start was.
+    """
+    started = curves.epoch.where(curves.train_error < STARTED)
+    first = started.groupby(curves.run).first().fillna(math.inf)
+    earlier = curves.epoch.where(curves.epoch < curves.run.map(first))
+    before = earlier.groupby(curves.run).max().fillna(0.0)
+    unknown = np.isfinite(first) & (first > CLEARLY_MORE) & (before < SEVERAL)
+    return first.mask(unknown)
+
+
 def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Numbers:
     """A number of the surfaces around each run's weights: the mean over seeds of directions."""
     measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
     means = {run: fmean(map(number, found)) for run, found in measured.items() if found}
     return pd.Series(means, dtype=float)
+
+
+def _grid(run: StoredRun) -> tuple[int, str]:
+    """Forward passes of a run's surface, and its grid in words."""
+    surface = surfaces_of(run)[0]
+    return surface.loss.size * surface.images, f"at {surface.grid}"
+
+
+def _images(run: StoredRun) -> tuple[int, str]:
+    """The images over which the eigenvalues at a run's weights were measured."""
+    images = next(row.images for row in run.rows("curvature") if row.alpha == row.beta == 0)
+    return images, f"over {images:,} training images"
+
+
+# How a run's number was measured, where that may differ between runs of the same protocol.
+_WAYS: dict[str, Callable[[StoredRun], tuple[int, str]]] = {
+    "convexity_violations": _grid,
+    "contour_radius": _grid,
+    "eigenvalue_ratio": _images,
+}
 
 
 def _shares_above(results: Results, cells: Sequence[Cell]) -> list[float]:
@@ -152,12 +210,26 @@ def _decades(rows: pd.DataFrame, norm: Norm, high: Literal["last", "max"]) -> Nu
     rows = rows.sort_values(["run", "iteration", "layer"])
     norms = _finite(rows[norm]).groupby([rows.run, rows.iteration])
     ratios: Numbers = norms.agg(high) / norms.min()
-    return ratios.map(math.log10).fillna(MOST_DECADES).clip(upper=MOST_DECADES)
+    return ratios.map(math.log10).fillna(math.inf)
 
 
 def _finite(values: pd.Series[float]) -> pd.Series[float]:
     """The values, with zero for infinity and NaN."""
     return values.where(np.isfinite(values.astype(float)), 0.0)
+
+
+def classes_of(run: BegunRun) -> int:
+    """The classes that a run tells apart: its data set's, or as many as its classifier has outputs.
+
+    Raises:
+        ConfigError: a detector.
+    """
+    if known := DATASETS.get(run.run.dataset):
+        return known.classes
+    whole = outline(run.run.network)
+    classifier = whole.layers[-1]
+    own = run.summary.parameters - (whole.parameters - classifier.parameters)
+    return own // (classifier.inputs + 1)  # a weight for each feature, and a bias
 
 
 def counts(counted: str, network: str) -> tuple[int, ...]:

@@ -106,7 +106,8 @@ def _count(verdicts: Sequence[Verdict]) -> str:
     if trends := sum(verdict.trend_only for verdict in judged):
         parts.append(f"{'all' if trends == len(judged) else f'{trends} of them'} as a trend only")
     if unfit := len(measured) - len(judged):
-        parts.append(f"{unfit} more measured at a preset that cannot judge them")
+        more = f"{unfit} more" if judged else str(unfit)
+        parts.append(f"{more} measured at a preset that cannot judge them")
     return "; ".join(parts)
 
 

@@ -243,12 +243,11 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
     """What is drawn, and what the numbers are of."""
     if not panels:
         return []
-    images = sorted({surface.images for panel in panels for surface in panel.surfaces})
+    grids = sorted({surface.grid for panel in panels for surface in panel.surfaces})
     seeds = sorted({s.directions for panel in panels for s in panel.surfaces[:shown]})
-    of = " or ".join(f"{count:,}" for count in images)
     named = " and ".join(map(str, seeds))
     notes = [
-        f"mean cross-entropy of {of} training images; 1 on either axis is the norm of each filter",
+        f"mean cross-entropy at {' or '.join(grids)}; 1 on either axis is the norm of each filter",
         f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
     ]
     if len(seeds) > 1:
