@@ -1,10 +1,15 @@
 """The claims as data: complete, and in keeping with the paper's own numbers."""
 
+import shlex
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.exact import BelowRule
 from resnet_repro.paper.facts import load_facts
+from resnet_repro.paper.papers import PAPERS
 from resnet_repro.paper.rules import (
     BandRule,
     CloseRule,
@@ -13,7 +18,12 @@ from resnet_repro.paper.rules import (
     OrderRule,
     TrendRule,
 )
+from resnet_repro.report.groups import changes_of
+from resnet_repro.spec.experiment import Choices
+from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.network_names import parse_network
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.run import Run
 
 
 def test_every_network_of_table_6_has_a_claim_with_the_papers_number() -> None:
@@ -120,6 +130,32 @@ def test_claims_on_imagenet_hold_for_the_papers_own_numbers(quantity, tables, fe
             difference = other - one - claim.rule.value
             assert abs(difference) <= (0.005 if claim.rule.value else claim.rule.band), claim.id
     assert checked >= fewest
+
+
+def test_what_the_full_protocol_alone_judges_can_be_run() -> None:
+    """By a shipped experiment at the paper preset, or by a command that the report names."""
+    trained = {
+        (paper, run.dataset, run.network)
+        for name in shipped_experiments()
+        for run in load_experiment(name).choose(Choices(preset="paper")).measured_runs
+        for paper, its in PAPERS.items()
+        if changes_of(run) == its.changes
+    }
+    for claim in load_claims():
+        if claim.reduced == "not judged" and not claim.command:
+            needed = {(claim.paper, claim.dataset, network) for network in claim.networks}
+            assert needed <= trained, claim.id
+
+
+def test_the_commands_of_claims_give_the_runs_that_judge_them(command: Any, tmp_path: Path) -> None:
+    told = {claim.command: claim.networks for claim in load_claims() if claim.command}
+    assert len(told) > 1
+    for line, (network,) in told.items():
+        _, *arguments = shlex.split(line)
+        answer = command(*arguments, "--preset", "paper", "--dry-run", "--results", tmp_path)
+        recipe = preset_recipe("paper", network, "cifar10").model_copy(update={"warmup": None})
+        run = Run(network=network, dataset="cifar10", recipe=recipe, seed=0)
+        assert run.id in answer.out
 
 
 def test_claims_are_about_the_networks_of_their_data_set() -> None:
