@@ -48,13 +48,13 @@ class CurvesPlot(Frozen):
 
     kind: Literal["curves"] = "curves"
     panels: tuple[CurvePanel, ...] = Field(min_length=1, max_length=12)
-    error_axis: tuple[Percent, Percent] = (0.0, 20.0)
+    error_axis: tuple[Percent, Percent] | None = None  # the paper's, where it is known
     train_lines: Literal["dashed", "thin"] = "dashed"  # test error is bold (Fig. 6, Fig. 4)
 
     @field_validator("error_axis")
     @classmethod
-    def _increasing(cls, axis: tuple[float, float]) -> tuple[float, float]:
-        if axis[0] >= axis[1]:
+    def _increasing(cls, axis: tuple[float, float] | None) -> tuple[float, float] | None:
+        if axis and axis[0] >= axis[1]:
             raise ValueError("should be the lower and the upper end, in percent")
         return axis
 

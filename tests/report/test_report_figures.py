@@ -147,6 +147,15 @@ def test_reduced_results_say_so_in_the_picture(bench: Bench) -> None:
     assert figure.axes[0].get_xlabel() == "iter."
 
 
+def test_the_papers_axis_is_named_only_where_it_is_known(bench: Bench) -> None:
+    """Table 1 of He et al. 2016 has no picture whose axis could have been extended."""
+    start = {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}}
+    bench.add("resnet-110-half-both", 40.0, 30.0, recipe=start)
+    figure = figure_of(bench, "preact-table1")
+    assert figure.axes[0].get_ylim()[1] > 40
+    assert "error axis" not in texts(figure)
+
+
 def test_runs_without_a_result_are_left_out_by_name(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     bench.add("plain-56", state="stopped")

@@ -35,6 +35,7 @@ TRAIN_LINES: dict[Literal["dashed", "thin"], LineStyle] = {
     "dashed": {"linestyle": (0, (4, 1.6)), "linewidth": 0.9},
     "thin": {"linestyle": "-", "linewidth": 0.7},
 }
+USUAL_AXIS = (0.0, 20.0)  # percent, where the paper's is not known
 TEST_LINE: LineStyle = {"linestyle": "-", "linewidth": 1.8}
 PART_TITLES: dict[Family, dict[CurvePart, str]] = {
     "cifar": {"train": "training error", "test": "test error"},
@@ -71,7 +72,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     drawn_curves = [
         c for panel, drawn in zip(panels, curves, strict=True) if panel.first == 1 for c in drawn
     ]
-    axis = _error_axis(plot.error_axis, drawn_curves, group.reduced)
+    axis = _error_axis(plot.error_axis or USUAL_AXIS, drawn_curves, group.reduced)
     unit, unit_label = _iteration_unit(group.iterations)
     figure = Figure(figsize=(3.1 * len(panels) + 0.3, 3.1))
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -92,7 +93,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     notes = []
     if any(held_out):
         notes.append("errors over the training images held out, not over the test set")
-    if axis != plot.error_axis and experiment.reference:  # not an experiment of the user's own
+    if plot.error_axis not in (None, axis) and experiment.reference:  # not one of the user's own
         notes.append(_axis_note(plot.error_axis))
     if any(curve.seeds > 1 for curve in drawn_curves):
         notes.append(SEVERAL_SEEDS)
