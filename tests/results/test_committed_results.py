@@ -27,6 +27,11 @@ def test_the_report_is_what_the_results_give() -> None:
     assert write_report(Store(RESULTS))[0] == (RESULTS / "report.md").read_text(encoding="utf-8")
 
 
+def test_no_committed_picture_was_drawn_from_other_results() -> None:
+    """The report is right to say so, but here it is to be drawn anew."""
+    assert "drawn from other results" not in (RESULTS / "report.md").read_text(encoding="utf-8")
+
+
 def test_every_run_is_whole_and_has_its_provenance() -> None:
     stored = Store(RESULTS).all_runs()
     assert stored
