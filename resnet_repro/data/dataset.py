@@ -130,7 +130,7 @@ def prepare_command(name: str, data_dir: Path, *how: str) -> str:
 def data_command(verb: str, name: str, data_dir: Path, *how: str) -> str:
     """The command `resnet-repro data VERB`, in backticks; `name` may be KIND:PATH."""
     words = ["resnet-repro data", verb, shlex.quote(name), *how]
-    if data_dir != Path("data"):  # where it is put by default
+    if data_dir != Path(os.environ.get("RESNET_REPRO_DATA") or "data"):  # what it would take
         words += ["--data-dir", shlex.quote(str(data_dir))]
     return f"`{' '.join(words)}`"
 

@@ -58,6 +58,19 @@ def test_nothing_there(command: Command) -> None:
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("variable", "taken", "another"),
+    [("others", "others", "data"), ("data", "data", "others"), ("", "data", "others")],
+)
+def test_advice_is_about_the_folder_in_use(
+    command: Command, monkeypatch: pytest.MonkeyPatch, variable: str, taken: str, another: str
+) -> None:
+    monkeypatch.setenv("RESNET_REPRO_DATA", variable)
+    for folder, option in ((taken, ""), (another, f" --data-dir {another}")):
+        _, _, err = command("verify", "cifar10", "--data-dir", folder)
+        assert f"`resnet-repro data prepare cifar10 --download{option}`" in err
+
+
 def test_imagenette_in_the_data_folder(
     command: Command, write_photos: WritePhotos, tmp_path: Path
 ) -> None:
