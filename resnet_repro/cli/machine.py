@@ -165,13 +165,12 @@ def _print_measured(
 
 def _print_projection(store: Store) -> None:
     """Print the cost of every experiment here at every preset, from the start."""
-    from resnet_repro.plan.overview import project_experiments
+    from resnet_repro.plan.overview import experiment_table, list_experiments
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
-    from resnet_repro.spec.presets import PRESETS
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     typer.echo("\nevery experiment on this machine, from nothing:")
-    print_table(["experiment", *PRESETS], project_experiments(store, experiments))
+    print_table(*experiment_table(list_experiments(store, experiments, anew=True)))
 
 
 def doctor(

@@ -45,23 +45,15 @@ def list_command(
     Example:
       resnet-repro list
     """
-    from resnet_repro.plan.overview import list_experiments
+    from resnet_repro.plan.overview import experiment_table, list_experiments
     from resnet_repro.spec.loading import load_experiment, shipped_experiments
-    from resnet_repro.spec.presets import PRESETS
 
     experiments = [load_experiment(name) for name in shipped_experiments()]
     lines = list_experiments(open_store(results), experiments)
     if as_json:
         print_json([vars(line) for line in lines])
         return
-    costs: dict[str, dict[str, str]] = {}
-    for line in lines:
-        costs.setdefault(line.experiment, {})[line.preset] = line.cost
-    rows = [
-        [e.name, e.reference, *(costs[e.name].get(preset, "-") for preset in PRESETS)]
-        for e in experiments
-    ]
-    print_table(["experiment", "reproduces", *PRESETS], rows)
+    print_table(*experiment_table(lines))
     say("Runs done of those needed, and the time for the rest on this machine (~: a guess).")
 
 

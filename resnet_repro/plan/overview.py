@@ -9,17 +9,17 @@ from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.measured import is_measured
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.presets import PRESETS, Preset
+from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
+    "experiment_table",
     "list_experiments",
     "list_runs",
     "plan_measuring",
     "plan_runs",
-    "project_experiments",
     "run_table",
     "without_weights",
 ]
@@ -38,17 +38,23 @@ class ExperimentLine:
     runs_needed: int
     seconds_left: float
     estimate: str  # "measured" here, or "guessed"
+    runs_failed: int = 0  # which `run` leaves as they are
     without_weights: int = 0  # finished runs that cannot be measured: their weights are not here
 
     @property
     def cost(self) -> str:
-        """`3/9, 2h10m left`; `~` marks a guess."""
+        """`3/9, 1 failed, 2h10m`; `~` marks a guess."""
         if not self.runs_needed:
             return "seconds"
         if self.runs_done == self.runs_needed and not self.seconds_left:
             done = f"{self.runs_done}/{self.runs_needed} done"
             return f"{done}, no weights" if self.without_weights else done
-        return f"{self.runs_done}/{self.runs_needed}, {_time(self.seconds_left, self.estimate)}"
+        cost = f"{self.runs_done}/{self.runs_needed}"
+        if self.runs_failed:
+            cost += f", {self.runs_failed} failed"
+        if self.seconds_left or not self.runs_failed:
+            cost += f", {_time(self.seconds_left, self.estimate)}"
+        return cost
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,15 @@ class RunLine:
     estimate: str
     problem: str | None = None
     views: tuple[str, ...] = ()  # with which it was tested on photographs
+
+
+def experiment_table(lines: Sequence[ExperimentLine]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: the cost of every experiment at each preset, `-` where it has none."""
+    costs: dict[tuple[str, str], dict[str, str]] = {}
+    for line in lines:
+        costs.setdefault((line.experiment, line.reference), {})[line.preset] = line.cost
+    header = ["experiment", "reproduces", *PRESETS]
+    return header, [[*names, *(at.get(p, "-") for p in PRESETS)] for names, at in costs.items()]
 
 
 def run_table(lines: Sequence[RunLine]) -> tuple[list[str], list[list[str]]]:
@@ -119,8 +134,8 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     if run is not None and not stored.finished and not stored.given_up:
         left = estimator.seconds(run, done)
         estimate = estimator.kind(run)
-        if summary and summary.seconds_left is not None and state in ("running", "stopped"):
-            left, estimate = summary.seconds_left, "measured"
+        if state == "running" and summary and summary.seconds_left is not None:
+            left, estimate = summary.seconds_left, "measured"  # wherever it runs
     held_out = summary.final_validation_error if summary else None
     problem = stored.problem
     if state == "failed" and summary and summary.failure:
@@ -188,25 +203,17 @@ def without_weights(store: Store, lines: Sequence[MeasuringLine]) -> set[str]:
     return {i for i, run in found.items() if run.finished and not run.folder.checkpoints()}
 
 
-def project_experiments(store: Store, experiments: Sequence[Experiment]) -> list[list[str]]:
-    """(experiment, time at each preset) from nothing, on this machine."""
-    estimator = Estimator(store)
+def list_experiments(
+    store: Store, experiments: Sequence[Experiment], *, anew: bool = False
+) -> list[ExperimentLine]:
+    """Every experiment at each of its presets: runs done, and the time for the rest here.
 
-    def cost(experiment: Experiment, preset: Preset) -> str:
-        if preset not in experiment.possible_presets:
-            return "-"
-        chosen = experiment.choose(Choices(preset=preset))
-        line = _experiment_line(store, chosen, {}, estimator)
-        return _time(line.seconds_left, line.estimate) if line.runs_needed else "seconds"
-
-    return [[e.name, *(cost(e, preset) for preset in PRESETS)] for e in experiments]
-
-
-def list_experiments(store: Store, experiments: Sequence[Experiment]) -> list[ExperimentLine]:
-    """Every experiment at each of its presets: runs done, and the time for the rest here."""
+    `anew` counts no run as done.
+    """
     every = store.all_runs(long_tables=False)
-    stored = {s.run.id if s.run else s.id: s for s in every}  # folders may keep older names
     estimator = Estimator(store, runs=every)
+    # Folders may keep older names.
+    stored = {} if anew else {s.run.id if s.run else s.id: s for s in every}
     return [
         _experiment_line(store, experiment.choose(Choices(preset=preset)), stored, estimator)
         for experiment in experiments
@@ -219,7 +226,7 @@ def _experiment_line(
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
     runs, networks = chosen.resolve(), chosen.networks
-    done, seconds, without = 0, 0.0, 0
+    done, failed, seconds, without = 0, 0, 0.0, 0
     for run in runs:
         found = stored.get(run.id)
         left = list(chosen.measure) if run.network in networks else []
@@ -229,7 +236,7 @@ def _experiment_line(
             if left and not found.folder.checkpoints():
                 left, without = [], without + 1
         elif found and found.given_up:
-            left = []  # `run` leaves it as it is
+            left, failed = [], failed + 1
         else:
             begun = found.summary.iteration if found and found.summary else 0
             seconds += estimator.seconds(run, begun)
@@ -244,5 +251,6 @@ def _experiment_line(
         runs_needed=len(runs),
         seconds_left=seconds,
         estimate=estimator.kind(*runs),
+        runs_failed=failed,
         without_weights=without,
     )

@@ -143,6 +143,25 @@ def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> N
         assert Estimator(store, "cpu").kind(run) == kind
 
 
+@pytest.mark.parametrize("elsewhere", [{"hardware": "another machine"}, {"processes": 8}])
+def test_the_pace_of_a_stopped_run_elsewhere_is_none_here(
+    tmp_path: Path, elsewhere: dict[str, Any]
+) -> None:
+    run = _run()
+    summary = _summary(run, "stopped", 3200)
+    origin = summary.provenance.model_copy(update=elsewhere)
+    store = _store(tmp_path, run, summary.model_copy(update={"provenance": origin}))
+    estimator = Estimator(store, "cpu")
+    for (line,) in (list_runs(store, [run]), plan_runs(store, [run], estimator, force=False)):
+        assert line.estimate == "guessed"
+        assert line.seconds_left == pytest.approx(estimator.seconds(run, 3200))
+        assert run_table([line])[1][0][-1].startswith("~")
+    _store(tmp_path, run, summary)
+    (line,) = list_runs(store, [run])
+    assert (line.state, line.estimate) == ("stopped", "measured")
+    assert line.seconds_left == pytest.approx(3200 * 128 / 1280 + 8 * 10_000 / 3 / 1280)
+
+
 def test_status_tells_running_from_abandoned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,9 +235,9 @@ def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     assert again.seconds_left is not None
 
 
-def at_short(store: Store, experiment: Experiment) -> ExperimentLine:
+def at_short(store: Store, experiment: Experiment, **how: bool) -> ExperimentLine:
     """An experiment's line at the short preset."""
-    (line,) = (x for x in list_experiments(store, [experiment]) if x.preset == "short")
+    (line,) = (x for x in list_experiments(store, [experiment], **how) if x.preset == "short")
     return line
 
 
@@ -231,8 +250,14 @@ def test_list_shows_done_and_needed(tmp_path: Path) -> None:
     assert (lines["paper"].runs_done, lines["paper"].dataset) == (0, "cifar10")
     failed = _run("plain-56")
     _store(tmp_path, failed, _summary(failed, "failed", 100))
-    assert at_short(store, load_experiment("fig1")).seconds_left == 0, "`run` leaves it as it is"
+    assert at_short(store, load_experiment("fig1")).cost == "1/2, 1 failed", "`run` leaves it"
     assert [*lines] == ["paper", "quarter", "short", "demo"]
+    _store(tmp_path / "b", failed, _summary(failed, "failed", 100))
+    line = at_short(Store(tmp_path / "b"), load_experiment("fig1"))
+    assert (line.runs_done, line.runs_failed) == (0, 1)
+    assert line.cost.startswith("0/2, 1 failed, ~"), "and the time of the other"
+    anew = at_short(store, load_experiment("fig1"), anew=True)
+    assert anew.cost.startswith("0/2, "), "what `bench` prints"
 
 
 def test_networks_on_photographs_have_no_quarter(
