@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +36,7 @@ FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 # newer, and faster in either precision.
 GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
 GUESSED_GPU_RATE = 2e12
+DRIVER = Path("/proc/driver/nvidia/gpus")
 BENCH = "bench"  # name of the CSV that `resnet-repro bench` writes
 FEWEST_ITERATIONS = 50  # before a run's speed counts as measured
 
@@ -257,8 +260,12 @@ def _benchmark(row: dict[str, str]) -> Speed:
 
 
 def gpu_name() -> str | None:
-    """The first NVIDIA GPU's name as the driver lists it, or None."""
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+    """The first NVIDIA GPU's name as the driver lists it; None if torch sees none."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    for path in sorted(DRIVER.glob("*/information")):
+        if metadata.version("torch").endswith("+cpu"):
+            return None
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 if line.startswith("Model:"):

@@ -9,6 +9,7 @@ import torch
 
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.networks.outline import outline
+from resnet_repro.plan import estimator as estimator_module
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -36,6 +37,35 @@ def test_an_apple_gpu_is_not_the_processor_beside_it(tmp_path: Path) -> None:
     store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for device, speed in speeds.items():
         assert Estimator(store, device).images_per_second("resnet-20") == speed
+
+
+@pytest.mark.parametrize(
+    ("visible", "torch_version", "used"),
+    [
+        (None, "2.11.0", True),
+        ("0", "2.11.0+cu130", True),
+        ("", "2.11.0", False),
+        ("-1", "2.11.0", False),
+        (None, "2.11.0+cpu", False),
+    ],
+)
+def test_a_gpu_that_torch_does_not_see_is_not_the_one_that_trains(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    torch_version: str,
+    used: bool,
+) -> None:
+    (tmp_path / "0000:01:00.0").mkdir()
+    listed = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 65\n"
+    (tmp_path / "0000:01:00.0" / "information").write_text(listed, encoding="utf-8")
+    monkeypatch.setattr(estimator_module, "DRIVER", tmp_path)
+    monkeypatch.setattr(estimator_module.metadata, "version", lambda name: torch_version)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = Estimator(Store(tmp_path / "results"))
+    assert found.hardware == ("NVIDIA H100 80GB HBM3" if used else cpu_name())
 
 
 def test_auto_is_estimated_at_the_faster_one(estimator: Estimator) -> None:
