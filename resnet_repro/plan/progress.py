@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
@@ -25,7 +26,6 @@ __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
 PLAIN_EVERY = 30.0  # seconds between two lines of one run
 PLAIN_RUNS = 4  # with more runs at a time, each gets a line less often
 FEWEST_SHOWN = 6  # runs, however low the terminal
-NARROW = 110  # columns, below which a run takes two lines
 BAR = 16  # columns
 
 
@@ -54,6 +54,13 @@ def _facts(run: Run, summary: Summary) -> list[str]:
         f"{format_duration(summary.seconds_left or 0.0)} left",
     ]
     return [fact for fact in facts if fact]
+
+
+def _said(run: Run, state: str, summary: Summary | None) -> str:
+    """How a run ended, or its progress."""
+    if state != "running":
+        return _ending(state, summary)
+    return "  ".join(_facts(run, summary)) if summary else "starting"
 
 
 def _ending(outcome: str, summary: Summary | None) -> str:
@@ -162,15 +169,20 @@ class LiveProgress(QuietProgress):
     def _view(self) -> Group:
         """Runs that have ended, then running ones in the order in which they began.
 
-        A run takes one line, or two on a narrow terminal.
+        A run takes one line, or two where one of them would be too long for the terminal.
         """
-        narrow = self.console.width < NARROW
         rows = sorted(self._rows.values(), key=lambda row: row[1] == "running")
-        room = (self.console.height - 3) // (2 if narrow else 1)
-        hidden = max(0, len(rows) - max(FEWEST_SHOWN, room))
+        room = self.console.height - 3
+        last = rows[-max(FEWEST_SHOWN, room) :]
+        longest = max((len(row[0].id) + len(_said(*row)) for row in last), default=0)
+        narrow = longest + BAR + 2 > self.console.width
+        shown = [Group(*self._lines(*row, narrow=narrow)) for row in last]
+        heights = [len(self.console.render_lines(run)) for run in shown]
+        while len(shown) > FEWEST_SHOWN and sum(heights[-len(shown) :]) > room:
+            del shown[0]
+        hidden = len(rows) - len(shown)
         lines: list[RenderableType] = [f"... {hidden} more above"] if hidden else []
-        for row in rows[hidden:]:
-            lines += self._lines(*row, narrow=narrow)
+        lines += shown
         running = [summary for _, state, summary in rows if state == "running"]
         if len(running) > 1:
             total = sum(s.images_per_second or 0.0 for s in running if s)
@@ -182,17 +194,16 @@ class LiveProgress(QuietProgress):
         self, run: Run, state: str, summary: Summary | None, *, narrow: bool
     ) -> list[RenderableType]:
         """One run: how it ended, or a bar and its progress."""
+        said = _said(run, state, summary)
         if state != "running" or summary is None:
-            ending = "starting" if state == "running" else _ending(state, summary)
-            return [Text(f"{run.id}  {ending}", overflow="fold")]
-        facts = "  ".join(_facts(run, summary))
+            return [Text(f"{run.id}  {said}", overflow="fold")]
         bar = ProgressBar(summary.iterations, summary.iteration, width=BAR)
         line = Table.grid(padding=(0, 1))
         if not narrow:
-            line.add_row(run.id, bar, facts)
+            line.add_row(run.id, bar, said)
             return [line]
-        fits = self.console.width > BAR + len(facts) + 3
-        line.add_row("", *([bar] if fits else []), Text(facts, overflow="fold"))
+        fits = self.console.width > BAR + len(said) + 3
+        line.add_row("", *([bar] if fits else []), Text(said, overflow="fold"))
         return [Text(run.id, overflow="fold"), line]
 
 
@@ -201,4 +212,6 @@ def make_progress(quiet: bool = False) -> QuietProgress:
     console = Console(stderr=True)
     if quiet:
         return QuietProgress(console)
-    return LiveProgress(console) if console.is_terminal else PlainProgress(console)
+    # rich takes FORCE_COLOR for a terminal, and TERM=dumb for one that can be drawn on.
+    live = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+    return LiveProgress(console) if live else PlainProgress(console)

@@ -9,7 +9,7 @@ from made_up_origin import running_summary
 from rich.console import Console
 
 from resnet_repro.plan import progress as progress_module
-from resnet_repro.plan.progress import LiveProgress, PlainProgress
+from resnet_repro.plan.progress import LiveProgress, PlainProgress, make_progress
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
 
@@ -56,6 +56,51 @@ def test_the_view_fits_the_terminal(runs: list[Run], width: int, height: int) ->
     assert "more above" in shown[0]
     assert shown[-1].startswith("30 running")
     assert len(shown) <= max(height, 2 * 6 + 2)
+
+
+@pytest.mark.parametrize("width", [60, 66, 80, 110, 118, 124, 150])
+def test_the_view_fits_with_whole_lines(runs: list[Run], width: int) -> None:
+    """A run takes one line where there is room, or else two, or three."""
+    errors = {"final_train_error": 12.34, "final_test_error": 12.34}
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=24)
+    progress = LiveProgress(console)
+    for run in runs:
+        progress.started(run, 0)
+        summary = running_summary(run, STARTED).model_copy(update={"seconds": 300.0, **errors})
+        progress.advanced(run, summary)
+    shown = _last_view(progress, width)
+    assert len(shown) <= 24
+    assert runs[-1].id in "".join(shown)
+    assert shown[-1].startswith("30 running")
+    assert sum("left" in line for line in shown) >= 6
+    assert (runs[-1].id in shown[-2]) is (width > 120)
+
+
+@pytest.mark.parametrize(
+    ("variables", "terminal", "live"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "xterm", "FORCE_COLOR": "1"}, False, False),
+        ({"TERM": "xterm"}, False, False),
+    ],
+)
+def test_a_view_is_drawn_on_terminals_that_can_be_drawn_on(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], terminal: bool, live: bool
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stderr", stderr)
+    progress = make_progress()
+    assert isinstance(progress, LiveProgress) is live
+    if not live:
+        with progress:
+            progress.note("an epoch")
+        assert stderr.getvalue() == "an epoch\n"
 
 
 def test_plain_lines_come_for_every_run_but_not_too_often(
