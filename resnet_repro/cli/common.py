@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -195,8 +195,13 @@ def start_logging(verbose: bool, quiet: bool) -> None:
         def format(self, record: logging.LogRecord) -> str:
             return printable_lines(super().format(record))
 
+    class ToStderr(logging.StreamHandler[TextIO]):
+        def emit(self, record: logging.LogRecord) -> None:
+            self.stream = sys.stderr  # in whose place a live view puts its own
+            super().emit(record)
+
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
+    handler = ToStderr()
     handler.setFormatter(Plain("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("resnet_repro").setLevel(level)

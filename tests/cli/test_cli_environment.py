@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import pty
 import re
@@ -16,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from resnet_repro.base.machine import process_rank
-from resnet_repro.cli.common import print_table
+from resnet_repro.cli.common import print_table, start_logging
 from resnet_repro.launch.where import parse_where
+from resnet_repro.plan.progress import LiveProgress
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.training.processes import ALONE, process_group
@@ -119,6 +123,20 @@ def test_characters_of_two_places_are_in_columns_and_not_folded(
     print_table(["picture", "class"], [["三只 猫.jpg", "cat"], ["plain.jpg", "dog"]])
     shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
     assert shown == ["picture      class", "三只 猫.jpg  cat", "plain.jpg    dog"]
+
+
+def test_the_log_stands_above_a_live_view(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, drawn = logging.getLogger("resnet_repro.test"), io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(logging.root, "handlers", [])  # pytest's
+        start_logging(verbose=False, quiet=False)
+        with LiveProgress(Console(file=drawn, force_terminal=True, width=100)):
+            log.info("a file cannot be read")
+        assert "a file cannot be read\n" in drawn.getvalue()
+        log.info("it is read again")
+    assert capsys.readouterr().err == "it is read again\n"
 
 
 def test_a_reader_that_has_ended_is_no_error(tmp_path: Path) -> None:
