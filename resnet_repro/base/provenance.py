@@ -18,6 +18,8 @@ __all__ = ["code_version", "utc_now", "versions"]
 
 # Variable with the commit of a copy without `.git`: 12 or more digits, then `+changed` if modified.
 COMMIT = "RESNET_REPRO_COMMIT"
+# Variables, as git's hooks have, that lead git to another repository; /dev/null hides the own one.
+_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 
 
 def utc_now() -> str:
@@ -47,6 +49,7 @@ def code_version() -> tuple[str, bool | None]:
 def _git(root: Path, *arguments: str) -> str:
     result = subprocess.run(
         ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        env={n: v for n, v in os.environ.items() if n not in _ELSEWHERE or v == os.devnull},
         capture_output=True,
         encoding="utf-8",
         timeout=20,

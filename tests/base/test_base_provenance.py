@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from git_checkout import git
 
 import resnet_repro
 
@@ -68,3 +69,22 @@ def test_the_git_of_another_commit_is_not_asked_where_it_is_hidden(copy: Path) -
         capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
     assert "+g0123456789ab False" in answer.stdout
+
+
+def test_another_repository_that_git_is_led_to_is_not_the_codes(copy: Path, tmp_path: Path) -> None:
+    """As in a hook of another repository's, whose variables its processes have."""
+    code, other = tmp_path / "code", tmp_path / "other"
+    shutil.copytree(copy, code, ignore=shutil.ignore_patterns(".git"))
+    for repository in (code, other):
+        repository.mkdir(exist_ok=True)
+        (repository / "own").write_text(repository.name, encoding="utf-8")
+        for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "all")):
+            git(repository, "-c", "user.name=n", "-c", "user.email=n@example.org", *words)
+    commit = git(code, "rev-parse", "--short=12", "HEAD").stdout.strip()
+    led = {"GIT_DIR": other / ".git", "GIT_WORK_TREE": other, "GIT_INDEX_FILE": other / "index"}
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=code,
+        env=os.environ | {"PYTHONPATH": str(code)} | {n: str(path) for n, path in led.items()},
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert answer.stdout.strip().endswith(f"+g{commit} False")
