@@ -11,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check
 
 $(RUN): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("resnet-repro needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e .
 	@touch $@
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,13 @@ def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
     (venv / ".installed").touch()
     assert "pip install" not in commands("demo", venv)
     assert "-e '.[dev]'" in commands("test", venv)
+
+
+def test_a_half_made_environment_is_completed(tmp_path: Path) -> None:
+    """As Debian leaves one where python3-venv is missing: with a Python, without pip."""
+    pytest.importorskip("ensurepip")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    names = [f"PYTHON={sys.executable}", f"VENV={venv}", "INSTALL=true"]
+    subprocess.run(["make", f"{venv}/.installed", *names], cwd=ROOT, check=True)
+    subprocess.run([venv / "bin" / "python", "-m", "pip", "--version"], check=True)
