@@ -40,16 +40,26 @@ def check_paths(experiments: Sequence[Experiment], store: Store) -> None:
     """Refuse lines that cannot be measured before anything is trained for them.
 
     Raises:
-        ConfigError: a line's other end is no run, or not one of the same network and data.
+        ConfigError: a line's other end is no run, not one of the same network and data, or neither
+            among the runs of the experiments nor in the results folder with its weights.
         StoreError: the results folder cannot be read.
     """
     lines = [(e, settings) for e in experiments if (settings := e.settings_of("path"))]
-    if not any(settings.to for _, settings in lines):
-        return  # to other seeds, which are always possible
-    coming = [store.get(run) for experiment in experiments for run in experiment.resolve()]
+    runs = [run for experiment in experiments for run in experiment.resolve()] if lines else []
+    coming = {run.id: store.get(run) for run in runs}
     for experiment, settings in lines:
+        seeds = {*settings.seeds, *(run.seed for run in experiment.measured_runs)}
+        as_well = f"train that as well (--seeds {','.join(map(str, sorted(seeds)))})"
         for run in experiment.measured_runs:
-            other_run(run, settings, store, coming)
+            other, stored = other_run(run, settings, store, list(coming.values())), coming[run.id]
+            rows, end = stored.rows("path"), store.get(other)
+            measured = settings.measured_in(rows, run.seed, stored.training_images)
+            here = other.id in coming or (end.state == "done" and end.folder.checkpoints())
+            if not (measured or here):
+                raise ConfigError(
+                    f"the line of {run.id} ends at {other.id}, which is not among these runs and "
+                    f"whose weights are not here: {'train it first' if settings.to else as_well}"
+                )
 
 
 def other_run(

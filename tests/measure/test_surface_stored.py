@@ -328,6 +328,27 @@ def test_a_line_to_no_run_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "results").glob("runs/*"))
 
 
+def test_a_line_to_a_run_that_nobody_trains_is_refused_before_anything_is_trained(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
+    first, second = load_experiment("lines.yaml").resolve()
+    answer = command("run", "lines.yaml", "--seeds", "1")
+    told = f"line of {first.id} ends at {second.id}, which is not among these runs and whose"
+    assert (answer.code, told in answer.err) == (2, True), answer.err
+    assert answer.err.endswith("train that as well (--seeds 0,1)\n")
+    assert "(--seeds 0,1,5)" in command("run", "lines.yaml", "--seeds", "5,").err
+    assert not list((tmp_path / "results").glob("runs/*"))
+
+    assert command("run", "lines.yaml", "--seeds", "0,1").code == 0
+    for path in Store(tmp_path / "results").folder(second).checkpoints():
+        path.unlink()
+    assert command("run", "lines.yaml", "--seeds", "1").code == 0, "it is measured"
+    answer = command("run", "lines.yaml", "--seeds", "1", "--set", f"path.to={second.id}",
+                     "--set", "path.points=9")  # fmt: skip
+    assert (answer.code, answer.err.endswith("are not here: train it first\n")) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("where", "more", "said"),
     [
@@ -380,9 +401,13 @@ def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
-    answer = command("run", "lines.yaml", "--seeds", "1")
+    assert command("run", "lines.yaml").code == 0
+    _, second = sorted((tmp_path / "results" / "runs").glob("resnet-8-*"))
+    for path in (*second.glob("checkpoint*"), *(tmp_path / "results").rglob("path.csv")):
+        path.unlink()
+    answer = command("run", "lines.yaml")
     assert answer.code == 1
-    assert "whose weights are not here" in answer.err
+    assert f"its line ends at {second.name}, whose weights are not here" in answer.err
     assert not list((tmp_path / "results").rglob("path.csv"))
 
 
