@@ -61,7 +61,8 @@ def detect(
     with interruptible() as stop:
         told = []
         for picture in search_pictures(
-            store, target, images, out, threshold, data_dir, device, partial(say, err=True)
+            *(store, target, images, out, threshold, data_dir, device, partial(say, err=True)),
+            should_stop=lambda: stop.reason is not None,
         ):
             told.append(picture)
             tell(f"{picture.path}: {len(picture.found)} found")

@@ -63,6 +63,7 @@ def search_pictures(
     data_dir: Path,
     device: str,
     note: Callable[[str], None],
+    should_stop: Callable[[], bool],
 ) -> Iterator[Picture]:
     """What a run's detector finds in pictures, one after another, and drawn in the folder `out`.
 
@@ -70,6 +71,7 @@ def search_pictures(
         ConfigError: there is no such run, or it is none of a detector; a picture would be replaced.
         StoreError: its weights are not here, or `out` cannot be written.
         DataError: a picture cannot be read.
+        Stopped: `should_stop`, asked while the run's data set is looked through, said so.
     """
     stored = find_target(target, store)
     if isinstance(stored, Path):
@@ -83,7 +85,7 @@ def search_pictures(
         open_photo(path, str(path))
     for text in filter(None, (*reasons, what_differs(stored, run, state))):
         note(f"{stored.id}: {text}")
-    classes = _classes(stored, run, state, data_dir)
+    classes = _classes(stored, run, state, data_dir, should_stop)
     backend = choose_backend(device, state["precision"])
     try:
         network = trained_network(run, state["network"], len(classes), backend)
@@ -156,7 +158,13 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path) -> Sequence[str]:
+def _classes(
+    stored: StoredRun,
+    run: Run,
+    state: dict[str, Any],
+    data_dir: Path,
+    should_stop: Callable[[], bool],
+) -> Sequence[str]:
     """The names of the classes that a checkpoint's network knows; numbers where nothing says them.
 
     They stand with the run's average precision, or with the data set that it was trained on.
@@ -166,7 +174,7 @@ def _classes(stored: StoredRun, run: Run, state: dict[str, Any], data_dir: Path)
     if len(names) == count:
         return names
     with contextlib.suppress(DataError):
-        known = datasets.load(run.dataset, data_dir)
+        known = datasets.load(run.dataset, data_dir, should_stop=should_stop)
         if known.identity.sha256 == state.get("data") and len(known.classes) == count:
             return known.classes
     return [f"class {number}" for number in range(1, count + 1)]

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from short_runs import short_runner
 from small_detectors import SETTINGS, few_scenes
 
+from resnet_repro.base.stop import Stopped
 from resnet_repro.measure import pictures
 from resnet_repro.measure.detection import detect
 from resnet_repro.spec.loading import parse_experiment
@@ -215,6 +216,24 @@ def test_a_stop_leaves_the_json_of_what_was_searched(
     told = json.loads(Path("found/detections.json").read_text(encoding="utf-8"))
     assert [one["image"] for one in told] == ["a.png"]
     assert not Path("found/b.png").exists()
+
+
+def test_a_stop_while_the_data_of_an_unfinished_run_are_looked_through(
+    command: Any, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_through(*_: Any, should_stop: Callable[[], bool]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        if should_stop():
+            raise Stopped
+
+    monkeypatch.setattr(pictures.datasets, "load_boxes", look_through)
+    shutil.copytree(results, tmp_path / "stopped")
+    (rows,) = tmp_path.glob("stopped/runs/*/average_precision.csv")
+    rows.unlink()  # which has the names of the classes
+    Image.new("RGB", (90, 40), "orange").save(tmp_path / "a.png")
+    argv = ("detect", "faster-rcnn-plain-18", "a.png", "--device", "cpu", "--results", "stopped")
+    answer = command(*argv)
+    assert (answer.code, "interrupted" in answer.err) == (130, True), answer.err
 
 
 def test_weights_of_an_unfinished_run_are_called_so(
