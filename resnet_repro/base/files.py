@@ -26,6 +26,7 @@ from resnet_repro.base.errors import ConfigError, StoreError, plain
 
 __all__ = [
     "DEFAULT_RESULTS",
+    "RESULTS_VARIABLE",
     "DiskFullError",
     "csv_text",
     "flush_folder",
@@ -41,7 +42,8 @@ __all__ = [
     "write_atomically",
 ]
 
-DEFAULT_RESULTS = Path("results")  # where `--results` names no other folder
+DEFAULT_RESULTS = Path("results")  # where neither `--results` nor the variable names another
+RESULTS_VARIABLE = "RESNET_REPRO_RESULTS"
 LARGEST_TEXT = 200_000_000  # bytes; a curve has a hundred per point, a loss surface 133
 
 _log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ def user_path(text: str | Path) -> Path:
 
 def results_option(results: Path) -> str:
     """` --results FOLDER` for a command that is to use the same results folder as this one."""
-    return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
+    without = os.path.expanduser(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS)  # noqa: PTH111
+    return "" if results == Path(without) else f" --results {shlex.quote(str(results))}"
 
 
 def user_folder(text: str | Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.base.files import DEFAULT_RESULTS, user_folder, user_path
+from resnet_repro.base.files import DEFAULT_RESULTS, RESULTS_VARIABLE, user_folder, user_path
 from resnet_repro.cli.completing import (
     complete_datasets,
     complete_experiments,
@@ -77,9 +77,7 @@ Precision = Annotated[
 ]
 
 
-_results = partial(
-    typer.Option, "--results", help="The results folder.", envvar="RESNET_REPRO_RESULTS"
-)
+_results = partial(typer.Option, "--results", help="The results folder.", envvar=RESULTS_VARIABLE)
 _data_dir = partial(typer.Option, "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA")
 Results = Annotated[Path, _results(callback=user_folder)]
 DataDir = Annotated[Path, _data_dir(callback=user_folder)]

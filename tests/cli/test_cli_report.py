@@ -69,12 +69,24 @@ def test_the_lines_of_a_report_fit_into_a_terminal(
 
 
 @pytest.mark.parametrize(
-    ("where", "repeated"),
-    [((), ""), (("--results", "my results"), " --results 'my results'")],
+    ("variable", "where", "repeated"),
+    [
+        (None, (), ""),
+        (None, ("--results", "my results"), " --results 'my results'"),
+        ("mine", ("--results", "results"), " --results results"),
+        ("mine", (), ""),
+        ("results", ("--results", "results"), ""),
+    ],
 )
 def test_commands_that_are_told_name_the_results_folder(
-    command, where: tuple[str, ...], repeated: str
+    command,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str | None,
+    where: tuple[str, ...],
+    repeated: str,
 ) -> None:
+    if variable:
+        monkeypatch.setenv("RESNET_REPRO_RESULTS", variable)
     told = f"resnet-repro run fig1 --preset demo{repeated}"
     table = command("table", "fig1", "--preset", "demo", *where).out
     assert f"To fill this table:\n    {told}\n" in table
