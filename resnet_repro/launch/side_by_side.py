@@ -74,21 +74,22 @@ def train_side_by_side(
 
 @contextlib.contextmanager
 def _may_pin() -> Iterator[bool]:
-    """Hold the cores that this process may use; gives False if another command's jobs have one.
+    """Hold the cores that this process may use; gives whether jobs may be pinned to them.
 
-    Commands do not see where the others' jobs are, and all would begin with the first core.
+    Not where the system cannot pin processes, nor if another command's jobs have one: commands do
+    not see where the others' jobs are, and all would begin with the first core.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     cache = cache_folder()
     with contextlib.ExitStack() as locks:
-        held = True
-        if cache is not None:
+        held = bool(cores)
+        if held and cache is not None:
             folder = cache / f"cores-{platform.node()}"  # a home may be on several machines
             every = (locked_if_possible(folder / f"{core}.lock", 0) for core in cores)
             held = all(locks.enter_context(lock) for lock in every)
-        if not held:
-            locks.close()
-            _log.info("jobs of another command are pinned to these cores: ours are not")
+            if not held:
+                locks.close()
+                _log.info("jobs of another command are pinned to these cores: ours are not")
         yield held
 
 
@@ -131,13 +132,9 @@ def split_cores(parts: int, cores: set[int] | None = None) -> list[tuple[int, ..
     """Divide cores (default: those this process may use) into disjoint, equal sets.
 
     Left-over cores stay unused, so that all parts are equally fast. If there are more parts than
-    cores, parts share cores, one each. Sets are empty if the system cannot pin processes.
+    cores, parts share cores, one each.
     """
-    if cores is None:
-        if not hasattr(os, "sched_getaffinity"):
-            return [()] * parts
-        cores = os.sched_getaffinity(0)
-    ordered = sorted(cores, key=_location)
+    ordered = sorted(os.sched_getaffinity(0) if cores is None else cores, key=_location)
     size = len(ordered) // parts
     if size == 0:
         return [(ordered[part % len(ordered)],) for part in range(parts)]

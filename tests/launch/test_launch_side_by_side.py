@@ -133,6 +133,33 @@ def test_the_command_of_the_processes_is_not_for_people(command: Any) -> None:
     assert "train-run" not in command("--help").out
 
 
+class Told:
+    """Ends at once as done; keeps the cores and whether waiting threads sleep, by its order."""
+
+    seen: list[tuple[list[int], bool]]
+
+    def __init__(self, _order: str, *given: Any, passive: bool, **_: Any) -> None:
+        self.seen.append((list(given[-1]), passive))
+
+    def poll(self) -> Ended:
+        return Ended(0)
+
+    def close(self) -> None: ...
+
+
+def test_where_nothing_can_be_pinned_waiting_threads_sleep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Told.seen = []
+    monkeypatch.setattr(side_by_side, "RunProcess", Told)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    told: Any = Quiet()
+    options = Options(data_dir=tmp_path / "data", device="cpu")
+    runner = Runner(Store(tmp_path / "results"), options, told, told)
+    train_side_by_side(2, runner, runs_of(write_experiment(tmp_path, 4, 2, 2)))
+    assert Told.seen == [([], True)] * 2
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no system call that pins")
 def test_commands_beside_each_other_do_not_take_the_same_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
