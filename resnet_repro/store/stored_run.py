@@ -66,6 +66,7 @@ class StoredRun:
     summary: Summary | None
     problem: str | None = None
     repairable: bool = False
+    remedy: str | None = None  # what a user can do about it, where `--force` would do harm
     damaged: Collection[str] = ()  # the names in `tables.FILES` that cannot be used
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each measurement file
     # By name in `tables.FILES`, those that are there and whole.
@@ -94,7 +95,7 @@ class StoredRun:
     def given_up(self) -> str | None:
         """Why only `--force` trains it again, if so: it failed, or cannot be repaired."""
         if self.problem and not self.repairable:
-            return f"{self.id}: {self.problem}; {self.train_again}"
+            return f"{self.id}: {self.problem}; {self.remedy or self.train_again}"
         if self.summary and self.summary.state == "failed":
             return f"{self.id} failed before; {self.train_again}"
         return None
@@ -179,7 +180,8 @@ def read_run(path: Path, expected: Run | None, *, long_tables: bool = True) -> S
     """
     folder, name = RunFolder(path), path.name if path.name.isprintable() else ascii(path.name)
     if path.is_symlink():
-        return StoredRun(name, folder, expected, None, "its folder is a link")
+        remedy = "put the folder itself there: nothing is written through a link"
+        return StoredRun(name, folder, expected, None, "its folder is a link", remedy=remedy)
     return _Reading(folder, long_tables).read(name, expected)
 
 
@@ -215,7 +217,7 @@ class _Reading:
         self.folder = folder
         self.long_tables = long_tables
         self.problems: list[str] = []
-        self.repairable = True  # all of them
+        self.unrepairable: dict[str, str | None] = {}  # those of them that are, with their remedy
         self.damaged: dict[str, None] = {}
 
     def read(self, name: str, expected: Run | None) -> StoredRun:
@@ -252,17 +254,21 @@ class _Reading:
             folder=self.folder,
             run=run,
             summary=summary,
-            problem=self.problems[0] if self.problems else None,
-            repairable=bool(self.problems) and self.repairable,
+            problem=next(iter([*self.unrepairable, *self.problems]), None),
+            repairable=bool(self.problems) and not self.unrepairable,
+            remedy=next(iter(self.unrepairable.values()), None),
             damaged=tuple(self.damaged),
             digests={n: sum_of(text) for n, text in texts.items() if measurements_in(n)},
             contents=contents,
         )
 
-    def _found(self, problem: str, file: str = "", repairable: bool = True) -> None:
+    def _found(
+        self, problem: str, file: str = "", repairable: bool = True, remedy: str | None = None
+    ) -> None:
         """Note a problem, perhaps of one of `FILES`."""
         self.problems.append(problem)
-        self.repairable &= repairable
+        if not repairable:
+            self.unrepairable.setdefault(problem, remedy)
         if file in FILES:
             self.damaged[file] = None
 
@@ -272,7 +278,9 @@ class _Reading:
         except StoreError as error:
             cause = error.__cause__
             if isinstance(cause, OSError):  # it may be whole, and must not be replaced
-                self._found(f"{file_name} cannot be read: {cause.strerror}", file, repairable=False)
+                what = f"{file_name} cannot be read: {cause.strerror}"
+                remedy = "make it readable, or move its folder away to train it again: "
+                self._found(what, file, repairable=False, remedy=f"{remedy}{self.folder.path}")
             else:
                 self._found(f"{file_name} is torn or unreadable{_reason(cause)}", file)
             return None
@@ -306,7 +314,8 @@ class _Reading:
         written = content.get("format") if isinstance(content, dict) else None
         try:
             if isinstance(written, int) and written > FORMAT:
-                self._found("was written by a newer version of resnet-repro", repairable=False)
+                what = "was written by a newer version of resnet-repro"
+                self._found(what, repairable=False, remedy="update resnet-repro")
                 return None, {}
             summary = Summary.model_validate(content)
         except ValidationError:

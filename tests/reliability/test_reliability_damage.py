@@ -304,7 +304,20 @@ TROUBLES: list[tuple[Callable[[RunFolder], object], str, bool]] = [
     ),
     (lambda f: f.gradients.write_text("layer\n1\n", encoding="utf-8"), "gradients.csv", True),
     (lambda f: f.origins.write_text("{", encoding="utf-8"), "measurements.json is torn", True),
+    (
+        lambda f: (cut(f.summary, 40), f.curve.unlink(), f.curve.mkdir()),
+        "curve.csv cannot be read: Is a directory",
+        False,
+    ),
 ]
+# What is advised where a checkpoint does not make up for it; of config.yaml, with which `--force`
+# begins, and of a file that may be whole, that the folder is moved away.
+ADVICE = {
+    "was written by a newer version": "; update resnet-repro\n",
+    "summary.json is of another run": "; train it again: resnet-repro run ",
+    "summary.json cannot be read": "; make it readable, or move its folder away",
+    "curve.csv cannot be read": "; make it readable, or move its folder away",
+}
 
 
 @pytest.mark.parametrize(("trouble", "said", "repairable"), TROUBLES)
@@ -337,9 +350,10 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(
         assert outcome(bad) == expected
         assert all(stored.finished for stored in Store(results).all_runs())
     else:
-        damaged = said.startswith("config.yaml")  # which the command would read
-        advice = "move its folder away" if damaged else "train it again: resnet-repro run "
+        known = (advice for start, advice in ADVICE.items() if said.startswith(start))
+        advice = next(known, "move its folder away")
         assert (code, advice in job.stderr) == (1, True)
+        assert ("--force" in job.stderr) == ("resnet-repro run " in advice)
 
 
 def test_the_report_names_every_damaged_run_and_shows_the_rest(
