@@ -209,9 +209,11 @@ class Runner:
             # Training writes its files again; torn measurements are made again.
             self.progress.note(f"{run.id}: {stored.problem}; written anew")
             stored.discard_torn_measurements()
-        if resumed is None and begun:
-            self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-        if resumed is None:  # other processes get this one's weights when they connect
+        if resumed is None:
+            if begun:
+                self.progress.note(f"{run.id}: no usable checkpoint, starting over")
+            folder.clear_measurements()  # those of a training that is given up
+            # Other processes get this one's weights when they connect.
             new = self.sources.trainer(run, self.sources.backend(run.precision))
             data_dir, note = self.options.data_dir, self.progress.note
             backbone = load_backbone(run, new.network, self.store, data_dir, note)

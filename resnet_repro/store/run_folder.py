@@ -229,11 +229,20 @@ class RunFolder:
         for path in (
             *self.path.glob("checkpoint*"),
             self.summary,
-            *(self.path / file.name for file in FILES.values()),
-            *self.path.glob("scores-*.npz"),
-            self.photographs,
+            self.curve,
             self.tensorboard,
         ):
+            self.remove(path)
+        self.clear_measurements()
+
+    def clear_measurements(self) -> None:
+        """Remove everything that was measured on the network, or while it was trained.
+
+        Raises:
+            StoreError: something cannot be removed.
+        """
+        measured = (self.path / file.name for name, file in FILES.items() if name != "curve")
+        for path in (*measured, *self.path.glob("scores-*.npz"), self.photographs):
             self.remove(path)
         for name in TABLES:
             self.discard_unfinished(name)

@@ -269,6 +269,19 @@ def test_what_a_watched_training_lacks_is_filled_in(bench: Bench) -> None:
     assert {row.iteration for row in rows if row.measured == "afterwards"} == {8}
 
 
+def test_rows_of_a_training_that_is_given_up_are_not_the_new_ones(bench: Bench) -> None:
+    bench.train(watch=True, stop_after=7)
+    assert bench.rows()
+    for path in bench.store.folder(bench.run).checkpoints():
+        path.write_bytes(b"torn")
+    runner = bench.train(watch=False)
+    assert bench.store.get(bench.run).finished
+    assert bench.rows() == []
+    runner.measurer.measure_run(bench.run, [Asked("gradients")])
+    assert {row.measured for row in bench.rows()} == {"afterwards"}
+    assert list(bench.store.folder(bench.run).path.glob("checkpoint*.damaged"))
+
+
 def test_without_weights_nothing_is_measured_but_said(bench: Bench) -> None:
     runner = bench.train(watch=False)
     folder = bench.store.folder(bench.run)
