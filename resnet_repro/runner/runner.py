@@ -22,7 +22,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.training.checkpoint import is_final, matches_result
+from resnet_repro.training.checkpoint import matches_result
 from resnet_repro.training.feed import Feed, check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
@@ -243,7 +243,7 @@ class Runner:
         run, folder = trainer.run, stored.folder
         summary = stored.summary if trainer.iteration else None
         observers: list[Observer] = []
-        if run.id in self.options.observe_gradients:
+        if run.id in self.options.observe_gradients and not trainer.complete:
             observers.append(GradientObserver(folder))
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
@@ -269,5 +269,4 @@ def _can_be_rewritten(resumed: Resumed | None, stored: StoredRun) -> bool:
         return False
     trainer = resumed.trainer
     points = [point._asdict() for point in trainer.points]
-    final = is_final(trainer.run, {"points": points})
-    return final and matches_result(stored, points, trainer.backend.precision)
+    return trainer.complete and matches_result(stored, points, trainer.backend.precision)

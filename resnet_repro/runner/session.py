@@ -11,7 +11,7 @@ from resnet_repro.base.stop import StopFlag
 from resnet_repro.runner.options import Options, Progress
 from resnet_repro.runner.resuming import SESSIONS, Resumed
 from resnet_repro.runner.together import Agreement
-from resnet_repro.store.models import Provenance, Summary
+from resnet_repro.store.models import Provenance, SessionRecord, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import pack
 from resnet_repro.training.device import origin_here
@@ -51,7 +51,11 @@ class Session:
         before: Summary | None,
         observers: Sequence[Observer],
     ) -> None:
-        """`before`: the previous session's summary, if there is one that can be read."""
+        """`before`: the previous session's summary, if there is one that can be read.
+
+        Where nothing is left to train, this is no session of its own: the last one's files are
+        written again.
+        """
         trainer = resumed.trainer
         self.options, self.progress = options, progress
         self.run, self.folder, self.trainer = trainer.run, folder, trainer
@@ -59,6 +63,8 @@ class Session:
         self.observers = observers
         self.last_checkpoint = self.last_note = self.last_claim = time.monotonic()
         self.training_seconds_before = trainer.training_seconds
+        self.again = trainer.complete
+        self.speed_before = before.images_per_second if before else None
         self.provenance = self._origin(resumed, before.provenance if before else None)
         self.summary = self._summarize("running")
 
@@ -78,7 +84,8 @@ class Session:
         self._write_curve()
         for observer in self.observers:
             observer.end()
-        self.provenance = self.provenance.model_copy(update={"ended": provenance.utc_now()})
+        ended = self.provenance.ended or provenance.utc_now()
+        self.provenance = self.provenance.model_copy(update={"ended": ended})
         self.summary = self._summarize(state, failure)
         self.folder.write_summary(self.summary)
 
@@ -109,21 +116,28 @@ class Session:
         self._report()
 
     def _origin(self, resumed: Resumed, before: Provenance | None) -> Provenance:
-        """The provenance of the session that begins now."""
-        trainer, earlier = resumed.trainer, resumed.sessions
-        here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
+        """The provenance of the session that begins now, or of the last one if it had ended."""
+        trainer, trained_by = resumed.trainer, resumed.sessions
+        if not self.again:
+            here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
+            now = SessionRecord(
+                **here.model_dump(),
+                first_iteration=trainer.iteration,
+                first_second=round(trainer.seconds, 3),
+                backbone=resumed.backbone,
+                compiled=trainer.compiled,
+            )
+            trained_by = (*trained_by, now)
+        *earlier, last = trained_by
         return Provenance(
-            **here.model_dump(),
+            **dict(last),
             dataset=trainer.feed.identity.to_dict(),
             normalisation=trainer.normalisation,
             started=before.started if before else provenance.utc_now(),
-            sessions=(before.sessions if before else len(earlier)) + 1,
-            first_iteration=trainer.iteration,
-            first_second=round(trainer.seconds, 3),
-            backbone=resumed.backbone,
+            ended=before.ended if before and self.again else None,
+            sessions=before.sessions + (not self.again) if before else len(trained_by),
             bn_images=min(trainer.bn_sizes) if self._bn_is_trained() else None,
-            compiled=trainer.compiled,
-            earlier=earlier,
+            earlier=tuple(earlier),
         )
 
     def _bn_is_trained(self) -> bool:
@@ -176,7 +190,9 @@ class Session:
     def _speed(self, summary: Summary) -> float | None:
         """Images per second of training without tests; of this session, if it is long enough."""
         made, seconds = summary.iteration, self.trainer.training_seconds
-        if summary.pace_counts:
+        if self.again and self.speed_before:
+            return self.speed_before
+        if summary.pace_counts and not self.again:
             made -= self.provenance.first_iteration
             seconds -= self.training_seconds_before
         return round(made * self.run.recipe.batch_size / seconds, 1) if seconds else None

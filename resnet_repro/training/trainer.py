@@ -157,6 +157,14 @@ class Trainer:
             return False
         return not self.points or self.points[-1].iteration < self.iteration
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do: the last iteration is made, and the curve has its point.
+
+        Before that point BN's statistics are averaged: the last iteration alone is not enough.
+        """
+        return self.finished and not self._point_is_due
+
     def train(self, hooks: Hooks) -> bool:
         """Train until the end (True) or until the hooks ask to stop (False).
 
@@ -172,7 +180,7 @@ class Trainer:
             self._graphed = None  # and the memory that it holds
 
     def _loop(self, hooks: Hooks) -> bool:
-        while self._point_is_due or not self.finished:
+        while not self.complete:
             if hooks.should_stop():
                 return False
             clock = working_time()
