@@ -10,7 +10,7 @@ from typing import Protocol
 
 from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreError
 from resnet_repro.base.files import read_text
-from resnet_repro.launch.worker import UNWRITABLE, Ended, Order
+from resnet_repro.launch.worker import FAILED, UNWRITABLE, Ended, Order
 from resnet_repro.plan.estimator import training_cost
 from resnet_repro.runner.options import Outcome, Progress, to_replace
 from resnet_repro.runner.runner import Runner
@@ -186,7 +186,7 @@ class Pool:
             self._error = self._error or ERRORS[code](ended.error)
             self._outcomes[run.id] = "stopped"
             self._end()
-        elif code == 0 or (code not in (1, 4) and begun and self._store.get(run).finished):
+        elif code == 0 or (code not in (1, 4, FAILED) and begun and self._store.get(run).finished):
             self._finish(run, "done")
         elif code == 4 and time.monotonic() < task.lock_until:
             task.not_before = time.monotonic() + RETRY_AFTER
@@ -194,7 +194,7 @@ class Pool:
         elif code == 4:  # another process trains it: try again later
             self._locked.append(task)
             self._outcomes[run.id] = self._runner.report_locked(run)
-        elif code == 1:
+        elif code in (1, FAILED):
             self._finish(run, "failed", ended.error)
         elif not self._ending:
             self._retry(task, ended.error or _reason(code))

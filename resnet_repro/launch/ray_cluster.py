@@ -20,7 +20,7 @@ from resnet_repro.base.provenance import code_version
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.ray_connection import Log, connected
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Ended, Order, RunProcess
+from resnet_repro.launch.worker import Ended, Order, RunProcess, code_folder
 from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
@@ -148,7 +148,7 @@ class TaskOnNode:
         self._told_to_stop = Path(f"{probe}-{secrets.token_hex(8)}")
         task: Any = ray.remote(train_on_node)
         self._result = task.options(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0).remote(
-            order, share.cpus, str(probe), code, str(self._told_to_stop), beside
+            *(order, share.cpus, str(probe), code, str(self._told_to_stop), beside, code_folder())
         )
 
     def poll(self) -> Ended | None:
@@ -184,12 +184,19 @@ class TaskOnNode:
 
 
 def train_on_node(
-    order: str, threads: int, probe: str, code: str, stop: str = "", beside: int = 1
+    order: str,
+    threads: int,
+    probe: str,
+    code: str,
+    stop: str = "",
+    beside: int = 1,
+    folder: str | None = None,
 ) -> tuple[Ended, list[str]]:
     """The task on a node: train a run in a process; returns how that ended, and its notes.
 
     It ends, after saving, by `ray.cancel` (KeyboardInterrupt) or when the file `stop` exists. As
-    many as `beside` may share the node.
+    many as `beside` may share the node. `folder` is where the command has its code from: Ray's
+    worker finds one in the command's working directory first.
     """
     host, here = socket.gethostname(), code_version()[0]
     if not _is_same_code(here, code):
@@ -199,7 +206,7 @@ def train_on_node(
         text = f"{host} does not see the results folder {Path(probe).parent}"
         return Ended(2, f"{text}: all nodes have to share it, at the same path"), []
     notes: list[str] = []
-    process = RunProcess(order, threads, notes.append, jobs=beside, workers=threads)
+    process = RunProcess(order, threads, notes.append, jobs=beside, workers=threads, code=folder)
     try:
         while (ended := process.poll()) is None:
             if stop and Path(stop).exists():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Order
+from resnet_repro.launch.worker import Order, same_code
 from resnet_repro.plan.progress import make_progress
 from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.runner import Runner
@@ -89,7 +91,9 @@ def _executor(where: Where, store: Store, tasks: int) -> Executor:
     folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, pickled tasks
     parameters = slurm_parameters(where, tasks)
     if where.kind == "slurm-local":
-        local = LocalExecutor(folder, max_num_timeout=MAX_TIMEOUTS)
+        settings = [f"{name}={value}" for name, value in same_code().items()]
+        python = shlex.join(["env", *settings, sys.executable])
+        local = LocalExecutor(folder, max_num_timeout=MAX_TIMEOUTS, python=python)
         local.update_parameters(
             timeout_min=parameters["time"],
             signal_delay_s=parameters["signal_delay_s"],
@@ -143,9 +147,10 @@ def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
     if cpus := parameters.get("cpus_per_task"):  # srun has not taken it over since 22.05
         parameters["srun_args"] = [f"--cpus-per-task={cpus}", *parameters.get("srun_args", [])]
     parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
-    # For jobs that do not inherit the environment.
-    name = f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL}"
-    parameters["setup"] = [name, *given.get("setup", [])]
+    # Jobs may not inherit the environment.
+    variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL} | same_code()
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    parameters["setup"] = [*exports, *given.get("setup", [])]
     return parameters
 
 

@@ -1,8 +1,8 @@
 """A process that trains one run: its order, starting it, and the command `train-run` that it is.
 
-The hidden command has the exit codes of `run`. Its progress is in the results folder; notes are
-printed as lines that begin with `NOTE`, errors as in every command. It saves and ends on SIGTERM,
-and when stdin closes because the process that started it is gone.
+The hidden command has the exit codes of `run`, but for those named here. Its progress is in the
+results folder; notes are printed as lines that begin with `NOTE`, errors as in every command. It
+saves and ends on SIGTERM, and when stdin closes because the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,14 +33,24 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["UNWRITABLE", "Ended", "Order", "RunProcess", "train_order"]
+__all__ = [
+    "FAILED",
+    "UNWRITABLE",
+    "Ended",
+    "Order",
+    "RunProcess",
+    "code_folder",
+    "same_code",
+    "train_order",
+]
 
 _log = logging.getLogger(__name__)
 
 NOTE = "note: "  # lines of the process that begin with this are passed on
 UNWRITABLE = 74  # exit code where results cannot be written, which is 1 elsewhere; EX_IOERR
+FAILED = 65  # exit code where the results or a note say why; EX_DATAERR
 ERROR = "resnet-repro: "  # the command line's errors begin with this
-EXIT_CODES = {"done": 0, "failed": 1, "locked": 4, "stopped": 130, None: 130}  # by outcome
+EXIT_CODES = {"done": 0, "failed": FAILED, "locked": 4, "stopped": 130, None: 130}  # by outcome
 SAVE_PATIENCE = 600.0  # seconds that a process gets to save before it is killed
 KEPT_LINES = 200  # of its output
 
@@ -105,6 +116,22 @@ class Order(Frozen):
         return runner.run_all([self.run]).get(self.run.id)
 
 
+def code_folder() -> str:
+    """The folder from which this package is imported; "" where it is installed, and found there."""
+    folder = str(Path(__file__).parents[2])
+    return "" if folder == sysconfig.get_path("purelib") else folder
+
+
+def same_code(folder: str | None = None) -> dict[str, str]:
+    """Variables with which Python imports this package, not one in the working directory.
+
+    `folder` is the `code_folder` to import it from, by default this process's.
+    """
+    first = code_folder() if folder is None else folder
+    path = [part for part in (first, os.environ.get("PYTHONPATH")) if part]
+    return {"PYTHONSAFEPATH": "1"} | ({"PYTHONPATH": os.pathsep.join(path)} if path else {})
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a process ended: its exit code (negative: by that signal), and the error it printed."""
@@ -127,6 +154,7 @@ class RunProcess:
         jobs: how many processes like it share this machine's memory.
         workers: how many processes may read photographs for it, unless the user says.
         passive: whether waiting threads sleep instead of spinning, for shared cores.
+        code: see `same_code`.
     """
 
     def __init__(
@@ -139,6 +167,7 @@ class RunProcess:
         jobs: int = 1,
         workers: int = 1,
         passive: bool = False,
+        code: str | None = None,
     ) -> None:
         command = [sys.executable, "-m", "resnet_repro", "train-run", order]
         command += ["--threads", str(threads), "--cores", ",".join(map(str, cores))]
@@ -153,7 +182,7 @@ class RunProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **variables},
+            env={**os.environ, **same_code(code), **variables},
             start_new_session=True,
         )
         self._note = note

@@ -187,8 +187,9 @@ def test_a_file_stops_a_node_that_rays_interrupt_does_not_reach(
     from resnet_repro.launch import ray_cluster
 
     class Process:
-        def __init__(self, *_: Any, **__: Any) -> None:
+        def __init__(self, *_: Any, code: str, **__: Any) -> None:
             self.asked, self.stopped = 0, False
+            assert code == "/checkout", "the command's, not that of its working directory"
 
         def poll(self) -> Any:
             self.asked += 1
@@ -204,7 +205,8 @@ def test_a_file_stops_a_node_that_rays_interrupt_does_not_reach(
     probe, stop = tmp_path / ".shared", tmp_path / ".shared-1"
     probe.touch()
     stop.touch()
-    ended, _ = ray_cluster.train_on_node("", 1, str(probe), code_version()[0], str(stop))
+    told = (str(probe), code_version()[0], str(stop), 1, "/checkout")
+    ended, _ = ray_cluster.train_on_node("", 1, *told)
     assert ended.code == 130
 
 

@@ -25,6 +25,7 @@ from launch_helpers import (
 from made_up_origin import running_summary
 from training_outcome import outcome
 
+import resnet_repro
 from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.training import in_turn, train_at
@@ -71,7 +72,9 @@ def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -
     }
     lines = set(script.splitlines())
     assert {f"#SBATCH --{option}" for option in asked} <= lines
-    assert "module load cuda" in lines
+    assert {"module load cuda", "export PYTHONSAFEPATH=1"} <= lines
+    root = Path(resnet_repro.__file__).parents[1]
+    assert any(line.startswith(f"export PYTHONPATH={root}") for line in lines)
     assert str(tmp_path / "results" / ".slurm") in script
     assert not (tmp_path / "results" / "runs").exists(), "nothing is trained here"
 

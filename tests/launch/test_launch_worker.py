@@ -18,7 +18,8 @@ TRACEBACK = "Traceback (most recent call last):\\n  File somewhere\\nValueError:
     ("does", "ended"),
     [
         ("exit 0", Ended(0)),
-        ("echo a warning; exit 1", Ended(1)),
+        ("echo a warning; exit 65", Ended(65)),
+        ("echo No module named resnet_repro; exit 1", Ended(1, "No module named resnet_repro")),
         ("echo a warning; echo resnet-repro: no data; echo get it; exit 3",
          Ended(3, "no data\nget it")),
         (f"printf '{TRACEBACK}'; exit 1", Ended(1, "ValueError: a bug")),
@@ -47,6 +48,20 @@ def test_how_it_ended(
     process.close()
     assert notes == ["begun on resnet_repro"]
     assert all(line in caplog.text for line in ended.error.splitlines() if ended.code > 0), "-v"
+
+
+def test_its_code_is_that_of_the_command_and_not_what_lies_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resnet_repro").mkdir()
+    for name in ("resnet_repro/__init__.py", "resnet_repro/__main__.py", "csv.py"):
+        (tmp_path / name).write_text("raise SystemExit(7)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "others"))
+    process = RunProcess("--help", 1, lambda _: None)
+    await_that(lambda: process.poll() is not None)
+    process.close()
+    assert process.poll() == Ended(0)
 
 
 @pytest.mark.parametrize(("given", "workers"), [(None, "6"), ("3", "3")])
