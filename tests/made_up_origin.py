@@ -38,13 +38,13 @@ def summary_of(run: Run, **values: Any) -> Summary:
     )
 
 
-def running_summary(run: Run, started: str) -> Summary:
-    """The summary of a run that is being trained since a given time (UTC)."""
+def running_summary(run: Run, started: str, **values: Any) -> Summary:
+    """The summary of a run that is being trained since a given time (UTC), in such a session."""
     return summary_of(
         run,
         state="running",
         iteration=2,
         parameters=1,
         images_per_second=100.0,
-        provenance=provenance_of(started),
+        provenance=provenance_of(started, **values),
     )

@@ -13,13 +13,12 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import results_option
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.cli.common import print_json, say
+from resnet_repro.cli.common import INTERRUPTED, print_json, say
 
 if TYPE_CHECKING:
     from resnet_repro.launch.where import Where
-    from resnet_repro.runner.options import Options
+    from resnet_repro.runner.runner import Runner
     from resnet_repro.spec.run import Run
-    from resnet_repro.store.store import Store
 
 __all__ = ["plan_line", "submit", "train_run"]
 
@@ -48,38 +47,50 @@ def _as_typed(name: str, value: str | list[str] | bool) -> list[str]:
     return [shlex.quote(f"{key}={one}") for one in ([value] if isinstance(value, str) else value)]
 
 
-def submit(
-    where: Where,
-    store: Store,
-    options: Options,
-    runs: Sequence[Run],
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def _only_there(where: Where, force: bool) -> str:
+    """The options given that are to be left out where the runs are trained, in words."""
+    given = {
+        "--launcher": True,
+        "--slurm": where.slurm,
+        "--cpus-per-run": where.cpus_per_run,
+        "--gpus-per-run": where.gpus_per_run is not None,
+        "--force": force,
+    }
+    *most, last = [name for name, value in given.items() if value]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def submit(where: Where, runner: Runner, runs: Sequence[Run], as_json: bool, quiet: bool) -> int:
     """Submit the runs to Slurm and print how to follow them; returns the exit code.
 
     Those that only `--force` trains again are named, as `run` does where it trains itself.
 
     Raises:
         ConfigError: detectors and what they start from are to be trained again, or as `submit_job`.
+        DataError: as `Runner.check`.
     """
     from resnet_repro.launch.slurm import job_number, submit_job
     from resnet_repro.launch.training import in_turn
 
+    store, force = runner.store, runner.options.force
     first, later = in_turn(runs)
-    if later and options.force:  # submitted again, it would train anew what they start from
+    if later and force:  # submitted again, it would train anew what they start from
         raise ConfigError(
             f"--force trains what {plural(len(later), 'detector')} would start from as well: "
             "add --wait, which submits them after it"
         )
+    if not runner.check(runs, elsewhere=True):
+        say("interrupted, nothing is submitted", err=True)
+        return INTERRUPTED
     unfinished = {run.id for run in first if not store.get(run).finished}
     waiting = [run for run in later if run.recipe.starts_from in unfinished]
-    jobs = submit_job(where, store, options, [run for run in runs if run not in waiting])
+    jobs = submit_job(where, runner, [run for run in runs if run not in waiting])
     left = [run for run in runs if run.id not in jobs and run not in waiting]
     failed = {run.id: why for run in left if (why := store.get(run).given_up)}
     for why in failed.values():
         say(why, err=True)
     number = job_number(jobs)
+    less = _only_there(where, force)
     if as_json:
         states = {run.id: "submitted" if run.id in jobs else "done" for run in runs}
         states |= {run.id: "waiting" for run in waiting} | dict.fromkeys(failed, "failed")
@@ -87,7 +98,7 @@ def submit(
     elif quiet:
         pass
     elif not jobs:
-        typer.echo("nothing to train; run it without --launcher to write its files")
+        typer.echo(f"nothing to train; run it without {less} to write its files")
     else:
         typer.echo(f"submitted job {number}: {plural(len(jobs), 'run')}")
         if waiting:
@@ -95,8 +106,7 @@ def submit(
             typer.echo(f"{detectors} to start from these: submit again when they are done")
         status = f"resnet-repro status{results_option(store.root)}"
         typer.echo(f"{status} shows how far they are; when they are done, run the same")
-        options_left = "--launcher and --force" if options.force else "--launcher"
-        typer.echo(f"without {options_left}: it measures what is left and writes the CSV files")
+        typer.echo(f"without {less}: it measures what is left and writes the CSV files")
     return 1 if failed else 0
 
 

@@ -239,7 +239,8 @@ def _run(
                 return follow(processes, options, stop)
             check_paths(experiments, store)
             if where.submits:
-                return submit(where, store, options, runs, as_json, quiet)
+                runner = Runner(store, options, stop, make_progress(quiet=True))
+                return submit(where, runner, runs, as_json, quiet)
             with make_progress(quiet) as progress:
                 runner = Runner(store, options, stop, progress, processes)
                 outcomes: dict[str, str] = dict(train_at(where, runner, runs))
@@ -247,7 +248,9 @@ def _run(
                     outcomes |= runner.measurer.measure(experiments)
                 if options.tensorboard:
                     write_events(store, runs)
-            states = {run.id: outcomes.get(run.id, "waiting") for run in runs}
+            states = {
+                run.id: outcomes.get(run.id) or runner.settled(run) or "waiting" for run in runs
+            }
             code = _finish(store, whole, states, stop.reason, quiet, as_json)
             left = sum(state in _LEFT for state in states.values())
             if left and stop.reason and not quiet:

@@ -12,7 +12,7 @@ from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreEr
 from resnet_repro.base.files import read_text
 from resnet_repro.launch.worker import FAILED, UNWRITABLE, Ended, Order
 from resnet_repro.plan.estimator import training_cost
-from resnet_repro.runner.options import Outcome, Progress, to_replace
+from resnet_repro.runner.options import Outcome, Progress
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
@@ -103,7 +103,6 @@ class Pool:
         self._outcomes: dict[str, Outcome] = {}
         self._error: ReproError | None = None
         self._ending = False
-        self._replaced: dict[str, str | None] = {}  # what `--force` replaces, by run id
 
     def run_all(self, runs: Sequence[Run]) -> dict[str, Outcome]:
         """Train the runs that are not done; returns the outcomes of all that were considered.
@@ -114,8 +113,7 @@ class Pool:
         # The longest first, so that no place is idle while a long run ends alone.
         runs = sorted(runs, key=training_cost, reverse=True)
         self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
-        force = self._runner.options.force
-        self._replaced |= {run.id: to_replace(run, self._store, force) for run in runs}
+        self._runner.note_replaced(runs)
         self._store.check_writable()
         round_size, looked = len(runs), 0.0
         try:
@@ -166,7 +164,7 @@ class Pool:
                 return
             self._queue.remove(task)
             self._watcher.expect(task.run)
-            replaces = self._replaced[task.run.id]
+            replaces = self._runner.replaced[task.run.id]
             order = Order.of(task.run, self._store, self._runner.options, replaces)
             self._busy[place] = task, self._start(order, place)
 

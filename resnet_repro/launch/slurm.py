@@ -26,7 +26,7 @@ from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
 from resnet_repro.launch.worker import Order, same_code
 from resnet_repro.plan.progress import make_progress
-from resnet_repro.runner.options import Options, Outcome, to_replace
+from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
@@ -50,9 +50,7 @@ WARNING_PATIENCE = 5.0  # seconds after SIGTERM in which Slurm's warning may fol
 MAX_IDLE = 3  # sessions in a row without an iteration before a task fails
 
 
-def submit_job(
-    where: Where, store: Store, options: Options, runs: Sequence[Run]
-) -> dict[str, Job[str]]:
+def submit_job(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Job[str]]:
     """Submit the runs that are to be trained as one array job; returns its tasks by run id.
 
     `slurm-local` runs the same tasks on this machine, all at once, to try it without Slurm.
@@ -60,17 +58,19 @@ def submit_job(
     Raises:
         ConfigError: there is no Slurm here, or it refuses the options.
     """
+    store, options = runner.store, runner.options
     todo = options.to_train(store, runs)
     if not todo:
         return {}
+    runner.note_replaced(todo)
     store.check_writable()
-    executor = _executor(where, store, len(todo))
+    executor = _executor(where, store)
     threads = where.cpus_per_run
     if where.kind == "slurm-local" and threads is None:
         threads = max(1, usable_cores() // len(todo))
     tasks = []
     for run in todo:
-        order = Order.of(run, store, options, to_replace(run, store, options.force))
+        order = Order.of(run, store, options, runner.replaced[run.id])
         tasks.append(SlurmTask(order.with_whole_paths().to_json(), where.time_budget, threads))
     try:
         jobs = executor.submit_array(tasks)
@@ -85,11 +85,11 @@ def job_number(jobs: Mapping[str, Job[str]]) -> str | None:
     return next((job.job_id.split("_")[0] for job in jobs.values()), None)
 
 
-def _executor(where: Where, store: Store, tasks: int) -> Executor:
+def _executor(where: Where, store: Store) -> Executor:
     from submitit import LocalExecutor, SlurmExecutor
 
     folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, pickled tasks
-    parameters = slurm_parameters(where, tasks)
+    parameters = slurm_parameters(where)
     if where.kind == "slurm-local":
         settings = [f"{name}={value}" for name, value in same_code().items()]
         python = shlex.join(["env", *settings, sys.executable])
@@ -118,7 +118,7 @@ def _private_folder(path: Path) -> Path:
     return path
 
 
-def slurm_parameters(where: Where, runs: int) -> dict[str, Any]:
+def slurm_parameters(where: Where) -> dict[str, Any]:
     """The parameters for submitit's Slurm executor; it passes unknown options on to sbatch.
 
     Raises:
@@ -188,7 +188,7 @@ class SlurmTask:
             ReproError: several sessions made no progress, or as `Runner.run_all`.
         """
         order = Order.from_json(self.order)
-        before = 0 if order.is_forced else _iteration(order)
+        before = _iteration(order)
         with StopFlag(self.time_budget) as stop:
             outcome = self._train(order, stop)
         if outcome not in ("stopped", None):
@@ -224,8 +224,9 @@ class SlurmTask:
 
 
 def _iteration(order: Order) -> int:
+    """How far the run is; 0 while a result is there that is still to be replaced."""
     summary = Store(order.results).get(order.run).summary
-    return summary.iteration if summary else 0
+    return summary.iteration if summary and not order.is_forced else 0
 
 
 def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Outcome]:
@@ -240,7 +241,7 @@ def train_by_slurm(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     watcher = Watcher(store, progress)
     for run in runs:
         watcher.expect(run)
-    jobs = submit_job(where, store, runner.options, runs)
+    jobs = submit_job(where, runner, runs)
     number = job_number(jobs)
     if jobs:
         progress.news(f"job {number}: {len(jobs)} runs")

@@ -36,8 +36,8 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
     """
     if where.plain:
         return runner.run_all(runs)
-    # Other machines have data and devices of their own.
-    if where.kind == "here" and not runner.check(runs):
+    runner.note_replaced(runs)
+    if not runner.check(runs, elsewhere=where.kind != "here"):
         return {}
     outcomes: dict[str, Outcome] = {}
     for turn in in_turn(runs):

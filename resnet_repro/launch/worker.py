@@ -58,14 +58,15 @@ KEPT_LINES = 200  # of its output
 class Order(Frozen):
     """An order to train a run into a results folder.
 
-    With `replaces`, the result that was begun at this time is trained again. Any other one comes
-    from this order itself, repeated after a process died or a job was requeued.
+    With `replaces`, a `StoredRun.last_session`, this result is trained again. Any other one comes
+    from this order itself, repeated after a process died or a job was requeued, or from another
+    command. Orders of earlier versions have only the time in it.
     """
 
     run: Run
     results: Path
     options: Options  # its `force` is False: `replaces` decides
-    replaces: str | None = None  # UTC; "" if nothing was there
+    replaces: str | None = None
 
     @classmethod
     def of(cls, run: Run, store: Store, options: Options, replaces: str | None) -> Order:
@@ -103,7 +104,7 @@ class Order(Frozen):
         there = to_replace(self.run, store, force=self.replaces is not None)
         if there == "" and self.replaces:
             return not store.folder(self.run).checkpoints()
-        return there is not None and there == self.replaces
+        return there is not None and f"{there} ".startswith(f"{self.replaces} ")
 
     def train(self, stop: StopFlag, progress: Progress) -> Outcome | None:
         """Train as ordered; None if it was time to stop before that.

@@ -34,15 +34,14 @@ class Options:
     auto_precision: Resolved | None = None
 
     def to_train(self, store: Store, runs: Sequence[Run]) -> list[Run]:
-        """Those of the runs that are to be trained; see `StoredRun.given_up`."""
+        """Those of the runs that are to be trained; see `StoredRun.settled`."""
         if self.force:
             return list(runs)
-        stored = ((run, store.get(run)) for run in runs)
-        return [run for run, there in stored if not (there.finished or there.given_up)]
+        return [run for run in runs if not store.get(run).settled]
 
 
 def to_replace(run: Run, store: Store, force: bool) -> str | None:
-    """With `force`, when the result that is there was begun, and is to be replaced.
+    """With `force`, the last session of the result that is there, and is to be replaced.
 
     Not the time now: clocks of other machines may differ. None if another process is training it,
     whose result is a new one.
@@ -50,11 +49,11 @@ def to_replace(run: Run, store: Store, force: bool) -> str | None:
     if not force:
         return None
     stored = store.get(run)
-    if stored.state == "running":
+    if stored.state in ("running", "stopped"):  # or it is continued, and has not said so yet
         with stored.folder.locked() as held:
             if not held:
                 return None
-    return stored.started
+    return stored.last_session
 
 
 class Progress(Protocol):

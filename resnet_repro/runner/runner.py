@@ -50,7 +50,7 @@ class Runner:
         self.processes = processes
         self.sources = Sources(options, stop, processes)
         self._reported_locked: set[str] = set()
-        self._replaced: dict[str, str | None] = {}  # what `--force` replaces, by run id
+        self.replaced: dict[str, str | None] = {}  # what `--force` replaces, by run id
 
     @cached_property
     def measurer(self) -> Measurer:
@@ -67,10 +67,9 @@ class Runner:
             StoreError: results cannot be written.
             ConfigError: as `check`.
         """
+        self.note_replaced(runs)
         if not self.check(runs):
             return {}
-        force = self.options.force
-        self._replaced = {run.id: to_replace(run, self.store, force) for run in runs}
         outcomes: dict[str, Outcome] = {}
         waiting = list(runs)
         while waiting:
@@ -89,11 +88,19 @@ class Runner:
             waiting = locked
         return outcomes
 
-    def check(self, runs: Sequence[Run]) -> bool:
+    def note_replaced(self, runs: Sequence[Run]) -> None:
+        """Note which results of these runs `--force` replaces: those there when first asked."""
+        for run in runs:
+            if run.id not in self.replaced:
+                self.replaced[run.id] = to_replace(run, self.store, self.options.force)
+
+    def check(self, runs: Sequence[Run], elsewhere: bool = False) -> bool:
         """Refuse runs that could not begin here, before hours of training the others.
 
         Nothing is written. Weights of a run that is still to be trained are not looked for. False
-        if it was time to stop while a data set was looked through.
+        if it was time to stop while a data set was looked through. Of runs that are trained
+        `elsewhere`, with data and devices of other machines, only results that are there are
+        compared with the folder that the command names, if it is here.
 
         Raises:
             DataError: a data set, or what a detector starts from, is not there; or a run was
@@ -102,17 +109,17 @@ class Runner:
                 `--compile`.
         """
         try:
-            self._check(runs)
+            self._check(runs, elsewhere)
         except Stopped:
             return False
         return True
 
-    def _check(self, runs: Sequence[Run]) -> None:
+    def _check(self, runs: Sequence[Run], elsewhere: bool) -> None:
         force = self.options.force
         there = {run.id: self.store.get(run) for run in runs}
         unfinished = {name for name, stored in there.items() if force or not stored.finished}
         todo = {run.id: run for run in self.options.to_train(self.store, runs)}
-        for run in todo.values():
+        for run in () if elsewhere else todo.values():
             check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
             begins = force or not there[run.id].folder.checkpoints()
             if begins and run.recipe.starts_from not in unfinished:
@@ -124,15 +131,19 @@ class Runner:
             stored = there[run.id]
             if force or stored.problem or stored.summary is None:
                 continue
-            named = run.dataset.partition(":")[2] in self.options.folders
-            if stored.folder.checkpoints() if run.id in todo else named:
+            if run.id in todo:
+                compared = not elsewhere and bool(stored.folder.checkpoints())
+            else:
+                named = self.options.folders.get(run.dataset.partition(":")[2])
+                compared = named is not None and (named.exists() or not elsewhere)
+            if compared:
                 here = self.sources.dataset(run.dataset).identity.sha256
                 refuse_other_data(stored, stored.summary.provenance.dataset.get("sha256"), here)
 
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
-        forced = stored.started == self._replaced[run.id]
+        forced = stored.last_session == self.replaced[run.id]
         if not forced and (known := self.known_outcome(run, stored)):
             return known
         if self.stop.reason:
@@ -144,7 +155,7 @@ class Runner:
                 return self.report_locked(run)
             folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
-            if stored.started == self._replaced[run.id]:
+            if stored.last_session == self.replaced[run.id]:
                 folder.clear()
                 stored = self.store.get(run)
             elif known := self.known_outcome(run, stored):
@@ -166,6 +177,12 @@ class Runner:
             self.progress.ended(run, "done", stored.summary)
             return "done"
         return None
+
+    def settled(self, run: Run) -> Outcome | None:
+        """The outcome of a run that needs no training, without reporting it; otherwise None."""
+        stored = self.store.get(run)
+        forced = stored.last_session == self.replaced.get(run.id)
+        return None if forced else stored.settled
 
     def blocked_outcome(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
         """The outcome of a detector that cannot begin, since what it starts from is not done.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -82,9 +82,11 @@ class StoredRun:
         return self.summary.state
 
     @property
-    def started(self) -> str:
-        """When its training was begun, in UTC; "" if nothing is there."""
-        return self.summary.provenance.started if self.summary else ""
+    def last_session(self) -> str:
+        """When its training was begun, in UTC, and in how many sessions; "" if nothing is there."""
+        if self.summary is None:
+            return ""
+        return f"{self.summary.provenance.started} {self.summary.provenance.sessions}"
 
     @property
     def finished(self) -> bool:
@@ -93,12 +95,17 @@ class StoredRun:
 
     @property
     def given_up(self) -> str | None:
-        """Why only `--force` trains it again, if so: it failed, or cannot be repaired."""
+        """Why it is not trained unless `--force` says so: it failed, or cannot be repaired."""
         if self.problem and not self.repairable:
             return f"{self.id}: {self.problem}; {self.remedy or self.train_again}"
         if self.summary and self.summary.state == "failed":
             return f"{self.id} failed before; {self.train_again}"
         return None
+
+    @property
+    def settled(self) -> Literal["done", "failed"] | None:
+        """Its outcome, if only `--force` trains it again."""
+        return "failed" if self.given_up else "done" if self.finished else None
 
     @property
     def train_again(self) -> str:

@@ -219,6 +219,11 @@ def test_force_trains_again_what_was_begun_before_and_only_that(
     assert there.options.force is False
     assert there.is_forced
     assert missing.is_forced, "nothing is there"
+    folder = store.folder(there.run)
+    folder.write_summary(running_summary(there.run, STARTED, sessions=2))
+    assert not there.is_forced, "another command has gone on with it meanwhile"
+    earlier_order = there.model_copy(update={"replaces": STARTED})
+    assert earlier_order.is_forced, "of a version that kept the time alone"
     for order in (there, missing):
         folder = store.folder(order.run)
         folder.write_config(order.run)

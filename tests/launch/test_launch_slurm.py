@@ -64,7 +64,7 @@ def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert "submitted job 4711: 3 runs" in out
-    assert "without --launcher" in out
+    assert "without --launcher, --slurm and --cpus-per-run: it measures" in out
     script = slurm.read_text(encoding="utf-8")
     asked = {
         *("array=0-2%3", "partition=gpu", "gpus-per-node=a100:1", "cpus-per-task=8", "mem=20G"),
@@ -93,8 +93,9 @@ def test_json_tells_the_job_and_a_finished_run_is_not_submitted(
     assert told["runs"] == {done: "done", other: "submitted"}
     assert told["job"] == "4711"
     slurm.unlink()
-    command("run", experiment, "--launcher", "slurm", "--seeds", "1")
+    told = command("run", experiment, "--launcher", "slurm", "--slurm", "hold", "--seeds", "1")
     assert not slurm.exists(), "there was nothing to submit"
+    assert "run it without --launcher and --slurm to write its files" in told.out
 
 
 @pytest.mark.parametrize("wait", [(), ("--wait",)])
@@ -130,6 +131,16 @@ def test_with_force_detectors_and_what_they_start_from_need_one_that_waits(
     assert "submit again" in command(*line).out
 
 
+def test_a_stop_while_a_named_folder_is_looked_through_submits_nothing(
+    command: Any, tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(Runner, "check", lambda *_, elsewhere: asked.append(elsewhere))
+    code, _, err = command("run", write_experiment(tmp_path, 4, 2, 1), "--launcher", "slurm")
+    assert (code, err, asked) == (130, "interrupted, nothing is submitted\n", [True])
+    assert not slurm.exists()
+
+
 def test_without_slurm_it_says_so(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +160,7 @@ def test_times_are_read_as_slurm_reads_them(written: str, minutes: int) -> None:
     from resnet_repro.launch.slurm import slurm_parameters
 
     where = parse_where(launcher="slurm-local", slurm=[f"time={written}"])
-    assert slurm_parameters(where, 1)["time"] == minutes
+    assert slurm_parameters(where)["time"] == minutes
 
 
 @pytest.mark.parametrize("written", ["soon", "0", "00:30", "1-2-3"])
@@ -157,7 +168,7 @@ def test_other_times_are_refused(written: str) -> None:
     from resnet_repro.launch.slurm import slurm_parameters
 
     with pytest.raises(ConfigError):
-        slurm_parameters(parse_where(launcher="slurm-local", slurm=[f"time={written}"]), 1)
+        slurm_parameters(parse_where(launcher="slurm-local", slurm=[f"time={written}"]))
 
 
 @pytest.mark.parametrize(
@@ -181,13 +192,13 @@ def test_a_step_gets_the_cores_of_its_job_and_flags_need_no_value() -> None:
     from resnet_repro.launch.slurm import slurm_parameters
 
     options = ["cpus-per-task=8", "exclusive", "hold", "srun-args=--mpi=none"]
-    given = slurm_parameters(parse_where(launcher="slurm-local", slurm=options), 1)
+    given = slurm_parameters(parse_where(launcher="slurm-local", slurm=options))
     assert given["srun_args"] == ["--cpus-per-task=8", "--mpi=none"]
     assert given["exclusive"] is True
     assert given["additional_parameters"]["hold"] is True
     asked = parse_where(launcher="slurm-local", cpus_per_run=3)
-    assert slurm_parameters(asked, 1)["srun_args"] == ["--cpus-per-task=3"]
-    assert "srun_args" not in slurm_parameters(parse_where(launcher="slurm-local"), 1)
+    assert slurm_parameters(asked)["srun_args"] == ["--cpus-per-task=3"]
+    assert "srun_args" not in slurm_parameters(parse_where(launcher="slurm-local"))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -272,9 +283,12 @@ def test_after_ctrl_c_no_second_job_is_advised(
     assert last == f"interrupted, 1 run left: {how}"
 
 
-@pytest.mark.parametrize(("replaces", "idle"), [("2020-01-01T00:00:00Z", 0), (None, 1)])
+@pytest.mark.parametrize(
+    ("replaces", "begins", "idle"),
+    [("2020-01-01T00:00:00Z", True, 0), (None, True, 1), ("2020-01-01T00:00:00Z", False, 1)],
+)
 def test_iterations_of_what_is_replaced_are_none_of_the_tasks_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces: str | None, idle: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces: str | None, begins: bool, idle: int
 ) -> None:
     from resnet_repro.launch.slurm import SlurmTask
 
@@ -285,7 +299,8 @@ def test_iterations_of_what_is_replaced_are_none_of_the_tasks_own(
     folder.write_summary(earlier)
 
     def train(*_: object) -> str:
-        folder.write_summary(running_summary(run, "2021-01-01T00:00:00Z"))  # at its second
+        if begins:
+            folder.write_summary(running_summary(run, "2021-01-01T00:00:00Z"))  # at its second
         return "stopped"
 
     monkeypatch.setattr(Order, "train", train)
@@ -346,7 +361,7 @@ def test_where_scancel_ended_a_pretraining_no_detector_is_submitted(
     (first,), (detector,) = in_turn(runs)
     submitted: list[str] = []
 
-    def submit(_where: Any, _store: Any, _options: Any, runs: Sequence[Run]) -> dict[str, Any]:
+    def submit(_where: Any, _runner: Any, runs: Sequence[Run]) -> dict[str, Any]:
         submitted.extend(run.id for run in runs)
         job = SimpleNamespace(job_id="4711_0", done=lambda: True, result=lambda: "stopped")
         return dict.fromkeys(submitted, job)

@@ -14,6 +14,8 @@ from tiny_experiment import tiny_experiment
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
 from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.launch.training import train_at
+from resnet_repro.launch.where import Where
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.presets import preset_recipe
@@ -75,6 +77,7 @@ def test_results_of_another_folder_of_the_same_name_are_not_taken_for_its_own(
     with narrow_networks():
         for folders in ({"images": tmp_path}, {}):
             assert runner(first, folders).run_all([run]) == {run.id: "done"}
-        with pytest.raises(DataError, match="was begun on another copy of voc:images"):
-            runner(other, {"images": tmp_path}).run_all([run])
+        for where in (Where(), Where("slurm"), Where("ray")):
+            with pytest.raises(DataError, match="was begun on another copy of voc:images"):
+                train_at(where, runner(other, {"images": tmp_path}), [run])
         assert runner(other, {}).run_all([run]) == {run.id: "done"}, "its data need not be here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -102,6 +103,22 @@ def test_signals_save_and_end_with_130(
     code, job = driver.run(*argv)
     assert (code, "continues at" in job.stderr) == (0, True)
     assert outcome(the_run(tmp_path)) == expected
+
+
+def test_what_was_done_before_is_not_left_after_a_stop(driver: Driver, tmp_path: Path) -> None:
+    experiment = write_experiment(tmp_path, iterations=8, every=4, seeds=2)
+    argv = ("run", experiment, "--results", tmp_path / "results", "--device", "cpu", "--json")
+    code, job = driver.run(*argv, "--seeds", "1,")
+    assert code == 0
+    (last,) = json.loads(job.stdout)["runs"]
+    code, job = driver.run(*argv, terminated_at=6)
+    states = json.loads(job.stdout)["runs"]
+    assert (code, states.pop(last), list(states.values())) == (130, "done", ["stopped"])
+    assert "interrupted, 1 run left: go on by the same command\n" in job.stderr
+    assert f"{last}: done" not in job.stderr
+    code, job = driver.run(*argv, "--force", terminated_at=6)
+    assert sorted(json.loads(job.stdout)["runs"].values()) == ["stopped", "waiting"]
+    assert "interrupted, 2 runs left: " in job.stderr
 
 
 def test_more_interrupts_end_it_at_once_and_tear_nothing(

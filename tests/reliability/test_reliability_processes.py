@@ -77,8 +77,8 @@ def test_four_is_for_when_only_locked_runs_are_left(driver: Driver, tmp_path: Pa
     assert all(run.finished for run in Store(results).all_runs())
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_force_leaves_what_another_process_finishes_meanwhile(tmp_path: Path, begun: bool) -> None:
+@pytest.mark.parametrize("begun", ["nothing", "running", "continued, unsaid", "stopped"])
+def test_force_leaves_what_another_process_finishes_meanwhile(tmp_path: Path, begun: str) -> None:
     text = MEASURED.replace("8]}]", "8], seeds: 2}]")
     first, second = parse_experiment(parse_yaml(text, "tiny.yaml")).resolve()
     trained: list[str] = []
@@ -95,17 +95,21 @@ def test_force_leaves_what_another_process_finishes_meanwhile(tmp_path: Path, be
     other = short_runner(tmp_path, small_synthetic())
     runner = short_runner(tmp_path, small_synthetic(), Beside(), force=True)
     lock = filelock.FileLock(runner.store.folder(second).lock)
-    if begun:
+    if begun != "nothing":
         short_runner(tmp_path, small_synthetic(), Quiet(stop_after=4)).run_all([second])
         summary = runner.store.get(second).summary
         assert summary is not None
+        assert summary.state == "stopped"
         folder = runner.store.folder(second)
-        folder.claim()
-        folder.write_summary(summary.model_copy(update={"state": "running"}))
-        lock.acquire()
+        if begun == "running":
+            folder.claim()
+            folder.write_summary(summary.model_copy(update={"state": "running"}))
+        if begun != "stopped":
+            lock.acquire()
     assert set(runner.run_all([first, second]).values()) == {"done"}
     assert trained == [first.id]
-    assert set(runner.run_all([first, second]).values()) == {"done"}
+    again = short_runner(tmp_path, small_synthetic(), Beside(), force=True)
+    assert set(again.run_all([first, second]).values()) == {"done"}
     assert trained == [first.id, first.id, second.id], "what was there is trained again"
 
 

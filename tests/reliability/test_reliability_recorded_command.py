@@ -140,7 +140,7 @@ def test_what_is_handed_to_slurm_stays_private(tmp_path: Path) -> None:
     from resnet_repro.launch.where import Where
     from resnet_repro.store.store import Store
 
-    _executor(Where("slurm-local"), Store(tmp_path), 1)
+    _executor(Where("slurm-local"), Store(tmp_path))
     folder = tmp_path / ".slurm"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / ".gitignore").read_text(encoding="utf-8") == "*\n"
