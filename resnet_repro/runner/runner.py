@@ -16,7 +16,7 @@ from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, Progress, to_replace
 from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
-from resnet_repro.runner.sources import Sources
+from resnet_repro.runner.sources import Sources, memory_advice
 from resnet_repro.runner.together import TrainTask, prepare_everywhere
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
@@ -245,7 +245,7 @@ class Runner:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
             if not prepare_everywhere(self.sources, prepare):
                 raise Stopped
-            with enough_memory(trainer.memory_advice):
+            with enough_memory(lambda: memory_advice(trainer)):
                 return self._session(resumed, stored)
         except DiskFullError as error:
             if not folder.checkpoints():

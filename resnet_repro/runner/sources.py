@@ -19,7 +19,7 @@ from resnet_repro.training.processes import ALONE, Processes
 from resnet_repro.training.subject import Subject, trained_network
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "memory_advice"]
 
 
 class Sources:
@@ -90,3 +90,18 @@ class Sources:
     def should_stop(self) -> bool:
         """Whether this process got a signal or has used up its time."""
         return self.stop.reason is not None
+
+
+def memory_advice(trainer: Trainer) -> str:
+    """What helps when the device or the machine has no more memory for a training."""
+    size = trainer.bn_images
+    text = f"{trainer.run.id}: not enough memory on {trainer.backend.device}"
+    if trainer.iteration:
+        text += "; it continues from the last checkpoint when there is more"
+    if size > 1:
+        smaller = next(size // n for n in range(2, size + 1) if size % n == 0)
+        text += (
+            "\nbatches can pass in parts, each of which batch normalisation sees by itself: "
+            f"--set recipe.micro_batch_size={smaller} instead of {size}, a run of its own"
+        )
+    return text

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.runner.options import Options
-from resnet_repro.runner.sources import Sources
+from resnet_repro.runner.sources import Sources, memory_advice
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.training.checkpoint import unpack
 from resnet_repro.training.feed import Feed
@@ -128,7 +128,7 @@ class TrainTask:
             if not prepare_everywhere(sources, prepare):
                 return
             assert trainer is not None, "prepared without an error"
-            with enough_memory(trainer.memory_advice):
+            with enough_memory(lambda: memory_advice(trainer)):
                 trainer.train(FollowerHooks(sources.processes, sources.stop))
             trainer.state()  # all processes take part in it; the first one stores it
         except DivergenceError:

@@ -199,20 +199,6 @@ class Trainer:
                 hooks.on_iteration(self, rate)
         return True
 
-    def memory_advice(self) -> str:
-        """What helps when the device or the machine has no more memory."""
-        run, size = self.run, self.bn_images
-        text = f"{run.id}: not enough memory on {self.backend.device}"
-        if self.iteration:
-            text += "; it continues from the last checkpoint when there is more"
-        if size > 1:
-            smaller = next(size // n for n in range(2, size + 1) if size % n == 0)
-            text += (
-                "\nbatches can pass in parts, each of which batch normalisation sees by itself: "
-                f"--set recipe.micro_batch_size={smaller} instead of {size}, a run of its own"
-            )
-        return text
-
     def _connect(self) -> None:
         """Have gradients averaged over the processes in every backward pass."""
         if self.processes.count > 1 and self._parallel is None:
