@@ -226,7 +226,7 @@ def test_a_stop_while_the_data_of_an_unfinished_run_are_looked_through(
         if should_stop():
             raise Stopped
 
-    monkeypatch.setattr(pictures.datasets, "load_boxes", look_through)
+    monkeypatch.setattr(pictures.datasets, "load", look_through)
     shutil.copytree(results, tmp_path / "stopped")
     (rows,) = tmp_path.glob("stopped/runs/*/average_precision.csv")
     rows.unlink()  # which has the names of the classes

@@ -309,6 +309,7 @@ def test_corrected_ground_truth_is_read_again(
     else:
         write_solution(imagenet if "beside" in layout else folder, wnids)
     before = datasets.load("imagenet", imagenet)
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="resnet_repro"):
         assert datasets.load("imagenet", imagenet).identity == before.identity
     assert not caplog.records, "what is unchanged is not looked through again"
