@@ -158,9 +158,16 @@ def test_what_the_readme_says_of_shorter_runs_is_in_the_results() -> None:
     better = warm["ResNet-20"] - warm["ResNet-56"]
     assert f"ResNet-56 tests {worse:.1f} points *worse* than ResNet-20" in text
     assert f"after 400 iterations at 0.01, {better:.2f} points better" in text
-    crops = {title: row["reduced_top1"].mean for title, row in measured_rows("table2").items()}
+    crops = {
+        title: row["reduced_top1"].mean
+        for name in ("table2", "table3")
+        for title, row in measured_rows(name).items()
+        if "reduced_top1" in row
+    }
     lead = crops["plain-34"] - crops["ResNet-34 A"]
     assert f"ResNet-34 A tests {lead:.0f} points better" in text
+    b_leads, c_trails = (crops[f"ResNet-34 {o}"] - crops["ResNet-34 B"] for o in "AC")
+    assert f"B tests {b_leads:.1f} points better than A and C {c_trails:.1f} worse than B" in text
     assert max(crops["plain-18"], crops["ResNet-18 A"]) < min(
         crops["plain-34"], crops["ResNet-34 A"]
     )
@@ -171,9 +178,10 @@ def test_what_the_readme_says_of_shorter_runs_is_in_the_results() -> None:
 
 def test_errors_at_several_scales_are_those_of_the_results() -> None:
     text = " ".join(MEASURED.read_text(encoding="utf-8").split())
-    rows = measured_rows("table4", "custom")
-    b, c = (rows[f"ResNet-34 {option}"]["reduced_top1"] for option in "BC")
-    assert f"B and C have {b} and {c}" in text
+    for preset, verb in (("short", "have"), ("custom", "had")):
+        rows = measured_rows("table4", preset)
+        b, c = (rows[f"ResNet-34 {option}"]["reduced_top1"] for option in "BC")
+        assert f"B and C {verb} {b} and {c}" in text
     (ensemble,) = Store(RESULTS).records(EnsembleResult)
     assert f"together (`table5`) have {ensemble.top1_error:.2f}" in text
 
