@@ -25,10 +25,13 @@ import filelock
 from resnet_repro.base.errors import ConfigError, StoreError, plain
 
 __all__ = [
+    "DATA_VARIABLE",
+    "DEFAULT_DATA",
     "DEFAULT_RESULTS",
     "RESULTS_VARIABLE",
     "DiskFullError",
     "csv_text",
+    "data_option",
     "flush_folder",
     "locked_if_possible",
     "open_regular",
@@ -44,6 +47,8 @@ __all__ = [
 
 DEFAULT_RESULTS = Path("results")  # where neither `--results` nor the variable names another
 RESULTS_VARIABLE = "RESNET_REPRO_RESULTS"
+DEFAULT_DATA = Path("data")  # likewise of `--data-dir`
+DATA_VARIABLE = "RESNET_REPRO_DATA"
 LARGEST_TEXT = 200_000_000  # bytes; a curve has a hundred per point, a loss surface 133
 
 _log = logging.getLogger(__name__)
@@ -69,8 +74,18 @@ def user_path(text: str | Path) -> Path:
 
 def results_option(results: Path) -> str:
     """` --results FOLDER` for a command that is to use the same results folder as this one."""
-    without = os.path.expanduser(os.environ.get(RESULTS_VARIABLE) or DEFAULT_RESULTS)  # noqa: PTH111
-    return "" if results == Path(without) else f" --results {shlex.quote(str(results))}"
+    return _folder_option("--results", results, RESULTS_VARIABLE, DEFAULT_RESULTS)
+
+
+def data_option(data_dir: Path) -> str:
+    """` --data-dir FOLDER` for a command that is to use the same data folder as this one."""
+    return _folder_option("--data-dir", data_dir, DATA_VARIABLE, DEFAULT_DATA)
+
+
+def _folder_option(option: str, folder: Path, variable: str, default: Path) -> str:
+    """The option, unless a command without it takes the same folder."""
+    without = os.path.expanduser(os.environ.get(variable) or default)  # noqa: PTH111
+    return "" if folder == Path(without) else f" {option} {shlex.quote(str(folder))}"
 
 
 def user_folder(text: str | Path) -> Path:

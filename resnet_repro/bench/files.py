@@ -16,7 +16,8 @@ from resnet_repro.store.store import Store
 
 __all__ = ["record"]
 
-IDENTITIES: dict[type, tuple[str, ...]] = {  # what tells the lines of each kind apart
+# What tells the lines of each kind apart; `threads` only on the CPU.
+IDENTITIES: dict[type, tuple[str, ...]] = {
     TrainingMeasurement: (
         *("hardware", "device", "precision", "threads", "network", "crop", "compiled"),
     ),
@@ -49,6 +50,7 @@ def record(
     rows: dict[tuple[str, ...], list[object]] = {}
     for values in (*lines, *map(vars, measured)):
         known = {k: "" if v is None or v is False else v for k, v in values.items()}
-        key = tuple(str(known.get(column, "")) for column in identity)
+        given = known if known.get("device") == "cpu" else {**known, "threads": ""}
+        key = tuple(str(given.get(column, "")) for column in identity)
         rows[key] = [known.get(column, "") for column in columns]
     return store.write_csv(name, csv_text(columns, list(rows.values())))

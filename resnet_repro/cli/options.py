@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from resnet_repro.base.files import DEFAULT_RESULTS, RESULTS_VARIABLE, user_folder, user_path
+from resnet_repro.base.files import (
+    DATA_VARIABLE,
+    DEFAULT_DATA,
+    DEFAULT_RESULTS,
+    RESULTS_VARIABLE,
+    user_folder,
+    user_path,
+)
 from resnet_repro.cli.completing import (
     complete_datasets,
     complete_experiments,
@@ -78,7 +85,7 @@ Precision = Annotated[
 
 
 _results = partial(typer.Option, "--results", help="The results folder.", envvar=RESULTS_VARIABLE)
-_data_dir = partial(typer.Option, "--data-dir", help="The data folder.", envvar="RESNET_REPRO_DATA")
+_data_dir = partial(typer.Option, "--data-dir", help="The data folder.", envvar=DATA_VARIABLE)
 Results = Annotated[Path, _results(callback=user_folder)]
 DataDir = Annotated[Path, _data_dir(callback=user_folder)]
 # For `doctor`, which reports what is wrong with the folders.
@@ -128,4 +135,4 @@ Slurm = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the array job to end.")]
 
-RESULTS, DATA = DEFAULT_RESULTS, Path("data")
+RESULTS, DATA = DEFAULT_RESULTS, DEFAULT_DATA

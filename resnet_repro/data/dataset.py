@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.files import data_option
 
 __all__ = [
     "Contents",
@@ -130,9 +131,7 @@ def prepare_command(name: str, data_dir: Path, *how: str) -> str:
 def data_command(verb: str, name: str, data_dir: Path, *how: str) -> str:
     """The command `resnet-repro data VERB`, in backticks; `name` may be KIND:PATH."""
     words = ["resnet-repro data", verb, shlex.quote(name), *how]
-    if data_dir != Path(os.environ.get("RESNET_REPRO_DATA") or "data"):  # what it would take
-        words += ["--data-dir", shlex.quote(str(data_dir))]
-    return f"`{' '.join(words)}`"
+    return f"`{' '.join(words)}{data_option(data_dir)}`"
 
 
 def not_there(name: str, what: str, data_dir: Path, *, downloadable: bool) -> DataError:

@@ -213,7 +213,8 @@ class Group:
     def order(self) -> tuple[Any, ...]:
         """Sorts the most faithful group first: by length, then those without changes."""
         length = _RANKS[self.scale], self.preset == "custom"
-        return (not self.on_paper_data, *length, *self._identity[2:], _RANKS[self.base])
+        last = self.pretraining, _RANKS[self.base]  # the former is not in every `_identity`
+        return (not self.on_paper_data, *length, *self._identity[2:], *last)
 
     @property
     def _identity(self) -> tuple[Any, ...]:

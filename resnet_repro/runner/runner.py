@@ -229,7 +229,6 @@ class Runner:
         if resumed is None:
             if begun:
                 self.progress.note(f"{run.id}: no usable checkpoint, starting over")
-            folder.clear_measurements()  # those of a training that is given up
             # Other processes get this one's weights when they connect.
             new = self.sources.trainer(run, self.sources.backend(run.precision))
             data_dir, note = self.options.data_dir, self.progress.note
@@ -245,6 +244,8 @@ class Runner:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
             if not prepare_everywhere(self.sources, prepare):
                 raise Stopped
+            if not trainer.iteration:
+                folder.clear_measurements()  # those of a training that is given up
             with enough_memory(lambda: memory_advice(trainer)):
                 return self._session(resumed, stored)
         except DiskFullError as error:

@@ -62,15 +62,20 @@ def _scores(
     subject: Callable[[], Subject], views: Views, sources: Sources, note: Callable[[str], None]
 ) -> Tensor:
     """All scores, in every process."""
+    here: list[Subject] = []
     mine: list[Tensor] = []
 
-    def compute() -> Feed:
-        trained = subject()
-        mine.append(_own_share(trained, views, sources, note))
-        return trained.feed
+    def load() -> Feed:
+        here.append(subject())
+        return here[0].feed
 
-    if not prepare_everywhere(sources, compute):
-        raise Stopped
+    def compute() -> Feed:
+        mine.append(_own_share(here[0], views, sources, note))
+        return here[0].feed
+
+    for step in (load, compute):  # the data are compared before hours of testing
+        if not prepare_everywhere(sources, step):
+            raise Stopped
     return torch.cat(sources.processes.gather(mine[0]))
 
 

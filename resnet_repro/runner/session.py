@@ -118,7 +118,9 @@ class Session:
     def _origin(self, resumed: Resumed, before: Provenance | None) -> Provenance:
         """The provenance of the session that begins now, or of the last one if it had ended."""
         trainer, trained_by = resumed.trainer, resumed.sessions
-        if not self.again:
+        if self.again:
+            trained_by = before.trained_by if before else trained_by
+        else:
             here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
             now = SessionRecord(
                 **here.model_dump(),
@@ -130,7 +132,7 @@ class Session:
             trained_by = (*trained_by, now)
         *earlier, last = trained_by
         return Provenance(
-            **dict(last),
+            **dict(last) | {"precision": trainer.backend.precision},  # it goes on in that
             dataset=trainer.feed.identity.to_dict(),
             normalisation=trainer.normalisation,
             started=before.started if before else provenance.utc_now(),

@@ -93,6 +93,11 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     estimator = Estimator(store, "cpu")
     assert estimator.images_per_second("resnet-8") == found.images_per_second, "of most threads"
 
+    gpu = dataclasses.replace(found, device="cuda", hardware="NVIDIA H100")
+    record(store, BENCH, [gpu])
+    fewer = dataclasses.replace(gpu, threads=gpu.threads - 1, images_per_second=2.0)
+    assert len(record(store, BENCH, [fewer]).read_text(encoding="utf-8").splitlines()) == 4
+
     older = (Path(__file__).parents[2] / "results" / "bench.csv").read_text(encoding="utf-8")
     lines = zip(older.splitlines(), recorded(older).splitlines(), strict=False)
     assert all(now.startswith(before) for before, now in lines), "what earlier versions measured"

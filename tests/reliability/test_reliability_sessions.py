@@ -107,6 +107,24 @@ def test_what_a_checkpoint_does_not_say_is_unknown(
     assert (begun.code, begun.hardware, begun.first_iteration) == ("unknown", "unknown", 0)
 
 
+def test_what_a_summary_says_is_kept_where_the_checkpoint_says_less(
+    driver: Driver, tmp_path: Path
+) -> None:
+    argv, folder = begin(driver, tmp_path)
+    assert driver.run(*argv)[0] == 0
+    whole = summary_of(folder).provenance
+    nothing = pack({**unpack(folder.checkpoint.read_bytes()), "sittings": None})
+    folder.checkpoint.write_bytes(nothing)
+    folder.curve.write_text("torn", encoding="utf-8")
+    assert driver.run(*argv)[0] == 0
+    assert summary_of(folder).provenance == whole
+    folder.checkpoint.write_bytes(nothing)
+    folder.summary.write_text("torn", encoding="utf-8")
+    assert driver.run(*argv)[0] == 0
+    lost = summary_of(folder).provenance
+    assert (lost.code, lost.precision) == ("unknown", whole.precision)
+
+
 def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Path) -> None:
     argv, folder = begin(driver, tmp_path)
     start = folder.checkpoint.read_bytes()

@@ -1,5 +1,6 @@
 """Results of different protocols, data or precision never meet."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def test_a_seed_counts_once_however_often_it_was_tested(bench: Bench) -> None:
     said = results.left_out(bench.experiment("table6"))
     assert len(said) == 2
     assert f"{often.path.name}: network, protocol and seed of {seldom.path.name}" in "".join(said)
+
+
+def test_groups_that_differ_in_pretraining_alone_have_an_order(bench: Bench) -> None:
+    bench.add("resnet-20")
+    (group,) = groups(bench)
+    one, other = replace(group, pretraining="imagenet-short"), replace(group, pretraining="a file")
+    ordered = sorted([one, group, other], key=lambda one: one.order)
+    assert ordered == [group, other, one]
 
 
 def detector_from(**backbone: str) -> str:

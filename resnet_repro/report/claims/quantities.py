@@ -52,7 +52,7 @@ def measured(results: Results, quantity: str) -> dict[str, float]:
 def comparable(
     results: Results, quantity: str, cells: Iterable[Cell]
 ) -> tuple[dict[str, float], str]:
-    """What was `measured` on the cells' runs in one way, and in which, where there are several.
+    """What was `measured` on the cells' runs in one way, and in which, where it can differ.
 
     Surfaces differ with their grid, eigenvalues with the images. Of several ways it is that of the
     most cells, then that of the most points or images.
