@@ -226,10 +226,8 @@ def classes_of(run: BegunRun) -> int:
     """
     if known := DATASETS.get(run.run.dataset):
         return known.classes
-    whole = outline(run.run.network)
-    classifier = whole.layers[-1]
-    own = run.summary.parameters - (whole.parameters - classifier.parameters)
-    return own // (classifier.inputs + 1)  # a weight for each feature, and a bias
+    none, one = (outline(run.run.network, None, n).parameters for n in (0, 1))
+    return (run.summary.parameters - none) // (one - none)
 
 
 def counts(counted: str, network: str) -> tuple[int, ...]:
