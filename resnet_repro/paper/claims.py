@@ -12,7 +12,7 @@ import csv
 from datetime import date
 from functools import cache
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -83,6 +83,22 @@ class Claim(Frozen):
 class _File(Frozen):
     paper: Annotated[str, member_of(PAPERS, "no such paper: {}")] = THE_PAPER
     claims: tuple[Claim, ...]
+
+    @field_validator("claims", mode="before")
+    @classmethod
+    def _one_by_one(cls, claims: Any) -> list[Any]:
+        """A table's claim with `numbers` (network: [value, sentence]) as one claim a network."""
+        found: list[Any] = []
+        for claim in claims:
+            if not isinstance(claim, dict) or "numbers" not in claim:
+                found.append(claim)
+                continue
+            shared = {name: value for name, value in claim.items() if name != "numbers"}
+            for network, (value, sentence) in claim["numbers"].items():
+                rule = {**claim["rule"], "network": network, "value": value}
+                own = {"id": f"{claim['id']}-{network}", "sentence": sentence, "rule": rule}
+                found.append(shared | own)
+        return found
 
     @field_validator("claims")
     @classmethod

@@ -7,9 +7,9 @@ with links), and competitions' entries by depth ("Revolution of Depth").
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resnet_repro.base.records import Frozen
 from resnet_repro.paper.papers import papers_on
@@ -127,11 +127,16 @@ class PrintedLayer(Frozen):
 
 
 class ReportedError(Frozen):
-    """A test error as its source reports it, in percent; one run unless it says otherwise."""
+    """A test error as its source reports it, in percent; a number alone is one run's."""
 
     mean: float = Field(gt=0, lt=100)
     std: float | None = None
     runs: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_run(cls, reported: Any) -> Any:
+        return {"mean": reported} if isinstance(reported, int | float) else reported
 
     def __str__(self) -> str:
         return f"{self.mean:.2f}" if self.std is None else f"{self.mean:.2f} ± {self.std:.2f}"

@@ -70,10 +70,7 @@ SELECTIONS = {"final": "final", "best": "best on test", "unstated": "not stated"
 def make_table(experiment: Experiment, results: Results, *, others: bool = False) -> Table:
     """An experiment's table: the paper's rows, with ours beside or below them.
 
-    Args:
-        experiment: the experiment.
-        results: all results.
-        others: whether a table of errors shows the range that public reproductions report.
+    With `others` a table of errors shows the range that public reproductions report.
 
     Raises:
         ConfigError: the experiment has no table.

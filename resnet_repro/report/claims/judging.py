@@ -108,10 +108,6 @@ class Verdict:
 def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     """A verdict per claim and group that has the runs; one `not run` if no group has.
 
-    Args:
-        claims: to be judged.
-        results: everything that was measured.
-
     Raises:
         StoreError: a run's curve or what was measured on it cannot be read.
     """

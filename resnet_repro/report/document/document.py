@@ -53,9 +53,7 @@ def write_report(
 ) -> tuple[str, list[Verdict]]:
     """The report on a results folder, which may be empty or incomplete; a verdict per claim.
 
-    Args:
-        store: the results folder.
-        experiments: those that get a section; by default all shipped ones.
+    The `experiments`, by default all shipped ones, get a section each.
 
     Raises:
         StoreError: the folder itself cannot be read.
@@ -73,6 +71,7 @@ def write_report(
         experiment.name: experiment_section(experiment, results, owned.get(experiment.name, []))
         for experiment in experiments
     }
+    elsewhere = evidence(owned.get(None, []), results.numbers)  # of claims no experiment covers
     candidates = (line for name in HEADLINES for line in by_experiment.get(name, ()))
     headline = next((line for line in candidates if line.startswith("![")), None)
     found = claims_section(main, results.numbers, headline)
@@ -84,7 +83,7 @@ def write_report(
         found,
         groups_section(results),
         *by_experiment.values(),
-        _elsewhere_section(owned.get(None, []), results),
+        ["## Other claims", "", *elsewhere] if elsewhere else [],
         _others_section() if any(group.family == "cifar" for group in results.numbers) else [],
         missing_section(experiments, gaps, main, results.numbers),
         _problems_section(results),
@@ -114,12 +113,6 @@ def _by_experiment(
         owner = next((e.name for e in experiments if covers(e, verdict.claim)), None)
         found.setdefault(owner, []).append(verdict)
     return found
-
-
-def _elsewhere_section(verdicts: Sequence[Verdict], results: Results) -> list[str]:
-    """The evidence for claims that no single experiment covers."""
-    shown = evidence(verdicts, results.numbers)
-    return ["## Other claims", "", *shown] if shown else []
 
 
 def _others_section() -> list[str]:

@@ -32,9 +32,7 @@ _VERDICT = re.compile(
 def as_html(markdown: str, figure: Callable[[str], bytes | None]) -> str:
     """The report's Markdown as a page that loads nothing else.
 
-    Args:
-        markdown: the report.
-        figure: returns the contents of a figure by its path in the Markdown, or None.
+    `figure` returns the contents of a figure by its path in the Markdown, or None.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)

@@ -230,12 +230,7 @@ def _by_depth(network: str) -> tuple[str, int, str]:
 def findings(verdicts: Sequence[Verdict], width: int | None = None) -> list[str]:
     """Lines for the terminal: one per judged claim, grouped by protocol, the most faithful first.
 
-    Args:
-        verdicts: one per claim, the most important first.
-        width: of the terminal, to which lines are wrapped; None where there is none.
-
-    Returns:
-        Lines, with an empty one before each protocol.
+    An empty one stands before each protocol. `width` is the terminal's, None where there is none.
     """
     judged, room = _judged(verdicts), max(width or USUAL, NARROWEST)
     lines: list[str] = []

@@ -96,20 +96,17 @@ def as_text(value: Any) -> str:
 
 
 def power_section() -> list[str]:
-    """The claims that were simulated; those about single numbers share a row."""
-    power = load_power()
+    """The claims that were simulated; of those about single numbers one stands for all."""
+    power, claims = load_power(), load_claims()
     names = {name for name, *_ in power}
-    simulated = [claim for claim in load_claims() if claim.id in names]
-    numbers = [claim for claim in simulated if isinstance(claim.rule, BandRule)]
+    numbers = sum(isinstance(claim.rule, BandRule) for claim in claims)
     words, rows = ("consistent", "confirmed", "confirmed"), []
-    for claim in simulated:
+    for claim in claims:
+        if claim.id not in names:
+            continue
         sentence = claim.sentence
-        if claim in numbers:
-            if claim is not numbers[0]:
-                continue
-            sentence = (
-                f"One network's printed error, of Tables 2, 3, 4 and 6 ({len(numbers)} claims)."
-            )
+        if isinstance(claim.rule, BandRule):
+            sentence = f"One network's printed error, of Tables 2, 3, 4 and 6 ({numbers} claims)."
         shares = [
             " / ".join(power[claim.id, std, seeds][word] for std in POWER_STDS)
             for seeds, word in zip(POWER_SEEDS, words, strict=True)

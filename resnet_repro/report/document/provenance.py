@@ -61,15 +61,11 @@ def _measured(run: BegunRun) -> set[str]:
     there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
         there.discard("gradients")  # they were measured by the training itself
-    return {
-        f"{MEASUREMENTS[what].title} by "
-        + (_made_by(origins[what]) if what in origins else "unrecorded code")
-        for what in there
+    made = {
+        what: f"{_code(origin.code, origin.dirty)}, {_hardware(origin)}"
+        for what, origin in origins.items()
     }
-
-
-def _made_by(origin: Origin) -> str:
-    return f"{_code(origin.code, origin.dirty)}, {_hardware(origin)}"
+    return {f"{MEASUREMENTS[what].title} by {made.get(what, 'unrecorded code')}" for what in there}
 
 
 def _hardware(origin: Origin) -> str:

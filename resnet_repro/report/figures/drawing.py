@@ -115,7 +115,7 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
     for before, after in pairwise([image, *middles]):
         arrow(axes, (x, before - HEIGHT / 2), (x, after + HEIGHT / 2))
     for layer, y in zip(drawn.layers, middles, strict=True):
-        _box(axes, x, y, layer, layer.text)
+        box(axes, (x, y), layer.outputs if layer.kind == "conv" else 0, layer.text)
     for shortcut in drawn.shortcuts:  # each leaves below where the one before it is added
         start = middles[shortcut.first - 1] - HEIGHT / 2 - GAP * 0.5
         end = middles[shortcut.last] - HEIGHT / 2 - GAP * 0.2
@@ -131,10 +131,6 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
 def _in_words(count: int) -> str:
     """`3.6e9`, as the paper prints it."""
     return f"{count / 1e9:,.1f}e9" if count >= 1e9 else f"{count / 1e6:,.1f}e6"
-
-
-def _box(axes: Axes, x: float, y: float, layer: Layer, text: str) -> None:
-    box(axes, (x, y), layer.outputs if layer.kind == "conv" else 0, text)
 
 
 def details_figure(network: str) -> Figure:
@@ -205,7 +201,7 @@ def _draw_block(axes: Axes, layers: Sequence[Layer], x: float, top: float, *, na
     for layer in layers:
         text = f"{layer.kernel}x{layer.kernel}, {layer.outputs}" if named else "weight layer"
         arrow(axes, (x, above), (x, y + HEIGHT / 2))
-        _box(axes, x, y, layer, text)
+        box(axes, (x, y), layer.outputs, text)
         if above < split:
             axes.text(x + 0.06, (above + y) / 2 + 0.04, "relu", va="center", fontsize=7)
         above, y = y - HEIGHT / 2, y - 0.48

@@ -74,11 +74,7 @@ def by_seed(cell: Cell, values: pd.Series[float]) -> pd.DataFrame:
 def draw_layers(axes: Axes, network: str, seeds: pd.DataFrame, colour: str) -> None:
     """One network's values over its layers: the mean of its seeds, with a band if several.
 
-    Args:
-        axes: to draw into.
-        network: whose line style is used.
-        seeds: a line per seed, a column per layer; nothing is drawn without seeds.
-        colour: of the line.
+    `seeds` has a line per seed and a column per layer; nothing is drawn without seeds.
     """
     if seeds.empty:
         return
