@@ -11,7 +11,6 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,10 +25,8 @@ from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.loader import TrainingCrops
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, PhotoDataset, Photos
 from resnet_repro.data.photos.workers import default_workers
+from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.training.order import BatchOrder
-
-if TYPE_CHECKING:
-    from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = ["LoaderMeasurement", "measure_loader"]
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.base.files import open_regular
+from resnet_repro.base.files import open_regular, read_regular
 from resnet_repro.data.dataset import Notify, prepare_command
 from resnet_repro.data.scratch import scratch_folder
 
@@ -119,20 +119,12 @@ def is_unpacked(archive: Path, folder: Path, max_bytes: int) -> bool:
     with _opened(archive, max_bytes) as reader:
         for member in reader.members():
             file = reader.tar.extractfile(member) if member.isreg() else None
-            if file is not None and not _is_copy(file, folder / member.name, member.size):
+            try:
+                if file and file.read() != read_regular(folder / member.name, member.size):
+                    return False
+            except OSError:  # missing, or longer
                 return False
     return True
-
-
-def _is_copy(file: IO[bytes], path: Path, size: int) -> bool:
-    try:
-        with open_regular(path, size) as other:
-            while block := file.read(_BLOCK):
-                if other.read(len(block)) != block:
-                    return False
-            return not other.read(1)
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

@@ -101,26 +101,21 @@ class PrepareRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """One line of `data list`."""
+    """One line of `data list`; the defaults are those of a data set that is not prepared."""
 
     name: str
     description: str
-    prepared: bool
-    official: bool  # False as long as it is not prepared
-    images: int  # training and test together; 0 as long as it is not prepared
-    source: str  # where the contents came from; empty as long as it is not prepared
-    note: str  # why it is unofficial or unusable, or what would be prepared; may be empty
+    prepared: bool = False
+    official: bool = False
+    images: int = 0  # training and test together
+    source: str = ""  # where the contents came from
+    note: str = ""  # why it is unofficial or unusable, or what would be prepared
 
     @classmethod
     def of(cls, description: str, identity: Identity, images: int) -> DatasetStatus:
         """Of a data set that is prepared, with so many images."""
         official, source, note = identity.official, identity.source, identity.note
         return cls(identity.name, description, True, official, images, source, note)
-
-    @classmethod
-    def absent(cls, name: str, description: str, note: str) -> DatasetStatus:
-        """Of a data set that is not prepared."""
-        return cls(name, description, False, False, 0, "", note)
 
 
 def prepare_command(name: str, data_dir: Path, *how: str) -> str:

@@ -230,10 +230,11 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             later = f"will be looked through in {root} when first used"
             note = later if root else self._packed_note(data_dir)
         except (DataError, OSError) as error:
-            return DatasetStatus.absent(self.name, self.description, str(error).splitlines()[0])
+            note = str(error).splitlines()[0]
+            return DatasetStatus(self.name, self.description, note=note)
         if index is not None:
             return DatasetStatus.of(self.description, index.identity, sum(index.scan.counts))
-        return DatasetStatus.absent(self.name, self.description, note)
+        return DatasetStatus(self.name, self.description, note=note)
 
     @property
     def _as_given(self) -> str:

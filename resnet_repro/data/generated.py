@@ -54,4 +54,4 @@ class GeneratedReader:
 
     def describe(self, data_dir: Path) -> DatasetStatus:
         """It is always available."""
-        return DatasetStatus(self.name, self.description, True, True, self.images, SOURCE, "")
+        return DatasetStatus(self.name, self.description, True, True, self.images, SOURCE)

@@ -11,7 +11,7 @@ Imports torch only when an item is asked for: `data list` reads what a data set 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,9 +64,6 @@ class BoxImages(ABC):
             raise IndexError(index)
         return self.image(index), self.target(index)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Target]]:
-        return (self[index] for index in range(len(self)))
-
     @abstractmethod
     def image(self, index: int) -> Tensor:
         """uint8 [3, H, W], RGB. Raises DataError naming the file."""
@@ -84,7 +81,6 @@ class BoxDataset:
     classes: tuple[str, ...]  # label k is classes[k - 1]
     train: BoxImages
     test: BoxImages
-    splits: Mapping[str, str]  # what the data set calls its parts: {"test": "VOC2007 test"}
 
     def need_objects(self, part: str, why: str) -> None:
         """Raise DataError, which says `why`, where a part, train or test, has no images."""

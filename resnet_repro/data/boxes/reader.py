@@ -127,7 +127,7 @@ class BoxReader(FolderReader[BoxPart, BoxDataset]):
 
     def dataset(self, index: FolderIndex[BoxPart]) -> BoxDataset:
         train, test = self._parts(index)
-        return BoxDataset(index.identity, index.scan.classes, train, test, index.scan.splits)
+        return BoxDataset(index.identity, index.scan.classes, train, test)
 
     def _parts(self, index: FolderIndex[BoxPart]) -> tuple[FileBoxes, FileBoxes]:
         """The images to train and to test on, still in their files."""

@@ -71,7 +71,7 @@ def _generate() -> BoxDataset:
     """The scenes, each drawn when it is used."""
     train, test = map(Scenes, ("train", "test"), COUNTS)
     identity = Identity("scenes", True, _sha256(), SOURCE, "")
-    return BoxDataset(identity, CLASSES, train, test, {part: part for part in PARTS})
+    return BoxDataset(identity, CLASSES, train, test)
 
 
 SCENES = GeneratedReader(

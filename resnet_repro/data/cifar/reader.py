@@ -115,7 +115,7 @@ class CifarReader:
             note = str(error).splitlines()[0]
         except OSError as error:
             note = str(error)
-        return DatasetStatus.absent(self.name, self.description, note)
+        return DatasetStatus(self.name, self.description, note=note)
 
     def _prepare(
         self, data_dir: Path, source: Path | None, progress: Notify, *, replace: bool

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_repro.data.photos.photos import Pixels
-
-if TYPE_CHECKING:
-    from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = [
     "FIVE_PLACES",

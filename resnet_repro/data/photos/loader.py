@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,10 +27,8 @@ from resnet_repro.data.photos.crops import (
 from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import Photos, Pixels
 from resnet_repro.data.photos.workers import chunks, default_workers, parallel_map, worker_count
-
-if TYPE_CHECKING:
-    from resnet_repro.spec.recipe_parts import Photographs
-    from resnet_repro.spec.tables_figures import Views
+from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.tables_figures import Views
 
 __all__ = ["CropBatch", "TrainingCrops", "ViewChunk", "photo_views"]
 

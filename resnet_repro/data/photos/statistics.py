@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +29,7 @@ from resnet_repro.data.photos.crops import centre_corners, crops_of
 from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.photos import PhotoDataset, Photos
 from resnet_repro.data.photos.workers import map_photos
-
-if TYPE_CHECKING:
-    from resnet_repro.spec.recipe_parts import Photographs
+from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = ["PhotoStatistics", "statistics"]
 
