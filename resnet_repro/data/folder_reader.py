@@ -117,14 +117,16 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         inner = copy / self.short
         return inner if not self.has(copy) and self.has(inner) else copy
 
-    def unpacked(
-        self, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[Copy] | None:
-        """A copy from archives, brought, downloaded or in `data_dir`; None if there are none.
+    def packed(self, data_dir: Path, request: PrepareRequest) -> list[Path]:
+        """What `unpacked` is to unpack: brought, downloaded or in `data_dir`; may be nothing."""
+        found = self.find_packed(request.source) if request.source else None
+        return [found] if found else []
 
-        At the end, what was unpacked is removed unless it was put in its place.
-        """
-        return None
+    def unpacked(
+        self, packed: list[Path], data_dir: Path, request: PrepareRequest
+    ) -> AbstractContextManager[Copy]:
+        """A copy from what `packed` found; at the end it is removed unless put in its place."""
+        raise NotImplementedError
 
     def is_official(self, data_dir: Path, progress: Notify) -> bool:
         """Whether the folder in `data_dir` can be shown to be the official copy."""
@@ -258,9 +260,8 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
 
     def _find_copy(self, data_dir: Path, request: PrepareRequest, scratch: ExitStack) -> Copy:
         """The copy to prepare; what is unpacked lies in folders that `scratch` removes."""
-        packed = self.unpacked(data_dir, request)
-        if packed is not None:
-            return scratch.enter_context(packed)
+        if packed := self.packed(data_dir, request):
+            return scratch.enter_context(self.unpacked(packed, data_dir, request))
         if request.source is None:
             root = self._root(data_dir)
             return Copy(root, self.is_official(data_dir, request.progress), root, lambda: None)

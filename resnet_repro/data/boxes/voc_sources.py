@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,22 +98,18 @@ class Voc(BoxReader):
         what = f"{lacks} in {data_dir / DEVKIT}"
         return not_there(self.name, what, data_dir, downloadable=True)
 
-    def unpacked(
-        self, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[Copy] | None:
+    def packed(self, data_dir: Path, request: PrepareRequest) -> list[Path]:
+        """Archives, or a folder that has years which the one in `data_dir` lacks."""
         source = request.source
         if request.download:
-            packed = self._download(data_dir, request.progress)
-        elif source is None:
-            packed = []
-        elif source.is_dir():
-            copy, devkit = self.locate(source), data_dir / DEVKIT
-            packed = [] if self.has(copy) else self._lying_in(source, data_dir)
-            if not packed and not devkit.is_symlink() and year_folders(devkit):
-                packed = [copy] if self.lacks(devkit) else []
-        else:
-            packed = [source]
-        return self._joined(packed, data_dir, request) if packed else None
+            return self._download(data_dir, request.progress)
+        if source is None or not source.is_dir():
+            return [source] if source else []
+        copy, devkit = self.locate(source), data_dir / DEVKIT
+        if not self.has(copy) and (lying := self._lying_in(source, data_dir)):
+            return lying
+        joins = not devkit.is_symlink() and year_folders(devkit) and self.lacks(devkit)
+        return [copy] if joins else []
 
     def is_official(self, data_dir: Path, progress: Notify) -> bool:
         return all(_is_official(data_dir, year, progress) for year in self.years)
@@ -143,8 +139,8 @@ class Voc(BoxReader):
         ]
 
     @contextmanager
-    def _joined(
-        self, brought: list[Path], data_dir: Path, request: PrepareRequest
+    def unpacked(
+        self, packed: list[Path], data_dir: Path, request: PrepareRequest
     ) -> Iterator[Copy]:
         """Unpack archives, link to missing years of a folder; years that are there already stay."""
         devkit = data_dir / DEVKIT
@@ -153,7 +149,7 @@ class Voc(BoxReader):
         with scratch_folder(data_dir, "unpacked") as scratch:
             root = scratch / DEVKIT
             root.mkdir()
-            for path in brought:
+            for path in packed:
                 if path.is_dir():
                     lacking = {text.partition(" ")[0] for text in self.lacks(devkit)}
                     for year in lacking.intersection(year_folders(path)):
@@ -165,7 +161,7 @@ class Voc(BoxReader):
                         raise DataError(f"no {DEVKIT} with VOC2007 or another year in {path}")
             known = {archive.md5 for archives in _ARCHIVES.values() for archive in archives}
             official = request.download or all(
-                path.is_file() and md5_of(path) in known for path in brought
+                path.is_file() and md5_of(path) in known for path in packed
             )
             years = year_folders(root)
             for year in year_folders(devkit):

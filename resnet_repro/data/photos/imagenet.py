@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError, plain
@@ -44,14 +44,10 @@ class ImageNet(PhotoReader):
     def locate(self, copy: Path) -> Path:
         return _find_folder(copy) or copy
 
-    def unpacked(
-        self, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[Copy] | None:
-        packed = self.find_packed(request.source) if request.source else None
-        return None if packed is None else self._unpacked(packed, data_dir, request)
-
     @contextmanager
-    def _unpacked(self, packed: Path, data_dir: Path, request: PrepareRequest) -> Iterator[Copy]:
+    def unpacked(
+        self, packed: list[Path], data_dir: Path, request: PrepareRequest
+    ) -> Iterator[Copy]:
         """Check and unpack the official tar files with torchvision; train's may be missing.
 
         Raises:
@@ -59,11 +55,12 @@ class ImageNet(PhotoReader):
             OSError: the disk is full.
         """
         data_dir.mkdir(parents=True, exist_ok=True)
-        found = _find_tars(packed)
+        (source,) = packed
+        found = _find_tars(source)
         missing = [name for name in (_VAL, _DEVKIT) if name not in found]
         if missing:
             raise DataError(
-                f"{packed} has {' and '.join(found)} but not {' and '.join(missing)}: ImageNet"
+                f"{source} has {' and '.join(found)} but not {' and '.join(missing)}: ImageNet"
                 " comes in three files, of which the development kit (devkit) tells the classes;"
                 " put it beside"
             )
@@ -75,11 +72,11 @@ class ImageNet(PhotoReader):
                 raise DataError(f"another process is unpacking ImageNet into {data_dir}")
             remove_left_over(place)
             shutil.rmtree(place / _UNPACKING, ignore_errors=True)  # of an earlier version, killed
-            if target.resolve() != packed.resolve() or has_parts(target):
+            if target.resolve() != source.resolve() or has_parts(target):
                 refuse_occupied(target, usable=has_parts(target))  # before hours of unpacking
             # In a folder of its own: where files cannot be locked, two may unpack at once.
             with scratch_folder(place, "unpacked") as staging:
-                folder = _unpack(packed, found, staging, request.progress)
+                folder = _unpack(source, found, staging, request.progress)
                 yield moved_in(folder, True, data_dir)
 
 

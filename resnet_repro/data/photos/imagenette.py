@@ -6,7 +6,7 @@ The names give the shorter side in pixels; `imagenette2` has the original sizes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError
@@ -60,20 +60,13 @@ class Imagenette(PhotoReader):
     def locate(self, copy: Path) -> Path:
         return copy if has_parts(copy) else self.find(copy) or copy
 
-    def unpacked(
-        self, data_dir: Path, request: PrepareRequest
-    ) -> AbstractContextManager[Copy] | None:
-        if request.download:
-            packed = self._download(data_dir, request)
-        else:
-            packed = self.find_packed(request.source) if request.source else None
-        return None if packed is None else self._unpacked(packed, data_dir, request)
-
-    def _download(self, data_dir: Path, request: PrepareRequest) -> Path | None:
-        """The official archive, fetched into `data_dir`; None if its folder is there already.
+    def packed(self, data_dir: Path, request: PrepareRequest) -> list[Path]:
+        """An archive; of a download the official one, none if its folder is there already.
 
         Raises DataError if a folder that may have smaller photographs would be used all the same.
         """
+        if not request.download:
+            return super().packed(data_dir, request)
         size, progress = request.size, request.progress
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
         used = self._used_before(folder.name, data_dir)
@@ -81,23 +74,26 @@ class Imagenette(PhotoReader):
             raise DataError(f"{used} is used before {folder.name}: move it elsewhere")
         if used or self.find(data_dir) == folder:
             progress(f"{used or folder} is there already")
-            return None
+            return []
         refuse_occupied(folder, usable=False)
-        return fetch(_ARCHIVES[size], data_dir, self.name, progress)
+        return [fetch(_ARCHIVES[size], data_dir, self.name, progress)]
 
     @contextmanager
-    def _unpacked(self, packed: Path, data_dir: Path, request: PrepareRequest) -> Iterator[Copy]:
+    def unpacked(
+        self, packed: list[Path], data_dir: Path, request: PrepareRequest
+    ) -> Iterator[Copy]:
+        (archive,) = packed
         data_dir.mkdir(parents=True, exist_ok=True)
         with scratch_folder(data_dir, "unpacked") as scratch:
-            request.progress(f"unpacking {packed}")
-            unpack_archive(packed, scratch, MAX_BYTES)
+            request.progress(f"unpacking {archive}")
+            unpack_archive(archive, scratch, MAX_BYTES)
             found = self.find(scratch)
             if found is None:
-                raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {packed}")
+                raise DataError(f"no imagenette2, imagenette2-320 or imagenette2-160 in {archive}")
             if used := self._used_before(found.name, data_dir):
                 raise DataError(f"{used} is used before {found.name}: move it elsewhere")
-            known = {archive.md5 for archive in _ARCHIVES.values()}
-            yield moved_in(found, request.download or md5_of(packed) in known, data_dir)
+            known = {one.md5 for one in _ARCHIVES.values()}
+            yield moved_in(found, request.download or md5_of(archive) in known, data_dir)
 
     def source(self, root: Path) -> str:
         actual = root.resolve().name
