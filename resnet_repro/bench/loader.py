@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.machine import cpu_name
-from resnet_repro.bench.measure import median_and_range
-from resnet_repro.bench.textbook import endless, textbook_photographs
+from resnet_repro.bench.measure import median_and_range, speed
+from resnet_repro.bench.textbook import textbook_batches, textbook_photographs
 from resnet_repro.data.augment import finish
 from resnet_repro.data.photos.in_memory import hold
 from resnet_repro.data.photos.loader import TrainingCrops
@@ -71,22 +72,6 @@ def _our_batches(
             yield finish(batch.images, mean, batch.mirrored, batch.colour)
 
 
-def _textbook_batches(
-    photos: FilePhotos, photographs: Photographs, batch_size: int, workers: int
-) -> Generator[Tensor]:
-    """ImageFolder, torchvision's transforms and a DataLoader, as most public scripts have them."""
-    loader = DataLoader(
-        textbook_photographs(photos, photographs),
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    for images, _ in endless(loader):
-        yield images
-
-
 def measure_loader(
     photo_dataset: PhotoDataset,
     photographs: Photographs,
@@ -122,13 +107,15 @@ def measure_loader(
     in_memory = isinstance(hold(photos, progress), HeldPhotos)
     decoding = time.perf_counter() - start if in_memory and not decoded_before else None
     speeds: list[list[float]] = [[], []]
-    contenders = [
-        make(photos, photographs, batch_size, count) for make in (_our_batches, _textbook_batches)
+    contenders: list[Generator[Any]] = [
+        _our_batches(photos, photographs, batch_size, count),
+        textbook_batches(textbook_photographs(photos, photographs), batch_size, count),
     ]
+    warm_up = READY * max(1, count)
     try:
         for turn in range(rounds):
             for batches, own in zip(contenders, speeds, strict=True):
-                own.append(_speed(batches, seconds, READY * max(1, count)))
+                own.append(speed(partial(next, batches), batch_size, seconds, warm_up))
             progress(
                 f"loader: round {turn + 1} of {rounds}, {speeds[0][-1]:,.0f} images/s,"
                 f" textbook {speeds[1][-1]:,.0f}"
@@ -154,13 +141,3 @@ def measure_loader(
         **median_and_range("textbook_images_per_second", textbook, 1),
         **median_and_range("ratio", ratios, 3),
     )
-
-
-def _speed(batches: Iterator[Tensor], seconds: float, warm_up: int) -> float:
-    """Images per second over at least `seconds`, after some batches."""
-    for _ in range(warm_up):
-        next(batches)
-    images, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        images += len(next(batches))
-    return images / (time.perf_counter() - start)

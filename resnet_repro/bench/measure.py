@@ -43,7 +43,14 @@ from resnet_repro.training.graph import graph_wanted
 from resnet_repro.training.subject import check_compiled
 from resnet_repro.training.trainer import Trainer
 
-__all__ = ["Plan", "TrainingMeasurement", "bench_run", "measure_network", "median_and_range"]
+__all__ = [
+    "Plan",
+    "TrainingMeasurement",
+    "bench_run",
+    "measure_network",
+    "median_and_range",
+    "speed",
+]
 
 # Iterations before the clock of a loop's first turn counts; later turns have one. On a GPU the
 # fourth is captured as a graph.
@@ -211,7 +218,7 @@ def measure_here(plan: Plan, progress: Callable[[str], None]) -> TrainingMeasure
     per_second = statistics.median(found.own) / run.recipe.batch_size
     graphed = crop is None and graph_wanted(backend.device)
     launch = launch_seconds(backend, graphed=graphed)
-    shares = [speed * operations / rate for speed, rate in zip(found.own, found.rates, strict=True)]
+    shares = [own * operations / rate for own, rate in zip(found.own, found.rates, strict=True)]
     ratios = (
         [a / b for a, b in zip(found.own, found.textbook, strict=True)] if plan.textbook else []
     )
@@ -255,7 +262,11 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
     """Time our loop, the textbook's and large products, one after another in every round."""
     dataset = datasets.load(plan.dataset, plan.data_dir, plan.folders)
     assert not isinstance(dataset, BoxDataset), "a run of a detector is not benchmarked"
-    batch_size = run.recipe.batch_size
+
+    def timed(step: Callable[[], object], turn: int) -> float:
+        warm_up = 1 if turn else WARM_UP
+        return speed(step, run.recipe.batch_size, plan.seconds, warm_up, backend.synchronize)
+
     with contextlib.ExitStack() as stack:
         feed = make_feed(run, dataset, backend, data_dir=plan.data_dir)
         stack.callback(feed.close)
@@ -266,20 +277,18 @@ def _take_turns(plan: Plan, run: Run, backend: Backend, progress: Callable[[str]
         with WorkCounter() as work:  # later iterations may be a graph, which does not tell
             trainer.step()
         fuse(trainer.network, plan.compiled)
-        ours = _TimedLoop(trainer.step, backend, batch_size)
-        own = [ours.speed(plan.seconds)]
+        own = [timed(trainer.step, 0)]
         found = _Turns(own, [], [], work, _peak_memory(backend))
-        products, theirs = LargeProducts(backend), None
+        products, textbook = LargeProducts(backend), None
         if plan.textbook:
             textbook = TextbookLoop(run, dataset, backend.device)
             stack.callback(textbook.close)
-            theirs = _TimedLoop(textbook.step, backend, batch_size)
         for turn in range(plan.rounds):
             if turn:
-                own.append(ours.speed(plan.seconds))
+                own.append(timed(trainer.step, turn))
             line = f"{plan.network}: round {turn + 1} of {plan.rounds}, {own[-1]:,.0f} images/s"
-            if theirs:
-                found.textbook.append(theirs.speed(plan.seconds))
+            if textbook:
+                found.textbook.append(timed(textbook.step, turn))
                 line += f", textbook {found.textbook[-1]:,.0f}"
             found.rates.append(products.rate())
             progress(line)
@@ -295,25 +304,26 @@ def median_and_range(name: str, values: Sequence[float], digits: int) -> dict[st
     return {key: round(value, digits) for key, value in zip(keys, found, strict=True)}
 
 
-class _TimedLoop:
-    """A training loop, timed a few seconds at a time."""
+def speed(
+    step: Callable[[], object],
+    images: int,
+    seconds: float,
+    warm_up: int,
+    synchronize: Callable[[], object] = lambda: None,
+) -> float:
+    """Images per second of steps of `images` each, over at least `seconds` and two steps.
 
-    def __init__(self, step: Callable[[], object], backend: Backend, batch_size: int) -> None:
-        self.step, self.backend, self.batch_size = step, backend, batch_size
-        self.warm_up = WARM_UP
-
-    def speed(self, seconds: float) -> float:
-        """Images per second over at least `seconds` and two iterations."""
-        for _ in range(self.warm_up):
-            self.step()
-        self.warm_up = 1
-        self.backend.synchronize()
-        iterations, start = 0, time.perf_counter()
-        while iterations < 2 or time.perf_counter() - start < seconds:
-            self.step()
-            iterations += 1
-        self.backend.synchronize()
-        return iterations * self.batch_size / (time.perf_counter() - start)
+    The first `warm_up` steps do not count.
+    """
+    for _ in range(warm_up):
+        step()
+    synchronize()
+    steps, start = 0, time.perf_counter()
+    while steps < 2 or time.perf_counter() - start < seconds:
+        step()
+        steps += 1
+    synchronize()
+    return steps * images / (time.perf_counter() - start)
 
 
 def _peak_memory(backend: Backend) -> float | None:

@@ -30,7 +30,7 @@ from resnet_repro.networks.network import build_network
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import Run
 
-__all__ = ["TextbookLoop", "endless", "textbook_photographs"]
+__all__ = ["TextbookLoop", "textbook_batches", "textbook_photographs"]
 
 MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as such scripts have them
 MOST_WORKERS = 4  # what such scripts ask for by default
@@ -74,8 +74,19 @@ class _SlicedShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], self.padding)
 
 
-def endless(loader: DataLoader[Any]) -> Generator[Any]:
-    """Batches of a loader, epoch after epoch."""
+def textbook_batches(
+    images: TorchDataset[tuple[Tensor, int]], batch_size: int, workers: int, pinned: bool = False
+) -> Generator[list[Tensor]]:
+    """Images and labels from a DataLoader as most scripts have it, epoch after epoch."""
+    loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+        images,
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pinned,
+    )
     while True:
         yield from loader
 
@@ -129,16 +140,12 @@ class TextbookLoop:
             nesterov=run.recipe.nesterov,
             weight_decay=run.recipe.weight_decay,
         )
-        self.loader: DataLoader[tuple[Tensor, int]] = DataLoader(
+        self._batches = textbook_batches(
             _training_images(run, dataset),
-            batch_size=run.recipe.batch_size,
-            shuffle=True,
-            drop_last=True,
-            num_workers=min(MOST_WORKERS, usable_cores()),
-            persistent_workers=True,
-            pin_memory=device.type == "cuda",
+            run.recipe.batch_size,
+            min(MOST_WORKERS, usable_cores()),
+            pinned=device.type == "cuda",
         )
-        self._batches = endless(self.loader)
 
     def step(self) -> None:
         """One iteration."""
@@ -164,4 +171,3 @@ class TextbookLoop:
     def close(self) -> None:
         """End the worker processes."""
         self._batches.close()
-        del self.loader
