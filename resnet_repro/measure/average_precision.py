@@ -29,7 +29,7 @@ Numbers are percent. Takes arrays, and tensors on the CPU; needs no torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,35 +46,8 @@ OVERLAP = 0.5
 _RECALLS = 10  # steps from 0 to 1
 
 Float64Array = NDArray[np.float64]
-
-
-class _Joined(NamedTuple):
-    """The objects or the detections of all images in one row, image by image."""
-
-    image: NDArray[np.int64]  # [M]
-    boxes: Float64Array  # [M, 4]
-    labels: NDArray[np.int64]  # [M]
-    values: NDArray[Any]  # [M], whether an object is difficult, or a detection's score
-
-    @classmethod
-    def of(cls, images: Sequence[tuple[Any, Any, Any]]) -> _Joined:
-        """Of (boxes, labels, values) of each image."""
-        boxes = [np.asarray(one[0], np.float64).reshape(-1, 4) for one in images]
-        labels, values = ([np.asarray(one[i]) for one in images] for i in (1, 2))
-        image = np.repeat(np.arange(len(images)), [len(some) for some in boxes])
-        if not images:
-            return cls(image, np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
-        return cls(image, *map(np.concatenate, (boxes, labels, values)))
-
-    def where(self, chosen: NDArray[np.bool_] | slice) -> _Joined:
-        """Some of them."""
-        image, boxes, labels, values = self
-        return _Joined(image[chosen], boxes[chosen], labels[chosen], values[chosen])
-
-    def of_image(self, image: int) -> _Joined:
-        """Those in one image."""
-        first, last = np.searchsorted(self.image, (image, image + 1))
-        return self.where(slice(first, last))
+# Boxes [n, 4] in one image, their labels [n], and whether objects are difficult, or scores [n].
+_Arrays = tuple[Float64Array, NDArray[np.int64], NDArray[Any]]
 
 
 def average_precisions(
@@ -91,21 +64,21 @@ def average_precisions(
     """
     if len(truth) != len(found):
         raise ValueError(f"{len(found)} images searched, {len(truth)} with objects")
-    objects = _Joined.of([(one.boxes, one.labels, one.difficult) for one in truth])
-    detections = _Joined.of([(one.boxes, one.labels, one.scores) for one in found])
-    count = len(classes)
-    numbers = np.isfinite(detections.values) & np.isfinite(detections.boxes).all(1)
-    for fit, what in (
-        (numbers, "a score or a box is no number"),
-        ((detections.labels >= 1) & (detections.labels <= count), f"no label of 1 to {count}"),
-    ):
-        if not fit.all():
-            raise ValueError(f"image {detections.image[~fit][0]}: {what}")
-    rows = []
-    for label, name in enumerate(classes, start=1):
-        mine = [both.where(both.labels == label) for both in (objects, detections)]
-        rows.append(PrecisionRow(name, *_of_class(*mine), len(truth), dataset_sha256))
-    return rows
+    objects = [_arrays(one.boxes, one.labels, one.difficult) for one in truth]
+    detections = [_arrays(one.boxes, one.labels, one.scores) for one in found]
+    for image, (boxes, labels, scores) in enumerate(detections):
+        if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+            raise ValueError(f"image {image}: a score or a box is no number")
+        if not ((labels >= 1) & (labels <= len(classes))).all():
+            raise ValueError(f"image {image}: no label of 1 to {len(classes)}")
+    return [
+        PrecisionRow(name, *_of_class(label, objects, detections), len(truth), dataset_sha256)
+        for label, name in enumerate(classes, start=1)
+    ]
+
+
+def _arrays(boxes: Any, labels: Any, values: Any) -> _Arrays:
+    return np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(labels), np.asarray(values)
 
 
 def mean_over_classes(values: Sequence[float | None]) -> float | None:
@@ -114,13 +87,24 @@ def mean_over_classes(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _of_class(truth: _Joined, found: _Joined) -> tuple[float | None, float | None, int, int]:
+def _of_class(
+    label: int, truth: Sequence[_Arrays], found: Sequence[_Arrays]
+) -> tuple[float | None, float | None, int, int]:
     """A class's average precision in both forms, its objects that count, its detections."""
-    objects = int((~truth.values.astype(bool)).sum())
-    if not objects:
-        return None, None, 0, len(found.labels)
-    right, wrong = _judge(truth, found)
-    order = np.argsort(-found.values, kind="stable")
+    objects, judged = 0, []
+    for (boxes, labels, difficult), (found_boxes, found_labels, scores) in zip(
+        truth, found, strict=True
+    ):
+        theirs, mine = labels == label, found_labels == label
+        objects += int((~difficult[theirs].astype(bool)).sum())
+        if mine.any():
+            given = boxes[theirs], difficult[theirs], found_boxes[mine], scores[mine]
+            judged.append((scores[mine], *_judge(*given)))
+    if not objects or not judged:
+        none = 0.0 if objects else None
+        return none, none, objects, sum(len(some) for some, *_ in judged)
+    ranks, right, wrong = map(np.concatenate, zip(*judged, strict=True))
+    order = np.argsort(-ranks, kind="stable")
     counted = order[(right | wrong)[order]]
     found_so_far = np.cumsum(right[counted], dtype=np.int64)
     precision = found_so_far / np.arange(1, len(counted) + 1)
@@ -128,25 +112,23 @@ def _of_class(truth: _Joined, found: _Joined) -> tuple[float | None, float | Non
     return ap_11point, 100 * _area(found_so_far, precision, objects), objects, len(order)
 
 
-def _judge(truth: _Joined, found: _Joined) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which detections are right, and which are wrong; neither where a difficult object is found.
+def _judge(
+    objects: Float64Array, difficult: NDArray[Any], boxes: Float64Array, scores: NDArray[Any]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections in one image are right, and which are wrong.
 
-    What happens to one depends on those of its own image with higher scores alone.
+    Neither is one that finds a difficult object.
     """
-    right, wrong = np.zeros((2, len(found.image)), bool)
-    for image in np.unique(found.image):
-        first = int(np.searchsorted(found.image, image))
-        _, boxes, _, scores = found.of_image(image)
-        _, objects, _, difficult = truth.of_image(image)
-        overlaps = _overlaps(boxes, objects)
-        taken: set[int] = set()
-        for index in np.argsort(-scores, kind="stable"):
-            best = int(overlaps[index].argmax()) if len(objects) else -1
-            if best < 0 or overlaps[index, best] < OVERLAP:
-                wrong[first + index] = True
-            elif not difficult[best]:
-                (wrong if best in taken else right)[first + index] = True
-                taken.add(best)
+    right, wrong = np.zeros((2, len(scores)), bool)
+    overlaps = _overlaps(boxes, objects)
+    taken: set[int] = set()
+    for index in np.argsort(-scores, kind="stable"):
+        best = int(overlaps[index].argmax()) if len(objects) else -1
+        if best < 0 or overlaps[index, best] < OVERLAP:
+            wrong[index] = True
+        elif not difficult[best]:
+            (wrong if best in taken else right)[index] = True
+            taken.add(best)
     return right, wrong
 
 

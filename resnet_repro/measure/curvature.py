@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.order import Batch
 from resnet_repro.training.subject import Subject
 
-__all__ = ["Vector", "curvature_rows", "hessian_ends", "hessian_product"]
+__all__ = ["Vector", "curvature_rows", "hessian_product", "spectrum_ends"]
 
 TOLERANCE = 1e-2  # relative, of both eigenvalues, as in that paper's code
 FLOOR = 1e-3  # share of the larger one: a smaller eigenvalue has the tolerance of one of this size
@@ -50,46 +51,21 @@ class Spectrum(NamedTuple):
     largest: float
 
 
-def hessian_ends(
-    network: nn.Module,
-    batches: Callable[[], Iterable[Batch]],
-    should_stop: Callable[[], bool] = lambda: False,
-    remember: Callable[[Vector, Callable[[], Vector]], Vector] = lambda _, make: make(),
-    tolerance: float = TOLERANCE,
+def spectrum_ends(
+    product: Callable[[Vector], Vector], size: int, tolerance: float = TOLERANCE
 ) -> Spectrum:
-    """The ends of the Hessian's spectrum, of the mean cross-entropy over all batches.
-
-    In fp32, whatever the precision of the training, from a fixed first vector.
-
-    Args:
-        network: at the point of interest, in evaluation mode.
-        batches: makes the batches, on the network's device, the same each time.
-        should_stop: asked before every batch.
-        remember: given a vector and what computes its product with the Hessian, returns the
-            product; an iteration that was stopped asks for the same ones again.
-        tolerance: relative accuracy of each eigenvalue.
-
-    Raises:
-        Stopped: `should_stop` said so.
-    """
-    weights = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    size = sum(weight.numel() for weight in weights)
-    first = np.random.default_rng(0).standard_normal(size).astype(np.float32)
-
-    def product(vector: Vector) -> Vector:
-        make = partial(hessian_product, network, weights, batches(), vector, should_stop)
-        return remember(vector, make)
-
-    return _lanczos(product, first, tolerance)
-
-
-def _lanczos(product: Callable[[Vector], Vector], first: Vector, tolerance: float) -> Spectrum:
     """Both ends of a symmetric matrix's spectrum by Lanczos iteration, from products with it.
 
-    Every vector is made orthogonal to all before it, and none is given up for a restart. The
-    largest eigenvalues of a Hessian are found to rounding long before the smallest; there ARPACK
-    (in SciPy 1.17) restarts from a random vector: slower, and another one whenever it is continued.
-    The sums are NumPy's, which don't depend on the number of threads as those of BLAS do.
+    The first vector is fixed. Every vector is made orthogonal to all before it, and none is given
+    up for a restart. The largest eigenvalues of a Hessian are found to rounding long before the
+    smallest; there ARPACK (in SciPy 1.17) restarts from a random vector: slower, and another one
+    whenever it is continued. The sums are NumPy's, which don't depend on the number of threads as
+    those of BLAS do.
+
+    Args:
+        product: with the matrix, of a float32 vector.
+        size: of the vectors.
+        tolerance: relative accuracy of each eigenvalue.
 
     Returns:
         nan for both if they did not converge, or a product is not finite.
@@ -99,7 +75,8 @@ def _lanczos(product: Callable[[Vector], Vector], first: Vector, tolerance: floa
     basis: list[Vector] = []
     diagonal: list[float] = []
     beside: list[float] = []
-    vector, norm = first, _norm(first)
+    vector = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    norm = _norm(vector)
     while len(basis) < MOST_PRODUCTS:
         basis.append(vector / np.float32(norm))
         vector = product(basis[-1])
@@ -114,7 +91,7 @@ def _lanczos(product: Callable[[Vector], Vector], first: Vector, tolerance: floa
         ends = Spectrum(float(values[0]), float(values[-1]))
         errors = norm * np.abs(vectors[-1, [0, -1]])
         scale = np.maximum(np.abs(ends), FLOOR * max(map(abs, ends)))
-        if all(errors <= tolerance * scale) or len(basis) == len(first):
+        if all(errors <= tolerance * scale) or len(basis) == size:
             return ends
         beside.append(norm)
     return Spectrum(math.nan, math.nan)
@@ -126,6 +103,11 @@ def _dot(a: Vector, b: Vector) -> float:
 
 def _norm(vector: Vector) -> float:
     return math.sqrt(_dot(vector, vector))
+
+
+def hessian_weights(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that the Hessian is in."""
+    return [parameter for parameter in network.parameters() if parameter.dim() > 1]
 
 
 def hessian_product(
@@ -167,31 +149,23 @@ def curvature_rows(
     sample = choose_sample(subject.feed, settings.images)
     directions = random_directions(subject.network, settings.directions)
     twin = copy.deepcopy(subject.network).eval()
+    weights = hessian_weights(twin)
     place = folder.unfinished_arrays("curvature")
     kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
-    rows = []
     on_message = seldom(lambda message: note(f"{subject.run.id}: {message}"), NEWS)
+
+    def product(point: str, numbers: Iterator[int], vector: Vector) -> Vector:
+        batches = sample.batches(CURVATURE_BATCH)
+        make = partial(hessian_product, twin, weights, batches, vector, should_stop)
+        found = kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
+        on_message(f"curvature at ({point}): {next(numbers)} products with the Hessian")
+        return found
+
+    rows = []
     for alpha, beta in settings.at:
         move(twin, subject.network, directions, alpha, beta)
-        remember = _rememberer(kept, f"{alpha},{beta}", on_message)
-        batches = partial(sample.batches, CURVATURE_BATCH)
-        smallest, largest = hessian_ends(twin, batches, should_stop, remember)
+        product_here = partial(product, f"{alpha},{beta}", itertools.count(1))
+        smallest, largest = spectrum_ends(product_here, sum(w.numel() for w in weights))
         at = settings.directions, alpha, beta
         rows.append(CurvatureRow(*at, smallest, largest, *sample.columns))
     return rows
-
-
-def _rememberer(
-    kept: KeptArrays, point: str, on_message: Callable[[str], None]
-) -> Callable[[Vector, Callable[[], Vector]], Vector]:
-    """Keeps and counts the products with the Hessian at a point."""
-    number = 0
-
-    def remember(vector: Vector, make: Callable[[], Vector]) -> Vector:
-        nonlocal number
-        product = kept.get(f"{point}/{hashlib.sha256(vector.tobytes()).hexdigest()}", make)
-        number += 1
-        on_message(f"curvature at ({point}): {number} products with the Hessian")
-        return product
-
-    return remember

@@ -30,12 +30,10 @@ class KeptArrays:
     def __init__(
         self, folder: Path, subject: Subject, *others: Mapping[str, Tensor], **what: Any
     ) -> None:
-        """In a folder, made if need be.
+        """In a folder of one kind of measurement of one run, made if need be.
 
         Args:
-            folder: of one kind of measurement of one run.
-            subject: the trained network, and where it is measured.
-            others: states of other networks that are measured with it.
+            others: states of other networks that are measured with the subject.
             what: all else that decides what is found: settings (a model) and data.
 
         Raises:
@@ -43,7 +41,10 @@ class KeptArrays:
         """
         what |= {"precision": subject.backend.precision, "device": subject.backend.device.type}
         what["weights"] = weights_sha256(subject.network.state_dict(), *others)
-        self._folder, self._measured = folder, json.dumps(what, sort_keys=True, default=_as_json)
+        self._folder = folder
+        self._measured = json.dumps(
+            what, sort_keys=True, default=lambda v: v.model_dump(mode="json")
+        )
         with writable(folder):
             if folder.is_symlink():  # which may lead out of the run's folder
                 folder.unlink()
@@ -64,7 +65,3 @@ class KeptArrays:
         with writable(path):
             write_npz(path, {"array": array})
         return array
-
-
-def _as_json(settings: Any) -> Any:
-    return settings.model_dump(mode="json")

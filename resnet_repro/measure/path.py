@@ -127,16 +127,7 @@ def path_rows(
     should_stop: Callable[[], bool],
     note: Callable[[str], None],
 ) -> list[PathRow]:
-    """The line from a run's weights to those of another run like it.
-
-    Args:
-        subject: the run at position 0.
-        folder: where the points of an unfinished line are kept.
-        other: id of the run at position 1.
-        end: its `state_dict`.
-        settings: points and images.
-        should_stop: asked before every batch.
-        note: told from time to time how far it is.
+    """The line from a run's weights (position 0) to the `end` of another run like it (1).
 
     Raises:
         Stopped: it was time to stop; the points so far are kept.

@@ -44,7 +44,6 @@ def measure_responses(
     Args:
         network: a trained network, on the batches' device; its mode is restored.
         batches: float32 [B, 3, H, W] each, the mean subtracted.
-        autocast: makes the context of a forward pass (its precision).
     """
     layers = response_layers(network)
     sums = {name: torch.zeros(2, dtype=torch.float64) for name, _ in layers}

@@ -146,10 +146,8 @@ def surface_rows(
             on_progress(len(rows), total)
     whole = choose_sample(subject.feed, None)
     if len(whole.which) > len(sample.which):
-        unmoved = copy.deepcopy(network).eval()
-        centre = GridPoint(
-            0.0, 0.0, *evaluate(unmoved, whole.batches(), subject.backend, should_stop)
-        )
+        found = evaluate(network, whole.batches(), subject.backend, should_stop)
+        centre = GridPoint(0.0, 0.0, *found)
         rows.append(_surface_row(subject, settings.directions[0], centre, whole))
     return rows
 

@@ -62,13 +62,8 @@ def scores(
 
     Args:
         network: of the ImageNet family, on the backend's device; left in the mode it was in.
-        photos: the photographs, decoded by worker processes.
-        views: which views of each photograph.
-        photographs: the sizes.
         mean: float32 [3, crop, crop], subtracted from values of 0 to 255; for views of another
             size than the crop it is resized (bilinear), an assumption: the paper does not say.
-        backend: device and precision.
-        should_stop: asked before every batch.
         deviation: float32 [3] by which the difference is divided, for others' weights.
         on_progress: called with the numbers of views (a photograph at one shorter side) that are
             done and that there are.

@@ -47,13 +47,7 @@ _ALEXNET = (
 
 
 def compared_layers(label: str, side: int, classes: int) -> Iterator[Layer]:
-    """The layers of a network of `COMPARED`, in the order in which it computes them.
-
-    Args:
-        label: its name.
-        side: pixels of the square input.
-        classes: outputs of the classifier.
-    """
+    """The layers of a network of `COMPARED`, as it computes them of `side` x `side` pixels."""
     if label in _VGG:
         yield from _vgg(_VGG[label], side, classes)
     elif label in _DENSE:

@@ -71,12 +71,7 @@ class Outline:
 
 @lru_cache(maxsize=1024)
 def outline(network: str, side: int | None = None, classes: int | None = None) -> Outline:
-    """The outline of a network, by default for the paper's images and classes.
-
-    Args:
-        network: its name.
-        side: pixels of the square input.
-        classes: outputs of the classifier.
+    """The outline of a network, by default for the paper's images (`side` pixels) and classes.
 
     Raises:
         ConfigError: no such network, or a detector.

@@ -25,7 +25,7 @@ from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
 from resnet_repro.spec.recipe_parts import ZeroChannels
 
-__all__ = ["Fitted", "fit", "keep_classes", "network_of", "weights_sha256"]
+__all__ = ["Fitted", "fit", "network_of", "weights_sha256"]
 
 # [classes, features]: of ResNet, of VGG and AlexNet, of DenseNet.
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight", "classifier.weight")
@@ -96,16 +96,25 @@ def fit(network: str, weights: Weights) -> Fitted:
     return fitted
 
 
-def network_of(fitted: Fitted, zero_channels: ZeroChannels = "end") -> nn.Module:
+def network_of(
+    fitted: Fitted, zero_channels: ZeroChannels = "end", classes: Sequence[int] | None = None
+) -> nn.Module:
     """The network that holds the weights found, in evaluation mode, on the CPU.
 
+    Given `classes`, it has these of its outputs alone, in this order, and its softmax is over them.
     The weights do not tell where option A's zero channels are.
     """
+    tensors, outputs = dict(fitted.tensors), fitted.classes
+    if classes is not None:
+        weight = next(name for name in _CLASSIFIERS if name in tensors)
+        for name in (weight, weight.replace("weight", "bias")):
+            tensors[name] = tensors[name][list(classes)]
+        outputs = len(classes)
     with torch.device("meta"):
-        model = build_network(fitted.network, fitted.classes, zero_channels=zero_channels)
+        model = build_network(fitted.network, outputs, zero_channels=zero_channels)
     model.to_empty(device="cpu")  # every weight comes from the file
     counters = {k: torch.tensor(0) for k in model.state_dict() if _is_counter(k)}
-    model.load_state_dict({**counters, **fitted.tensors})
+    model.load_state_dict({**counters, **tensors})
     return model.eval()
 
 
@@ -203,26 +212,6 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
 
 def _shown(prefix: str) -> str:
     return plain(prefix.rstrip("."), 60) or "no prefix"
-
-
-def keep_classes(network: nn.Module, classes: Sequence[int]) -> None:
-    """Cut the classifier down to some of its classes, in the order given, in place.
-
-    The softmax is then over these classes alone.
-    """
-    for name in _CLASSIFIERS:
-        path = name.removesuffix(".weight")
-        try:
-            old = network.get_submodule(path)
-        except AttributeError:
-            continue
-        if not isinstance(old, nn.Linear):  # VGG's classifier is several layers
-            continue
-        new = nn.Linear(old.in_features, len(classes))
-        with torch.no_grad():
-            new.weight.copy_(old.weight[list(classes)])
-            new.bias.copy_(old.bias[list(classes)])
-        network.set_submodule(path, new.to(old.weight.device))
 
 
 def _is_counter(name: str) -> bool:

@@ -101,12 +101,6 @@ def auto_precision(device: torch.device, *, anew: bool = False) -> AutoPrecision
     return AutoPrecision(rates.faster, why, rates)
 
 
-def _forbid_tf32() -> None:
-    """Make fp32 mean fp32 on NVIDIA GPUs: convolutions would otherwise be rounded to TF32."""
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-
-
 def choose_backend(device: str, precision: str, local_rank: int | None = None) -> Backend:
     """Resolve `auto` and check that the device is there.
 
@@ -132,7 +126,9 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
             raise ConfigError(f"--device {device}: {found}; use --device cpu or auto")
         if chosen.index is not None:  # else torch would open the first GPU as well
             torch.cuda.set_device(chosen)
-        _forbid_tf32()
+        # fp32 is fp32: convolutions would otherwise be rounded to TF32.
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
     elif chosen.type == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("--device mps: not available here; use --device cpu or auto")

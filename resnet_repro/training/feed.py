@@ -35,13 +35,8 @@ def make_feed(
 ) -> Feed:
     """This process's batches of a run's data set.
 
-    Args:
-        run: whose recipe and seed decide on the batches.
-        dataset: 32x32 images are taken as photographs where the recipe is for such.
-        backend: where the batches are wanted.
-        processes: that train together.
-        data_dir: where statistics of photographs are kept; None computes them every time.
-        should_stop: asked while statistics are computed.
+    32x32 images are taken as photographs where the recipe is for such, whose statistics are kept in
+    `data_dir`; None computes them every time.
 
     Raises:
         ConfigError: the recipe does not fit the data set.

@@ -50,14 +50,6 @@ class PeerLostError(ReproError):
         )
 
 
-class _PeerError(ReproError):
-    """The error of another process, raised in this one as well."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
-
-
 class Processes:
     """This process among those that train together; alone, everything here does nothing."""
 
@@ -141,7 +133,9 @@ class Processes:
             if other is not None:
                 if error is not None:
                     raise error
-                raise _PeerError(*other)
+                theirs = ReproError(other[0])
+                theirs.exit_code = other[1]
+                raise theirs
 
 
 ALONE = Processes()

@@ -173,7 +173,9 @@ class Trainer:
             DataError: an image could not be read.
         """
         self.network.train()
-        self._connect()
+        if self.processes.count > 1 and self._parallel is None:
+            with self.processes.communicating():
+                self._parallel = in_parallel(self.network, self.backend.device)
         try:
             return self._loop(hooks)
         finally:
@@ -198,12 +200,6 @@ class Trainer:
                 self.training_seconds += spent
                 hooks.on_iteration(self, rate)
         return True
-
-    def _connect(self) -> None:
-        """Have gradients averaged over the processes in every backward pass."""
-        if self.processes.count > 1 and self._parallel is None:
-            with self.processes.communicating():
-                self._parallel = in_parallel(self.network, self.backend.device)
 
     def step(self) -> float:
         """One iteration; returns its learning rate. `train` adds everything around it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from resnet_repro.base.stop import Stopped
 from resnet_repro.measure import curvature
-from resnet_repro.measure.curvature import Vector, hessian_ends, hessian_product
+from resnet_repro.measure.curvature import (
+    Spectrum,
+    Vector,
+    hessian_product,
+    hessian_weights,
+    spectrum_ends,
+)
 from resnet_repro.measure.image_sample import choose_sample
 from resnet_repro.measure.path import measure_on_line
 from resnet_repro.measure.surface import Directions, measure_row, move, random_directions
@@ -151,6 +157,20 @@ def test_a_line_and_a_path_are_right_to_rounding() -> None:
         loss, _ = measure_on_line(model, end, t, lambda: batches, FP32)
         moved = [(1 - t) * a + t * b for a, b in zip((weight, bias), end.values(), strict=True)]
         assert loss == pytest.approx(closed_form(model, *moved), rel=1e-5)
+
+
+def hessian_ends(
+    model: nn.Module,
+    batches: Callable[[], Iterable[Batch]],
+    should_stop: Callable[[], bool] = lambda: False,
+    tolerance: float = curvature.TOLERANCE,
+) -> Spectrum:
+    weights = hessian_weights(model)
+
+    def product(vector: Vector) -> Vector:
+        return hessian_product(model, weights, batches(), vector, should_stop)
+
+    return spectrum_ends(product, sum(weight.numel() for weight in weights), tolerance)
 
 
 def test_the_curvature_of_a_linear_model_is_right_to_rounding() -> None:
@@ -294,16 +314,15 @@ def test_a_spectrum_like_a_networks_is_found_with_few_products_and_always_the_sa
     spectrum[:8] = (42, 37, 32, 20, 10, 5, 2, 1)
     asked: list[bytes] = []
 
-    def product(vector: Vector, make: object) -> Vector:
+    def product(vector: Vector) -> Vector:
         asked.append(vector.tobytes())
         return spectrum * vector
 
-    network = nn.Linear(60, 100)
-    found = hessian_ends(network, list, remember=product)
+    found = spectrum_ends(product, 6_000)
     assert found.largest == pytest.approx(42, rel=1e-4)
     assert found.smallest == pytest.approx(spectrum.min(), rel=1e-2)
     first, asked = asked, []
-    assert hessian_ends(network, list, remember=product) == found
+    assert spectrum_ends(product, 6_000) == found
     assert asked == first
     assert len(set(asked)) == len(asked) < 60
 
@@ -314,12 +333,12 @@ def test_an_eigenvalue_next_to_zero_is_known_beside_the_largest() -> None:
     spectrum[:8] = (42, 37, 32, 20, 10, 5, 2, 1)
     products = 0
 
-    def product(vector: Vector, make: object) -> Vector:
+    def product(vector: Vector) -> Vector:
         nonlocal products
         products += 1
         return spectrum * vector
 
-    found = hessian_ends(nn.Linear(60, 100), list, remember=product)
+    found = spectrum_ends(product, 6_000)
     assert found.largest == pytest.approx(42, rel=1e-4)
     assert abs(found.smallest) < 1e-3
     assert products < 40
@@ -340,7 +359,7 @@ def test_there_are_no_eigenvalues_that_have_not_converged(monkeypatch: pytest.Mo
 
 def test_a_stop_ends_the_search_for_eigenvalues() -> None:
     with pytest.raises(Stopped):
-        hessian_ends(Linear(), some_batches, lambda: True)
+        hessian_ends(Linear(), some_batches, should_stop=lambda: True)
 
 
 def test_axes_are_even_and_hold_the_centre_exactly() -> None:

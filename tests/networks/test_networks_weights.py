@@ -15,7 +15,7 @@ from torchvision import models
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.network import build_network
-from resnet_repro.networks.weights import fit, keep_classes, network_of
+from resnet_repro.networks.weights import fit, network_of
 from resnet_repro.networks.weights_file import Weights, read_weights
 
 State = dict[str, Tensor]
@@ -111,8 +111,7 @@ def test_vgg_16() -> None:
     drawn = {name: torch.tensor(0.01).expand(like.shape) for name, like in shapes.items()}
     weights = Weights("vgg.pth", "0" * 64, drawn)
     assert fit("vgg-16", weights).classes == 3
-    network = network_with("vgg-16", weights)
-    keep_classes(network, [2, 0])
+    network = network_of(fit("vgg-16", weights), classes=[2, 0])
     assert network.state_dict().keys() == shapes.keys()
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
@@ -271,8 +270,8 @@ def test_safetensors(tmp_path: Path, state: State, theirs: nn.Module) -> None:
 
 
 def test_some_classes_can_be_kept(tmp_path: Path, theirs: nn.Module, state: State) -> None:
-    network = network_with("resnet-18-b", read_weights(saved(tmp_path / "w.pth", state)))
-    keep_classes(network, [7, 0, 3])
+    fitted = fit("resnet-18-b", read_weights(saved(tmp_path / "w.pth", state)))
+    network = network_of(fitted, classes=[7, 0, 3])
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(x), theirs(x)[:, [7, 0, 3]])

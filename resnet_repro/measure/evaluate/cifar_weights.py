@@ -70,12 +70,7 @@ def evaluate_on_images(
 ) -> Evaluation:
     """Measure the error of weights on the original images (section 4.2).
 
-    Args:
-        name: a CIFAR network.
-        fitted: its weights.
-        choice: what to test on, a data set of 32x32 images.
-        stated: what the user says the weights expect; the rest is found on training images.
-        request: how.
+    What `stated` leaves open of what they expect is found on training images.
 
     Raises:
         ConfigError: views or options that 32x32 images do not have, weights of another number of

@@ -45,11 +45,6 @@ def evaluate_run(
 ) -> Evaluation:
     """Measure a run's errors; those of a finished run on photographs are stored with it.
 
-    Args:
-        stored: the run. Its checkpoint and its configuration have to be there.
-        request: which views, and how.
-        choice: where its data set is, if the command line says so.
-
     Raises:
         ConfigError: views that the run's images do not have, or another data set than the run's.
         StoreError: the weights are not here.

@@ -24,7 +24,7 @@ from resnet_repro.measure.evaluate.input import PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import smallest_side
-from resnet_repro.networks.weights import fit, keep_classes, network_of
+from resnet_repro.networks.weights import fit, network_of
 from resnet_repro.networks.weights_file import Weights
 from resnet_repro.spec.dataset_names import (
     DatasetChoice,
@@ -74,13 +74,8 @@ def evaluate_weights(
 ) -> Evaluation:
     """Measure the errors of weights that were not trained here.
 
-    Args:
-        weights: as `networks.weights_file.read_weights` has read them.
-        network: which one they are of.
-        choice: what to test on.
-        stated: what the weights expect. Unless it says something else, that is what torchvision's
-            do, and padding at the end; for a CIFAR network it is found on training images.
-        request: which views, and how.
+    Where `stated` says nothing else, they expect what torchvision's do, and padding at the end; of
+    a CIFAR network that is found on training images.
 
     Raises:
         ConfigError: weights of another network, or of other classes than the data set's; options
@@ -104,13 +99,11 @@ def evaluate_weights(
     padding: Padding | None = (stated.padding or "end") if name.option == "A" else None
     usual: InputKind = "half" if name.label == HALVED else "torchvision"
     given = Input(stated.kind or usual, stated.mean, crop, padding)
-    model = network_of(fitted, PADDINGS[padding or "end"].zero_channels)
     loaded = request.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
     outputs = fitted.classes or 0
     kept = chosen_outputs(outputs, dataset.classes, choice.name)
-    if kept is not None:
-        keep_classes(model, kept)
+    model = network_of(fitted, PADDINGS[padding or "end"].zero_channels, kept)
     backend = choose_backend(request.device, request.precision or "auto")
     request.check(dataset.identity, given.text, backend.precision)
     model.to(backend.device).to(memory_format=torch.channels_last)
