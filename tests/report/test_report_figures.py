@@ -160,7 +160,7 @@ def test_runs_without_a_result_are_left_out_by_name(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     bench.add("plain-56", state="stopped")
     written = texts(figure_of(bench, "fig1"))
-    assert "unfinished runs left out: plain-56 (1)" in written
+    assert "unfinished runs left out: plain-56 (1 run)" in written
     assert "not run" not in written
 
 
@@ -179,7 +179,7 @@ def test_several_seeds_are_a_mean_with_a_band(bench: Bench) -> None:
     written = texts(figure)
     assert "3 seeds" in written
     assert "lowest to highest of the seeds" in written
-    assert "failed runs left out: plain-20 (1)" in written
+    assert "failed runs left out: plain-20 (1 run)" in written
 
 
 def test_fig6_has_a_panel_for_what_was_run_and_says_what_was_not(bench: Bench) -> None:
@@ -263,7 +263,7 @@ def test_fig7_has_layers_in_order_and_sorted(bench: Bench) -> None:
     assert top.get_lines()[0].is_dashed()  # plain
     assert not top.get_lines()[1].is_dashed()
     assert "not run: plain-56, ResNet-110" in texts(figure)
-    assert "not measured: ResNet-56 (1)" in texts(figure)
+    assert "not measured: ResNet-56 (1 run)" in texts(figure)
     assert {axes.get_yscale() for axes in figure.axes} == {"linear"}, "as in the paper"
 
 
@@ -351,7 +351,7 @@ def test_only_what_is_drawn_is_explained(bench: Bench, tmp_path: Path) -> None:
     experiment, results = load_experiment(str(tmp_path / "mine.yaml")), Results(bench.store)
     group = figure_names(experiment, results)["mine"]
     written = texts(build(experiment, results, group))
-    assert "not measured: pre-act ResNet-20 (1)" in written
+    assert "not measured: pre-act ResNet-20 (1 run)" in written
     assert "pre-activation networks" not in written
     assert "1 seed;" in written
 

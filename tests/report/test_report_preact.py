@@ -122,6 +122,14 @@ def test_items_on_cifar_10_alone_are_not_missing_on_cifar_100(bench: Bench) -> N
         assert any("CIFAR-100" in place for place in places) is wanted, places
 
 
+def test_a_table_on_two_data_sets_lacks_the_one_without_any_run(bench: Bench) -> None:
+    bench.add("preact-164", recipe=START)  # on CIFAR-10
+    (gap,) = gaps_of(load_experiment("preact-table3"), Results(bench.store))
+    assert gap.where == "paper preset, CIFAR-10, CIFAR-100"
+    assert gap.what.startswith("9 of 10 runs: ")
+    assert gap.command == "resnet-repro run preact-table3"
+
+
 def test_what_the_paper_prints_as_failed_is_printed_so(bench: Bench) -> None:
     bench.add("resnet-110-half-shortcut", 35.0, recipe=START)
     rows = make_table(load_experiment("preact-table1"), Results(bench.store)).rows

@@ -376,8 +376,8 @@ def test_a_path_is_drawn_beside_runs_that_have_none(bench: Bench) -> None:
     experiment, results = bench.experiment("path"), Results(bench.store)
     figure = build(experiment, results, figure_names(experiment, results)["path"])
     assert figure.axes[0].get_title().startswith("ResNet-20")
-    assert "not measured: plain-20 (1)" in caption(figure)
-    assert "failed runs left out: plain-20 (1)" in caption(figure)
+    assert "not measured: plain-20 (1 run)" in caption(figure)
+    assert "failed runs left out: plain-20 (1 run)" in caption(figure)
     assert "1 seed;" in caption(figure), "not per network: one is drawn"
     assert "beyond 0 and 1 BN's variances are extrapolated" in caption(figure)
 

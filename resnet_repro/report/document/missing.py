@@ -14,6 +14,7 @@ from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
@@ -52,16 +53,20 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     }
     if groups and family_of(experiment) not in {group.family for group in groups}:
         return []
-    at_groups = filter(None, (at_group(experiment, group) for group in groups))
-    variants = {(e.preset, e.datasets): e for e in at_groups}
+    variants: dict[tuple[str, ...], Experiment] = {}
+    for group in groups:
+        if variant := at_group(experiment, group):
+            if group.dataset in experiment.datasets:  # the others that its file names belong to it
+                choices = Choices(preset=variant.preset)
+                variant = load_experiment(experiment.source.text, choices=choices)
+            variants[variant.preset, *variant.datasets] = variant
     finished = {run.run.id: run for run in results.begun if run.finished}
-    return [
-        gap
-        for variant in variants.values() or [experiment.choose(Choices())]
-        for gap in _missing_runs(variant, finished, failed)
-        or _missing_measurements(variant, finished)
-        or _missing_ensemble(variant, results)
-    ]
+    gaps: list[Gap] = []
+    for variant in variants.values() or [experiment.choose(Choices())]:
+        found = _missing_runs(variant, finished, failed)
+        found += _missing_measurements(variant, finished)
+        gaps += found or _missing_ensemble(variant, results)
+    return gaps
 
 
 def _missing_runs(
@@ -84,15 +89,19 @@ def _missing_runs(
 
 
 def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRun]) -> list[Gap]:
-    """What was not measured on an experiment's runs, all of which are finished."""
-    measured = experiment.measured_runs
+    """What was not measured on finished runs, and would not be by training the missing ones."""
+    every, needed = experiment.measured_runs, experiment.resolve()
+    lacking = {run.id for run in needed} - set(finished)
+    trained = {r.network for r in needed if not lacking.isdisjoint((r.id, r.recipe.starts_from))}
+    measured = [run for run in every if run.network not in trained]
     unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
     for name in experiment.measure:
         if without := tuple(run for run in measured if not finished[run.id].has(name)):
             unmeasured.setdefault(without, []).append(MEASUREMENTS[name].title)
     if not unmeasured:
         return []
-    options = _measured_with(experiment, [finished[run.id] for run in measured])
+    there = [finished[run.id] for run in every if run.id in finished]
+    options = _measured_with(experiment, there)
     return [
         Gap(
             experiment.name,
@@ -171,6 +180,8 @@ def missing_section(
         lines += ["", *table(["experiment", "at", "missing", "command that fills it"], rows)]
         lines += [
             "",
+            "The commands are for a folder called `results`; for another add "
+            "`--results FOLDER`. "
             "Runs that experiments share are trained once; `--dry-run` tells the cost. What is "
             "measured on trained networks needs their weights, which are not published: where they "
             "are not, `--force` trains the networks again.",

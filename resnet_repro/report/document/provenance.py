@@ -170,8 +170,8 @@ def runs_section(results: Results) -> list[str]:
         "## Every run",
         "",
         "Errors in percent, of the final iterate; *best on test* is chosen with the test set and "
-        "only there for comparison. Each can be repeated with "
-        "`resnet-repro run results/runs/<run>/config.yaml --results elsewhere`, a detector "
+        "only there for comparison. In this folder, "
+        "`resnet-repro run runs/<run>/config.yaml --results elsewhere` repeats one, a detector "
         "after the run that it starts from.",
         "",
         *table(header, rows, range(3, len(header) - 1)),

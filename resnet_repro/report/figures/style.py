@@ -122,10 +122,11 @@ def add_caption(
     cells: Sequence[Cell],
     notes: Sequence[str],
     details: Sequence[str] = (),
+    above: float = 0.0,
 ) -> None:
     """Write the caption under the panels; the group is bold where it is not the paper's.
 
-    Each of the details has a line of its own.
+    Each of the details has a line of its own. So many inches `above` the panels stay free.
     """
     width, height = figure.get_size_inches()
     lines = []
@@ -135,7 +136,8 @@ def add_caption(
         lines += [(part, strong) for part in textwrap.wrap(line, int(fitting * width))]
     below = _LINE * len(lines) + 0.1
     figure.set_size_inches(width, height + below)
-    figure.tight_layout(rect=(0, below / (height + below), 1, 1))
+    inside = (below / (height + below), 1 - above / (height + below))
+    figure.tight_layout(rect=(0, inside[0], 1, inside[1]))
     for index, (line, strong) in enumerate(lines):
         figure.text(
             0.012,
@@ -192,7 +194,11 @@ def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:
 
 
 def _counted(runs: Iterable[tuple[str, Sequence[BegunRun]]]) -> list[str]:
-    return [f"{network_title(network)} ({len(those)})" for network, those in runs if those]
+    return [
+        f"{network_title(network)} ({len(those)} run{'s' if len(those) > 1 else ''})"
+        for network, those in runs
+        if those
+    ]
 
 
 def save(figure: Figure, form: FigureFormat, mark: str) -> bytes:

@@ -33,6 +33,7 @@ LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.
 LOWEST, HIGHEST = 1e-3, 1e4  # between which a loss is drawn, whatever it is
 COLOURS = "viridis"
 WIDTH, HEIGHT = 2.35, 2.5  # inches of a panel
+_KEY = 0.2  # inches of a legend above the panels
 
 
 class Panel(NamedTuple):
@@ -105,7 +106,7 @@ def _draw_contours(axes: Axes, surface: Surface) -> None:
 def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Surfaces in three dimensions with a logarithmic axis, of the first seed of directions."""
     panels, rows, columns = _in_relief(cells)
-    figure = Figure(figsize=(3.5 * columns, 3.0 * rows + 0.2))
+    figure = Figure(figsize=(3.5 * columns, 3.15 * rows + 0.2))
     drawn = [np.log10(drawable(panel.surfaces[0].loss)) for panel in panels]
     low = np.floor(min((z.min() for z in drawn), default=0))
     high = np.ceil(max((z.max() for z in drawn), default=1))
@@ -131,7 +132,7 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
         ticks = np.arange(low, high + 1)
         axes.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
         axes.set_zlabel("loss", labelpad=0)
-        axes.set_box_aspect(None, zoom=0.9)  # else its labels are cut off
+        axes.set_box_aspect(None, zoom=0.84)  # else its labels are cut off, or lie on a title
         axes.tick_params(pad=-2)
         axes.tick_params(axis="z", pad=2)  # whose strokes would lie on the numbers
     notes = [*_notes(panels, 1), *cut_note([panel.surfaces[0].loss for panel in panels])]
@@ -142,7 +143,7 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
 def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Loss and error of the sample along the first direction of each seed."""
     panels = panels_of(cells)
-    figure = Figure(figsize=(WIDTH * len(panels) + 0.6, HEIGHT + 0.1))
+    figure = Figure(figsize=(WIDTH * len(panels) + 0.6, HEIGHT + 0.1 + _KEY))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.title)
@@ -157,10 +158,11 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
         axes.set_yscale("log")
         axes.set_xlabel("steps along the direction")
     grid[0].set_ylabel("loss")
-    key = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}  # curves may pass behind it
-    grid[0].legend(loc="upper center", handlelength=1.5, **key)
+    widest = max(grid, key=lambda axes: len(axes.lines))  # the panel with most seeds
+    key = widest.get_legend_handles_labels()
+    figure.legend(*key, loc="upper left", ncols=len(widest.lines), handlelength=1.5)
     notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
-    add_caption(figure, experiment, group, cells, notes, _details(panels))
+    add_caption(figure, experiment, group, cells, notes, _details(panels), above=_KEY)
     return figure
 
 
@@ -251,7 +253,7 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
         f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
     ]
     if len(seeds) > 1:
-        notes.append("numbers are means over the directions")
+        notes.append("numbers are means over the directions, but for the highest loss")
     if any(eigenvalue_ratio(panel.run) is not None for panel in panels):
         notes.append("λ: eigenvalues of the Hessian")
     return notes
