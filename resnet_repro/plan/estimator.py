@@ -95,7 +95,7 @@ class Estimator:
         known = {s.kind for s in bench}
         every = bench + [
             s
-            for s in speeds_of_runs(store.all_runs(long_tables=False) if runs is None else runs)
+            for s in speeds_of_runs(store.all_runs() if runs is None else runs)
             if s.hardware == self.hardware and s.kind not in known
         ]
         self._compiled = compiled

@@ -8,27 +8,22 @@ from typing import Any
 
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO, PrecisionRow
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun, read_run, trained_since
+from resnet_repro.store.stored_run import StoredRun, trained_since
 
 __all__ = ["has_coco_numbers", "is_measured"]
 
 
 def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bool:
-    """Whether a run has one of `MEASUREMENTS`, with an experiment's settings of it if it has some.
-
-    Where long tables were not read, those without settings count as whole if they are there.
-    """
+    """Whether a run has one of `MEASUREMENTS`, with an experiment's settings of it."""
     if stored.run is None or not stored.has(name):
         return False
-    table = MEASUREMENTS[name].table
-    rows = stored.rows(table)
+    rows = stored.rows(MEASUREMENTS[name].table)
     if settings == WITH_COCO:
         return has_coco_numbers(rows)
     if settings is not None:
-        rows = rows or read_run(stored.folder.path, stored.run).rows(table)
         whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
         return bool(whole) and not (name == "path" and _other_end_moved(store, stored, rows))
-    if name == "gradients" and rows:
+    if name == "gradients":
         return {0, stored.run.recipe.iterations} <= {row.iteration for row in rows}
     return True
 

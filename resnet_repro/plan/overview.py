@@ -157,7 +157,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
 
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
     """The state of the given runs, or of every run folder."""
-    stored = store.all_runs(long_tables=False)
+    stored = store.all_runs()
     estimator = Estimator(store, runs=stored)
     if runs is None:
         return [_run_line(s.run, s, estimator) for s in stored]
@@ -210,7 +210,7 @@ def list_experiments(
 
     `anew` counts no run as done.
     """
-    every = store.all_runs(long_tables=False)
+    every = store.all_runs()
     estimator = Estimator(store, runs=every)
     # Folders may keep older names.
     stored = {} if anew else {s.run.id if s.run else s.id: s for s in every}

@@ -169,8 +169,6 @@ class Measurement(NamedTuple):
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
     precision: Literal["fp32", "bf16"] | None = None  # to measure in; None: that of the training
-    # May have many thousand rows: what only lists runs looks at the ends of the file and its sum.
-    long: bool = False
     # Two networks may honestly have the same rows; of others, equal files are taken for a copy.
     may_be_equal: bool = False
 
@@ -188,15 +186,14 @@ MEASUREMENTS: dict[str, Measurement] = {
         GradientRow,
         ("cifar", "imagenet"),
         digits=6,
-        long=True,
     ),
     "centre": Measurement("centre-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
     "10-crop": Measurement("10-crop errors", "evaluations.csv", EvaluationRow, ("imagenet",)),
     "multi-scale": Measurement(
         "multi-scale errors", "evaluations.csv", EvaluationRow, ("imagenet",)
     ),
-    "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",), long=True),
-    "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",), long=True),
+    "surface": Measurement("loss surface", "surface.csv", SurfaceRow, ("cifar",)),
+    "path": Measurement("loss between two runs", "path.csv", PathRow, ("cifar",)),
     "curvature": Measurement(
         "curvature of the loss",
         "curvature.csv",
@@ -217,7 +214,6 @@ MEASUREMENTS: dict[str, Measurement] = {
         "detections.csv",
         DetectionRow,
         ("detection",),
-        long=True,
         may_be_equal=True,
     ),
 }

@@ -56,7 +56,7 @@ class Store:
         paths = [self.runs_folder / name for name in ids_of(id_)]
         return next((path for path in paths if path.is_dir()), paths[0])
 
-    def all_runs(self, *, long_tables: bool = True) -> list[StoredRun]:
+    def all_runs(self) -> list[StoredRun]:
         """Every run, by id, unreadable ones with their problem; see `read_run`."""
         if not self.runs_folder.is_dir():
             return []
@@ -65,9 +65,7 @@ class Store:
                 names = sorted(e.name for e in entries if e.is_dir() and e.name[:1] != ".")
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
-        folders = [self.runs_folder / name for name in names]
-        read = [read_run(path, None, long_tables=long_tables) for path in folders]
-        return without_copies(read)
+        return without_copies([read_run(self.runs_folder / name, None) for name in names])
 
     @contextlib.contextmanager
     def summing_up(self) -> Iterator[None]:

@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from resnet_repro.base.errors import ConfigError, StoreError, plain
 from resnet_repro.base.files import results_option
 from resnet_repro.base.records import first_problem
-from resnet_repro.networks.architecture import architecture
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.loading import run_of
 from resnet_repro.spec.measurements import MEASUREMENTS
@@ -41,7 +40,6 @@ from resnet_repro.store.tables import (
     FILES,
     TABLES,
     StoredTable,
-    check_outline,
     measurement_of,
     measurements_in,
     read_file,
@@ -117,7 +115,7 @@ class StoredRun:
         kind, own_folder, _ = self.run.dataset.partition(":") if self.run else ("", "", "")
         if own_folder:
             command += f" --dataset {kind}:PATH"
-        if self.has("gradients"):  # most of which is measured while it trains
+        if self.folder.gradients.exists():  # most of which is measured while it trains
             command += " --set 'measure=[gradients]'"
         return f"train it again: {command}{results_option(config.parents[2])}"
 
@@ -159,10 +157,8 @@ class StoredRun:
 
     def has(self, measurement: str) -> bool:
         """Whether one of `MEASUREMENTS` is on record."""
-        kind = MEASUREMENTS[measurement]
-        if kind.long:  # may not be among the contents
-            return (self.folder.path / kind.file).exists()
-        return any(measurement_of(kind.table, row) == measurement for row in self.rows(kind.table))
+        table = MEASUREMENTS[measurement].table
+        return any(measurement_of(table, row) == measurement for row in self.rows(table))
 
     def origins(self) -> Mapping[str, MeasurementOrigin]:
         """The recorded origins of the measurements on the trained network."""
@@ -180,16 +176,13 @@ class StoredRun:
                 self.folder.discard(name)
 
 
-def read_run(path: Path, expected: Run | None, *, long_tables: bool = True) -> StoredRun:
-    """The contents of a run's folder, where `expected` should be, with its first problem.
-
-    Without `long_tables`, those are not parsed; what is in them is neither known nor checked.
-    """
+def read_run(path: Path, expected: Run | None) -> StoredRun:
+    """The contents of a run's folder, where `expected` should be, with its first problem."""
     folder, name = RunFolder(path), path.name if path.name.isprintable() else ascii(path.name)
     if path.is_symlink():
         remedy = "put the folder itself there: nothing is written through a link"
         return StoredRun(name, folder, expected, None, "its folder is a link", remedy=remedy)
-    return _Reading(folder, long_tables).read(name, expected)
+    return _Reading(folder).read(name, expected)
 
 
 def trained_since(runs: Iterable[StoredRun], moment: str) -> bool:
@@ -220,9 +213,8 @@ def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
 class _Reading:
     """Reads a run's folder, each file once, and collects what is wrong with it."""
 
-    def __init__(self, folder: RunFolder, long_tables: bool) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.long_tables = long_tables
         self.problems: list[str] = []
         self.unrepairable: dict[str, str | None] = {}  # those of them that are, with their remedy
         self.damaged: dict[str, None] = {}
@@ -231,7 +223,6 @@ class _Reading:
         """Read and check everything."""
         run = self._run() or expected
         summary, in_summary = self._summary()
-        layers = len(architecture(run.network).observed) if run else 0
         texts: dict[str, str] = {}
         contents: dict[str, Any] = {}
         for file, (file_name, parse) in FILES.items():
@@ -239,14 +230,9 @@ class _Reading:
                 if os.path.lexists(self.folder.path / file_name):
                     self._found(f"{file_name}: {run.network} is not measured so", file)
                 continue
-            only_outline = file in TABLES and TABLES[file].long and not self.long_tables
-            if only_outline:
-                parse = partial(check_outline, file, layers)
             found = self._file(file_name, partial(_with_text, parse), file)
             if found is not None:
-                texts[file], content = found
-                if not only_outline:
-                    contents[file] = content
+                texts[file], contents[file] = found
         if run and not os.path.lexists(self.folder.summary):
             curve = contents["curve"].rows if "curve" in contents else ()
             if curve and curve[-1].iteration >= run.recipe.iterations:

@@ -27,7 +27,6 @@ __all__ = [
     "ORIGINS",
     "TABLES",
     "StoredTable",
-    "check_outline",
     "measurement_of",
     "measurements_in",
     "read_file",
@@ -106,19 +105,6 @@ def _parse(name: str, text: str) -> StoredTable:
     if len(measurements_in(name)) > 1 and len(set(first)) != len(first):
         raise ValueError("the same measurement stands twice")
     return StoredTable(row, columns)
-
-
-def check_outline(name: str, layers: int, text: str) -> None:
-    """Raise ValueError if this cannot be a whole table; its numbers are not parsed.
-
-    Of gradients, each moment has a line for each of so many layers.
-    """
-    header, _, rest = text.partition("\n")
-    row, lines = TABLES[name].row, rest.count("\n")
-    needed = set(_hints(row)) - set(_optional(row))
-    whole = text.endswith("\n") and needed <= set(header.strip().split(","))
-    if not whole or (name == "gradients" and (not lines or lines % max(layers, 1))):
-        raise ValueError("lines or columns are missing")
 
 
 def _split(text: str) -> dict[str, Sequence[str | None]]:
