@@ -12,7 +12,8 @@ from resnet_repro.base.errors import ConfigError, DataError, ReproError, StoreEr
 from resnet_repro.base.files import read_text
 from resnet_repro.launch.worker import FAILED, UNWRITABLE, Ended, Order
 from resnet_repro.plan.estimator import training_cost
-from resnet_repro.runner.options import Outcome, Progress
+from resnet_repro.plan.progress import Progress
+from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary

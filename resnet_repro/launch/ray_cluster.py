@@ -21,7 +21,8 @@ from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.ray_connection import Log, connected
 from resnet_repro.launch.where import Where
 from resnet_repro.launch.worker import Ended, Order, RunProcess, code_folder
-from resnet_repro.runner.options import Outcome, Progress
+from resnet_repro.plan.progress import Progress
+from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
 

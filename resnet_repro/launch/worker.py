@@ -27,10 +27,10 @@ from resnet_repro.base.errors import StoreError
 from resnet_repro.base.records import Frozen
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.data.photos.workers import MOST_WORKERS, VARIABLE
-from resnet_repro.runner.options import Options, Outcome, Progress, to_replace
+from resnet_repro.plan.progress import Progress
+from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.run import Run
-from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
 __all__ = [
@@ -270,17 +270,9 @@ def _stop_when_stdin_closes(stop: StopFlag) -> None:
     stop.signalled = stop.signalled or "EOF"
 
 
-class _Notes:
-    """A `Progress` that prints notes; all else is in the results folder."""
-
-    def started(self, run: Run, iteration: int) -> None: ...
-
-    def advanced(self, run: Run, summary: Summary) -> None: ...
-
-    def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None: ...
+class _Notes(Progress):
+    """Prints notes; all else is in the results folder."""
 
     def note(self, text: str) -> None:
         for line in text.splitlines():
             print(f"{NOTE}{line}", flush=True)
-
-    def news(self, text: str) -> None: ...

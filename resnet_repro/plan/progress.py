@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resnet_repro.spec.run import Run
     from resnet_repro.store.models import Summary
 
-__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "make_progress"]
+__all__ = ["LiveProgress", "PlainProgress", "Progress", "QuietProgress", "make_progress"]
 
 PLAIN_EVERY = 30.0  # seconds between two lines of one run
 PLAIN_RUNS = 4  # with more runs at a time, each gets a line less often
@@ -75,7 +75,26 @@ def _ending(outcome: str, summary: Summary | None) -> str:
     return f"done, {_errors(summary)}" if summary else outcome
 
 
-class QuietProgress(ExitStack):
+class Progress:
+    """Gets reports of progress, and does nothing with them."""
+
+    def started(self, run: Run, iteration: int) -> None:
+        """A run starts, or continues after `iteration`."""
+
+    def advanced(self, run: Run, summary: Summary) -> None:
+        """A run has got further; reported a few times a second at most."""
+
+    def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
+        """A run ended, or is left to another process."""
+
+    def note(self, text: str) -> None:
+        """What the user should know."""
+
+    def news(self, text: str) -> None:
+        """How far something is, or how it went well: nothing for `--quiet`."""
+
+
+class QuietProgress(ExitStack, Progress):
     """Prints only failures and notes."""
 
     def __init__(self, console: Console) -> None:
@@ -83,20 +102,9 @@ class QuietProgress(ExitStack):
         self.console = console
 
     def note(self, text: str) -> None:
-        """Print a message for the user to stderr."""
         self.console.print(Text(printable_lines(text)), soft_wrap=True)
 
-    def news(self, text: str) -> None:
-        """How far something is, or how it went well."""
-
-    def started(self, run: Run, iteration: int) -> None:
-        """A run starts."""
-
-    def advanced(self, run: Run, summary: Summary) -> None:
-        """A run has got further."""
-
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
-        """A run ended."""
         if outcome == "failed":
             self.note(f"{run.id}: {_ending(outcome, summary)}")
 
@@ -109,16 +117,13 @@ class PlainProgress(QuietProgress):
         self._last: dict[str, float] = {}  # when each of the running runs had its last line
 
     def news(self, text: str) -> None:
-        """Print it as a note."""
         self.note(text)
 
     def started(self, run: Run, iteration: int) -> None:
-        """Print that a run starts or continues."""
         self.note(f"{run.id}: " + (f"continues at {iteration:,}" if iteration else "starts"))
         self._last[run.id] = time.monotonic()
 
     def advanced(self, run: Run, summary: Summary) -> None:
-        """Print a line if some time has passed since the last one."""
         now = time.monotonic()
         every = PLAIN_EVERY * max(1.0, len(self._last) / PLAIN_RUNS)
         if now - self._last.setdefault(run.id, now) < every:
@@ -127,7 +132,6 @@ class PlainProgress(QuietProgress):
         self.note(f"{run.id}: {', '.join(_facts(run, summary))}")
 
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
-        """Print how it ended."""
         self._last.pop(run.id, None)
         self.note(f"{run.id}: {_ending(outcome, summary)}")
 
@@ -145,19 +149,15 @@ class LiveProgress(QuietProgress):
         return super().__enter__()
 
     def news(self, text: str) -> None:
-        """Print it as a note, above the view."""
         self.note(text)
 
     def started(self, run: Run, iteration: int) -> None:
-        """Add the run to the view."""
         self._show(run, "running", None)
 
     def advanced(self, run: Run, summary: Summary) -> None:
-        """Move its bar."""
         self._show(run, "running", summary)
 
     def ended(self, run: Run, outcome: str, summary: Summary | None) -> None:
-        """Show its result."""
         self._show(run, outcome, summary)
 
     def _show(self, run: Run, state: str, summary: Summary | None) -> None:

@@ -1,17 +1,16 @@
-"""Options that do not affect results, and the protocol for reporting progress."""
+"""Options that do not affect results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from resnet_repro.spec.run import Resolved, Run
-from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 
-__all__ = ["Options", "Outcome", "Progress", "to_replace"]
+__all__ = ["Options", "Outcome", "to_replace"]
 
 Outcome = Literal["done", "failed", "stopped", "locked"]
 
@@ -54,22 +53,3 @@ def to_replace(run: Run, store: Store, force: bool) -> str | None:
             if not held:
                 return None
     return stored.last_session
-
-
-class Progress(Protocol):
-    """Gets reports of progress."""
-
-    def started(self, run: Run, iteration: int) -> None:
-        """A run starts, or continues after `iteration`."""
-
-    def advanced(self, run: Run, summary: Summary) -> None:
-        """A run has got further; reported a few times a second at most."""
-
-    def ended(self, run: Run, outcome: Outcome, summary: Summary | None) -> None:
-        """A run ended, or is left to another process."""
-
-    def note(self, text: str) -> None:
-        """What the user should know."""
-
-    def news(self, text: str) -> None:
-        """How far something is, or how it went well: nothing for `--quiet`."""

@@ -11,9 +11,10 @@ from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
+from resnet_repro.plan.progress import Progress
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
-from resnet_repro.runner.options import Options, Outcome, Progress, to_replace
+from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources, memory_advice

@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 from resnet_repro.base import provenance
 from resnet_repro.base.stop import StopFlag
-from resnet_repro.runner.options import Options, Progress
+from resnet_repro.plan.progress import Progress
+from resnet_repro.runner.options import Options
 from resnet_repro.runner.resuming import SESSIONS, Resumed
 from resnet_repro.runner.together import Agreement
 from resnet_repro.store.models import Provenance, SessionRecord, Summary

@@ -60,7 +60,7 @@ def runs_of(experiment: Path) -> list[Run]:
 
 
 class Silent:
-    """A `runner.Progress` that keeps what it is told."""
+    """A `Progress` that keeps what it is told."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
