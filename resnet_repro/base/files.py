@@ -33,7 +33,7 @@ __all__ = [
     "csv_text",
     "data_option",
     "flush_folder",
-    "locked_if_possible",
+    "locked",
     "open_regular",
     "read_regular",
     "read_text",
@@ -196,11 +196,14 @@ def write_atomically(path: Path, content: bytes | str, *, durable: bool = True) 
 
 
 @contextlib.contextmanager
-def locked_if_possible(path: Path, patience: float) -> Iterator[bool]:
+def locked(path: Path, patience: float, *, needed: bool = False) -> Iterator[bool]:
     """Hold the lock of a file, made with its folder, while the block runs.
 
     Gives False if another process still has it after `patience` seconds. Where there can be no
     lock (some file systems have none) it gives True: nobody else can have one.
+
+    Raises:
+        StoreError: there can be none where one is `needed`.
     """
     with contextlib.ExitStack() as stack:
         free = True
@@ -210,6 +213,9 @@ def locked_if_possible(path: Path, patience: float) -> Iterator[bool]:
         except filelock.Timeout:
             free = False
         except (OSError, NotImplementedError) as error:
+            if needed:
+                why = error.strerror if isinstance(error, OSError) else error
+                raise StoreError(f"cannot lock {path}: {why}") from error
             _log.debug("%s cannot be locked: %s", path, error)
         yield free
 

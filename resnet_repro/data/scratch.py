@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 
 from resnet_repro.base.errors import DataError
-from resnet_repro.base.files import locked_if_possible
+from resnet_repro.base.files import locked
 from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["RETIRED", "link_to", "refuse_occupied", "remove_left_over", "scratch_folder"]
@@ -33,7 +33,7 @@ def scratch_folder(data_dir: Path, purpose: str) -> Iterator[Path]:
     `purpose` is one of those in `_SCRATCH`.
     """
     folder = data_dir / f".{purpose}-{secrets.token_hex(6)}"
-    with locked_if_possible(_lock_of(folder), 0):
+    with locked(_lock_of(folder), 0):
         try:
             folder.mkdir()
             yield folder

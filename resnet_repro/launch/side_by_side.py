@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from resnet_repro.base.files import locked_if_possible
+from resnet_repro.base.files import locked
 from resnet_repro.base.machine import available_memory, usable_cores
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.worker import Order, RunProcess
@@ -85,7 +85,7 @@ def _may_pin() -> Iterator[bool]:
         held = bool(cores)
         if held and cache is not None:
             folder = cache / f"cores-{platform.node()}"  # a home may be on several machines
-            every = (locked_if_possible(folder / f"{core}.lock", 0) for core in cores)
+            every = (locked(folder / f"{core}.lock", 0) for core in cores)
             held = all(locks.enter_context(lock) for lock in every)
             if not held:
                 locks.close()

@@ -8,15 +8,13 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import flush_folder, read_text, writable, write_atomically
+from resnet_repro.base.files import flush_folder, locked, read_text, writable, write_atomically
 from resnet_repro.base.provenance import utc_now
 from resnet_repro.spec.run import Run
 from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
@@ -66,28 +64,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         refuse_link(self.path)
 
-    @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Hold the run's lock while the block works on it, unless another process does.
-
-        Gives whether it is held.
+    def locked(self) -> AbstractContextManager[bool]:
+        """Hold the run's lock while the block works on it; gives False if another process does.
 
         Raises:
             StoreError: it cannot be locked.
         """
-        lock = filelock.FileLock(self.lock, timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            yield False
-            return
-        except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
-            why = error.strerror if isinstance(error, OSError) else error
-            raise StoreError(f"cannot lock {self.lock}: {why}") from error
-        try:
-            yield True
-        finally:
-            lock.release()
+        return locked(self.lock, patience=0, needed=True)
 
     def sweep(self) -> None:
         """Remove half-written files of killed processes; only for the owner of the lock."""

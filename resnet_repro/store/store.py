@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import (
-    locked_if_possible,
+    locked,
     read_regular,
     read_text,
     user_folder,
@@ -67,14 +66,12 @@ class Store:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
         return without_copies([read_run(self.runs_folder / name, None) for name in names])
 
-    @contextlib.contextmanager
-    def summing_up(self) -> Iterator[None]:
+    def summing_up(self) -> AbstractContextManager[bool]:
         """Read runs and write what is made of them while no other process does.
 
         Else, of two that end together, the later writer may have read before the other's run ended.
         """
-        with locked_if_possible(self.root / ".lock", PATIENCE):
-            yield
+        return locked(self.root / ".lock", PATIENCE)
 
     def csv_path(self, name: str) -> Path:
         """The tidy file of an experiment."""

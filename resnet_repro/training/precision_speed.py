@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationError
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import locked_if_possible, read_regular, write_atomically
+from resnet_repro.base.files import locked, read_regular, write_atomically
 from resnet_repro.base.machine import cpu_features, processor_name
 from resnet_repro.base.records import Frozen
 from resnet_repro.networks.network import build_network
@@ -82,7 +82,7 @@ def rates_here(*, anew: bool = False) -> Rates | None:
     path = folder and folder / f"precision-{digest}.json"
     found = None if anew else _read(path, here)
     if found is None:
-        lock = path and locked_if_possible(path.with_suffix(".lock"), LOCK_PATIENCE)
+        lock = path and locked(path.with_suffix(".lock"), LOCK_PATIENCE)
         with lock or contextlib.nullcontext():
             found = None if anew else _read(path, here)  # another process may have measured
             found = found or _measure_and_keep(path, here)

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from resnet_repro.base.errors import StoreError
-from resnet_repro.base.files import locked_if_possible, write_atomically
+from resnet_repro.base.files import locked, write_atomically
 from resnet_repro.store.run_folder import RunFolder
 
 
@@ -80,16 +80,16 @@ def test_a_file_system_without_locks_is_told(
     monkeypatch.setattr(FileLock, "acquire", acquire)
     with pytest.raises(StoreError, match=r"cannot lock .*does not appear to support flock"):
         RunFolder(tmp_path).locked().__enter__()
-    with locked_if_possible(tmp_path / "lock", 0) as held:
+    with locked(tmp_path / "lock", 0) as held:
         assert held
 
 
 def test_a_lock_is_held_by_one_and_cannot_be_where_no_file_can(tmp_path: Path) -> None:
     lock = tmp_path / "cache" / "1.lock"
-    with locked_if_possible(lock, 0) as first, locked_if_possible(lock, 0) as second:
+    with locked(lock, 0) as first, locked(lock, 0) as second:
         assert (first, second) == (True, False)
-    with locked_if_possible(lock, 0) as later:
+    with locked(lock, 0) as later:
         assert later
     (tmp_path / "file").touch()
-    with locked_if_possible(tmp_path / "file" / "lock", 0) as held:
+    with locked(tmp_path / "file" / "lock", 0) as held:
         assert held, "nobody else can have it"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_repro.base.errors import DataError, plain
-from resnet_repro.base.files import locked_if_possible
+from resnet_repro.base.files import locked
 from resnet_repro.data.dataset import Notify, PrepareRequest
 from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.layout import has_parts
@@ -67,7 +67,7 @@ class ImageNet(PhotoReader):
         target = data_dir / "imagenet"
         # On the disk where it will be, which a link, or a disk of its own, makes another one.
         place = target if target.is_dir() else data_dir
-        with locked_if_possible(data_dir / f"{_UNPACKING}.lock", 0) as free:
+        with locked(data_dir / f"{_UNPACKING}.lock", 0) as free:
             if not free:
                 raise DataError(f"another process is unpacking ImageNet into {data_dir}")
             remove_left_over(place)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.durations import format_duration
-from resnet_repro.base.files import locked_if_possible
+from resnet_repro.base.files import locked
 from resnet_repro.base.stop import Stopped
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.data.photos.crops import centre_corners, crops_of
@@ -95,7 +95,7 @@ def _locked_file(
         return
     path = data_dir / FOLDER / f"{key[0][:16]}-{key[1]}-{key[2]}.npz"
     while True:
-        with locked_if_possible(path.with_suffix(".lock"), _PATIENCE) as free:
+        with locked(path.with_suffix(".lock"), _PATIENCE) as free:
             if free:
                 yield path
                 return
