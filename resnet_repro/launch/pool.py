@@ -196,7 +196,8 @@ class Pool:
         elif code in (1, FAILED):
             self._finish(run, "failed", ended.error)
         elif not self._ending:
-            self._retry(task, ended.error or _reason(code))
+            cause = "was told to stop by another" if code == 130 else f"ended with {code}"
+            self._retry(task, ended.error or cause)
         elif begun:
             self._finish(run, "stopped")
 
@@ -224,7 +225,3 @@ class Pool:
         now = time.monotonic()
         task.not_before, task.lock_until = now + RETRY_AFTER, now + LOCK_PATIENCE
         self._queue.appendleft(task)
-
-
-def _reason(code: int) -> str:
-    return "was told to stop by another" if code == 130 else f"ended with {code}"

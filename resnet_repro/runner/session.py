@@ -132,6 +132,8 @@ class Session:
             )
             trained_by = (*trained_by, now)
         *earlier, last = trained_by
+        detection = self.run.recipe.detection
+        frozen = detection is not None and detection.batch_norm == "frozen"
         return Provenance(
             **dict(last) | {"precision": trainer.backend.precision},  # it goes on in that
             dataset=trainer.feed.identity.to_dict(),
@@ -139,13 +141,9 @@ class Session:
             started=before.started if before else provenance.utc_now(),
             ended=before.ended if before and self.again else None,
             sessions=before.sessions + (not self.again) if before else len(trained_by),
-            bn_images=min(trainer.bn_sizes) if self._bn_is_trained() else None,
+            bn_images=None if frozen else min(trainer.bn_sizes),
             earlier=tuple(earlier),
         )
-
-    def _bn_is_trained(self) -> bool:
-        settings = self.run.recipe.detection
-        return settings is None or settings.batch_norm == "trained"
 
     def _save(self) -> None:
         for observer in self.observers:

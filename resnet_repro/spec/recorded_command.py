@@ -117,7 +117,9 @@ def command_line(arguments: Sequence[str]) -> str:
     Args:
         arguments: those after the program's name.
     """
-    return " ".join([PROGRAM, *map(_quoted, _shown(list(arguments)))])
+    shown = _shown(list(arguments))
+    words = [word if _NOT_SHOWN in word else shlex.quote(word) for word in shown]
+    return " ".join([PROGRAM, *words])
 
 
 @lru_cache(maxsize=1024)  # many runs are of the same command
@@ -136,10 +138,6 @@ def chosen_fields(command: str) -> list[str] | None:
     fields = [after for word, after in pairwise(words) if word == "--set"]
     fields += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
     return None if any(_NOT_SHOWN in field for field in fields) else fields
-
-
-def _quoted(word: str) -> str:
-    return word if _NOT_SHOWN in word else shlex.quote(word)
 
 
 def _shown(arguments: list[str]) -> Iterator[str]:

@@ -223,10 +223,11 @@ class _Reading:
         """Read and check everything."""
         run = self._run() or expected
         summary, in_summary = self._summary()
+        family = parse_network(run.network).family if run else None
         texts: dict[str, str] = {}
         contents: dict[str, Any] = {}
         for file, (file_name, parse) in FILES.items():
-            if run and not _fits(file, run):
+            if run and file in TABLES and family not in TABLES[file].families:
                 if os.path.lexists(self.folder.path / file_name):
                     self._found(f"{file_name}: {run.network} is not measured so", file)
                 continue
@@ -319,11 +320,6 @@ class _Reading:
             self._found(f"summary.json is of another run ({other!r})", repairable=False)
             return None, {}
         return summary, content
-
-
-def _fits(file: str, run: Run) -> bool:
-    """Whether one of `FILES` is a table of networks of the run's family, if it is a table."""
-    return file not in TABLES or parse_network(run.network).family in TABLES[file].families
 
 
 def _reason(cause: BaseException | None) -> str:
