@@ -23,19 +23,19 @@ __all__ = ["Sources", "memory_advice"]
 
 
 class Sources:
-    """Loads each data set once, and makes trainers and trained networks of runs."""
+    """Loads each data set once, and makes trainers and trained networks of runs.
+
+    Its methods raise DataError where data are missing, damaged or unreadable, ConfigError where
+    there is no such device or a recipe does not fit its data set, CheckpointError where weights are
+    not of the run's network, and Stopped where it was time to stop before the data were read.
+    """
 
     def __init__(self, options: Options, stop: StopFlag, processes: Processes = ALONE) -> None:
         self.options, self.stop, self.processes = options, stop, processes
         self.datasets: dict[str, Dataset | PhotoDataset | BoxDataset] = {}
 
     def dataset(self, name: str) -> Dataset | PhotoDataset | BoxDataset:
-        """A data set by name.
-
-        Raises:
-            DataError: it is missing or damaged.
-            Stopped: it was time to stop before it was looked through.
-        """
+        """A data set by name."""
         if name not in self.datasets:
             options = self.options
             self.datasets[name] = datasets.load(
@@ -44,35 +44,19 @@ class Sources:
         return self.datasets[name]
 
     def backend(self, precision: str) -> Backend:
-        """This process's device with a run's precision.
-
-        Raises:
-            ConfigError: there is no such device.
-        """
+        """This process's device with a run's precision."""
         if precision == "auto" and self.options.auto_precision is not None:
             precision = self.options.auto_precision
         local_rank = self.processes.local_rank if self.processes.count > 1 else None
         return choose_backend(self.options.device, precision, local_rank)
 
     def trainer(self, run: Run, backend: Backend) -> Trainer:
-        """A training at its start; several processes get a share of every batch each.
-
-        Raises:
-            ConfigError: the recipe does not fit the data set.
-            DataError: the data cannot be read.
-            Stopped: it was time to stop before they were read.
-        """
+        """A training at its start; several processes get a share of every batch each."""
         feed = self._feed(run, backend, self.processes)
         return Trainer(run, feed, backend, self.processes, self.options.compiled)
 
     def trained(self, run: Run, weights: Mapping[str, Tensor], backend: Backend) -> Subject:
-        """A trained network with all of its run's data.
-
-        Raises:
-            CheckpointError: the weights are not of this run's network.
-            DataError: the data cannot be read.
-            Stopped: it was time to stop before they were.
-        """
+        """A trained network with all of its run's data."""
         feed = self._feed(run, backend, ALONE)
         network = trained_network(run, weights, feed.classes, backend)
         return Subject(run, network, feed, backend)

@@ -36,7 +36,11 @@ LONGEST_SILENCE = 3600.0  # the same on this host, whose process may be in a lon
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    Its methods raise StoreError where something cannot be written or removed, or where a file is
+    torn of which a part should stay.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,9 +108,6 @@ class RunFolder:
         In a table that several measurements share, the rows of the others stay. Without an
         `origin`, the training itself has measured them. The earlier origin is removed first: a
         crash may leave a number without an origin, but never with the wrong one.
-
-        Raises:
-            StoreError: it cannot be written, or the existing file is torn.
         """
         path, kinds = self.path / FILES[name].name, measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
@@ -136,11 +137,7 @@ class RunFolder:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
 
     def discard(self, name: str) -> None:
-        """Remove one of `FILES` that cannot be used, and the record of its origin.
-
-        Raises:
-            StoreError: it cannot be removed.
-        """
+        """Remove one of `FILES` that cannot be used, and the record of its origin."""
         self.remove(self.path / FILES[name].name)
         self._forget(measurements_in(name))
 
@@ -161,11 +158,7 @@ class RunFolder:
         return self.path / f".{name}.arrays"
 
     def discard_unfinished(self, name: str) -> None:
-        """Remove what is left of an unfinished measurement of one of `TABLES`.
-
-        Raises:
-            StoreError: it cannot be removed.
-        """
+        """Remove what is left of an unfinished measurement of one of `TABLES`."""
         for path in self.path.glob(f".{name}.*"):  # earlier versions had other suffixes
             self.remove(path)
 
@@ -219,11 +212,7 @@ class RunFolder:
         self.clear_measurements()
 
     def clear_measurements(self) -> None:
-        """Remove everything that was measured on the network, or while it was trained.
-
-        Raises:
-            StoreError: something cannot be removed.
-        """
+        """Remove everything that was measured on the network, or while it was trained."""
         measured = (self.path / file.name for name, file in FILES.items() if name != "curve")
         for path in (*measured, *self.path.glob("scores-*.npz"), self.photographs):
             self.remove(path)
@@ -231,11 +220,7 @@ class RunFolder:
             self.discard_unfinished(name)
 
     def remove(self, path: Path) -> None:
-        """Remove a file or folder in here if it is there; of a link, the link itself.
-
-        Raises:
-            StoreError: it cannot be removed.
-        """
+        """Remove a file or folder in here if it is there; of a link, the link itself."""
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
