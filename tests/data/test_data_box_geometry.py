@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from resnet_repro.data.boxes.annotations import SMALLEST, check_box
 from resnet_repro.data.boxes.boxes import Target
 
 
@@ -34,6 +35,18 @@ def test_a_mirrored_box_is_around_the_same_pixels(box: tuple[int, int, int, int]
     assert torch.equal(again.boxes, target.boxes)
     assert target.boxes.tolist() == [list(map(float, box))]  # what came in is as it was
     assert again.labels is target.labels
+
+
+def test_the_smallest_box_is_still_one_when_it_is_mirrored_and_resized() -> None:
+    """In float32, which torchvision's detectors need it to be."""
+    size = (20_000, 100)
+    corners = [at * 19.73 for at in range(1_000)] + [0.0, size[0] - SMALLEST * 1.001]
+    boxes = [check_box((x, 0, x + SMALLEST * 1.001, 9), size, "a") for x in corners]
+    flags = torch.zeros(len(boxes))
+    target = Target("a", torch.tensor(boxes), flags.long(), flags.bool())
+    for there in (target.boxes, target.mirrored(size[0]).boxes):
+        for scale in (1, torch.tensor(1_000.0) / size[0]):
+            assert (there[:, 2] * scale > there[:, 0] * scale).all()
 
 
 def test_no_boxes_stay_no_boxes() -> None:

@@ -43,6 +43,16 @@ def test_images_and_objects_are_cocos(coco: Path) -> None:
     assert "empty boxes left out: 3" in identity.note
 
 
+@pytest.mark.parametrize("box", [[30, 2, 1e-5, 5], [30, 2, 5, 0.004], [30, 2, -1, 5]])
+def test_boxes_that_are_empty_or_nearly_so_are_left_out(coco: Path, box: list[float]) -> None:
+    changed(coco, lambda content: content["annotations"][3].update(bbox=box))
+    dataset = load(coco)
+    assert dataset.train.target(0).boxes.tolist() == [[0, 0, 40, 30]]
+    assert "empty boxes left out: 4" in dataset.identity.note
+    changed(coco, lambda content: content["annotations"][3].update(bbox=[39.99, 2, 0.01, 5]))
+    assert len(load(coco).train.target(0).boxes) == 2, "COCO's smallest"
+
+
 def test_torchvisions_reader_gives_the_same(coco: Path) -> None:
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     from torchvision.datasets import CocoDetection

@@ -196,6 +196,9 @@ PIXEL = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>1</xmax><ymax>1</ymax></bndbo
         ('<?xml version="1.0" encoding="utf-77"?><annotation/>', "damaged or no XML: "),
         (annotation([("cat", (0, 0, 40, 31), 0)]), None),  # by rounding: cut off
         (annotation([("cat", (5, 5, 4, 9), 0)]), r"object 1 \(cat\): an empty box, x 4 to 4"),
+        (annotation([("cat", (5, 5, 4.00001, 9), 0)]), r"an empty box, x 4 to 4.00001, y 4 to 9$"),
+        (annotation([("cat", (5, 5, 9, 4.002), 0)]), r"an empty box, x 4 to 9, y 4 to 4.002$"),
+        (annotation([("cat", (40.999, 5, 41, 9), 0)]), "x 39.999 to 41, .* is not in the image"),
         (annotation([CAT, ("cat", (5, 5, 42, 9), 0)]), r"object 2 \(cat\): the box .* 40x30"),
         (annotation([("cat", (-2, 5, 9, 9), 0)]), "is not in the image of 40x30"),
         (annotation([("cat", (41.2, 5, 40.9, 9), 0)]), "is not in the image of 40x30"),

@@ -16,10 +16,13 @@ from xml.parsers import expat
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 
-__all__ = ["Box", "Object", "check_box", "read_annotation"]
+__all__ = ["SMALLEST", "Box", "Object", "check_box", "read_annotation"]
 
 LARGEST = 2**20  # bytes; the official ones have up to 20 kB
 _LONGEST = 64  # letters of a class
+# Pixels of a box's side. Boxes are kept, mirrored and resized in float32, which may make nearer
+# corners one; COCO's are multiples of 0.01.
+SMALLEST = 0.005
 _SLACK = 1.0  # pixels that a box may lie outside its image, by rounding; it is cut off
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2
@@ -65,17 +68,17 @@ def read_annotation(path: str | Path, name: str) -> Annotation:
 def check_box(box: Box, size: tuple[int, int], where: str) -> Box:
     """The box, cut off at the edges of an image of (width, height).
 
-    Raises DataError, which begins with `where`, when it is empty or lies further outside than
-    rounding explains.
+    Raises DataError, which begins with `where`, when it or what is inside is empty (a side below
+    `SMALLEST`), or it lies further outside than rounding explains.
     """
     x1, y1, x2, y2 = box
     width, height = size
-    if not (x1 < x2 and y1 < y2):
+    if min(x2 - x1, y2 - y1) < SMALLEST:
         raise DataError(f"{where}: an empty box, {_shown(box)}")
     if min(x1, y1) < -_SLACK or x2 > width + _SLACK or y2 > height + _SLACK:
         raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if not (inside[0] < inside[2] and inside[1] < inside[3]):
+    if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST:
         raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
     return inside
 

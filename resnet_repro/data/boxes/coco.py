@@ -24,7 +24,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
-from resnet_repro.data.boxes.annotations import Object, check_box
+from resnet_repro.data.boxes.annotations import SMALLEST, Object, check_box
 from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, BoxReader
 from resnet_repro.data.dataset import not_there
 from resnet_repro.data.folder_index import Scan, stamp
@@ -128,7 +128,7 @@ def _read_part(
         if one.image_id not in objects or one.category_id not in name_of:
             unknown = "category" if one.image_id in objects else "image"
             raise DataError(f"{name}: annotations.{number}: unknown {unknown}")
-        if one.bbox[2] > 0 and one.bbox[3] > 0:
+        if min(one.bbox[2:]) >= SMALLEST:
             objects[one.image_id].append(one)
         else:  # the official files have a few
             empty += 1
