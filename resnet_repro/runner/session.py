@@ -132,8 +132,6 @@ class Session:
             )
             trained_by = (*trained_by, now)
         *earlier, last = trained_by
-        detection = self.run.recipe.detection
-        frozen = detection is not None and detection.batch_norm == "frozen"
         return Provenance(
             **dict(last) | {"precision": trainer.backend.precision},  # it goes on in that
             dataset=trainer.feed.identity.to_dict(),
@@ -141,7 +139,7 @@ class Session:
             started=before.started if before else provenance.utc_now(),
             ended=before.ended if before and self.again else None,
             sessions=before.sessions + (not self.again) if before else len(trained_by),
-            bn_images=None if frozen else min(trainer.bn_sizes),
+            bn_images=min(trainer.bn_sizes) if trainer.trains_norm else None,
             earlier=tuple(earlier),
         )
 

@@ -84,8 +84,9 @@ def memory_advice(trainer: Trainer) -> str:
         text += "; it continues from the last checkpoint when there is more"
     if size > 1:
         smaller = next(size // n for n in range(2, size + 1) if size % n == 0)
+        seen = ", each of which batch normalisation sees by itself" if trainer.trains_norm else ""
         text += (
-            "\nbatches can pass in parts, each of which batch normalisation sees by itself: "
+            f"\nbatches can pass in parts{seen}: "
             f"--set recipe.micro_batch_size={smaller} instead of {size}, a run of its own"
         )
     return text

@@ -108,6 +108,7 @@ class Trainer:
         casts = backend.precision == "bf16" and not detection  # whose layers are partly frozen
         self._casts = CastWeights(self.network) if casts else None
         self._bn_counters = batch_counters(self.network)
+        self.trains_norm = bool(self._bn_counters)  # VGG-16 has none, most detectors' is frozen
         nothing = self.objective.nothing(backend.device)
         self._metrics = RunningMetrics(nothing, processes)
         self._warmup_metrics = RunningMetrics(nothing, processes)
@@ -381,7 +382,9 @@ class Trainer:
                 raise
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
         self.iteration, self.warmup_end = progress.iteration, progress.warmup_end
-        self.points, self.bn_sizes = list(progress.points), progress.bn_sizes
+        self.points = list(progress.points)
+        if self.trains_norm:  # else no statistics go by them
+            self.bn_sizes = progress.bn_sizes
         self.seconds, self.training_seconds = progress.seconds, progress.training_seconds
         self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
         set_momentum(self.network, self.run.recipe.bn_momentum)

@@ -31,12 +31,16 @@ from resnet_repro.networks.weights import weights_sha256
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.plan.overview import plan_measuring
 from resnet_repro.runner.measuring import METHODS, Work
+from resnet_repro.runner.resuming import resume
 from resnet_repro.runner.runner import Runner
+from resnet_repro.runner.sources import memory_advice
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.loading import parse_experiment
 from resnet_repro.spec.yaml_io import parse_yaml, write_yaml
 from resnet_repro.store.models import BackboneRecord
-from resnet_repro.training.checkpoint import unpack
+from resnet_repro.training.checkpoint import pack, unpack
+from resnet_repro.training.order import Shard
+from resnet_repro.training.processes import Processes
 
 RECIPE = {"iterations": 12, "milestones": [], "evaluate_every": 4, "detection": SETTINGS}
 SCRATCH = {
@@ -299,6 +303,28 @@ def test_a_detector_that_has_begun_goes_on_without_its_backbone(tmp_path: Path) 
     assert summary.provenance.bn_images is None, "its batch normalisation is frozen"
     assert first.backbone == started
     assert second.backbone is None
+
+
+@pytest.mark.usefixtures("_narrow")
+@pytest.mark.parametrize(("before", "processes", "now"), [([2], 2, 1), ([2, 1], 1, 2)])
+def test_frozen_batch_normalisation_sees_no_images_of_which_to_tell(
+    tmp_path: Path, before: list[int], processes: int, now: int
+) -> None:
+    """Begun by one or two processes, another number continues it, each with its whole share."""
+    backbone, detector = experiment_of(PRETRAINED).resolve()
+    runner, quiet = runner_of(tmp_path)
+    runner.run_all([backbone])
+    quiet.stop_after = quiet.asked + 3
+    assert runner.run_all([detector]) == {detector.id: "stopped"}
+    stored, notes = runner.store.get(detector), list[str]()
+    state = unpack(stored.folder.checkpoint.read_bytes())
+    stored.folder.write_checkpoint(pack({**state, "bn_sizes": before}))
+    runner.sources.processes = Processes(Shard(0, processes))
+    quiet.stop_after = None
+    resumed = resume(detector, stored, runner.sources, notes.append)
+    assert resumed is not None
+    assert (resumed.trainer.iteration, resumed.trainer.bn_images, notes) == (1, now, [])
+    assert "batch normalisation" not in memory_advice(resumed.trainer)
 
 
 @pytest.mark.usefixtures("_narrow")
