@@ -49,7 +49,9 @@ class Warmup(Frozen):
     """A lower learning rate until the network starts to converge (ResNet-110 and 1202)."""
 
     learning_rate: Real = field(0.01, "paper", "section 4.2", gt=0, le=100)
-    until_train_error: Real = field(80.0, "paper", "percent; section 4.2", gt=0, lt=100)
+    until_train_error: Real = field(
+        80.0, "paper", "percent; section 4.2. From 99.9 on any error will do", gt=0, lt=100
+    )
     window: Integer = field(
         391,
         "assumption",
@@ -62,7 +64,7 @@ class Warmup(Frozen):
 
     @property
     def length(self) -> int | None:
-        """Iterations, where any error ends it after one window: 99.9 is above that of chance."""
+        """Iterations, where it ends after one window whatever the error; else None."""
         return self.window if self.until_train_error >= 99.9 else None
 
 

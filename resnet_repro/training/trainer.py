@@ -276,7 +276,7 @@ class Trainer:
         self._warmup_metrics.record(loss, wrong)
         self._warmup_metrics.count(self.iteration, self.run.recipe.batch_size)
         if self._warmup_metrics.batches == warmup.window:
-            if self._warmup_metrics.error() < warmup.until_train_error:
+            if warmup.length or self._warmup_metrics.error() < warmup.until_train_error:
                 self.warmup_end = self.iteration
             self._warmup_metrics.clear()
 

@@ -190,6 +190,21 @@ def test_the_warm_up_lasts_while_the_error_stays_high(
     assert hooks.rates == [0.01] * 12
 
 
+def test_a_warm_up_of_a_stated_length_ends_whatever_the_error(
+    small: Dataset, prepare: Any, keep_going: Any
+) -> None:
+    """As where chance has more than 99.9 %: tables state its length."""
+    trainer = prepare(small, batch_size=4, warmup={"until_train_error": 99.9, "window": 1})
+    seen = trainer.feed.batch(0).targets.tolist()
+    with torch.no_grad():
+        trainer.network.fc.bias[min(set(range(10)).difference(seen))] = 1_000
+    hooks = keep_going()
+    assert trainer.train(hooks)
+    assert trainer.points[0].train_error == 100
+    assert trainer.warmup_end == trainer.run.recipe.warmup.length == 1
+    assert hooks.rates == [0.01] + [0.1] * 11
+
+
 def test_a_seed_repeats_a_training_bit_for_bit(small: Dataset, train: Any) -> None:
     first = train(small, seed=5, iterations=8)
     torch.manual_seed(99)
