@@ -107,7 +107,7 @@ def evaluate(
             "--crop",
             min=32,
             max=1024,
-            help="A FILE's crop, if not 224 (AlexNet: 227); other sizes scale with it.",
+            help="A FILE's crop, if not 224 (AlexNet: 227, of 256); other sizes scale with it.",
         ),
     ] = None,
     record: Annotated[

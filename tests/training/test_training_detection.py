@@ -13,7 +13,8 @@ from narrow_networks import narrow_networks
 from small_detectors import few_scenes, small_run
 
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.boxes.boxes import BoxDataset
+from resnet_repro.data.boxes.boxes import BoxDataset, Target
+from resnet_repro.data.boxes.scenes import Scenes
 from resnet_repro.measure import detection
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.detection import precisions_of
@@ -153,6 +154,21 @@ def test_images_are_mirrored_with_their_boxes_and_difficult_objects_left_out(
             seen.add("difficult" if objects.difficult.any() else "easy")
     feed.close()
     assert seen == {"difficult", "easy"} | ({"mirrored"} if mirror else set())
+
+
+def test_images_without_objects_are_trained_on_as_background(
+    scenes: BoxDataset, keep_going: Any
+) -> None:
+    class Difficult(Scenes):
+        def target(self, index: int) -> Target:
+            target = super().target(index)
+            return dataclasses.replace(target, difficult=torch.ones_like(target.difficult))
+
+    trainer = trainer_of(small_run(4), dataclasses.replace(scenes, train=Difficult("train", 12)))
+    assert trainer.train(keep_going())
+    (point,) = trainer.points
+    assert (point.proposal_loss, point.box_loss) == (0, 0)
+    assert min(point.objectness_loss, point.class_loss) > 0
 
 
 def test_a_detector_learns_to_find_objects(

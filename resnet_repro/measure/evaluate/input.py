@@ -17,6 +17,7 @@ from resnet_repro.spec.recipe_parts import Photographs, ZeroChannels
 
 __all__ = ["KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
 
+ALEXNET_SIZES = 227, 256  # pixels of the crop and of the shorter side, as Caffe tests it
 RGB = tuple[float, float, float]
 
 
@@ -106,8 +107,9 @@ class Input:
 
     @property
     def sizes(self) -> Photographs:
-        """The paper's sizes in proportion to the crop."""
-        return Photographs.for_crop(self.crop or 224)
+        """The paper's sizes in proportion to the crop; AlexNet's shorter side for AlexNet's."""
+        sizes, (crop, side) = Photographs.for_crop(self.crop or 224), ALEXNET_SIZES
+        return sizes.model_copy(update={"test_shorter_side": side}) if self.crop == crop else sizes
 
     @property
     def text(self) -> str:
@@ -118,6 +120,8 @@ class Input:
         if self.mean:
             subtracted = f"channel means {', '.join(f'{v:g}' for v in self.mean)} of 255"
         text = kind.text.format(subtracted) + (f"; crop {self.crop}" if self.crop else "")
+        if self.crop == ALEXNET_SIZES[0]:
+            text += f" of a shorter side of {ALEXNET_SIZES[1]}"
         if self.padding is None:
             return text
         return f"{text}; option A's zero channels {PADDINGS[self.padding].where}"

@@ -48,17 +48,22 @@ def asked(folder: Path, *more: object, network: str = "resnet-18-b") -> tuple[ob
 
 
 def textbook(
-    network: nn.Module, folder: Path, crops: int, normalize: nn.Module
+    network: nn.Module,
+    folder: Path,
+    crops: int,
+    normalize: nn.Module,
+    crop: int = CROP,
+    side: int = SIDE,
 ) -> dict[str, float]:
     """Errors as any tutorial computes them: torchvision's transforms, one image at a time."""
-    resize = transforms.Resize(SIDE)
+    resize = transforms.Resize(side)
     images = ImageFolder(str(folder / "val"), resize)
     found, labels = [], []
     with torch.no_grad():
         for image, label in images:
-            views = [tf.center_crop(image, [CROP, CROP])]
+            views = [tf.center_crop(image, [crop, crop])]
             if crops == 10:
-                views = [v for c in tf.five_crop(image, [CROP, CROP]) for v in (c, tf.hflip(c))]
+                views = [v for c in tf.five_crop(image, [crop, crop]) for v in (c, tf.hflip(c))]
             x = torch.stack([normalize(tf.to_tensor(view)) for view in views])
             found.append(network(x).softmax(1).mean(0))
             labels.append(label)
@@ -85,6 +90,15 @@ def test_errors_are_those_of_torchvisions_own_recipe(
         assert_measured(row, textbook(network, folder, crops, NORMALIZE))
     assert "torchvision" in found["input"]
     assert not Path("results").exists(), "nothing is stored unasked"
+
+
+def test_alexnets_crops_are_of_a_shorter_side_of_256(
+    command, folder: Path, weights: Path, network: nn.Module
+) -> None:
+    answer = command("evaluate", weights, *asked(folder, "--crop", 227, "--json"))
+    found = json.loads(answer.out)
+    assert_measured(found["evaluations"][0], textbook(network, folder, 1, NORMALIZE, 227, 256))
+    assert found["input"].endswith("; crop 227 of a shorter side of 256")
 
 
 def test_other_inputs(command, folder: Path, weights: Path, network: nn.Module) -> None:
