@@ -55,6 +55,8 @@ def list_command(
         return
     print_table(*experiment_table(lines))
     say("Runs done of those needed, and the time for the rest on this machine (~: a guess).")
+    if any(line.cost.endswith("no weights") for line in lines):
+        say("no weights: what is unmeasured needs checkpoints that are not here.")
 
 
 def show(

@@ -196,10 +196,10 @@ def _print_plan(
     if place:
         say(f"(one after another; you asked for them {place})")
     if gone:
-        networks = plural(len(gone), "trained network")
         say(
-            f"not measured, for want of their weights here: {networks}; bring the checkpoints from "
-            "where they were trained, or train them again (without --dry-run each is told how)"
+            f"not measured, for want of their weights here: {', '.join(sorted(gone))}; bring the "
+            "checkpoints from where they were trained, or train them again (without --dry-run each "
+            "is told how)"
         )
     if testing:
         kinds = " and ".join(sorted({name for line in testing for name in line.measurements}))

@@ -297,6 +297,21 @@ def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
         assert bool(planned) is (cost != "1/1 done")
 
 
+def test_list_explains_what_lacks_its_weights_where_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    text = "{name: mine, title: Mine, dataset: cifar10, runs: [{networks: [plain-20]}]"
+    (tmp_path / "mine.yaml").write_text(f"{text}, measure: [responses]}}", encoding="utf-8")
+    monkeypatch.setattr("resnet_repro.spec.loading.experiments_folder", lambda: tmp_path)
+    run = _run("plain-20")
+    store = _store(tmp_path / "results", run, _summary(run, "done", 6400))
+    lines = command("list").out.splitlines()
+    assert "  1/1 done, no weights  " in lines[1]
+    assert lines[-1] == "no weights: what is unmeasured needs checkpoints that are not here."
+    store.folder(run).checkpoint.write_bytes(b"")
+    assert "no weights" not in command("list").out
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_live_view_fits_any_terminal(width: int) -> None:
     out = io.StringIO()

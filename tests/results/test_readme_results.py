@@ -204,7 +204,8 @@ def test_what_a_command_prints_is_what_it_prints(
 
 def test_the_list_in_the_readme_counts_the_runs_that_are_there() -> None:
     page = README.read_text(encoding="utf-8")
-    rows = page.partition("$ resnet-repro list\n")[2].partition("\n\n")[0].splitlines()[1:-1]
+    listed = page.partition("$ resnet-repro list\n")[2].partition("\n    Runs done")[0]
+    rows = listed.splitlines()[1:]
     printed = {row.split()[0]: re.findall(r"\d+/\d+", row) for row in rows if row.strip() != "..."}
     lines = list_experiments(Store(RESULTS), [load_experiment(name) for name in printed])
     counted: dict[str, list[str]] = {name: [] for name in printed}
