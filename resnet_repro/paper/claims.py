@@ -22,7 +22,15 @@ from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import PRESETS, Preset
 
-__all__ = ["POWER_COLUMNS", "POWER_SEEDS", "POWER_STDS", "Claim", "load_claims", "load_power"]
+__all__ = [
+    "POWER_COLUMNS",
+    "POWER_SEEDS",
+    "POWER_STDS",
+    "Claim",
+    "load_changes",
+    "load_claims",
+    "load_power",
+]
 
 
 POWER_SEEDS = (1, 3, 5)
@@ -119,6 +127,13 @@ def load_claims() -> tuple[Claim, ...]:
     files = [read_package_file(f"claims_{name}.yaml", _File) for name in names]
     claims = (c.model_copy(update={"paper": f.paper}) for f in files for c in f.claims)
     return _File(claims=tuple(claims)).claims
+
+
+@cache
+def load_changes() -> tuple[Change, ...]:
+    """What became of claims and rules, the earliest first; each once, whatever it changed."""
+    every = (change for claim in load_claims() for change in claim.changed)
+    return tuple(sorted(dict.fromkeys(every), key=lambda change: change.date))
 
 
 @cache

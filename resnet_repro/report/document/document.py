@@ -18,7 +18,7 @@ from resnet_repro.report.document.opening import (
     groups_section,
     summary_section,
 )
-from resnet_repro.report.document.protocol import power_section, protocol_section
+from resnet_repro.report.document.protocol import changes_section, power_section, protocol_section
 from resnet_repro.report.document.provenance import (
     cost_section,
     evaluations_section,
@@ -88,6 +88,7 @@ def write_report(
         missing_section(experiments, gaps, main, results.numbers),
         _problems_section(results),
         protocol_section(results.numbers),
+        changes_section(),
         power_section() if results.stored else [],
         provenance_section(results),
         cost_section(results),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from resnet_repro.paper.claims import Claim
+from resnet_repro.paper.claims import Claim, load_changes
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
@@ -114,11 +114,9 @@ def evidence(verdicts: Sequence[Verdict], numbers: GroupNumbers) -> list[str]:
     lines, judged = [], [verdict for verdict in verdicts if verdict.judged]
     for claim in dict.fromkeys(verdict.claim for verdict in judged):
         lines.append(f"- {claim.sentence} ({claim.source})")
-        lines.append(f"  - rule: {claim.rule.words()}")
-        lines += [
-            f"  - changed on {change.date} (known then: {change.known}): {change.what}"
-            for change in claim.changed
-        ]
+        changes = ", ".join(str(load_changes().index(change) + 1) for change in claim.changed)
+        changed = f"; [changes](#changes-of-rules): {changes}" if changes else ""
+        lines.append(f"  - rule: {claim.rule.words()}{changed}")
         lines += [f"  - {_verdict(v, numbers)}" for v in judged if v.claim == claim]
     return lines
 

@@ -39,7 +39,7 @@ RULES_NOTE = (
     "The rules stand with the numbers below. Those about errors at the paper's protocol were "
     "written down before the first run ended there. What was changed or added once results were "
     "known (on 2026-11-30 also when several seeds contradict, which changed no verdict) is dated, "
-    "at the claim and in `resnet_repro/paper/claims_*.yaml`."
+    "[below](#changes-of-rules) and in `resnet_repro/paper/claims_*.yaml`."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
 NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no terminal

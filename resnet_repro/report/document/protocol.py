@@ -6,7 +6,13 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from resnet_repro.paper.claims import POWER_SEEDS, POWER_STDS, load_claims, load_power
+from resnet_repro.paper.claims import (
+    POWER_SEEDS,
+    POWER_STDS,
+    load_changes,
+    load_claims,
+    load_power,
+)
 from resnet_repro.paper.reading import read_package_file
 from resnet_repro.paper.rules import BandRule
 from resnet_repro.report.groups import FAMILIES, PAPER_RECIPES, Group
@@ -15,7 +21,7 @@ from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe import Recipe, open_choices
 
-__all__ = ["as_text", "power_section", "protocol_section"]
+__all__ = ["as_text", "changes_section", "power_section", "protocol_section"]
 
 POWER_NOTE = (
     "Power of the rules, in percent of simulations (`benchmarks/claims_power.py`): how often a "
@@ -93,6 +99,18 @@ def _preset(group: Group) -> str:
 def as_text(value: Any) -> str:
     """A value as JSON, but texts without quotes."""
     return json.dumps(value) if not isinstance(value, str) else value
+
+
+def changes_section() -> list[str]:
+    """What became of claims and their rules; the claims name their changes by number."""
+    rows = []
+    for number, change in enumerate(load_changes(), start=1):
+        sources = dict.fromkeys(c.source for c in load_claims() if change in c.changed)
+        whose = "; ".join(sources)
+        rows.append([str(number), str(change.date), whose, change.what, change.known])
+    note = "What was added or changed when results of it could be known, with what was known then."
+    header = ["", "on", "claims on", "what", "known then"]
+    return ["## Changes of rules", "", note, "", *table(header, rows)]
 
 
 def power_section() -> list[str]:
