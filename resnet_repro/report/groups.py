@@ -44,16 +44,17 @@ class InThePaper(NamedTuple):
     network: str  # whose recipe stands for the family's
     size: int  # of a network's input, in pixels; of a detector's, the shorter side
     sizes: str  # what that size is of
+    bn_images: int  # images that each batch normalisation saw, a GPU's share; 0: it was frozen
 
 
 FAMILIES: dict[Family, InThePaper] = {
-    "cifar": InThePaper("section 4.2 on CIFAR-10", "cifar10", "resnet-20", 32, "images"),
+    "cifar": InThePaper("section 4.2 on CIFAR-10", "cifar10", "resnet-20", 32, "images", 64),
     "imagenet": InThePaper(
-        "section 3.4 on ImageNet", "imagenet", "resnet-50", Photographs().crop, "crops"
+        "section 3.4 on ImageNet", "imagenet", "resnet-50", Photographs().crop, "crops", 32
     ),
     "detection": InThePaper(
         *("appendix A on PASCAL VOC", "voc07+12", "faster-rcnn-resnet-101"),
-        *(Detection().shorter_side, "shorter sides"),
+        *(Detection().shorter_side, "shorter sides", 0),
     ),
 }
 PAPER_RECIPES: dict[Family, Recipe] = {
@@ -87,6 +88,7 @@ class Group:
     # fewer than the batch.
     bn_images: int | None = None
     pretraining: str = ""  # of a detector, what its classification weights come from
+    compared: str = ""  # a classification network of other authors, which has its own recipe
 
     @property
     def preset(self) -> str:
@@ -103,7 +105,7 @@ class Group:
     def papers(self) -> tuple[str, ...]:
         """The papers whose whole protocol this is, on their data (official copy or not)."""
         pretrained = self.pretraining in ("", f"{FAMILIES['imagenet'].dataset}-paper")
-        if self.base != "paper" or not pretrained:
+        if self.base != "paper" or not pretrained or self.compared or self._fewer_in_norm:
             return ()
         here = papers_on(self.family, self.dataset)
         return tuple(name for name in here if self.trained_as_in(name))
@@ -137,16 +139,21 @@ class Group:
     @property
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
-        text = f"{self.base} preset"
+        text, departures = f"{self.base} preset", self._own_departures
         if self._later_paper:
             text += f" of {self._later_paper}"
-        elif self.changes:
-            text += f" changed to {', '.join([*self.changes, *self._own_departures])}"
-        if self.preset not in ("paper", "custom"):
+        if self.preset == "custom":
+            text += f" changed to {', '.join([*self.changes, *departures])}"
+            departures = []
+        elif self.preset != "paper":
             length = f"{self.iterations:,} of {self._paper_recipe.iterations:,} iterations"
-            text += f" ({', '.join([length, *self._own_departures])})"
+            departures = [length, *departures]
+        if departures:
+            text += f" ({', '.join(departures)})"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
+        if self._fewer_in_norm:
+            text += f" instead of {FAMILIES[self.family].bn_images}"
         if self.pretraining:
             text += f", from weights of {self.pretraining}"
         elif self.family == "detection":
@@ -154,16 +161,23 @@ class Group:
         return text
 
     @property
+    def _fewer_in_norm(self) -> bool:
+        """Whether batch normalisation saw fewer images than on each of the paper's GPUs."""
+        return self.bn_images is not None and self.bn_images < FAMILIES[self.family].bn_images
+
+    @property
     def _own_departures(self) -> list[str]:
-        """Smaller inputs, another learning rate or start, unless they are among the changes."""
+        """Smaller inputs, another rate, decay or start, unless they are among the changes."""
         texts = []
         size, sizes = FAMILIES[self.family].size, FAMILIES[self.family].sizes
         changed = {change.partition("=")[0] for change in self.changes}
         if self.side not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
             texts.append(f"{sizes} of {self.side} instead of {size} pixels")
         preset, paper = self._preset_recipe, self._paper_recipe
-        if preset.learning_rate != paper.learning_rate and "learning_rate" not in changed:
-            texts.append(f"rate {preset.learning_rate:g} instead of {paper.learning_rate:g}")
+        for field, name in (("learning_rate", "rate"), ("weight_decay", "weight decay")):
+            ours, theirs = getattr(preset, field), getattr(paper, field)
+            if ours != theirs and field not in changed:
+                texts.append(f"{name} {ours:g} instead of {theirs:g}")
         if preset.warmup and not paper.warmup and "warmup" not in changed:
             start = f"{preset.warmup.length} iterations at {preset.warmup.learning_rate:g} first"
             texts.append(f"{start} but for ResNet-110 and 1202")  # which have their own
@@ -184,7 +198,8 @@ class Group:
 
     @property
     def _preset_recipe(self) -> Recipe:
-        return preset_recipe(self.base, FAMILIES[self.family].network, self.dataset)
+        network = self.compared or FAMILIES[self.family].network
+        return preset_recipe(self.base, network, self.dataset)
 
     @property
     def _paper_recipe(self) -> Recipe:
@@ -230,7 +245,7 @@ class Group:
             self.family,
             self.dataset,
             self.bn_images or 0,
-            *((self.pretraining,) if self.pretraining else ()),
+            *filter(None, (self.pretraining, self.compared)),
         )
 
     @property
@@ -255,11 +270,12 @@ def group_of(stored: BegunRun) -> Group:
     """The group of a stored run."""
     run = stored.run
     recipe, made = run.recipe, stored.summary.provenance
+    name = parse_network(run.network)
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
     # The recipe's micro-batch is among the changes to the preset already.
     whole_batch = recipe.micro_batch_size or recipe.batch_size
     return Group(
-        family=parse_network(run.network).family,
+        family=name.family,
         base=base,
         changes=changes,
         iterations=recipe.iterations,
@@ -270,6 +286,7 @@ def group_of(stored: BegunRun) -> Group:
         precision=made.precision,
         bn_images=None if made.bn_images == whole_batch else made.bn_images,
         pretraining=_pretraining(run),
+        compared=name.label if name.family == "imagenet" else "",
     )
 
 

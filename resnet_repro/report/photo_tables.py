@@ -218,7 +218,7 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
         if gone := [member for member in ensemble.members if member not in there]:
             always.append(f"Members that are not in this results folder: {', '.join(gone)}.")
     always.append(TEST_SET_NOTE)
-    faithful = [_is_faithful(ensemble) for ensemble in own]
+    faithful = [_is_faithful(ensemble, results) for ensemble in own]
     reading = []
     if own:
         kinds = sorted({VIEWS_NOTES[ensemble.views] for ensemble in own})
@@ -231,9 +231,14 @@ def ensemble_table(experiment: Experiment, results: Results) -> Table:
     return Table(title, ENSEMBLE_COLUMNS, rows, notes, always)
 
 
-def _is_faithful(ensemble: EnsembleResult) -> bool:
-    """Whether its members follow the paper's protocol on the paper's data set."""
-    return ensemble.preset == "paper" and ensemble.dataset == FAMILIES["imagenet"].dataset
+def _is_faithful(ensemble: EnsembleResult, results: Results) -> bool:
+    """Whether its members follow the paper's protocol on the paper's data set.
+
+    Of members that are not in this results folder the preset alone is known.
+    """
+    known = all(group.faithful for group in _members([ensemble], results).group)
+    at_paper = ensemble.preset == "paper" and ensemble.dataset == FAMILIES["imagenet"].dataset
+    return at_paper and known
 
 
 def _members(ensembles: Sequence[EnsembleResult], results: Results) -> pd.DataFrame:
@@ -243,7 +248,7 @@ def _members(ensembles: Sequence[EnsembleResult], results: Results) -> pd.DataFr
 
 
 def _ensemble_row(ensemble: EnsembleResult, results: Results) -> Row:
-    scale = "ours" if _is_faithful(ensemble) else "reduced"
+    scale = "ours" if _is_faithful(ensemble, results) else "reduced"
     known = _members([ensemble], results)
     numbers = sorted(results.numbers[group] for group in set(known.group))
     marks = "".join(f" [{number}]" for number in numbers)

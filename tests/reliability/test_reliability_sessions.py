@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from short_runs import short_runner, small_synthetic
 from stoppable import Driver, the_run, write_experiment
+from torch import nn
 
+from resnet_repro.networks import compared
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.recipe import merge
+from resnet_repro.spec.run import Run
 from resnet_repro.store.models import FEWEST_FOR_PACE, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
@@ -41,6 +47,29 @@ def test_every_session_is_named_with_what_it_trained(driver: Driver, tmp_path: P
     assert "40s" in whole.provenance.command
     assert "40s" not in begun.command
     assert whole.provenance.started == first.provenance.started
+
+
+@pytest.mark.parametrize(("norm", "seen"), [(nn.Identity, None), (nn.BatchNorm2d, 4)])
+def test_what_bn_saw_is_recorded_of_networks_that_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norm: type[nn.Module], seen: int | None
+) -> None:
+    """As VGG-16 has not; here it is a smaller network."""
+
+    def build(label: str, classes: int) -> nn.Module:
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+        return nn.Sequential(nn.Conv2d(3, 4, 3), norm(4), *head)
+
+    monkeypatch.setattr(compared, "build_compared", build)
+    recipe = merge(
+        preset_recipe("demo", "vgg-16", "synthetic").model_dump(mode="json"),
+        {"iterations": 1, "batch_size": 4, "milestones": [], "photographs": {"crop": 16}},
+    )
+    run = Run.model_validate(
+        {"network": "vgg-16", "dataset": "synthetic", "recipe": recipe, "seed": 0}
+    )
+    runner = short_runner(tmp_path, small_synthetic(8, 4))
+    assert runner.run_all([run]) == {run.id: "done"}
+    assert summary_of(runner.store.folder(run)).provenance.bn_images == seen
 
 
 def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> None:

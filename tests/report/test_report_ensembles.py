@@ -65,6 +65,13 @@ def test_a_reduced_ensemble_has_its_own_columns(bench: Bench) -> None:
     assert any(note.startswith("[1] REDUCED: short preset") for note in table.notes)
 
 
+def test_an_ensemble_of_members_that_departed_from_the_protocol_is_not_ours(bench: Bench) -> None:
+    run = bench.add("resnet-50", 25.0, dataset="imagenet", processes=16, bn_images=16)
+    bench.add_ensemble([run], 20.0, 5.0)
+    row = ours(table_of(bench))
+    assert (row.get("ours_top5"), row["reduced_top5"]) == (None, 5.0)
+
+
 def test_an_ensemble_of_another_preset_or_data_set_is_left_out(bench: Bench) -> None:
     reduced = members(bench, "imagenette", "short")
     bench.add_ensemble(reduced, 19.0, 4.1, preset="short", dataset="imagenette")

@@ -96,6 +96,58 @@ def test_captions_say_what_is_reduced(bench: Bench) -> None:
     assert groups(bench)[-1].caption == "REDUCED: paper preset, synthetic images, fp32"
 
 
+PLAIN_34: Any = {"network": "plain-34", "dataset": "imagenet"}
+
+
+@pytest.mark.parametrize(
+    ("run", "seen", "says"),
+    [
+        ({"network": "resnet-20"}, 64, "paper preset, BN over 64 images, CIFAR-10"),
+        ({"network": "resnet-20"}, 8, "paper preset, BN over 8 images instead of 64, CIFAR-10"),
+        (PLAIN_34, 32, "paper preset, BN over 32 images, ImageNet"),
+        (PLAIN_34, 16, "paper preset, BN over 16 images instead of 32, ImageNet"),
+    ],
+)
+def test_fewer_images_in_bn_than_on_the_papers_gpus_are_not_its_protocol(
+    bench: Bench, run: Any, seen: int, says: str
+) -> None:
+    bench.add(**run, bn_images=seen, processes=4)
+    (group,) = groups(bench)
+    assert group.faithful == (" instead of " not in says)
+    mark = "" if group.faithful else "NOT THE PAPER’S PROTOCOL: "
+    assert group.caption == f"{mark}{says}, fp32"
+
+
+@pytest.mark.parametrize(
+    ("preset", "dataset", "says"),
+    [
+        ("paper", "imagenet", "NOT THE PAPER’S PROTOCOL: paper preset (rate 0.01 instead of 0.1, "),
+        (
+            *("short", "imagenette"),
+            "REDUCED: short preset (6,000 of 600,000 iterations, crops of 64 instead of 224 "
+            "pixels, rate 0.0025 instead of 0.1, ",
+        ),
+    ],
+)
+def test_vgg_16_has_a_rate_and_a_decay_of_its_own(
+    bench: Bench, preset: Any, dataset: str, says: str
+) -> None:
+    for network in ("vgg-16", "resnet-34-a"):
+        bench.add(network, preset=preset, dataset=dataset)
+    ours, vgg = Results(bench.store).cells(["resnet-34-a", "vgg-16"])
+    assert vgg.group.caption.startswith(f"{says}weight decay 0.0005 instead of 0.0001), Image")
+    assert "weight_decay=0.0005" in vgg.group.preset_changes
+    assert (vgg.group.papers, vgg.group.preset) == ((), preset)
+    assert ours.group.faithful == (preset == "paper")
+    assert "decay" not in ours.group.caption
+
+
+def test_detectors_on_vgg_16_are_trained_as_others(bench: Bench) -> None:
+    for network in ("faster-rcnn-vgg-16", "faster-rcnn-resnet-18-a"):
+        bench.add(network, preset="demo", dataset="scenes")
+    assert len(groups(bench)) == 1
+
+
 def test_a_changed_recipe_is_named_by_its_changes(bench: Bench) -> None:
     bench.add("resnet-110", recipe={"warmup": None, "augmentation": {"pad": 2}})
     group = groups(bench)[0]
