@@ -15,7 +15,7 @@ from resnet_repro.report.photo_tables import ensemble_table, views_table
 from resnet_repro.report.rendering import Column, Row, Shown, Table, Value, csv_only, spread
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (
-    DIFFERENCE_NOTE,
+    DIFFERENCE_NOTES,
     ERRORS_NOTE,
     HELD_OUT_NOTE,
     OTHERS_NOTE,
@@ -120,7 +120,7 @@ def _error_table(
     explained = [
         *([ERRORS_NOTE] if done else []),
         *([HELD_OUT_NOTE] if held_out else []),
-        *([DIFFERENCE_NOTE] if compared else []),
+        *([DIFFERENCE_NOTES[paper_of_table(table.paper)]] if compared else []),
         *([OTHERS_NOTE] if others else []),
         *to_do(experiment, cells, done, "Not run", results),
     ]

@@ -114,6 +114,21 @@ def test_table_3_has_both_data_sets_beside_the_papers_numbers(bench: Bench) -> N
     assert "CIFAR-100" in "\n".join(lines)
 
 
+def test_differences_to_medians_are_called_so(bench: Bench) -> None:
+    for seed in (0, 1):
+        bench.add("preact-110", 6.4 + seed, seed=seed, recipe=START)
+    (note,) = [
+        note
+        for note in make_table(load_experiment("preact-table3"), Results(bench.store)).notes
+        if note.startswith("Difference is ")
+    ]
+    assert "its median of five runs" in note
+    said = bench.report().partition("## What was run")[2].partition("\n## ")[0]
+    assert said.count("- Difference is ") == said.count(note) == 1
+    bench.add("resnet-20", 8.7)
+    assert "the paper's protocol" in bench.report().partition("## What was run")[2]
+
+
 def test_items_on_cifar_10_alone_are_not_missing_on_cifar_100(bench: Bench) -> None:
     bench.add("preact-164", dataset="cifar100", recipe=START)
     results = Results(bench.store)

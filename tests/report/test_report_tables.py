@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from made_up_results import Bench
 
+from resnet_repro.paper.papers import THE_PAPER
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.rendering import Column, Shown, Table, render_table
 from resnet_repro.report.results import Results
-from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE
+from resnet_repro.report.table_parts import DIFFERENCE_NOTES, ERRORS_NOTE
 from resnet_repro.report.tables import make_table, others_table
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
+
+DIFFERENCE_NOTE = DIFFERENCE_NOTES[THE_PAPER]
 
 
 @pytest.fixture

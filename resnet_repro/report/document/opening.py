@@ -13,7 +13,12 @@ from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, Verdict
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
 from resnet_repro.report.results import Results
-from resnet_repro.report.table_parts import DIFFERENCE_NOTE, ERRORS_NOTE, OTHERS_NOTE, REDUCED_NOTE
+from resnet_repro.report.table_parts import (
+    DIFFERENCE_NOTES,
+    ERRORS_NOTE,
+    OTHERS_NOTE,
+    REDUCED_NOTE,
+)
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import network_title, parse_network
 from resnet_repro.store.stored_run import StoredRun
@@ -215,8 +220,9 @@ def groups_section(results: Results) -> list[str]:
         row = [f"[{number}]", literal(group.caption), titles, str(finished), f"{hours:,.2f}"]
         rows.append(row)
     families = {group.family for group in numbers}
+    papers = {paper for group in numbers for paper in group.papers}
     notes = [ERRORS_NOTE]
-    notes += [DIFFERENCE_NOTE] if any(group.papers for group in numbers) else []
+    notes += [note for paper, note in DIFFERENCE_NOTES.items() if paper in papers]
     notes += [OTHERS_NOTE] if "cifar" in families else []
     notes += [REDUCED_NOTE] if "imagenet" in families else []
     header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
