@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from resnet_repro.spec.measurements import SurfaceRow
 from resnet_repro.store.stored_run import StoredRun
 
-__all__ = ["RISE", "Surface", "eigenvalue_ratio", "surfaces_of"]
+__all__ = ["RISE", "Contour", "Surface", "eigenvalue_ratio", "surfaces_of"]
 
 # A point violates convexity if its loss is more than this share above the mean of its two
 # neighbours; rounding in bf16 and tiny ripples do not count.
@@ -28,6 +29,13 @@ STEPS = 400  # along each ray
 TINY, HUGE = 1e-6, 1e6  # losses are clipped to this range
 
 Grid = NDArray[np.float64]
+
+
+class Contour(NamedTuple):
+    """Where the loss around the centre first reaches a level, over evenly spaced rays."""
+
+    radius: float  # mean distance; of a ray that leaves the grid before, that to the grid's edge
+    reached: float  # share of the rays that reach it; below 1 the radius is a lower bound
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,12 @@ class Surface:
         points = f"{len(self.alphas)} x {len(self.betas)} points"
         ends = f"from {self.alphas[0]:g} to {self.alphas[-1]:g}"
         return f"{points} {ends}, over {self.images:,} training images"
+
+    @property
+    def step(self) -> float:
+        """The largest distance between two neighbouring points, without errors of rounding."""
+        steps = [np.diff(axis).max(initial=0) for axis in (self.alphas, self.betas)]
+        return round(float(max(steps)), 9)
 
     @property
     def centre(self) -> float:
@@ -78,12 +92,10 @@ class Surface:
         together = np.concatenate(found)
         return 100.0 * float(together.mean()) if together.size else 0.0
 
-    def radius(self, level: float) -> float:
-        """Mean distance from the centre to where the loss first reaches a level.
+    def contour(self, level: float) -> Contour:
+        """Where the loss first reaches a level.
 
-        The mean is over evenly spaced rays. Between points, the logarithm of the loss is
-        interpolated by a cubic spline. A ray that leaves the grid before counts with the distance
-        to the grid's edge, so the result is a lower bound then.
+        Between points, the logarithm of the loss is interpolated by a cubic spline.
         """
         from scipy.interpolate import RegularGridInterpolator
 
@@ -96,7 +108,7 @@ class Surface:
             axes = axes[1:]
         method = "cubic" if min(heights.shape) > 3 else "linear"
         between = RegularGridInterpolator(axes, heights, method, bounds_error=False)
-        distances = []
+        distances, reached = [], 0
         for angle in angles:
             x, y = math.cos(angle), math.sin(angle)
             edge = min(width / max(abs(x), 1e-12), height / max(abs(y), 1e-12))
@@ -105,9 +117,10 @@ class Surface:
             rise = between(points) - math.log(level)
             first = int(np.argmax(rise >= 0))  # 0 where there is none, or the centre is above
             part = rise[first] / (rise[first] - rise[first - 1]) if first else 0.0
-            reached = along[first] - part * along[1]
-            distances.append(float(reached) if rise[first] >= 0 else edge)
-        return fmean(distances)
+            there = bool(rise[first] >= 0)
+            distances.append(float(along[first] - part * along[1]) if there else edge)
+            reached += there
+        return Contour(fmean(distances), reached / len(angles))
 
 
 def surfaces_of(run: StoredRun) -> list[Surface]:

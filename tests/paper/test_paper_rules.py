@@ -49,8 +49,8 @@ def test_words(made: RunRule, words: str) -> None:
 
 def test_words_name_the_quantity_and_its_unit() -> None:
     assert LIMIT.words() == (
-        "epochs until the training error is below 90%: ResNet-20 below 10 epochs with warmup=null "
-        "(margin 0.3)"
+        "epochs until the training error is below 90% by four standard errors: ResNet-20 below 10 "
+        "epochs with warmup=null (margin 0.3)"
     )
     assert THROUGHOUT.words().startswith(
         "training error along the way, seed by seed: plain-20 above ResNet-20 at 95 percent of the"

@@ -60,10 +60,11 @@ def add(
     seeds: int = 1,
     width: int = 21,
     seed: int = 0,
+    height: int = 21,
 ) -> RunFolder:
     folder = bench.add(network, 8.0 if network.startswith("resnet") else 9.5, seed=seed)
     origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
-    measured = [row for plane in range(seeds) for row in rows(loss, width, seed=plane)]
+    measured = [row for plane in range(seeds) for row in rows(loss, width, height, seed=plane)]
     folder.write_measured("surface", measured, origin)
     ends = [CurvatureRow(0, 0.0, 0.0, -ratio * 50, 50.0, 2_000, 0, SHA256)]
     folder.write_measured("curvature", ends, origin)
@@ -167,10 +168,11 @@ def test_a_grid_is_read_the_right_way_round(bench: Bench) -> None:
 def test_a_bowl_is_convex_and_as_wide_as_it_is(bench: Bench) -> None:
     found = surface(bench, bowl)
     assert found.violations == 0
-    assert found.radius(0.6) == pytest.approx(0.2, abs=0.01)
-    assert found.radius(2.5) == pytest.approx(math.sqrt(0.8), abs=0.01)
+    assert found.contour(0.6) == pytest.approx((0.2, 1), abs=0.01)
+    assert found.contour(2.5) == pytest.approx((math.sqrt(0.8), 1), abs=0.01)
     corner = np.mean([min(1 / abs(math.cos(t)), 1 / abs(math.sin(t))) for t in ANGLES])
-    assert found.radius(1e6) == pytest.approx(corner, rel=0.01), "where it ends, it is cut off"
+    assert found.contour(1e6) == pytest.approx((corner, 0), rel=0.01), "cut off where it ends"
+    assert found.contour(bowl(1.1, 0)).reached == 0.5, "from 25 to 65 degrees"
 
 
 ANGLES = [2 * math.pi * (n + 0.25) / 720 for n in range(720)]
@@ -180,7 +182,7 @@ def test_a_line_has_a_width_and_a_curvature_as_well(bench: Bench) -> None:
     found = surface(bench, bowl, 21, 1)
     assert found.loss.shape == (1, 21)
     assert found.violations == 0
-    assert found.radius(0.6) == pytest.approx(0.2, abs=0.01)
+    assert found.contour(0.6) == pytest.approx((0.2, 1), abs=0.01)
 
 
 def test_what_is_not_convex_is_counted_and_rounding_is_not(bench: Bench) -> None:
@@ -194,7 +196,7 @@ def test_what_is_not_convex_is_counted_and_rounding_is_not(bench: Bench) -> None
 def test_an_infinite_loss_is_a_violation_and_far_away(bench: Bench) -> None:
     found = surface(bench, lambda a, b: math.inf if a > 0.5 else bowl(a, b), 21, 21)
     assert 0 < found.violations < 30
-    assert math.isfinite(found.radius(0.6))
+    assert math.isfinite(found.contour(0.6).radius)
 
 
 def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
@@ -238,6 +240,44 @@ def test_only_surfaces_on_the_same_grid_are_compared(bench: Bench) -> None:
     assert f"; {grid}; seeds without this measurement: plain-20 (1)" in verdict().numbers
     assert len(verdict().runs) == 2
     assert same.path.name in verdict().runs
+
+
+def steep(a: float, b: float) -> float:
+    """Reaches 0.1 above its centre at a radius of 0.05."""
+    return 1e-4 + 40 * (a * a + b * b)
+
+
+def wider(a: float, b: float) -> float:
+    """At twice that, and yet on 9 x 9 points it would measure less."""
+    return 0.05 + 10 * (a * a + b * b)
+
+
+def trough(a: float, b: float) -> float:
+    """Is left along one of the axes alone."""
+    return 0.5 + 2.5 * b * b
+
+
+@pytest.mark.parametrize(
+    ("pair", "width", "judged"),
+    [
+        ((steep, wider), 9, False),
+        ((steep, wider), 19, False),
+        ((steep, wider), 21, True),
+        ((trough, bowl), 21, False),
+        ((lambda a, b: 1.0,) * 2, 21, False),
+    ],
+)
+def test_a_valley_whose_width_the_grid_cannot_tell_judges_nothing(
+    bench: Bench, pair: tuple[Loss, Loss], width: int, judged: bool
+) -> None:
+    for network, loss in zip(NETWORKS, pair, strict=False):
+        add(bench, network, loss, width=width, height=width)
+    found = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
+    assert found["surface-20-alike"].judged, "convexity is told"
+    assert found["surface-20-as-wide"].judged == judged
+    if not judged:
+        reason = "1 trained, without that contour inside a grid whose steps are at most 0.1"
+        assert f"ResNet-20 ({reason})" in found["surface-20-as-wide"].numbers
 
 
 def test_eigenvalues_over_other_images_are_not_compared(bench: Bench) -> None:
@@ -319,6 +359,21 @@ def test_numbers_are_means_over_the_directions_that_are_drawn(bench: Bench) -> N
     assert "means over the directions" in captions["draw"]
     assert "mean radius 0.30 where it is 0.1 higher" in captions["draw"]
     assert "mean radius 0.20 where it is 0.1 higher" in captions["relief"], "of the first alone"
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (lambda a, b: bowl(a / 2, b / 2), "radius 0.40 where it is 0.1 higher, 2.5 not reached"),
+        (lambda a, b: 1.0, "along lines, 0.1 higher not reached, 2.5 not reached"),
+        (trough, "mean radius over 0.42 where it is 0.1 higher, over 1.06 where"),
+    ],
+)
+def test_a_caption_says_where_the_grid_ends_before_a_contour(
+    bench: Bench, loss: Loss, says: str
+) -> None:
+    add(bench, "resnet-20", loss)
+    assert says in caption(pictured(bench, "draw"))
 
 
 @pytest.mark.parametrize("view", ["draw", "relief"])

@@ -235,6 +235,37 @@ def test_a_training_that_never_starts_is_said_and_contradicts(bench: Bench) -> N
     assert verdict.numbers == "ResNet-110 never, 40.96 (2 seeds), predicted at most 10 epochs"
 
 
+@pytest.mark.parametrize(
+    ("every", "error", "word"),  # of 64,000 and 12,800 images: 89.53 and 88.94
+    [
+        (500, 89.6, "contradicted"),
+        (500, 89.5, "consistent"),
+        (100, 89.0, "contradicted"),
+        (100, 88.9, "consistent"),
+    ],
+)
+def test_a_network_that_guesses_has_not_started(
+    bench: Bench, every: int, error: float, word: str
+) -> None:
+    """By chance alone some point of its curve is below 90, the more so the fewer images it has."""
+    recipe = {"warmup": None, "evaluate_every": every}
+    folder = bench.add("resnet-110", 90.0, 90.0, recipe=recipe)
+    errors = [90.1, error, *[90.1] * (64_000 // every - 2)]
+    rows = [
+        CurveRow(n * every, n * every / 390.6, 0.1, 2.3, error, 90.0, n)
+        for n, error in enumerate(errors, start=1)
+    ]
+    folder.write_curve(rows)
+    (verdict,) = verdicts(bench, "resnet-110-starts-without-warmup")
+    assert verdict.word == word
+
+
+def test_a_training_that_failed_before_its_first_point_tells_no_start(bench: Bench) -> None:
+    bench.add("resnet-110", state="failed", recipe={"warmup": None})
+    (verdict,) = verdicts(bench, "resnet-110-starts-without-warmup")
+    assert verdict.numbers == "needs ResNet-110 with warmup=null (1 failed)"
+
+
 def test_a_gradient_of_zero_is_said_and_contradicts(bench: Bench) -> None:
     for seed, first in enumerate((0.001, 0.0)):
         for network in ("plain-20", "plain-56"):

@@ -90,7 +90,8 @@ def surface_rows() -> dict[str, list[str]]:
         for run in cell.done:
             if around := surfaces_of(run):
                 convex = fmean(surface.violations for surface in around)
-                radius = fmean(surface.radius(surface.centre + RISE) for surface in around)
+                contours = [surface.contour(surface.centre + RISE) for surface in around]
+                radius = fmean(contour.radius for contour in contours)
                 ratio = eigenvalue_ratio(run)
                 assert ratio is not None
                 error = f"{run.summary.final_test_error:.2f}"

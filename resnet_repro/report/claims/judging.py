@@ -195,7 +195,7 @@ def _judge_at(
         missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
-        lacking, partly = _lacking(missing, cells), ""
+        lacking, partly = _lacking(missing, cells, rule.quantity), ""
         lacking += f"; the others are {way}" if way else ""
         if len(samples) > 1:
             by_depth = sorted(samples, key=lambda subject: parse_network(subject.network).depth)
@@ -309,14 +309,16 @@ def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
     return "consistent" if word == "confirmed" and failed else word
 
 
-def _lacking(missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell]) -> str:
+def _lacking(
+    missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell], quantity: str
+) -> str:
     """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
     changed = [subject for subject in missing if subject.changes]
     texts = []
     for subject in changed or missing:
         cell, states = cells.get(subject), []
         if cell and cell.done:
-            states.append(f"{len(cell.done)} trained, without this measurement")
+            states.append(f"{len(cell.done)} trained, without {QUANTITIES[quantity].needs}")
         if cell and cell.failed:
             states.append(f"{len(cell.failed)} failed")
         title = subject.title + (f" with {', '.join(subject.changes)}" if changed else "")

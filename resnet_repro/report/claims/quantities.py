@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_repro.networks.outline import Outline, outline
-from resnet_repro.paper.quantities import QUANTITIES
+from resnet_repro.paper.quantities import LARGEST_STEP, QUANTITIES
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import BegunRun
 from resnet_repro.report.results import Results
@@ -31,7 +31,8 @@ Numbers: TypeAlias = "pd.Series[float]"  # by run id
 Norm = Literal["gradient_norm", "signal_norm"]
 EARLY = 0.25  # of the iterations
 BEGINNING = 0.05  # of the iterations, at which both curves are near chance
-STARTED = 90.0  # percent: a training error below it is better than chance on ten classes
+CHANCE = 90.0  # percent: the error of guessing among ten classes
+SURE = 4.0  # standard errors of a point's images below it, which a network that guesses is never
 SEVERAL, CLEARLY_MORE = 10.0, 11.0  # epochs: limit and margin of the claims about the start
 
 
@@ -85,7 +86,8 @@ def _numbers(results: Results, quantity: str) -> Numbers:
             early = curves.iteration <= EARLY * curves.run.map(results.runs.iterations)
             return curves[early].groupby("run").train_error.mean()
         case "epochs_to_start":
-            return _starts(results.frame("curve"))
+            batch_sizes = {run.id: run.run.recipe.batch_size for run in results.begun}
+            return _starts(results.frame("curve"), batch_sizes)
         case "weakest_signal":
             rows = _observed(results)
             return _finite(rows.forward_std).groupby(rows.run).min()
@@ -100,7 +102,7 @@ def _numbers(results: Results, quantity: str) -> Numbers:
         case "convexity_violations":
             return _of_surfaces(results, lambda surface: surface.violations)
         case "contour_radius":
-            return _of_surfaces(results, lambda surface: surface.radius(surface.centre + RISE))
+            return _of_surfaces(results, _valley_radius)
         case "voc_ap":
             return results.frame("average_precision").groupby("run").ap_11point.mean()
         case "eigenvalue_ratio":
@@ -109,13 +111,17 @@ def _numbers(results: Results, quantity: str) -> Numbers:
     raise ValueError(f"{quantity} is not one number per run")
 
 
-def _starts(curves: pd.DataFrame) -> Numbers:
-    """The epoch at which each run's training error is first below `STARTED`; infinite if never.
+def _starts(curves: pd.DataFrame, batch_sizes: dict[str, int]) -> Numbers:
+    """The epoch at which each run's training error is first surely below chance; infinite if never.
 
+    A point's error is over the images since the point before it: the fewer, the further below.
     None where that is clearly more than several epochs, and the point before it lies within them:
     points so far apart cannot tell on which side the start was.
     """
-    started = curves.epoch.where(curves.train_error < STARTED)
+    iterations = curves.iteration.groupby(curves.run).diff().fillna(curves.iteration)
+    images = iterations * curves.run.map(batch_sizes)
+    below = CHANCE - SURE * (CHANCE * (100 - CHANCE) / images) ** 0.5
+    started = curves.epoch.where(curves.train_error < below).astype(float)
     first = started.groupby(curves.run).first().fillna(math.inf)
     earlier = curves.epoch.where(curves.epoch < curves.run.map(first))
     before = earlier.groupby(curves.run).max().fillna(0.0)
@@ -128,6 +134,13 @@ def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Number
     measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
     means = {run: fmean(map(number, found)) for run, found in measured.items() if found}
     return pd.Series(means, dtype=float)
+
+
+def _valley_radius(surface: Surface) -> float:
+    """NaN where the grid is too coarse to tell, or ends before the contour is closed."""
+    contour = surface.contour(surface.centre + RISE)
+    known = surface.step <= LARGEST_STEP and contour.reached == 1
+    return contour.radius if known else math.nan
 
 
 def _grid(run: StoredRun) -> tuple[int, str]:
