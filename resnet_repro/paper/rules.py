@@ -209,11 +209,12 @@ class GapRule(RunRule):
         narrow = difference(samples, self.narrower)
         values = [samples[NetworkRuns(network)] for network in self.wider + self.narrower]
         growth = contrast(zip((-1, 1, 1, -1), values, strict=True))
+        wider = second(self.wider, "minus")
         text = (
-            f"{second(self.wider, 'minus')} {number(wide.value, '+')}, "
+            f"{wider} {number(wide.value, '+')}, "
             f"{second(self.narrower, 'minus')} {number(narrow.value, '+')}: growth {growth}"
         )
-        least = f"more than {self.margin:g} predicted of the former"
+        least = f"{wider} predicted to be more than {self.margin:g}"
         return [
             Condition(growth.positive(self.margin), text),
             Condition(wide.positive(self.margin, sure=self.margin), least),
@@ -221,7 +222,7 @@ class GapRule(RunRule):
 
     def _prediction(self) -> str:
         wider, narrower = second(self.wider, "minus"), second(self.narrower, "minus")
-        return f"({wider}) > ({narrower}), and more than {self.margin:g}"
+        return f"({wider}) > ({narrower}), itself more than {self.margin:g}"
 
 
 class LimitRule(RunRule):

@@ -46,8 +46,8 @@ HELD_OUT_NOTE = (
     "it, never by the test error."
 )
 OTHERS_NOTE = (
-    "Others: the lowest and the highest error that so many public reproductions report, without "
-    "those that chose the best iterate on the test set."
+    "Others: lowest to highest error of public reproductions, and in brackets how many they are; "
+    "without those that chose the best iterate on the test set."
 )
 REDUCED_NOTE = (
     "Reduced: other photographs than ImageNet's or less than the paper's protocol; not to be "

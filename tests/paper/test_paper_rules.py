@@ -37,7 +37,10 @@ SAME = rule("same", network=A, changes=["warmup=null"], band=0.5)
     [
         (ORDER, "ResNet-20 < plain-20, by at least 1, each step at most 2"),
         (TREND, "rises along ResNet-20, plain-20, ResNet-34 B, as a linear trend"),
-        (GAP, "(plain-20 minus ResNet-20) > (ResNet-34 B minus ResNet-34 B), and more than 0.3"),
+        (
+            GAP,
+            "(plain-20 minus ResNet-20) > (ResNet-34 B minus ResNet-34 B), itself more than 0.3",
+        ),
         (BAND, "ResNet-20 within 0.5 of 8.75"),
         (CLOSE, "(plain-20 minus ResNet-20) within 0.7 of 2.85"),
         (SAME, "ResNet-20 with warmup=null within 0.5 of ResNet-20 without"),

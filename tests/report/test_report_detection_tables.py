@@ -326,7 +326,8 @@ def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> Non
     rows = []
     for network in ("faster-rcnn-plain-18", "faster-rcnn-resnet-18-a"):
         file = tmp_path / f"{network}.npz"
-        run: Any = SimpleNamespace(id=network, folder=SimpleNamespace(photographs=file))
+        there = SimpleNamespace(photographs=file)
+        run: Any = SimpleNamespace(id=network, folder=there, run=SimpleNamespace(seed=0))
         cells.append(Cell(network, group, done=(run,)))
         rows.append([network, "a", "cat", None, 2.0, 2.0, 20.0, 20.0])
         rows += [[network, "a", "cat", score, 3.0, 3.0, 18.0, 21.0] for score in (0.9, 0.8, 0.7)]

@@ -50,6 +50,7 @@ def test_an_empty_folder_says_what_to_do(bench: Bench) -> None:
         "## Table 1, Fig. 3, Table 6 (`table1`)",
         "## What is missing",
         "## Protocol, assumptions and deviations",
+        "## Changes of rules",
     ]
 
 
@@ -350,7 +351,7 @@ def test_processes_weights_and_ensembles_have_their_provenance(bench: Bench) -> 
     bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
     bench.add_ensemble([run], 20.0, 5.0)
     text = bench.report()
-    assert "8 together, batch normalisation over 32 images each (1 run)" in text
+    assert "8 together, batch normalisation over 32 images each, imagenet (1 run)" in text
     assert "paper preset, BN over 32 images, ImageNet, fp32" in text
     other = text.partition("## Other weights and ensembles")[2]
     assert "`" + "ab" * 32 + "`: 10-crop top-1 28.10, top-5 9.30" in other
@@ -371,7 +372,7 @@ def test_a_run_of_two_machines_counts_with_both(bench: Bench) -> None:
     assert "Hardware: A laptop, cpu, fp32, 1 thread (1 run)" in text
     assert "Hardware: NVIDIA H100, cuda, fp32, 4 threads (1 run)" in text
     assert "with uncommitted changes (1 run)" in text
-    assert "**Uncommitted code** trained 1 finished run, by protocol [1]." in text
+    assert "**Uncommitted code** trained 1 finished run: [1] ResNet-20 (A laptop)." in text
     assert "0.50 training hours on A laptop; NVIDIA H100" in text
     cost = text.partition("## Cost")[2].partition("\n## ")[0]
     for row in ("| A laptop | 0.12 |", "| NVIDIA H100 | 0.38 |", "| all | 0.50 |"):

@@ -156,6 +156,13 @@ def test_the_papers_axis_is_named_only_where_it_is_known(bench: Bench) -> None:
     assert "error axis" not in texts(figure)
 
 
+def test_single_seeds_that_are_not_the_same_are_said(bench: Bench) -> None:
+    bench.add("plain-20", seed=1)
+    bench.add("plain-56")
+    figure = figure_of(bench, "fig1")
+    assert "1 seed per network, not the same of all;" in texts(figure)
+
+
 def test_runs_without_a_result_are_left_out_by_name(bench: Bench) -> None:
     bench.add("plain-20", 9.4)
     bench.add("plain-56", state="stopped")
@@ -390,7 +397,7 @@ def test_signals_are_drawn_of_runs_that_have_them_throughout(bench: Bench) -> No
     assert "output's gradient" not in texts(figure_of(bench, "gradients"))
     bench.add("resnet-20", gradients=norms, back=norms)
     figure = figure_of(bench, "gradients")
-    assert "the outputs' gradients were not measured: plain-20" in texts(figure)
+    assert "the outputs' gradients were not measured throughout: plain-20" in texts(figure)
     middle = figure.axes[3:6]
     drawn = [[list(line.get_ydata()) for line in axes.get_lines()] for axes in middle]  # type: ignore[arg-type]
     assert [residual for _, residual in drawn] == list(norms.values())

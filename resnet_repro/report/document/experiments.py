@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from resnet_repro.paper.claims import Claim, load_changes
+from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
+from resnet_repro.report.document.protocol import changes_of
 from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
@@ -114,9 +115,7 @@ def evidence(verdicts: Sequence[Verdict], numbers: GroupNumbers) -> list[str]:
     lines, judged = [], [verdict for verdict in verdicts if verdict.judged]
     for claim in dict.fromkeys(verdict.claim for verdict in judged):
         lines.append(f"- {claim.sentence} ({claim.source})")
-        changes = ", ".join(str(load_changes().index(change) + 1) for change in claim.changed)
-        changed = f"; [changes](#changes-of-rules): {changes}" if changes else ""
-        lines.append(f"  - rule: {claim.rule.words()}{changed}")
+        lines.append(f"  - rule: {claim.rule.words()}{changes_of(claim)}")
         lines += [f"  - {_verdict(v, numbers)}" for v in judged if v.claim == claim]
     return lines
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_repro.base.plain_text import plural
-from resnet_repro.paper.papers import PAPERS, THE_PAPER
+from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
@@ -43,8 +43,14 @@ LEGEND = (
 RULES_NOTE = (
     "The rules stand with the numbers below. Those about errors at the paper's protocol were "
     "written down before the first run ended there. What was changed or added once results were "
-    "known (on 2026-11-30 also when several seeds contradict, which changed no verdict) is dated, "
-    "[below](#changes-of-rules) and in `resnet_repro/paper/claims_*.yaml`."
+    "known is dated, [below](#changes-of-rules) and, where it concerns nearly every rule, at the "
+    "top of `resnet_repro/paper/claims_cifar10.yaml`: on 2026-11-30 also when several seeds "
+    "contradict, which changed no verdict. A rule's margin is what the noise of single seeds may "
+    "explain, roughly; a difference within it is undecided."
+)
+LATER_NOTE = (
+    f"Presets of {HE_2016}: those of the same name, but every CIFAR network has the rate 0.01 for "
+    "the first 400 iterations, as in that paper."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
 NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no terminal
@@ -149,18 +155,19 @@ def _state(run: StoredRun) -> str:
 
 
 def _uncommitted(results: Results, finished: Sequence[BegunRun]) -> list[str]:
-    """`**Uncommitted code** trained 4 finished runs, by protocol [1].`, if it did any."""
-    changed = [
-        run
-        for run in finished
-        if any(session.dirty for session in run.summary.provenance.trained_by)
-    ]
-    groups = sorted({results.numbers[group_of(run)] for run in changed})
-    where = ", ".join(f"[{number}]" for number in groups)
-    text = (
-        f"**Uncommitted code** trained {plural(len(changed), 'finished run')}, by protocol {where}."
-    )
-    return [text] if changed else []
+    """`**Uncommitted code** trained 4 finished runs: [1] plain-32 (NVIDIA H100).`, if any."""
+    where: dict[tuple[int, str], list[str]] = {}
+    for run in finished:
+        dirty = {s.hardware for s in run.summary.provenance.trained_by if s.dirty}
+        if dirty:
+            place = results.numbers[group_of(run)], literal(", ".join(sorted(dirty)))
+            where.setdefault(place, []).append(run.run.network)
+    texts = []
+    for (number, hardware), networks in sorted(where.items()):
+        titles = map(network_title, sorted(set(networks), key=_by_depth))
+        texts.append(f"[{number}] {', '.join(titles)} ({hardware})")
+    count = plural(sum(map(len, where.values())), "finished run")
+    return [f"**Uncommitted code** trained {count}: {'; '.join(texts)}."] if where else []
 
 
 def _spent(results: Results) -> list[str]:
@@ -225,6 +232,7 @@ def groups_section(results: Results) -> list[str]:
     notes += [note for paper, note in DIFFERENCE_NOTES.items() if paper in papers]
     notes += [OTHERS_NOTE] if "cifar" in families else []
     notes += [REDUCED_NOTE] if "imagenet" in families else []
+    notes += [LATER_NOTE] if any(HE_2016 in group.protocol for group in numbers) else []
     header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
     return ["## What was run", "", *table(header, rows, [3, 4]), "", *bullets(notes)]
 

@@ -9,6 +9,7 @@ from typing import Any
 from resnet_repro.paper.claims import (
     POWER_SEEDS,
     POWER_STDS,
+    Claim,
     load_changes,
     load_claims,
     load_power,
@@ -21,12 +22,12 @@ from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import Family
 from resnet_repro.spec.recipe import Recipe, open_choices
 
-__all__ = ["as_text", "changes_section", "power_section", "protocol_section"]
+__all__ = ["as_text", "changes_of", "changes_section", "power_section", "protocol_section"]
 
 POWER_NOTE = (
     "Power of the rules, in percent of simulations (`benchmarks/claims_power.py`): how often a "
     "claim is found confirmed, with one seed consistent, if the paper's printed errors are the "
-    "truth and seeds vary around them by 0.16 points (Table 6, ResNet-110) or, behind the stroke, "
+    "truth and seeds vary around them by 0.16 points (Table 6, ResNet-110) or, the second number, "
     "by 0.27 (ResNet-56, five runs of another reproduction). A printed error is one run's itself: "
     "if it varies as much, one seed is consistent with it in 97 or 81 percent of cases, and "
     "contradicts it in 0.04 or 3.6. Of the other claims the paper prints no numbers to simulate."
@@ -101,6 +102,12 @@ def as_text(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, str) else value
 
 
+def changes_of(claim: Claim) -> str:
+    """`; changes: 4, 7`, the numbers of what became of a claim in the section on changes."""
+    numbers = ", ".join(str(load_changes().index(change) + 1) for change in claim.changed)
+    return f"; [changes](#changes-of-rules): {numbers}" if numbers else ""
+
+
 def changes_section() -> list[str]:
     """What became of claims and their rules; the claims name their changes by number."""
     rows = []
@@ -108,7 +115,10 @@ def changes_section() -> list[str]:
         sources = dict.fromkeys(c.source for c in load_claims() if change in c.changed)
         whose = "; ".join(sources)
         rows.append([str(number), str(change.date), whose, change.what, change.known])
-    note = "What was added or changed when results of it could be known, with what was known then."
+    note = (
+        "What was added or changed when results of it could be known, with what was known then. "
+        "Changes of nearly every rule stand at the top of `resnet_repro/paper/claims_cifar10.yaml`."
+    )
     header = ["", "on", "claims on", "what", "known then"]
     return ["## Changes of rules", "", note, "", *table(header, rows)]
 
@@ -131,4 +141,4 @@ def power_section() -> list[str]:
         ]
         rows.append([sentence, *shares])
     header = ["claim", "1 seed: consistent", "3 seeds: confirmed", "5 seeds: confirmed"]
-    return ["## How much the rules can tell", "", *table(header, rows, [1, 2, 3]), "", POWER_NOTE]
+    return ["## How much the rules can tell", "", POWER_NOTE, "", *table(header, rows, [1, 2, 3])]

@@ -52,7 +52,8 @@ def provenance_section(results: Results) -> list[str]:
         *_counted("Measured after training", map(_measured, results.begun)),
         "The commands are in the runs' `summary.json` and `measurements.json`.",
     ]
-    return ["## Provenance", "", *bullets(texts)]
+    note = "A run that was trained in several places counts for each of them."
+    return ["## Provenance", "", note, "", *bullets(texts)]
 
 
 def _measured(run: BegunRun) -> set[str]:
@@ -77,14 +78,15 @@ def _hardware(origin: Origin) -> str:
 
 
 def _processes(run: BegunRun) -> str:
-    """`8 together, batch normalisation over 32 images each`; empty where neither is known."""
+    """`8 together, batch normalisation over 32 images each, cifar10`; empty where it is frozen."""
     origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
     settings = run.run.recipe.detection
     # Frozen batch normalisation sees no images; earlier versions recorded a number nevertheless.
     frozen = settings is not None and settings.batch_norm == "frozen"
-    if origin.bn_images is not None and not frozen:
-        parts.append(f"batch normalisation over {origin.bn_images} images each")
+    if not (frozen or group_of(run).compared):
+        many = f"over {origin.bn_images} images each" if origin.bn_images else "not recorded"
+        parts += [f"batch normalisation {many}", literal(run.run.dataset)]
     return ", ".join(parts)
 
 

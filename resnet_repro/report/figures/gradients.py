@@ -63,7 +63,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     if late := _those_in(cells, rows.run[rows.measured == "afterwards"]):
         notes.append(f"measured at the start and the end only: {', '.join(late)}")
     if bare := _those_in(cells, without):
-        notes.append(f"the outputs' gradients were not measured: {', '.join(bare)}")
+        notes.append(f"the outputs' gradients were not measured throughout: {', '.join(bare)}")
     add_caption(figure, experiment, group, cells, notes)
     return figure
 

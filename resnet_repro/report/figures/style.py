@@ -162,6 +162,8 @@ def caption_lines(
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     if sum(bool(cell.done) for cell in cells) > 1:
         seeds += " per network"
+        if counts == [1] and len({cell.done[0].run.seed for cell in cells if cell.done}) > 1:
+            seeds += ", not the same of all"
     lines = [group.caption, "; ".join([seeds, *notes]), *details]
     lines += [f"{where}: {', '.join(whose)}" for where, whose in _elsewhere(cells).items()]
     begun = {cell.network for cell in cells if cell.every or cell.elsewhere}
