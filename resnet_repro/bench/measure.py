@@ -143,7 +143,7 @@ class Plan:
     seconds: float = 4.0  # that each turn takes at least
     textbook: bool = True  # whether to time the textbook loop too
     compiled: bool = False  # ours, as `run --compile` does
-    folders: Mapping[str, Path] = field(default_factory=dict)  # NAME -> PATH, as for `data.load`
+    folders: Mapping[str, Path] = field(default_factory=dict)  # as for `data.datasets.load`
 
 
 def measure_network(

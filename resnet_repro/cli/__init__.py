@@ -22,7 +22,7 @@ from resnet_repro.cli.outputs import prepare_outputs
 
 __all__ = ["app", "main"]
 
-READING = {"list", "show", "status", "table", "plot", "report"}  # commands that only read
+READING = {"list", "show", "status", "table", "plot", "report"}  # neither train nor measure
 
 app = typer.Typer(
     help='Reproduce "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016).',

@@ -1,4 +1,7 @@
-"""Commands that only read: list, show, status, table, plot, report. None imports torch."""
+"""Commands that neither train nor measure: list, show, status, table, plot, report.
+
+None of them imports torch.
+"""
 
 from __future__ import annotations
 

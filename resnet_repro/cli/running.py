@@ -300,7 +300,7 @@ def _finish(
 
 
 def _has_csv(experiment: Experiment) -> bool:
-    """Whether there is anything to run, unlike for drawings."""
+    """Whether it has a tidy CSV: of runs or of costs; drawings have none."""
     return bool(experiment.runs or (experiment.table and experiment.table.kind == "cost"))
 
 

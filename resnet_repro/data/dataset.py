@@ -39,7 +39,7 @@ class Identity:
     """What a data set is and where it came from; recorded with every result."""
 
     name: str  # "cifar10", "synthetic"
-    official: bool  # contents verified to be the official ones; always True for "synthetic"
+    official: bool  # contents verified to be the official ones; always True for generated images
     sha256: str  # of the canonical contents, see `Contents.sha256`
     source: str  # a phrase without paths, since results get published: "binary version"
     note: str  # a phrase to print with results; empty if official

@@ -71,7 +71,8 @@ def load(
 ) -> AnyDataset:
     """Open the prepared data set `name`, or prepare it if `data_dir` holds a copy of it.
 
-    `folder:NAME` is the folder `folders[NAME]` if that exists, otherwise NAME in `data_dir`.
+    `folder:NAME` and `voc:NAME` are the folder `folders[NAME]` where one is given, else NAME in
+    `data_dir`.
 
     Raises:
         ConfigError: the name is unknown.
@@ -103,7 +104,7 @@ def prepare(
         source: the user's copy.
         download: fetch the official copy.
         size: of the Imagenette to download: 160, the default, 320 or full.
-        folders: NAME -> folder of `folder:NAME`.
+        folders: NAME -> folder of `folder:NAME` or `voc:NAME`.
         progress: gets messages.
 
     Raises:

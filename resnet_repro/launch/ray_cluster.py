@@ -82,7 +82,9 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     """Train the runs that are not done on a cluster; see `Pool.run_all`.
 
     Raises:
-        ConfigError: no cluster answers, or its nodes do not share the results folder.
+        ConfigError: `--device` names one device, or not what a run gets; no cluster answers; or its
+            nodes do not share the results folder, or have another version.
+        StoreError: the results folder cannot be written.
     """
     device = runner.options.device
     if ":" in device or device == "mps":

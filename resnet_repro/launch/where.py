@@ -36,7 +36,8 @@ class Where:
     gpus_per_run: float | None = None
     slurm: Mapping[str, str | list[str] | bool] = field(default_factory=dict)  # options of sbatch
     wait: bool = False  # for the array job
-    time_budget: float | None = None  # seconds of one session of a task of the array job
+    # Seconds of the command; of an array job's tasks, of each session.
+    time_budget: float | None = None
 
     @property
     def plain(self) -> bool:

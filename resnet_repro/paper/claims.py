@@ -1,4 +1,4 @@
-"""The paper's claims, each with a rule written down before there were results.
+"""The paper's claims, each with its rule; `changed` has what changed once results could be known.
 
 `claims_cifar10.yaml`, `claims_imagenet.yaml` and `claims_detection.yaml` hold them,
 `claims_costs.yaml` those that counting layers decides, `claims_preact.yaml` and

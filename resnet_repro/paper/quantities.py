@@ -1,4 +1,7 @@
-"""The quantities that claims speak of: each one number per run, averaged over seeds by the rules.
+"""The quantities that claims speak of: mostly one number per run, averaged over seeds by the rules.
+
+`train_error_along` and `ap_follows_error` are one number per seed, over all networks of a claim,
+`ensemble_top5_error` one per ensemble.
 
 Errors are percent. A *signal* is the gradient in a layer's output, a *gradient* that in its
 weights; *layers* are the 3x3 ones. "Vanishing" and "spread" compare the layers' norms at one moment

@@ -170,8 +170,8 @@ class Estimator:
     def measuring_seconds(self, run: Run, experiment: Experiment, missing: Sequence[str]) -> float:
         """Seconds that what is missing of an experiment's measurements takes.
 
-        Those from several views, of average precision, of loss surfaces and between runs; others
-        take none.
+        Those from several views, of average precision, of loss surfaces, paths and curvature;
+        others take none.
         """
         passes = 0.0  # of one image through the network
         known = DATASETS.get(run.dataset)

@@ -198,7 +198,7 @@ def plan_measuring(
 
 
 def without_weights(store: Store, lines: Sequence[MeasuringLine]) -> set[str]:
-    """The ids of finished runs to be tested that have no checkpoint here."""
+    """The ids of finished runs to be measured that have no checkpoint here."""
     found = {line.run: store.named(line.run) for line in lines}
     return {i for i, run in found.items() if run.finished and not run.folder.checkpoints()}
 

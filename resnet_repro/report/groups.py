@@ -226,7 +226,10 @@ class Group:
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Sorts the most faithful group first: by length, then those without changes."""
+        """Sorts the most faithful group first.
+
+        Those on the paper's data, then by length, then those without changes.
+        """
         length = _RANKS[self.scale], self.preset == "custom"
         last = self.pretraining, _RANKS[self.base]  # the former is not in every `_identity`
         return (not self.on_paper_data, *length, *self._identity[2:], *last)

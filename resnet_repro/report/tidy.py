@@ -55,10 +55,10 @@ CENTRE: Views = "centre"
 def tidy_csv(experiment: Experiment, results: Results) -> str:
     """The results of an experiment, one observation per line; errors in percent.
 
-    Experiments with a figure have the data of the figure. Those with a table of costs have a line
-    per network, those with a table of ensembles a line per ensemble, those with a table of views a
-    line per run and kind of views, including weights that were not trained here. All others have a
-    line per run, including failed and unfinished ones. `paper_error` is the number to compare a
+    With a table of ensembles there is a line per ensemble, of costs one per network, of views one
+    per run and kind of views (weights not trained here included), of detection one per run and
+    class. Other experiments with a figure of curves or of a measurement have its data. The rest
+    have a line per run, failed and unfinished ones too. `paper_error` is the number to compare a
     mean over seeds with; `rank` counts a run's responses from the largest, 1.
 
     Raises:

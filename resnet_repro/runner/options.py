@@ -1,4 +1,4 @@
-"""Options that do not affect results."""
+"""How a command trains and measures, and how a run ends."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Outcome = Literal["done", "failed", "stopped", "locked"]
 
 @dataclass(frozen=True)
 class Options:
-    """Options that do not affect results."""
+    """How a command trains and measures: what is not in a run's configuration."""
 
     data_dir: Path
-    folders: dict[str, Path] = field(default_factory=dict)  # NAME -> PATH of `folder:NAME`
+    # NAME -> PATH of `folder:NAME` or `voc:NAME`.
+    folders: dict[str, Path] = field(default_factory=dict)
     device: str = "auto"
     compiled: bool = False  # batch normalisation, shortcut and ReLU fused by torch's compiler
     force: bool = False

@@ -104,8 +104,8 @@ class Runner:
         compared with the folder that the command names, if it is here.
 
         Raises:
-            DataError: a data set, or what a detector starts from, is not there; or a run was
-                trained on another copy of the data set.
+            DataError: a data set, or what a detector starts from, is not there or is something
+                else; or a run was trained on another copy of the data set.
             ConfigError: the device is not there, or a recipe does not fit the data set or
                 `--compile`.
         """

@@ -93,7 +93,7 @@ class DatasetChoice:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """NAME -> PATH for `data.load`; empty if the folder is in the data folder."""
+        """NAME -> PATH for `data.datasets.load`; empty if the folder is in the data folder."""
         return {} if self.path is None else {self.name.partition(":")[2]: self.path}
 
 

@@ -41,7 +41,7 @@ class Backbone(Frozen):
 
 
 class Detection(Frozen):
-    """Settings of Faster R-CNN; the defaults are those of Tables 7 and 8 on PASCAL VOC.
+    """Settings of Faster R-CNN; the defaults are those of Table 7 (PASCAL VOC).
 
     What the paper takes over from Faster R-CNN (arXiv 1506.01497) counts as stated by it.
     """

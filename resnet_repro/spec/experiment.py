@@ -232,12 +232,12 @@ class Experiment(Frozen):
     def choose(self, choices: Choices) -> Experiment:
         """The experiment with the command line's choices laid over its own.
 
-        The demo preset goes with the synthetic data set unless another is named. Of an experiment
-        on several data sets, naming one of them chooses its runs.
+        The demo preset goes with generated images (`demo_dataset`) unless a data set is named. Of
+        an experiment on several data sets, naming one of them chooses its runs.
 
         Raises:
-            ConfigError: a network that the experiment doesn't have, or a data set that its networks
-                don't go with.
+            ConfigError: it has no such network, its networks don't go with the data set, none of
+                those chosen runs on it, or none of the ensemble is chosen.
         """
         chosen = choices.preset or self.preset
         selection = self.presets.get(chosen, Selection())

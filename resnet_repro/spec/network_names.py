@@ -102,7 +102,7 @@ class NetworkName:
     stride_in_3x3: bool = False
     variant: str = ""  # of its kind's
     label: str = ""  # the whole name of a network of `COMPARED`
-    backbone: str = ""  # of a detector; the other fields are those of this network
+    backbone: str = ""  # of a detector; the other fields but `family` are those of this network
 
     @property
     def residual(self) -> bool:

@@ -180,9 +180,10 @@ def presets_of(network: str) -> tuple[Preset, ...]:
 def preset_recipe(preset: Preset, network: str, dataset: str) -> Recipe:
     """The recipe of a preset for one network on one data set.
 
-    `paper` follows section 4.2 (CIFAR family) or 3.4 (ImageNet family). `short` has a tenth of the
-    iterations and a schedule to match, `quarter` a quarter; data sets smaller than ImageNet get
-    smaller crops and fewer iterations. `demo` takes minutes.
+    `paper` follows section 4.2 (CIFAR family), 3.4 (ImageNet family) or appendix A (detectors).
+    `quarter` and `short` have a quarter and a tenth of the iterations and a schedule to match;
+    `short` has smaller images and fewer iterations than that for detectors and on data sets smaller
+    than ImageNet. `demo` takes seconds to minutes.
 
     Raises:
         ConfigError: no such network, one that is only evaluated, or a preset that its family lacks.

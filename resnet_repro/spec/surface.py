@@ -89,7 +89,7 @@ class SurfaceSettings(Frozen):
 
 
 class PathSettings(Frozen):
-    """A straight line from a run's weights to those of another run, and as far again beyond both.
+    """A straight line from a run's weights to those of another run, and half as far beyond each.
 
     The other one is the same run with the first of two seeds that is not its own, or any run of the
     same network on the same data. The defaults are Li et al.'s.

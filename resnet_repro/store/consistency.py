@@ -31,7 +31,7 @@ EPOCH_ROUNDING = 1e-4
 def contradictions(
     run: Run, summary: Summary | None, contents: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong): the first contradiction in the summary and in each file.
+    """(name, what is wrong): the first contradiction that each check finds.
 
     `contents` are those of whole files, by name in `tables.FILES`.
     """

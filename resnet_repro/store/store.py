@@ -56,7 +56,11 @@ class Store:
         return next((path for path in paths if path.is_dir()), paths[0])
 
     def all_runs(self) -> list[StoredRun]:
-        """Every run, by id, unreadable ones with their problem; see `read_run`."""
+        """Every run, by id, unreadable ones with their problem; see `read_run`.
+
+        Raises:
+            StoreError: the folder of the runs cannot be read.
+        """
         if not self.runs_folder.is_dir():
             return []
         try:

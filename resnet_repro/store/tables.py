@@ -1,6 +1,6 @@
 """The tables of a run's folder: its training curve and its measurements.
 
-Torn files are errors; missing ones are empty tables.
+Torn files are errors; missing ones are None.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 class CheckpointError(Exception):
-    """The bytes are not a whole, unchanged checkpoint of this program."""
+    """A checkpoint is not whole and unchanged, not of this program, or not of this run."""
 
 
 def pack(state: dict[str, Any]) -> bytes:

@@ -61,7 +61,7 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset | BoxDataset, processes
     Raises:
         ConfigError: more images are held out, or in a batch, than there are; or the batch cannot
             be divided among the processes, or leaves batch normalisation too little in each.
-        DataError: there are only photographs to test on.
+        DataError: there are no training images, or none with boxes.
     """
     recipe = run.recipe
     if isinstance(dataset, PhotoDataset):

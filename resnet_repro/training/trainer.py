@@ -139,7 +139,7 @@ class Trainer:
 
     @property
     def parameters(self) -> int:
-        """Number of trainable parameters."""
+        """Number of parameters, frozen ones included."""
         return sum(p.numel() for p in self.network.parameters())
 
     @property

@@ -144,7 +144,7 @@ class TrainingCrops:
 
 @dataclass(frozen=True)
 class ViewChunk:
-    """Photographs of the val part as input of a network, not mirrored."""
+    """Photographs as input of a network, not mirrored."""
 
     which: Tensor  # int64 [n], their indices
     labels: Tensor  # int64 [n]
@@ -160,7 +160,7 @@ def photo_views(
     chunk: int | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[ViewChunk]:
-    """The val part in order, in chunks of `chunk` photographs, by default about 32 MB of them.
+    """Photographs in order, in chunks of `chunk`, by default about 32 MB of them.
 
     `centre` gives one crop of each photograph, `10-crop` the four corners and the centre,
     `multi-scale` the whole image; all at the shorter side `side`, by default `test_shorter_side`.

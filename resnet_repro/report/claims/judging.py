@@ -109,7 +109,7 @@ def judge(claims: Iterable[Claim], results: Results) -> list[Verdict]:
     """A verdict per claim and group that has the runs; one `not run` if no group has.
 
     Raises:
-        StoreError: a run's curve or what was measured on it cannot be read.
+        StoreError: the results folder, or an ensemble's record, cannot be read.
     """
     claims = tuple(claims)
     cells = results.cells(dict.fromkeys(n for claim in claims for n in claim.networks))
