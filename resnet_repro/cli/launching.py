@@ -47,8 +47,8 @@ def _as_typed(name: str, value: str | list[str] | bool) -> list[str]:
     return [shlex.quote(f"{key}={one}") for one in ([value] if isinstance(value, str) else value)]
 
 
-def _only_there(where: Where, force: bool) -> str:
-    """The options given that are to be left out where the runs are trained, in words."""
+def _left_out_later(where: Where, force: bool) -> str:
+    """The options given that the later command, which measures here, leaves out, in words."""
     given = {
         "--launcher": True,
         "--slurm": where.slurm,
@@ -90,7 +90,7 @@ def submit(where: Where, runner: Runner, runs: Sequence[Run], as_json: bool, qui
     for why in failed.values():
         say(why, err=True)
     number = job_number(jobs)
-    less = _only_there(where, force)
+    less = _left_out_later(where, force)
     if as_json:
         states = {run.id: "submitted" if run.id in jobs else "done" for run in runs}
         states |= {run.id: "waiting" for run in waiting} | dict.fromkeys(failed, "failed")

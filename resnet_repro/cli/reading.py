@@ -267,13 +267,13 @@ def report(
     import textwrap
 
     from resnet_repro.base.errors import StoreError
-    from resnet_repro.report.document.document import write_report
+    from resnet_repro.report.document.document import compose_report
     from resnet_repro.report.document.html import as_html
     from resnet_repro.report.document.opening import findings
 
     chosen = choice("--format", form, REPORTS)
     store = open_store(results)
-    text, verdicts = write_report(store)
+    text, verdicts = compose_report(store)
     content = as_html(text, store.read_figure) if chosen == "html" else text
     content = content.encode("utf-8", "replace").decode("utf-8")  # as it is written
     path = store.report_file(chosen)

@@ -169,18 +169,18 @@ def _print_plan(
     from resnet_repro.plan.overview import plan_measuring, plan_runs, run_table, without_weights
 
     lines = plan_runs(store, runs, estimator, force)
-    testing = plan_measuring(store, experiments, estimator, force)
-    gone = set() if force else without_weights(store, testing)
-    testing = [line for line in testing if line.run not in gone]
+    measuring = plan_measuring(store, experiments, estimator, force)
+    gone = set() if force else without_weights(store, measuring)
+    measuring = [line for line in measuring if line.run not in gone]
     if as_json:
-        tests = {line.run: line for line in testing}
-        found = [tests.get(run.id) for run in runs]
+        by_run = {line.run: line for line in measuring}
+        found = [by_run.get(run.id) for run in runs]
         print_json(
             [
                 vars(line)
-                | {"to_measure": test.measurements if test else ()}
-                | {"measuring_seconds": test.seconds if test else 0.0}
-                for line, test in zip(lines, found, strict=True)
+                | {"to_measure": own.measurements if own else ()}
+                | {"measuring_seconds": own.seconds if own else 0.0}
+                for line, own in zip(lines, found, strict=True)
             ]
         )
         return
@@ -201,11 +201,11 @@ def _print_plan(
             "checkpoints from where they were trained, or train them again (without --dry-run each "
             "is told how)"
         )
-    if testing:
-        kinds = " and ".join(sorted({name for line in testing for name in line.measurements}))
-        total = format_duration(sum(line.seconds for line in testing))
-        networks = plural(len(testing), "trained network")
-        typer.echo(f"then test {networks} by {kinds}, about {total} more")
+    if measuring:
+        kinds = " and ".join(sorted({name for line in measuring for name in line.measurements}))
+        total = format_duration(sum(line.seconds for line in measuring))
+        networks = plural(len(measuring), "trained network")
+        typer.echo(f"then measure {kinds} on {networks}, about {total} more")
     for experiment in filter(_has_csv, whole):
         say(f"then write {store.csv_path(experiment.name)}")
 

@@ -24,7 +24,7 @@ from resnet_repro.base.machine import usable_cores
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
-from resnet_repro.launch.worker import Order, same_code
+from resnet_repro.launch.worker import Order, import_variables
 from resnet_repro.plan.progress import make_progress
 from resnet_repro.runner.options import Outcome
 from resnet_repro.runner.runner import Runner
@@ -91,7 +91,7 @@ def _executor(where: Where, store: Store) -> Executor:
     folder = _private_folder(store.root.resolve() / ".slurm")  # scripts, logs, pickled tasks
     parameters = slurm_parameters(where)
     if where.kind == "slurm-local":
-        settings = [f"{name}={value}" for name, value in same_code().items()]
+        settings = [f"{name}={value}" for name, value in import_variables().items()]
         python = shlex.join(["env", *settings, sys.executable])
         local = LocalExecutor(folder, max_num_timeout=MAX_TIMEOUTS, python=python)
         local.update_parameters(
@@ -148,7 +148,7 @@ def slurm_parameters(where: Where) -> dict[str, Any]:
         parameters["srun_args"] = [f"--cpus-per-task={cpus}", *parameters.get("srun_args", [])]
     parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
     # Jobs may not inherit the environment.
-    variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL} | same_code()
+    variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL} | import_variables()
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     parameters["setup"] = [*exports, *given.get("setup", [])]
     return parameters

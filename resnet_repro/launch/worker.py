@@ -40,7 +40,7 @@ __all__ = [
     "Order",
     "RunProcess",
     "code_folder",
-    "same_code",
+    "import_variables",
     "train_order",
 ]
 
@@ -123,7 +123,7 @@ def code_folder() -> str:
     return "" if folder == sysconfig.get_path("purelib") else folder
 
 
-def same_code(folder: str | None = None) -> dict[str, str]:
+def import_variables(folder: str | None = None) -> dict[str, str]:
     """Variables with which Python imports this package, not one in the working directory.
 
     `folder` is the `code_folder` to import it from, by default this process's.
@@ -155,7 +155,7 @@ class RunProcess:
         jobs: how many processes like it share this machine's memory.
         workers: how many processes may read photographs for it, unless the user says.
         passive: whether waiting threads sleep instead of spinning, for shared cores.
-        code: see `same_code`.
+        code: see `import_variables`.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class RunProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **same_code(code), **variables},
+            env={**os.environ, **import_variables(code), **variables},
             start_new_session=True,
         )
         self._note = note

@@ -138,7 +138,7 @@ def curvature_rows(
     folder: RunFolder,
     settings: CurvatureSettings,
     should_stop: Callable[[], bool],
-    note: Callable[[str], None],
+    news: Callable[[str], None],
 ) -> list[CurvatureRow]:
     """Both ends of the Hessian's spectrum at each point, in fp32.
 
@@ -152,7 +152,7 @@ def curvature_rows(
     weights = hessian_weights(twin)
     place = folder.unfinished_arrays("curvature")
     kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
-    on_message = seldom(lambda message: note(f"{subject.run.id}: {message}"), NEWS)
+    on_message = seldom(lambda message: news(f"{subject.run.id}: {message}"), NEWS)
 
     def product(point: str, numbers: Iterator[int], vector: Vector) -> Vector:
         batches = sample.batches(CURVATURE_BATCH)

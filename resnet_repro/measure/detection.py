@@ -132,5 +132,5 @@ def _row(
 def _dataset(subject: Subject) -> BoxDataset:
     assert isinstance(subject.feed, BoxFeed), "detectors' data have boxes"
     dataset = subject.feed.dataset
-    dataset.need_objects("test", "average precision is measured on test images with boxes")
+    dataset.need_images("test", "average precision is measured on test images with boxes")
     return dataset

@@ -125,7 +125,7 @@ def path_rows(
     end: Mapping[str, Tensor],
     settings: PathSettings,
     should_stop: Callable[[], bool],
-    note: Callable[[str], None],
+    news: Callable[[str], None],
 ) -> list[PathRow]:
     """The line from a run's weights (position 0) to the `end` of another run like it (1).
 
@@ -137,7 +137,7 @@ def path_rows(
     place = folder.unfinished_arrays("path")
     kept = KeptArrays(place, subject, end, settings=settings, sample=sample.sha256)
     rows: list[PathRow] = []
-    on_progress = progress_teller(note, f"{subject.run.id}: path", NEWS)
+    on_progress = progress_teller(news, f"{subject.run.id}: path", NEWS)
     for position in settings.positions:
         measure = partial(
             measure_on_line,

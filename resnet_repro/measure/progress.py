@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["NEWS", "progress_teller", "seldom"]
 
-NEWS = 60.0  # seconds between two notes on a run's measurement
+NEWS = 60.0  # seconds between two messages about a run's measurement
 
 
 def seldom(tell: Callable[[str], None], every: float) -> Callable[[str], None]:

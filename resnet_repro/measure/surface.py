@@ -119,7 +119,7 @@ def surface_rows(
     folder: RunFolder,
     settings: SurfaceSettings,
     should_stop: Callable[[], bool],
-    note: Callable[[str], None],
+    news: Callable[[str], None],
 ) -> list[SurfaceRow]:
     """The grid for each seed of directions, then the centre on all training images.
 
@@ -132,7 +132,7 @@ def surface_rows(
     kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
     rows: list[SurfaceRow] = []
     total = len(settings.directions) * settings.points[0] * settings.points[1]
-    on_progress = progress_teller(note, f"{subject.run.id}: loss surface", NEWS)
+    on_progress = progress_teller(news, f"{subject.run.id}: loss surface", NEWS)
     for seed in settings.directions:
         directions = random_directions(network, seed)
         for beta in settings.betas:

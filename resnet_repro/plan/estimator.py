@@ -54,7 +54,7 @@ class Speed:
     compiled: bool = False
 
     @property
-    def kind(self) -> tuple[str, int, str, bool]:
+    def key(self) -> tuple[str, int, str, bool]:
         """What it is the speed of, on its hardware."""
         return self.network, self.side, self.precision, self.compiled
 
@@ -92,11 +92,11 @@ class Estimator:
         self.hardware = gpu or (mps_name() if device == "mps" else cpu_name())
         # Benchmarks take precedence over runs of the same network, as they run alone.
         bench = [s for s in speeds_of_bench(store) if s.hardware == self.hardware]
-        known = {s.kind for s in bench}
+        known = {s.key for s in bench}
         every = bench + [
             s
             for s in speeds_of_runs(store.all_runs() if runs is None else runs)
-            if s.hardware == self.hardware and s.kind not in known
+            if s.hardware == self.hardware and s.key not in known
         ]
         self._compiled = compiled
         self._speeds = [s for s in every if compiled or not s.compiled]
@@ -119,7 +119,7 @@ class Estimator:
             return f"how many test images {run.dataset} has is not known yet"
         return None
 
-    def kind(self, *runs: Run) -> Literal["measured", "guessed"]:
+    def basis(self, *runs: Run) -> Literal["measured", "guessed"]:
         """Whether an estimate is `measured`, or `guessed` because of a `doubt` about a run."""
         return "guessed" if any(map(self.doubt, runs)) else "measured"
 
@@ -244,7 +244,7 @@ def speeds_of_bench(store: Store) -> list[Speed]:
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
         ordered = sorted(rows, key=lambda row: int(row.get("threads") or 0))
-        return list({(s.hardware, s.kind): s for s in map(_benchmark, ordered)}.values())
+        return list({(s.hardware, s.key): s for s in map(_benchmark, ordered)}.values())
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 

@@ -133,7 +133,7 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     left, estimate = None, "guessed"
     if run is not None and not stored.finished and not stored.given_up:
         left = estimator.seconds(run, done)
-        estimate = estimator.kind(run)
+        estimate = estimator.basis(run)
         if state == "running" and summary and summary.seconds_left is not None:
             left, estimate = summary.seconds_left, "measured"  # wherever it runs
     held_out = summary.final_validation_error if summary else None
@@ -250,7 +250,7 @@ def _experiment_line(
         runs_done=done,
         runs_needed=len(runs),
         seconds_left=seconds,
-        estimate=estimator.kind(*runs),
+        estimate=estimator.basis(*runs),
         runs_failed=failed,
         without_weights=without,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it takes a third of a second, and some tables and drawings 
     import pandas as pd
 
 __all__ = [
-    "OUTCOMES",
+    "CELL_STATES",
     "BySeed",
     "Cell",
     "Sample",
@@ -28,7 +28,7 @@ __all__ = [
     "same_seed",
 ]
 
-OUTCOMES = ("done", "failed", "unfinished")  # of runs; those done have finite errors
+CELL_STATES = ("done", "failed", "unfinished")  # of runs; those done have finite errors
 BySeed = dict[tuple[str, Group, int], list[BegunRun]]  # by network, group and seed
 
 
@@ -85,11 +85,11 @@ def cells_in(by_seed: BySeed) -> list[Cell]:
     """A cell for each network and group that has runs, by group."""
     members: dict[tuple[str, Group], dict[str, list[BegunRun]]] = {}
     for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
-        own = members.setdefault((network, group), {name: [] for name in OUTCOMES})
-        own[_outcome(run)].append(run)
+        own = members.setdefault((network, group), {name: [] for name in CELL_STATES})
+        own[_state(run)].append(run)
     cells = []
     for place, own in members.items():
-        done, failed, unfinished = (tuple(own[outcome]) for outcome in OUTCOMES)
+        done, failed, unfinished = (tuple(own[state]) for state in CELL_STATES)
         cells.append(Cell(*place, done, failed, unfinished))
     return sorted(cells, key=lambda cell: cell.group.order)
 
@@ -106,13 +106,13 @@ def same_seed(runs: Iterable[BegunRun]) -> BySeed:
         found.setdefault((run.run.network, group_of(run), run.run.seed), []).append(run)
 
     def rank(run: BegunRun) -> tuple[bool, int, str]:
-        return _outcome(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
+        return _state(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
 
     return {place: sorted(repeated, key=rank) for place, repeated in found.items()}
 
 
-def _outcome(run: BegunRun) -> str:
-    """One of `OUTCOMES`; a finished run that diverged may have errors that are not finite."""
+def _state(run: BegunRun) -> str:
+    """One of `CELL_STATES`; a finished run that diverged may have errors that are not finite."""
     state, summary = run.state, run.summary
     if state not in ("done", "failed"):
         return "unfinished"

@@ -73,7 +73,7 @@ COCO_NOTE = (
     "AP@.5 and AP@[.5,.95]: COCO's average precision, in percent, by its own program (an extra: "
     "pip install 'resnet-repro[detection]')."
 )
-REDUCED_NOTE = (
+REDUCED_DETECTION_NOTE = (
     "Reduced: other images, classes or weights to start from than the paper's, or less training; "
     "not to be compared with the paper's numbers. On images that were chosen because they hold the "
     "classes, average precision comes out higher than on all."
@@ -96,7 +96,7 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
     columns, below = _columns(table), None
     if reduced:
         rows = make(table, reduced, results, "reduced")
-        own = [REDUCED_NOTE, *_measures(table, reduced, results)]
+        own = [REDUCED_DETECTION_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
     found = set(results.frame("average_precision").run)
     measured = [cell for cell in cells if any(run.id in found for run in cell.done)]

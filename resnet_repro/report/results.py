@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from resnet_repro.report.cells import (
-    OUTCOMES,
+    CELL_STATES,
     BySeed,
     Cell,
     cells_in,
@@ -151,7 +151,7 @@ class Results:
     def runs(self) -> pd.DataFrame:
         """A line per run: network, group, state and values of its summary.
 
-        `state` is one of `OUTCOMES`; errors in percent.
+        `state` is one of `CELL_STATES`; errors in percent.
         """
         import pandas as pd
 
@@ -162,7 +162,7 @@ class Results:
                 *(getattr(run.summary.provenance, name) for name in _PROVENANCE),
             )
             for cell in self._cells
-            for state in OUTCOMES
+            for state in CELL_STATES
             for run in getattr(cell, state)
         ]
         columns = ["run", "network", "group", "state", *_SUMMARY, *_PROVENANCE]

@@ -38,7 +38,7 @@ def measure_views(
     folder: RunFolder,
     views: Views,
     sources: Sources,
-    note: Callable[[str], None],
+    news: Callable[[str], None],
 ) -> str:
     """Test a run on views of the photographs, and store errors and scores; returns a message.
 
@@ -47,7 +47,7 @@ def measure_views(
         Stopped: it was time to stop.
         StoreError: the results cannot be written.
     """
-    found = score_together(subject, views, sources, note)
+    found = score_together(subject, views, sources, news)
     identity, labels = subject.feed.identity, _test_labels(sources, subject.run.dataset)
     averaged = subject.run.recipe.bn_average_iterations > 0
     row = row_of(views, found, labels, "average" if averaged else "running", identity)

@@ -18,7 +18,7 @@ from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources, memory_advice
-from resnet_repro.runner.together import TrainTask, prepare_everywhere
+from resnet_repro.runner.together import TrainTask, in_every_process
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
@@ -243,7 +243,7 @@ class Runner:
 
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
-            if not prepare_everywhere(self.sources, prepare):
+            if not in_every_process(self.sources, prepare):
                 raise Stopped
             if not trainer.iteration:
                 folder.clear_measurements()  # those of a training that is given up

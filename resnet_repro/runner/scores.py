@@ -14,7 +14,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.measure.views import scores_of
 from resnet_repro.runner.sources import Sources
-from resnet_repro.runner.together import prepare_everywhere
+from resnet_repro.runner.together import in_every_process
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.training.feed import Feed
@@ -44,7 +44,7 @@ class ScoreTask:
 
 
 def score_together(
-    subject: Subject, views: Views, sources: Sources, note: Callable[[str], None]
+    subject: Subject, views: Views, sources: Sources, news: Callable[[str], None]
 ) -> Tensor:
     """Scores float32 [N, classes] of the test photographs, each computed by one process.
 
@@ -55,11 +55,11 @@ def score_together(
     weights = {name: value.cpu() for name, value in subject.network.state_dict().items()}
     task = ScoreTask(subject.run, subject.backend.precision, weights, views)
     sources.processes.broadcast(task)
-    return _scores(lambda: subject, views, sources, note)
+    return _scores(lambda: subject, views, sources, news)
 
 
 def _scores(
-    subject: Callable[[], Subject], views: Views, sources: Sources, note: Callable[[str], None]
+    subject: Callable[[], Subject], views: Views, sources: Sources, news: Callable[[str], None]
 ) -> Tensor:
     """All scores, in every process."""
     here: list[Subject] = []
@@ -70,17 +70,17 @@ def _scores(
         return here[0].feed
 
     def compute() -> Feed:
-        mine.append(_own_share(here[0], views, sources, note))
+        mine.append(_own_share(here[0], views, sources, news))
         return here[0].feed
 
     for step in (load, compute):  # the data are compared before hours of testing
-        if not prepare_everywhere(sources, step):
+        if not in_every_process(sources, step):
             raise Stopped
     return torch.cat(sources.processes.gather(mine[0]))
 
 
 def _own_share(
-    subject: Subject, views: Views, sources: Sources, note: Callable[[str], None]
+    subject: Subject, views: Views, sources: Sources, news: Callable[[str], None]
 ) -> Tensor:
     """The scores of this process's share of the photographs; shares are in order of rank."""
     feed, (rank, world) = subject.feed, sources.processes.shard
@@ -91,5 +91,5 @@ def _own_share(
         photos = photos.some(np.arange(count * rank // world, count * (rank + 1) // world))
     if not len(photos):
         return torch.empty(0, feed.classes)
-    on_progress = progress_teller(note, f"{subject.run.id}: {views}", NEWS)
+    on_progress = progress_teller(news, f"{subject.run.id}: {views}", NEWS)
     return scores_of(subject, views, sources.should_stop, on_progress, photos)

@@ -18,7 +18,7 @@ from resnet_repro.training.memory import enough_memory, is_lack_of_memory
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
-__all__ = ["Agreement", "TrainTask", "follow", "prepare_everywhere"]
+__all__ = ["Agreement", "TrainTask", "follow", "in_every_process"]
 
 ECHO = 5.0  # seconds within which a launcher may repeat a Ctrl-C that the terminal sent to all
 
@@ -48,8 +48,10 @@ class Agreement:
         return code > 0
 
 
-def prepare_everywhere(sources: Sources, prepare: Callable[[], Feed]) -> bool:
-    """Prepare a feed in every process; False if it is time to stop in one of them, and so in all.
+def in_every_process(sources: Sources, step: Callable[[], Feed]) -> bool:
+    """Run a step in every process; False if it is time to stop in one of them, and so in all.
+
+    `step` returns the feed that it used, whose data have to be the same in all.
 
     Raises:
         DataError: they have different data, as each machine may have a data folder of its own.
@@ -57,7 +59,7 @@ def prepare_everywhere(sources: Sources, prepare: Callable[[], Feed]) -> bool:
     """
     failure, name, sha256 = None, "", ""
     try:
-        identity = prepare().identity
+        identity = step().identity
         name, sha256 = identity.name, identity.sha256
     except Stopped:
         pass  # all are asked below
@@ -125,7 +127,7 @@ class TrainTask:
             return trainer.feed
 
         try:
-            if not prepare_everywhere(sources, prepare):
+            if not in_every_process(sources, prepare):
                 return
             assert trainer is not None, "prepared without an error"
             with enough_memory(lambda: memory_advice(trainer)):

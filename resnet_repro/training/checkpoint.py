@@ -32,7 +32,7 @@ __all__ = [
     "newest",
     "newest_state",
     "pack",
-    "read_progress",
+    "read_position",
     "unpack",
 ]
 
@@ -175,8 +175,8 @@ class Position(BaseModel):
     bn_sizes: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Position:
-    """The progress that a checkpoint's state holds, for a process that sees `share` images.
+def read_position(state: Mapping[str, Any], recipe: Recipe, share: int) -> Position:
+    """The position that a checkpoint's state holds, for a process that sees `share` images.
 
     BN goes on with as many images as before, where these divide the share; where they do not, the
     largest number that does is added to `bn_sizes`.
@@ -184,17 +184,17 @@ def read_progress(state: Mapping[str, Any], recipe: Recipe, share: int) -> Posit
     Raises:
         ValueError: it holds none of such a recipe.
     """
-    progress = Position.model_validate(state)
-    iterations = [point.iteration for point in progress.points]
-    for iteration in (*iterations, progress.warmup_end or 0):
-        if not 0 <= iteration <= progress.iteration <= recipe.iterations:
+    position = Position.model_validate(state)
+    iterations = [point.iteration for point in position.points]
+    for iteration in (*iterations, position.warmup_end or 0):
+        if not 0 <= iteration <= position.iteration <= recipe.iterations:
             raise ValueError("an iteration that cannot be")
-    if progress.points and isinstance(progress.points[0], CurveRow) is bool(recipe.detection):
+    if position.points and isinstance(position.points[0], CurveRow) is bool(recipe.detection):
         raise ValueError("a curve of another kind of training")
-    sizes = progress.bn_sizes
+    sizes = position.bn_sizes
     if max(sizes) > recipe.batch_size:
         raise ValueError("a number of images that cannot be")
     if share % sizes[-1]:
         fitting = max(size for size in range(1, sizes[-1] + 1) if share % size == 0)
-        return progress.model_copy(update={"bn_sizes": [*sizes, fitting]})
-    return progress
+        return position.model_copy(update={"bn_sizes": [*sizes, fitting]})
+    return position

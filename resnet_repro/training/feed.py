@@ -67,7 +67,7 @@ def check_fits(run: Run, dataset: Dataset | PhotoDataset | BoxDataset, processes
     if isinstance(dataset, PhotoDataset):
         dataset.need_training("training needs both; `resnet-repro evaluate` can test weights on it")
     if isinstance(dataset, BoxDataset):
-        dataset.need_objects("train", "training needs images with boxes")
+        dataset.need_images("train", "training needs images with boxes")
     if isinstance(dataset, PhotoDataset | BoxDataset):
         images = len(dataset.train)
     else:

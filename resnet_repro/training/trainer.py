@@ -28,7 +28,7 @@ from resnet_repro.training.batch_norm import (
 )
 from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.casts import CastWeights
-from resnet_repro.training.checkpoint import CheckpointError, read_progress
+from resnet_repro.training.checkpoint import CheckpointError, read_position
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
@@ -143,7 +143,7 @@ class Trainer:
         return sum(p.numel() for p in self.network.parameters())
 
     @property
-    def finished(self) -> bool:
+    def made_last_iteration(self) -> bool:
         """Whether the last iteration has been made."""
         return self.iteration >= self.run.recipe.iterations
 
@@ -154,7 +154,7 @@ class Trainer:
         Decided by what there is, so that a training stopped between the two makes up for it.
         """
         every = self.run.recipe.evaluate_every
-        if not self.iteration or not (self.finished or self.iteration % every == 0):
+        if not self.iteration or not (self.made_last_iteration or self.iteration % every == 0):
             return False
         return not self.points or self.points[-1].iteration < self.iteration
 
@@ -164,7 +164,7 @@ class Trainer:
 
         Before that point BN's statistics are averaged: the last iteration alone is not enough.
         """
-        return self.finished and not self._point_is_due
+        return self.made_last_iteration and not self._point_is_due
 
     def train(self, hooks: Hooks) -> bool:
         """Train until the end (True) or until the hooks ask to stop (False).
@@ -291,7 +291,7 @@ class Trainer:
         train_loss = self._metrics.mean_loss()
         synchronized = working_time()  # reading the metrics has waited for the device
         self.training_seconds += synchronized - clock
-        if self.finished and self.run.recipe.bn_average_iterations:
+        if self.made_last_iteration and self.run.recipe.bn_average_iterations:
             inputs = self._inputs_for_statistics(should_stop)
             store_true_average(self.network, inputs, self.backend.autocast)
         average_over_processes(self.network, self.processes)
@@ -372,7 +372,7 @@ class Trainer:
         if state.get("run") not in ids_of(self.run.id):
             raise CheckpointError(f"of another run ({str(state.get('run'))[:80]})")
         try:
-            progress = read_progress(state, self.run.recipe, self.share)
+            position = read_position(state, self.run.recipe, self.share)
             self.network.load_state_dict(state["network"])
             self.updates.load(state["momentum"], state["rate"])
             self._metrics.load(state["metrics"])
@@ -381,11 +381,11 @@ class Trainer:
             if is_lack_of_memory(error):
                 raise
             raise CheckpointError(f"does not fit this run ({type(error).__name__})") from error
-        self.iteration, self.warmup_end = progress.iteration, progress.warmup_end
-        self.points = list(progress.points)
+        self.iteration, self.warmup_end = position.iteration, position.warmup_end
+        self.points = list(position.points)
         if self.trains_norm:  # else no statistics go by them
-            self.bn_sizes = progress.bn_sizes
-        self.seconds, self.training_seconds = progress.seconds, progress.training_seconds
+            self.bn_sizes = position.bn_sizes
+        self.seconds, self.training_seconds = position.seconds, position.training_seconds
         self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
         set_momentum(self.network, self.run.recipe.bn_momentum)
         self._graphed = None  # it would change what has been replaced

@@ -93,7 +93,7 @@ def test_lists_are_those_of_the_paper(
         assert (tmp_path / f"data{number}" / "VOCdevkit").resolve() == devkit
     if not test:
         with pytest.raises(DataError, match=r"voc07\+\+12 has nothing to test on here: no boxes"):
-            dataset.need_objects("test", "no boxes")
+            dataset.need_images("test", "no boxes")
         assert "evaluation server" in dataset.identity.note
 
 

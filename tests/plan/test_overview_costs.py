@@ -70,7 +70,7 @@ def test_a_folders_test_images_count_where_they_are_known(tmp_path: Path) -> Non
     (run, *_) = table2("short", "folder:birds").resolve()
     unknown, known = (Estimator(store, "cpu", test_images=i) for i in ({}, {"folder:birds": 70}))
     assert unknown.doubt(run) == "how many test images folder:birds has is not known yet"
-    assert (unknown.kind(run), known.kind(run)) == ("guessed", "measured")
+    assert (unknown.basis(run), known.basis(run)) == ("guessed", "measured")
     assert unknown.seconds(run) - known.seconds(run) == pytest.approx(20 * (10_000 - 70) / 3 / 50)
 
 
@@ -194,7 +194,7 @@ def test_the_full_plan_on_imagenet_needs_neither_photographs_nor_torch(tmp_path:
         assert f"{network}-imagenet-paper-s0-" in out
     assert out.count("0/600,000") == 4
     assert "4 of 4 runs to train, about " in out
-    assert "then test 4 trained networks by 10-crop, about " in out
+    assert "then measure 10-crop on 4 trained networks, about " in out
     assert "table2.csv" in out
     assert not any(tmp_path.iterdir())
 

@@ -83,20 +83,20 @@ def test_estimates_come_from_runs_on_this_hardware(tmp_path: Path) -> None:
     run = _run()
     store = _store(tmp_path, run, _summary(run, "done", 6400))
     estimator = Estimator(store, "cpu")
-    assert estimator.kind(run) == "measured"
+    assert estimator.basis(run) == "measured"
     training = 6400 * 128 / 1280
     assert estimator.seconds(run) == pytest.approx(training + 16 * 10_000 / 3 / 1280)
     assert estimator.seconds(run, 3200) == pytest.approx(estimator.seconds(run) / 2)
     deeper = estimator.seconds(_run("resnet-56")) / estimator.seconds(run)
     assert deeper == pytest.approx(125_485_696 / 40_551_040, rel=1e-3), "scaled by multiply-adds"
     elsewhere = _store(tmp_path / "b", run, _summary(run, "done", 6400, "another machine"))
-    assert Estimator(elsewhere, "cpu").kind(run) == "guessed"
+    assert Estimator(elsewhere, "cpu").basis(run) == "guessed"
     for otherwise in ({"compiled": True}, {"processes": 8}):  # faster than what is planned
         summary = _summary(run, "done", 6400)
         changed = summary.provenance.model_copy(update=otherwise)
         summary = summary.model_copy(update={"provenance": changed})
         faster = _store(tmp_path / next(iter(otherwise)), run, summary)
-        assert Estimator(faster, "cpu").kind(run) == "guessed"
+        assert Estimator(faster, "cpu").basis(run) == "guessed"
 
 
 def test_compiled_runs_are_estimated_from_compiled_ones(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_speed_of_a_few_iterations_here_is_no_measurement(tmp_path: Path) -> N
     for at, kind in ((6380, "guessed"), (100, "measured")):
         summary = _continued(_summary(run, "done", 6400), at, 10.0)
         store = _store(tmp_path / str(at), run, summary)
-        assert Estimator(store, "cpu").kind(run) == kind
+        assert Estimator(store, "cpu").basis(run) == kind
 
 
 @pytest.mark.parametrize("elsewhere", [{"hardware": "another machine"}, {"processes": 8}])
@@ -226,7 +226,7 @@ def test_plan_counts_only_what_is_left(tmp_path: Path) -> None:
     run, other = _run(), _run(seed=1)
     store = _store(tmp_path, run, _summary(run, "done", 6400))
     coarse = run.model_copy(update={"precision": "bf16"})
-    assert Estimator(store, "cpu").kind(coarse) == "guessed", "all that is known is in fp32"
+    assert Estimator(store, "cpu").basis(coarse) == "guessed", "all that is known is in fp32"
     done, missing = plan_runs(store, [run, other], Estimator(store, "cpu"), force=False)
     assert (done.state, done.seconds_left) == ("done", None)
     assert (missing.state, missing.estimate) == ("missing", "measured")

@@ -18,7 +18,7 @@ from resnet_repro.base.stop import StopFlag
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.runner.measuring import METHODS, Work
 from resnet_repro.runner.runner import Runner
-from resnet_repro.runner.together import prepare_everywhere
+from resnet_repro.runner.together import in_every_process
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 
@@ -129,5 +129,5 @@ def test_no_process_waits_for_one_that_lacks_memory(processes: int) -> None:
         processes=SimpleNamespace(count=processes, share_error=share), stop=StopFlag()
     )
     with pytest.raises(torch.OutOfMemoryError if processes == 1 else ReproError, match="memory"):
-        prepare_everywhere(sources, prepare)
+        in_every_process(sources, prepare)
     assert len(told) == processes - 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from made_up_origin import summary_of
 
-from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.document.html import as_html
 from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.results import Results
@@ -49,7 +49,7 @@ class Bench:
 
     def report(self) -> str:
         """The report on what is there, in Markdown: with sections for `PAPERS`."""
-        return write_report(self.store, list(map(load_experiment, PAPERS)))[0]
+        return compose_report(self.store, list(map(load_experiment, PAPERS)))[0]
 
     def page(self) -> str:
         """The same in HTML."""

@@ -10,7 +10,7 @@ from made_up_results import BETWEEN, Bench
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.exact import ExactRule
-from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
@@ -177,7 +177,7 @@ def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(
     monkeypatch.setattr(stored_run, "measurements_in", measurements_in)
 
     def shown() -> bool:
-        text, _ = write_report(bench.store, [load_experiment("depth")])
+        text, _ = compose_report(bench.store, [load_experiment("depth")])
         return "](figures/depth.png)" in text
 
     def changed() -> bool:

@@ -27,13 +27,13 @@ def test_a_plan_says_of_which_networks_the_weights_lack(command: Any, bench: Ben
     more = ("--networks", "plain-18", "--results", bench.store.root, "--device", "cpu")
     text = command(*asked, *more).out
     assert f"not measured, for want of their weights here: {folder.path.name}; bring" in text
-    assert "then test" not in text
+    assert "then measure" not in text
     (line,) = json.loads(command(*asked, *more, "--json").out)
     assert (line["to_measure"], line["measuring_seconds"]) == ([], 0)
     folder.checkpoint.write_bytes(b"")
     text = command(*asked, *more).out
     assert "want of their weights" not in text
-    assert "then test 1 trained network by 10-crop" in text
+    assert "then measure 10-crop on 1 trained network" in text
     (line,) = json.loads(command(*asked, *more, "--json").out)
     assert line["to_measure"] == ["10-crop"]
     assert line["measuring_seconds"] > 0

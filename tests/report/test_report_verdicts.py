@@ -11,7 +11,7 @@ from resnet_repro.paper.claims import Claim, load_claims
 from resnet_repro.paper.rules import LimitRule
 from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.claims.quantities import CLEARLY_MORE, SEVERAL
-from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.figures.figures import figure_names
 from resnet_repro.report.results import Results
 from resnet_repro.spec.presets import PRESETS, Preset
@@ -201,7 +201,7 @@ def test_the_start_without_warmup(
     (verdict,) = verdicts(bench, name)
     assert verdict.label == word, "the change is the claim's own, not a reduced protocol"
     assert verdict.runs == (folder.path.name,), "only the run without a warm-up is behind it"
-    assert "converging after several epochs" in write_report(bench.store, [])[0]
+    assert "converging after several epochs" in compose_report(bench.store, [])[0]
 
 
 @pytest.mark.parametrize("earlier", [None, 6.8])
@@ -469,7 +469,7 @@ def test_an_opposite_trend_at_reduced_scale_leaves_a_claim_undecided(bench: Benc
         bench.add(network, 10.0, train, evaluations={"10-crop": (error, 4.0)}, **SHORT)
     (verdict,) = verdicts(bench, "imagenet-residual-34")
     assert verdict.label == "undecided (other trend)"
-    text, _ = write_report(bench.store, [bench.experiment("table2")])
+    text, _ = compose_report(bench.store, [bench.experiment("table2")])
     assert re.search(r"✗\? 1 undecided \(other trend\).*; all as a trend only\.", text)
 
 
@@ -508,7 +508,7 @@ def test_one_network_that_has_hardly_learned_leaves_a_claim_undecided(
     (verdict,) = verdicts(bench, "imagenet-options-order")
     assert verdict.label == ("consistent (trend)" if judged else "undecided (preset unfit)")
     assert ("hardly learned: ResNet-34 A (86.70)" in verdict.numbers) is not judged
-    text, _ = write_report(bench.store, [bench.experiment("table3")])
+    text, _ = compose_report(bench.store, [bench.experiment("table3")])
     alone = r"none of \d+ judged yet; 1 measured at a preset that cannot judge them"
     assert bool(re.search(alone, text)) is not judged
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from git_checkout import git
 
-from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.figures.figures import figure_names
 from resnet_repro.report.results import Results
 from resnet_repro.report.tidy import tidy_csv
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_the_report_is_what_the_results_give() -> None:
-    assert write_report(Store(RESULTS))[0] == (RESULTS / "report.md").read_text(encoding="utf-8")
+    assert compose_report(Store(RESULTS))[0] == (RESULTS / "report.md").read_text(encoding="utf-8")
 
 
 def test_no_committed_picture_was_drawn_from_other_results() -> None:

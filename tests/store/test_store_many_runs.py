@@ -11,7 +11,7 @@ import pytest
 from many_runs import copy_runs
 
 from resnet_repro.plan.overview import list_runs
-from resnet_repro.report.document.document import write_report
+from resnet_repro.report.document.document import compose_report
 from resnet_repro.store import tables
 from resnet_repro.store.store import Store
 
@@ -23,7 +23,7 @@ def status(store: Store) -> object:
     return list_runs(store, None)
 
 
-@pytest.mark.parametrize("command", [status, write_report])
+@pytest.mark.parametrize("command", [status, compose_report])
 def test_each_file_of_a_run_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
@@ -42,7 +42,7 @@ def test_each_file_of_a_run_is_read_once(
     assert {path: reads[path] for path in there} == dict.fromkeys(there, 1)
 
 
-@pytest.mark.parametrize("command", [status, write_report])
+@pytest.mark.parametrize("command", [status, compose_report])
 def test_twice_as_many_runs_are_twice_as_much_work(tmp_path: Path, command: Command) -> None:
     """Counted in calls of functions, which no other work on the machine changes."""
 

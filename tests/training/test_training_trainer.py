@@ -229,14 +229,14 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
     whole = train(small, **recipe)
     stopped = prepare(small, **recipe)
     assert not stopped.train(keep_going(stop_at))
-    assert (stopped.iteration, stopped.finished) == (stop_at, False)
+    assert (stopped.iteration, stopped.made_last_iteration) == (stop_at, False)
     content = pack(stopped.state())
 
     resumed = prepare(small, **recipe)
     resumed.load_state(unpack(content))
     assert resumed.iteration == stop_at
     assert resumed.train(keep_going())
-    assert resumed.finished
+    assert resumed.made_last_iteration
     assert identical(whole, resumed)
     assert resumed.warmup_end == whole.warmup_end == 3
 

@@ -82,7 +82,7 @@ class BoxDataset:
     train: BoxImages
     test: BoxImages
 
-    def need_objects(self, part: str, why: str) -> None:
+    def need_images(self, part: str, why: str) -> None:
         """Raise DataError, which says `why`, where a part, train or test, has no images."""
         if not len(getattr(self, part)):
             raise DataError(f"{self.identity.name} has nothing to {part} on here: {why}")

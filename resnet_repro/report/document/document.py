@@ -33,7 +33,7 @@ from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.tables_figures import CostTable
 from resnet_repro.store.store import Store
 
-__all__ = ["write_report"]
+__all__ = ["compose_report"]
 
 # The order of the experiments' sections; others follow.
 READING_ORDER = (
@@ -48,7 +48,7 @@ HEADLINES = ("fig1", "fig6")  # the first of their figures that exists opens the
 ABOVE = f"The figure stands [above](#{FOUND.lower().replace(' ', '-')})."
 
 
-def write_report(
+def compose_report(
     store: Store, experiments: Sequence[Experiment] | None = None
 ) -> tuple[str, list[Verdict]]:
     """The report on a results folder, which may be empty or incomplete; a verdict per claim.
