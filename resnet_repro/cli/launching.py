@@ -117,7 +117,8 @@ def train_run(
 ) -> None:
     """Train one run for the process that starts this one; not for people."""
     if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, map(int, cores.split(",")))  # before torch is imported, reading it
+        # Before torch is imported, which reads how many cores there are.
+        os.sched_setaffinity(0, map(int, cores.split(",")))
     with StopFlag() as stop:
         from resnet_repro.launch import worker
 

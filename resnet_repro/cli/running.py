@@ -292,7 +292,8 @@ def _finish(
     failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":
         return INTERRUPTED
-    if left and (reason == "budget" or not failed):  # elsewhere, for another reason
+    # Work may be left though this process was not stopped: another one was.
+    if left and (reason == "budget" or not failed):
         return USED_UP
     if failed:
         return 1

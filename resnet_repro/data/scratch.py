@@ -1,6 +1,6 @@
 """Hidden folders in the data folder for what is being downloaded, unpacked or written.
 
-And the places that it goes to.
+And a data set's place there: whether it is free, and a link to a folder elsewhere.
 """
 
 from __future__ import annotations

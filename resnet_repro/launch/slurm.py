@@ -179,7 +179,9 @@ class SlurmTask:
     idle: int = 0  # sessions in a row without an iteration, before this one
 
     def __call__(self) -> str:
-        """Train until done ("failed", "locked"), or until it is time to save.
+        """Train until it is time to save, or to the end.
+
+        Returns the outcome: "done", "failed", "locked" or "stopped".
 
         After SIGUSR1, or when the time budget is used up, the task saves and is requeued. After
         SIGTERM alone, as from scancel, it ends.

@@ -58,9 +58,9 @@ KEPT_LINES = 200  # of its output
 class Order(Frozen):
     """An order to train a run into a results folder.
 
-    With `replaces`, a `StoredRun.last_session`, this result is trained again. Any other one comes
-    from this order itself, repeated after a process died or a job was requeued, or from another
-    command. Orders of earlier versions have only the time in it.
+    `replaces` is the `StoredRun.last_session` of a result that is to be trained again. Any other
+    result there stays: it was made by this order (repeated after a process died or a job was
+    requeued) or by another command. Orders of earlier versions hold only its time.
     """
 
     run: Run

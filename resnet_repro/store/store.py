@@ -71,9 +71,10 @@ class Store:
         return without_copies([read_run(self.runs_folder / name, None) for name in names])
 
     def summing_up(self) -> AbstractContextManager[bool]:
-        """Read runs and write what is made of them while no other process does.
+        """Hold the lock under which runs are read and what is made of them is written.
 
-        Else, of two that end together, the later writer may have read before the other's run ended.
+        Without it, of two commands that end together, the one that writes last may have read before
+        the other's run ended.
         """
         return locked(self.root / ".lock", PATIENCE)
 

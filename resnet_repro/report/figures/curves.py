@@ -191,7 +191,10 @@ def _draw_panel(
 def _mark_rate_changes(
     axes: Axes, cells: Sequence[Cell], unit: int, own_colours: Mapping[str, str]
 ) -> None:
-    """Faint lines where the learning rate is divided, of its own colour where it is a network's."""
+    """Faint lines where the learning rate is divided.
+
+    In a network's colour where its plateau rule divided it.
+    """
     style: LineStyle = {"linewidth": 0.6, "linestyle": ":", "zorder": 0}
     done = [run for cell in cells for run in cell.done]
     for milestone in sorted({m for run in done for m in run.run.recipe.milestones}):
