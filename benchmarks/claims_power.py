@@ -18,13 +18,7 @@ from itertools import product
 
 import numpy as np
 
-from resnet_repro.paper.claims import (
-    POWER_COLUMNS,
-    POWER_SEEDS,
-    POWER_STDS,
-    Claim,
-    load_claims,
-)
+from resnet_repro.paper.claims import POWER_SEEDS, POWER_STDS, Claim, load_claims
 from resnet_repro.paper.estimates import weakest
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.papers import HE_2016
@@ -32,6 +26,7 @@ from resnet_repro.paper.rules import BandRule, RunRule
 from resnet_repro.paper.samples import NetworkRuns
 
 DRAWS = 4_000
+VERDICTS = ("confirmed", "consistent", "undecided", "contradicted")  # columns, percent of the draws
 PREACT = ("preact-table1", "preact-table2", "preact-table3")
 
 
@@ -81,11 +76,11 @@ def simulated() -> dict[Claim, dict[str, float]]:
 def main() -> None:
     """Write the table to stdout."""
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(POWER_COLUMNS)
+    out.writerow(["claim", "rule", "std", "seeds", *VERDICTS])
     for claim, means in simulated().items():
         for std, seeds in product(POWER_STDS, POWER_SEEDS):
             counts = outcomes(claim, means, std, seeds)
-            shares = [round(100 * counts[w] / DRAWS, 1) for w in POWER_COLUMNS[4:]]
+            shares = [round(100 * counts[w] / DRAWS, 1) for w in VERDICTS]
             out.writerow([claim.id, claim.rule.words(), std, seeds, *shares])
 
 

@@ -24,6 +24,7 @@ SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}  # of matrices
 IMAGES = {"cpu": 16, "cuda": 1024, "mps": 128}  # convolved at a time
 CHANNELS, MAP = 256, 16
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31, "mps": 1 << 28}
+PRODUCT_SECONDS = 0.5  # for which each of the large products is repeated
 LAUNCHES = 1000  # of the smallest operation there is
 REPETITIONS = 6  # of which the fastest counts
 # They read as much as they write, of however large a tensor; and those that start nothing.
@@ -61,15 +62,15 @@ class LargeProducts:
         layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
         return drawn.to(self.backend.device, dtype, memory_format=layout)
 
-    def rate(self, seconds: float = 0.5) -> float:
-        """Operations per second (two per multiply-add) of the faster, over `seconds` each."""
-        return max(self._rate(product, operations, seconds) for product, operations in self.work)
+    def rate(self) -> float:
+        """Operations per second (two per multiply-add) of the faster."""
+        return max(self._rate(product, operations) for product, operations in self.work)
 
-    def _rate(self, product: Callable[[], Tensor], operations: int, seconds: float) -> float:
+    def _rate(self, product: Callable[[], Tensor], operations: int) -> float:
         product()
         self.backend.synchronize()
         products, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
+        while (elapsed := time.perf_counter() - start) < PRODUCT_SECONDS:
             product()
             self.backend.synchronize()
             products += 1

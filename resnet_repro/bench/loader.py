@@ -79,7 +79,6 @@ def measure_loader(
     batch_size: int = 64,
     rounds: int = 5,
     seconds: float = 4.0,
-    workers: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LoaderMeasurement:
     """Measure both loaders on the training photographs of a data set.
@@ -89,7 +88,6 @@ def measure_loader(
         photographs: crop and shorter sides.
         batch_size: images in a batch, of both.
         rounds: how often the two take turns; seconds: how long each turn takes at least.
-        workers: processes of each; None takes this process's share of the cores.
         progress: hears of every round.
 
     Raises:
@@ -102,7 +100,7 @@ def measure_loader(
             f"loaders are compared on photographs in files, {batch_size} or more of them;"
             f" {photo_dataset.identity.name} is not such a data set"
         )
-    count = default_workers() if workers is None else workers
+    count = default_workers()
     decoded_before, start = photos.held is not None, time.perf_counter()
     in_memory = isinstance(hold(photos, progress), HeldPhotos)
     decoding = time.perf_counter() - start if in_memory and not decoded_before else None

@@ -191,9 +191,9 @@ def train_on_node(
     threads: int,
     probe: str,
     code: str,
-    stop: str = "",
-    beside: int = 1,
-    folder: str | None = None,
+    stop: str,
+    beside: int,
+    folder: str,
 ) -> tuple[Ended, list[str]]:
     """The task on a node: train a run in a process; returns how that ended, and its notes.
 

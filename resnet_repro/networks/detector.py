@@ -31,7 +31,6 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = [
-    "Detections",
     "Detector",
     "build_detector",
     "initialise_new_layers",

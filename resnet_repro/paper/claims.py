@@ -23,7 +23,6 @@ from resnet_repro.paper.rules import Rule
 from resnet_repro.spec.presets import PRESETS, Preset
 
 __all__ = [
-    "POWER_COLUMNS",
     "POWER_SEEDS",
     "POWER_STDS",
     "Claim",
@@ -36,12 +35,6 @@ __all__ = [
 POWER_SEEDS = (1, 3, 5)
 # By how much seeds vary, in percent: Table 6 (ResNet-110); another reproduction's ResNet-56.
 POWER_STDS = (0.16, 0.27)
-POWER_COLUMNS = (
-    *("claim", "rule", "std", "seeds"),
-    *("confirmed", "consistent", "undecided", "contradicted"),  # percent of the simulations
-)
-
-
 _UNFIT = rf"^({'|'.join(PRESETS)})( on .+)?$"
 
 

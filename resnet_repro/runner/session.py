@@ -102,7 +102,7 @@ class Session:
         due = now - self.last_checkpoint >= self.options.checkpoint_every
         return self.agreement.should_stop(due)
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         """Save and report when it is due."""
         if self.agreement.save_is_due:
             self._save()

@@ -150,7 +150,7 @@ class FollowerHooks:
         """Whether any process has to stop."""
         return self.agreement.should_stop()
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         """Take part in collecting a state that the first process saves."""
         if self.agreement.save_is_due:
             trainer.state()

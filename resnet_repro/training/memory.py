@@ -23,23 +23,23 @@ _LACK = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILE
 
 
 @functools.cache
-def keep_freed_memory() -> bool:
-    """Let glibc keep freed memory for the next iteration; returns whether it could be told.
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next iteration.
 
     By default it returns an iteration's activations (megabytes each) to the system and gets them
     back as fresh pages: up to 5,700 page faults and 13 ms of system time in an iteration of
     ResNet-20 (docs/performance.md). Does nothing where the C library is another one.
     """
     if not sys.platform.startswith("linux"):
-        return False
+        return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
-        return False
+        return
     for size in (_LARGEST_BLOCK, _OLD_LARGEST_BLOCK):
         if mallopt(_M_MMAP_THRESHOLD, size):
-            return bool(mallopt(_M_TRIM_THRESHOLD, -1))
-    return False
+            mallopt(_M_TRIM_THRESHOLD, -1)
+            return
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

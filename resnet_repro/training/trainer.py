@@ -50,7 +50,6 @@ class DivergenceError(ReproError):
 
     def __init__(self, iteration: int, what: str = "loss") -> None:
         super().__init__(f"the {what} is not finite at iteration {iteration}")
-        self.iteration = iteration
 
 
 class Hooks(Protocol):
@@ -62,7 +61,7 @@ class Hooks(Protocol):
         The answer has to be the same in all processes.
         """
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         """Called after every iteration; must be cheap. May call `trainer.state()`."""
 
     def on_point(self, trainer: Trainer) -> None:
@@ -195,15 +194,15 @@ class Trainer:
                     return False
                 hooks.on_point(self)
             else:
-                rate = self.step()
+                self.step()
                 spent = working_time() - clock  # the hooks' time is not training
                 self.seconds += spent
                 self.training_seconds += spent
-                hooks.on_iteration(self, rate)
+                hooks.on_iteration(self)
         return True
 
-    def step(self) -> float:
-        """One iteration; returns its learning rate. `train` adds everything around it."""
+    def step(self) -> None:
+        """One iteration; `train` adds everything around it."""
         recipe = self.run.recipe
         rate = learning_rate(recipe, self.iteration, self.warmup_end, self.divisions)
         self.updates.set_rate(rate)
@@ -214,7 +213,6 @@ class Trainer:
             self._judge_warmup(loss, wrong)
         if self.backend.device.type == "cpu":
             self._check_finite()
-        return rate
 
     def _update(self) -> tuple[Tensor, Tensor]:
         """Learn from the iteration's batch; returns the loss and the errors made in the share."""

@@ -30,11 +30,12 @@ def photos(tmp_path: Path) -> PhotoDataset:
     return dataset
 
 
-def test_measure_loader(photos: PhotoDataset) -> None:
+def test_measure_loader(photos: PhotoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNET_REPRO_WORKERS", "0")
     told: list[str] = []
     sizes = Photographs.for_crop(32)
     measured = measure_loader(
-        photos, sizes, rounds=3, seconds=0.05, workers=0, progress=told.append, batch_size=8
+        photos, sizes, rounds=3, seconds=0.05, progress=told.append, batch_size=8
     )
     assert measured.in_memory
     assert measured.decoding_seconds is not None

@@ -173,10 +173,10 @@ def test_a_node_that_cannot_train_says_why() -> None:
     from resnet_repro.launch.ray_cluster import train_on_node
 
     here = code_version()[0]
-    ended, _ = train_on_node("", 1, "/not/here/.shared", here)
+    ended, _ = train_on_node("", 1, "/not/here/.shared", here, "", 1, "")
     assert ended.code == 2
     assert "does not see the results folder /not/here: all nodes have to share it" in ended.error
-    ended, _ = train_on_node("", 1, "/", "0.0.1")
+    ended, _ = train_on_node("", 1, "/", "0.0.1", "", 1, "")
     assert ended.code == 2
     assert f"has resnet-repro {here}, this machine 0.0.1: install the same" in ended.error
 

@@ -138,7 +138,7 @@ class Watching:
     def should_stop(self) -> bool:
         return False
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         pass
 
     def on_point(self, trainer: Trainer) -> None:

@@ -44,7 +44,7 @@ class Never:
     def should_stop(self) -> bool:
         return False
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         pass
 
     def on_point(self, trainer: Trainer) -> None:

@@ -98,7 +98,7 @@ class Saving:
     def should_stop(self) -> bool:
         return False
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         self.states.append(trainer.state())
 
     def on_point(self, trainer: Trainer) -> None:
@@ -123,7 +123,7 @@ def test_a_state_after_a_loss_that_is_no_number_is_not_saved(
     check = Trainer._check_finite
     monkeypatch.setattr(Trainer, "_check_finite", lambda self: None)
     hooks = Saving()
-    hooks.on_iteration = lambda trainer, rate: None  # type: ignore[method-assign]
+    hooks.on_iteration = lambda trainer: None  # type: ignore[method-assign]
     with pytest.raises(DivergenceError):
         trainer.train(hooks)  # found at the first point of the curve
     monkeypatch.setattr(Trainer, "_check_finite", check)

@@ -177,7 +177,7 @@ class Stops:
         self.left -= 1
         return self.left < 0
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         pass
 
     def on_point(self, trainer: Trainer) -> None:

@@ -19,18 +19,18 @@ Prepare = Callable[..., Trainer]
 
 
 class KeepGoing:
-    """Hooks that never stop a training, and remember the learning rates they were told."""
+    """Hooks that never stop a training, and remember the learning rates."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.done = stop_at, 0
-        self.rates: list[float] = []
+        self.rates: list[float | None] = []
 
     def should_stop(self) -> bool:
         return self.done == self.stop_at
 
-    def on_iteration(self, trainer: Trainer, rate: float) -> None:
+    def on_iteration(self, trainer: Trainer) -> None:
         self.done = trainer.iteration
-        self.rates.append(rate)
+        self.rates.append(trainer.updates.rate)
 
     def on_point(self, trainer: Trainer) -> None:
         pass

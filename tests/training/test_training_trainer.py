@@ -332,7 +332,7 @@ def test_a_loss_that_is_no_number_ends_the_training(
     small: Dataset, prepare: Any, keep_going: Any
 ) -> None:
     class Poison(keep_going):  # type: ignore[misc, valid-type]
-        def on_iteration(self, trainer: Trainer, rate: float) -> None:
+        def on_iteration(self, trainer: Trainer) -> None:
             if trainer.iteration == 3:
                 nn.init.constant_(trainer.network.fc.bias, float("nan"))
 
