@@ -230,7 +230,7 @@ class Group:
 
         Those on the paper's data, then by length, then those without changes.
         """
-        length = _RANKS[self.scale], self.preset == "custom"
+        length = _RANKS[self.scale], self.preset == "custom" or self._fewer_in_norm
         last = self.pretraining, _RANKS[self.base]  # the former is not in every `_identity`
         return (not self.on_paper_data, *length, *self._identity[2:], *last)
 
@@ -275,8 +275,7 @@ def group_of(stored: BegunRun) -> Group:
     recipe, made = run.recipe, stored.summary.provenance
     name = parse_network(run.network)
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
-    # The recipe's micro-batch is among the changes to the preset already.
-    whole_batch = recipe.micro_batch_size or recipe.batch_size
+    fewer = made.bn_images != recipe.batch_size
     return Group(
         family=name.family,
         base=base,
@@ -287,7 +286,7 @@ def group_of(stored: BegunRun) -> Group:
         official=made.dataset.get("official") is True,
         sha256=str(made.dataset.get("sha256", "")),
         precision=made.precision,
-        bn_images=None if made.bn_images == whole_batch else made.bn_images,
+        bn_images=made.bn_images if fewer else None,
         pretraining=_pretraining(run),
         compared=name.label if name.family == "imagenet" else "",
     )
@@ -350,6 +349,7 @@ def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
     """The fields in which one recipe trains differently from another: `batch_size=64`, sorted."""
     before = base.model_dump(mode="json")
     changed = training_differences(recipe, base)
+    changed.pop("micro_batch_size", None)  # which stands beside them, as what BN saw
     words = []
     if "warmup" in changed and recipe.warmup and recipe.warmup.length:
         del changed["warmup"]  # said in the same words whatever the base has

@@ -118,6 +118,22 @@ def test_fewer_images_in_bn_than_on_the_papers_gpus_are_not_its_protocol(
     assert group.caption == f"{mark}{says}, fp32"
 
 
+def test_parts_of_the_papers_share_are_its_protocol_as_processes_of_that_share_are(
+    bench: Bench,
+) -> None:
+    bench.add("resnet-20", seed=0, recipe={"micro_batch_size": 64}, bn_images=64)
+    bench.add("resnet-20", seed=1, bn_images=64, processes=2)
+    bench.add("resnet-20", seed=2, recipe={"micro_batch_size": 8}, bn_images=8)
+    papers, fewer = groups(bench)
+    assert papers.faithful
+    assert papers.caption.startswith("paper preset, BN over 64 images, CIFAR-10")
+    assert fewer.caption.startswith(
+        "NOT THE PAPER’S PROTOCOL: paper preset, BN over 8 images instead of 64, CIFAR-10"
+    )
+    (cell,) = (cell for cell in Results(bench.store)._cells if cell.group == papers)
+    assert len(cell.done) == 2
+
+
 @pytest.mark.parametrize(
     ("preset", "dataset", "says"),
     [
