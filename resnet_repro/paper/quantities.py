@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
     # Whose errors or precision it is: networks that hardly learned the task are not judged by it.
     task: Literal["classification", "detection"] | None = None
     infinite: str = ""  # what is said instead of an infinite number, where it may be one
-    needs: str = "this measurement"  # what runs without a number lack
+    needs: str = ""  # what a number needs beside the measurement
 
 
 def _norms(title: str) -> Quantity:
@@ -100,7 +100,7 @@ QUANTITIES = {
     "contour_radius": Quantity(
         "mean radius of the contour 0.1 above the loss at the centre",
         "surface",
-        needs=f"that contour inside a grid whose steps are at most {LARGEST_STEP:g}",
+        needs=f"the contour 0.1 above the centre in a grid of steps of at most {LARGEST_STEP:g}",
     ),
     # Mean over the classes, PASCAL VOC 2007's form.
     "voc_ap": Quantity("mAP of the detector", "average-precision", task="detection"),

@@ -222,7 +222,7 @@ class GapRule(RunRule):
 
     def _prediction(self) -> str:
         wider, narrower = second(self.wider, "minus"), second(self.narrower, "minus")
-        return f"({wider}) > ({narrower}), itself more than {self.margin:g}"
+        return f"({wider}) > ({narrower}), the first more than {self.margin:g}"
 
 
 class LimitRule(RunRule):

@@ -275,7 +275,9 @@ def group_of(stored: BegunRun) -> Group:
     recipe, made = run.recipe, stored.summary.provenance
     name = parse_network(run.network)
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
-    fewer = made.bn_images != recipe.batch_size
+    compared = name.label if name.family == "imagenet" else ""
+    # Of VGG-16, which has no batch normalisation, earlier versions recorded a number nevertheless.
+    fewer = made.bn_images != recipe.batch_size and not compared
     return Group(
         family=name.family,
         base=base,
@@ -288,7 +290,7 @@ def group_of(stored: BegunRun) -> Group:
         precision=made.precision,
         bn_images=made.bn_images if fewer else None,
         pretraining=_pretraining(run),
-        compared=name.label if name.family == "imagenet" else "",
+        compared=compared,
     )
 
 

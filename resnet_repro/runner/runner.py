@@ -12,6 +12,7 @@ from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
 from resnet_repro.plan.progress import Progress
+from resnet_repro.report.groups import FAMILIES
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, to_replace
@@ -19,6 +20,7 @@ from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources, memory_advice
 from resnet_repro.runner.together import TrainTask, in_every_process
+from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
@@ -270,6 +272,12 @@ class Runner:
             self.options, self.stop, self.progress, folder, resumed, summary, observers
         )
         self.progress.started(run, trainer.iteration)
+        papers = FAMILIES[parse_network(run.network).family].bn_images
+        if run.preset == "paper" and trainer.trains_norm and trainer.bn_sizes[-1] < papers:
+            self.progress.note(
+                f"{run.id}: batch normalisation sees {trainer.bn_sizes[-1]} images at a time, the "
+                f"paper's saw {papers}: no result at the paper's protocol; take fewer processes"
+            )
         session.begin()
         outcome: Literal["done", "stopped", "failed"]
         try:

@@ -43,7 +43,13 @@ def test_images_and_objects_are_cocos(coco: Path) -> None:
     assert "empty boxes left out: 3" in identity.note
 
 
-@pytest.mark.parametrize("box", [[30, 2, 1e-5, 5], [30, 2, 5, 0.004], [30, 2, -1, 5]])
+@pytest.mark.parametrize(
+    "box",
+    [
+        *([30, 2, 1e-5, 5], [30, 2, 5, 0.004], [30, 2, -1, 5]),
+        *([30, 2, 0.005, 5], [39.999, 2, 0.01, 5]),  # so after rounding, or inside the image
+    ],
+)
 def test_boxes_that_are_empty_or_nearly_so_are_left_out(coco: Path, box: list[float]) -> None:
     changed(coco, lambda content: content["annotations"][3].update(bbox=box))
     dataset = load(coco)

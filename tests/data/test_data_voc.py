@@ -174,6 +174,18 @@ def test_a_damaged_index_is_made_anew(folder: Path) -> None:
         assert torch.equal(found.train.target(0).boxes, first.train.target(0).boxes)
 
 
+def test_an_index_with_boxes_that_are_empty_today_is_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin = ("cat", (5, 1, 4.00001, 9), 0)  # corners count from 1
+    (folder / "Annotations" / "b.xml").write_text(annotation([thin]), encoding="utf-8")
+    monkeypatch.setattr(annotations, "SMALLEST", 1e-6)  # as in earlier versions
+    assert load(folder).train.target(0).boxes[0, 2] == pytest.approx(4, abs=1e-3)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="an empty box"):
+        load(folder)
+
+
 BOMB = (
     '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
     "<annotation><object><name>&b;</name></object></annotation>"

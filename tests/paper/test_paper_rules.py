@@ -39,7 +39,7 @@ SAME = rule("same", network=A, changes=["warmup=null"], band=0.5)
         (TREND, "rises along ResNet-20, plain-20, ResNet-34 B, as a linear trend"),
         (
             GAP,
-            "(plain-20 minus ResNet-20) > (ResNet-34 B minus ResNet-34 B), itself more than 0.3",
+            "(plain-20 minus ResNet-20) > (ResNet-34 B minus ResNet-34 B), the first more than 0.3",
         ),
         (BAND, "ResNet-20 within 0.5 of 8.75"),
         (CLOSE, "(plain-20 minus ResNet-20) within 0.7 of 2.85"),

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from short_runs import short_runner, small_synthetic
+from short_runs import Quiet, short_runner, small_synthetic
 from stoppable import Driver, the_run, write_experiment
 from torch import nn
 
 from resnet_repro.networks import compared
+from resnet_repro.report.groups import FAMILIES
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.recipe import merge
 from resnet_repro.spec.run import Run
@@ -70,6 +71,25 @@ def test_what_bn_saw_is_recorded_of_networks_that_have_it(
     runner = short_runner(tmp_path, small_synthetic(8, 4))
     assert runner.run_all([run]) == {run.id: "done"}
     assert summary_of(runner.store.folder(run)).provenance.bn_images == seen
+
+
+@pytest.mark.parametrize(("papers", "told"), [(129, True), (128, False)])
+def test_fewer_images_in_bn_than_the_papers_are_told_when_a_training_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, papers: int, told: bool
+) -> None:
+    """As of three processes; here all 128 are fewer than the paper's."""
+    monkeypatch.setitem(FAMILIES, "cifar", FAMILIES["cifar"]._replace(bn_images=papers))
+    run = Run(
+        network="resnet-8",
+        dataset="synthetic",
+        recipe=preset_recipe("paper", "resnet-8", "synthetic"),
+        seed=0,
+    )
+    quiet = Quiet(stop_after=3)
+    runner = short_runner(tmp_path, small_synthetic(128, 4), quiet)
+    assert runner.run_all([run]) == {run.id: "stopped"}
+    says = "batch normalisation sees 128 images at a time, the paper's saw 129"
+    assert any(says in note for note in quiet.notes) == told
 
 
 def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_single_seeds_that_are_not_the_same_are_said(bench: Bench) -> None:
     bench.add("plain-20", seed=1)
     bench.add("plain-56")
     figure = figure_of(bench, "fig1")
-    assert "1 seed per network, not the same of all;" in texts(figure)
+    assert "1 seed per network, not the same seed for all;" in texts(figure)
 
 
 def test_runs_without_a_result_are_left_out_by_name(bench: Bench) -> None:

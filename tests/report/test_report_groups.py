@@ -158,6 +158,15 @@ def test_vgg_16_has_a_rate_and_a_decay_of_its_own(
     assert "decay" not in ours.group.caption
 
 
+def test_a_number_that_earlier_versions_recorded_of_vgg_16_tells_no_seeds_apart(
+    bench: Bench,
+) -> None:
+    bench.add("vgg-16", dataset="imagenet", bn_images=16, processes=16)
+    bench.add("vgg-16", dataset="imagenet", seed=1)
+    (group,) = groups(bench)
+    assert "BN over" not in group.caption
+
+
 def test_detectors_on_vgg_16_are_trained_as_others(bench: Bench) -> None:
     for network in ("faster-rcnn-vgg-16", "faster-rcnn-resnet-18-a"):
         bench.add(network, preset="demo", dataset="scenes")

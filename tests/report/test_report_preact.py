@@ -145,6 +145,13 @@ def test_a_table_on_two_data_sets_lacks_the_one_without_any_run(bench: Bench) ->
     assert gap.command == "resnet-repro run preact-table3"
 
 
+def test_what_demo_lacks_on_a_papers_data_is_not_lost(bench: Bench) -> None:
+    bench.add("plain-20", dataset="cifar10", preset="demo")
+    (gap,) = gaps_of(load_experiment("fig1"), Results(bench.store))
+    assert gap.where == "demo preset, CIFAR-10"
+    assert gap.command.endswith("--preset demo --dataset cifar10 --networks plain-56")
+
+
 def test_what_the_paper_prints_as_failed_is_printed_so(bench: Bench) -> None:
     bench.add("resnet-110-half-shortcut", 35.0, recipe=START)
     rows = make_table(load_experiment("preact-table1"), Results(bench.store)).rows

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from made_up_origin import ORIGIN
 from made_up_results import Bench
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
@@ -276,8 +277,20 @@ def test_a_valley_whose_width_the_grid_cannot_tell_judges_nothing(
     assert found["surface-20-alike"].judged, "convexity is told"
     assert found["surface-20-as-wide"].judged == judged
     if not judged:
-        reason = "1 trained, without that contour inside a grid whose steps are at most 0.1"
+        reason = (
+            "1 trained, without the contour 0.1 above the centre in a grid of steps of at most 0.1"
+        )
         assert f"ResNet-20 ({reason})" in found["surface-20-as-wide"].numbers
+
+
+def test_a_run_without_a_surface_lacks_the_measurement_and_not_its_contour(bench: Bench) -> None:
+    add(bench, "resnet-20", steep, width=9, height=9)
+    bench.add("plain-20")
+    found = {v.claim.id: v.numbers for v in judge(load_claims(), Results(bench.store))}
+    assert found["surface-20-as-wide"] == (
+        "lacks ResNet-20 (1 trained, without the contour 0.1 above the centre in a grid of steps "
+        "of at most 0.1), plain-20 (1 trained, without this measurement)"
+    )
 
 
 def test_eigenvalues_over_other_images_are_not_compared(bench: Bench) -> None:
@@ -405,6 +418,18 @@ def test_lines_show_the_first_direction_of_each_seed(bench: Bench) -> None:
     assert loss.get_lines()[0].get_ydata().tolist() == pytest.approx([2 + a for a in axis(1, 21)])
     assert set(error.get_lines()[0].get_ydata()) == {30.0}
     assert "drawn at these ends" not in caption(figure)
+
+
+@pytest.mark.parametrize("seeds", [2, 7])
+def test_the_key_of_all_directions_is_in_the_picture(bench: Bench, seeds: int) -> None:
+    add(bench, "resnet-20", slope, seeds=seeds)
+    figure = pictured(bench, "lines")
+    FigureCanvasAgg(figure).draw()
+    (key,) = figure.legends
+    box, whole = key.get_window_extent(), figure.bbox
+    assert len(key.get_texts()) == seeds
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert figure.axes[0].title.get_window_extent().y1 <= box.y0
 
 
 @pytest.mark.parametrize("far", [1e5, math.inf, math.nan])

@@ -16,7 +16,7 @@ from xml.parsers import expat
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
 
-__all__ = ["SMALLEST", "Box", "Object", "check_box", "read_annotation"]
+__all__ = ["SMALLEST", "Box", "EmptyBoxError", "Object", "check_box", "read_annotation"]
 
 LARGEST = 2**20  # bytes; the official ones have up to 20 kB
 _LONGEST = 64  # letters of a class
@@ -65,21 +65,27 @@ def read_annotation(path: str | Path, name: str) -> Annotation:
     return annotation
 
 
+class EmptyBoxError(DataError):
+    """A box, or what of it is in its image, has a side below `SMALLEST`."""
+
+
 def check_box(box: Box, size: tuple[int, int], where: str) -> Box:
     """The box, cut off at the edges of an image of (width, height).
 
-    Raises DataError, which begins with `where`, when it or what is inside is empty (a side below
-    `SMALLEST`), or it lies further outside than rounding explains.
+    Raises, with a text that begins with `where`:
+        EmptyBoxError: it is empty.
+        DataError: it lies further outside than rounding explains.
     """
     x1, y1, x2, y2 = box
     width, height = size
     if min(x2 - x1, y2 - y1) < SMALLEST:
-        raise DataError(f"{where}: an empty box, {_shown(box)}")
+        raise EmptyBoxError(f"{where}: an empty box, {_shown(box)}")
+    outside = f"{where}: the box {_shown(box)} is not in the image of {width}x{height}"
     if min(x1, y1) < -_SLACK or x2 > width + _SLACK or y2 > height + _SLACK:
-        raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
+        raise DataError(outside)
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if min(inside[2] - inside[0], inside[3] - inside[1]) < SMALLEST:
-        raise DataError(f"{where}: the box {_shown(box)} is not in the image of {width}x{height}")
+        raise EmptyBoxError(outside)
     return inside
 
 

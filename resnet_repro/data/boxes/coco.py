@@ -24,7 +24,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
-from resnet_repro.data.boxes.annotations import SMALLEST, Object, check_box
+from resnet_repro.data.boxes.annotations import EmptyBoxError, Object, check_box
 from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, BoxReader
 from resnet_repro.data.dataset import not_there
 from resnet_repro.data.folder_index import Scan, stamp
@@ -123,21 +123,18 @@ def _read_part(
     objects: dict[int, list[_Annotation]] = {image.id: [] for image in images}
     if len(objects) < len(images):
         raise DataError(f"{name}: two images have the same number")
-    empty = 0
     for number, one in enumerate(found.annotations):
         if one.image_id not in objects or one.category_id not in name_of:
             unknown = "category" if one.image_id in objects else "image"
             raise DataError(f"{name}: annotations.{number}: unknown {unknown}")
-        if min(one.bbox[2:]) >= SMALLEST:
-            objects[one.image_id].append(one)
-        else:  # the official files have a few
-            empty += 1
+        objects[one.image_id].append(one)
     stamp(root, part, stamps)
     sizes = map_files(partial(_check_image, root, part, name), images, should_stop)
     annotated = [
         _annotated(image, part, size, objects[image.id], name_of, name)
         for image, size in zip(images, sizes, strict=True)
     ]
+    empty = len(found.annotations) - sum(len(image.objects) for image in annotated)
     return annotated, [category.name for category in categories], empty
 
 
@@ -179,6 +176,9 @@ def _annotated(
     found = []
     for one in objects:
         x, y, width, height = one.bbox
-        box = check_box((x, y, x + width, y + height), (image.width, image.height), where)
+        try:
+            box = check_box((x, y, x + width, y + height), (image.width, image.height), where)
+        except EmptyBoxError:  # the official files have a few
+            continue
         found.append(Object(name_of[one.category_id], box, one.iscrowd))
     return AnnotatedImage(str(image.id), f"{part}/{image.file_name}", size, found)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.plain_text import plural
-from resnet_repro.data.boxes.annotations import Object
+from resnet_repro.data.boxes.annotations import SMALLEST, Object
 from resnet_repro.data.boxes.boxes import PARTS, BoxDataset, BoxImages, Target
 from resnet_repro.data.folder_index import FilePart, FolderIndex, Scan
 from resnet_repro.data.folder_reader import FolderReader
@@ -103,6 +103,13 @@ class BoxReader(FolderReader[BoxPart, BoxDataset]):
     images_in_words = "images"
     index_folder, index_format, index_keys = ".boxes", 3, PARTS
     part = BoxPart
+
+    def is_current(self, index: FolderIndex[BoxPart]) -> bool:
+        # Earlier versions kept boxes that are empty today.
+        parts = (index.scan.train, index.scan.test)
+        sides = (part.boxes[:, 2:] - part.boxes[:, :2] for part in parts)
+        empty = any((some < SMALLEST / 2).any() for some in sides)  # half, for float32's rounding
+        return not empty and index.is_current()
 
     def summary(self, scan: Scan[BoxPart]) -> str:
         train, test = scan.counts

@@ -15,9 +15,9 @@ from resnet_repro.measure.evaluate.evaluation import Request
 from resnet_repro.spec.input_kinds import IMAGENET_DEVIATION, IMAGENET_MEAN, InputKind, Padding
 from resnet_repro.spec.recipe_parts import Photographs, ZeroChannels
 
-__all__ = ["KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
+__all__ = ["ALEXNET_SIDE", "KINDS", "PADDINGS", "Input", "Stated", "parse_mean"]
 
-ALEXNET_SIZES = 227, 256  # pixels of the crop and of the shorter side, as Caffe tests it
+ALEXNET_SIDE = 256  # pixels of the shorter side that AlexNet's crops of 227 are of, as in Caffe
 RGB = tuple[float, float, float]
 
 
@@ -104,12 +104,13 @@ class Input:
     mean: RGB | None = None  # of red, green and blue, 0 to 255, instead of the kind's
     crop: int | None = 224  # pixels; the other sizes are in proportion. None: 32x32 images
     padding: Padding | None = None  # of 32x32 images' networks; None where no channels are padded
+    side: int | None = None  # pixels of the shorter side, where it is not in proportion to the crop
 
     @property
     def sizes(self) -> Photographs:
-        """The paper's sizes in proportion to the crop; AlexNet's shorter side for AlexNet's."""
-        sizes, (crop, side) = Photographs.for_crop(self.crop or 224), ALEXNET_SIZES
-        return sizes.model_copy(update={"test_shorter_side": side}) if self.crop == crop else sizes
+        """The paper's sizes in proportion to the crop, but for a `side` that is given."""
+        sizes = Photographs.for_crop(self.crop or 224)
+        return sizes.model_copy(update={"test_shorter_side": self.side}) if self.side else sizes
 
     @property
     def text(self) -> str:
@@ -120,8 +121,8 @@ class Input:
         if self.mean:
             subtracted = f"channel means {', '.join(f'{v:g}' for v in self.mean)} of 255"
         text = kind.text.format(subtracted) + (f"; crop {self.crop}" if self.crop else "")
-        if self.crop == ALEXNET_SIZES[0]:
-            text += f" of a shorter side of {ALEXNET_SIZES[1]}"
+        if self.side:
+            text += f" of a shorter side of {self.side}"
         if self.padding is None:
             return text
         return f"{text}; option A's zero channels {PADDINGS[self.padding].where}"

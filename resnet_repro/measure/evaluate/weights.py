@@ -20,7 +20,7 @@ from resnet_repro.measure.evaluate.evaluation import (
     keep_measured,
     memory_advice,
 )
-from resnet_repro.measure.evaluate.input import PADDINGS, Input, Stated
+from resnet_repro.measure.evaluate.input import ALEXNET_SIDE, PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.outline import smallest_side
@@ -98,7 +98,9 @@ def evaluate_weights(
         )
     padding: Padding | None = (stated.padding or "end") if name.option == "A" else None
     usual: InputKind = "half" if name.label == HALVED else "torchvision"
-    given = Input(stated.kind or usual, stated.mean, crop, padding)
+    own = name.label == "alexnet" and crop == architecture(str(name)).side
+    side = ALEXNET_SIDE if own else None
+    given = Input(stated.kind or usual, stated.mean, crop, padding, side)
     loaded = request.load(choice.name, choice)
     dataset = photos_of(loaded) if isinstance(loaded, Dataset) else loaded
     outputs = fitted.classes or 0

@@ -18,6 +18,7 @@ and need no runs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -57,6 +58,7 @@ MARKS: dict[VerdictWord, str] = {
     "contradicted": "✗",
     "not run": "–",
 }
+UNMEASURED = "this measurement"
 # Twice what the same box in the middle of every image has on five classes of PASCAL VOC
 # (`benchmarks/blind_detector.py`: 4.99 with a standard deviation of 1.05).
 GUESSED_PRECISION = 10.0
@@ -195,7 +197,8 @@ def _judge_at(
         missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
-        lacking, partly = _lacking(missing, cells, rule.quantity), ""
+        without = _without_number(results, rule.quantity, cells.values())
+        lacking, partly = _lacking(missing, cells, without), ""
         lacking += f"; the others are {way}" if way else ""
         if len(samples) > 1:
             by_depth = sorted(samples, key=lambda subject: parse_network(subject.network).depth)
@@ -213,7 +216,8 @@ def _judge_at(
     unfit = claim.unfit_at(protocol.scale, protocol.dataset)
     unfit = unfit or _guessing(rule, results, protocol, cells)
     texts = [condition.text for condition in conditions]
-    texts += [way, wider, *_left_out(cells, runs), unfit]
+    without = _without_number(results, rule.quantity, cells.values())
+    texts += [way, wider, *_left_out(cells, runs, without), unfit]
     return Verdict(
         claim,
         "undecided" if unfit else _word(weakest(conditions), faithful, cells.values()),
@@ -309,16 +313,26 @@ def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
     return "consistent" if word == "confirmed" and failed else word
 
 
+def _without_number(results: Results, quantity: str, cells: Iterable[Cell]) -> dict[str, str]:
+    """Runs that were measured, but so that it gives no number -> what a number needs."""
+    known = QUANTITIES[quantity]
+    if known.measured is None or not known.needs:
+        return {}
+    runs = [run for cell in cells for run in cell.done if run.has(known.measured)]
+    numbers = measured(results, quantity) if runs else {}
+    return {run.id: known.needs for run in runs if run.id not in numbers}
+
+
 def _lacking(
-    missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell], quantity: str
+    missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell], without: Mapping[str, str]
 ) -> str:
     """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
     changed = [subject for subject in missing if subject.changes]
     texts = []
     for subject in changed or missing:
         cell, states = cells.get(subject), []
-        if cell and cell.done:
-            states.append(f"{len(cell.done)} trained, without {QUANTITIES[quantity].needs}")
+        needs = Counter(without.get(run.id, UNMEASURED) for run in cell.done) if cell else {}
+        states += [f"{count} trained, without {what}" for what, count in needs.items()]
         if cell and cell.failed:
             states.append(f"{len(cell.failed)} failed")
         title = subject.title + (f" with {', '.join(subject.changes)}" if changed else "")
@@ -326,14 +340,18 @@ def _lacking(
     return f"{'needs' if changed else 'lacks'} {', '.join(texts)}"
 
 
-def _left_out(cells: Mapping[NetworkRuns, Cell], runs: Collection[str]) -> list[str]:
+def _left_out(
+    cells: Mapping[NetworkRuns, Cell], runs: Collection[str], without: Mapping[str, str]
+) -> list[str]:
     """The seeds that do not contribute to the numbers, and why."""
-    reasons = {
-        "failed seeds left out": {s: len(cell.failed) for s, cell in cells.items()},
-        "seeds without this measurement": {
-            s: sum(run.id not in runs for run in cell.done) for s, cell in cells.items()
-        },
+    reasons: dict[str, Counter[NetworkRuns]] = {
+        "failed seeds left out": Counter({s: len(cell.failed) for s, cell in cells.items()})
     }
+    for subject, cell in cells.items():
+        for run in cell.done:
+            if run.id not in runs:
+                reason = f"seeds without {without.get(run.id, UNMEASURED)}"
+                reasons.setdefault(reason, Counter())[subject] += 1
     texts = {
         reason: ", ".join(f"{subject.title} ({n})" for subject, n in counts.items() if n)
         for reason, counts in reasons.items()

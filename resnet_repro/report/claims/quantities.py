@@ -32,7 +32,7 @@ Norm = Literal["gradient_norm", "signal_norm"]
 EARLY = 0.25  # of the iterations
 BEGINNING = 0.05  # of the iterations, at which both curves are near chance
 CHANCE = 90.0  # percent: the error of guessing among ten classes
-SURE = 4.0  # standard errors of a point's images below it, which a network that guesses is never
+SURE = 4.0  # standard errors of a point's images below it: a network that guesses hardly ever is
 SEVERAL, CLEARLY_MORE = 10.0, 11.0  # epochs: limit and margin of the claims about the start
 
 

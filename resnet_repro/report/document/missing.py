@@ -57,7 +57,8 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     variants: dict[tuple[str, ...], Experiment] = {}
     for group in groups:
         if variant := at_group(experiment, group):
-            if group.dataset in experiment.datasets:  # the others that its file names belong to it
+            own = len(experiment.datasets) > 1 and group.dataset in experiment.datasets
+            if own and group.base != "demo":  # the other data sets of its file belong to it
                 choices = Choices(preset=variant.preset)
                 variant = load_experiment(experiment.source.text, choices=choices)
             variants[variant.preset, *variant.datasets] = variant

@@ -44,9 +44,9 @@ RULES_NOTE = (
     "The rules stand with the numbers below. Those about errors at the paper's protocol were "
     "written down before the first run ended there. What was changed or added once results were "
     "known is dated, [below](#changes-of-rules) and, where it concerns nearly every rule, at the "
-    "top of `resnet_repro/paper/claims_cifar10.yaml`: on 2026-11-30 also when several seeds "
-    "contradict, which changed no verdict. A rule's margin is what the noise of single seeds may "
-    "explain, roughly; a difference within it is undecided."
+    "top of `resnet_repro/paper/claims_cifar10.yaml`. On 2026-11-30 the rule for when several "
+    "seeds contradict changed as well; no verdict did. A rule's margin is what the noise of single "
+    "seeds may explain, roughly; a difference within it is undecided."
 )
 LATER_NOTE = (
     f"Presets of {HE_2016}: those of the same name, but every CIFAR network has the rate 0.01 for "

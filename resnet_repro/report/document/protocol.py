@@ -112,14 +112,13 @@ def changes_section() -> list[str]:
     """What became of claims and their rules; the claims name their changes by number."""
     rows = []
     for number, change in enumerate(load_changes(), start=1):
-        sources = dict.fromkeys(c.source for c in load_claims() if change in c.changed)
-        whose = "; ".join(sources)
+        whose = ", ".join(f"`{c.id}`" for c in load_claims() if change in c.changed)
         rows.append([str(number), str(change.date), whose, change.what, change.known])
     note = (
         "What was added or changed when results of it could be known, with what was known then. "
         "Changes of nearly every rule stand at the top of `resnet_repro/paper/claims_cifar10.yaml`."
     )
-    header = ["", "on", "claims on", "what", "known then"]
+    header = ["", "on", "claims", "what", "known then"]
     return ["## Changes of rules", "", note, "", *table(header, rows)]
 
 

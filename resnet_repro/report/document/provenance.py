@@ -78,7 +78,10 @@ def _hardware(origin: Origin) -> str:
 
 
 def _processes(run: BegunRun) -> str:
-    """`8 together, batch normalisation over 32 images each, cifar10`; empty where it is frozen."""
+    """`8 together, batch normalisation over 32 images each, cifar10`.
+
+    Of one process without trained batch normalisation it is empty.
+    """
     origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
     settings = run.run.recipe.detection

@@ -163,7 +163,7 @@ def caption_lines(
     if sum(bool(cell.done) for cell in cells) > 1:
         seeds += " per network"
         if counts == [1] and len({cell.done[0].run.seed for cell in cells if cell.done}) > 1:
-            seeds += ", not the same of all"
+            seeds += ", not the same seed for all"
     lines = [group.caption, "; ".join([seeds, *notes]), *details]
     lines += [f"{where}: {', '.join(whose)}" for where, whose in _elsewhere(cells).items()]
     begun = {cell.network for cell in cells if cell.every or cell.elsewhere}

@@ -6,6 +6,7 @@ and the loss along one direction. One seed of each network is drawn, the first t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape as html_escape
 from statistics import fmean
@@ -33,7 +34,7 @@ LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.
 LOWEST, HIGHEST = 1e-3, 1e4  # between which a loss is drawn, whatever it is
 COLOURS = "viridis"
 WIDTH, HEIGHT = 2.35, 2.5  # inches of a panel
-_KEY = 0.2  # inches of a legend above the panels
+_KEY = 1.75, 0.23  # inches of an entry in the legend above the panels
 
 
 class Panel(NamedTuple):
@@ -143,7 +144,10 @@ def relief(experiment: Experiment, results: Results, cells: Sequence[Cell], grou
 def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group: Group) -> Figure:
     """Loss and error of the sample along the first direction of each seed."""
     panels = panels_of(cells)
-    figure = Figure(figsize=(WIDTH * len(panels) + 0.6, HEIGHT + 0.1 + _KEY))
+    width = WIDTH * len(panels) + 0.6
+    columns = int(width // _KEY[0])
+    above = _KEY[1] * math.ceil(max(len(panel.surfaces) for panel in panels) / columns)
+    figure = Figure(figsize=(width, HEIGHT + 0.1 + above))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.title)
@@ -160,9 +164,9 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     grid[0].set_ylabel("loss")
     widest = max(grid, key=lambda axes: len(axes.lines))  # the panel with most seeds
     key = widest.get_legend_handles_labels()
-    figure.legend(*key, loc="upper left", ncols=len(widest.lines), handlelength=1.5)
+    figure.legend(*key, loc="upper left", ncols=columns, handlelength=1.5)
     notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
-    add_caption(figure, experiment, group, cells, notes, _details(panels), above=_KEY)
+    add_caption(figure, experiment, group, cells, notes, _details(panels), above=above)
     return figure
 
 

@@ -93,12 +93,20 @@ def test_errors_are_those_of_torchvisions_own_recipe(
 
 
 def test_alexnets_crops_are_of_a_shorter_side_of_256(
-    command, folder: Path, weights: Path, network: nn.Module
+    command, folder: Path, tmp_path: Path, weights: Path, network: nn.Module
 ) -> None:
+    alexnet = build_network("alexnet", 3).eval()
+    torch.save(alexnet.state_dict(), tmp_path / "alex.pth")
+    more = ("--crop", 227, "--json")
+    answer = command("evaluate", "alex.pth", *asked(folder, *more, network="alexnet"))
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert_measured(found["evaluations"][0], textbook(alexnet, folder, 1, NORMALIZE, 227, 256))
+    assert found["input"].endswith("; crop 227 of a shorter side of 256")
     answer = command("evaluate", weights, *asked(folder, "--crop", 227, "--json"))
     found = json.loads(answer.out)
-    assert_measured(found["evaluations"][0], textbook(network, folder, 1, NORMALIZE, 227, 256))
-    assert found["input"].endswith("; crop 227 of a shorter side of 256")
+    assert_measured(found["evaluations"][0], textbook(network, folder, 1, NORMALIZE, 227, 259))
+    assert found["input"].endswith("; crop 227"), "other networks' sizes are in proportion"
 
 
 def test_other_inputs(command, folder: Path, weights: Path, network: nn.Module) -> None:
