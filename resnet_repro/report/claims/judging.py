@@ -190,6 +190,7 @@ def _judge_at(
     there = ((subjects.get((cell.network, cell.group)), cell) for cell in every)
     cells = {subject: cell for subject, cell in there if subject}
     numbers, way = comparable(results, rule.quantity, cells.values())
+    without = _without_number(results, rule.quantity, cells.values(), numbers)
     samples = _samples(rule, results, numbers, cells)
     missing = [subject for subject in rule.subjects if subject not in samples]
     if rule.quantity in TOGETHER:  # of which all have it or none
@@ -197,7 +198,6 @@ def _judge_at(
         missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
-        without = _without_number(results, rule.quantity, cells.values())
         lacking, partly = _lacking(missing, cells, without), ""
         lacking += f"; the others are {way}" if way else ""
         if len(samples) > 1:
@@ -216,7 +216,6 @@ def _judge_at(
     unfit = claim.unfit_at(protocol.scale, protocol.dataset)
     unfit = unfit or _guessing(rule, results, protocol, cells)
     texts = [condition.text for condition in conditions]
-    without = _without_number(results, rule.quantity, cells.values())
     texts += [way, wider, *_left_out(cells, runs, without), unfit]
     return Verdict(
         claim,
@@ -313,13 +312,16 @@ def _word(word: Judgement, faithful: bool, cells: Iterable[Cell]) -> Judgement:
     return "consistent" if word == "confirmed" and failed else word
 
 
-def _without_number(results: Results, quantity: str, cells: Iterable[Cell]) -> dict[str, str]:
+def _without_number(
+    results: Results, quantity: str, cells: Iterable[Cell], compared: Collection[str]
+) -> dict[str, str]:
     """Runs that were measured, but so that it gives no number -> what a number needs."""
     known = QUANTITIES[quantity]
     if known.measured is None or not known.needs:
         return {}
-    runs = [run for cell in cells for run in cell.done if run.has(known.measured)]
-    numbers = measured(results, quantity) if runs else {}
+    left = [run for cell in cells for run in cell.done if run.id not in compared]
+    runs = [run for run in left if run.has(known.measured)]
+    numbers = measured(results, quantity) if runs else {}  # also of those measured otherwise
     return {run.id: known.needs for run in runs if run.id not in numbers}
 
 

@@ -26,7 +26,7 @@ from resnet_repro.base.colours import (
     SKY_BLUE,
     VERMILLION,
 )
-from resnet_repro.base.plain_text import printable
+from resnet_repro.base.plain_text import plural, printable
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import BegunRun, Group
@@ -197,7 +197,7 @@ def _elsewhere(cells: Iterable[Cell]) -> dict[str, list[str]]:
 
 def _counted(runs: Iterable[tuple[str, Sequence[BegunRun]]]) -> list[str]:
     return [
-        f"{network_title(network)} ({len(those)} run{'s' if len(those) > 1 else ''})"
+        f"{network_title(network)} ({plural(len(those), 'run')})"
         for network, those in runs
         if those
     ]
