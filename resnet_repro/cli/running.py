@@ -180,6 +180,7 @@ def _print_plan(
                 vars(line)
                 | {"to_measure": own.measurements if own else ()}
                 | {"measuring_seconds": own.seconds if own else 0.0}
+                | {"without_weights": line.run in gone}
                 for line, own in zip(lines, found, strict=True)
             ]
         )

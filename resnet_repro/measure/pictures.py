@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from resnet_repro.base.colours import OF_CLASSES
 from resnet_repro.base.errors import ConfigError, DataError, StoreError
-from resnet_repro.base.files import open_regular, write_atomically
+from resnet_repro.base.files import open_regular, read_text, write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
@@ -34,6 +34,7 @@ from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_told"]
 
+TOLD = "detections.json"
 MADE_BY = "resnet-repro detect"  # stands in every picture that is written, before its pixels
 _HEAD = 2**20  # bytes in which it is looked for; a colour profile may come first
 
@@ -134,11 +135,17 @@ def _files(paths: Sequence[Path], folder: Path) -> list[Path]:
         if _inode(file) in originals:
             raise ConfigError(f"{file} would be written over; choose another folder with --out")
         if os.path.lexists(file) and not _is_ours(file):
-            raise ConfigError(
-                f"{file} is there already, and is none that this version of detect wrote; move it "
-                "away, or choose another folder with --out"
-            )
+            raise _in_the_way(file)
+    if os.path.lexists(folder / TOLD) and not _is_told(folder / TOLD):
+        raise _in_the_way(folder / TOLD)
     return list(files)
+
+
+def _in_the_way(file: Path) -> ConfigError:
+    return ConfigError(
+        f"{file} is there already, and is none that this version of detect wrote; move it away, or "
+        "choose another folder with --out"
+    )
 
 
 def _is_ours(file: Path) -> bool:
@@ -147,6 +154,18 @@ def _is_ours(file: Path) -> bool:
             return f"Software\0{MADE_BY}".encode() in there.read(_HEAD)
     except OSError:
         return False
+
+
+def _is_told(file: Path) -> bool:
+    """Whether it is what `write_told` wrote."""
+    keys = Picture(file, file, 0, 0, []).to_dict().keys()
+    try:
+        told = json.loads(read_text(file))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, list) and all(
+        isinstance(one, dict) and one.keys() == keys for one in told
+    )
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -186,7 +205,7 @@ def write_told(pictures: Sequence[Picture], folder: Path) -> Path:
     Raises:
         StoreError: it cannot be written.
     """
-    path = folder / "detections.json"
+    path = folder / TOLD
     text = json.dumps([picture.to_dict() for picture in pictures], indent=2) + "\n"
     write_atomically(path, text)
     return path

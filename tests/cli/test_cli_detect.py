@@ -156,6 +156,12 @@ def test_only_what_detect_wrote_is_replaced(command: Any, results: Path, tmp_pat
         assert answer.code == 0, answer.err
         before, last = own.read_bytes(), before
     assert before != last
+    told = own.with_name("detections.json")
+    for other in ("[1]", '[{"image": "e.jpg"}]', "{}", "no JSON"):
+        told.write_text(other, encoding="utf-8")
+        answer = command(*argv, "--results", str(results))
+        assert (answer.code, f"found/{told.name} is there already" in answer.err) == (2, True)
+        assert told.read_text(encoding="utf-8") == other
 
 
 def test_a_threshold_below_the_recipes_lowest_score_shows_more(

@@ -30,6 +30,7 @@ def test_a_plan_says_of_which_networks_the_weights_lack(command: Any, bench: Ben
     assert "then measure" not in text
     (line,) = json.loads(command(*asked, *more, "--json").out)
     assert (line["to_measure"], line["measuring_seconds"]) == ([], 0)
+    assert line["without_weights"]
     folder.checkpoint.write_bytes(b"")
     text = command(*asked, *more).out
     assert "want of their weights" not in text
@@ -37,3 +38,4 @@ def test_a_plan_says_of_which_networks_the_weights_lack(command: Any, bench: Ben
     (line,) = json.loads(command(*asked, *more, "--json").out)
     assert line["to_measure"] == ["10-crop"]
     assert line["measuring_seconds"] > 0
+    assert not line["without_weights"]
