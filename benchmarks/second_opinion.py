@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -97,6 +98,15 @@ def direction(w: dict[str, torch.Tensor], generator: torch.Generator) -> dict[st
     return steps
 
 
+def stream_of(row: dict[str, str]) -> torch.Generator:
+    """What the directions of a point are drawn from; earlier files name no stream."""
+    seed = int(row["directions"])
+    if stream := row.get("stream"):
+        digest = hashlib.sha256(f"{stream}/{seed}".encode()).digest()
+        seed = int.from_bytes(digest[:8], "big") >> 1
+    return torch.Generator().manual_seed(seed)
+
+
 def compare_surface(
     rows: list[dict[str, str]], w: dict[str, torch.Tensor], train: tuple[Any, Any, Any], name: str
 ) -> None:
@@ -105,7 +115,7 @@ def compare_surface(
     seed, count = rows[0]["directions"], int(rows[0]["images"])
     which = balanced(labels, count)
     x = (images[which] - mean).astype(np.float32)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = stream_of(rows[0])
     first, second = direction(w, generator), direction(w, generator)
     grid = [row for row in rows if row["directions"] == seed and int(row["images"]) == count]
     chosen = {id(row): row for row in (grid[len(grid) // 2], *grid[:: -(-len(grid) // 8)])}

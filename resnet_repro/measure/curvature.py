@@ -25,7 +25,7 @@ from resnet_repro.base.stop import until_stopped
 from resnet_repro.measure.image_sample import choose_sample
 from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, seldom
-from resnet_repro.measure.surface import move, random_directions
+from resnet_repro.measure.surface import STREAM, move, random_directions
 from resnet_repro.spec.measurements import CurvatureRow
 from resnet_repro.spec.surface import CurvatureSettings
 from resnet_repro.store.run_folder import RunFolder
@@ -151,7 +151,7 @@ def curvature_rows(
     twin = copy.deepcopy(subject.network).eval()
     weights = hessian_weights(twin)
     place = folder.unfinished_arrays("curvature")
-    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
+    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256, stream=STREAM)
     on_message = seldom(lambda message: news(f"{subject.run.id}: {message}"), NEWS)
 
     def product(point: str, numbers: Iterator[int], vector: Vector) -> Vector:
@@ -167,5 +167,5 @@ def curvature_rows(
         product_here = partial(product, f"{alpha},{beta}", itertools.count(1))
         smallest, largest = spectrum_ends(product_here, sum(w.numel() for w in weights))
         at = settings.directions, alpha, beta
-        rows.append(CurvatureRow(*at, smallest, largest, *sample.columns))
+        rows.append(CurvatureRow(*at, smallest, largest, *sample.columns, STREAM))
     return rows

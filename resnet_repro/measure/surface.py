@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from resnet_repro.measure.image_sample import ImageSample, choose_sample
 from resnet_repro.measure.kept_arrays import KeptArrays
 from resnet_repro.measure.progress import NEWS, progress_teller
-from resnet_repro.spec.measurements import BnStatistics, SurfaceRow
+from resnet_repro.spec.measurements import BnStatistics, Stream, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
-from resnet_repro.training.order import Batch
+from resnet_repro.training.order import Batch, generator
 from resnet_repro.training.subject import Subject
 
 __all__ = [
+    "STREAM",
     "Directions",
     "GridPoint",
     "measure_row",
@@ -37,6 +38,7 @@ __all__ = [
     "surface_rows",
 ]
 
+STREAM: Stream = "directions"
 SMALL = 1e-10  # added to a filter's norm before dividing by it, as in that paper's code
 
 
@@ -60,19 +62,20 @@ def random_directions(network: nn.Module, seed: int) -> Directions:
     """Two filter-normalised Gaussian directions, the same on every device.
 
     A filter is what belongs to one output channel of a convolution or one output of the classifier:
-    the slice along a parameter's first dimension. Parameters of one dimension get zeros.
+    the slice along a parameter's first dimension. Parameters of one dimension get zeros. They are
+    drawn from a stream of their own: that of `initialise` would give a network's initial weights.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return Directions(_direction(network, generator), _direction(network, generator))
+    drawn = generator(STREAM, seed)
+    return Directions(_direction(network, drawn), _direction(network, drawn))
 
 
-def _direction(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
+def _direction(network: nn.Module, stream: torch.Generator) -> list[Tensor]:
     direction = []
     for parameter in network.parameters():
         weight = parameter.detach()
         step = torch.zeros_like(weight, memory_format=torch.preserve_format)
         if weight.dim() > 1:
-            drawn = torch.randn(weight.shape, generator=generator)
+            drawn = torch.randn(weight.shape, generator=stream)
             norms = weight.cpu().float().flatten(1).norm(dim=1)
             scale = norms / (drawn.flatten(1).norm(dim=1) + SMALL)
             step.copy_(drawn * scale.view(-1, *[1] * (drawn.dim() - 1)))
@@ -129,7 +132,7 @@ def surface_rows(
     """
     network, sample = subject.network, choose_sample(subject.feed, settings.images)
     place = folder.unfinished_arrays("surface")
-    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256)
+    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256, stream=STREAM)
     rows: list[SurfaceRow] = []
     total = len(settings.directions) * settings.points[0] * settings.points[1]
     on_progress = progress_teller(news, f"{subject.run.id}: loss surface", NEWS)
@@ -154,4 +157,4 @@ def surface_rows(
 
 def _surface_row(subject: Subject, seed: int, point: GridPoint, sample: ImageSample) -> SurfaceRow:
     bn: BnStatistics = "average" if subject.run.recipe.bn_average_iterations else "running"
-    return SurfaceRow(seed, *point, *sample.columns, bn=bn, fixed="biases and BN")
+    return SurfaceRow(seed, *point, *sample.columns, bn=bn, fixed="biases and BN", stream=STREAM)

@@ -131,11 +131,14 @@ def surfaces_of(run: StoredRun) -> list[Surface]:
 
 
 def _surface(rows: Sequence[SurfaceRow]) -> Surface | None:
-    """The grid of one seed's rows; without the centre measured on all training images."""
+    """The grid of one seed's rows; without the centre measured on all training images.
+
+    None if it is not complete, or there is no more than the centre.
+    """
     images = rows[0].images
     rows = sorted((r for r in rows if r.images == images), key=lambda r: (r.beta, r.alpha))
     alphas, betas = np.unique([row.alpha for row in rows]), np.unique([row.beta for row in rows])
-    if len(rows) != len(alphas) * len(betas):
+    if len(alphas) == 1 or len(rows) != len(alphas) * len(betas):
         return None
     values = np.array([(row.loss, row.error) for row in rows], dtype=np.float64)
     loss, error = values.T.reshape(2, len(betas), len(alphas))

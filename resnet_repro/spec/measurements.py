@@ -87,6 +87,11 @@ class EvaluationRow:
     dataset_sha256: str  # of the data set that was evaluated
 
 
+# Where random directions around trained weights come from. Earlier files lack it; in them the first
+# direction of the seed that the run has too is that of its initial weights.
+Stream = Literal["directions"]
+
+
 class SurfaceRow(NamedTuple):
     """The loss at one point around trained weights."""
 
@@ -102,6 +107,7 @@ class SurfaceRow(NamedTuple):
     # Which statistics BN uses, the trained network's at every point; earlier files lack it.
     bn: BnStatistics | None = None
     fixed: str | None = None  # the parameters that stay as they are: "biases and BN"
+    stream: Stream | None = None
 
 
 class PathRow(NamedTuple):
@@ -128,6 +134,7 @@ class CurvatureRow(NamedTuple):
     images: ImageCount
     sample_seed: int
     sample_sha256: str
+    stream: Stream | None = None  # of the directions; those of (0, 0) do not matter
 
 
 class PrecisionRow(NamedTuple):

@@ -20,7 +20,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.models import MeasurementOrigin, Summary
 from resnet_repro.store.tables import StoredTable
 
-__all__ = ["Origins", "measurement_problems", "origin_problems"]
+__all__ = ["Origins", "measurement_problems", "origin_problems", "without_initial_weights"]
 
 Origins = Mapping[str, MeasurementOrigin]
 
@@ -128,6 +128,22 @@ def surface_problems(rows: Sequence[SurfaceRow | CurvatureRow]) -> Iterator[str]
         yield "different samples of so many images"
     if any(isinstance(row, CurvatureRow) and row.smallest > row.largest for row in rows):
         yield "a smallest eigenvalue above the largest"
+
+
+def without_initial_weights(around: StoredTable, run: Run) -> StoredTable:
+    """Points around trained weights, but for those along the run's initial weights.
+
+    Until 30 November 2026 the directions of a run's own seed were drawn as its initial weights.
+    """
+    if None not in around.columns["stream"]:
+        return around
+    kept = [
+        row
+        for row in around.rows
+        if row.stream or row.directions != run.seed or row.alpha == row.beta == 0
+    ]
+    columns = zip(*kept, strict=True) if kept else [()] * len(around.columns)
+    return StoredTable(around.row, dict(zip(around.columns, columns, strict=True)))
 
 
 def precision_problems(rows: Sequence[PrecisionRow]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.checksums import changed, sum_of
 from resnet_repro.store.consistency import contradictions
+from resnet_repro.store.measurement_checks import without_initial_weights
 from resnet_repro.store.models import (
     FORMAT,
     CurveRow,
@@ -243,6 +244,9 @@ class _Reading:
         # Last, since contradictions are more precise.
         for file, what in changed(summary, in_summary, texts, contents.get("origins", {})):
             self._found(what, file)
+        if run:
+            for file in {"surface", "curvature"} & contents.keys():
+                contents[file] = without_initial_weights(contents[file], run)
         return StoredRun(
             id=name,
             folder=self.folder,

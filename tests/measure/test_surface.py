@@ -92,6 +92,19 @@ def test_each_filter_of_a_direction_has_the_norm_of_the_networks(network: nn.Mod
     assert abs(F.cosine_similarity(first, second, dim=0)) < 0.05
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", ["resnet-8", "preact-8"])
+def test_directions_are_not_the_weights_that_a_run_of_their_seed_starts_from(
+    name: str, seed: int
+) -> None:
+    model = build_network(name)
+    initialise(model, seed)
+    weights = torch.cat([weight.detach().flatten() for weight in hessian_weights(model)])
+    for direction in random_directions(model, seed):
+        steps = torch.cat([step.flatten() for step in direction if step.dim() > 1])
+        assert abs(F.cosine_similarity(weights, steps, dim=0)) < 0.05
+
+
 def test_directions_depend_on_their_seed_alone(network: nn.Module) -> None:
     torch.manual_seed(99)
     first, again, other = (random_directions(network, seed) for seed in (1, 1, 2))

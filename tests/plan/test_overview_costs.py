@@ -124,7 +124,7 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     assert seconds == pytest.approx(forward / 3 / 100 / 4, rel=1e-3), "of 16 pixels"
     settings = experiment.settings_of("surface")
     points = [
-        SurfaceRow(seed, alpha, beta, 1.0, 50.0, 2_000, 0, "a" * 64)
+        SurfaceRow(seed, alpha, beta, 1.0, 50.0, 2_000, 0, "a" * 64, stream="directions")
         for seed in settings.directions
         for beta in settings.betas
         for alpha in settings.alphas

@@ -280,7 +280,7 @@ def test_list_counts_a_surface_as_the_plan_does(tmp_path: Path) -> None:
     experiment = load_experiment("surface", asked, Choices(preset="short", networks=["plain-20"]))
     settings = experiment.settings_of("surface")
     points = [
-        SurfaceRow(seed, alpha, beta, 1.0, 50.0, settings.images, 0, "a" * 64)
+        SurfaceRow(seed, alpha, beta, 1.0, 50.0, settings.images, 0, "a" * 64, stream="directions")
         for seed in settings.directions
         for beta in settings.betas
         for alpha in settings.alphas

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
+from resnet_repro.plan.measured import is_measured
 from resnet_repro.report.claims.judging import Verdict, judge
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
@@ -25,7 +26,7 @@ from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
-from resnet_repro.spec.surface import axis
+from resnet_repro.spec.surface import SurfaceSettings, axis
 from resnet_repro.store.run_folder import RunFolder
 
 Loss = Callable[[float, float], float]
@@ -48,9 +49,11 @@ def rough(a: float, b: float) -> float:
 
 
 def rows(loss: Loss, width: int = 21, height: int = 21, seed: int = 0) -> list[SurfaceRow]:
-    points = [(a, b) for b in axis(1.0, height) for a in axis(1.0, width)]
-    found = [SurfaceRow(seed, a, b, loss(a, b), 30.0, 2_000, 0, SHA256) for a, b in points]
-    return [*found, SurfaceRow(seed, 0.0, 0.0, loss(0, 0), 30.0, 50_000, 0, "1" * 64)]
+    points = [(a, b, 2_000, SHA256) for b in axis(1.0, height) for a in axis(1.0, width)]
+    return [
+        SurfaceRow(seed, a, b, loss(a, b), 30.0, images, 0, sample, stream="directions")
+        for a, b, images, sample in [*points, (0.0, 0.0, 50_000, "1" * 64)]
+    ]
 
 
 def add(
@@ -311,6 +314,30 @@ def test_the_opposite_is_another_trend(bench: Bench) -> None:
     verdicts = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
     for claim in ("surface-56-rougher", "surface-20-alike"):
         assert (verdicts[claim].word, verdicts[claim].opposed) == ("undecided", True)
+
+
+def test_a_plane_along_the_initial_weights_is_left_out(bench: Bench) -> None:
+    """As earlier versions measured around the run with the directions' seed."""
+    folder = add(bench, "plain-20", bowl, seed=1)
+    (run,) = bench.store.all_runs()
+    assert run.run
+    earlier = [row._replace(stream=None) for plane in (0, 1, 2) for row in rows(bowl, seed=plane)]
+    folder.write_measured("surface", earlier, ORIGIN)
+    around = [(1, 0.5, 0.5), (2, 0.5, 0.5), (1, 0.0, 0.0)]
+    ends = [CurvatureRow(*at, -1, 50, 2_000, 0, SHA256) for at in around]
+    folder.write_measured("curvature", ends, ORIGIN)
+    (run,) = bench.store.all_runs()
+    assert run.problem is None
+    assert [surface.directions for surface in surfaces_of(run)] == [0, 2]
+    assert [row.images for row in run.rows("surface") if row.directions == 1] == [2_000, 50_000]
+    assert [row[:3] for row in run.rows("curvature")] == around[1:]
+    assert eigenvalue_ratio(run) == 0.02
+    settings = SurfaceSettings(points=(21, 21), images=2_000, directions=(0, 1, 2))
+    assert not is_measured(bench.store, run, "surface", settings)
+    folder.write_measured("surface", [row._replace(stream="directions") for row in earlier], ORIGIN)
+    (run,) = bench.store.all_runs()
+    assert [surface.directions for surface in surfaces_of(run)] == [0, 1, 2]
+    assert is_measured(bench.store, run, "surface", settings)
 
 
 def test_without_a_measurement_there_is_no_number(bench: Bench) -> None:
