@@ -46,6 +46,8 @@ NOISIER = 5.0
 # Of a loss surface. Up to it the radius of a paraboloid's contour, if 0.05 or more, is right to the
 # margin of 0.04, whatever the loss at the centre from 0.0001 on; on 9 x 9 points it errs by 0.13.
 LARGEST_STEP = 0.1
+FEWEST_PLANES = 2  # of one nobody can tell how far another would be from it
+_PLANES = f"planes of {FEWEST_PLANES} seeds of directions"
 QUANTITIES = {
     "final_test_error": Quantity("final test error", noisier=NOISIER, task="classification"),
     "final_train_error": Quantity("final training error", noisier=NOISIER, task="classification"),
@@ -96,11 +98,12 @@ QUANTITIES = {
     "convexity_violations": Quantity(
         "percent of the loss surface's points that violate convexity, each counted along each axis",
         "surface",
+        needs=_PLANES,
     ),
     "contour_radius": Quantity(
         "mean radius of the contour 0.1 above the loss at the centre",
         "surface",
-        needs=f"the contour 0.1 above the centre in a grid of steps of at most {LARGEST_STEP:g}",
+        needs=f"{_PLANES} that hold the contour, in steps of at most {LARGEST_STEP:g}",
     ),
     # Mean over the classes, PASCAL VOC 2007's form.
     "voc_ap": Quantity("mAP of the detector", "average-precision", task="detection"),

@@ -234,12 +234,12 @@ def test_only_surfaces_on_the_same_grid_are_compared(bench: Bench) -> None:
         "surface-20-alike",
         "measured at 21 x 21 points from -1 to 1, over 2,000 training images",
     )
-    add(bench, "resnet-20", bowl)
-    add(bench, "plain-20", bowl, width=11)
+    add(bench, "resnet-20", bowl, seeds=2)
+    add(bench, "plain-20", bowl, seeds=2, width=11)
     assert verdict().numbers == (
         f"lacks plain-20 (1 trained, without this measurement); the others are {grid}"
     )
-    same = add(bench, "plain-20", bowl, seed=1)
+    same = add(bench, "plain-20", bowl, seeds=2, seed=1)
     assert verdict().word == "consistent"
     assert f"; {grid}; seeds without this measurement: plain-20 (1)" in verdict().numbers
     assert len(verdict().runs) == 2
@@ -275,24 +275,25 @@ def test_a_valley_whose_width_the_grid_cannot_tell_judges_nothing(
     bench: Bench, pair: tuple[Loss, Loss], width: int, judged: bool
 ) -> None:
     for network, loss in zip(NETWORKS, pair, strict=False):
-        add(bench, network, loss, width=width, height=width)
+        add(bench, network, loss, seeds=2, width=width, height=width)
     found = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
     assert found["surface-20-alike"].judged, "convexity is told"
     assert found["surface-20-as-wide"].judged == judged
     if not judged:
         reason = (
-            "1 trained, without the contour 0.1 above the centre in a grid of steps of at most 0.1"
+            "1 trained, without planes of 2 seeds of directions that hold the contour, in steps of "
+            "at most 0.1"
         )
         assert f"ResNet-20 ({reason})" in found["surface-20-as-wide"].numbers
 
 
 def test_a_run_without_a_surface_lacks_the_measurement_and_not_its_contour(bench: Bench) -> None:
-    add(bench, "resnet-20", steep, width=9, height=9)
+    add(bench, "resnet-20", steep, seeds=2, width=9, height=9)
     bench.add("plain-20")
     found = {v.claim.id: v.numbers for v in judge(load_claims(), Results(bench.store))}
     assert found["surface-20-as-wide"] == (
-        "lacks ResNet-20 (1 trained, without the contour 0.1 above the centre in a grid of steps "
-        "of at most 0.1), plain-20 (1 trained, without this measurement)"
+        "lacks ResNet-20 (1 trained, without planes of 2 seeds of directions that hold the "
+        "contour, in steps of at most 0.1), plain-20 (1 trained, without this measurement)"
     )
 
 
@@ -310,10 +311,20 @@ def test_eigenvalues_over_other_images_are_not_compared(bench: Bench) -> None:
 def test_the_opposite_is_another_trend(bench: Bench) -> None:
     for network in NETWORKS:
         loss, ratio = (rough, 0.3) if network.startswith("resnet") else (bowl, 0.01)
-        add(bench, network, loss, ratio)
+        add(bench, network, loss, ratio, seeds=2)
     verdicts = {v.claim.id: v for v in judge(load_claims(), Results(bench.store))}
     for claim in ("surface-56-rougher", "surface-20-alike"):
         assert (verdicts[claim].word, verdicts[claim].opposed) == ("undecided", True)
+
+
+def test_one_plane_judges_nothing(bench: Bench) -> None:
+    add(bench, "resnet-20", bowl, seeds=2)
+    add(bench, "plain-20", bowl)
+    found = {v.claim.id: v.numbers for v in judge(load_claims(), Results(bench.store))}
+    grid = "the others are measured at 21 x 21 points from -1 to 1, over 2,000 training images"
+    lacks = "lacks plain-20 (1 trained, without planes of 2 seeds of directions"
+    assert found["surface-20-alike"] == f"{lacks}); {grid}"
+    assert found["surface-20-as-wide"].startswith(f"{lacks} that hold the contour")
 
 
 def test_a_plane_along_the_initial_weights_is_left_out(bench: Bench) -> None:

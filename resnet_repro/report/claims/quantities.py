@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from resnet_repro.networks.outline import Outline, outline
-from resnet_repro.paper.quantities import LARGEST_STEP, QUANTITIES
+from resnet_repro.paper.quantities import FEWEST_PLANES, LARGEST_STEP, QUANTITIES
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import BegunRun
 from resnet_repro.report.results import Results
@@ -132,7 +132,8 @@ def _starts(curves: pd.DataFrame, batch_sizes: dict[str, int]) -> Numbers:
 def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Numbers:
     """A number of the surfaces around each run's weights: the mean over seeds of directions."""
     measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
-    means = {run: fmean(map(number, found)) for run, found in measured.items() if found}
+    enough = {run: found for run, found in measured.items() if len(found) >= FEWEST_PLANES}
+    means = {run: fmean(map(number, found)) for run, found in enough.items()}
     return pd.Series(means, dtype=float)
 
 
