@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.npz import read_npz
 from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.curvature import curvature_rows
@@ -19,7 +18,12 @@ from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.measured import is_measured
 from resnet_repro.plan.progress import Progress
-from resnet_repro.runner.ensembles import is_known, measure_ensemble, measure_views
+from resnet_repro.runner.ensembles import (
+    is_known,
+    measure_ensemble,
+    measure_views,
+    read_scores,
+)
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
@@ -181,7 +185,7 @@ class Measurer:
         """Whether a run lacks one of these; one that is not finished lacks none."""
         stored = self.store.get(run)
         return stored.finished and any(
-            (one.scores and read_npz(stored.folder.scores(one.name)) is None)  # missing or torn
+            (one.scores and read_scores(stored, one.name) is None)
             or not is_measured(self.store, stored, one.name, one.settings)
             for one in asked
         )

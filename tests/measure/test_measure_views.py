@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,13 @@ def store(
     assert set(runner.run_all(experiment.resolve()).values()) == {"done"}
     assert runner.measurer.measure([experiment]) == {}
     return store
+
+
+def copy_without_ensemble(store: Store, folder: Path) -> Store:
+    shutil.copytree(store.root, folder / "results")
+    (ensemble,) = folder.rglob("tiny-custom-synthetic.json")
+    ensemble.unlink()
+    return Store(folder / "results")
 
 
 def rows(store: Store, experiment: Experiment) -> list[dict[str, EvaluationRow]]:
@@ -169,19 +177,39 @@ def test_an_ensemble_waits_for_all_of_its_members(
     assert left == {first.id: "stopped", second.id: "stopped"}, "the ensemble is left"
 
 
-def test_members_with_scores_of_other_data_are_unmeasured(
+def test_members_that_were_measured_on_other_data_are_unmeasured(
     store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
 ) -> None:
-    other = Store(tmp_path / "results")
-    shutil.copytree(store.root, other.root)
-    (ensemble,) = other.root.rglob("tiny-custom-synthetic.json")
-    ensemble.unlink()
-    for run in experiment.resolve():
-        write_scores(other.folder(run).scores("10-crop"), torch.rand(25, 10), "0" * 64)
-    runner, quiet = runner_of(other, small)
+    other = copy_without_ensemble(store, tmp_path)
+    identity = dataclasses.replace(small.identity, sha256="0" * 64)
+    runner, quiet = runner_of(other, dataclasses.replace(small, identity=identity))
     members = [run.id for run in experiment.resolve()]
     assert runner.measurer.measure([experiment]) == dict.fromkeys(members, "unmeasured")
     assert quiet.notes == [f"tiny: no ensemble yet, {members[0]} lacks 10-crop"]
+
+
+def test_scores_of_another_training_are_made_anew(
+    store: Store, small: Dataset, experiment: Experiment, tmp_path: Path
+) -> None:
+    """As after a pull, which brings the errors of another training and leaves the scores."""
+    other = copy_without_ensemble(store, tmp_path)
+    first, second = (other.get(run) for run in experiment.resolve())
+    scores = first.folder.scores("10-crop")
+    kept = scores.read_bytes()
+    runner, _ = runner_of(other, small)
+    others = second.folder.scores("10-crop").read_bytes()
+    scores.write_bytes(others)
+    assert runner.measurer.measure([experiment]) == {}
+    assert scores.read_bytes() == kept
+    (result,), (before,) = (s.records(EnsembleResult) for s in (other, store))
+    assert result.top1_error == before.top1_error
+    scores.write_bytes(others)
+    (ensemble,) = other.root.rglob("tiny-custom-synthetic.json")
+    ensemble.unlink()
+    first.folder.checkpoint.unlink()
+    first.folder.previous_checkpoint.unlink(missing_ok=True)
+    assert runner.measurer.measure([experiment]) == {first.id: "unmeasured"}
+    assert other.records(EnsembleResult) == []
 
 
 def test_an_ensemble_over_the_centre_needs_no_other_measurement(
@@ -206,19 +234,33 @@ def test_every_measurement_can_be_made() -> None:
     assert {*METHODS, *VIEWS} == set(MEASUREMENTS)
 
 
-def test_foreign_scores_are_not_believed(tmp_path: Path) -> None:
-    path, scores = tmp_path / "scores.npz", torch.rand(5, 3)
-    write_scores(path, scores, "a" * 64)
-    read = read_scores(path, 5, "a" * 64)
+def test_foreign_scores_are_not_believed(
+    store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    other = copy_without_ensemble(store, tmp_path)
+    run, scores = other.get(experiment.resolve()[0]), torch.rand(25, 3)
+    path = run.folder.scores("10-crop")
+    _, tencrop = run.rows("evaluations")
+    write_scores(run.folder, tencrop, scores)
+    read = read_scores(run, "10-crop")
     assert read is not None
     assert torch.allclose(read, scores, atol=1e-3)
-    assert read_scores(path, 6, "a" * 64) is None
-    assert read_scores(path, 5, "b" * 64) is None
-    assert read_scores(tmp_path / "none.npz", 5, "a" * 64) is None
+    assert read_scores(run, "10-crop", tencrop.dataset_sha256) is not None
+    assert read_scores(run, "10-crop", "b" * 64) is None, "of other data"
+    assert read_scores(run, "centre") is not None
+    run.folder.scores("centre").unlink()
+    assert read_scores(run, "centre") is None
     path.write_bytes(path.read_bytes()[:-30])
-    assert read_scores(path, 5, "a" * 64) is None
-    np.savez(path, scores=np.array([{}], dtype=object), dataset=np.array("a" * 64))
-    assert read_scores(path, 5, "a" * 64) is None
+    assert read_scores(run, "10-crop") is None
+    write_scores(run.folder, tencrop, scores[1:])
+    assert read_scores(run, "10-crop") is None, "not of each image"
+    np.savez(path, scores=scores.half().numpy(), dataset=np.array(tencrop.dataset_sha256))
+    assert read_scores(run, "10-crop") is None, "an earlier commit's, of no known training"
+    np.savez(path, scores=np.array([{}], dtype=object), evaluation=np.array("a" * 64))
+    assert read_scores(run, "10-crop") is None
+    better = dataclasses.replace(tencrop, loss=tencrop.loss / 2)
+    write_scores(run.folder, better, scores)
+    assert read_scores(run, "10-crop") is None, "of another training"
 
 
 def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(
