@@ -18,12 +18,8 @@ from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.measured import is_measured
 from resnet_repro.plan.progress import Progress
-from resnet_repro.runner.ensembles import (
-    is_known,
-    measure_ensemble,
-    measure_views,
-    read_scores,
-)
+from resnet_repro.runner.ensembles import is_known, measure_ensemble
+from resnet_repro.runner.scores import measure_views, read_scores
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
