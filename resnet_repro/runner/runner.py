@@ -19,14 +19,14 @@ from resnet_repro.runner.options import Options, Outcome, to_replace
 from resnet_repro.runner.resuming import Resumed, refuse_other_data, resume
 from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources, memory_advice
-from resnet_repro.runner.together import TrainTask, in_every_process
+from resnet_repro.runner.together import TrainTask, in_every_process, refuse_different_data
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import matches_result
-from resnet_repro.training.feed import Feed, check_fits
+from resnet_repro.training.feed import check_fits
 from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.processes import ALONE, Processes
 from resnet_repro.training.subject import check_compiled
@@ -238,15 +238,10 @@ class Runner:
             backbone = load_backbone(run, new.network, self.store, data_dir, note)
             resumed = Resumed(new, backbone=backbone)
         trainer = resumed.trainer
-
-        def prepare() -> Feed:
-            trainer.feed.prepare(self.sources.should_stop)
-            return trainer.feed
-
         try:
             self.processes.broadcast(TrainTask(run, trainer.backend.precision, resumed.checkpoint))
-            if not in_every_process(self.sources, prepare):
-                raise Stopped
+            in_every_process(self.sources, lambda: trainer.feed.prepare(self.sources.should_stop))
+            refuse_different_data(self.processes, trainer.feed.identity)
             if not trainer.iteration:
                 folder.clear_measurements()  # those of a training that is given up
             with enough_memory(lambda: memory_advice(trainer)):

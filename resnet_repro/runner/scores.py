@@ -17,7 +17,7 @@ from resnet_repro.data.npz import read_npz
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.runner.sources import Sources
-from resnet_repro.runner.together import in_every_process
+from resnet_repro.runner.together import in_every_process, refuse_different_data
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.spec.tables_figures import Views
@@ -26,7 +26,6 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.store.tables import table_text
 from resnet_repro.training.device import origin_here
-from resnet_repro.training.feed import Feed
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject
 
@@ -125,21 +124,10 @@ def _scores(
     subject: Callable[[], Subject], views: Views, sources: Sources, news: Callable[[str], None]
 ) -> Tensor:
     """All scores, in every process."""
-    here: list[Subject] = []
-    mine: list[Tensor] = []
-
-    def load() -> Feed:
-        here.append(subject())
-        return here[0].feed
-
-    def compute() -> Feed:
-        mine.append(_own_share(here[0], views, sources, news))
-        return here[0].feed
-
-    for step in (load, compute):  # the data are compared before hours of testing
-        if not in_every_process(sources, step):
-            raise Stopped
-    return torch.cat(sources.processes.gather(mine[0]))
+    here = in_every_process(sources, subject)
+    refuse_different_data(sources.processes, here.feed.identity)  # before hours of testing
+    mine = in_every_process(sources, lambda: _own_share(here, views, sources, news))
+    return torch.cat(sources.processes.gather(mine))
 
 
 def _own_share(

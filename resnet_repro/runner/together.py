@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from resnet_repro.base.errors import DataError, ReproError
 from resnet_repro.base.stop import StopFlag, Stopped
+from resnet_repro.data.dataset import Identity
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.sources import Sources, memory_advice
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.training.checkpoint import unpack
-from resnet_repro.training.feed import Feed
 from resnet_repro.training.memory import enough_memory, is_lack_of_memory
 from resnet_repro.training.processes import Processes
 from resnet_repro.training.trainer import DivergenceError, Trainer
 
-__all__ = ["Agreement", "TrainTask", "follow", "in_every_process"]
+__all__ = ["Agreement", "TrainTask", "follow", "in_every_process", "refuse_different_data"]
+
+T = TypeVar("T")
 
 ECHO = 5.0  # seconds within which a launcher may repeat a Ctrl-C that the terminal sent to all
 
@@ -48,19 +51,17 @@ class Agreement:
         return code > 0
 
 
-def in_every_process(sources: Sources, step: Callable[[], Feed]) -> bool:
-    """Run a step in every process; False if it is time to stop in one of them, and so in all.
-
-    `step` returns the feed that it used, whose data have to be the same in all.
+def in_every_process(sources: Sources, step: Callable[[], T]) -> T:
+    """Do a step in every process, and go on only if all have; returns what it made in this one.
 
     Raises:
-        DataError: they have different data, as each machine may have a data folder of its own.
+        Stopped: it is time to stop in one of them, and so in all.
         ReproError: it failed in one of them; raised in all.
     """
-    failure, name, sha256 = None, "", ""
+    made: list[T] = []
+    failure: ReproError | None = None
     try:
-        identity = step().identity
-        name, sha256 = identity.name, identity.sha256
+        made.append(step())
     except Stopped:
         pass  # all are asked below
     except ReproError as error:
@@ -71,15 +72,23 @@ def in_every_process(sources: Sources, step: Callable[[], Feed]) -> bool:
         failure = ReproError("not enough memory in one of the processes")  # the others wait for it
     sources.processes.share_error(failure)
     if Agreement(sources.processes, sources.stop).should_stop():
-        return False
-    first, *others = sources.processes.gather(sha256)
+        raise Stopped
+    return made[0]
+
+
+def refuse_different_data(processes: Processes, data: Identity) -> None:
+    """Compare the data of all processes: each machine may have a data folder of its own.
+
+    Raises:
+        DataError: they differ.
+    """
+    first, *others = processes.gather(data.sha256)
     for rank, other in enumerate(others, 1):
         if other != first:
             raise DataError(
-                f"{name} is not the same in all processes: its SHA-256 is {first[:12]}... in"
+                f"{data.name} is not the same in all processes: its SHA-256 is {first[:12]}... in"
                 f" process 0, {other[:12]}... in process {rank}; prepare the same copy for each"
             )
-    return True
 
 
 class Task(Protocol):
@@ -116,28 +125,22 @@ class TrainTask:
 
     def work(self, sources: Sources) -> None:
         """Train with the first process, which stores the results."""
-        trainer: Trainer | None = None
+        # The first process reports that it was stopped or diverged.
+        with contextlib.suppress(Stopped, DivergenceError), contextlib.ExitStack() as held:
 
-        def prepare() -> Feed:
-            nonlocal trainer
-            trainer = sources.trainer(self.run, sources.backend(self.precision))
-            if self.checkpoint is not None:
-                trainer.load_state(unpack(self.checkpoint))
-            trainer.feed.prepare(sources.should_stop)
-            return trainer.feed
+            def prepare() -> Trainer:
+                trainer = sources.trainer(self.run, sources.backend(self.precision))
+                held.callback(trainer.feed.close)
+                if self.checkpoint is not None:
+                    trainer.load_state(unpack(self.checkpoint))
+                trainer.feed.prepare(sources.should_stop)
+                return trainer
 
-        try:
-            if not in_every_process(sources, prepare):
-                return
-            assert trainer is not None, "prepared without an error"
+            trainer = in_every_process(sources, prepare)
+            refuse_different_data(sources.processes, trainer.feed.identity)
             with enough_memory(lambda: memory_advice(trainer)):
                 trainer.train(FollowerHooks(sources.processes, sources.stop))
             trainer.state()  # all processes take part in it; the first one stores it
-        except DivergenceError:
-            pass  # the first process reports it
-        finally:
-            if trainer is not None:
-                trainer.feed.close()
 
 
 class FollowerHooks:
