@@ -24,7 +24,7 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.store.target import find_target
-from resnet_repro.training.checkpoint import final_state
+from resnet_repro.training.checkpoint import final_state, weights_missing
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch
@@ -108,12 +108,13 @@ def path_to_other_run(
     """
     run = subject.run
     other = other_run(run, settings, store)
-    state, reasons = final_state(other, store.get(other))
+    stored = store.get(other)
+    state, reasons = final_state(other, stored)
+    if state is None:
+        note(f"{other.id}, where the line of {run.id} ends: {weights_missing(stored, reasons)}")
+        return []
     for reason in reasons:
         note(f"{other.id}: not used: {reason}")
-    if state is None:
-        note(f"{run.id}: its line ends at {other.id}, whose weights are not here")
-        return []
     end = state["network"]
     return path_rows(subject, store.folder(run), other.id, end, settings, should_stop, news)
 

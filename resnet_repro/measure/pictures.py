@@ -17,20 +17,23 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from resnet_repro.base.colours import OF_CLASSES
-from resnet_repro.base.errors import ConfigError, DataError, StoreError
+from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.base.files import open_regular, read_text, write_atomically
 from resnet_repro.data import datasets
 from resnet_repro.data.photos.decoding import open_photo
 from resnet_repro.measure.detection import detect
-from resnet_repro.measure.evaluate.run import configuration_of, newest_weights, what_differs
+from resnet_repro.measure.evaluate.run import (
+    configuration_of,
+    network_of,
+    newest_weights,
+    what_differs,
+)
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.store.target import find_target
-from resnet_repro.training.checkpoint import CheckpointError
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.memory import enough_memory
-from resnet_repro.training.subject import trained_network
 
 __all__ = ["Picture", "search_pictures", "write_told"]
 
@@ -88,10 +91,7 @@ def search_pictures(
         note(f"{stored.id}: {text}")
     classes = _classes(stored, run, state, data_dir, should_stop)
     backend = choose_backend(device, state["precision"])
-    try:
-        network = trained_network(run, state["network"], len(classes), backend)
-    except CheckpointError as error:
-        raise StoreError(f"{stored.id}: its checkpoint {error}") from error
+    network = network_of(stored, run, state, len(classes), backend)
     heads: Any = network.get_submodule("rcnn.roi_heads")
     heads.score_thresh = min(heads.score_thresh, threshold)
     stamp = PngInfo()

@@ -17,7 +17,7 @@ from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import BackboneRecord
 from resnet_repro.store.store import Store
-from resnet_repro.training.checkpoint import final_state
+from resnet_repro.training.checkpoint import final_state, weights_missing
 
 __all__ = ["load_backbone", "read_backbone"]
 
@@ -94,11 +94,7 @@ def _of_run(run: Run, name: str, store: Store) -> _Weights:
             )
     state, reasons = final_state(stored.run, stored)
     if state is None:
-        why = "; ".join(reasons) or "its checkpoint is not committed"
-        raise DataError(
-            f"{run.id}: the weights of {name} are not here ({why}); "
-            f"bring them from where it was trained, or {stored.train_again}"
-        )
+        raise DataError(f"{name}, from which {run.id} starts: {weights_missing(stored, reasons)}")
     mean = stored.summary.provenance.normalisation.get("channel_averages")
     if not isinstance(mean, list) or len(mean) != 3:
         raise DataError(f"{run.id}: summary.json of {name} does not say what it subtracted")

@@ -28,7 +28,7 @@ from resnet_repro.spec.surface import PathSettings
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.training.checkpoint import CheckpointError, final_state
+from resnet_repro.training.checkpoint import CheckpointError, final_state, weights_missing
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.subject import Subject
@@ -157,7 +157,7 @@ class Measurer:
         if not self._lacks(run, asked):
             return None
         if not self.store.folder(run).checkpoints():
-            return self._without_weights(run)
+            return self._without_weights(self.store.get(run))
         if self.sources.should_stop():
             return "stopped"
         with self.store.folder(run).locked() as held:
@@ -209,11 +209,8 @@ class Measurer:
                         self.progress.note(f"{run.id}: {title} not measured")
         return None if all(made) else "unmeasured"
 
-    def _without_weights(self, run: Run) -> Unmeasured:
-        self.progress.note(
-            f"{run.id}: not measured, its weights are not here; bring its checkpoint from where it "
-            f"was trained, or {self.store.get(run).train_again}"
-        )
+    def _without_weights(self, stored: StoredRun, reasons: Sequence[str] = ()) -> Unmeasured:
+        self.progress.note(f"{stored.id}: not measured, {weights_missing(stored, reasons)}")
         return "unmeasured"
 
     def _measure(self, asked: Asked, subject: Subject, stored: StoredRun) -> str | None:
@@ -250,11 +247,11 @@ class Measurer:
         assert stored.summary is not None, "finished runs have one"
         origin = stored.summary.provenance
         state, reasons = final_state(run, stored)
+        if state is None:
+            self._without_weights(stored, reasons)
+            return None
         for reason in reasons:
             self.progress.note(f"{run.id}: not used: {reason}")
-        if state is None:
-            self._without_weights(run)
-            return None
         dataset = self.sources.dataset(run.dataset)
         if isinstance(dataset, PhotoDataset):
             dataset.need_training("what is measured on a run needs its training photographs' mean")
@@ -268,6 +265,5 @@ class Measurer:
         try:
             return self.sources.trained(run, state["network"], backend)
         except CheckpointError as error:
-            self.progress.note(f"{run.id}: its checkpoint {error}")
-            self._without_weights(run)
+            self._without_weights(stored, [f"its checkpoint {error}"])
             return None

@@ -24,6 +24,7 @@ from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.memory import is_lack_of_memory
 
 __all__ = [
+    "BEFORE_THE_END",
     "OTHER_TRAINING",
     "CheckpointError",
     "final_state",
@@ -34,6 +35,7 @@ __all__ = [
     "pack",
     "read_position",
     "unpack",
+    "weights_missing",
 ]
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ T = TypeVar("T")
 MAGIC = b"resnet-repro checkpoint 1\n"
 LARGEST_CHECKPOINT = 2**33  # bytes; VGG-16's has 1.1 GB
 OTHER_TRAINING = "its checkpoint is of another training than curve.csv and summary.json"
+BEFORE_THE_END = "its checkpoint is from before the end of its training"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -154,11 +157,25 @@ def _close(one: Any, other: Any) -> bool:
 def final_state(run: Run, stored: StoredRun) -> tuple[dict[str, Any] | None, list[str]]:
     """As `newest_state`, but None unless it is the state that gave a run's stored result."""
     state, reasons = newest_state(run, stored.folder.checkpoints())
-    if state is None or not is_final(run, state):
+    if state is None:
         return None, reasons
+    if not is_final(run, state):
+        return None, [*reasons, BEFORE_THE_END]
     if not matches_result(stored, state["points"], state["precision"]):
         return None, [*reasons, OTHER_TRAINING]
     return state, reasons
+
+
+def weights_missing(stored: StoredRun, reasons: Sequence[str] = ()) -> str:
+    """What a user is told where a run's weights are needed and are not here, after its id.
+
+    `reasons` say why its checkpoints are not used.
+    """
+    why = "; ".join(reasons) or "there is no checkpoint"
+    return (
+        f"its weights are not here ({why}); "
+        f"bring its checkpoint from where it was trained, or {stored.train_again}"
+    )
 
 
 class Position(BaseModel):

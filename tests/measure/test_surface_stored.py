@@ -402,12 +402,14 @@ def test_a_line_to_weights_that_are_not_here_is_said_and_not_measured(
 ) -> None:
     (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
     assert command("run", "lines.yaml").code == 0
-    _, second = sorted((tmp_path / "results" / "runs").glob("resnet-8-*"))
+    first, second = sorted((tmp_path / "results" / "runs").glob("resnet-8-*"))
     for path in (*second.glob("checkpoint*"), *(tmp_path / "results").rglob("path.csv")):
         path.unlink()
     answer = command("run", "lines.yaml")
     assert answer.code == 1
-    assert f"its line ends at {second.name}, whose weights are not here" in answer.err
+    said = f"{second.name}, where the line of {first.name} ends: its weights are not here"
+    assert said in answer.err
+    assert f"train it again: resnet-repro run results/runs/{second.name}" in answer.err
     assert not list((tmp_path / "results").rglob("path.csv"))
 
 
@@ -421,7 +423,7 @@ def test_a_line_to_damaged_weights_says_so_and_replaces_nothing(
         path.write_bytes(path.read_bytes()[:-9])
     answer = command("run", "lines.yaml", "--seeds", "1", "--set", "path.points=9")
     assert answer.code == 1
-    reason = f"{second.name}: not used: checkpoint is damaged"
+    reason = f"where the line of {first.name} ends: its weights are not here (checkpoint is damaged"
     assert (reason in answer.err, "replaced" in answer.err) == (True, False), answer.err
     assert len(read(first / "path.csv")) == 5
 

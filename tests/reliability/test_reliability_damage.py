@@ -23,6 +23,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import (
+    BEFORE_THE_END,
     MAGIC,
     OTHER_TRAINING,
     CheckpointError,
@@ -448,6 +449,8 @@ def test_nothing_is_measured_on_the_weights_of_another_training(
     assert state is not None
     of_another_training(stored.folder)
     assert final_state(stored.run, stored) == (None, [OTHER_TRAINING])
+    of_an_earlier_iteration(stored.folder)
+    assert final_state(stored.run, stored) == (None, [BEFORE_THE_END])
 
 
 def test_an_empty_summary_after_power_loss_costs_nothing(

@@ -83,7 +83,8 @@ def test_what_cannot_be_measured_for_want_of_weights_ends_with_1(
         for path in tmp_path.glob("results/runs/*/checkpoint*"):
             path.unlink()
     assert answer.code == 1
-    assert "not measured, its weights are not here; bring its checkpoint" in answer.err
+    said = "not measured, its weights are not here (there is no checkpoint); bring its checkpoint"
+    assert said in answer.err
     (state,) = json.loads(command("run", "tiny.yaml", "--json").out)["runs"].values()
     assert state == "unmeasured"
 

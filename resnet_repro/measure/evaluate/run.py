@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError, DataError, StoreError
 from resnet_repro.data.photos.photos import PhotoDataset
@@ -29,6 +29,7 @@ from resnet_repro.training.checkpoint import (
     is_final,
     matches_result,
     newest_state,
+    weights_missing,
 )
 from resnet_repro.training.device import Backend, choose_backend, origin_here
 from resnet_repro.training.evaluate import image_scores
@@ -37,7 +38,7 @@ from resnet_repro.training.memory import enough_memory
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject, trained_network
 
-__all__ = ["configuration_of", "evaluate_run", "newest_weights", "what_differs"]
+__all__ = ["configuration_of", "evaluate_run", "network_of", "newest_weights", "what_differs"]
 
 
 def evaluate_run(
@@ -80,10 +81,7 @@ def evaluate_run(
         feed = make_feed(
             run, dataset, backend, data_dir=request.data_dir, should_stop=request.should_stop
         )
-        try:
-            network = trained_network(run, state["network"], feed.classes, backend)
-        except CheckpointError as error:
-            raise StoreError(f"{stored.id}: its checkpoint {error}") from error
+        network = network_of(stored, run, state, feed.classes, backend)
         subject = Subject(run, network, feed, backend)
         for views in request.views:
             found, labels = _scores(subject, views, request)
@@ -141,11 +139,22 @@ def newest_weights(stored: StoredRun, run: Run) -> tuple[dict[str, Any], list[st
     state, reasons = newest_state(run, stored.folder.checkpoints())
     if state is not None:
         return state, [f"not used: {reason}" for reason in reasons]
-    why = "; ".join(reasons) or "there is no checkpoint"
-    raise StoreError(
-        f"{stored.id}: its weights are not here ({why}); "
-        "bring its checkpoint from where it was trained, or train it again"
-    )
+    raise StoreError(f"{stored.id}: {weights_missing(stored, reasons)}")
+
+
+def network_of(
+    stored: StoredRun, run: Run, state: dict[str, Any], classes: int, backend: Backend
+) -> nn.Module:
+    """The network of a run with the weights of a checkpoint's state, on the backend's device.
+
+    Raises:
+        StoreError: they are not of such a network.
+    """
+    try:
+        return trained_network(run, state["network"], classes, backend)
+    except CheckpointError as error:
+        reason = f"its checkpoint {error}"
+        raise StoreError(f"{stored.id}: {weights_missing(stored, [reason])}") from error
 
 
 def what_differs(stored: StoredRun, run: Run, state: dict[str, Any]) -> str | None:

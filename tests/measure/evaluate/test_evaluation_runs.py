@@ -307,19 +307,24 @@ def test_weights_that_take_the_place_of_the_newest_are_called_so(
     ]
 
 
-@pytest.mark.parametrize("kind", ["gone", "damaged", "of another run"])
+@pytest.mark.parametrize("kind", ["gone", "damaged", "of another run", "of fewer layers"])
 def test_weights_that_are_not_here(
     command, folder: Path, photographs: Path, results: Path, kind: str
 ) -> None:
+    state = unpack((photographs / "checkpoint").read_bytes())
     for path in photographs.glob("checkpoint*"):
         path.unlink()
-    if kind == "damaged":
+    if kind == "of fewer layers":
+        state["network"].popitem()
+        (photographs / "checkpoint").write_bytes(pack(state))
+    elif kind == "damaged":
         (photographs / "checkpoint").write_bytes(b"torn")
     elif kind == "of another run":
         shutil.copy(run_named(results, "plain-8") / "checkpoint", photographs)
     answer = command("evaluate", photographs.name, "--data-dir", folder.parent)
     assert answer.code == 1
     assert "its weights are not here" in answer.err
+    assert f"train it again: resnet-repro run results/runs/{photographs.name}" in answer.err
     assert len(answer.err.strip().splitlines()) == 1
 
 
