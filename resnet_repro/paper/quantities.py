@@ -31,10 +31,15 @@ class Quantity(NamedTuple):
     needs: str = ""  # what a number needs beside the measurement
 
 
-def _norms(title: str) -> Quantity:
+ALL_ALONG = "this measurement at every point of the curve"
+SIGNALS = "the outputs' gradients"
+SIGNALS_ALL_ALONG = f"{SIGNALS} at every point of the curve"
+
+
+def _norms(title: str, needs: str = "") -> Quantity:
     """A ratio of layers' norms, infinite where the smaller one is zero or not finite."""
-    unit = " powers of ten"
-    return Quantity(title, "gradients", unit, infinite="a layer's norm is zero or not finite")
+    unit, infinite = " powers of ten", "a layer's norm is zero or not finite"
+    return Quantity(title, "gradients", unit, infinite=infinite, needs=needs)
 
 
 # On CIFAR-10 at `short` the standard deviation of the test error over three seeds is 0.23 for
@@ -62,6 +67,7 @@ QUANTITIES = {
         "epochs until the training error is below 90% by four standard errors",
         unit=" epochs",
         infinite="never",
+        needs="points of the curve close enough to tell",
     ),
     # Only a `ThroughoutRule` speaks of it.
     "train_error_along": Quantity(
@@ -78,21 +84,26 @@ QUANTITIES = {
         "mean std of the 3x3 layers' responses", "responses", noisier=3
     ),
     # From initialisation to the end.
-    "weakest_signal": Quantity("smallest std of any layer's output, at any moment", "gradients"),
+    "weakest_signal": Quantity(
+        "smallest std of any layer's output, at any moment", "gradients", needs=ALL_ALONG
+    ),
     "gradient_vanishing": _norms(
-        "last layer's gradient norm over the smallest, at the worst moment"
+        "last layer's gradient norm over the smallest, at the worst moment", ALL_ALONG
     ),
     # The median of all moments after the first iteration.
-    "gradient_spread": _norms("largest gradient norm over the smallest, median while training"),
+    "gradient_spread": _norms(
+        "largest gradient norm over the smallest, median while training", ALL_ALONG
+    ),
     "initial_gradient_spread": _norms("largest gradient norm over the smallest, at initialisation"),
     "signal_vanishing": _norms(
-        "last layer's output-gradient norm over the smallest, at the worst moment"
+        "last layer's output-gradient norm over the smallest, at the worst moment",
+        SIGNALS_ALL_ALONG,
     ),
     "signal_spread": _norms(
-        "largest output-gradient norm over the smallest, median while training"
+        "largest output-gradient norm over the smallest, median while training", SIGNALS_ALL_ALONG
     ),
     "initial_signal_spread": _norms(
-        "largest output-gradient norm over the smallest, at initialisation"
+        "largest output-gradient norm over the smallest, at initialisation", SIGNALS
     ),
     # Means over the seeds of directions.
     "convexity_violations": Quantity(

@@ -216,7 +216,8 @@ def test_points_too_far_apart_do_not_tell_when_a_training_started(
     folder.write_curve(rows)
     (verdict,) = verdicts(bench, "resnet-110-starts-without-warmup")
     assert verdict.numbers == (
-        "needs ResNet-110 with warmup=null (1 trained, without this measurement)"
+        "needs ResNet-110 with warmup=null (1 trained, without points of the curve close enough "
+        "to tell)"
     )
 
 
@@ -394,7 +395,11 @@ def test_files_of_before_signals_were_measured_lack_them(bench: Bench) -> None:
     bench.add("plain-18", dataset="imagenet", gradients=HEALTHY, back=HEALTHY)
     bench.add("plain-34", dataset="imagenet", gradients=HEALTHY)
     (verdict,) = verdicts(bench, "imagenet-plain-backward-alive")
-    assert verdict.numbers == "lacks plain-34 (1 trained, without this measurement)"
+    assert verdict.numbers == (
+        "lacks plain-34 (1 trained, without the outputs' gradients at every point of the curve)"
+    )
+    (initially,) = verdicts(bench, "imagenet-plain-backward-healthy-initially")
+    assert initially.numbers == "lacks plain-34 (1 trained, without the outputs' gradients)"
     assert verdicts(bench, "imagenet-plain-gradients-alive")[0].word == "consistent"
 
 
@@ -414,7 +419,8 @@ def test_gradients_that_were_not_measured_all_along_are_judged_at_initialisation
     bench.add("plain-56", gradients=measured)
     for name in GRADIENT_CLAIMS - {"plain-gradients-healthy-initially"}:
         (verdict,) = verdicts(bench, name)
-        assert verdict.numbers == "lacks plain-56 (1 trained, without this measurement)"
+        lacking = "1 trained, without this measurement at every point of the curve"
+        assert verdict.numbers == f"lacks plain-56 ({lacking})"
     (verdict,) = verdicts(bench, "plain-gradients-healthy-initially")
     assert verdict.word in ("consistent", "contradicted")
     watched = bench.add("plain-56", gradients=HEALTHY, seed=1)
@@ -422,7 +428,9 @@ def test_gradients_that_were_not_measured_all_along_are_judged_at_initialisation
     assert verdict.word == "consistent"
     assert watched.path.name in verdict.runs
     assert len(verdict.runs) == 2  # not the other seed of plain-56
-    assert verdict.numbers.endswith("; seeds without this measurement: plain-56 (1)")
+    assert verdict.numbers.endswith(
+        "; seeds without this measurement at every point of the curve: plain-56 (1)"
+    )
 
 
 def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:

@@ -317,10 +317,10 @@ def _without_number(
 ) -> dict[str, str]:
     """Runs that were measured, but so that it gives no number -> what a number needs."""
     known = QUANTITIES[quantity]
-    if known.measured is None or not known.needs:
+    if not known.needs:
         return {}
     left = [run for cell in cells for run in cell.done if run.id not in compared]
-    runs = [run for run in left if run.has(known.measured)]
+    runs = [run for run in left if known.measured is None or run.has(known.measured)]
     numbers = measured(results, quantity) if runs else {}  # also of those measured otherwise
     return {run.id: known.needs for run in runs if run.id not in numbers}
 
