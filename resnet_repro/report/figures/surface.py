@@ -34,7 +34,7 @@ LEVELS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.
 LOWEST, HIGHEST = 1e-3, 1e4  # between which a loss is drawn, whatever it is
 COLOURS = "viridis"
 WIDTH, HEIGHT = 2.35, 2.5  # inches of a panel
-_KEY = 1.75, 0.23  # inches of an entry in the legend above the panels
+_KEY = 2.0, 0.23  # inches of an entry in the legend above the panels
 
 
 class Panel(NamedTuple):
