@@ -29,10 +29,12 @@ __all__ = [
     "PAPER_RECIPES",
     "BegunRun",
     "Group",
+    "by_a_papers_recipe",
     "changes_of",
     "group_of",
     "has_begun",
     "slugs",
+    "trains_norm",
 ]
 
 
@@ -105,7 +107,7 @@ class Group:
     def papers(self) -> tuple[str, ...]:
         """The papers whose whole protocol this is, on their data (official copy or not)."""
         pretrained = self.pretraining in ("", f"{FAMILIES['imagenet'].dataset}-paper")
-        if self.base != "paper" or not pretrained or self.compared or self._fewer_in_norm:
+        if self.base != "paper" or not pretrained or self.compared or self.fewer_in_norm:
             return ()
         here = papers_on(self.family, self.dataset)
         return tuple(name for name in here if self.trained_as_in(name))
@@ -152,7 +154,7 @@ class Group:
             text += f" ({', '.join(departures)})"
         if self.bn_images is not None:
             text += f", BN over {self.bn_images} images"
-        if self._fewer_in_norm:
+        if self.fewer_in_norm:
             text += f" instead of {FAMILIES[self.family].bn_images}"
         if self.pretraining:
             text += f", from weights of {self.pretraining}"
@@ -161,7 +163,7 @@ class Group:
         return text
 
     @property
-    def _fewer_in_norm(self) -> bool:
+    def fewer_in_norm(self) -> bool:
         """Whether batch normalisation saw fewer images than on each of the paper's GPUs."""
         return self.bn_images is not None and self.bn_images < FAMILIES[self.family].bn_images
 
@@ -230,7 +232,7 @@ class Group:
 
         Those on the paper's data, then by length, then those without changes.
         """
-        length = _RANKS[self.scale], self.preset == "custom" or self._fewer_in_norm
+        length = _RANKS[self.scale], self.preset == "custom" or self.fewer_in_norm
         last = self.pretraining, _RANKS[self.base]  # the former is not in every `_identity`
         return (not self.on_paper_data, *length, *self._identity[2:], *last)
 
@@ -276,8 +278,7 @@ def group_of(stored: BegunRun) -> Group:
     name = parse_network(run.network)
     base, changes = _nearest_preset(recipe, run.network, run.dataset)
     compared = name.label if name.family == "imagenet" else ""
-    # Of VGG-16, which has no batch normalisation, earlier versions recorded a number nevertheless.
-    fewer = made.bn_images != recipe.batch_size and not compared
+    fewer = made.bn_images != recipe.batch_size and trains_norm(run)
     return Group(
         family=name.family,
         base=base,
@@ -292,6 +293,16 @@ def group_of(stored: BegunRun) -> Group:
         pretraining=_pretraining(run),
         compared=compared,
     )
+
+
+def trains_norm(run: Run) -> bool:
+    """Whether a run trains batch normalisation: VGG-16 has none, and most detectors' is frozen.
+
+    Of runs that do not, earlier versions recorded nevertheless how many images it sees.
+    """
+    settings = run.recipe.detection
+    frozen = settings is not None and settings.batch_norm == "frozen"
+    return not (frozen or parse_network(run.network).compared)
 
 
 def _pretraining(run: Run) -> str:
@@ -337,6 +348,12 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
 def changes_of(run: Run) -> tuple[str, ...]:
     """The differences between a run's recipe and the preset that it is closest to."""
     return _nearest_preset(run.recipe, run.network, run.dataset)[1]
+
+
+def by_a_papers_recipe(run: Run) -> bool:
+    """Whether a run's recipe is a paper's, however many images batch normalisation sees by it."""
+    base, changes = _nearest_preset(run.recipe, run.network, run.dataset)
+    return base == "paper" and changes in {paper.changes for paper in PAPERS.values()}
 
 
 @lru_cache(maxsize=1024)  # many runs have the same recipe

@@ -12,7 +12,7 @@ from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
 from resnet_repro.plan.progress import Progress
-from resnet_repro.report.groups import FAMILIES
+from resnet_repro.report.groups import FAMILIES, by_a_papers_recipe
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, to_replace
@@ -268,10 +268,11 @@ class Runner:
         )
         self.progress.started(run, trainer.iteration)
         papers = FAMILIES[parse_network(run.network).family].bn_images
-        if run.preset == "paper" and trainer.trains_norm and trainer.bn_sizes[-1] < papers:
+        if by_a_papers_recipe(run) and trainer.trains_norm and trainer.bn_images < papers:
             self.progress.note(
-                f"{run.id}: batch normalisation sees {trainer.bn_sizes[-1]} images at a time, the "
-                f"paper's saw {papers}: no result at the paper's protocol; take fewer processes"
+                f"{run.id}: batch normalisation sees {trainer.bn_images} images at a time, the "
+                f"paper's saw {papers}: no result at the paper's protocol, which takes as many "
+                "from the first iteration on"
             )
         session.begin()
         outcome: Literal["done", "stopped", "failed"]

@@ -211,6 +211,14 @@ def test_what_frozen_batch_normalisation_saw_is_not_told(
     assert bench.report().count("batch normalisation over 2 images") == told
 
 
+def test_what_frozen_batch_normalisation_saw_tells_no_seeds_apart(bench: Bench) -> None:
+    recipe = {"batch_size": 16, "detection": {"backbone": {"run": "a-run"}}}
+    for seed, recorded in enumerate((2, None)):
+        made: Any = {"recipe": recipe, "seed": seed, "bn_images": recorded}
+        bench.add("faster-rcnn-plain-18", dataset="voc:five", **made)
+    assert len(Results(bench.store).numbers) == 1
+
+
 def test_a_reduced_table_says_what_its_numbers_are_of(bench: Bench) -> None:
     folder = bench.add("faster-rcnn-plain-18", dataset="voc:five", preset="demo", official=False)
     rows = [PrecisionRow(name, 9.0, 8.0, 3, 5, 1_239, "0" * 64) for name in ("cat", "dog")]

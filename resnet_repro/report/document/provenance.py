@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_repro.base.plain_text import plural
 from resnet_repro.report.document.protocol import as_text
-from resnet_repro.report.groups import BegunRun, group_of
+from resnet_repro.report.groups import BegunRun, group_of, trains_norm
 from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.photo_tables import weights_caption
 from resnet_repro.report.results import Results
@@ -84,10 +84,7 @@ def _processes(run: BegunRun) -> str:
     """
     origin = run.summary.provenance
     parts = [f"{origin.processes} together"] if origin.processes > 1 else []
-    settings = run.run.recipe.detection
-    # Frozen batch normalisation sees no images; earlier versions recorded a number nevertheless.
-    frozen = settings is not None and settings.batch_norm == "frozen"
-    if not (frozen or group_of(run).compared):
+    if trains_norm(run.run):
         many = f"over {origin.bn_images} images each" if origin.bn_images else "not recorded"
         parts += [f"batch normalisation {many}", literal(run.run.dataset)]
     return ", ".join(parts)
