@@ -97,9 +97,9 @@ def cells_in(by_seed: BySeed) -> list[Cell]:
 def same_seed(runs: Iterable[BegunRun]) -> BySeed:
     """Network, group and seed -> the runs of all that; the first of them counts.
 
-    They differ in how often they were tested (detectors also in the seed of what they started
-    from), so two of them are not two seeds. Those that have ended go before others, then those
-    that were tested less often.
+    They differ in how often they were tested or in whether their batches passed in parts (detectors
+    also in the seed of what they started from), so two of them are not two seeds. Those that have
+    ended go before others, then those that were tested less often.
     """
     found: BySeed = {}
     for run in runs:

@@ -145,6 +145,30 @@ def test_a_table_on_two_data_sets_lacks_the_one_without_any_run(bench: Bench) ->
     assert gap.command == "resnet-repro run preact-table3"
 
 
+def test_a_file_on_two_data_sets_lacks_both_at_demo_where_that_is_its_own_preset(
+    bench: Bench, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\ntitle: Mine\npreset: demo\nruns:\n"
+        "  - {networks: [resnet-20], dataset: cifar10}\n"
+        "  - {networks: [resnet-20], dataset: cifar100}\n"
+    )
+    bench.add("resnet-20", preset="demo")
+    (gap,) = gaps_of(load_experiment(str(mine)), Results(bench.store))
+    assert gap.where == "demo preset, CIFAR-10, CIFAR-100"
+    assert gap.what == "1 of 2 runs: ResNet-20"
+
+
+@pytest.mark.parametrize(("part", "lacking"), [(64, False), (8, True)])
+def test_batches_in_parts_of_the_papers_share_lack_nothing(
+    bench: Bench, part: int, lacking: bool
+) -> None:
+    for network in ("plain-20", "plain-56"):
+        bench.add(network, recipe={"micro_batch_size": part}, bn_images=part)
+    assert bool(gaps_of(load_experiment("fig1"), Results(bench.store))) == lacking
+
+
 def test_what_demo_lacks_on_a_papers_data_is_not_lost(bench: Bench) -> None:
     bench.add("plain-20", dataset="cifar10", preset="demo")
     (gap,) = gaps_of(load_experiment("fig1"), Results(bench.store))

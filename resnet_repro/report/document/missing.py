@@ -10,7 +10,7 @@ from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.document.protocol import changes_of
 from resnet_repro.report.experiment_groups import at_group, family_of
-from resnet_repro.report.groups import FAMILIES, BegunRun, Group
+from resnet_repro.report.groups import FAMILIES, BegunRun, Group, group_of
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
@@ -57,18 +57,37 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     variants: dict[tuple[str, ...], Experiment] = {}
     for group in groups:
         if variant := at_group(experiment, group):
-            own = len(experiment.datasets) > 1 and group.dataset in experiment.datasets
-            if own and group.base != "demo":  # the other data sets of its file belong to it
+            if len(experiment.datasets) > 1:
                 choices = Choices(preset=variant.preset)
-                variant = load_experiment(experiment.source.text, choices=choices)
+                whole = load_experiment(experiment.source.text, choices=choices)
+                if group.dataset in whole.datasets:  # the file's other data sets belong to it
+                    variant = whole
             variants[variant.preset, *variant.datasets] = variant
-    finished = {run.run.id: run for run in results.begun if run.finished}
+    finished = _finished(results)
     gaps: list[Gap] = []
     for variant in variants.values() or [experiment.choose(Choices())]:
         found = _missing_runs(variant, finished, failed)
         found += _missing_measurements(variant, finished)
         gaps += found or _missing_ensemble(variant, results)
     return gaps
+
+
+def _finished(results: Results) -> dict[str, BegunRun]:
+    """The finished runs by the ids of all runs that they stand for.
+
+    One whose batches passed in parts, none of them smaller than the paper's, also stands for the
+    run with whole batches: it follows the same protocol.
+    """
+    own = {run.run.id: run for run in results.begun if run.finished}
+    parts = [run for run in own.values() if run.run.recipe.micro_batch_size]
+    found = {_in_whole(run.run).id: run for run in parts if not group_of(run).fewer_in_norm}
+    return found | own
+
+
+def _in_whole(run: Run) -> Run:
+    """The run that passes its batches whole."""
+    recipe = run.recipe.model_copy(update={"micro_batch_size": None})
+    return run.model_copy(update={"recipe": recipe})
 
 
 def _missing_runs(
