@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 MOST_RUNS = 10_000
+YAML_ENDINGS = (".yaml", ".yml")
 OWNERS: dict[Family, str] = {
     "cifar": "CIFAR networks",
     "imagenet": "networks on photographs",
@@ -84,15 +85,26 @@ def load_experiment(
         document = _of_network(name)
     elif name in known:
         document = read_yaml(experiments_folder() / f"{name}.yaml", f"{name}.yaml")
-    elif name.endswith((".yaml", ".yml")) or is_file:
+    elif name.endswith(YAML_ENDINGS) or is_file:
         if not is_file:
             raise ConfigError(f"{'a folder' if is_folder else 'no such file'}: {name[:200]}")
         document = read_yaml(user_path(name))
     elif is_folder:
         raise ConfigError(f"a folder, not an experiment or a YAML file: {name[:200]}")
     else:
-        raise ConfigError(f"unknown experiment {name[:80]!r}: {nearest(name, known)}")
+        raise ConfigError(
+            f"unknown experiment {name[:80]!r}: {_file_of(name) or nearest(name, known)}"
+        )
     return parse_experiment(document, changes, choices, name, checked=checked)
+
+
+def _file_of(name: str) -> str:
+    """`did you mean lesson.yaml?`, where that file is there; else an empty text."""
+    try:
+        there = [f"{name}{end}" for end in YAML_ENDINGS if user_path(name + end).is_file()]
+    except (OSError, ValueError):  # too long, or not a path at all
+        return ""
+    return f"did you mean {there[0]}?" if there else ""
 
 
 def _of_network(name: str) -> Document:

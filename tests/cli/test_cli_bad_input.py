@@ -142,6 +142,13 @@ def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, s
     assert len(answer.err.strip().splitlines()) == 1
 
 
+def test_a_file_without_its_ending_is_offered(command, tmp_path: Path) -> None:
+    (tmp_path / "lesson.yml").write_text("name: lesson", encoding="utf-8")
+    answer = command("table", "lesson")
+    said = "unknown experiment 'lesson': did you mean lesson.yml?"
+    assert (answer.code, answer.err.strip().endswith(said)) == (2, True)
+
+
 @pytest.mark.parametrize("flag", ["-v", "--verbose", "-qv", "-vq"])
 def test_verbose_shows_the_traceback(command, flag: str) -> None:
     with pytest.raises(Exception, match="unknown experiment"):
