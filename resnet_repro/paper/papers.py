@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from resnet_repro.spec.network_names import Family
 
-__all__ = ["HE_2016", "PAPERS", "THE_PAPER", "paper_of_table", "papers_on"]
+__all__ = [
+    "HE_2016",
+    "PAPERS",
+    "THE_PAPER",
+    "is_a_papers",
+    "paper_of_table",
+    "papers_on",
+]
 
 THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
 HE_2016 = "He et al. 2016"  # "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027)
@@ -20,6 +27,7 @@ class Paper(NamedTuple):
     datasets: Mapping[Family, tuple[str, ...]]
     # What its recipe has otherwise than the `paper` preset's, as groups of runs say it.
     changes: tuple[str, ...] = ()
+    in_words: tuple[str, ...] = ()  # the same, as a caption says it
     note: str = ""  # about the protocol by which its claims are judged
 
 
@@ -32,7 +40,11 @@ PAPERS: dict[str, Paper] = {
         }
     ),
     # A lower rate for a fixed count of iterations, whatever the network (its appendix).
-    HE_2016: Paper({"cifar": ("cifar10", "cifar100")}, ("warmup=400 iterations at 0.01",)),
+    HE_2016: Paper(
+        {"cifar": ("cifar10", "cifar100")},
+        ("warmup=400 iterations at 0.01",),
+        ("400 iterations at 0.01 first",),
+    ),
     LI_2018: Paper(
         {},  # nothing here is trained by its recipe and judged
         note="They are judged, as trends at most, by networks trained as in section 4.2 of the "
@@ -40,6 +52,11 @@ PAPERS: dict[str, Paper] = {
         "(`surface-recipe`, which judges no claim), its grids have 51 x 51 points.",
     ),
 }
+
+
+def is_a_papers(changes: tuple[str, ...]) -> bool:
+    """Whether a paper's recipe differs from the `paper` preset's in just these changes."""
+    return any(paper.changes == changes for paper in PAPERS.values())
 
 
 def papers_on(family: Family, dataset: str) -> tuple[str, ...]:

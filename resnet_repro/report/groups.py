@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard, get_args
 
-from resnet_repro.paper.papers import PAPERS, THE_PAPER, papers_on
+from resnet_repro.paper.papers import PAPERS, THE_PAPER, is_a_papers, papers_on
 from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
@@ -139,11 +139,17 @@ class Group:
         return data_title(self.dataset, self.official)
 
     @property
+    def preset_title(self) -> str:
+        """`short preset`, or `short preset of He et al. 2016` where that paper's is followed."""
+        paper = self._later_paper
+        return f"{self.base} preset of {paper}" if paper else f"{self.base} preset"
+
+    @property
     def protocol(self) -> str:
         """The preset with its size: `short preset (6,400 of 64,000 iterations)`."""
-        text, departures = f"{self.base} preset", self._own_departures
+        text, departures = self.preset_title, self._own_departures
         if self._later_paper:
-            text += f" of {self._later_paper}"
+            departures = [*PAPERS[self._later_paper].in_words, *departures]
         if self.preset == "custom":
             text += f" changed to {', '.join([*self.changes, *departures])}"
             departures = []
@@ -195,8 +201,11 @@ class Group:
 
     @property
     def preset_changes(self) -> tuple[str, ...]:
-        """All differences between the preset, without `changes`, and the paper's."""
-        return _differences(self._preset_recipe, self._paper_recipe)
+        """All differences between the `preset_title` and the paper's, without other `changes`."""
+        later = self.changes if self._later_paper else ()
+        changed = {change.partition("=")[0] for change in later}
+        own = _differences(self._preset_recipe, self._paper_recipe)
+        return *(text for text in own if text.partition("=")[0] not in changed), *later
 
     @property
     def _preset_recipe(self) -> Recipe:
@@ -353,7 +362,7 @@ def changes_of(run: Run) -> tuple[str, ...]:
 def by_a_papers_recipe(run: Run) -> bool:
     """Whether a run's recipe is a paper's, however many images batch normalisation sees by it."""
     base, changes = _nearest_preset(run.recipe, run.network, run.dataset)
-    return base == "paper" and changes in {paper.changes for paper in PAPERS.values()}
+    return base == "paper" and is_a_papers(changes)
 
 
 @lru_cache(maxsize=1024)  # many runs have the same recipe

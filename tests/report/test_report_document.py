@@ -52,6 +52,7 @@ def test_an_empty_folder_says_what_to_do(bench: Bench) -> None:
         "## Protocol, assumptions and deviations",
         "## Changes of rules",
     ]
+    assert "by their `id` in `resnet_repro/paper/claims_*.yaml`" in text.partition(headings[-1])[2]
 
 
 def test_a_full_folder_judges_every_claim_it_can(bench: Bench) -> None:

@@ -283,7 +283,8 @@ def test_seeds_of_the_same_arithmetic_are_one_cell_whoever_chose_it(bench: Bench
         ),
         (
             {"warmup": {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}},
-            "quarter preset of He et al. 2016 (16,000 of 64,000 iterations)",
+            "quarter preset of He et al. 2016 (16,000 of 64,000 iterations, "
+            "400 iterations at 0.01 first)",
         ),
     ],
 )

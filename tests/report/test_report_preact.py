@@ -59,14 +59,22 @@ def test_its_warm_up_is_one_protocol_for_networks_with_and_without_one(bench: Be
     (group,) = groups(bench)
     assert group.papers == ("He et al. 2016",)
     assert not group.faithful
-    assert group.caption == "paper preset of He et al. 2016, CIFAR-10, fp32"
+    start = "400 iterations at 0.01 first"
+    assert group.caption == f"paper preset of He et al. 2016 ({start}), CIFAR-10, fp32"
 
 
 def test_its_reduced_runs_say_how_much_was_spent(bench: Bench) -> None:
     bench.add("resnet-56", recipe=START, preset="short")
     (group,) = groups(bench)
-    caption = "REDUCED: short preset of He et al. 2016 (6,400 of 64,000 iterations), CIFAR-10, fp32"
-    assert group.caption == caption
+    assert group.caption == (
+        "REDUCED: short preset of He et al. 2016 (6,400 of 64,000 iterations, "
+        "400 iterations at 0.01 first), CIFAR-10, fp32"
+    )
+    (line,) = (x for x in bench.report().splitlines() if x.startswith(f"- [1] {group.caption}"))
+    assert line.endswith(
+        " (the short preset of He et al. 2016 has iterations=6400, milestones=[3200, 4800], "
+        "warmup=400 iterations at 0.01)"
+    )
     assert (group.preset, group.papers) == ("short", ())
 
 
@@ -82,7 +90,8 @@ def test_cifar_100_is_its_data_and_not_the_first_papers(bench: Bench) -> None:
     bench.add("preact-164", dataset="cifar100", recipe=START)
     bench.add("resnet-20", dataset="cifar100")
     theirs, neither = sorted(groups(bench), key=lambda group: -len(group.papers))
-    assert theirs.caption == "paper preset of He et al. 2016, CIFAR-100, fp32"
+    assert theirs.caption.startswith("paper preset of He et al. 2016 (400 iterations at 0.01 ")
+    assert theirs.caption.endswith("), CIFAR-100, fp32")
     assert neither.caption == "NOT THE PAPER’S PROTOCOL: paper preset, CIFAR-100, fp32"
 
 

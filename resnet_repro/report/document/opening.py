@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from resnet_repro.base.plain_text import plural
-from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
+from resnet_repro.paper.papers import PAPERS, THE_PAPER
 from resnet_repro.report.claims.judging import MARKS, OPPOSITE, Verdict, VerdictWord
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import bullets, literal, table
@@ -47,10 +47,6 @@ RULES_NOTE = (
     "top of `resnet_repro/paper/claims_cifar10.yaml`. On 2026-11-30 the rule for when several "
     "seeds contradict changed as well; no verdict did. A rule's margin is what the noise of single "
     "seeds may explain, roughly; a difference within it is undecided."
-)
-LATER_NOTE = (
-    f"Presets of {HE_2016}: those of the same name, but every CIFAR network has the rate 0.01 for "
-    "the first 400 iterations, as in that paper."
 )
 STATES = ("finished", "failed", "unfinished", "not begun", "unusable")
 NARROWEST, USUAL = 60, 100  # columns of lines: at least, and where there is no terminal
@@ -232,7 +228,6 @@ def groups_section(results: Results) -> list[str]:
     notes += [note for paper, note in DIFFERENCE_NOTES.items() if paper in papers]
     notes += [OTHERS_NOTE] if "cifar" in families else []
     notes += [REDUCED_NOTE] if "imagenet" in families else []
-    notes += [LATER_NOTE] if any(HE_2016 in group.protocol for group in numbers) else []
     header = ["", "protocol, data, precision", "networks", "finished runs", "hours"]
     return ["## What was run", "", *table(header, rows, [3, 4]), "", *bullets(notes)]
 

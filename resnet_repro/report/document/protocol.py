@@ -92,9 +92,9 @@ def _value(recipe: Recipe, field: str, default: Any) -> Any:
 
 
 def _preset(group: Group) -> str:
-    """What a reduced preset changes, field by field."""
+    """What a preset that is not the paper's changes, field by field."""
     changes = group.preset_changes
-    return f" (the {group.base} preset has {', '.join(changes)})" if changes else ""
+    return f" (the {group.preset_title} has {', '.join(changes)})" if changes else ""
 
 
 def as_text(value: Any) -> str:
@@ -116,7 +116,8 @@ def changes_section() -> list[str]:
         rows.append([str(number), str(change.date), whose, change.what, change.known])
     note = (
         "What was added or changed when results of it could be known, with what was known then. "
-        "Changes of nearly every rule stand at the top of `resnet_repro/paper/claims_cifar10.yaml`."
+        "Claims are named by their `id` in `resnet_repro/paper/claims_*.yaml`; changes of nearly "
+        "every rule stand at the top of `claims_cifar10.yaml` there."
     )
     header = ["", "on", "claims", "what", "known then"]
     return ["## Changes of rules", "", note, "", *table(header, rows)]
