@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from resnet_repro.paper.papers import HE_2016, THE_PAPER
+from resnet_repro.paper.papers import HE_2016, THE_PAPER, is_a_papers
 from resnet_repro.report.cells import Cell, groups_in, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.experiment_groups import at_group
-from resnet_repro.report.groups import Group
+from resnet_repro.report.groups import Group, changes_of
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -141,7 +141,8 @@ def to_do(
 ) -> list[str]:
     """Which of the experiment's networks lack results, at one preset and data set, if any does.
 
-    `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`
+    `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`; of
+    an experiment with a recipe of its own `Not run as the file has it: ...`.
 
     It is the preset and data set of the main group, or if that has no preset's recipe, of the most
     faithful group that has. Nothing lacks where there are results in another precision, or where
@@ -171,5 +172,7 @@ def to_do(
     if not missing:
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
-    missed = f"{lacking} at the {variant.preset} preset: {titles}"
-    return [f"{missed}. To do so: {command}{results.option}"]
+    changes = [changes_of(run) for run in variant.measured_runs if run.network in missing]
+    of_preset = all(map(is_a_papers, changes))
+    where = f"at the {variant.preset} preset" if of_preset else "as the file has it"
+    return [f"{lacking} {where}: {titles}. To do so: {command}{results.option}"]

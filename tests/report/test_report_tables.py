@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,20 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
         "Not run at the short preset: plain-56. To do so: "
         "resnet-repro run fig1 --preset short --networks plain-56"
     )
+
+
+def test_what_a_recipe_of_ones_own_lacks_is_of_no_preset(bench: Bench, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\ntitle: Mine\npreset: demo\ndataset: synthetic\n"
+        "recipe: {iterations: 200, milestones: []}\n"
+        "runs: [{networks: [resnet-8, plain-8]}]\ntable: {kind: errors}\n"
+    )
+    changes = {"iterations": 200, "milestones": []}
+    bench.add("resnet-8", preset="demo", dataset="synthetic", recipe=changes)
+    notes = make_table(load_experiment(str(mine)), Results(bench.store)).notes
+    assert notes[-1].startswith("Not run as the file has it: plain-8. To do so: resnet-repro run ")
+    assert notes[-1].endswith("mine.yaml --networks plain-8")
 
 
 def test_what_failed_is_not_said_to_be_missing(bench: Bench) -> None:
