@@ -10,7 +10,7 @@ import pytest
 
 from resnet_repro.paper.claims import POWER_SEEDS, POWER_STDS, load_claims, load_power
 from resnet_repro.paper.rules import BandRule
-from resnet_repro.report.document.protocol import power_section
+from resnet_repro.report.document.rules import power_section
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "claims_power.py"
 

@@ -18,13 +18,14 @@ from resnet_repro.report.document.opening import (
     groups_section,
     summary_section,
 )
-from resnet_repro.report.document.protocol import changes_section, power_section, protocol_section
+from resnet_repro.report.document.protocol import protocol_section
 from resnet_repro.report.document.provenance import (
     cost_section,
     evaluations_section,
     provenance_section,
     runs_section,
 )
+from resnet_repro.report.document.rules import changes_section, power_section
 from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.tables import OTHERS_SOURCES_NOTE, others_table

@@ -9,7 +9,7 @@ from resnet_repro.paper.claims import Claim
 from resnet_repro.paper.exact import ExactRule
 from resnet_repro.paper.quantities import QUANTITIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.document.protocol import changes_of
+from resnet_repro.report.document.rules import numbered_changes
 from resnet_repro.report.figures.figures import figure_mark, figure_names
 from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import literal
@@ -115,7 +115,7 @@ def evidence(verdicts: Sequence[Verdict], numbers: GroupNumbers) -> list[str]:
     lines, judged = [], [verdict for verdict in verdicts if verdict.judged]
     for claim in dict.fromkeys(verdict.claim for verdict in judged):
         lines.append(f"- {claim.sentence} ({claim.source})")
-        lines.append(f"  - rule: {claim.rule.words()}{changes_of(claim)}")
+        lines.append(f"  - rule: {claim.rule.words()}{numbered_changes(claim)}")
         lines += [f"  - {_verdict(v, numbers)}" for v in judged if v.claim == claim]
     return lines
 

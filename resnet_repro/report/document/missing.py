@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import run_command
-from resnet_repro.report.document.protocol import changes_of
+from resnet_repro.report.document.rules import numbered_changes
 from resnet_repro.report.experiment_groups import at_group, family_of
 from resnet_repro.report.groups import FAMILIES, BegunRun, Group, group_of
 from resnet_repro.report.markdown import table
@@ -212,7 +212,7 @@ def missing_section(
         rows = []
         for verdict in unjudged:
             command = f": `{verdict.claim.command}`" if verdict.claim.command else ""
-            why = f"{verdict.numbers}{command}{changes_of(verdict.claim)}"
+            why = f"{verdict.numbers}{command}{numbered_changes(verdict.claim)}"
             rows.append([verdict.claim.sentence, why])
         lines += ["", "Claims that could not be judged:", "", *table(["claim", "why"], rows)]
     return lines
