@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family
+from resnet_repro.spec.presets import preset_recipe
+from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe_parts import Photographs
 
 __all__ = [
+    "FAMILIES",
     "HE_2016",
     "PAPERS",
+    "PAPER_RECIPES",
     "THE_PAPER",
     "is_a_papers",
     "paper_of_table",
@@ -19,6 +25,33 @@ __all__ = [
 THE_PAPER = "the paper"  # that this project reproduces; later ones are cited
 HE_2016 = "He et al. 2016"  # "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027)
 LI_2018 = "Li et al. 2018"  # "Visualizing the Loss Landscape of Neural Nets" (arXiv 1712.09913)
+
+
+class InThePaper(NamedTuple):
+    """What the paper has of a family of networks."""
+
+    section: str
+    dataset: str
+    network: str  # whose recipe stands for the family's
+    size: int  # of a network's input, in pixels; of a detector's, the shorter side
+    sizes: str  # what that size is of
+    bn_images: int  # images that each batch normalisation saw, a GPU's share; 0: it was frozen
+
+
+FAMILIES: dict[Family, InThePaper] = {
+    "cifar": InThePaper("section 4.2 on CIFAR-10", "cifar10", "resnet-20", 32, "images", 64),
+    "imagenet": InThePaper(
+        "section 3.4 on ImageNet", "imagenet", "resnet-50", Photographs().crop, "crops", 32
+    ),
+    "detection": InThePaper(
+        *("appendix A on PASCAL VOC", "voc07+12", "faster-rcnn-resnet-101"),
+        *(Detection().shorter_side, "shorter sides", 0),
+    ),
+}
+PAPER_RECIPES: dict[Family, Recipe] = {
+    family: preset_recipe("paper", usual.network, usual.dataset)
+    for family, usual in FAMILIES.items()
+}
 
 
 class Paper(NamedTuple):

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
-from resnet_repro.report.groups import Group, changes_of
+from resnet_repro.paper.recipes import changes_of
+from resnet_repro.report.groups import Group
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import Family, parse_network

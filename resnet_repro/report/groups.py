@@ -6,63 +6,29 @@ A group is everything that affects a result except the network and the seed.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeGuard, get_args
+from typing import Any, TypeGuard, get_args
 
-from resnet_repro.paper.papers import PAPERS, THE_PAPER, is_a_papers, papers_on
+from resnet_repro.paper.papers import FAMILIES, PAPER_RECIPES, PAPERS, THE_PAPER, papers_on
+from resnet_repro.paper.recipes import differences_in_words, nearest_preset
 from resnet_repro.spec.dataset_names import DATASETS, data_title, dataset_slug
-from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import Family, parse_network
-from resnet_repro.spec.presets import Preset, preset_recipe, presets_of, training_differences
+from resnet_repro.spec.presets import Preset, preset_recipe, presets_of
 from resnet_repro.spec.recipe import Recipe
-from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.run import DatasetName, Precision, Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.stored_run import StoredRun
 
 __all__ = [
-    "FAMILIES",
-    "PAPER_RECIPES",
     "BegunRun",
     "Group",
-    "by_a_papers_recipe",
-    "changes_of",
     "group_of",
     "has_begun",
     "slugs",
     "trains_norm",
 ]
-
-
-class InThePaper(NamedTuple):
-    """What the paper has of a family of networks."""
-
-    section: str
-    dataset: str
-    network: str  # whose recipe stands for the family's
-    size: int  # of a network's input, in pixels; of a detector's, the shorter side
-    sizes: str  # what that size is of
-    bn_images: int  # images that each batch normalisation saw, a GPU's share; 0: it was frozen
-
-
-FAMILIES: dict[Family, InThePaper] = {
-    "cifar": InThePaper("section 4.2 on CIFAR-10", "cifar10", "resnet-20", 32, "images", 64),
-    "imagenet": InThePaper(
-        "section 3.4 on ImageNet", "imagenet", "resnet-50", Photographs().crop, "crops", 32
-    ),
-    "detection": InThePaper(
-        *("appendix A on PASCAL VOC", "voc07+12", "faster-rcnn-resnet-101"),
-        *(Detection().shorter_side, "shorter sides", 0),
-    ),
-}
-PAPER_RECIPES: dict[Family, Recipe] = {
-    family: preset_recipe("paper", usual.network, usual.dataset)
-    for family, usual in FAMILIES.items()
-}
 
 # By how near it is to the paper's protocol. Digests in file names are of these: a preset that came
 # later stands between two that were there.
@@ -204,7 +170,7 @@ class Group:
         """All differences between the `preset_title` and the paper's, without other `changes`."""
         later = self.changes if self._later_paper else ()
         changed = {change.partition("=")[0] for change in later}
-        own = _differences(self._preset_recipe, self._paper_recipe)
+        own = differences_in_words(self._preset_recipe, self._paper_recipe)
         return *(text for text in own if text.partition("=")[0] not in changed), *later
 
     @property
@@ -285,7 +251,7 @@ def group_of(stored: BegunRun) -> Group:
     run = stored.run
     recipe, made = run.recipe, stored.summary.provenance
     name = parse_network(run.network)
-    base, changes = _nearest_preset(recipe, run.network, run.dataset)
+    base, changes = nearest_preset(recipe, run.network, run.dataset)
     compared = name.label if name.family == "imagenet" else ""
     fewer = made.bn_images != recipe.batch_size and trains_norm(run)
     return Group(
@@ -352,47 +318,3 @@ def slugs(groups: Sequence[Group]) -> dict[Group, str]:
         clashes = group.changes or name in names.values()
         names[group] = f"{name}-{group.digest}" if clashes else name
     return names
-
-
-def changes_of(run: Run) -> tuple[str, ...]:
-    """The differences between a run's recipe and the preset that it is closest to."""
-    return _nearest_preset(run.recipe, run.network, run.dataset)[1]
-
-
-def by_a_papers_recipe(run: Run) -> bool:
-    """Whether a run's recipe is a paper's, however many images batch normalisation sees by it."""
-    base, changes = _nearest_preset(run.recipe, run.network, run.dataset)
-    return base == "paper" and is_a_papers(changes)
-
-
-@lru_cache(maxsize=1024)  # many runs have the same recipe
-def _nearest_preset(recipe: Recipe, network: str, dataset: str) -> tuple[Preset, tuple[str, ...]]:
-    """The preset with the fewest differences from a run's recipe, and these differences."""
-    bases = {preset: preset_recipe(preset, network, dataset) for preset in presets_of(network)}
-    candidates = [(preset, _differences(recipe, base)) for preset, base in bases.items()]
-    return min(candidates, key=lambda candidate: len(candidate[1]))
-
-
-def _differences(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
-    """The fields in which one recipe trains differently from another: `batch_size=64`, sorted."""
-    before = base.model_dump(mode="json")
-    changed = training_differences(recipe, base)
-    changed.pop("micro_batch_size", None)  # which stands beside them, as what BN saw
-    words = []
-    if "warmup" in changed and recipe.warmup and recipe.warmup.length:
-        del changed["warmup"]  # said in the same words whatever the base has
-        words = [f"warmup={recipe.warmup.length} iterations at {recipe.warmup.learning_rate:g}"]
-    words += [text for k, v in changed.items() for text in _changes(k, v, before[k])]
-    return tuple(sorted(words))
-
-
-def _changes(field: str, value: Any, before: Any) -> list[str]:
-    """`field=value`; for two mappings, one such text for each part that differs."""
-    if isinstance(value, dict) and isinstance(before, dict):
-        return [
-            text
-            for key in value
-            if value[key] != before.get(key)
-            for text in _changes(f"{field}.{key}", value[key], before.get(key))
-        ]
-    return [f"{field}={json.dumps(value)}"]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from resnet_repro.base.errors import plain
 from resnet_repro.base.plain_text import plural
 from resnet_repro.paper.facts import ImageNetResult, load_facts
+from resnet_repro.paper.papers import FAMILIES
 from resnet_repro.report.cells import Cell, Sample
-from resnet_repro.report.groups import FAMILIES
 from resnet_repro.report.rendering import Column, Row, Table, csv_only, spread
 from resnet_repro.report.results import Results
 from resnet_repro.report.table_parts import (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import HE_2016, THE_PAPER, is_a_papers
+from resnet_repro.paper.recipes import changes_of
 from resnet_repro.report.cells import Cell, groups_in, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.experiment_groups import at_group
-from resnet_repro.report.groups import Group, changes_of
+from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment

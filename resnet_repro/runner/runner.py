@@ -11,8 +11,9 @@ from resnet_repro.base.files import DiskFullError
 from resnet_repro.base.stop import StopFlag, Stopped
 from resnet_repro.measure.gradients import GradientObserver
 from resnet_repro.measure.tensorboard import EventFiles
+from resnet_repro.paper.papers import FAMILIES
+from resnet_repro.paper.recipes import by_a_papers_recipe
 from resnet_repro.plan.progress import Progress
-from resnet_repro.report.groups import FAMILIES, by_a_papers_recipe
 from resnet_repro.runner.backbones import load_backbone, read_backbone
 from resnet_repro.runner.measuring import Measurer
 from resnet_repro.runner.options import Options, Outcome, to_replace

@@ -10,6 +10,7 @@ from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.exact import BelowRule
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.paper.papers import PAPERS
+from resnet_repro.paper.recipes import changes_of
 from resnet_repro.paper.rules import (
     BandRule,
     CloseRule,
@@ -18,7 +19,6 @@ from resnet_repro.paper.rules import (
     OrderRule,
     TrendRule,
 )
-from resnet_repro.report.groups import changes_of
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment, shipped_experiments
 from resnet_repro.spec.network_names import parse_network

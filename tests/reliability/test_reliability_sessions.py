@@ -12,7 +12,7 @@ from stoppable import Driver, the_run, write_experiment
 from torch import nn
 
 from resnet_repro.networks import compared
-from resnet_repro.report.groups import FAMILIES
+from resnet_repro.paper.papers import FAMILIES
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.recipe import merge
 from resnet_repro.spec.run import Run

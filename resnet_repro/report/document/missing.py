@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from resnet_repro.paper.papers import FAMILIES
 from resnet_repro.report.claims.judging import Verdict
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.document.rules import numbered_changes
 from resnet_repro.report.experiment_groups import at_group, family_of
-from resnet_repro.report.groups import FAMILIES, BegunRun, Group, group_of
+from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title

@@ -6,8 +6,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from resnet_repro.paper.papers import FAMILIES, PAPER_RECIPES
 from resnet_repro.paper.reading import read_package_file
-from resnet_repro.report.groups import FAMILIES, PAPER_RECIPES, Group
+from resnet_repro.report.groups import Group
 from resnet_repro.report.markdown import bullets, table
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.network_names import Family
