@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_repro.data.synthetic import generate
-from resnet_repro.networks.blocks import BatchNormSettings, fuse, norm_relu
+from resnet_repro.networks.blocks import BatchNorm, fuse, norm_relu
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
@@ -32,7 +32,7 @@ def batch_norm_errors() -> dict[str, float]:
     for name, layout in LAYOUTS.items():
         out = F.batch_norm(values.to(memory_format=layout), None, None, training=True)
         found[name] = (out.double() - exact).abs().max().item()
-    layer = BatchNormSettings()(16)
+    layer = BatchNorm(16)
     fuse(layer)
     out = norm_relu(layer, values.to(memory_format=torch.channels_last))
     found["compiled, with ReLU"] = (out.double() - exact.relu()).abs().max().item()

@@ -6,6 +6,7 @@ A plain network is the same block with `shortcut=None`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -17,8 +18,9 @@ from resnet_repro.spec.recipe_parts import ZeroChannels
 
 __all__ = [
     "BasicBlock",
-    "BatchNormSettings",
+    "BatchNorm",
     "Bottleneck",
+    "Norm",
     "ZeroPadShortcut",
     "fuse",
     "make_shortcut",
@@ -43,6 +45,9 @@ class BatchNorm(nn.BatchNorm2d):
         return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
 
 
+Norm = Callable[[int], nn.Module]  # makes the batch normalisation of a number of channels
+
+
 def fuse(network: nn.Module, fused: bool = True) -> None:
     """Have batch normalisation fused with what follows, or not."""
     for module in network.modules():
@@ -58,16 +63,6 @@ def norm_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Ten
     if shortcut is not None:
         out += shortcut
     return F.relu(out, inplace=True)
-
-
-class BatchNormSettings:
-    """Epsilon and momentum shared by all batch normalisation layers of a network."""
-
-    def __init__(self, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
-        self.epsilon, self.momentum = epsilon, momentum
-
-    def __call__(self, channels: int) -> nn.BatchNorm2d:
-        return BatchNorm(channels, eps=self.epsilon, momentum=self.momentum)
 
 
 def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
@@ -128,7 +123,7 @@ def make_shortcut(
     channels_in: int,
     channels_out: int,
     stride: int,
-    norm: BatchNormSettings,
+    norm: Norm,
     zero_channels: ZeroChannels,
 ) -> nn.Module | None:
     """The shortcut of one block (section 3.3), or None in a plain network.
@@ -153,7 +148,7 @@ class BasicBlock(nn.Module):
         channels_in: int,
         width: int,
         stride: int,
-        norm: BatchNormSettings,
+        norm: Norm,
         shortcut: nn.Module | None,
     ) -> None:
         super().__init__()
@@ -182,7 +177,7 @@ class Bottleneck(nn.Module):
         channels_in: int,
         width: int,
         stride: int,
-        norm: BatchNormSettings,
+        norm: Norm,
         shortcut: nn.Module | None,
         stride_in_3x3: bool = False,
     ) -> None:

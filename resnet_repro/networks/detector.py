@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -22,7 +23,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.boxes.boxes import Detections
-from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.blocks import BatchNorm, Norm
 from resnet_repro.networks.detector_cost import ROI_SIDE, STRIDE
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
@@ -158,18 +159,11 @@ class _RoIPool(MultiScaleRoIAlign):  # type: ignore[misc]
         return roi_pool(x["0"], boxes, self.output_size, 1 / STRIDE)
 
 
-class _FrozenNorm(BatchNormSettings):
-    """Batch normalisation as a constant scale and offset (appendix A)."""
-
-    def __call__(self, channels: int) -> nn.Module:  # type: ignore[override]
-        return FrozenBatchNorm2d(channels, eps=self.epsilon)
-
-
 def build_detector(
     network: str,
     classes: int,
     settings: Detection,
-    norm: BatchNormSettings | None = None,
+    norm: Norm = BatchNorm,
     zero_channels: ZeroChannels = "end",
 ) -> Detector:
     """Faster R-CNN by its name, for so many classes besides the background.
@@ -182,9 +176,8 @@ def build_detector(
     backbone = parse_network(network).backbone
     if not backbone:
         raise ConfigError(f"{network} is no detector")
-    norm = norm or BatchNormSettings()
-    if settings.batch_norm == "frozen":
-        norm = _FrozenNorm(norm.epsilon, norm.momentum)
+    if settings.batch_norm == "frozen":  # a constant scale and offset (appendix A)
+        norm = partial(FrozenBatchNorm2d, eps=norm(1).eps)
     whole = build_network(backbone, 1, norm, zero_channels)
     body, head = _parts(whole, settings.frozen_stages)
     roi_side = ROI_SIDE if isinstance(whole, Network) else 7

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from resnet_repro.networks.architecture import Architecture, architecture
 from resnet_repro.networks.blocks import (
     BasicBlock,
-    BatchNormSettings,
+    BatchNorm,
     Bottleneck,
+    Norm,
     make_shortcut,
     norm_relu,
     pool_and_flatten,
@@ -32,12 +33,12 @@ class Network(nn.Module):
         self,
         architecture: Architecture,
         classes: int | None = None,
-        norm: BatchNormSettings | None = None,
+        norm: Norm = BatchNorm,
         zero_channels: ZeroChannels = "end",
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.norm, self.zero_channels = norm or BatchNormSettings(), zero_channels
+        self.norm, self.zero_channels = norm, zero_channels
         kernel, channels, stride, _ = architecture.stem
         self.conv1 = nn.Conv2d(3, channels, kernel, stride, padding=kernel // 2, bias=False)
         if architecture.order != "preact":
@@ -92,7 +93,7 @@ class Network(nn.Module):
 def build_network(
     network: str,
     classes: int | None = None,
-    norm: BatchNormSettings | None = None,
+    norm: Norm = BatchNorm,
     zero_channels: ZeroChannels = "end",
 ) -> nn.Module:
     """Build a network by name, by default for 10 (CIFAR family) or 1000 classes (ImageNet).

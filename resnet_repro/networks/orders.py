@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.networks.blocks import BasicBlock, BatchNormSettings, norm_relu
+from resnet_repro.networks.blocks import BasicBlock, Norm, norm_relu
 
 __all__ = ["BLOCKS", "Gate", "ImpededBlock"]
 
@@ -32,7 +32,7 @@ class _Block(nn.Module):
         self,
         channels_in: int,
         shapes: Convolutions,
-        norm: BatchNormSettings,
+        norm: Norm,
         shortcut: nn.Module,
         first: bool,
     ) -> None:
@@ -150,7 +150,7 @@ class ImpededBlock(BasicBlock):
         channels_in: int,
         width: int,
         stride: int,
-        norm: BatchNormSettings,
+        norm: Norm,
         shortcut: nn.Module,
         impeded: str,
     ) -> None:

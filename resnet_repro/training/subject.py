@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import architecture
-from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.blocks import BatchNorm
 from resnet_repro.networks.fused import check_compiler
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
@@ -30,7 +31,7 @@ __all__ = ["Subject", "check_compiled", "initial_network", "trained_network"]
 def _build(run: Run, classes: int) -> nn.Module:
     """The run's network, not initialised, on the CPU."""
     recipe = run.recipe
-    norm = BatchNormSettings(recipe.bn_epsilon, recipe.bn_momentum)
+    norm = partial(BatchNorm, eps=recipe.bn_epsilon, momentum=recipe.bn_momentum)
     if recipe.detection is None:
         return build_network(run.network, classes, norm, recipe.zero_channels)
     from resnet_repro.networks.detector import build_detector  # torchvision takes a second

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from small_detectors import SETTINGS
@@ -10,6 +12,7 @@ from torchvision.ops import roi_pool
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.networks.blocks import BatchNorm
 from resnet_repro.networks.detector import Detector, build_detector
 from resnet_repro.networks.detector_cost import detector_parameters, forward_cost
 from resnet_repro.networks.initialise import initialise
@@ -64,6 +67,13 @@ def test_conv1_to_conv4_are_shared_and_conv5_is_the_head(backbone: str) -> None:
     norms = [m for m in built.modules() if "BatchNorm" in type(m).__name__]
     assert norms
     assert all(isinstance(m, FrozenBatchNorm2d) for m in norms)
+
+
+def test_frozen_batch_normalisation_has_the_epsilon_that_is_asked_for() -> None:
+    with torch.device("meta"):
+        norm = partial(BatchNorm, eps=1e-3)
+        built = build_detector("faster-rcnn-resnet-18-a", 3, Detection(), norm)
+    assert {m.eps for m in built.modules() if isinstance(m, FrozenBatchNorm2d)} == {1e-3}
 
 
 def test_resnet_101_shares_91_convolutions_and_vgg_13() -> None:

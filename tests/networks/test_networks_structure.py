@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.blocks import BatchNorm
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
@@ -154,7 +156,7 @@ def test_a_plain_block_passes_nothing_by(network: str, stage: str) -> None:
 def test_batch_normalisation_settings_reach_every_layer() -> None:
     for network in ("resnet-8-b", "plain-8", "resnet-50"):
         with torch.device("meta"):
-            model = build_network(network, norm=BatchNormSettings(epsilon=1e-3, momentum=0.3))
+            model = build_network(network, norm=partial(BatchNorm, eps=1e-3, momentum=0.3))
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         assert {(m.eps, m.momentum) for m in norms} == {(1e-3, 0.3)}
 

@@ -19,7 +19,7 @@ from resnet_repro.bench.measure import measure_here
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.measure.gradients import measure_gradients
 from resnet_repro.networks import blocks, fused
-from resnet_repro.networks.blocks import BatchNormSettings, fuse, norm_relu
+from resnet_repro.networks.blocks import BatchNorm, fuse, norm_relu
 from resnet_repro.networks.network import build_network
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.recipe import Recipe
@@ -61,7 +61,7 @@ def test_outputs_statistics_and_gradients_are_those_of_the_formulas(
     torch.manual_seed(0)
     x = (_drawn(kind).float() + 3 * torch.arange(16).view(1, -1, 1, 1)).to(kind)
     shortcut = _drawn(kind) if adds else None
-    layer = BatchNormSettings(momentum=0.3)(16)
+    layer = BatchNorm(16, momentum=0.3)
     torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
     torch.nn.init.normal_(layer.bias)
     upstream = _drawn(kind)
@@ -93,7 +93,7 @@ def test_outputs_statistics_and_gradients_are_those_of_the_formulas(
 
 
 def test_a_single_value_a_channel_is_refused_as_by_torch(compiler: None) -> None:
-    layer = BatchNormSettings()(4)
+    layer = BatchNorm(4)
     fuse(layer)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         norm_relu(layer, torch.ones(1, 4, 1, 1))
@@ -101,7 +101,7 @@ def test_a_single_value_a_channel_is_refused_as_by_torch(compiler: None) -> None
 
 def test_what_is_no_number_stays_none(compiler: None) -> None:
     """Or else a training that diverged would go on."""
-    layer = BatchNormSettings()(16)
+    layer = BatchNorm(16)
     fuse(layer)
     x = _drawn(torch.float32)
     x[3, 5, 2, 2] = torch.nan
@@ -112,7 +112,7 @@ def test_what_is_no_number_stays_none(compiler: None) -> None:
 
 def test_another_momentum_compiles_nothing_anew(compiler: None) -> None:
     """Or else the average over many batches, each with its own, exceeds torch's limit."""
-    layer = BatchNormSettings()(16)
+    layer = BatchNorm(16)
     fuse(layer)
     x = _drawn(torch.float32)
     norm_relu(layer, x)

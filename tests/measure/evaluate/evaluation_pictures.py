@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from resnet_repro.networks.blocks import BatchNormSettings
+from resnet_repro.networks.blocks import BatchNorm
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
@@ -34,7 +36,7 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
 
 def random_network(name: str, classes: int = 5) -> nn.Module:
     """Random weights, with the statistics of random photographs, so that outputs differ."""
-    network = build_network(name, classes, BatchNormSettings(momentum=1.0))
+    network = build_network(name, classes, partial(BatchNorm, momentum=1.0))
     initialise(network, 3)
     images = [np.asarray(photograph(64, 64, seed)) for seed in range(1000, 1016)]
     with torch.no_grad():
