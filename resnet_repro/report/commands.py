@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.spec.experiment import Choices, Experiment, Source
-from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.experiment import Choices, Experiment
 
 __all__ = ["run_command"]
 
@@ -17,34 +16,33 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
 
     It names the networks that are given, or those that were chosen among the experiment's.
     """
-    source = experiment.source
-    words = ["resnet-repro", "run", shlex.quote(source.text)]
-    if experiment.preset != source.preset:
+    whole = experiment.source.whole
+    words = ["resnet-repro", "run", shlex.quote(experiment.source.text)]
+    if experiment.preset != whole.preset:
         words += ["--preset", experiment.preset]
-    demo, dataset = experiment.preset == "demo" and source.preset != "demo", None
-    if experiment.datasets != ((experiment.demo_dataset,) if demo else source.datasets):
+    demo, dataset = experiment.preset == "demo" and whole.preset != "demo", None
+    if experiment.datasets != ((experiment.demo_dataset,) if demo else whole.datasets):
         dataset = experiment.datasets[0]
         words += ["--dataset", dataset.replace(":", ":PATH/")]  # results do not tell the path
-    if experiment.precision != source.precision:
+    if experiment.precision != whole.precision:
         words += ["--precision", experiment.precision]
-    if networks := networks or _chosen_of(experiment, source, dataset):
+    if networks := networks or _chosen_of(experiment, dataset):
         words += ["--networks", ",".join(networks)]
     return " ".join(words)
 
 
-def _chosen_of(experiment: Experiment, source: Source, dataset: str | None) -> tuple[str, ...]:
+def _chosen_of(experiment: Experiment, dataset: str | None) -> tuple[str, ...]:
     """The experiment's networks, if somebody chose them among all that it has; else none.
 
     Nobody did if they are all that the preset trains, or all that any preset trains on the data
     set: so they are in an experiment as it was loaded.
     """
-    own = set(experiment.networks)
+    own, whole = set(experiment.networks), experiment.source.whole
     try:
-        whole = load_experiment(source.text, checked=False)
         usual = whole.choose(Choices(experiment.preset, dataset=dataset))
         there = whole.on_dataset(dataset) if dataset else whole
         if own == set(usual.networks) or not own < set(there.networks):
             return ()
-    except ConfigError:  # it has been moved, or --set made it what it is
+    except ConfigError:  # the preset trains none on that data set, or --set left its networks out
         return ()
     return experiment.networks

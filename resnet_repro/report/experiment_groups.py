@@ -9,7 +9,6 @@ from resnet_repro.paper.papers import HE_2016, PAPERS, THE_PAPER
 from resnet_repro.paper.recipes import changes_of
 from resnet_repro.report.groups import Group
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import Family, parse_network
 from resnet_repro.spec.presets import preset_recipe, training_differences
 from resnet_repro.spec.recipe import changed_recipe
@@ -71,10 +70,13 @@ def at_group(experiment: Experiment, group: Group) -> Experiment | None:
     """
     if group.family != family_of(experiment) or on_other_data(experiment, group.dataset):
         return None
-    choices = Choices(preset=group.base, dataset=group.dataset)
-    try:  # its file says what each preset trains, also where one was chosen
-        chosen = load_experiment(experiment.source.text, choices=choices)
-    except ConfigError:  # it fixes what the preset would set
+    source = experiment.source  # which has all that its presets train, also where some was chosen
+    if source.fixes_iterations and group.base != source.whole.preset:
         return None
-    same = not group.changes or group.changes in map(changes_of, chosen.measured_runs)
+    try:
+        chosen = source.whole.choose(Choices(preset=group.base, dataset=group.dataset))
+        runs = chosen.measured_runs
+    except (ConfigError, ValidationError):  # it does not go with this preset or data set
+        return None
+    same = not group.changes or group.changes in map(changes_of, runs)
     return chosen if same else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -51,13 +51,13 @@ class Choices:
     seeds: Sequence[int] | None = None
 
 
-class Source(NamedTuple):
-    """How a command line names an experiment, and its values without further choices."""
+@dataclass(frozen=True)
+class Source:
+    """How a command line names an experiment, and the experiment without further choices."""
 
     text: str  # a shipped experiment's name, or the path of a file
-    preset: Preset
-    datasets: tuple[str, ...]
-    precision: Precision
+    fixes_iterations: bool  # so that it goes with no preset but its own
+    whole: Experiment = field(compare=False, repr=False)  # it has this source itself
 
 
 S = TypeVar("S", bound=Frozen)
@@ -99,10 +99,10 @@ class Experiment(Frozen):
         assert self._source is not None, "it was loaded"
         return self._source
 
-    def loaded_from(self, text: str) -> Experiment:
-        """A copy that remembers its name on the command line."""
+    def loaded_from(self, text: str, fixes_iterations: bool) -> Experiment:
+        """A copy that remembers its name on the command line, and itself whatever is chosen."""
         copy = self.model_copy()
-        copy._source = Source(text, self.preset, self.datasets, self.precision)
+        copy._source = Source(text, fixes_iterations, copy)
         return copy
 
     @field_validator("name")

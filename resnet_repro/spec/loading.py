@@ -144,7 +144,7 @@ def parse_experiment(
     if not document.changes:  # which may leave a preset's networks out
         _check_presets(experiment, document)
     if source is not None:
-        experiment = experiment.loaded_from(source)
+        experiment = experiment.loaded_from(source, fixes_iterations)
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(

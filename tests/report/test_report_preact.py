@@ -392,10 +392,27 @@ def test_an_experiment_of_ones_own_is_known_at_all_presets_whatever_was_chosen(
     mine = tmp_path / "mine.yaml"
     shutil.copy(experiments_folder() / "preact-table1.yaml", mine)
     chosen = load_experiment(str(mine), choices=Choices(dataset="cifar10"))
+    mine.unlink()  # it is read once
     there = at_group(chosen, group)
     assert there is not None
     assert (chosen.preset, there.preset) == ("paper", "short")
     assert there.networks == at_group(load_experiment("preact-table1"), group).networks  # type: ignore[union-attr]
+
+
+def test_an_experiment_that_fixes_the_iterations_has_no_other_preset(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.add("resnet-56", 20.0, 15.0, preset="short")
+    (group,) = groups(bench)
+    mine = tmp_path / "mine.yaml"
+    text = "name: mine\ntitle: mine\npreset: {}\nruns: [{{networks: [resnet-56]{}}}]\n"
+    for preset, change, known in [
+        ("paper", "", True),
+        ("paper", ", recipe: {iterations: 64000}", False),
+        ("short", ", recipe: {iterations: 64000}", True),
+    ]:
+        mine.write_text(text.format(preset, change))
+        assert (at_group(load_experiment(str(mine)), group) is not None) is known
 
 
 def test_what_is_missing_names_the_presets_networks_and_their_data(bench: Bench) -> None:

@@ -32,6 +32,14 @@ def test_ids_of_committed_results_never_change() -> None:
     assert len({run.id for run in paper}) == 5
 
 
+def test_an_experiment_remembers_itself_whatever_is_chosen() -> None:
+    first, again = load_experiment("fig1"), load_experiment("fig1")
+    assert first == again  # though each remembers itself
+    chosen = load_experiment("fig1", choices=Choices(preset="demo", networks=["plain-20"]))
+    assert chosen != first
+    assert chosen.source.whole == first
+
+
 def test_everything_that_decides_a_result_is_in_the_hash() -> None:
     recipe = preset_recipe("paper", "resnet-20", "cifar10")
     base = Run(network="resnet-20", dataset="cifar10", recipe=recipe, seed=0)

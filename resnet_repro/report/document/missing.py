@@ -16,7 +16,6 @@ from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
@@ -59,8 +58,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     for group in groups:
         if variant := at_group(experiment, group):
             if len(experiment.datasets) > 1:
-                choices = Choices(preset=variant.preset)
-                whole = load_experiment(experiment.source.text, choices=choices)
+                whole = experiment.source.whole.choose(Choices(preset=variant.preset))
                 if group.dataset in whole.datasets:  # the file's other data sets belong to it
                     variant = whole
             variants[variant.preset, *variant.datasets] = variant
