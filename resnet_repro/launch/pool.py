@@ -113,8 +113,11 @@ class Pool:
         """
         # The longest first, so that no place is idle while a long run ends alone.
         runs = sorted(runs, key=training_cost, reverse=True)
-        self._queue.extend(_Task(run) for run in runs if not self._is_known(run))
-        self._runner.note_replaced(runs)
+        for run in runs:
+            if known := self._runner.known_outcome(run, self._store.get(run)):
+                self._note_outcome(run, known)
+            else:
+                self._queue.append(_Task(run))
         self._store.check_writable()
         round_size, looked = len(runs), 0.0
         try:
@@ -142,14 +145,6 @@ class Pool:
             raise self._error
         return self._outcomes
 
-    def _is_known(self, run: Run) -> bool:
-        """Whether a run needs no process, since it is done or has failed before."""
-        force = self._runner.options.force
-        known = None if force else self._runner.known_outcome(run, self._store.get(run))
-        if known:
-            self._note_outcome(run, known)
-        return known is not None
-
     def _end(self) -> None:
         """Ask all processes to save and end, and start no others."""
         if not self._ending:
@@ -165,7 +160,7 @@ class Pool:
                 return
             self._queue.remove(task)
             self._watcher.expect(task.run)
-            replaces = self._runner.replaced[task.run.id]
+            replaces = self._runner.replaces(task.run)
             order = Order.of(task.run, self._store, self._runner.options, replaces)
             self._busy[place] = task, self._start(order, place)
 

@@ -89,7 +89,7 @@ def train_with_ray(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[st
     device = runner.options.device
     if ":" in device or device == "mps":
         raise ConfigError(f"--device {device}: Ray chooses the device; say auto, cuda or cpu")
-    todo = runner.options.to_train(runner.store, runs)
+    todo = runner.todo(runs)
     if not todo:
         return runner.run_all(runs)
     # Ray prints messages about nodes on stdout, where `--json` goes.

@@ -35,10 +35,10 @@ def train_side_by_side(
     jobs: int | Literal["auto"], runner: Runner, runs: Sequence[Run]
 ) -> dict[str, Outcome]:
     """Train the runs that are not done, `jobs` at a time; see `Pool.run_all`."""
-    store, options = runner.store, runner.options
+    options = runner.options
     devices = devices_for(options.device)
     if jobs == "auto":
-        jobs, why = pick_jobs(len(options.to_train(store, runs)), devices)
+        jobs, why = pick_jobs(len(runner.todo(runs)), devices)
         runner.progress.news(f"--jobs auto: {why}")
     if jobs == 1:
         return runner.run_all(runs)

@@ -59,10 +59,9 @@ def submit_job(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, J
         ConfigError: there is no Slurm here, or it refuses the options.
     """
     store, options = runner.store, runner.options
-    todo = options.to_train(store, runs)
+    todo = runner.todo(runs)
     if not todo:
         return {}
-    runner.note_replaced(todo)
     store.check_writable()
     executor = _executor(where, store)
     threads = where.cpus_per_run
@@ -70,7 +69,7 @@ def submit_job(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, J
         threads = max(1, usable_cores() // len(todo))
     tasks = []
     for run in todo:
-        order = Order.of(run, store, options, runner.replaced[run.id])
+        order = Order.of(run, store, options, runner.replaces(run))
         tasks.append(SlurmTask(order.with_whole_paths().to_json(), where.time_budget, threads))
     try:
         jobs = executor.submit_array(tasks)

@@ -36,7 +36,6 @@ def train_at(where: Where, runner: Runner, runs: Sequence[Run]) -> dict[str, Out
     """
     if where.plain:
         return runner.run_all(runs)
-    runner.note_replaced(runs)
     if not runner.check(runs, elsewhere=where.kind != "here"):
         return {}
     outcomes: dict[str, Outcome] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -32,12 +31,6 @@ class Options:
     tensorboard: bool = False
     # The precision for `auto`, if the process that started this one has decided.
     auto_precision: Resolved | None = None
-
-    def to_train(self, store: Store, runs: Sequence[Run]) -> list[Run]:
-        """Those of the runs that are to be trained; see `StoredRun.settled`."""
-        if self.force:
-            return list(runs)
-        return [run for run in runs if not store.get(run).settled]
 
 
 def to_replace(run: Run, store: Store, force: bool) -> str | None:

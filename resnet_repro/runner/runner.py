@@ -54,7 +54,7 @@ class Runner:
         self.processes = processes
         self.sources = Sources(options, stop, processes)
         self._reported_locked: set[str] = set()
-        self.replaced: dict[str, str | None] = {}  # what `--force` replaces, by run id
+        self._replaced: dict[str, str | None] = {}  # by run id
 
     @cached_property
     def measurer(self) -> Measurer:
@@ -71,7 +71,6 @@ class Runner:
             StoreError: results cannot be written.
             ConfigError: as `check`.
         """
-        self.note_replaced(runs)
         if not self.check(runs):
             return {}
         outcomes: dict[str, Outcome] = {}
@@ -92,19 +91,30 @@ class Runner:
             waiting = locked
         return outcomes
 
-    def note_replaced(self, runs: Sequence[Run]) -> None:
-        """Note which results of these runs `--force` replaces: those there when first asked."""
-        for run in runs:
-            if run.id not in self.replaced:
-                self.replaced[run.id] = to_replace(run, self.store, self.options.force)
+    def replaces(self, run: Run) -> str | None:
+        """What `to_replace` said of a run when first asked: by `check`, before all training."""
+        if run.id not in self._replaced:
+            self._replaced[run.id] = to_replace(run, self.store, self.options.force)
+        return self._replaced[run.id]
+
+    def settled(self, run: Run, stored: StoredRun | None = None) -> Outcome | None:
+        """The outcome of a run that needs no training or must not be changed; otherwise None."""
+        replaced = self.replaces(run)
+        stored = self.store.get(run) if stored is None else stored
+        return None if stored.last_session == replaced else stored.settled
+
+    def todo(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of the runs that are to be trained."""
+        return [run for run in runs if not self.settled(run)]
 
     def check(self, runs: Sequence[Run], elsewhere: bool = False) -> bool:
         """Refuse runs that could not begin here, before hours of training the others.
 
-        Nothing is written. Weights of a run that is still to be trained are not looked for. False
-        if it was time to stop while a data set was looked through. Of runs that are trained
-        `elsewhere`, with data and devices of other machines, only results that are there are
-        compared with the folder that the command names, if it is here.
+        What `--force` replaces is what is there now, before data sets are looked through and other
+        processes train. Nothing is written. Weights of a run that is still to be trained are not
+        looked for. False if it was time to stop while a data set was looked through. Of runs that
+        are trained `elsewhere`, with data and devices of other machines, only results that are
+        there are compared with the folder that the command names, if it is here.
 
         Raises:
             DataError: a data set, or what a detector starts from, is not there or is something
@@ -119,10 +129,10 @@ class Runner:
         return True
 
     def _check(self, runs: Sequence[Run], elsewhere: bool) -> None:
+        todo = {run.id: run for run in self.todo(runs)}  # first, since it asks what is replaced
         force = self.options.force
         there = {run.id: self.store.get(run) for run in runs}
         unfinished = {name for name, stored in there.items() if force or not stored.finished}
-        todo = {run.id: run for run in self.options.to_train(self.store, runs)}
         for run in () if elsewhere else todo.values():
             check_fits(run, self.sources.dataset(run.dataset), self.processes.count)
             begins = force or not there[run.id].folder.checkpoints()
@@ -147,8 +157,7 @@ class Runner:
     def _run_one(self, run: Run) -> Outcome | None:
         """The outcome of a run; None if it is time to stop before it begins."""
         stored = self.store.get(run)
-        forced = stored.last_session == self.replaced[run.id]
-        if not forced and (known := self.known_outcome(run, stored)):
+        if known := self.known_outcome(run, stored):
             return known
         if self.stop.reason:
             return None
@@ -159,11 +168,11 @@ class Runner:
                 return self.report_locked(run)
             folder.sweep()
             stored = self.store.get(run)  # another process may have finished it meanwhile
-            if stored.last_session == self.replaced[run.id]:
+            if known := self.known_outcome(run, stored):
+                return known
+            if stored.last_session == self.replaces(run):
                 folder.clear()
                 stored = self.store.get(run)
-            elif known := self.known_outcome(run, stored):
-                return known
             try:
                 with enough_memory(
                     lambda: f"{run.id}: not enough memory to begin or to continue it"
@@ -174,19 +183,13 @@ class Runner:
                 return "stopped"
 
     def known_outcome(self, run: Run, stored: StoredRun) -> Outcome | None:
-        """The outcome of a run that needs no training or must not be changed; otherwise None."""
+        """As `settled`, and reported: if it failed, with the reason."""
+        if not self.settled(run, stored):
+            return None
         if stored.given_up:
             return self._failed(run, stored.given_up, stored.summary)
-        if stored.finished:
-            self.progress.ended(run, "done", stored.summary)
-            return "done"
-        return None
-
-    def settled(self, run: Run) -> Outcome | None:
-        """The outcome of a run that needs no training, without reporting it; otherwise None."""
-        stored = self.store.get(run)
-        forced = stored.last_session == self.replaced.get(run.id)
-        return None if forced else stored.settled
+        self.progress.ended(run, "done", stored.summary)
+        return "done"
 
     def blocked_outcome(self, run: Run, outcomes: Mapping[str, Outcome]) -> Outcome | None:
         """The outcome of a detector that cannot begin, since what it starts from is not done.

@@ -206,6 +206,23 @@ def test_want_of_memory_fails_one_run_and_not_the_others(tmp_path: Path, runs: l
     assert progress.notes == [f"{runs[0].id}: not enough memory on cuda:0"]
 
 
+def test_force_needs_no_process_for_what_another_command_has_trained_meanwhile(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    run = runs[0]
+    store = train_alone([run], tmp_path / "results")
+    folder = store.folder(run)
+    result = folder.summary.read_text(encoding="utf-8")
+    folder.summary.write_text(result.replace('"done"', '"stopped"'), encoding="utf-8")
+    processes = Processes(lambda *_: DONE)
+    runner = Runner(store, options(tmp_path, force=True), StopFlag(), Silent())
+    with folder.locked():  # the other command goes on with it
+        assert runner.todo([run]) == [run]
+    folder.summary.write_text(result, encoding="utf-8")
+    assert Pool(runner, 2, processes.start).run_all([run]) == {run.id: "done"}
+    assert not processes.orders
+
+
 def test_force_trains_again_what_was_begun_before_and_only_that(
     tmp_path: Path, runs: list[Run]
 ) -> None:
