@@ -25,7 +25,7 @@ from resnet_repro.networks.weights_file import Weights, some_of
 from resnet_repro.spec.network_names import COMPARED
 from resnet_repro.spec.recipe_parts import ZeroChannels
 
-__all__ = ["Fitted", "fit", "network_of", "weights_sha256"]
+__all__ = ["Fitted", "fit", "network_of", "networks_alike", "weights_sha256"]
 
 # [classes, features]: of ResNet, of VGG and AlexNet, of DenseNet.
 _CLASSIFIERS = ("fc.weight", "classifier.6.weight", "classifier.weight")
@@ -94,6 +94,12 @@ def fit(network: str, weights: Weights) -> Fitted:
     fitted = Fitted(weights, network, best.own, best.classes, notes)
     _check_numbers(fitted)
     return fitted
+
+
+def networks_alike(fitted: Fitted) -> list[str]:
+    """The other networks that the tensors fit: those of resnet-20 are plain-20's as well."""
+    theirs = _shapes(fitted.network, fitted.classes)
+    return _fitting([n for n in _KNOWN if n != fitted.network], theirs, fitted.classes)
 
 
 def network_of(
@@ -252,16 +258,11 @@ def _misfit(network: str, weights: Weights, candidates: Sequence[_Candidate]) ->
 
 
 def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
-    """Which networks the weights fit, or which comes nearest.
-
-    Networks are compared by their layers' weights alone, so that few have to be built.
-    """
-    layers = {(name, shape) for name, shape in theirs.items() if len(shape) > 1}  # not BN, biases
-    known = {network: _layers(network, classes) for network in (asked, *_KNOWN)}
-    alike = [network for network, own in known.items() if own == layers]
-    fitting = [network for network in alike if _shapes(network, classes) == theirs]
-    if fitting:
+    """Which networks the weights fit, or which comes nearest."""
+    if fitting := _fitting(_KNOWN, theirs, classes):
         return f"it fits --network {' or '.join(fitting)}"
+    layers = _of_layers(theirs)
+    known = {network: _layers(network, classes) for network in (asked, *_KNOWN)}
     nearest = min(known, key=lambda network: len(layers ^ known[network]))
     if not layers or len(layers & known[nearest]) < len(layers) / 2:
         return "none of the networks compared has such tensors"
@@ -270,6 +271,22 @@ def _better(asked: str, theirs: Shapes, classes: int | None) -> str:
     return f"the nearest network is {nearest}, which it does not fit either"
 
 
+def _fitting(networks: Iterable[str], theirs: Shapes, classes: int | None) -> list[str]:
+    """Those of some networks whose tensors have these names and shapes.
+
+    They are compared by their layers' weights first, so that few have to be built.
+    """
+    layers = _of_layers(theirs)
+    alike = [network for network in networks if _layers(network, classes) == layers]
+    return [network for network in alike if _shapes(network, classes) == theirs]
+
+
+def _of_layers(shapes: Shapes) -> set[tuple[str, tuple[int, ...]]]:
+    """The weights of layers among tensors: neither those of BN nor biases."""
+    return {(name, shape) for name, shape in shapes.items() if len(shape) > 1}
+
+
+@functools.cache
 def _layers(network: str, classes: int | None) -> set[tuple[str, tuple[int, ...]]]:
     """(Name, shape) of the weights of a network's convolutions and fully connected layers."""
     layers = outline(network, None, classes).weighted

@@ -22,7 +22,7 @@ from resnet_repro.data.dataset import Dataset, Images
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
 from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Stated
 from resnet_repro.measure.views import losses, row_of, topk_errors
-from resnet_repro.networks.weights import Fitted, network_of
+from resnet_repro.networks.weights import Fitted, network_of, networks_alike
 from resnet_repro.spec.dataset_names import DATASETS, DatasetChoice
 from resnet_repro.spec.input_kinds import Padding
 from resnet_repro.spec.network_names import NetworkName
@@ -36,6 +36,7 @@ __all__ = ["evaluate_on_images"]
 
 TRIED = (1_000, 10_000, 50_000)  # training images; more for combinations that come close
 LOW_ERROR = 10.0  # percent on training images: more is not what somebody publishes
+LOST = 0.5  # of a guess's errors: with more in every trial, weights may be another network's
 STANDARD_ERRORS = 4.0  # by which the mean losses of two combinations have to differ
 _SHOWN = 3  # trials in a message
 
@@ -145,7 +146,7 @@ def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[In
         if len(best.losses) > len(ours[0].losses):
             again = f"; on {len(best.losses):,}: {_listed(last)}"
     if not clear:
-        raise ConfigError(_cannot_tell(tester.file, trials, ours, stated))
+        raise ConfigError(_cannot_tell(tester, trials, ours, stated))
     chosen = "stated" if len(ours) == 1 else "clearly the best on training images"
     notes = [
         f"{best.way.options}: {chosen}. Errors in percent on {len(ours[0].losses):,} training "
@@ -159,9 +160,11 @@ def _chosen(tester: _Tester, known: Sequence[Input], stated: Stated) -> tuple[In
             f"stated ({trials[0].error:.2f} instead of {first.error:.2f} % errors)"
         )
     elif first.error > LOW_ERROR:
+        alike = _alike(tester, trials)
         notes.append(
             f"warning: {first.error:.2f} % errors on training images are many; "
             "the weights may expect something else than what is stated"
+            + (f", or want {alike}, which has the same tensors" if alike else "")
         )
     return best.way, notes
 
@@ -190,8 +193,16 @@ def _listed(trials: Sequence[_Trial]) -> str:
     return ", ".join(map(str, trials))
 
 
+def _alike(tester: _Tester, trials: Sequence[_Trial]) -> str:
+    """`--network resnet-20`, which has the same tensors, if nothing tried does much but guess."""
+    guessed = 100 - 100 / len(tester.dataset.classes)
+    if min(trial.error for trial in trials) <= LOST * guessed:
+        return ""
+    return " or ".join(f"--network {name}" for name in networks_alike(tester.fitted))
+
+
 def _cannot_tell(
-    file: str, trials: Sequence[_Trial], ours: Sequence[_Trial], stated: Stated
+    tester: _Tester, trials: Sequence[_Trial], ours: Sequence[_Trial], stated: Stated
 ) -> str:
     """Why nothing was chosen, and what to say."""
     options = [
@@ -200,9 +211,11 @@ def _cannot_tell(
     ]
     best = trials[0]
     shown = [*ours[:_SHOWN], *([] if best in ours else [best])]
+    alike = _alike(tester, trials)
+    first = f"try {alike}, which has the same tensors, or " if alike else ""
     return (
-        f"{file}: no combination of input and padding is clearly right on training images "
-        f"(errors in percent: {_listed(shown)}); say it with {' and '.join(options)}"
+        f"{tester.file}: no combination of input and padding is clearly right on training images "
+        f"(errors in percent: {_listed(shown)}); {first}say it with {' and '.join(options)}"
     )
 
 

@@ -195,6 +195,23 @@ def test_nothing_that_is_unclear_is_taken(command, make: Make, measure) -> None:
     assert answer.err.splitlines()[-1].endswith("say it with --padding")
 
 
+@pytest.mark.parametrize(
+    ("padding", "right", "asked"),
+    [("end", "resnet-8", "plain-8"), ("plain", "plain-8", "resnet-8")],
+)
+def test_of_weights_that_only_guess_the_networks_with_the_same_tensors_are_named(
+    command, make: Make, measure, padding: str, right: str, asked: str
+) -> None:
+    make("torchvision", padding)
+    answer = command("evaluate", "r8.th", "--network", asked)
+    assert answer.code == 2
+    assert f"try --network {right}, which has the same tensors, or say it with --in" in answer.err
+    stated = ["--input", "torchvision", *(["--padding", "end"] if asked == "resnet-8" else [])]
+    (warning,) = measure(*stated, network=asked)["warnings"]
+    assert warning.endswith(f", or want --network {right}, which has the same tensors")
+    assert measure(network=right)["error"] < 10
+
+
 def test_the_test_images_have_no_part_in_it(
     make: Make, measure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
