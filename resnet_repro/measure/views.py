@@ -21,7 +21,7 @@ from resnet_repro.data.augment import finish
 from resnet_repro.data.dataset import Identity
 from resnet_repro.data.photos.loader import photo_views
 from resnet_repro.data.photos.photos import Photos
-from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.networks.fully_convolutional import dense_logits, final_map_side
 from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.spec.tables_figures import Views

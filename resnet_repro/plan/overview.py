@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from resnet_repro.base.durations import format_duration
 from resnet_repro.plan.estimator import Estimator
-from resnet_repro.plan.measured import is_measured
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
+from resnet_repro.store.measured import is_measured
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 

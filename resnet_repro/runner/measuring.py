@@ -16,7 +16,6 @@ from resnet_repro.measure.gradients import measure_afterwards
 from resnet_repro.measure.path import other_run, path_to_other_run
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
-from resnet_repro.plan.measured import is_measured
 from resnet_repro.plan.progress import Progress
 from resnet_repro.runner.ensembles import is_known, measure_ensemble
 from resnet_repro.runner.scores import measure_views, read_scores
@@ -26,6 +25,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.spec.tables_figures import Views
+from resnet_repro.store.measured import is_measured
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError, final_state, weights_missing

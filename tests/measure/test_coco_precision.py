@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from resnet_repro.data.boxes.boxes import Detections, Target
 from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import coco_precisions, with_coco
-from resnet_repro.plan.measured import has_coco_numbers
+from resnet_repro.store.measured import has_coco_numbers
 
 Floats = NDArray[np.float64]
 NEEDED = pytest.mark.skipif(not find_spec("pycocotools"), reason="pycocotools is not installed")

@@ -13,7 +13,7 @@ from torch import nn
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.compared import AlexNet
-from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.networks.fully_convolutional import dense_logits, final_map_side
 from resnet_repro.networks.network import build_network
 from resnet_repro.networks.outline import smallest_side
 from resnet_repro.networks.weights import fit, network_of

@@ -16,7 +16,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
-from resnet_repro.plan.measured import is_measured
 from resnet_repro.report.claims.judging import Verdict, judge
 from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
@@ -27,6 +26,7 @@ from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings, axis
+from resnet_repro.store.measured import is_measured
 from resnet_repro.store.run_folder import RunFolder
 
 Loss = Callable[[float, float], float]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.data.augment import per_pixel_mean, subtract_mean
 from resnet_repro.data.dataset import Dataset, Images
-from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, memory_advice
+from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, evaluation_memory_advice
 from resnet_repro.measure.evaluate.input import KINDS, PADDINGS, Input, Stated
 from resnet_repro.measure.views import losses, row_of, topk_errors
 from resnet_repro.networks.weights import Fitted, network_of, networks_alike
@@ -93,7 +93,7 @@ def evaluate_on_images(
         )
     backend = choose_backend(request.device, request.precision or "fp32")
     tester = _Tester(fitted, dataset, backend, request)
-    with enough_memory(lambda: memory_advice(backend)):
+    with enough_memory(lambda: evaluation_memory_advice(backend)):
         way, notes = _chosen(tester, _ways(name, {choice.name, stated.kind}), stated)
         request.check(dataset.identity, way.text, backend.precision)
         found, labels = tester.scores(way, dataset.test_images, dataset.test_labels)

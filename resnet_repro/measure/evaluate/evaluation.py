@@ -21,7 +21,7 @@ from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import Origin
 from resnet_repro.training.device import Backend
 
-__all__ = ["Evaluation", "Request", "keep_measured", "memory_advice"]
+__all__ = ["Evaluation", "Request", "evaluation_memory_advice", "keep_measured"]
 
 _PROGRESS_EVERY = 10.0  # seconds between two notes of progress
 
@@ -55,7 +55,7 @@ class Request:
         return progress_teller(self.tell, views, _PROGRESS_EVERY)
 
 
-def memory_advice(backend: Backend, trained_in: str = "bf16") -> str:
+def evaluation_memory_advice(backend: Backend, trained_in: str = "bf16") -> str:
     """What to say when an evaluation lacks memory.
 
     Only a run's errors in the precision that it was `trained_in` are stored.

@@ -14,8 +14,8 @@ from resnet_repro.data.photos.photos import PhotoDataset
 from resnet_repro.measure.evaluate.evaluation import (
     Evaluation,
     Request,
+    evaluation_memory_advice,
     keep_measured,
-    memory_advice,
 )
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
@@ -72,7 +72,7 @@ def evaluate_run(
     with (
         keep_measured(rows) as failures,
         ExitStack() as held,
-        enough_memory(lambda: memory_advice(backend, state["precision"])),
+        enough_memory(lambda: evaluation_memory_advice(backend, state["precision"])),
     ):
         unstored = unstored or _why_not_locked(stored, held)
         if not unstored:  # until now another process could train it anew

@@ -17,8 +17,8 @@ from resnet_repro.measure.evaluate.cifar_weights import evaluate_on_images
 from resnet_repro.measure.evaluate.evaluation import (
     Evaluation,
     Request,
+    evaluation_memory_advice,
     keep_measured,
-    memory_advice,
 )
 from resnet_repro.measure.evaluate.input import ALEXNET_SIDE, PADDINGS, Input, Stated
 from resnet_repro.measure.views import row_of, scores
@@ -110,7 +110,7 @@ def evaluate_weights(
     request.check(dataset.identity, given.text, backend.precision)
     model.to(backend.device).to(memory_format=torch.channels_last)
     rows: list[EvaluationRow] = []
-    with keep_measured(rows) as failures, enough_memory(lambda: memory_advice(backend)):
+    with keep_measured(rows) as failures, enough_memory(lambda: evaluation_memory_advice(backend)):
         mean, deviation = given.arithmetic(dataset, request)
         for views in request.views:
             found = scores(

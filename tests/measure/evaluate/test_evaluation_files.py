@@ -369,7 +369,7 @@ def test_ctrl_c_keeps_the_views_before(
 def test_ctrl_c_ends_it_cleanly(
     command, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resnet_repro.networks.dense import dense_logits
+    from resnet_repro.networks.fully_convolutional import dense_logits
 
     passes: list[None] = []
 

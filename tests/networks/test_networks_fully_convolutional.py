@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_repro.networks.dense import dense_logits, final_map_side
+from resnet_repro.networks.fully_convolutional import dense_logits, final_map_side
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
