@@ -108,10 +108,14 @@ def over_seeds(pairs: Sequence[Pair], names: tuple[str, str]) -> list[str]:
 
 
 def _compared(first: Sequence[float], second: Sequence[float]) -> list[str]:
-    """Both means with their standard deviations, the difference and its standard error."""
+    """Both means with their standard deviations, the mean difference and its standard error.
+
+    The runs are pairs: those of a seed have the same initial weights and batches.
+    """
     spreads = statistics.stdev(first), statistics.stdev(second)
     means = statistics.fmean(first), statistics.fmean(second)
-    error = math.hypot(*spreads) / math.sqrt(len(first))
+    apart = [b - a for a, b in zip(first, second, strict=True)]
+    error = statistics.stdev(apart) / math.sqrt(len(apart))
     texts = [f"{mean:.2f} ± {spread:.2f}" for mean, spread in zip(means, spreads, strict=True)]
     return [*texts, f"{means[1] - means[0]:+.2f}", f"{error:.2f}"]
 

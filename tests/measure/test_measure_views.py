@@ -139,7 +139,7 @@ def test_scores_that_are_gone_are_made_anew(
 ) -> None:
     """If an ensemble still needs them; they are not among what is published."""
     path = store.folder(experiment.resolve()[0]).scores("10-crop")
-    before, scores = rows(store, experiment), np.load(path)["scores"]
+    before, kept, scores = rows(store, experiment), path.read_bytes(), np.load(path)["scores"]
     path.unlink()
     runner, _ = runner_of(store, small)
     assert runner.measurer.measure([experiment]) == {}
@@ -152,6 +152,7 @@ def test_scores_that_are_gone_are_made_anew(
         assert rows(store, experiment) == before
         assert np.array_equal(np.load(path)["scores"], scores)
         path.write_bytes(b"torn")
+    path.write_bytes(kept)
 
 
 def test_an_ensemble_waits_for_all_of_its_members(

@@ -59,7 +59,10 @@ FIGURES: dict[str, FigureKind] = {
     "detections": FigureKind("detections"),
     "surface": FigureKind(
         "surface",
-        ("directions", "alpha", "beta", "loss", "error", "images", "sample_seed", "sample_sha256"),
+        (
+            *("directions", "alpha", "beta", "loss", "error", "images", "sample_seed"),
+            *("sample_sha256", "stream"),
+        ),
         ("relief", "lines"),
         page=True,
         beside=("curvature",),
