@@ -22,6 +22,8 @@ OTHERS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "MPLBACKEND", "MATPLOTLIBRC"),
 )
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+HANDLERS = {number: signal.getsignal(number) for number in SIGNALS}
 
 # What the user's shell, or the cluster's job that the tests run in, says to the tool itself. The
 # processes of pytest-xdist have their surroundings from the one that started them.
@@ -66,10 +68,18 @@ class Answer(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """`main` ends its process as a rule, and leaves its own handlers, which forks would have."""
+    yield
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Callable[..., Answer]]:
+) -> Callable[..., Answer]:
     """Run `resnet-repro ARGUMENTS` with an empty folder as the working directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("RESNET_REPRO_RESULTS", "RESNET_REPRO_DATA"):
@@ -84,8 +94,4 @@ def command(
         code = ended.value.code
         return Answer(code if isinstance(code, int) else 0, printed.out, printed.err)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield call
-    for number, handler in before.items():  # `main` ends its process as a rule, and leaves its own
-        signal.signal(number, handler)
+    return call
