@@ -161,7 +161,7 @@ def _is_told(file: Path) -> bool:
     keys = Picture(file, file, 0, 0, []).to_dict().keys()
     try:
         told = json.loads(read_text(file))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, list) and all(
         isinstance(one, dict) and one.keys() == keys for one in told

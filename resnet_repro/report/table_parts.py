@@ -174,6 +174,8 @@ def to_do(
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
     changes = [changes_of(run) for run in variant.measured_runs if run.network in missing]
-    of_preset = all(map(is_a_papers, changes))
-    where = f"at the {variant.preset} preset" if of_preset else "as the file has it"
+    where = f"at the {variant.preset} preset"
+    if not all(map(is_a_papers, changes)):
+        as_in_file = variant.preset == variant.source.whole.preset
+        where = "as the file has it" + ("" if as_in_file else f", {where}")
     return [f"{lacking} {where}: {titles}. To do so: {command}{results.option}"]

@@ -226,7 +226,10 @@ class Measurer:
         if settings not in (None, WITH_COCO) and (before := stored.rows(measurement.table)):
             seed, whole = subject.run.seed, stored.training_images
             if not settings.measured_in(before, seed, whole):
-                note(f"{stored.id}: its {measurement.title} of other settings is replaced")
+                note(
+                    f"{stored.id}: its {measurement.title}, of other settings or by an earlier "
+                    "version, is replaced"
+                )
         backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
         origin = origin_here(backend, self.sources.options.command)
         folder.write_measured(measurement.table, rows, origin)

@@ -142,6 +142,8 @@ def without_initial_weights(around: StoredTable, run: Run) -> StoredTable:
         for row in around.rows
         if row.stream or row.directions != run.seed or row.alpha == row.beta == 0
     ]
+    if around.row is SurfaceRow and all(row.alpha == row.beta == 0 for row in kept):
+        kept = []  # a centre alone is no surface
     columns = zip(*kept, strict=True) if kept else [()] * len(around.columns)
     return StoredTable(around.row, dict(zip(around.columns, columns, strict=True)))
 

@@ -157,7 +157,7 @@ def test_only_what_detect_wrote_is_replaced(command: Any, results: Path, tmp_pat
         before, last = own.read_bytes(), before
     assert before != last
     told = own.with_name("detections.json")
-    for other in ("[1]", '[{"image": "e.jpg"}]', "{}", "no JSON"):
+    for other in ("[1]", '[{"image": "e.jpg"}]', "{}", "no JSON", "[" * 100_000):
         told.write_text(other, encoding="utf-8")
         answer = command(*argv, "--results", str(results))
         assert (answer.code, f"found/{told.name} is there already" in answer.err) == (2, True)

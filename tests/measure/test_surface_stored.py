@@ -494,7 +494,7 @@ def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_eac
         said = "tiny and wide measure surface of resnet-8-"
         assert (answer.code, said in answer.err) == (2, True), answer.err
     assert not list((tmp_path / "results").glob("runs/*"))
-    replaced = "its loss surface of other settings is replaced"
+    replaced = "its loss surface, of other settings or by an earlier version, is replaced"
     assert replaced not in command("run", "a.yaml").err
     answer = command("run", "b.yaml")
     assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err

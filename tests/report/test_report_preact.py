@@ -178,6 +178,18 @@ def test_batches_in_parts_of_the_papers_share_lack_nothing(
     assert bool(gaps_of(load_experiment("fig1"), Results(bench.store))) == lacking
 
 
+def test_what_lacks_of_batches_in_parts_is_measured_on_them(bench: Bench) -> None:
+    for network in ("resnet-20", "plain-20"):
+        bench.add(network, recipe={"micro_batch_size": 64}, bn_images=64)
+    for network in ("resnet-56", "plain-56"):
+        bench.add(network)
+    found = gaps_of(load_experiment("surface"), Results(bench.store))
+    assert [gap.command for gap in found] == [
+        "resnet-repro run surface --networks resnet-20,plain-20 --set recipe.micro_batch_size=64",
+        "resnet-repro run surface --networks resnet-56,plain-56",
+    ]
+
+
 def test_what_demo_lacks_on_a_papers_data_is_not_lost(bench: Bench) -> None:
     bench.add("plain-20", dataset="cifar10", preset="demo")
     (gap,) = gaps_of(load_experiment("fig1"), Results(bench.store))

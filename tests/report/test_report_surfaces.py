@@ -345,6 +345,9 @@ def test_a_plane_along_the_initial_weights_is_left_out(bench: Bench) -> None:
     assert eigenvalue_ratio(run) == 0.02
     settings = SurfaceSettings(points=(21, 21), images=2_000, directions=(0, 1, 2))
     assert not is_measured(bench.store, run, "surface", settings)
+    folder.write_measured("surface", [row for row in earlier if row.directions == 1], ORIGIN)
+    (run,) = bench.store.all_runs()
+    assert (run.problem, run.has("surface")) == (None, False), "a centre is no surface"
     folder.write_measured("surface", [row._replace(stream="directions") for row in earlier], ORIGIN)
     (run,) = bench.store.all_runs()
     assert [surface.directions for surface in surfaces_of(run)] == [0, 1, 2]

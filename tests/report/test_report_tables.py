@@ -124,6 +124,12 @@ def test_what_a_recipe_of_ones_own_lacks_is_of_no_preset(bench: Bench, tmp_path:
     notes = make_table(load_experiment(str(mine)), Results(bench.store)).notes
     assert notes[-1].startswith("Not run as the file has it: plain-8. To do so: resnet-repro run ")
     assert notes[-1].endswith("mine.yaml --networks plain-8")
+    content = mine.read_text(encoding="utf-8").replace("preset: demo", "preset: short")
+    content = content.replace("iterations: 200, milestones: []", "weight_decay: 0.0005")
+    mine.write_text(content, encoding="utf-8")
+    bench.add("resnet-8", preset="demo", dataset="synthetic", recipe={"weight_decay": 0.0005})
+    notes = make_table(load_experiment(str(mine)), Results(bench.store)).notes
+    assert "Not run as the file has it, at the demo preset: plain-8." in notes[-1]
 
 
 def test_what_failed_is_not_said_to_be_missing(bench: Bench) -> None:

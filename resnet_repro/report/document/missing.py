@@ -67,7 +67,7 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     for variant in variants.values() or [experiment.choose(Choices())]:
         found = _missing_runs(variant, finished, failed)
         found += _missing_measurements(variant, finished)
-        gaps += found or _missing_ensemble(variant, results)
+        gaps += found or _missing_ensemble(variant, finished, results)
     return gaps
 
 
@@ -114,10 +114,14 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     lacking = {run.id for run in needed} - set(finished)
     trained = {r.network for r in needed if not lacking.isdisjoint((r.id, r.recipe.starts_from))}
     measured = [run for run in every if run.network not in trained]
-    unmeasured: dict[tuple[Run, ...], list[str]] = {}  # the same command is for all
+    parts = {run.id: _part(finished[run.id], run) for run in measured}
+    # By the options with which the same command is for all.
+    unmeasured: dict[tuple[str, tuple[Run, ...]], list[str]] = {}
     for name in experiment.measure:
-        if without := tuple(run for run in measured if not finished[run.id].has(name)):
-            unmeasured.setdefault(without, []).append(MEASUREMENTS[name].title)
+        without = [run for run in measured if not finished[run.id].has(name)]
+        for part in dict.fromkeys(parts[run.id] for run in without):
+            alike = tuple(run for run in without if parts[run.id] == part)
+            unmeasured.setdefault((part, alike), []).append(MEASUREMENTS[name].title)
     if not unmeasured:
         return []
     there = [finished[run.id] for run in every if run.id in finished]
@@ -127,10 +131,16 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
             experiment.name,
             _where(experiment),
             f"{' and '.join(titles)} of {_by_network(without)}",
-            " ".join([_command(experiment, without), *options]),
+            " ".join([_command(experiment, without) + part, *options]),
         )
-        for without, titles in unmeasured.items()
+        for (part, without), titles in unmeasured.items()
     ]
+
+
+def _part(found: BegunRun, run: Run) -> str:
+    """The option for a run that stands for another one, since its batches passed in parts."""
+    part = found.run.recipe.micro_batch_size
+    return "" if found.run.id == run.id else f" --set recipe.micro_batch_size={part}"
 
 
 def _measured_with(experiment: Experiment, runs: Sequence[BegunRun]) -> list[str]:
@@ -160,9 +170,11 @@ def _command(experiment: Experiment, runs: Sequence[Run]) -> str:
     return run_command(experiment, () if everything else networks)
 
 
-def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
-    """The ensemble of an experiment, if it was not measured."""
-    members = {results.store.folder(run).path.name for run in experiment.ensemble_members}
+def _missing_ensemble(
+    experiment: Experiment, finished: Mapping[str, BegunRun], results: Results
+) -> list[Gap]:
+    """The ensemble of an experiment whose members are all finished, if it was not measured."""
+    members = {finished[run.id].id for run in experiment.ensemble_members}
     if not members or any(members == set(result.members) for result in results.ensembles):
         return []
     return [Gap(experiment.name, _where(experiment), "the ensemble", run_command(experiment))]

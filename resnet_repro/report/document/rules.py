@@ -27,7 +27,7 @@ POWER_NOTE = (
 
 def numbered_changes(claim: Claim) -> str:
     """`; changes: 4, 7`, the numbers of what became of a claim in the section on changes."""
-    numbers = ", ".join(str(load_changes().index(change) + 1) for change in claim.changed)
+    numbers = ", ".join(map(str, sorted(load_changes().index(c) + 1 for c in claim.changed)))
     return f"; [changes](#changes-of-rules): {numbers}" if numbers else ""
 
 
