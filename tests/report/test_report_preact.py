@@ -161,7 +161,8 @@ def test_a_file_on_two_data_sets_lacks_both_at_demo_where_that_is_its_own_preset
     mine.write_text(
         "name: mine\ntitle: Mine\npreset: demo\nruns:\n"
         "  - {networks: [resnet-20], dataset: cifar10}\n"
-        "  - {networks: [resnet-20], dataset: cifar100}\n"
+        "  - {networks: [resnet-20], dataset: cifar100}\n",
+        encoding="utf-8",
     )
     bench.add("resnet-20", preset="demo")
     (gap,) = gaps_of(load_experiment(str(mine)), Results(bench.store))
@@ -423,7 +424,7 @@ def test_an_experiment_that_fixes_the_iterations_has_no_other_preset(
         ("paper", ", recipe: {iterations: 64000}", False),
         ("short", ", recipe: {iterations: 64000}", True),
     ]:
-        mine.write_text(text.format(preset, change))
+        mine.write_text(text.format(preset, change), encoding="utf-8")
         assert (at_group(load_experiment(str(mine)), group) is not None) is known
 
 

@@ -117,7 +117,8 @@ def test_what_a_recipe_of_ones_own_lacks_is_of_no_preset(bench: Bench, tmp_path:
     mine.write_text(
         "name: mine\ntitle: Mine\npreset: demo\ndataset: synthetic\n"
         "recipe: {iterations: 200, milestones: []}\n"
-        "runs: [{networks: [resnet-8, plain-8]}]\ntable: {kind: errors}\n"
+        "runs: [{networks: [resnet-8, plain-8]}]\ntable: {kind: errors}\n",
+        encoding="utf-8",
     )
     changes = {"iterations": 200, "milestones": []}
     bench.add("resnet-8", preset="demo", dataset="synthetic", recipe=changes)
