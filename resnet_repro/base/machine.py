@@ -22,6 +22,7 @@ __all__ = [
     "process_rank",
     "processor_name",
     "trains_together",
+    "unbind_threads",
     "usable_cores",
 ]
 
@@ -72,6 +73,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min([len(os.sched_getaffinity(0)), *_container_cores()])
     return os.cpu_count() or 1
+
+
+def unbind_threads() -> None:
+    """Take back settings that bind OpenMP's threads to cores; before torch is imported.
+
+    They leave the main thread one core, and all processes that it starts inherit this one: loaders
+    of photographs and a benchmark's threads would share it. Clusters often have such settings.
+    """
+    for variable in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+        os.environ.pop(variable, None)
 
 
 def trains_together() -> bool:

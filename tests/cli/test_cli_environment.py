@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from resnet_repro.base.machine import process_rank
+from resnet_repro.base.machine import process_rank, usable_cores
 from resnet_repro.cli.common import print_table, start_logging
 from resnet_repro.launch.where import parse_where
 from resnet_repro.plan.progress import LiveProgress
@@ -71,6 +71,16 @@ def test_closed_outputs_lead_nowhere(tmp_path: Path) -> None:
     written = (tmp_path / "results" / "report.md").read_text(encoding="utf-8")
     assert written.startswith("# ")
     assert "wrote results" not in written, "nothing that was printed is in it"
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="one core is all there is")
+@pytest.mark.parametrize("variable", ["OMP_PROC_BIND=true", "OMP_PLACES=cores"])
+def test_a_cluster_that_binds_threads_leaves_all_cores_to_a_run(
+    tmp_path: Path, variable: str
+) -> None:
+    name, _, value = variable.partition("=")
+    done = run(tmp_path, "doctor", env={name: value})
+    assert f"({usable_cores()} cores)" in done.stdout.decode()
 
 
 INTERRUPTED_WHILE_IMPORTED = """
