@@ -21,8 +21,8 @@ __all__ = [
     "mps_name",
     "process_rank",
     "processor_name",
+    "take_back_settings",
     "trains_together",
-    "unbind_threads",
     "usable_cores",
 ]
 
@@ -75,13 +75,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def unbind_threads() -> None:
-    """Take back settings that bind OpenMP's threads to cores; before torch is imported.
+def take_back_settings() -> None:
+    """Take back settings of the environment that spoil a training; before torch is imported.
 
-    They leave the main thread one core, and all processes that it starts inherit this one: loaders
-    of photographs and a benchmark's threads would share it. Clusters often have such settings.
+    Where OpenMP binds threads, the main thread is left one core, and all processes that it starts
+    inherit this one: loaders of photographs and a benchmark's threads would share it. Clusters have
+    such settings. The others make fp32 less exact than its name says.
     """
-    for variable in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+    binding = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+    rounding = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE")
+    for variable in binding + rounding:
         os.environ.pop(variable, None)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Never
 import typer
 
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.machine import process_rank, unbind_threads
+from resnet_repro.base.machine import process_rank, take_back_settings
 from resnet_repro.base.plain_text import printable, printable_lines
 from resnet_repro.base.provenance import code_version
 from resnet_repro.cli import detecting, evaluating, launching, machine, reading, running
@@ -68,7 +68,7 @@ app.command(hidden=True)(launching.train_run)
 def main() -> None:
     """Run the command line; errors of users end in one or two lines and an exit code."""
     prepare_outputs()
-    unbind_threads()
+    take_back_settings()
     if set(sys.argv[1:2]) <= READING:
         atexit.register(gc.disable)  # a last search for garbage takes 20 ms
     verbose = any(re.fullmatch(r"-[qv]*v[qv]*|--verbose", word) for word in sys.argv[1:])

@@ -83,6 +83,16 @@ def test_a_cluster_that_binds_threads_leaves_all_cores_to_a_run(
     assert f"({usable_cores()} cores)" in done.stdout.decode()
 
 
+@pytest.mark.parametrize("variable", ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"])
+def test_fp32_is_fp32_where_the_environment_allows_bf16(tmp_path: Path, variable: str) -> None:
+    env = {variable: "BF16", "ONEDNN_VERBOSE": "1"}
+    done = run(tmp_path, *TINY, "--precision", "fp32", env=env)
+    operations = done.stdout.decode()
+    if "primitive,exec" not in operations:
+        pytest.skip("this torch has no oneDNN that says what it does")
+    assert "attr-fpmath" not in operations
+
+
 INTERRUPTED_WHILE_IMPORTED = """
 import os, signal, sys
 
