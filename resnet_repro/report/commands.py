@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.report.groups import BegunRun
 from resnet_repro.spec.experiment import Choices, Experiment
 
-__all__ = ["run_command"]
+__all__ = ["in_parts", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -29,6 +30,13 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     if networks := networks or _chosen_of(experiment, dataset):
         words += ["--networks", ",".join(networks)]
     return " ".join(words)
+
+
+def in_parts(runs: Iterable[BegunRun]) -> str:
+    """The option that trains as these runs were, if the batches of all passed in equal parts."""
+    parts = {run.run.recipe.micro_batch_size for run in runs}
+    size = parts.pop() if len(parts) == 1 else None
+    return f" --set recipe.micro_batch_size={size}" if size else ""
 
 
 def _chosen_of(experiment: Experiment, dataset: str | None) -> tuple[str, ...]:

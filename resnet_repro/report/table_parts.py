@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from resnet_repro.paper.papers import HE_2016, THE_PAPER, is_a_papers
 from resnet_repro.paper.recipes import changes_of
 from resnet_repro.report.cells import Cell, groups_in, main_group
-from resnet_repro.report.commands import run_command
+from resnet_repro.report.commands import in_parts, run_command
 from resnet_repro.report.experiment_groups import at_group
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
@@ -159,7 +159,8 @@ def to_do(
         variant, group = of_presets[0]
         place = (group.base, group.dataset, group.changes)
     else:
-        variant, place = experiment, (experiment.preset, experiment.datasets[0], ())
+        variant, group = experiment, groups[0]
+        place = (experiment.preset, experiment.datasets[0], ())
     own = {run.hash for run in variant.resolve()}
     have = {
         cell.network
@@ -173,6 +174,7 @@ def to_do(
     if not missing:
         return []
     titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
+    command += in_parts(run for cell in cells if cell.group == group for run in cell.done)
     changes = [changes_of(run) for run in variant.measured_runs if run.network in missing]
     where = f"at the {variant.preset} preset"
     if not all(map(is_a_papers, changes)):

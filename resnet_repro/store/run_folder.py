@@ -196,7 +196,7 @@ class RunFolder:
             with contextlib.suppress(PermissionError):  # it is there, and another user's
                 os.kill(int(owner["pid"]), 0)
             return silence < LONGEST_SILENCE  # otherwise another process has got its id
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return False
 
     def clear(self) -> None:

@@ -246,7 +246,10 @@ class _Reading:
             self._found(what, file)
         if run:
             for file in {"surface", "curvature"} & contents.keys():
-                contents[file] = without_initial_weights(contents[file], run)
+                kept = without_initial_weights(contents[file], run)
+                if len(kept.rows) < len(contents[file].rows):
+                    texts[file] += "but for rows left out"  # a picture with them is out of date
+                contents[file] = kept
         return StoredRun(
             id=name,
             folder=self.folder,

@@ -499,6 +499,12 @@ def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_eac
     answer = command("run", "b.yaml")
     assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err
 
+    for run in Store(tmp_path / "results").all_runs():  # as an earlier version measured
+        earlier = [row._replace(directions=0, stream=None) for row in run.rows("surface")]
+        run.folder.write_measured("surface", earlier, run.origins()["surface"])
+    answer = command("run", "b.yaml")
+    assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err
+
 
 def test_a_time_budget_that_ends_while_measuring_leaves_work(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -191,6 +191,28 @@ def test_what_lacks_of_batches_in_parts_is_measured_on_them(bench: Bench) -> Non
     ]
 
 
+def test_what_lacks_beside_batches_in_parts_is_trained_in_parts(bench: Bench) -> None:
+    bench.add("plain-20", recipe={"micro_batch_size": 64}, bn_images=64)
+    experiment, results = load_experiment("fig1"), Results(bench.store)
+    (gap,) = gaps_of(experiment, results)
+    command = "resnet-repro run fig1 --networks plain-56 --set recipe.micro_batch_size=64"
+    assert gap.command == command
+    bench.add("plain-56")
+    assert gaps_of(experiment, Results(bench.store)) == []
+
+
+def test_a_tables_note_and_an_ensemble_take_the_runs_in_parts(bench: Bench) -> None:
+    reduced: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
+    parts: dict[str, Any] = {"recipe": {"micro_batch_size": 32}, "bn_images": 32}
+    for network in ("resnet-34-b", "resnet-34-c"):
+        bench.add(network, 30.0, evaluations={"multi-scale": (25.0, 4.0)}, **reduced, **parts)
+    (gap,) = gaps_of(load_experiment("table5"), Results(bench.store))
+    assert (gap.what, "--set recipe.micro_batch_size=32" in gap.command) == ("the ensemble", True)
+    bench.add("resnet-20", **parts | {"bn_images": 64, "recipe": {"micro_batch_size": 64}})
+    (note,) = make_table(load_experiment("table6"), Results(bench.store)).notes[-1:]
+    assert "resnet-110,resnet-1202 --set recipe.micro_batch_size=64" in note
+
+
 def test_what_demo_lacks_on_a_papers_data_is_not_lost(bench: Bench) -> None:
     bench.add("plain-20", dataset="cifar10", preset="demo")
     (gap,) = gaps_of(load_experiment("fig1"), Results(bench.store))

@@ -18,7 +18,13 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, judge
 from resnet_repro.report.document.missing import gaps_of
-from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
+from resnet_repro.report.figures.figures import (
+    build,
+    draw,
+    figure_mark,
+    figure_names,
+    pictures,
+)
 from resnet_repro.report.figures.surface import LEVELS
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
@@ -26,6 +32,7 @@ from resnet_repro.report.tidy import tidy_csv
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.measurements import CurvatureRow, PathRow, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings, axis
+from resnet_repro.store import stored_run
 from resnet_repro.store.measured import is_measured
 from resnet_repro.store.run_folder import RunFolder
 
@@ -352,6 +359,31 @@ def test_a_plane_along_the_initial_weights_is_left_out(bench: Bench) -> None:
     (run,) = bench.store.all_runs()
     assert [surface.directions for surface in surfaces_of(run)] == [0, 1, 2]
     assert is_measured(bench.store, run, "surface", settings)
+
+
+def test_a_plane_that_is_left_out_is_missing_and_pictures_with_it_are_out_of_date(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_run, "measurements_in", lambda name: name == "surface")
+    for index, network in enumerate(NETWORKS):
+        folder = add(bench, network, bowl, seeds=2)
+        both = [row for seed in (0, 1) for row in rows(bowl, seed=seed)]
+        old = [row._replace(loss=row.loss + index, stream=None) for row in both]
+        folder.write_measured("surface", old, ORIGIN)
+        ends = [CurvatureRow(1, 0.0, 0.0, -1, 50, 2_000, 0, SHA256)]
+        folder.write_measured("curvature", ends, ORIGIN)
+
+    def mark() -> str:
+        experiment, results = bench.experiment("surface"), Results(bench.store)
+        return figure_mark(experiment, results, figure_names(experiment, results)["surface"])
+
+    now = mark()
+    (gap,) = gaps_of(load_experiment("surface"), Results(bench.store))
+    assert gap.what == "loss surface of ResNet-20, plain-20, ResNet-56, plain-56"
+    assert gap.command == "resnet-repro run surface"
+    monkeypatch.setattr(stored_run, "without_initial_weights", lambda table, run: table)
+    assert gaps_of(load_experiment("surface"), Results(bench.store)) == []
+    assert mark() != now
 
 
 def test_without_a_measurement_there_is_no_number(bench: Bench) -> None:

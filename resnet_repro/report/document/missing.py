@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from resnet_repro.paper.papers import FAMILIES
 from resnet_repro.report.claims.judging import Verdict
-from resnet_repro.report.commands import run_command
+from resnet_repro.report.commands import in_parts, run_command
 from resnet_repro.report.document.rules import numbered_changes
 from resnet_repro.report.experiment_groups import at_group, family_of
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.markdown import table
 from resnet_repro.report.results import Results
+from resnet_repro.report.surfaces import surfaces_of
 from resnet_repro.spec.dataset_names import dataset_title
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS
@@ -93,6 +94,7 @@ def _missing_runs(
     experiment: Experiment, finished: Mapping[str, BegunRun], failed: Collection[str]
 ) -> list[Gap]:
     needed, gaps = experiment.resolve(), []
+    parts = in_parts(finished[run.id] for run in needed if run.id in finished)
     for again in (False, True):  # what failed is only trained again with `--force`
         lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
         if lacking:
@@ -100,7 +102,7 @@ def _missing_runs(
             what = f"{len(lacking)} of {len(needed)} runs{state}: {_by_network(lacking)}"
             ids = {run.id for run in lacking}
             wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
-            command = _command(experiment, wanted)
+            command = _command(experiment, wanted) + parts
             if again:
                 seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
                 command += f" --seeds {seeds}, --force"
@@ -114,11 +116,11 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     lacking = {run.id for run in needed} - set(finished)
     trained = {r.network for r in needed if not lacking.isdisjoint((r.id, r.recipe.starts_from))}
     measured = [run for run in every if run.network not in trained]
-    parts = {run.id: _part(finished[run.id], run) for run in measured}
+    parts = {run.id: in_parts([finished[run.id]]) for run in measured}
     # By the options with which the same command is for all.
     unmeasured: dict[tuple[str, tuple[Run, ...]], list[str]] = {}
     for name in experiment.measure:
-        without = [run for run in measured if not finished[run.id].has(name)]
+        without = [run for run in measured if not _has(finished[run.id], name)]
         for part in dict.fromkeys(parts[run.id] for run in without):
             alike = tuple(run for run in without if parts[run.id] == part)
             unmeasured.setdefault((part, alike), []).append(MEASUREMENTS[name].title)
@@ -137,10 +139,10 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     ]
 
 
-def _part(found: BegunRun, run: Run) -> str:
-    """The option for a run that stands for another one, since its batches passed in parts."""
-    part = found.run.recipe.micro_batch_size
-    return "" if found.run.id == run.id else f" --set recipe.micro_batch_size={part}"
+def _has(run: BegunRun, name: str) -> bool:
+    """Whether a run has a measurement; of a surface, all of the planes in its file."""
+    seeds = {row.directions for row in run.rows("surface")} if name == "surface" else set()
+    return run.has(name) and (not seeds or len(surfaces_of(run)) == len(seeds))
 
 
 def _measured_with(experiment: Experiment, runs: Sequence[BegunRun]) -> list[str]:
@@ -174,10 +176,11 @@ def _missing_ensemble(
     experiment: Experiment, finished: Mapping[str, BegunRun], results: Results
 ) -> list[Gap]:
     """The ensemble of an experiment whose members are all finished, if it was not measured."""
-    members = {finished[run.id].id for run in experiment.ensemble_members}
-    if not members or any(members == set(result.members) for result in results.ensembles):
+    members = {finished[run.id].id: finished[run.id] for run in experiment.ensemble_members}
+    if not members or any(members.keys() == set(result.members) for result in results.ensembles):
         return []
-    return [Gap(experiment.name, _where(experiment), "the ensemble", run_command(experiment))]
+    command = run_command(experiment) + in_parts(members.values())
+    return [Gap(experiment.name, _where(experiment), "the ensemble", command)]
 
 
 def _where(experiment: Experiment) -> str:
