@@ -1,9 +1,10 @@
 """COCO's average precision (Tables 8 and 9), by COCO's own program: an optional extra.
 
-Over overlaps of 0.5, 0.55 ... 0.95, 101 recalls and the 100 best detections of each image. What is
-marked difficult goes in as a crowd (`iscrowd`): it neither counts nor hurts, but a crowd is
-overlapped as soon as it covers the detection. So on PASCAL VOC, whose difficult objects are
-objects like others, this differs a little from what `average_precision` makes of them.
+Over overlaps of 0.5, 0.55 ... 0.95, 101 recalls and the 100 best detections of each image and class
+(of a detector here there are no more an image). What is marked difficult goes in as a crowd
+(`iscrowd`): it neither counts nor hurts, but a crowd is overlapped as soon as it covers the
+detection. So on PASCAL VOC, whose difficult objects are objects like others, this differs a little
+from what `average_precision` makes of them.
 """
 
 from __future__ import annotations
