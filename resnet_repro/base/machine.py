@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from resnet_repro.base.errors import ConfigError
 
@@ -28,19 +28,16 @@ __all__ = [
 
 # Processor features for bf16 arithmetic, as the kernel names them: AVX-512's, AMX's, Arm's.
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-_CGROUPS = (  # folder, limit, used, and the line of memory.stat that counts reclaimable cache
-    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    (
-        "/sys/fs/cgroup/memory",
-        "memory.limit_in_bytes",
-        "memory.usage_in_bytes",
-        "total_inactive_file",
-    ),
+_CGROUPS = Path("/sys/fs/cgroup")
+# Of control groups of version 2, then of version 1: controller, limit, used, and the line of
+# memory.stat that counts reclaimable cache.
+_MEMORY_LIMITS = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-
 _CPU_LIMITS = (  # files with microseconds of processor time, and with the microseconds in which
-    ("/sys/fs/cgroup/cpu.max",),
-    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ("", "cpu.max"),
+    ("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
 )
 
 
@@ -69,9 +66,9 @@ def cpu_features() -> frozenset[str]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, within the container's limit (`docker run --cpus 2`)."""
+    """Cores that this process may use, within a control group's limit (`docker run --cpus 2`)."""
     if hasattr(os, "sched_getaffinity"):
-        return min([len(os.sched_getaffinity(0)), *_container_cores()])
+        return min([len(os.sched_getaffinity(0)), *_limits_of_cores()])
     return os.cpu_count() or 1
 
 
@@ -127,8 +124,8 @@ def mps_name() -> str:
 
 
 def available_memory() -> int | None:
-    """Bytes usable without swapping, within the container's limit; None if unknown."""
-    known = [*_system_memory(), *_container_memory()]
+    """Bytes usable without swapping, within limits of containers and jobs; None if unknown."""
+    known = [*_system_memory(), *_limits_of_memory()]
     return max(0, min(known)) if known else None
 
 
@@ -152,24 +149,42 @@ def _system_memory() -> Iterator[int]:
         return
 
 
-def _container_cores() -> Iterator[int]:
-    for files in _CPU_LIMITS:
-        try:
-            words = " ".join(Path(file).read_text(encoding="utf-8") for file in files)
-            time, every = map(int, words.split())
-        except (OSError, ValueError):  # "max 100000" is no limit
-            continue
-        if time > 0:  # -1 is none either
-            yield max(1, math.ceil(time / every))
+def _control_groups(controller: str) -> Iterator[Path]:
+    """Folders of this process's control group and of those around it; of version 2 if "".
+
+    A container sees its own as the outermost; Slurm's and systemd's are further in.
+    """
+    yield _CGROUPS / controller
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for _, names, path in (line.split(":", 2) for line in lines):
+        if controller in names.split(","):
+            own = PurePosixPath(path.lstrip("/"))
+            yield from (_CGROUPS / controller / each for each in (own, *own.parents))
 
 
-def _container_memory() -> Iterator[int]:
-    for folder, limit, used, cache in _CGROUPS:
-        try:
-            left = int(Path(folder, limit).read_text(encoding="utf-8")) - int(
-                Path(folder, used).read_text(encoding="utf-8")
-            )
-            lines = Path(folder, "memory.stat").read_text(encoding="utf-8").splitlines()
+def _limits_of_cores() -> Iterator[int]:
+    for controller, *files in _CPU_LIMITS:
+        for folder in _control_groups(controller):
+            try:
+                words = " ".join((folder / file).read_text(encoding="utf-8") for file in files)
+                time, every = map(int, words.split())
+            except (OSError, ValueError):  # "max 100000" is no limit
+                continue
+            if time > 0:  # -1 is none either
+                yield max(1, math.ceil(time / every))
+
+
+def _limits_of_memory() -> Iterator[int]:
+    for controller, limit, used, cache in _MEMORY_LIMITS:
+        for folder in _control_groups(controller):
+            try:
+                left = int((folder / limit).read_text(encoding="utf-8")) - int(
+                    (folder / used).read_text(encoding="utf-8")
+                )
+                lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+            except (OSError, ValueError):  # "max" is no limit
+                continue
             yield left + sum(int(line.split()[1]) for line in lines if line.startswith(f"{cache} "))
-        except (OSError, ValueError):  # "max" is no limit
-            continue

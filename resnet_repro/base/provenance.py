@@ -47,8 +47,10 @@ def code_version() -> tuple[str, bool | None]:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    # The checkout may be another user's, as in a container: its code runs here anyway.
+    trusted = ["-c", "safe.directory=*"]
     result = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        ["git", "--no-optional-locks", *trusted, "-C", str(root), *arguments],
         env={n: v for n, v in os.environ.items() if n not in _ELSEWHERE or v == os.devnull},
         capture_output=True,
         encoding="utf-8",

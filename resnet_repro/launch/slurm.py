@@ -146,8 +146,8 @@ def slurm_parameters(where: Where) -> dict[str, Any]:
     if cpus := parameters.get("cpus_per_task"):  # srun has not taken it over since 22.05
         parameters["srun_args"] = [f"--cpus-per-task={cpus}", *parameters.get("srun_args", [])]
     parameters["additional_parameters"] = others | {"signal": f"{SIGNAL}@{delay}", "requeue": True}
-    # Jobs may not inherit the environment.
-    variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL} | import_variables()
+    # Jobs may not inherit the environment, and their steps not that of the script.
+    variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL, "SLURM_EXPORT_ENV": "ALL"} | import_variables()
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     parameters["setup"] = [*exports, *given.get("setup", [])]
     return parameters

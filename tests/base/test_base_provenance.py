@@ -49,6 +49,20 @@ def test_a_copy_without_git_is_told_its_commit(
     assert answer.stdout.strip() == version.replace("0.1.0", resnet_repro.__version__)
 
 
+def test_a_checkout_of_another_users_has_a_commit(copy: Path, tmp_path: Path) -> None:
+    """As in a container, where git distrusts what is mounted."""
+    shutil.copytree(copy, tmp_path / "code")
+    somebody = ["-c", "user.name=A", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "resnet_repro"], [*somebody, "commit", "-qm", "all"]):
+        assert git(tmp_path / "code", *words).returncode == 0
+    told = {"PYTHONPATH": str(tmp_path / "code"), "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=tmp_path, env=os.environ | told,
+        capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    assert "+g" in answer.stdout
+
+
 def test_a_process_is_of_the_commit_that_it_began_with(copy: Path) -> None:
     told = {"PYTHONPATH": str(copy), "RESNET_REPRO_COMMIT": "0123456789ab"}
     later = f"{ASKED}; import os; os.environ.clear(); print(*code_version())"

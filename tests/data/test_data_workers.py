@@ -249,8 +249,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "memory.stat").write_text(
         "anon 3000000\ninactive_file 700000\nfile 900000\n", encoding="utf-8"
     )
-    names = ("memory.max", "memory.current", "inactive_file")
-    monkeypatch.setattr(machine, "_CGROUPS", ((str(tmp_path), *names),))
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path)
     assert available_memory() == 1_700_000
     (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     found = available_memory()
@@ -272,8 +271,43 @@ def test_a_containers_processor_time_counts(
     files: list[str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    names = [str(tmp_path / str(number)) for number in range(max(1, len(files)))]
+    names = [str(number) for number in range(max(1, len(files)))]
     for name, text in zip(names, files, strict=False):
-        Path(name).write_text(f"{text}\n", encoding="utf-8")
-    monkeypatch.setattr(machine, "_CPU_LIMITS", (tuple(names),))
+        (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_CPU_LIMITS", (("", *names),))
     assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("groups", "controller", "names"),
+    [
+        ("0::/slurm/job_7/step_0/user", "", ("memory.max", "memory.current")),
+        (
+            "9:cpu,cpuacct:/elsewhere\n4:hugetlb,memory:/slurm/job_7/step_0/user\n0::/\n",
+            "memory",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ),
+    ],
+)
+def test_a_jobs_limit_counts_further_out_than_its_own_group(
+    groups: str,
+    controller: str,
+    names: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slurm limits the job and its step; the task's own group has no limit."""
+    step = tmp_path / controller / "slurm" / "job_7" / "step_0"
+    (step / "user").mkdir(parents=True)
+    for folder, limit in ((step / "user", "max"), (step, "9000000"), (step.parent, "8000000")):
+        for name, text in zip((*names, "memory.stat"), (limit, "4000000", ""), strict=True):
+            (folder / name).write_text(f"{text}\n", encoding="utf-8")
+    read = Path.read_text
+
+    def read_text(path: Path, *how: str, **more: str) -> str:
+        return groups if path == Path("/proc/self/cgroup") else read(path, *how, **more)
+
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert available_memory() == 4_000_000
