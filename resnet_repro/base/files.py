@@ -209,13 +209,14 @@ def locked(path: Path, patience: float, *, needed: bool = False) -> Iterator[boo
         free = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(filelock.FileLock(path, timeout=patience))
+            # A marker, which filelock makes otherwise, would stay when its process is killed.
+            lock = filelock.FileLock(path, timeout=patience, fallback_to_soft=False)
+            stack.enter_context(lock)
         except filelock.Timeout:
             free = False
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             if needed:
-                why = error.strerror if isinstance(error, OSError) else error
-                raise StoreError(f"cannot lock {path}: {why}") from error
+                raise StoreError(f"cannot lock {path}: {error.strerror}") from error
             _log.debug("%s cannot be locked: %s", path, error)
         yield free
 

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from resnet_repro.base.errors import ConfigError
@@ -17,6 +18,7 @@ __all__ = [
     "check_device",
     "cpu_features",
     "cpu_name",
+    "gpu_name",
     "local_processes",
     "mps_name",
     "process_rank",
@@ -28,6 +30,7 @@ __all__ = [
 
 # Processor features for bf16 arithmetic, as the kernel names them: AVX-512's, AMX's, Arm's.
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+DRIVER = Path("/proc/driver/nvidia/gpus")
 _CGROUPS = Path("/sys/fs/cgroup")
 # Of control groups of version 2, then of version 1: controller, limit, used, and the line of
 # memory.stat that counts reclaimable cache.
@@ -106,6 +109,8 @@ def processor_name() -> str:
     Virtual machines often hide the product's number; generations differ in speed and instructions.
     """
     name = _cpu_info("model name") or platform.processor() or platform.machine()
+    if part := _cpu_info("CPU part"):  # of Arm's, which have no names there
+        return f"{name} implementer {_cpu_info('CPU implementer')} part {part}"
     family, model = _cpu_info("cpu family"), _cpu_info("model")
     product, _, _ = name.partition("@")  # behind it is the clock
     hidden = family and model and not any(character.isdigit() for character in product)
@@ -121,6 +126,25 @@ def cpu_name() -> str:
 def mps_name() -> str:
     """What stands for an Apple GPU, whose own name torch does not tell: `arm GPU`."""
     return f"{processor_name()} GPU"
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU's name as its driver lists it; None if torch is to see none.
+
+    Only torch knows whether the driver is new enough for it.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    for path in sorted(DRIVER.glob("*/information")):
+        if metadata.version("torch").endswith("+cpu"):
+            return None
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if line.startswith("Model:"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            continue
+    return None
 
 
 def available_memory() -> int | None:

@@ -47,11 +47,13 @@ def code_version() -> tuple[str, bool | None]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    # The checkout may be another user's, as in a container: its code runs here anyway.
-    trusted = ["-c", "safe.directory=*"]
+    # Git trusts a repository that is named to it; one that it finds has to be this user's own,
+    # which a checkout in a container is not.
+    named = {"GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
+    others = {n: v for n, v in os.environ.items() if n not in _ELSEWHERE or v == os.devnull}
     result = subprocess.run(
-        ["git", "--no-optional-locks", *trusted, "-C", str(root), *arguments],
-        env={n: v for n, v in os.environ.items() if n not in _ELSEWHERE or v == os.devnull},
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        env=named | others,
         capture_output=True,
         encoding="utf-8",
         timeout=20,

@@ -14,7 +14,7 @@ import torch
 from resnet_repro import __version__
 from resnet_repro.base import provenance
 from resnet_repro.base.errors import ReproError
-from resnet_repro.base.machine import available_memory
+from resnet_repro.base.machine import available_memory, gpu_name
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data import datasets
 from resnet_repro.data.dataset import prepare_command
@@ -68,6 +68,10 @@ def _device(device: str) -> Iterator[Check]:
         text = f"{what}, {backend.precision} arithmetic, {threads}"
         yield Check("device", "ok", text)
         yield Check("precision", "ok", str(auto_precision(backend.device)))
+        if device == "auto" and backend.device.type == "cpu" and (gpu := gpu_name()):
+            cuda = torch.version.cuda
+            text = f"{gpu} is not used: is its driver too old for torch's CUDA {cuda}?"
+            yield Check("device", "note", text)
         if backend.device.type == "cpu" and torch.backends.mps.is_available():
             text = "an Apple GPU, which auto does not choose; use it with --device mps"
             yield Check("device", "note", text)

@@ -193,8 +193,17 @@ def _publish(name: str, staging: Path, folder: Path, *, replace: bool) -> None:
         if not replace and intact_cache(name, folder):
             return
         with contextlib.suppress(FileNotFoundError):
-            folder.rename(retired)
+            _move(folder, retired)
     raise DataError(f"{folder} keeps changing: another process is preparing {name} over and over")
+
+
+def _move(folder: Path, retired: Path) -> None:
+    try:
+        folder.rename(retired)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(folder, retired)  # of a container's image: no folder of it can be renamed
 
 
 def _remove(retired: Path) -> None:

@@ -12,9 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
-from resnet_repro.base.errors import DataError
+from resnet_repro.base.errors import DataError, StoreError
 from resnet_repro.base.files import locked
 from resnet_repro.spec.dataset_names import DATASETS
 
@@ -48,11 +46,11 @@ def remove_left_over(data_dir: Path) -> None:
     that was moved away but not replaced, which may be the only one (see `cache.put_back`).
     """
     for folder in data_dir.glob(".*-*"):
-        with contextlib.suppress(filelock.Timeout, OSError, NotImplementedError):
+        with contextlib.suppress(StoreError, OSError):
             match = _SCRATCH.fullmatch(folder.name)
             if match and folder.is_dir() and not folder.is_symlink():
-                with filelock.FileLock(_lock_of(folder), timeout=0):
-                    if not match[2] or (data_dir / match[1]).exists():
+                with locked(_lock_of(folder), 0, needed=True) as free:
+                    if free and (not match[2] or (data_dir / match[1]).exists()):
                         _remove(folder)
 
 

@@ -22,6 +22,7 @@ from resnet_repro.networks.blocks import fuse
 from resnet_repro.spec.measurements import GradientRow
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.stored_run import read_run
+from resnet_repro.training.graph import fastest_convolutions
 from resnet_repro.training.subject import Subject
 from resnet_repro.training.trainer import Trainer
 
@@ -64,7 +65,8 @@ def measure_gradients(
 
     for name, module in layers:
         module.register_forward_hook(partial(keep, name))
-    with torch.enable_grad():
+    # As in training, which in one process takes over what cuDNN once chose for such shapes.
+    with torch.enable_grad(), fastest_convolutions():
         with autocast():
             logits = twin(inputs)
         F.cross_entropy(logits.float(), labels).backward()

@@ -62,10 +62,11 @@ def _double(x: Tensor) -> Tensor:
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled when it is first called with arguments of a new shape."""
-    torch._dynamo.config.recompile_limit = MOST_SHAPES
     fast = torch.compile(function, fullgraph=True, dynamic=False)
 
     def call(*arguments: Any) -> Any:
+        # Here, since each thread has its own: on a GPU gradients are computed in another one.
+        torch._dynamo.config.recompile_limit = MOST_SHAPES
         with signals_blocked():  # Ctrl-C reaches the C++ compiler as well, and would end it
             return fast(*arguments)
 

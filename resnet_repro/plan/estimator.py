@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
-from pathlib import Path
 from typing import Literal
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
-from resnet_repro.base.machine import BF16_FEATURES, cpu_features, cpu_name, mps_name, usable_cores
+from resnet_repro.base.machine import (
+    BF16_FEATURES,
+    cpu_features,
+    cpu_name,
+    gpu_name,
+    mps_name,
+    usable_cores,
+)
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.networks.detector_cost import LANDSCAPE, forward_cost
 from resnet_repro.spec.dataset_names import DATASETS
@@ -36,7 +40,6 @@ FORWARD_SHARE = 1 / 3  # of the cost of training on an image
 # newer, and faster in either precision.
 GUESSED_RATE_PER_CORE = {"older": 6e9, "newer": 12e9}
 GUESSED_GPU_RATE = 2e12
-DRIVER = Path("/proc/driver/nvidia/gpus")
 BENCH = "bench"  # name of the CSV that `resnet-repro bench` writes
 FEWEST_ITERATIONS = 50  # before a run's speed counts as measured
 
@@ -257,22 +260,6 @@ def _benchmark(row: dict[str, str]) -> Speed:
         raise ValueError("a speed that cannot be")
     known = (row.get("precision") or "", None, bool(row.get("compiled")))
     return Speed(str(name), int(side), row["hardware"], speed, *known)
-
-
-def gpu_name() -> str | None:
-    """The first NVIDIA GPU's name as the driver lists it; None if torch sees none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return None
-    for path in sorted(DRIVER.glob("*/information")):
-        if metadata.version("torch").endswith("+cpu"):
-            return None
-        try:
-            for line in path.read_text(encoding="utf-8").splitlines():
-                if line.startswith("Model:"):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            continue
-    return None
 
 
 def training_cost(run: Run) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -126,6 +127,7 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
             raise ConfigError(f"--device {device}: {found}; use --device cpu or auto")
         if chosen.index is not None:  # else torch would open the first GPU as well
             torch.cuda.set_device(chosen)
+        _check_kernels(chosen)
         # fp32 is fp32: convolutions would otherwise be rounded to TF32.
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.fp32_precision = "ieee"
@@ -137,6 +139,22 @@ def choose_backend(device: str, precision: str, local_rank: int | None = None) -
     if precision == "auto":
         precision = auto_precision(chosen).precision
     return Backend(chosen, "bf16" if precision == "bf16" else "fp32")
+
+
+def _check_kernels(gpu: torch.device) -> None:
+    """Whether the GPU is not older than all that torch was built for, of which torch only warns.
+
+    Raises:
+        ConfigError: it is.
+    """
+    built = re.findall(r"\bsm_(\d+)", " ".join(torch.cuda.get_arch_list()))  # none on ROCm
+    major, minor = torch.cuda.get_device_capability(gpu)
+    if built and 10 * major + minor < min(map(int, built)):
+        raise ConfigError(
+            f"torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(gpu)} "
+            f"(compute capability {major}.{minor}): install a build that has, as those for CUDA "
+            "12.6 do, or use --device cpu"
+        )
 
 
 def _own_device(device: str, local_rank: int) -> str:

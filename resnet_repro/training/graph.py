@@ -20,7 +20,7 @@ from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import Batch
 
-__all__ = ["BatchQueue", "GraphedStep", "graph_wanted"]
+__all__ = ["BatchQueue", "GraphedStep", "fastest_convolutions", "graph_wanted"]
 
 Update = Callable[[Batch], tuple[Tensor, Tensor]]
 """From a batch to a changed network; returns the loss and the number of errors, on the device."""
@@ -105,7 +105,7 @@ class GraphedStep:
             # Capturing runs nothing, so the queue's place and the network are as they were.
             graph = torch.cuda.CUDAGraph()
             capturing = torch.cuda.graph(graph, stream=self._stream)
-            with _naming_the_switch(), _no_collection(), _fastest_convolutions(), capturing:
+            with _naming_the_switch(), _no_collection(), fastest_convolutions(), capturing:
                 self._result = update(self.queue.take())
             self._graph = graph
         self._graph.replay()
@@ -118,7 +118,7 @@ class GraphedStep:
         """
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream), contextlib.ExitStack() as stack:
-            stack.enter_context(_fastest_convolutions())
+            stack.enter_context(fastest_convolutions())
             if not self._eager:
                 stack.enter_context(_naming_the_switch())
                 stack.enter_context(_nothing_waits())
@@ -130,7 +130,7 @@ class GraphedStep:
 
 
 @contextlib.contextmanager
-def _fastest_convolutions() -> Iterator[None]:
+def fastest_convolutions() -> Iterator[None]:
     """Have cuDNN try its algorithms on the shapes that every iteration has, and keep the fastest.
 
     Its guess is often a poor one for 16 channels. Where the same bits are asked for every time
@@ -151,9 +151,11 @@ def _naming_the_switch() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if is_lack_of_memory(error):
-            raise
-        why = plain(str(error).partition("\n")[0], 200)
+        # The end of a capture that has failed is an error as well, which says nothing.
+        first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+        if is_lack_of_memory(first):
+            raise first from None
+        why = plain(str(first).partition("\n")[0], 200)
         raise ReproError(
             f"an iteration cannot be captured as a CUDA graph ({why}); "
             f"{SWITCH}=0 in the environment trains without one, more slowly"

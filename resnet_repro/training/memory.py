@@ -18,8 +18,8 @@ __all__ = ["enough_memory", "is_lack_of_memory", "keep_freed_memory"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 1 << 30  # bytes; glibc before 2.35 allows only its default's upper limit
 _OLD_LARGEST_BLOCK = 32 << 20
-# In errors of the CPU, of CUDA outside torch's allocator, and of cuBLAS and cuDNN.
-_LACK = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+# In errors of the CPU, of CUDA, NCCL and Triton outside torch's allocator, of cuBLAS and cuDNN.
+_LACK = ("DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 @functools.cache

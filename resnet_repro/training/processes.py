@@ -24,7 +24,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from resnet_repro.base.errors import ConfigError, ReproError
+from resnet_repro.base.errors import ConfigError, ReproError, plain
 from resnet_repro.base.machine import trains_together
 from resnet_repro.training.memory import is_lack_of_memory
 from resnet_repro.training.order import WHOLE, Shard
@@ -43,10 +43,10 @@ _FAILURE, _REPORTS = "resnet-repro/failure", "resnet-repro/reports"
 class PeerLostError(ReproError):
     """Another process does not answer: it has ended, or an error has ended it."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
         super().__init__(
-            "one of the processes ended unexpectedly; run again, it continues from the last "
-            "checkpoint"
+            f"one of the processes ended unexpectedly{f' ({why})' if why else ''}; run again, it "
+            "continues from the last checkpoint"
         )
 
 
@@ -82,7 +82,9 @@ class Processes:
             own = is_lack_of_memory(error) or isinstance(error, torch.AcceleratorError)
             if self.count == 1 or own:
                 raise
-            raise PeerLostError from error
+            nccl = isinstance(error, dist.DistBackendError)  # whose last line has the cause
+            why = plain(str(error).strip().rpartition("\n")[2], 200) if nccl else ""
+            raise PeerLostError(why) from error
 
     def sum_(self, value: Tensor) -> Tensor:
         """Replace a tensor by its sum over all processes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import locked, write_atomically
@@ -74,11 +75,11 @@ def test_no_checkpoint_loses_its_name_before_the_next_one_is_on_the_disk(
 def test_a_file_system_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def acquire(_: FileLock) -> None:
-        raise NotImplementedError("FileSystem does not appear to support flock")
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(FileLock, "acquire", acquire)
-    with pytest.raises(StoreError, match=r"cannot lock .*does not appear to support flock"):
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match=r"cannot lock .*: Function not implemented"):
         RunFolder(tmp_path).locked().__enter__()
     with locked(tmp_path / "lock", 0) as held:
         assert held

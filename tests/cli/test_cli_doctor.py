@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_repro.base import machine
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.datasets import READERS
 from resnet_repro.data.generated import GeneratedReader
@@ -63,6 +64,21 @@ def test_the_table_has_a_line_for_each_check(command: Any) -> None:
     lines = command("doctor", "--device", "cpu").out.splitlines()
     for name in ("python", "device", "versions", "cifar10", "imagenet", "workers", "results"):
         assert any(line.startswith(name) for line in lines), name
+
+
+def test_a_gpu_that_torch_cannot_use_is_pointed_out(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its driver is older than the CUDA that torch is built for."""
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    listed = tmp_path / "gpus" / "0000:01:00.0" / "information"
+    listed.write_text("Model: \t\t NVIDIA A100\n", encoding="utf-8")
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(machine.metadata, "version", lambda _: "2.14.1+cu130")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = checks(command("doctor", "--json"))
+    assert "NVIDIA A100 is not used: is its driver too old" in dict(found["device"])["note"]
 
 
 def test_an_apple_gpu_is_pointed_out(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

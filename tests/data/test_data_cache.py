@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import threading
@@ -145,6 +147,24 @@ def test_cache_that_a_killed_process_had_moved_away_is_put_back(prepared: Path) 
         (prepared / "cifar10").rename(prepared / ".cifar10-0123456789ab-old")
         assert use("cifar10", prepared).identity == before
     datasets.prepare("synthetic", prepared)  # removes what was left behind
+    assert [path.name for path in prepared.iterdir()] == ["cifar10"]
+
+
+def test_a_cache_that_came_with_a_containers_image_is_replaced(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overlayfs renames no folder of a lower layer."""
+    (prepared / "cifar10" / "test_labels.npy").unlink()
+    rename = os.rename
+
+    def refuse(path: Path, target: Path) -> None:
+        if path == prepared / "cifar10":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(path, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    datasets.prepare("cifar10", prepared, tmp_path / "images")
+    datasets.verify("cifar10", prepared)
     assert [path.name for path in prepared.iterdir()] == ["cifar10"]
 
 

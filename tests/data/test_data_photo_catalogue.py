@@ -455,7 +455,7 @@ def test_two_unpack_imagenet_at_once_where_files_cannot_be_locked(
     pack_imagenet(write_photos(CLASSES, suffix="JPEG", name="small"), data, monkeypatch)
 
     def no_locks(*_: object, **__: object) -> None:
-        raise NotImplementedError
+        raise OSError(errno.ENOSYS, "Function not implemented")
 
     parse, others = torchvision_imagenet.parse_train_archive, []
 

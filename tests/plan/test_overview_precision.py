@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from resnet_repro.base import machine
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.networks.outline import outline
-from resnet_repro.plan import estimator as estimator_module
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -59,8 +59,8 @@ def test_a_gpu_that_torch_does_not_see_is_not_the_one_that_trains(
     (tmp_path / "0000:01:00.0").mkdir()
     listed = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 65\n"
     (tmp_path / "0000:01:00.0" / "information").write_text(listed, encoding="utf-8")
-    monkeypatch.setattr(estimator_module, "DRIVER", tmp_path)
-    monkeypatch.setattr(estimator_module.metadata, "version", lambda name: torch_version)
+    monkeypatch.setattr(machine, "DRIVER", tmp_path)
+    monkeypatch.setattr(machine.metadata, "version", lambda name: torch_version)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

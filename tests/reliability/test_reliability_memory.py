@@ -32,6 +32,8 @@ from resnet_repro.training.cifar_feed import CifarFeed
         MemoryError(),
         torch.AcceleratorError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
     ],
 )
 def test_it_says_what_helps_and_continues(

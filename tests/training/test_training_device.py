@@ -131,9 +131,27 @@ def test_the_precision_is_that_of_matrix_products(precision: str, dtype: torch.d
     assert (x @ x).dtype == torch.float32
 
 
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("capability", "usable"), [((7, 0), False), ((7, 5), True), ((12, 1), True)]
+)
+def test_a_gpu_older_than_all_that_torch_is_built_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], usable: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90", "compute_120"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Tesla V100")
+    if usable:
+        assert choose_backend("auto", "fp32").device.type == "cuda"
+    else:
+        with pytest.raises(ConfigError, match=r"no kernels for Tesla V100 .*7\.0.*--device cpu"):
+            choose_backend("auto", "fp32")
+
+
 def test_fp32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
     owners: list[Any] = [getattr(torch.backends.cudnn, "conv"), torch.backends.cuda.matmul]  # noqa: B009
     for owner in owners:
         owner.fp32_precision = "tf32"

@@ -17,7 +17,13 @@ from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend
-from resnet_repro.training.graph import EAGER_ITERATIONS, QUEUED, BatchQueue, GraphedStep
+from resnet_repro.training.graph import (
+    EAGER_ITERATIONS,
+    QUEUED,
+    BatchQueue,
+    GraphedStep,
+    _naming_the_switch,
+)
 from resnet_repro.training.order import Batch
 
 
@@ -69,6 +75,22 @@ def test_a_capture_that_fails_names_the_switch(
     step = GraphedStep(feed)
     with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
         step(0, lambda batch: (batch.inputs, batch.targets))
+
+
+@pytest.mark.parametrize("first", ["operation not permitted", "CUDA error: out of memory"])
+def test_the_error_before_that_of_the_captures_end_is_told(first: str) -> None:
+    memory = "memory" in first
+    said = first if memory else rf"captured as a CUDA graph \({first}\)"
+
+    def capture() -> None:
+        with _naming_the_switch():
+            try:
+                raise RuntimeError(first)
+            finally:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+    with pytest.raises(RuntimeError if memory else ReproError, match=said):
+        capture()
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -39,3 +39,14 @@ def test_the_group_ends_with_its_threads(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not gloo_threads()
     finally:
         gc.enable()
+
+
+def test_what_nccl_says_is_told() -> None:
+    said = "NCCL error in: x.cpp:1\nLast error:\nError while creating shared memory segment"
+
+    def fail() -> None:
+        with processes.Processes(Shard(0, 2)).communicating():
+            raise dist.DistBackendError(said)
+
+    with pytest.raises(processes.PeerLostError, match=r"\(Error while creating shared memory seg"):
+        fail()
