@@ -25,7 +25,7 @@ from resnet_repro.report.figures.figures import (
     figure_names,
     pictures,
 )
-from resnet_repro.report.figures.surface import LEVELS
+from resnet_repro.report.figures.surface import LEVELS, panels_of
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tidy import tidy_csv
@@ -384,6 +384,15 @@ def test_a_plane_that_is_left_out_is_missing_and_pictures_with_it_are_out_of_dat
     monkeypatch.setattr(stored_run, "without_initial_weights", lambda table, run: table)
     assert gaps_of(load_experiment("surface"), Results(bench.store)) == []
     assert mark() != now
+
+
+def test_the_run_with_most_planes_is_drawn(bench: Bench) -> None:
+    for seed, planes in ((0, 1), (1, 2), (2, 2)):
+        add(bench, "resnet-20", bowl, seeds=planes, seed=seed)
+    results = Results(bench.store)
+    (cell,) = (c for c in results.cells_of(bench.experiment("surface")) if c.done)
+    (panel,) = panels_of([cell])
+    assert (panel.run.run.seed, len(panel.surfaces)) == (1, 2)
 
 
 def test_without_a_measurement_there_is_no_number(bench: Bench) -> None:

@@ -47,21 +47,20 @@ class Panel(NamedTuple):
 
 
 def panels_of(cells: Sequence[Cell]) -> list[Panel]:
-    """The first run of each network around which a surface was measured, if any.
+    """Of each network, the first of the runs around which most surfaces were measured, if any.
 
     Raises:
         ReproError: around none, or none is complete.
     """
     panels = []
     for cell in cells:
-        for run in cell.done:
-            surfaces = surfaces_of(run)
-            if surfaces:
-                error = run.summary.final_test_error
-                ended = f"\ntest error {error:.2f}%" if error is not None else ""
-                title = label(network_title(cell.network)) + ended
-                panels.append(Panel(cell.network, title, run, surfaces))
-                break
+        measured = [(run, surfaces) for run in cell.done if (surfaces := surfaces_of(run))]
+        if measured:
+            run, surfaces = max(measured, key=lambda found: len(found[1]))
+            error = run.summary.final_test_error
+            ended = f"\ntest error {error:.2f}%" if error is not None else ""
+            title = label(network_title(cell.network)) + ended
+            panels.append(Panel(cell.network, title, run, surfaces))
     if not panels:
         raise ReproError("no loss surface is complete; `resnet-repro run surface` measures them")
     return panels
@@ -256,7 +255,7 @@ def _notes(panels: Sequence[Panel], shown: int | None = None) -> list[str]:
         f"mean cross-entropy at {' or '.join(grids)}; 1 on either axis is the norm of each filter",
         f"random directions of seed{'s' if len(seeds) > 1 else ''} {named}, around one run each",
     ]
-    if len(seeds) > 1:
+    if len(seeds) > 1 and shown is None:
         notes.append("numbers are means over the directions, but for the highest loss")
     if any(eigenvalue_ratio(panel.run) is not None for panel in panels):
         notes.append("λ: eigenvalues of the Hessian")
