@@ -14,6 +14,7 @@ from resnet_repro.base.errors import ConfigError
 
 __all__ = [
     "BF16_FEATURES",
+    "SPOILING",
     "available_memory",
     "check_device",
     "cpu_features",
@@ -31,6 +32,11 @@ __all__ = [
 # Processor features for bf16 arithmetic, as the kernel names them: AVX-512's, AMX's, Arm's.
 BF16_FEATURES = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 DRIVER = Path("/proc/driver/nvidia/gpus")
+# Variables that bind OpenMP's threads to cores, then those with which fp32 is not fp32.
+SPOILING = (
+    *("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE"),
+)
 _CGROUPS = Path("/sys/fs/cgroup")
 # Of control groups of version 2, then of version 1: controller, limit, used, and the line of
 # memory.stat that counts reclaimable cache.
@@ -76,15 +82,13 @@ def usable_cores() -> int:
 
 
 def take_back_settings() -> None:
-    """Take back settings of the environment that spoil a training; before torch is imported.
+    """Take back `SPOILING` settings of the environment; before torch is imported.
 
     Where OpenMP binds threads, the main thread is left one core, and all processes that it starts
     inherit this one: loaders of photographs and a benchmark's threads would share it. Clusters have
     such settings. The others make fp32 less exact than its name says.
     """
-    binding = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
-    rounding = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE")
-    for variable in binding + rounding:
+    for variable in SPOILING:
         os.environ.pop(variable, None)
 
 

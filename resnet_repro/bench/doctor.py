@@ -68,9 +68,12 @@ def _device(device: str) -> Iterator[Check]:
         text = f"{what}, {backend.precision} arithmetic, {threads}"
         yield Check("device", "ok", text)
         yield Check("precision", "ok", str(auto_precision(backend.device)))
-        if device == "auto" and backend.device.type == "cpu" and (gpu := gpu_name()):
-            cuda = torch.version.cuda
-            text = f"{gpu} is not used: is its driver too old for torch's CUDA {cuda}?"
+        cuda = torch.version.cuda
+        if device == "auto" and backend.device.type == "cpu" and cuda and (gpu := gpu_name()):
+            text = (
+                f"{gpu} is not used: its driver is too old for torch's CUDA {cuda}, or this "
+                "container or job was given no GPU"
+            )
             yield Check("device", "note", text)
         if backend.device.type == "cpu" and torch.backends.mps.is_available():
             text = "an Apple GPU, which auto does not choose; use it with --device mps"

@@ -142,7 +142,7 @@ def _check_reachable(address: str) -> None:
 
 def _unreachable(address: str) -> ConfigError:
     return ConfigError(
-        f"no Ray cluster answers at {plain(address, 80)}, or this machine is not one of its; an "
+        f"no Ray cluster answers at {plain(address, 80)}, or this machine is not part of it; an "
         "address is HOST:PORT, ray start --head starts a cluster, and on other machines ray start "
         "--address=HOST:PORT joins it"
     )

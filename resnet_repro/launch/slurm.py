@@ -20,7 +20,7 @@ import torch
 from resnet_repro.base.durations import parse_duration
 from resnet_repro.base.errors import ConfigError, ReproError, plain
 from resnet_repro.base.files import writable, write_atomically
-from resnet_repro.base.machine import usable_cores
+from resnet_repro.base.machine import SPOILING, usable_cores
 from resnet_repro.base.stop import StopFlag
 from resnet_repro.launch.pool import LOCK_PATIENCE, Watcher
 from resnet_repro.launch.where import Where
@@ -149,7 +149,8 @@ def slurm_parameters(where: Where) -> dict[str, Any]:
     # Jobs may not inherit the environment, and their steps not that of the script.
     variables = {"SUBMITIT_PREEMPT_SIGNAL": SIGNAL, "SLURM_EXPORT_ENV": "ALL"} | import_variables()
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    parameters["setup"] = [*exports, *given.get("setup", [])]
+    # Tasks import torch before a line of ours; what is unset may come from a `module load`.
+    parameters["setup"] = [*exports, *given.get("setup", []), f"unset {' '.join(SPOILING)}"]
     return parameters
 
 

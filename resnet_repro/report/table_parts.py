@@ -159,7 +159,7 @@ def to_do(
         variant, group = of_presets[0]
         place = (group.base, group.dataset, group.changes)
     else:
-        variant, group = experiment, groups[0]
+        variant, group = experiment, None
         place = (experiment.preset, experiment.datasets[0], ())
     own = {run.hash for run in variant.resolve()}
     have = {

@@ -152,8 +152,8 @@ def _check_kernels(gpu: torch.device) -> None:
     if built and 10 * major + minor < min(map(int, built)):
         raise ConfigError(
             f"torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(gpu)} "
-            f"(compute capability {major}.{minor}): install a build that has, as those for CUDA "
-            "12.6 do, or use --device cpu"
+            f"(compute capability {major}.{minor}): install a build that has them (those for "
+            "CUDA 12.6 do), or use --device cpu"
         )
 
 

@@ -82,8 +82,7 @@ class Processes:
             own = is_lack_of_memory(error) or isinstance(error, torch.AcceleratorError)
             if self.count == 1 or own:
                 raise
-            nccl = isinstance(error, dist.DistBackendError)  # whose last line has the cause
-            why = plain(str(error).strip().rpartition("\n")[2], 200) if nccl else ""
+            why = plain(str(error).partition("Last error:")[2].strip(), 200)  # NCCL's
             raise PeerLostError(why) from error
 
     def sum_(self, value: Tensor) -> Tensor:

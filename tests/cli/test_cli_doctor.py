@@ -77,8 +77,9 @@ def test_a_gpu_that_torch_cannot_use_is_pointed_out(
     monkeypatch.setattr(machine.metadata, "version", lambda _: "2.14.1+cu130")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
     found = checks(command("doctor", "--json"))
-    assert "NVIDIA A100 is not used: is its driver too old" in dict(found["device"])["note"]
+    assert "NVIDIA A100 is not used: its driver is too old" in dict(found["device"])["note"]
 
 
 def test_an_apple_gpu_is_pointed_out(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

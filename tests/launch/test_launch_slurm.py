@@ -73,6 +73,7 @@ def test_one_array_job_is_submitted(command: Any, tmp_path: Path, slurm: Path) -
     lines = set(script.splitlines())
     assert {f"#SBATCH --{option}" for option in asked} <= lines
     assert {"module load cuda", "export PYTHONSAFEPATH=1", "export SLURM_EXPORT_ENV=ALL"} <= lines
+    assert any(line.startswith("unset OMP_PROC_BIND ") for line in lines)
     root = Path(resnet_repro.__file__).parents[1]
     assert any(line.startswith(f"export PYTHONPATH={root}") for line in lines)
     assert str(tmp_path / "results" / ".slurm") in script

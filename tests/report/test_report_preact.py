@@ -201,6 +201,13 @@ def test_what_lacks_beside_batches_in_parts_is_trained_in_parts(bench: Bench) ->
     assert gaps_of(experiment, Results(bench.store)) == []
 
 
+def test_a_size_of_parts_is_taken_over_only_where_it_fits(bench: Bench) -> None:
+    bench.add("resnet-20", recipe={"batch_size": 200, "micro_batch_size": 100}, bn_images=100)
+    (note,) = make_table(load_experiment("table6"), Results(bench.store)).notes[-1:]
+    assert "resnet-repro run table6" in note
+    assert "micro_batch_size" not in note
+
+
 def test_a_tables_note_and_an_ensemble_take_the_runs_in_parts(bench: Bench) -> None:
     reduced: dict[str, Any] = {"preset": "short", "dataset": "imagenette"}
     parts: dict[str, Any] = {"recipe": {"micro_batch_size": 32}, "bn_images": 32}

@@ -94,7 +94,8 @@ def _missing_runs(
     experiment: Experiment, finished: Mapping[str, BegunRun], failed: Collection[str]
 ) -> list[Gap]:
     needed, gaps = experiment.resolve(), []
-    parts = in_parts(finished[run.id] for run in needed if run.id in finished)
+    # Without those that detectors start from, which have a recipe of their own.
+    parts = in_parts(finished[r.id] for r in experiment.measured_runs if r.id in finished)
     for again in (False, True):  # what failed is only trained again with `--force`
         lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
         if lacking:
