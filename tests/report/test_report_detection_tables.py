@@ -73,7 +73,9 @@ def results(tmp_path: Path) -> Results:
 
 
 def _cell(run: str, group: Group) -> Cell:
-    done: Any = SimpleNamespace(id=run, summary=SimpleNamespace(parameters=47_000_000, seed=0))
+    whole = SimpleNamespace(recipe=SimpleNamespace(micro_batch_size=None))
+    summary = SimpleNamespace(parameters=47_000_000, seed=0)
+    done: Any = SimpleNamespace(id=run, run=whole, summary=summary)
     return Cell(NETWORK, group, done=(done,), failed=(), unfinished=())
 
 
