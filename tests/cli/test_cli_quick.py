@@ -80,18 +80,19 @@ def _probe(folder: Path, heavy: set[str], arguments: list[str]) -> subprocess.Co
     )
 
 
-@pytest.fixture(scope="module")
-def libraries() -> float:
-    """Seconds in which this machine imports the libraries that all commands need."""
-    return _seconds("-c", "import pydantic, typer, yaml, rich.table")
-
-
 @pytest.mark.parametrize(
     ("arguments", "times"), [(["--help"], 2.5), (["list"], 5), (["status"], 5)]
 )
-def test_answers_at_once(tmp_path, libraries: float, arguments: list[str], times: float) -> None:
-    """A second at most on a machine that imports these libraries in a fifth of one."""
-    assert _seconds("-m", "resnet_repro", *arguments, cwd=tmp_path) < times * libraries
+def test_answers_at_once(tmp_path, arguments: list[str], times: float) -> None:
+    """A second at most on a machine that imports the libraries in a fifth of one.
+
+    The same work takes up to twice the time beside other tests, so the least of several is taken.
+    """
+    libraries, command = [], []
+    for _ in range(4):
+        libraries.append(_seconds("-c", "import pydantic, typer, yaml, rich.table"))
+        command.append(_seconds("-m", "resnet_repro", *arguments, cwd=tmp_path))
+    assert min(command) < times * min(libraries)
 
 
 def _seconds(*arguments: str, cwd: Path | None = None) -> float:
