@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
@@ -103,26 +103,21 @@ def _read(path: str | Path, name: str) -> bytes:
         raise DataError(f"{name}: cannot be read: {error.strerror}") from error
 
 
+class _Builder(ElementTree.TreeBuilder):
+    """Refuses a document type when it begins: only there are entities declared, to be expanded."""
+
+    def doctype(self, *_: object) -> None:
+        raise DataError("declares a document type or entities; refusing to read it")
+
+
 def _parse(data: bytes, name: str) -> Element:
-    """The root element. No entity is ever expanded: a document type is refused when it begins."""
-    builder = TreeBuilder()
-
-    def refuse(*_: object) -> None:
-        raise DataError(f"{name}: declares a document type or entities; refusing to read it")
-
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
+    """The root element."""
     try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:
+        return ElementTree.fromstring(data, ElementTree.XMLParser(target=_Builder()))  # noqa: S314
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{name}: damaged or no XML: {plain(str(error), 100)}") from error
-    root: Element = builder.close()
-    return root
 
 
 def _size(root: Element, name: str) -> tuple[int, int] | None:

@@ -65,9 +65,7 @@ class CifarReader:
         put_back(self.name, data_dir)
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)
-        source = _find_source(self.known, data_dir)
-        if source is None:
-            raise self._missing(data_dir)
+        source = self._source(data_dir)
         _log.info("preparing %s from %s, once", self.name, source)
         return self._prepare(data_dir, source, _log.debug, replace=False)
 
@@ -84,18 +82,14 @@ class CifarReader:
                 progress(f"{self.name} is prepared already in {data_dir / self.name}")
                 return kept
             if not request.download:
-                source = _find_source(self.known, data_dir)
-                if source is None:
-                    raise self._missing(data_dir)
+                source = self._source(data_dir)
         return self._prepare(data_dir, source, progress, replace=True)
 
     def verify(self, data_dir: Path, progress: Notify) -> Dataset:
         """Open the cache, which compares every byte with its checksums."""
         put_back(self.name, data_dir)
         if not (data_dir / self.name).exists():
-            source = _find_source(self.known, data_dir)
-            if source is None:
-                raise self._missing(data_dir)
+            source = self._source(data_dir)
             prepare = prepare_command(self.name, data_dir)
             raise DataError(f"{self.name} is not prepared yet: {prepare} does it, from {source}")
         return read_cache(self.name, data_dir / self.name)
@@ -111,10 +105,8 @@ class CifarReader:
             source = _find_source(self.known, data_dir)
             if source is not None:
                 note = f"will be prepared from {source} when first used"
-        except DataError as error:
+        except (DataError, OSError) as error:
             note = str(error).splitlines()[0]
-        except OSError as error:
-            note = str(error)
         return DatasetStatus(self.name, self.description, note=note)
 
     def _prepare(
@@ -134,10 +126,13 @@ class CifarReader:
             copy = source if replace else data_dir  # where `load` found it
             raise cannot_prepare(self.name, data_dir, copy, error) from error
 
-    def _missing(self, data_dir: Path) -> DataError:
-        return not_there(
-            self.name, f"{self.known.title} in {data_dir}", data_dir, downloadable=True
-        )
+    def _source(self, data_dir: Path) -> Path:
+        """The copy in `data_dir` to prepare it from. Raises DataError if there is none."""
+        source = _find_source(self.known, data_dir)
+        if source is None:
+            what = f"{self.known.title} in {data_dir}"
+            raise not_there(self.name, what, data_dir, downloadable=True)
+        return source
 
 
 def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
