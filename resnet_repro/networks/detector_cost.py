@@ -1,4 +1,4 @@
-"""What a detector costs: its parameters, and multiply-adds for one image.
+"""Multiply-adds of the forward pass for one image, of a detector as of other networks.
 
 Arithmetic only, as `networks.outline`; torch need not be imported.
 """
@@ -13,25 +13,11 @@ from resnet_repro.networks.outline import outline
 from resnet_repro.spec.detection import Detection
 from resnet_repro.spec.network_names import parse_network
 
-__all__ = ["LANDSCAPE", "ROI_SIDE", "STRIDE", "detector_parameters", "forward_cost"]
+__all__ = ["LANDSCAPE", "ROI_SIDE", "STRIDE", "forward_cost"]
 
 ROI_SIDE = 14  # places of a pooled region before conv5_x
 STRIDE = 16  # of the map that everything shares; also what images are padded to a multiple of
 LANDSCAPE = 4 / 3  # longer to shorter side of a typical photograph
-
-
-def detector_parameters(network: str, classes: int, settings: Detection) -> int:
-    """Parameters of a detector for so many classes; BN counts where it is trained.
-
-    Raises:
-        ConfigError: no such network.
-    """
-    body, head, shared = _parts(network)
-    norms = 0 if settings.batch_norm == "trained" else sum(2 * (x.norm or 0) for x in body + head)
-    anchors = len(settings.anchor_sides) * len(settings.anchor_ratios)
-    proposing = (9 * shared + 1) * shared + 5 * anchors * (shared + 1)
-    siblings = 5 * (classes + 1) * (_classifier(network).inputs + 1)  # a score and a box each
-    return sum(layer.parameters for layer in body + head) - norms + proposing + siblings
 
 
 @lru_cache(maxsize=1024)

@@ -223,7 +223,7 @@ class Measurer:
         rows = METHODS[name](Work(subject, self.store, stored, settings, stop, news, note))
         if not rows:
             return None
-        if settings not in (None, WITH_COCO) and measurement.table in stored.contents:
+        if settings not in (None, WITH_COCO) and measurement.table in stored.tables:
             before = stored.rows(measurement.table)  # none, if all of an earlier version
             seed, whole = subject.run.seed, stored.training_images
             if not settings.measured_in(before, seed, whole):

@@ -176,8 +176,6 @@ class Measurement(NamedTuple):
     families: tuple[Family, ...]  # of the networks that it fits
     digits: int | None = None  # significant digits of stored numbers; None for all
     precision: Literal["fp32", "bf16"] | None = None  # to measure in; None: that of the training
-    # Two networks may honestly have the same rows; of others, equal files are taken for a copy.
-    may_be_equal: bool = False
 
     @property
     def table(self) -> str:
@@ -207,21 +205,18 @@ MEASUREMENTS: dict[str, Measurement] = {
         CurvatureRow,
         ("cifar",),
         precision="fp32",
-        may_be_equal=True,
     ),
     "average-precision": Measurement(
         "average precision",
         "average_precision.csv",
         PrecisionRow,
         ("detection",),
-        may_be_equal=True,
     ),
     "detections": Measurement(
         "detections",
         "detections.csv",
         DetectionRow,
         ("detection",),
-        may_be_equal=True,
     ),
 }
 MeasurementName = Annotated[

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resnet_repro.store.models import MeasurementOrigin, Summary
-from resnet_repro.store.tables import FILES, measurements_in
+from resnet_repro.store.tables import TABLES, measurements_in
 
 __all__ = ["changed", "measured_sums", "sum_of", "summary_sum", "training_sums"]
 
@@ -61,22 +61,22 @@ def changed(
     texts: Mapping[str, str],
     origins: Mapping[str, MeasurementOrigin],
 ) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong) of each file that is not as it was written, by name in `FILES`.
+    """(name, what is wrong) of each table that is not as it was written; "" for the summary.
 
     Args:
         summary: has the sums of what training wrote, if it has ended.
         content: of `summary.json`, as it is there.
-        texts: of the other files, by name.
+        texts: of the tables, by name in `TABLES`.
         origins: have the sums of the measurements.
     """
     recorded = (summary and summary.sums) or {}
     if recorded and recorded.get("summary.json") != summary_sum(content):
-        yield "summary", f"summary.json {CHANGED}"
+        yield "", f"summary.json {CHANGED}"
     found = training_sums(texts.get("curve"), texts.get("gradients"))
     for name, text in texts.items():
-        file_name = FILES[name].name
-        if recorded.get(file_name) not in (None, found.get(file_name)):
+        file_name, there = TABLES[name].file, dict(measured_sums(name, text))
+        measured = [what for what in measurements_in(name) if what in origins]
+        if recorded.get(file_name) not in (None, found.get(file_name)) or any(
+            origins[what].sha256 not in (None, there.get(what)) for what in measured
+        ):
             yield name, f"{file_name} {CHANGED}"
-        for what, digest in measured_sums(name, text):
-            if what in origins and origins[what].sha256 not in (None, digest):
-                yield name, f"{file_name} {CHANGED}"

@@ -38,6 +38,6 @@ def has_coco_numbers(rows: Sequence[PrecisionRow]) -> bool:
 
 def _other_end_moved(store: Store, stored: StoredRun, rows: Iterable[Any]) -> bool:
     """Whether the run at the other end of a measured line was trained again since."""
-    origin = stored.origins().get("path")
+    origin = stored.origins.get("path")
     runs = [store.named(name) for name in {row.to for row in rows}]
     return origin is not None and trained_since(runs, origin.measured)

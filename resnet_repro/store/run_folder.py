@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from resnet_repro.spec.run import Run
 from resnet_repro.store.checksums import measured_sums, summary_sum, training_sums
 from resnet_repro.store.models import CurveRow, MeasurementOrigin, Origin, Summary
 from resnet_repro.store.tables import (
-    FILES,
     ORIGINS,
     TABLES,
     measurement_of,
     measurements_in,
+    parse_table,
     read_file,
     table_text,
 )
@@ -109,10 +110,10 @@ class RunFolder:
         `origin`, the training itself has measured them. The earlier origin is removed first: a
         crash may leave a number without an origin, but never with the wrong one.
         """
-        path, kinds = self.path / FILES[name].name, measurements_in(name)
+        path, kinds = self.path / TABLES[name].file, measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
         if len(kinds) > 1:
-            there = read_file(path, FILES[name].parse)
+            there = read_file(path, partial(parse_table, name))
             kept = {measurement_of(name, r): r for r in [*(there.rows if there else ()), *rows]}
             rows = [kept[kind] for kind in kinds if kind in kept]
         text = table_text(name, rows)
@@ -131,14 +132,14 @@ class RunFolder:
         self._write_origins(others | mine)
 
     def _origins(self) -> dict[str, MeasurementOrigin]:
-        return read_file(self.origins, FILES["origins"].parse) or {}
+        return read_file(self.origins, ORIGINS.validate_json) or {}
 
     def _write_origins(self, origins: dict[str, MeasurementOrigin]) -> None:
         write_atomically(self.origins, ORIGINS.dump_json(origins, indent=2) + b"\n")
 
     def discard(self, name: str) -> None:
-        """Remove one of `FILES` that cannot be used, and the record of its origin."""
-        self.remove(self.path / FILES[name].name)
+        """Remove one of `TABLES` and the record of its origin, or `origins`: it cannot be used."""
+        self.remove(self.origins if name == "origins" else self.path / TABLES[name].file)
         self._forget(measurements_in(name))
 
     def _forget(self, what: Sequence[str]) -> None:
@@ -213,8 +214,8 @@ class RunFolder:
 
     def clear_measurements(self) -> None:
         """Remove everything that was measured on the network, or while it was trained."""
-        measured = (self.path / file.name for name, file in FILES.items() if name != "curve")
-        for path in (*measured, *self.path.glob("scores-*.npz"), self.photographs):
+        measured = (self.path / table.file for name, table in TABLES.items() if name != "curve")
+        for path in (*measured, self.origins, *self.path.glob("scores-*.npz"), self.photographs):
             self.remove(path)
         for name in TABLES:
             self.discard_unfinished(name)

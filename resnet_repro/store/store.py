@@ -21,7 +21,7 @@ from resnet_repro.base.files import (
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.store.models import FORMAT, EnsembleResult, ExternalEvaluation
 from resnet_repro.store.run_folder import RunFolder, refuse_link
-from resnet_repro.store.stored_run import StoredRun, read_run, without_copies
+from resnet_repro.store.stored_run import StoredRun, read_run
 
 __all__ = ["Store"]
 
@@ -68,7 +68,7 @@ class Store:
                 names = sorted(e.name for e in entries if e.is_dir() and e.name[:1] != ".")
         except OSError as error:
             raise StoreError(f"cannot read {self.runs_folder}: {error.strerror}") from error
-        return without_copies([read_run(self.runs_folder / name, None) for name in names])
+        return [read_run(self.runs_folder / name, None) for name in names]
 
     def summing_up(self) -> AbstractContextManager[bool]:
         """Hold the lock under which runs are read and what is made of them is written.

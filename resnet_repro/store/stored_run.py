@@ -1,6 +1,6 @@
 """Reading the folder of one run, without trusting it.
 
-`read_run` reports problems: torn files, files that contradict each other, files that were changed.
+`read_run` reports problems: files that are torn, lacking or another run's, or were changed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,13 +21,11 @@ from resnet_repro.base.files import results_option
 from resnet_repro.base.records import first_problem
 from resnet_repro.spec.dataset_names import DATASETS
 from resnet_repro.spec.loading import run_of
-from resnet_repro.spec.measurements import MEASUREMENTS
+from resnet_repro.spec.measurements import MEASUREMENTS, SurfaceRow
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import parse_yaml
 from resnet_repro.store.checksums import changed, sum_of
-from resnet_repro.store.consistency import contradictions
-from resnet_repro.store.measurement_checks import without_initial_weights
 from resnet_repro.store.models import (
     FORMAT,
     CurveRow,
@@ -38,15 +36,16 @@ from resnet_repro.store.models import (
 )
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.tables import (
-    FILES,
+    ORIGINS,
     TABLES,
     StoredTable,
     measurement_of,
     measurements_in,
+    parse_table,
     read_file,
 )
 
-__all__ = ["StoredRun", "read_run", "trained_since", "without_copies"]
+__all__ = ["StoredRun", "read_run", "trained_since"]
 
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ class StoredRun:
     """The contents of one run's folder. `problem` says why they cannot be used, if so.
 
     A problem is `repairable` if training on from a good checkpoint solves it: a file is torn,
-    missing or contradicts others, but is not another run's or a newer program's.
+    missing or changed, but is not another run's or a newer program's.
     """
 
     id: str
@@ -66,10 +65,14 @@ class StoredRun:
     problem: str | None = None
     repairable: bool = False
     remedy: str | None = None  # what a user can do about it, where `--force` would do harm
-    damaged: Collection[str] = ()  # the names in `tables.FILES` that cannot be used
+    damaged: Collection[str] = ()  # names of tables that cannot be used; or `origins`
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each measurement file
-    # By name in `tables.FILES`, those that are there and whole.
-    contents: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    # By name in `TABLES`, those that are there and whole.
+    tables: Mapping[str, StoredTable] = field(default_factory=dict, repr=False, compare=False)
+    # Of the measurements on the trained network, where they are recorded.
+    origins: Mapping[str, MeasurementOrigin] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def state(self) -> State:
@@ -138,13 +141,11 @@ class StoredRun:
 
     def rows(self, name: str) -> list[Any]:
         """The rows of one of `tables.TABLES`."""
-        table: StoredTable | None = self.contents.get(name)
-        return table.rows if table else []
+        return self.tables[name].rows if name in self.tables else []
 
     def columns(self, name: str) -> Mapping[str, Sequence[Any]]:
         """The columns of one of `tables.TABLES` by name."""
-        table: StoredTable | None = self.contents.get(name)
-        return table.columns if table else {}
+        return self.tables[name].columns if name in self.tables else {}
 
     @property
     def training_images(self) -> int | None:
@@ -160,11 +161,6 @@ class StoredRun:
         """Whether one of `MEASUREMENTS` is on record."""
         table = MEASUREMENTS[measurement].table
         return any(measurement_of(table, row) == measurement for row in self.rows(table))
-
-    def origins(self) -> Mapping[str, MeasurementOrigin]:
-        """The recorded origins of the measurements on the trained network."""
-        made: Mapping[str, MeasurementOrigin] = self.contents.get("origins", {})
-        return made
 
     def discard_torn_measurements(self) -> None:
         """Remove unusable measurements on the trained network, so that they are made again.
@@ -191,26 +187,6 @@ def trained_since(runs: Iterable[StoredRun], moment: str) -> bool:
     return any((run.summary.provenance.ended or "") > moment for run in runs if run.summary)
 
 
-def without_copies(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The runs; measurements that are the same for two networks become problems of both runs.
-
-    Not those in which nothing need be a network's own: two detectors can both find nothing.
-    """
-    first: dict[tuple[str, str], StoredRun] = {}
-    copies: dict[str, str] = {}
-    for stored in runs:
-        for name, digest in stored.digests.items():
-            if stored.problem or stored.run is None or TABLES[name].may_be_equal:
-                continue
-            other = first.setdefault((name, digest), stored)
-            if other.run is not None and other.run.network != stored.run.network:
-                copies[stored.id] = f"{FILES[name].name} is the same as that of {other.id}"
-                copies[other.id] = f"{FILES[name].name} is the same as that of {stored.id}"
-    return [
-        replace(r, problem=copies[r.id], repairable=True) if r.id in copies else r for r in runs
-    ]
-
-
 class _Reading:
     """Reads a run's folder, each file once, and collects what is wrong with it."""
 
@@ -226,30 +202,26 @@ class _Reading:
         summary, in_summary = self._summary()
         family = parse_network(run.network).family if run else None
         texts: dict[str, str] = {}
-        contents: dict[str, Any] = {}
-        for file, (file_name, parse) in FILES.items():
-            if run and file in TABLES and family not in TABLES[file].families:
-                if os.path.lexists(self.folder.path / file_name):
-                    self._found(f"{file_name}: {run.network} is not measured so", file)
+        tables: dict[str, StoredTable] = {}
+        for table, kind in TABLES.items():
+            if run and family not in kind.families:
+                if os.path.lexists(self.folder.path / kind.file):
+                    self._found(f"{kind.file}: {run.network} is not measured so", table)
                 continue
-            found = self._file(file_name, partial(_with_text, parse), file)
+            found = self._file(kind.file, partial(_with_text, partial(parse_table, table)), table)
             if found is not None:
-                texts[file], contents[file] = found
-        if run and not os.path.lexists(self.folder.summary):
-            curve = contents["curve"].rows if "curve" in contents else ()
-            if curve and curve[-1].iteration >= run.recipe.iterations:
-                self._found("summary.json is missing")
-        for file, what in contradictions(run, summary, contents) if run else ():
-            self._found(what, file)
-        # Last, since contradictions are more precise.
-        for file, what in changed(summary, in_summary, texts, contents.get("origins", {})):
-            self._found(what, file)
+                texts[table], tables[table] = found
+        origins = self._file(self.folder.origins.name, ORIGINS.validate_json, "origins") or {}
         if run:
-            for file in {"surface", "curvature"} & contents.keys():
-                kept = without_initial_weights(contents[file], run)
-                if len(kept.rows) < len(contents[file].rows):
-                    texts[file] += "but for rows left out"  # a picture with them is out of date
-                contents[file] = kept
+            self._check_end(run, summary, tables["curve"].rows if "curve" in tables else [])
+        for table, what in changed(summary, in_summary, texts, origins):
+            self._found(what, table)
+        if run:
+            for table in {"surface", "curvature"} & tables.keys():
+                kept = _without_initial_weights(tables[table], run)
+                if len(kept.rows) < len(tables[table].rows):
+                    texts[table] += "but for rows left out"  # a picture with them is out of date
+                tables[table] = kept
         return StoredRun(
             id=name,
             folder=self.folder,
@@ -260,20 +232,42 @@ class _Reading:
             remedy=next(iter(self.unrepairable.values()), None),
             damaged=tuple(self.damaged),
             digests={n: sum_of(text) for n, text in texts.items() if measurements_in(n)},
-            contents=contents,
+            tables=tables,
+            origins=origins,
         )
 
     def _found(
-        self, problem: str, file: str = "", repairable: bool = True, remedy: str | None = None
+        self, problem: str, table: str = "", repairable: bool = True, remedy: str | None = None
     ) -> None:
-        """Note a problem, perhaps of one of `FILES`."""
+        """Note a problem, perhaps of one of `TABLES` or of `origins`."""
         self.problems.append(problem)
         if not repairable:
             self.unrepairable.setdefault(problem, remedy)
-        if file in FILES:
-            self.damaged[file] = None
+        if table:
+            self.damaged[table] = None
 
-    def _file(self, file_name: str, parse: Callable[[str], T], file: str = "") -> T | None:
+    def _check_end(self, run: Run, summary: Summary | None, curve: Sequence[Any]) -> None:
+        """Check that a curve is of such a network and, of a finished run, ends as its summary."""
+        if curve and isinstance(curve[0], DetectionPoint) is (run.recipe.detection is None):
+            self._found(f"curve.csv: is not of such a network as {run.network}", "curve")
+            return
+        ends = curve[-1].iteration if curve else 0
+        if ends >= run.recipe.iterations and not os.path.lexists(self.folder.summary):
+            self._found("summary.json is missing")
+        if summary is None or summary.state != "done":
+            return
+        if not curve:
+            self._found("summary.json: is done, but curve.csv is missing or empty")
+            return
+        if ends != run.recipe.iterations:
+            total = run.recipe.iterations
+            self._found(f"summary.json: is done, but its curve ends at {ends:,} of {total:,}")
+        for name in ("train_loss", "train_error", "test_error", "validation_error"):
+            said, known = getattr(summary, f"final_{name}"), getattr(curve[-1], name, None)
+            if said != known:
+                self._found(f"summary.json: final_{name} is {said}, but curve.csv has {known}")
+
+    def _file(self, file_name: str, parse: Callable[[str], T], table: str = "") -> T | None:
         try:
             return read_file(self.folder.path / file_name, parse)
         except StoreError as error:
@@ -281,9 +275,9 @@ class _Reading:
             if isinstance(cause, OSError):  # it may be whole, and must not be replaced
                 what = f"{file_name} cannot be read: {cause.strerror}"
                 remedy = "make it readable, or move its folder away to train it again: "
-                self._found(what, file, repairable=False, remedy=f"{remedy}{self.folder.path}")
+                self._found(what, table, repairable=False, remedy=f"{remedy}{self.folder.path}")
             else:
-                self._found(f"{file_name} is torn or unreadable{_reason(cause)}", file)
+                self._found(f"{file_name} is torn or unreadable{_reason(cause)}", table)
             return None
 
     def _run(self) -> Run | None:
@@ -336,6 +330,24 @@ def _reason(cause: BaseException | None) -> str:
             case (str(column), int(row)), what:
                 return f" (line {row + 2}, {column}: {plain(what, 100)})"
     return ""
+
+
+def _without_initial_weights(around: StoredTable, run: Run) -> StoredTable:
+    """Points around trained weights, but for those along the run's initial weights.
+
+    Until 30 November 2026 the directions of a run's own seed were drawn as its initial weights.
+    """
+    if None not in around.columns["stream"]:
+        return around
+    kept = [
+        row
+        for row in around.rows
+        if row.stream or row.directions != run.seed or row.alpha == row.beta == 0
+    ]
+    if around.row is SurfaceRow and all(row.alpha == row.beta == 0 for row in kept):
+        kept = []  # a centre alone is no surface
+    columns = zip(*kept, strict=True) if kept else [()] * len(around.columns)
+    return StoredTable(around.row, dict(zip(around.columns, columns, strict=True)))
 
 
 def _with_text(parse: Callable[[str], T], text: str) -> tuple[str, T]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, create_model
 
@@ -23,12 +23,12 @@ from resnet_repro.spec.network_names import Family
 from resnet_repro.store.models import CurveRow, DetectionPoint, MeasurementOrigin
 
 __all__ = [
-    "FILES",
     "ORIGINS",
     "TABLES",
     "StoredTable",
     "measurement_of",
     "measurements_in",
+    "parse_table",
     "read_file",
     "table_text",
 ]
@@ -45,7 +45,7 @@ TABLES: dict[str, Measurement] = {
 
 
 def measurements_in(name: str) -> list[str]:
-    """The measurements that one of `FILES` holds, in the order of its lines."""
+    """The measurements that one of `TABLES` holds, in the order of its lines."""
     return [key for key, measurement in MEASUREMENTS.items() if measurement.table == name]
 
 
@@ -89,8 +89,8 @@ def _optional(row: type) -> Collection[str]:
     return getattr(row, "_field_defaults", ())
 
 
-def _parse(name: str, text: str) -> StoredTable:
-    """Parse a table; empty fields may stand for None. Raises ValueError if it is invalid."""
+def parse_table(name: str, text: str) -> StoredTable:
+    """Parse one of `TABLES`; an empty field may stand for None. Raises ValueError if invalid."""
     there, row = _split(text), TABLES[name].row
     if name == "curve" and _ONLY_DETECTORS in there:
         row = DetectionPoint
@@ -152,17 +152,3 @@ def read_file(path: Path, parse: Callable[[str], T]) -> T | None:
         return parse(text)
     except (ValueError, LookupError, TypeError, RecursionError, csv.Error, ConfigError) as error:
         raise StoreError(f"{path}: torn or unreadable") from error
-
-
-class StoredFile(NamedTuple):
-    """A file of a run's folder."""
-
-    name: str
-    parse: Callable[[str], Any]  # its text; raises ValueError and others if it is invalid
-
-
-# The tables of a run, and the origins of its measurements.
-FILES: dict[str, StoredFile] = {
-    **{key: StoredFile(kind.file, partial(_parse, key)) for key, kind in TABLES.items()},
-    "origins": StoredFile("measurements.json", ORIGINS.validate_json),
-}

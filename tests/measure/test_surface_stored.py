@@ -475,7 +475,7 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
     lines = path.read_text(encoding="utf-8").splitlines()
     loss = lines[1].split(",")[3]
     for edited, said in (
-        ([*lines[:-1], lines[1], lines[-1]], "surface.csv: the same point twice"),
+        ([*lines[:-1], lines[1], lines[-1]], "surface.csv has been changed"),
         ([lines[0], lines[1].replace(loss, f"-{loss}"), *lines[2:]], "(line 2, loss: should not"),
     ):
         path.write_text("\n".join([*edited, ""]), encoding="utf-8")
@@ -501,7 +501,7 @@ def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_eac
 
     for run in Store(tmp_path / "results").all_runs():  # as an earlier version measured
         earlier = [row._replace(directions=0, stream=None) for row in run.rows("surface")]
-        run.folder.write_measured("surface", earlier, run.origins()["surface"])
+        run.folder.write_measured("surface", earlier, run.origins["surface"])
     answer = command("run", "b.yaml")
     assert (answer.code, answer.err.count(replaced)) == (0, 2), answer.err
 

@@ -14,7 +14,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.blocks import BatchNorm
 from resnet_repro.networks.detector import Detector, build_detector
-from resnet_repro.networks.detector_cost import detector_parameters, forward_cost
+from resnet_repro.networks.detector_cost import forward_cost
 from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import Network, build_network
 from resnet_repro.spec.detection import Detection
@@ -87,16 +87,6 @@ def test_resnet_101_shares_91_convolutions_and_vgg_13() -> None:
         return sum("downsample" not in name for name in found)
 
     assert (convolutions(resnet), convolutions(vgg)) == (91, 13)
-
-
-@pytest.mark.parametrize("network", ["faster-rcnn-resnet-18-a", "faster-rcnn-resnet-50",
-                                     "faster-rcnn-vgg-16", "faster-rcnn-plain-34"])  # fmt: skip
-@pytest.mark.parametrize("settings", [Detection(), Detection(batch_norm="trained",
-                                                             anchor_sides=(8, 16))])  # fmt: skip
-def test_its_parameters_are_as_counted_without_torch(network: str, settings: Detection) -> None:
-    with torch.device("meta"):
-        built = build_detector(network, 7, settings)
-    assert sum(p.numel() for p in built.parameters()) == detector_parameters(network, 7, settings)
 
 
 def test_the_cost_is_that_of_the_shared_map_and_of_the_regions() -> None:

@@ -256,7 +256,7 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
 
     def gaps(*lacking: Run) -> list[tuple[str, str]]:
         done = {first, detector, *others} - set(lacking)
-        bare: Any = {"finished": True, "summary": None, "has": lambda _: False, "origins": dict}
+        bare: Any = {"finished": True, "summary": None, "has": lambda _: False, "origins": {}}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
         results: Any = SimpleNamespace(numbers={}, stored=stored, begun=stored, ensembles=[])
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]

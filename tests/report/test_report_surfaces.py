@@ -381,7 +381,7 @@ def test_a_plane_that_is_left_out_is_missing_and_pictures_with_it_are_out_of_dat
     (gap,) = gaps_of(load_experiment("surface"), Results(bench.store))
     assert gap.what == "loss surface of ResNet-20, plain-20, ResNet-56, plain-56"
     assert gap.command == "resnet-repro run surface"
-    monkeypatch.setattr(stored_run, "without_initial_weights", lambda table, run: table)
+    monkeypatch.setattr(stored_run, "_without_initial_weights", lambda table, run: table)
     assert gaps_of(load_experiment("surface"), Results(bench.store)) == []
     assert mark() != now
 

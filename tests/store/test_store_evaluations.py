@@ -79,7 +79,7 @@ def test_each_measurement_has_on_record_what_made_it(folder: RunFolder, run: Run
     folder.write_measured("gradients", [])  # by the training itself, which has its own record
     later = ORIGIN.model_copy(update={"code": "0.2.0", "dirty": True})
     folder.write_measured("evaluations", [ROW], later)
-    found = stored(folder, run).origins()
+    found = stored(folder, run).origins
     assert {what: (made.code, made.processes) for what, made in found.items()} == {
         "centre": ("0.1.0", 1),
         "10-crop": ("0.2.0", 1),
@@ -107,7 +107,7 @@ def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
         folder.write_measured("evaluations", [replace(ROW, top1_error=24.0)], ORIGIN)
     found = stored(folder, run)
     assert {row.views: row.top1_error for row in found.rows("evaluations")}["10-crop"] == 24.0
-    assert list(found.origins()) == ["centre"]
+    assert list(found.origins) == ["centre"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"12-crop": {}}', '{"centre": {"code": "1"}}'])

@@ -153,7 +153,7 @@ def _measured_with(experiment: Experiment, runs: Sequence[BegunRun]) -> list[str
     """
     options: list[str] = []
     for name in experiment.measure:
-        commands = [origins[name].command for run in runs if name in (origins := run.origins())]
+        commands = [run.origins[name].command for run in runs if name in run.origins]
         settings = {_settings(name, command) for command in commands}
         options += settings.pop() if len(settings) == 1 else ()
     return options

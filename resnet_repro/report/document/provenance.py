@@ -58,13 +58,12 @@ def provenance_section(results: Results) -> list[str]:
 
 def _measured(run: BegunRun) -> set[str]:
     """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread` for each measurement."""
-    origins = run.origins()
     there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
         there.discard("gradients")  # they were measured by the training itself
     made = {
         what: f"{_code(origin.code, origin.dirty)}, {_hardware(origin)}"
-        for what, origin in origins.items()
+        for what, origin in run.origins.items()
     }
     return {f"{MEASUREMENTS[what].title} by {made.get(what, 'unrecorded code')}" for what in there}
 
