@@ -98,9 +98,7 @@ def detection_table(experiment: Experiment, table: DetectionTable, results: Resu
         rows = make(table, reduced, results, "reduced")
         own = [REDUCED_DETECTION_NOTE, *_measures(table, reduced, results)]
         below = results_table(experiment, columns, rows, reduced, results, own=own, reduced=True)
-    found = set(results.frame("average_precision").run)
-    measured = [cell for cell in cells if any(run.id in found for run in cell.done)]
-    explained = to_do(experiment, cells, measured, "Not measured", results)
+    explained = to_do(experiment, cells, results)
     rows = make(table, beside, results, "ours")
     own = _measures(table, beside, results)
     return results_table(

@@ -120,7 +120,7 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
         notes += [REDUCED_NOTE, PARAMETERS_NOTE]
     if weights:
         notes.append(WEIGHTS_NOTE)
-    notes += to_do(experiment, cells, measured, "Not measured", results)
+    notes += to_do(experiment, cells, results)
     reduced = bool(cells) and not any(cell.group.faithful for cell in cells)
     return results_table(
         experiment, columns, rows, cells, results, own=weights, explained=notes, reduced=reduced

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from resnet_repro.paper.papers import HE_2016, THE_PAPER, is_a_papers
-from resnet_repro.paper.recipes import changes_of
+from resnet_repro.paper.papers import HE_2016, THE_PAPER
 from resnet_repro.report.cells import Cell, groups_in, main_group
-from resnet_repro.report.commands import in_parts, run_command
-from resnet_repro.report.experiment_groups import at_group
+from resnet_repro.report.commands import run_command
+from resnet_repro.report.gaps import gaps_at_best
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
-from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.tables_figures import Views
 
@@ -133,51 +132,17 @@ def no_results(experiment: Experiment, results: Results) -> str:
     return f"No results yet. To fill this table: {run_command(experiment)}{results.option}"
 
 
-def to_do(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    measured: Sequence[Cell],
-    lacking: str,
-    results: Results,
-) -> list[str]:
-    """Which of the experiment's networks lack results, at one preset and data set, if any does.
+def to_do(experiment: Experiment, cells: Sequence[Cell], results: Results) -> list[str]:
+    """What the experiment's networks lack, and the commands that add it.
 
-    `Not run at the short preset: plain-56. To do so: resnet-repro run fig1 --preset short ...`; of
-    an experiment with a recipe of its own `Not run as the file has it: ...`.
-
-    It is the preset and data set of the main group, or if that has no preset's recipe, of the most
-    faithful group that has. Nothing lacks where there are results in another precision, or where
-    runs failed: the table names these, and the command would leave them as they are. Without any
-    results the note is the command that fills the table.
+    At the preset and data set of the main group, or if that has no preset's recipe, of the most
+    faithful group that has. Without any results it is the command that fills the table.
     """
     if not any(cell.done for cell in cells):
         return [no_results(experiment, results)]
     main = main_group(cells, experiment)
     groups = [*([main] if main else []), *groups_in(cell for cell in cells if cell.done)]
-    of_presets = [(found, group) for group in groups if (found := at_group(experiment, group))]
-    if of_presets:
-        variant, group = of_presets[0]
-        place = (group.base, group.dataset, group.changes)
-    else:
-        variant, group = experiment, None
-        place = (experiment.preset, experiment.datasets[0], ())
-    own = {run.hash for run in variant.resolve()}
-    have = {
-        cell.network
-        for cell in (*measured, *(cell for cell in cells if cell.failed))
-        if (cell.group.base, cell.group.dataset, cell.group.changes) == place
-        or any(run.run.hash in own for run in (*cell.done, *cell.failed))
-    }
-    chosen = experiment.shown_networks
-    wanted = variant.choose(Choices()).shown_networks
-    missing = [network for network in wanted if network in chosen and network not in have]
-    if not missing:
-        return []
-    titles, command = ", ".join(map(network_title, missing)), run_command(variant, missing)
-    command += in_parts(run for cell in cells if cell.group == group for run in cell.done)
-    changes = [changes_of(run) for run in variant.measured_runs if run.network in missing]
-    where = f"at the {variant.preset} preset"
-    if not all(map(is_a_papers, changes)):
-        as_in_file = variant.preset == variant.source.whole.preset
-        where = "as the file has it" + ("" if as_in_file else f", {where}")
-    return [f"{lacking} {where}: {titles}. To do so: {command}{results.option}"]
+    return [
+        f"Missing at the {gap.where}: {gap.what}. To do so: {gap.command}{results.option}"
+        for gap in gaps_at_best(experiment, groups, results)
+    ]

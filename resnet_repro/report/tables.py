@@ -122,7 +122,7 @@ def _error_table(
         *([HELD_OUT_NOTE] if held_out else []),
         *([DIFFERENCE_NOTES[paper_of_table(table.paper)]] if compared else []),
         *([OTHERS_NOTE] if others else []),
-        *to_do(experiment, cells, done, "Not run", results),
+        *to_do(experiment, cells, results),
     ]
     return results_table(experiment, columns, rows, cells, results, explained=explained)
 

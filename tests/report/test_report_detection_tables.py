@@ -22,8 +22,8 @@ from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.claims.judging import _concerns, judge
 from resnet_repro.report.claims.quantities import TOGETHER
-from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.detections import draw
+from resnet_repro.report.gaps import gaps_of
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import render_table
 from resnet_repro.report.results import Results
@@ -243,8 +243,8 @@ def test_a_detector_that_is_trained_but_not_measured_is_named_with_the_command(
     rows = [PrecisionRow("cat", 9.0, 8.0, 3, 5, 100, "0" * 64)]
     measured.write_measured("average_precision", rows, ORIGIN)
     table = make_table(load_experiment("table7"), Results(bench.store))
-    (note,) = (note for note in table.notes if note.startswith("Not measured"))
-    assert "at the demo preset: Faster R-CNN with ResNet-18 A. " in note
+    (note,) = (note for note in table.notes if "average precision" in note and "To do" in note)
+    assert "of Faster R-CNN with ResNet-18 A. " in note
     assert "resnet-repro run table7 --preset demo" in note
 
 

@@ -17,7 +17,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, judge
-from resnet_repro.report.document.missing import gaps_of
 from resnet_repro.report.figures.figures import (
     build,
     draw,
@@ -26,6 +25,7 @@ from resnet_repro.report.figures.figures import (
     pictures,
 )
 from resnet_repro.report.figures.surface import LEVELS, panels_of
+from resnet_repro.report.gaps import gaps_of
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import Surface, eigenvalue_ratio, surfaces_of
 from resnet_repro.report.tidy import tidy_csv

@@ -107,12 +107,12 @@ def test_what_is_missing_names_the_preset_that_was_begun(bench: Bench) -> None:
     bench.add("plain-20", preset="short")
     table = made(bench, "fig1")
     assert table.notes[-1] == (
-        "Not run at the short preset: plain-56. To do so: "
+        "Missing at the short preset, CIFAR-10: 1 of 2 runs: plain-56. To do so: "
         "resnet-repro run fig1 --preset short --networks plain-56"
     )
 
 
-def test_what_a_recipe_of_ones_own_lacks_is_of_no_preset(bench: Bench, tmp_path: Path) -> None:
+def test_what_an_experiment_with_a_recipe_of_its_own_lacks(bench: Bench, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(
         "name: mine\ntitle: Mine\npreset: demo\ndataset: synthetic\n"
@@ -123,23 +123,28 @@ def test_what_a_recipe_of_ones_own_lacks_is_of_no_preset(bench: Bench, tmp_path:
     changes = {"iterations": 200, "milestones": []}
     bench.add("resnet-8", preset="demo", dataset="synthetic", recipe=changes)
     notes = make_table(load_experiment(str(mine)), Results(bench.store)).notes
-    assert notes[-1].startswith("Not run as the file has it: plain-8. To do so: resnet-repro run ")
+    lacks = "Missing at the demo preset, synthetic images: 1 of 2 runs: plain-8. To do so: "
+    assert notes[-1].startswith(f"{lacks}resnet-repro run ")
     assert notes[-1].endswith("mine.yaml --networks plain-8")
     content = mine.read_text(encoding="utf-8").replace("preset: demo", "preset: short")
     content = content.replace("iterations: 200, milestones: []", "weight_decay: 0.0005")
     mine.write_text(content, encoding="utf-8")
     bench.add("resnet-8", preset="demo", dataset="synthetic", recipe={"weight_decay": 0.0005})
     notes = make_table(load_experiment(str(mine)), Results(bench.store)).notes
-    assert "Not run as the file has it, at the demo preset: plain-8." in notes[-1]
+    assert notes[-1].startswith(lacks)
+    assert notes[-1].endswith("mine.yaml --preset demo --networks plain-8")
 
 
-def test_what_failed_is_not_said_to_be_missing(bench: Bench) -> None:
-    """The command leaves it as it is."""
+def test_what_failed_is_missing_as_such(bench: Bench) -> None:
+    """The plain command leaves it as it is."""
     bench.add("plain-20")
     bench.add("plain-56", state="failed")
     notes = made(bench, "fig1").notes
     assert "plain-56 [1]: 1 of 1 failed (seed 0)" in notes
-    assert not any("Not run" in note for note in notes)
+    assert notes[-1] == (
+        "Missing at the paper preset, CIFAR-10: 1 of 2 runs failed: plain-56. To do so: "
+        "resnet-repro run fig1 --networks plain-56 --seeds 0, --force"
+    )
 
 
 def test_of_chosen_networks_only_those_are_missed(bench: Bench) -> None:
@@ -148,7 +153,7 @@ def test_of_chosen_networks_only_those_are_missed(bench: Bench) -> None:
     choices = Choices(preset="short", networks=["resnet-20", "resnet-32"])
     notes = make_table(load_experiment("table6").choose(choices), Results(bench.store)).notes
     assert notes[-1] == (
-        "Not run at the short preset: ResNet-32. To do so: "
+        "Missing at the short preset, CIFAR-10: 1 of 2 runs: ResNet-32. To do so: "
         "resnet-repro run table6 --preset short --networks resnet-32"
     )
 
@@ -207,7 +212,7 @@ def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
     assert "8.50 $\\pm$ 0.71" in render_table(table, "latex")
     assert "$-$0.25" in render_table(table, "latex")
     printed = [x for x in render_table(table, "latex").splitlines() if not x.startswith("%")]
-    assert any("Not run at the" in line for line in printed)
+    assert any("Missing at the" in line for line in printed)
     assert "resnet-repro" not in "".join(printed), "a paper has no use for it"
     assert "% resnet-repro run table6" in render_table(table, "latex")
     for text in (render_table(table, "latex"), render_table(sources, "latex")):
@@ -297,7 +302,8 @@ def test_what_is_run_at_another_preset_alone_is_missing_at_this_one(bench: Bench
         bench.add(network)
     bench.add("resnet-44", preset="short")
     assert made(bench, "table6").notes[-1] == (
-        "Not run at the paper preset: ResNet-44, ResNet-110, ResNet-1202. To do so: "
+        "Missing at the paper preset, CIFAR-10: 7 of 10 runs: "
+        "ResNet-44, ResNet-110 (seeds 0, 1, 2, 3, 4), ResNet-1202. To do so: "
         "resnet-repro run table6 --networks resnet-44,resnet-110,resnet-1202"
     )
 
@@ -309,7 +315,7 @@ def test_what_is_missing_is_of_a_preset_where_most_runs_are_of_another_recipe(be
     assert (
         made(bench, "table6")
         .notes[-1]
-        .startswith("Not run at the short preset: ResNet-32, ResNet-44, ResNet-56, ResNet-110")
+        .startswith("Missing at the short preset, CIFAR-10: 5 of 6 runs: ResNet-32, ResNet-44, ")
     )
 
 

@@ -102,11 +102,13 @@ def test_what_is_trained_but_not_measured_is_named_with_the_command(bench: Bench
     table = table_of(bench, "table2")
     (row,) = rows_of(table, "resnet-18-a")
     assert str(row["seeds"]) == "0 of 1"
-    assert table.notes[-1] == (
-        "Not measured at the short preset: ResNet-18 A, plain-34, ResNet-34 A. To do so: "
-        "resnet-repro run table2 --preset short --dataset imagenette "
-        "--networks resnet-18-a,plain-34,resnet-34-a"
-    )
+    command = "To do so: resnet-repro run table2 --preset short --dataset imagenette --networks"
+    assert table.notes[-2:] == [
+        "Missing at the short preset, Imagenette: 2 of 4 runs: plain-34, ResNet-34 A. "
+        f"{command} plain-34,resnet-34-a",
+        "Missing at the short preset, Imagenette: 10-crop errors of ResNet-18 A. "
+        f"{command} resnet-18-a",
+    ]
 
 
 def test_an_evaluation_on_other_data_than_the_runs_own_does_not_count(bench: Bench) -> None:

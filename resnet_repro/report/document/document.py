@@ -11,7 +11,7 @@ from resnet_repro.base.plain_text import printable_lines
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.document.experiments import covers, evidence, experiment_section
-from resnet_repro.report.document.missing import gaps_of, missing_section
+from resnet_repro.report.document.missing import missing_section
 from resnet_repro.report.document.opening import (
     FOUND,
     claims_section,
@@ -26,6 +26,7 @@ from resnet_repro.report.document.provenance import (
     runs_section,
 )
 from resnet_repro.report.document.rules import changes_section, power_section
+from resnet_repro.report.gaps import gaps_of
 from resnet_repro.report.markdown import bullets, code, literal, table
 from resnet_repro.report.results import Results
 from resnet_repro.report.tables import OTHERS_SOURCES_NOTE, others_table
