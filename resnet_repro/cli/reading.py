@@ -173,10 +173,9 @@ def table(
     chosen = choice("--format", form, TABLE_FORMATS)
     experiment = _shown(name, preset, dataset, networks)
     store = open_store(results)
-    whole = Results(store, option=results_option(results))
-    only = whole.only(preset, dataset_name(dataset))
-    made = make_table(experiment, only, others=others)
-    for line in whole.left_out(experiment):
+    found = Results(store, preset, dataset_name(dataset), results_option(results))
+    made = make_table(experiment, found, others=others)
+    for line in found.left_out(experiment):
         say(line, err=True)
     typer.echo(render_table(made, chosen, _terminal_width()).rstrip("\n"))
     if others and isinstance(experiment.table, ErrorTable) and form != "csv":

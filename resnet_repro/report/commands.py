@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from resnet_repro.base.errors import ConfigError
 from resnet_repro.report.groups import BegunRun
-from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment import Experiment
 
-__all__ = ["in_parts", "run_command"]
+__all__ = ["as_trained", "run_command"]
 
 
 def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
@@ -21,36 +20,25 @@ def run_command(experiment: Experiment, networks: Sequence[str] = ()) -> str:
     words = ["resnet-repro", "run", shlex.quote(experiment.source.text)]
     if experiment.preset != whole.preset:
         words += ["--preset", experiment.preset]
-    demo, dataset = experiment.preset == "demo" and whole.preset != "demo", None
+    demo = experiment.preset == "demo" and whole.preset != "demo"
     if experiment.datasets != ((experiment.demo_dataset,) if demo else whole.datasets):
-        dataset = experiment.datasets[0]
-        words += ["--dataset", dataset.replace(":", ":PATH/")]  # results do not tell the path
+        # Results do not tell the path.
+        words += ["--dataset", experiment.datasets[0].replace(":", ":PATH/")]
     if experiment.precision != whole.precision:
         words += ["--precision", experiment.precision]
-    if networks := networks or _chosen_of(experiment, dataset):
+    if networks := networks or experiment.chosen_networks:
         words += ["--networks", ",".join(networks)]
     return " ".join(words)
 
 
-def in_parts(runs: Iterable[BegunRun]) -> str:
-    """The option that trains as these runs were, if the batches of all passed in equal parts."""
-    parts = {run.run.recipe.micro_batch_size for run in runs}
-    size = parts.pop() if len(parts) == 1 else None
-    return f" --set recipe.micro_batch_size={size}" if size else ""
-
-
-def _chosen_of(experiment: Experiment, dataset: str | None) -> tuple[str, ...]:
-    """The experiment's networks, if somebody chose them among all that it has; else none.
-
-    Nobody did if they are all that the preset trains, or all that any preset trains on the data
-    set: so they are in an experiment as it was loaded.
-    """
-    own, whole = set(experiment.networks), experiment.source.whole
-    try:
-        usual = whole.choose(Choices(experiment.preset, dataset=dataset))
-        there = whole.on_dataset(dataset) if dataset else whole
-        if own == set(usual.networks) or not own < set(there.networks):
-            return ()
-    except ConfigError:  # the preset trains none on that data set, or --set left its networks out
-        return ()
-    return experiment.networks
+def as_trained(experiment: Experiment, runs: Iterable[BegunRun]) -> str:
+    """The options that train as these runs were, where all were in one precision or equal parts."""
+    trained = [run.run for run in runs]
+    precisions = {run.precision for run in trained}
+    sizes = {run.recipe.micro_batch_size for run in trained}
+    options = ""
+    if len(precisions) == 1 and precisions != {experiment.precision}:
+        options += f" --precision {precisions.pop()}"
+    if len(sizes) == 1 and (size := sizes.pop()):
+        options += f" --set recipe.micro_batch_size={size}"
+    return options

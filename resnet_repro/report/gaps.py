@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from resnet_repro.report.commands import in_parts, run_command
+from resnet_repro.base.errors import ConfigError
+from resnet_repro.report.commands import as_trained, run_command
 from resnet_repro.report.experiment_groups import at_group, family_of
 from resnet_repro.report.groups import BegunRun, Group, group_of
 from resnet_repro.report.results import Results
@@ -18,7 +19,7 @@ from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
 from resnet_repro.spec.run import Run
 
-__all__ = ["Gap", "gaps_at_best", "gaps_of"]
+__all__ = ["Gap", "gaps_at_first", "gaps_of"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,20 @@ def gaps_of(experiment: Experiment, results: Results) -> list[Gap]:
     return [gap for variant in every for gap in _gaps_at(variant, results)]
 
 
-def gaps_at_best(experiment: Experiment, groups: Iterable[Group], results: Results) -> list[Gap]:
+def gaps_at_first(experiment: Experiment, groups: Iterable[Group], results: Results) -> list[Gap]:
     """What an experiment's chosen networks lack at the first of `groups` that is its own.
 
     Where none is, what they lack as the file has it.
     """
     own = (variant for group in groups if (variant := _at(experiment, group)))
-    variant = next(own, experiment)
+    variant = next(own, None) or experiment.choose(Choices())
     chosen = [name for name in variant.networks if name in experiment.shown_networks]
     if len(chosen) < len(variant.networks):
-        variant = variant.choose(Choices(networks=chosen))
-    return _gaps_at(variant, results)
+        try:
+            variant = variant.choose(Choices(networks=chosen)) if chosen else None
+        except ConfigError:  # none of them is of the ensemble
+            variant = None
+    return _gaps_at(variant, results) if variant else []
 
 
 def _at(experiment: Experiment, group: Group) -> Experiment | None:
@@ -78,30 +82,30 @@ def _gaps_at(variant: Experiment, results: Results) -> list[Gap]:
 def _finished(results: Results) -> dict[str, BegunRun]:
     """The finished runs by the ids of all runs that they stand for.
 
-    One whose batches passed in parts, none of them smaller than the paper's, also stands for the
-    run with whole batches: it follows the same protocol.
+    One in a precision that somebody named stands for the run in the machine's faster one. One whose
+    batches passed in parts, none of them smaller than the paper's, stands for the run with whole
+    batches: it follows the same protocol.
     """
-    own = {run.run.id: run for run in results.begun if run.finished}
-    parts = [run for run in own.values() if run.run.recipe.micro_batch_size]
-    found = {_in_whole(run.run).id: run for run in parts if not group_of(run).fewer_in_norm}
-    return found | own
+    own = {run.run.id: run for run in results.every_begun if run.finished}
+    return {_as_usual(run).id: run for run in own.values()} | own
 
 
-def _in_whole(run: Run) -> Run:
-    """The run that passes its batches whole."""
-    recipe = run.recipe.model_copy(update={"micro_batch_size": None})
-    return run.model_copy(update={"recipe": recipe})
+def _as_usual(stored: BegunRun) -> Run:
+    run, changes = stored.run, {"precision": "auto"}
+    if run.recipe.micro_batch_size and not group_of(stored).fewer_in_norm:
+        recipe = run.recipe.model_copy(update={"micro_batch_size": None})
+        return run.model_copy(update=changes | {"recipe": recipe})
+    return run.model_copy(update=changes)
 
 
 def _missing_runs(
     experiment: Experiment, results: Results, finished: Mapping[str, BegunRun]
 ) -> list[Gap]:
-    failed = {
-        r.run.id for r in results.stored if r.run and r.summary and r.summary.state == "failed"
-    }
+    failed = {run.run.id for run in results.every_begun if run.summary.state == "failed"}
     needed, gaps = experiment.resolve(), []
     # Without those that detectors start from, which have a recipe of their own.
-    parts = in_parts(finished[r.id] for r in experiment.measured_runs if r.id in finished)
+    there = [finished[run.id] for run in experiment.measured_runs if run.id in finished]
+    alike = as_trained(experiment, there)
     for again in (False, True):  # what failed is only trained again with `--force`
         lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
         if lacking:
@@ -109,7 +113,7 @@ def _missing_runs(
             what = f"{len(lacking)} of {len(needed)} runs{state}: {_by_network(lacking)}"
             ids = {run.id for run in lacking}
             wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
-            command = _command(experiment, wanted) + parts
+            command = _command(experiment, wanted) + alike
             if again:
                 seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
                 command += f" --seeds {seeds}, --force"
@@ -123,14 +127,14 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     lacking = {run.id for run in needed} - set(finished)
     trained = {r.network for r in needed if not lacking.isdisjoint((r.id, r.recipe.starts_from))}
     measured = [run for run in every if run.network not in trained]
-    parts = {run.id: in_parts([finished[run.id]]) for run in measured}
+    made = {run.id: as_trained(experiment, [finished[run.id]]) for run in measured}
     # By the options with which the same command is for all.
     unmeasured: dict[tuple[str, tuple[Run, ...]], list[str]] = {}
     for name in experiment.measure:
         without = [run for run in measured if not _has(finished[run.id], name)]
-        for part in dict.fromkeys(parts[run.id] for run in without):
-            alike = tuple(run for run in without if parts[run.id] == part)
-            unmeasured.setdefault((part, alike), []).append(MEASUREMENTS[name].title)
+        for how in dict.fromkeys(made[run.id] for run in without):
+            alike = tuple(run for run in without if made[run.id] == how)
+            unmeasured.setdefault((how, alike), []).append(MEASUREMENTS[name].title)
     if not unmeasured:
         return []
     there = [finished[run.id] for run in every if run.id in finished]
@@ -140,9 +144,9 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
             experiment.name,
             _where(experiment),
             f"{' and '.join(titles)} of {_by_network(without)}",
-            " ".join([_command(experiment, without) + part, *options]),
+            " ".join([_command(experiment, without) + how, *options]),
         )
-        for (part, without), titles in unmeasured.items()
+        for (how, without), titles in unmeasured.items()
     ]
 
 
@@ -186,7 +190,7 @@ def _missing_ensemble(
     members = {finished[run.id].id: finished[run.id] for run in experiment.ensemble_members}
     if not members or any(members.keys() == set(result.members) for result in results.ensembles):
         return []
-    command = run_command(experiment) + in_parts(members.values())
+    command = run_command(experiment) + as_trained(experiment, members.values())
     return [Gap(experiment.name, _where(experiment), "the ensemble", command)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -47,49 +47,42 @@ class Results:
     def __init__(
         self,
         store: Store,
-        without: Collection[str] = (),
-        option: str = "",
         preset: str | None = None,
         dataset: str | None = None,
+        option: str = "",
     ) -> None:
-        """Of all the store's runs but those `without`, by id.
+        """Of all the store's runs, or of those of a preset (with changes to it) or data set alone.
 
-        `option` is ` --results FOLDER` where commands that a reader is told need it. With a
-        `dataset`, ensembles and others' weights that were tested on another one are left out, with
-        a `preset` ensembles of another one whose members are not in the folder.
+        Then ensembles with a run that is left out are left out as well, and with a `dataset`
+        ensembles and others' weights that were tested on another one, with a `preset` ensembles of
+        another one whose members are not in the folder. `option` is ` --results FOLDER` where
+        commands that a reader is told need it.
         """
         self.store = store
         self.option = option
-        self._without = frozenset(without)
         self._preset = preset
         self._dataset = dataset
         self._frames: dict[str, pd.DataFrame] = {}
 
     @cached_property
     def stored(self) -> list[StoredRun]:
-        """Every run folder."""
-        return [stored for stored in self.store.all_runs() if stored.id not in self._without]
+        """Every run folder, of whatever preset or data set."""
+        return self.store.all_runs()
+
+    @cached_property
+    def every_begun(self) -> list[BegunRun]:
+        """Every run that has begun and can be read, of whatever preset or data set."""
+        return [stored for stored in self.stored if has_begun(stored)]
 
     @cached_property
     def begun(self) -> list[BegunRun]:
-        """Every run that has begun and can be read."""
-        return [stored for stored in self.stored if has_begun(stored)]
-
-    def only(self, preset: str | None, dataset: str | None) -> Results:
-        """The results of one preset or data set, if one is given.
-
-        Those of a preset include runs with changes to it. Ensembles with a run that is left out are
-        left out as well.
-        """
-        if preset is None and dataset is None:
-            return self
-        kept = {
-            run.id
-            for run in self.begun
-            if preset in (None, group_of(run).base) and dataset in (None, run.run.dataset)
-        }
-        others = [stored.id for stored in self.stored if stored.id not in kept]
-        return Results(self.store, others, self.option, preset, dataset)
+        """Those of the preset and data set, if one was given."""
+        return [
+            run
+            for run in self.every_begun
+            if self._preset in (None, group_of(run).base)
+            and self._dataset in (None, run.run.dataset)
+        ]
 
     @cached_property
     def _cells(self) -> list[Cell]:
@@ -229,13 +222,14 @@ class Results:
         Raises:
             StoreError: one cannot be read.
         """
-        stored = {run.id: run for run in self.stored}
+        left_out = {run.id for run in self.every_begun} - {run.id for run in self.begun}
+        stored = {run.id: run for run in self.stored if run.id not in left_out}
         found = []
         for ensemble in self.store.records(EnsembleResult):
             members = [stored[name] for name in ensemble.members if name in stored]
             of_preset = bool(members) or self._preset in (None, ensemble.preset)
             of_dataset = self._dataset in (None, ensemble.dataset)
-            complete = self._without.isdisjoint(ensemble.members)
+            complete = left_out.isdisjoint(ensemble.members)
             if (
                 of_preset
                 and of_dataset

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from resnet_repro.paper.papers import HE_2016, THE_PAPER
 from resnet_repro.report.cells import Cell, groups_in, main_group
 from resnet_repro.report.commands import run_command
-from resnet_repro.report.gaps import gaps_at_best
+from resnet_repro.report.gaps import gaps_at_first
 from resnet_repro.report.groups import Group
 from resnet_repro.report.rendering import Column, Row, Shown, Table, csv_only
 from resnet_repro.report.results import Results
@@ -144,5 +144,5 @@ def to_do(experiment: Experiment, cells: Sequence[Cell], results: Results) -> li
     groups = [*([main] if main else []), *groups_in(cell for cell in cells if cell.done)]
     return [
         f"Missing at the {gap.where}: {gap.what}. To do so: {gap.command}{results.option}"
-        for gap in gaps_at_best(experiment, groups, results)
+        for gap in gaps_at_first(experiment, groups, results)
     ]

@@ -92,6 +92,7 @@ class Experiment(Frozen):
     plot: AnyPlot | None = None
 
     _source: Source | None = PrivateAttr(None)
+    _chosen: tuple[str, ...] = PrivateAttr(())
 
     @property
     def source(self) -> Source:
@@ -150,6 +151,11 @@ class Experiment(Frozen):
     def networks(self) -> tuple[str, ...]:
         """Every network that the experiment names, once, in order."""
         return tuple(dict.fromkeys(n for entry in self.runs for n in entry.networks))
+
+    @property
+    def chosen_networks(self) -> tuple[str, ...]:
+        """Those of its networks that somebody has named; empty where nobody chose."""
+        return tuple(network for network in self.networks if network in self._chosen)
 
     @property
     def possible_presets(self) -> tuple[Preset, ...]:
@@ -258,7 +264,7 @@ class Experiment(Frozen):
             raise ConfigError(f"{self.name} has no {', '.join(wanted)} on {dataset}")
         if choices.dataset:
             self._check_dataset(choices.dataset)
-        return self.model_copy(
+        copy = self.model_copy(
             update={
                 "preset": chosen,
                 "dataset": dataset or self.dataset,
@@ -269,6 +275,9 @@ class Experiment(Frozen):
                 "ensemble": self._chosen_ensemble(entries),
             }
         )
+        if choices.networks:
+            copy._chosen = wanted
+        return copy
 
     def on_dataset(self, dataset: str) -> Experiment:
         """The experiment on a data set, with all networks that any preset trains there.
@@ -281,7 +290,9 @@ class Experiment(Frozen):
         for preset, selection in self.presets.items():
             kept = tuple(n for n in selection.networks or () if n in there.networks)
             presets[preset] = selection.model_copy(update={"networks": kept or None})
-        return there.model_copy(update={"presets": presets})
+        copy = there.model_copy(update={"presets": presets})
+        copy._chosen = self._chosen
+        return copy
 
     def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
         """The stored names of some of the experiment's networks."""

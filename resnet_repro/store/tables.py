@@ -37,6 +37,7 @@ ORIGINS = TypeAdapter(dict[MeasurementName, MeasurementOrigin])
 T = TypeVar("T")
 
 _ONLY_DETECTORS = "class_loss"  # a column of their curves
+_ONE_LINE_EACH = ("evaluations", "responses", "average_precision")  # of their first columns
 # By the file's name without its suffix; some measurements share a file.
 TABLES: dict[str, Measurement] = {
     "curve": Measurement("training curve", "curve.csv", CurveRow, get_args(Family)),
@@ -102,8 +103,8 @@ def parse_table(name: str, text: str) -> StoredTable:
     first = next(iter(columns.values()))
     if name == "curve" and any(a >= b for a, b in pairwise(first)):
         raise ValueError("iterations do not increase")
-    if len(measurements_in(name)) > 1 and len(set(first)) != len(first):
-        raise ValueError("the same measurement stands twice")
+    if name in _ONE_LINE_EACH and len(set(first)) != len(first):
+        raise ValueError(f"the same {next(iter(columns))} stands twice")
     return StoredTable(row, columns)
 
 

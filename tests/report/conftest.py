@@ -18,7 +18,6 @@ def _made_up_results_are_simple(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(stored_run._Reading, "_check_end", lambda *_: None)
     monkeypatch.setattr(stored_run, "changed", lambda *_: ())
-    monkeypatch.setattr(stored_run, "measurements_in", lambda _: ())
 
 
 @pytest.fixture

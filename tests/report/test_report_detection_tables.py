@@ -54,7 +54,7 @@ FAITHFUL = Group(
 def results(tmp_path: Path) -> Results:
     """A detector of the paper's protocol on VOC, and one on COCO, tested on two classes."""
     coco = replace(FAITHFUL, dataset="coco", iterations=320_000)
-    found = Results(Store(tmp_path), [])
+    found = Results(Store(tmp_path))
     found._cells = [_cell("a", FAITHFUL), _cell("b", coco)]
     found.backbone_errors = pd.Series({"a": 23.6, "b": 23.9})
     found._frames["average_precision"] = pd.DataFrame(
@@ -256,9 +256,10 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
 
     def gaps(*lacking: Run) -> list[tuple[str, str]]:
         done = {first, detector, *others} - set(lacking)
-        bare: Any = {"finished": True, "summary": None, "has": lambda _: False, "origins": {}}
+        summary = SimpleNamespace(state="done")
+        bare: Any = {"finished": True, "summary": summary, "has": lambda _: False, "origins": {}}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
-        results: Any = SimpleNamespace(numbers={}, stored=stored, begun=stored, ensembles=[])
+        results: Any = SimpleNamespace(numbers={}, every_begun=stored, ensembles=[])
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 
     both = "Faster R-CNN with VGG-16, Faster R-CNN with ResNet-101"
@@ -332,7 +333,7 @@ def test_a_detector_is_held_against_the_very_weights_that_it_started_from(tmp_pa
 
 def test_pictures_have_the_networks_whose_images_are_here(tmp_path: Path) -> None:
     experiment, group = load_experiment("table7"), replace(FAITHFUL, base="short")
-    results, cells = Results(Store(tmp_path), []), []
+    results, cells = Results(Store(tmp_path)), []
     rows = []
     for network in ("faster-rcnn-plain-18", "faster-rcnn-resnet-18-a"):
         file = tmp_path / f"{network}.npz"

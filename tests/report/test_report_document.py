@@ -14,8 +14,6 @@ from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
-from resnet_repro.store import stored_run
-from resnet_repro.store.tables import measurements_in
 
 LOSSES = {
     "plain-20": (9.4, 5.5),
@@ -161,10 +159,7 @@ def test_a_figure_of_other_runs_is_not_shown(bench: Bench) -> None:
     assert "other results" not in bench.report()
 
 
-def test_a_figure_of_other_measurements_is_not_shown(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stored_run, "measurements_in", measurements_in)  # for their sums
+def test_a_figure_of_other_measurements_is_not_shown(bench: Bench) -> None:
     bench.add("plain-20", responses=[1.0, 2.0])
     bench.picture("fig7")
     assert "](figures/fig7.png)" in bench.report()
@@ -172,11 +167,7 @@ def test_a_figure_of_other_measurements_is_not_shown(
     assert "](figures/fig7.png)" not in bench.report()
 
 
-def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stored_run, "measurements_in", measurements_in)
-
+def test_a_figure_of_all_tests_is_not_shown_without_newer_ones(bench: Bench) -> None:
     def shown() -> bool:
         text, _ = compose_report(bench.store, [load_experiment("depth")])
         return "](figures/depth.png)" in text

@@ -75,11 +75,11 @@ def test_an_ensemble_of_members_that_departed_from_the_protocol_is_not_ours(benc
 def test_an_ensemble_of_another_preset_or_data_set_is_left_out(bench: Bench) -> None:
     reduced = members(bench, "imagenette", "short")
     bench.add_ensemble(reduced, 19.0, 4.1, preset="short", dataset="imagenette")
-    results, experiment = Results(bench.store), bench.experiment("table5")
+    store, experiment = bench.store, bench.experiment("table5")
     for choice in (("short", None), (None, "imagenette")):
-        assert ours(make_table(experiment, results.only(*choice)))["reduced_top5"] == 4.1
+        assert ours(make_table(experiment, Results(store, *choice)))["reduced_top5"] == 4.1
     for choice in (("paper", None), (None, "imagenet")):
-        table = make_table(experiment, results.only(*choice))
+        table = make_table(experiment, Results(store, *choice))
         assert not [row for row in table.rows if str(row["method"]).startswith("ours")]
         assert not [note for note in table.notes if "not in this results folder" in note]
         assert [note for note in table.notes if note.startswith("No results yet")]
@@ -100,9 +100,9 @@ def test_members_that_are_not_here_are_named(bench: Bench) -> None:
     assert ours(table)["where"] == "paper, ImageNet"
     assert any(folder.name in note for note in table.notes)
     for choice in ((None, "imagenette"), ("short", None)):
-        elsewhere = Results(bench.store).only(*choice)
+        elsewhere = Results(bench.store, *choice)
         assert elsewhere.ensembles == [], "of ImageNet's paper preset, though no run is left out"
-    assert len(Results(bench.store).only("paper", "imagenet").ensembles) == 1
+    assert len(Results(bench.store, "paper", "imagenet").ensembles) == 1
 
 
 def test_without_an_ensemble_the_paper_stands_alone_with_the_command(bench: Bench) -> None:

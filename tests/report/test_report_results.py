@@ -21,6 +21,16 @@ def test_measurements_are_those_of_finished_runs_by_run(bench: Bench) -> None:
     assert results.evaluated("10-crop").top1_error[folder.path.name] == 30.0
 
 
+def test_of_a_preset_or_data_set_what_is_there_besides_is_still_known(bench: Bench) -> None:
+    """A detector's backbone was trained on another one."""
+    bench.add("plain-20")
+    bench.add("plain-34", preset="short", dataset="imagenette")
+    for choice in (("paper", None), (None, "cifar10")):
+        results = Results(bench.store, *choice)
+        assert [run.run.network for run in results.begun] == ["plain-20"]
+        assert [run.run.network for run in results.every_begun] == ["plain-20", "plain-34"]
+
+
 def test_a_mean_over_seeds_leaves_out_what_is_not_a_number(bench: Bench) -> None:
     for seed, error in enumerate((9.0, 10.0, 11.0)):
         bench.add("plain-20", error, seed=seed)

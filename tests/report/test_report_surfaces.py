@@ -364,7 +364,6 @@ def test_a_plane_along_the_initial_weights_is_left_out(bench: Bench) -> None:
 def test_a_plane_that_is_left_out_is_missing_and_pictures_with_it_are_out_of_date(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_run, "measurements_in", lambda name: name == "surface")
     for index, network in enumerate(NETWORKS):
         folder = add(bench, network, bowl, seeds=2)
         both = [row for seed in (0, 1) for row in rows(bowl, seed=seed)]

@@ -205,6 +205,31 @@ def test_markdown_has_one_cell_per_column(filled: Bench) -> None:
     assert "| 8.50 ± 0.71 |" in "\n".join(lines)
 
 
+def test_chosen_networks_that_the_preset_leaves_out_lack_nothing(bench: Bench) -> None:
+    bench.add("resnet-110", preset="demo", dataset="synthetic")
+    chosen = load_experiment("table6").choose(Choices(networks=["resnet-110"]))
+    assert not any("Missing" in note for note in make_table(chosen, Results(bench.store)).notes)
+
+
+def test_beside_a_changed_run_what_is_missing_is_of_the_files_preset(bench: Bench) -> None:
+    bench.add("preact-110", 6.4, recipe={"weight_decay": 0.0005})
+    experiment = load_experiment("preact-table3")
+    usual = experiment.choose(Choices())
+    assert len(usual.resolve()) < len(experiment.resolve())
+    note = make_table(experiment, Results(bench.store)).notes[-1]
+    assert f"{len(usual.resolve())} of {len(usual.resolve())} runs: " in note
+
+
+def test_runs_in_a_named_precision_are_not_missed(bench: Bench) -> None:
+    bench.add("plain-20", preset="short", precision="fp32")
+    assert made(bench, "fig1").notes[-1] == (
+        "Missing at the short preset, CIFAR-10: 1 of 2 runs: plain-56. To do so: "
+        "resnet-repro run fig1 --preset short --networks plain-56 --precision fp32"
+    )
+    bench.add("plain-56", preset="short", precision="fp32")
+    assert not any("Missing" in note for note in made(bench, "fig1").notes)
+
+
 def test_latex_is_plain_ascii_with_balanced_braces(filled: Bench) -> None:
     """Whatever TeX engine and input encoding a paper uses."""
     table = made(filled, "table6", others=True)

@@ -138,7 +138,7 @@ def test_others_weights_tested_on_another_data_set_are_left_out(bench: Bench) ->
     bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
     bench.add_weights("vgg-16", {"10-crop": (11.1, 1.3)}, dataset="imagenette")
     for dataset, error in (("imagenet", 28.1), ("imagenette", 11.1)):
-        only = Results(bench.store).only(None, dataset)
+        only = Results(bench.store, None, dataset)
         (row,) = rows_of(make_table(load_experiment("table3"), only), "vgg-16")
         assert row["weights_top1"] == error
 

@@ -41,9 +41,9 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
 
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
     """Title of a network -> its row at a preset, for those that were measured; `..., fp32` too."""
-    store = Store(RESULTS)
-    others = [s.id for s in store.all_runs() if s.run is None or s.run.preset != preset]
-    rows = make_table(load_experiment(name), Results(store, others), others=True).rows
+    results = Results(Store(RESULTS))
+    results.stored = [s for s in results.stored if s.run and s.run.preset == preset]
+    rows = make_table(load_experiment(name), results, others=True).rows
     done = [row for row in rows if "seeds" in row and finished(row) != "0"]
     found = {f"{row['method']}{_precision(row)}": row for row in done}
     assert len(found) == len(done), "a row hides another"

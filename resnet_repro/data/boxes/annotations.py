@@ -104,7 +104,7 @@ def _read(path: str | Path, name: str) -> bytes:
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Refuses a document type when it begins: only there are entities declared, to be expanded."""
+    """Refuses a document type, in which alone entities are declared."""
 
     def doctype(self, *_: object) -> None:
         raise DataError("declares a document type or entities; refusing to read it")
