@@ -102,7 +102,7 @@ def measure_loader(
         )
     count = default_workers()
     decoded_before, start = photos.held is not None, time.perf_counter()
-    in_memory = isinstance(hold(photos, progress), HeldPhotos)
+    in_memory = isinstance(hold(photos), HeldPhotos)
     decoding = time.perf_counter() - start if in_memory and not decoded_before else None
     speeds: list[list[float]] = [[], []]
     contenders: list[Generator[Any]] = [

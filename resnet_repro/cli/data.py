@@ -14,7 +14,6 @@ from resnet_repro.cli.common import (
     print_table,
     say,
     start_logging,
-    teller,
 )
 from resnet_repro.cli.completing import complete_datasets
 
@@ -126,7 +125,6 @@ def data_prepare(
         download=download,
         size=None if size is None else choice("--size", size.removesuffix("px"), SIZES),
         folders=chosen.folders,
-        progress=teller(quiet),
     )
     _print_identity(prepared)
 
@@ -150,7 +148,7 @@ def data_verify(
 
     start_logging(verbose, quiet)
     chosen = choose_dataset(dataset)
-    _print_identity(verify(chosen.name, data_dir, chosen.folders, progress=teller(quiet)))
+    _print_identity(verify(chosen.name, data_dir, chosen.folders))
 
 
 def _print_identity(dataset: Dataset | PhotoDataset | BoxDataset) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_repro.cli import options as opt
-from resnet_repro.cli.common import choice, open_store, print_json, print_table, say, teller
+from resnet_repro.cli.common import (
+    choice,
+    open_store,
+    print_json,
+    print_table,
+    say,
+    start_logging,
+    teller,
+)
 from resnet_repro.cli.completing import complete_datasets, complete_networks
 from resnet_repro.spec.network_names import parse_classifier
 
@@ -85,6 +93,7 @@ def bench(
     from resnet_repro.plan.estimator import BENCH
     from resnet_repro.training.device import auto_precision, choose_backend
 
+    start_logging(verbose=False, quiet=quiet)
     for name in names:  # now: measuring takes minutes
         bench_run(name, where.name)
     images = load(where.name, data_dir, where.folders)  # once, before other processes open it

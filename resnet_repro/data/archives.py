@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import gzip
 import hashlib
+import logging
 import lzma
 import struct
 import tarfile
@@ -17,10 +18,12 @@ from typing import IO, Any, NamedTuple
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import open_regular, read_regular
-from resnet_repro.data.dataset import Notify, prepare_command
+from resnet_repro.data.dataset import prepare_command
 from resnet_repro.data.scratch import scratch_folder
 
 __all__ = ["Archive", "fetch", "is_unpacked", "md5_of", "unpack_archive"]
+
+_log = logging.getLogger(__name__)
 
 MAX_MEMBERS = 200_000
 MAX_DEPTH = 16  # folders in folders; official archives have four
@@ -47,7 +50,7 @@ class Archive(NamedTuple):
         return self.url.rpartition("/")[2]
 
 
-def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> Path:
+def fetch(archive: Archive, data_dir: Path, dataset: str) -> Path:
     """Download an archive of `dataset` into `data_dir`, unless it is there intact: its path there.
 
     Raises:
@@ -57,11 +60,11 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
     path = data_dir / archive.name
     if path.is_file() and md5_of(path) == archive.md5:
         return path
-    progress(f"downloading {archive.url}")
+    _log.info(f"downloading {archive.url}")
     with scratch_folder(data_dir, "download") as scratch:
         partial = scratch / path.name
         bring = prepare_command(dataset, data_dir, "--from PATH")
-        _download(archive.url, partial, bring, progress)
+        _download(archive.url, partial, bring)
         if md5_of(partial) != archive.md5:
             raise DataError(
                 f"the download from {archive.url} is not the official archive; try again"
@@ -69,7 +72,7 @@ def fetch(archive: Archive, data_dir: Path, dataset: str, progress: Notify) -> P
         return partial.replace(path)
 
 
-def _download(url: str, path: Path, bring: str, progress: Notify) -> None:
+def _download(url: str, path: Path, bring: str) -> None:
     from urllib.error import URLError  # slow to import, so only when needed
     from urllib.request import urlopen
 
@@ -82,7 +85,7 @@ def _download(url: str, path: Path, bring: str, progress: Notify) -> None:
                 received += len(block)
                 if expected and received * 10 // expected > reported:
                     reported = received * 10 // expected
-                    progress(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
+                    _log.info(f"downloaded {received / 1e6:.0f} of {expected / 1e6:.0f} MB")
     except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"cannot download {url}: {plain(str(getattr(error, 'reason', error)).strip(), 200)}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ __all__ = [
     "DatasetStatus",
     "Identity",
     "Images",
-    "Notify",
     "PrepareRequest",
     "cannot_prepare",
     "data_command",
@@ -30,7 +28,6 @@ __all__ = [
     "prepare_command",
 ]
 
-Notify = Callable[[str], None]  # gets messages
 Images = NDArray[np.uint8]  # [N, 3, 32, 32]: red, green and blue planes, row by row
 
 
@@ -96,7 +93,6 @@ class PrepareRequest(NamedTuple):
     source: Path | None  # the user's copy; None: one in the data folder, or a download
     download: bool  # fetch the official copy
     size: str  # of the Imagenette to download
-    progress: Notify
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from resnet_repro.data.boxes.voc import year_folders
 from resnet_repro.data.boxes.voc_sources import DEVKIT, OwnVoc, Voc
 from resnet_repro.data.cifar.known import CIFAR_10, CIFAR_100
 from resnet_repro.data.cifar.reader import CifarReader
-from resnet_repro.data.dataset import Dataset, DatasetStatus, Notify, PrepareRequest
+from resnet_repro.data.dataset import Dataset, DatasetStatus, PrepareRequest
 from resnet_repro.data.folder_reader import FolderReader
 from resnet_repro.data.generated import GeneratedReader
 from resnet_repro.data.layout import is_folder
@@ -90,7 +90,6 @@ def prepare(
     download: bool = False,
     size: str | None = None,
     folders: Mapping[str, Path] = _NO_FOLDERS,
-    progress: Notify = _log.info,
 ) -> AnyDataset:
     """Put a copy of the data set, in any form, into `data_dir`, and check it.
 
@@ -105,7 +104,6 @@ def prepare(
         download: fetch the official copy.
         size: of the Imagenette to download: 160, the default, 320 or full.
         folders: NAME -> folder of `folder:NAME` or `voc:NAME`.
-        progress: gets messages.
 
     Raises:
         ConfigError: the name is unknown, or the options contradict each other.
@@ -117,21 +115,19 @@ def prepare(
     if size is not None and not (download and isinstance(reader, Imagenette)):
         raise ConfigError("--size is of the Imagenette to fetch: only imagenette --download has it")
     remove_left_over(data_dir)
-    return reader.prepare(data_dir, PrepareRequest(source, download, size or "160", progress))
+    return reader.prepare(data_dir, PrepareRequest(source, download, size or "160"))
 
 
 def verify(
     name: str,
     data_dir: Path,
     folders: Mapping[str, Path] = _NO_FOLDERS,
-    *,
-    progress: Notify = _log.info,
 ) -> AnyDataset:
     """Open the prepared data set and compare every byte with its checksums; decode photographs.
 
     Raises ConfigError if the name is unknown, DataError if the data are missing or damaged.
     """
-    return _reader(name, folders).verify(data_dir, progress)
+    return _reader(name, folders).verify(data_dir)
 
 
 def describe(data_dir: Path) -> list[DatasetStatus]:

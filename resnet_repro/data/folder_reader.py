@@ -19,7 +19,6 @@ from resnet_repro.base.errors import ConfigError, DataError
 from resnet_repro.data.dataset import (
     DatasetStatus,
     Identity,
-    Notify,
     PrepareRequest,
     cannot_prepare,
     data_command,
@@ -128,7 +127,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         """A copy from what `packed` found; at the end it is removed unless put in its place."""
         raise NotImplementedError
 
-    def is_official(self, data_dir: Path, progress: Notify) -> bool:
+    def is_official(self, data_dir: Path) -> bool:
         """Whether the folder in `data_dir` can be shown to be the official copy."""
         return False
 
@@ -161,7 +160,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         root = self._root(data_dir)
         index = self._read_index(root, data_dir)
         if index is None:
-            index = self._make_index(root, data_dir, _log.info, should_stop=should_stop)
+            index = self._make_index(root, data_dir, should_stop=should_stop)
             self._write_index(index, data_dir)
         return self.dataset(index)
 
@@ -192,12 +191,12 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         try:
             with ExitStack() as scratch:
                 copy = self._find_copy(data_dir, request, scratch)
-                index = self._make_index(copy.root, data_dir, request.progress, copy.official)
+                index = self._make_index(copy.root, data_dir, copy.official)
                 if index.contents is not None:
-                    self._check_images(index, request.progress)
+                    self._check_images(index)
                 else:
                     verify = data_command("verify", self._as_given, data_dir)
-                    request.progress(f"{verify} decodes every image, to find broken ones")
+                    _log.info(f"{verify} decodes every image, to find broken ones")
                 index = replace(index, root=copy.target)
                 self._write_index(index, data_dir)  # first, as only it tells an official copy
                 copy.place()  # only a good copy replaces an earlier
@@ -206,21 +205,21 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             raise cannot_prepare(self.name, data_dir, copy_at, error) from error
         return self.dataset(index)
 
-    def verify(self, data_dir: Path, progress: Notify) -> Loaded:
+    def verify(self, data_dir: Path) -> Loaded:
         """Scan it again, compare it with its index and decode every image.
 
         Raises DataError if it has changed or an image is broken.
         """
         root = self._root(data_dir)
         before = self._read_index(root, data_dir, outdated=True)
-        index = self._make_index(root, data_dir, progress)
+        index = self._make_index(root, data_dir)
         if before and before.identity.sha256 != index.identity.sha256:
             raise DataError(
                 f"{self.name} in {root} has changed since it was first used\n"
                 "if that is meant,"
                 f" {prepare_command(self._as_given, data_dir)} takes it as it is now"
             )
-        self._check_images(index, progress)
+        self._check_images(index)
         self._write_index(index, data_dir)
         return self.dataset(index)
 
@@ -264,7 +263,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
             return scratch.enter_context(self.unpacked(packed, data_dir, request))
         if request.source is None:
             root = self._root(data_dir)
-            return Copy(root, self.is_official(data_dir, request.progress), root, lambda: None)
+            return Copy(root, self.is_official(data_dir), root, lambda: None)
         found = self.locate(request.source)
         if not request.source.is_dir():
             raise DataError(f"{request.source} is not a folder; unpack archives first")
@@ -280,7 +279,6 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         self,
         root: Path,
         data_dir: Path,
-        progress: Notify,
         official: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> FolderIndex[AnyPart]:
@@ -288,7 +286,7 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
 
         Raises DataError if it is not one of this data set, or a file cannot be read.
         """
-        progress(f"looking through {root}, once")
+        _log.info(f"looking through {root}, once")
         scan = self.scan(root, should_stop)
         contents = None
         if scan.is_hashed:
@@ -331,15 +329,15 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
         if not scan.is_hashed:
             yield "told apart from other copies by names and sizes, not contents"
 
-    def _check_images(self, index: FolderIndex[AnyPart], progress: Notify) -> None:
+    def _check_images(self, index: FolderIndex[AnyPart]) -> None:
         """Decode every image. Raises DataError that names the first broken one."""
         broken: list[str] = []
-        progress(f"decoding {sum(index.scan.counts):,} images to find broken ones")
+        _log.info(f"decoding {sum(index.scan.counts):,} images to find broken ones")
         for photos in self.photos(index):
-            for lines in map_photos(_find_broken, photos, progress, "decoded"):
+            for lines in map_photos(_find_broken, photos, "decoded"):
                 broken += lines
         for line in broken[1:]:
-            progress(f"broken: {line}")
+            _log.info(f"broken: {line}")
         if broken:
             which = "an image is" if len(broken) == 1 else f"{len(broken):,} images are"
             raise DataError(f"{which} broken in {index.root}: {broken[0]}")

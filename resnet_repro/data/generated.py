@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resnet_repro.base.errors import ConfigError, DataError
-from resnet_repro.data.dataset import DatasetStatus, Notify, PrepareRequest
+from resnet_repro.data.dataset import DatasetStatus, PrepareRequest
 
 __all__ = ["SEED", "SOURCE", "GeneratedReader"]
 
@@ -37,9 +37,9 @@ class GeneratedReader:
         """Check that this machine generates the same images as others."""
         if request.source is not None or request.download:
             raise ConfigError(f"{self.name}: generated; there is nothing to bring or download")
-        return self.verify(data_dir, request.progress)
+        return self.verify(data_dir)
 
-    def verify(self, data_dir: Path, progress: Notify) -> Any:
+    def verify(self, data_dir: Path) -> Any:
         """Compare it with its known checksum.
 
         Raises DataError if this machine's numpy generates other images.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import logging
 import socket
 import tarfile
 import threading
@@ -33,11 +34,11 @@ def test_binary_archive_is_official_with_the_published_checksum(
     binary_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack(binary_copy, tmp_path / "cifar-10-binary.tar")
-    found = read_source(CIFAR_10, archive, tmp_path, print)
+    found = read_source(CIFAR_10, archive, tmp_path)
     assert not found.identity.official
     assert found.identity.note.startswith("unofficial copy")
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    found = read_source(dataclasses.replace(CIFAR_10, binary_md5=md5), archive, tmp_path, print)
+    found = read_source(dataclasses.replace(CIFAR_10, binary_md5=md5), archive, tmp_path)
     assert found.identity.official
     assert found.identity.note == ""
 
@@ -101,7 +102,10 @@ def test_unrecognised_sources(tmp_path: Path) -> None:
 
 
 def test_download(
-    write_images: WriteImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_images: WriteImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from torchvision.datasets import CIFAR10
 
@@ -110,12 +114,10 @@ def test_download(
     with pytest.raises(DataError, match="not the official archive"):
         datasets.prepare("cifar10", tmp_path / "data", download=True)
     monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    messages: list[str] = []
-    dataset = datasets.prepare(
-        "cifar10", tmp_path / "data", download=True, progress=messages.append
-    )
+    with caplog.at_level(logging.INFO, logger="resnet_repro"):
+        dataset = datasets.prepare("cifar10", tmp_path / "data", download=True)
     assert dataset.identity.source == "download"
-    assert any(message.startswith("downloaded ") for message in messages)
+    assert any(message.startswith("downloaded ") for message in caplog.messages)
     archive.unlink()  # what was downloaded is kept and not asked for again
     datasets.prepare("cifar10", tmp_path / "data", download=True)
 

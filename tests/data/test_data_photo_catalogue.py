@@ -72,7 +72,7 @@ def test_advice_is_about_the_folder_in_use(
 
 
 def test_imagenette_in_the_data_folder(
-    command: Command, write_photos: WritePhotos, tmp_path: Path
+    command: Command, write_photos: WritePhotos, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_photos(CLASSES, name="data/imagenette2-160")
     note = listed(command)["imagenette"]["note"]
@@ -85,9 +85,9 @@ def test_imagenette_in_the_data_folder(
     assert (status["prepared"], status["official"], status["images"]) == (True, False, 10)
     write_photos(CLASSES, name="data/imagenette2", train=4)  # of several, the best is taken
     assert len(datasets.load("imagenette", tmp_path / "data").train) == 8  # type: ignore[union-attr]
-    code, out, err = command("prepare", "imagenette", "--download", "--size", "160")
+    code, out, _ = command("prepare", "imagenette", "--download", "--size", "160")
     assert (code, "8 training" in out) == (0, True)
-    assert "imagenette2 is there already" in err, "it is used before the smaller one"
+    assert "imagenette2 is there already" in caplog.text, "it is used before the smaller one"
 
 
 def test_a_download_that_would_not_be_used_is_refused(
@@ -108,15 +108,19 @@ def test_a_download_that_would_not_be_used_is_refused(
 
 @pytest.mark.parametrize("name", ["imagenette", "imagenet", "folder:birds"])
 def test_a_folder_that_is_brought_is_linked_to(
-    command: Command, write_photos: WritePhotos, tmp_path: Path, name: str
+    command: Command,
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
 ) -> None:
     folder = write_photos(CLASSES, name="elsewhere/copy")
-    code, out, err = command("prepare", name, "--from", str(folder))
+    code, out, _ = command("prepare", name, "--from", str(folder))
     assert (code, out.splitlines()[0]) == (
         0,
         f"{name}: unofficial, 6 training and 4 validation images",
     )
-    assert "decoding 10 images" in err
+    assert "decoding 10 images" in caplog.text
     link = tmp_path / "data" / name.removeprefix("folder:")
     assert link.resolve() == folder.resolve()
     assert listed(command)[name]["prepared"]
@@ -145,15 +149,20 @@ def test_folder_by_its_path(command: Command, write_photos: WritePhotos, tmp_pat
 
 @pytest.mark.parametrize("name", ["birds", "folder:else where/birds"])
 def test_the_commands_in_messages_work(
-    command: Command, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch, name: str
+    command: Command,
+    write_photos: WritePhotos,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
 ) -> None:
     folder = write_photos(CLASSES, name="else where/birds" if ":" in name else "my data/birds")
     name = name if ":" in name else f"folder:{name}"
 
     def told(*arguments: str) -> list[str]:
         """The command that is told, without `resnet-repro data`."""
-        err = command(*arguments)[2]
-        return shlex.split(re.findall("`resnet-repro data (.*)`", err)[0])
+        caplog.clear()
+        said = command(*arguments)[2] + caplog.text
+        return shlex.split(re.findall("`resnet-repro data (.*)`", said)[0])
 
     with monkeypatch.context() as patch:
         patch.setattr(folder_index, "CONTENTS_LIMIT", 0)
@@ -174,7 +183,9 @@ def test_bad_folders_end_in_one_line(command: Command, write_photos: WritePhotos
         assert err == f"resnet-repro: {folder}/train has only one class, cat: two are needed\n"
 
 
-def test_broken_images_are_all_named(command: Command, write_photos: WritePhotos) -> None:
+def test_broken_images_are_all_named(
+    command: Command, write_photos: WritePhotos, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = write_photos(("cat", "dog"))
     for name in ("train/cat/train-cat-1.png", "val/dog/val-dog-0.png"):
         (folder / name).write_bytes(b"oh no")
@@ -183,7 +194,7 @@ def test_broken_images_are_all_named(command: Command, write_photos: WritePhotos
     last = err.splitlines()[-1]
     assert "2 images are broken" in last
     assert last.endswith("train/cat/train-cat-1.png: not an image, or damaged")
-    assert "val/dog/val-dog-0.png: not an image, or damaged" in err
+    assert "broken: val/dog/val-dog-0.png: not an image, or damaged" in caplog.text
 
 
 def test_verify_notices_changes(
@@ -298,17 +309,18 @@ def test_official_tars_of_imagenet(
     write_photos: WritePhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     place: str,
 ) -> None:
     folder = write_photos(CLASSES, suffix="JPEG", name="small")
     pack_imagenet(folder, tmp_path / place, monkeypatch)
     if place == "tars":
-        code, out, err = command("prepare", "imagenet", "--from", str(tmp_path / place))
+        code, out, _ = command("prepare", "imagenet", "--from", str(tmp_path / place))
     else:
         assert "still packed" in str(listed(command)["imagenet"]["note"])
-        code, out, err = command("prepare", "imagenet")
+        code, out, _ = command("prepare", "imagenet")
     assert code == 0
-    assert "checking and unpacking ILSVRC2012_img_train.tar" in err
+    assert "checking and unpacking ILSVRC2012_img_train.tar" in caplog.text
     assert out.startswith("imagenet: official, 6 training and 4 validation images")
     dataset = datasets.load("imagenet", tmp_path / "data")
     assert isinstance(dataset, PhotoDataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from pathlib import Path
 
@@ -185,8 +186,12 @@ def test_broken_photo_is_named_when_decoding_into_memory(photos: PhotoDataset) -
 
 
 def test_memory_holds_the_same_photographs(
-    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, logger="resnet_repro")
     folder = write_photos(train=40)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -200,26 +205,28 @@ def test_memory_holds_the_same_photographs(
     moved = chunks[:start] + chunks[end:last] + chunks[start:end] + chunks[last:]
     turned.write_bytes(moved)
     photos = load_photos(folder, tmp_path / "data").train
-    told: list[str] = []
     monkeypatch.setattr(workers, "_CHUNK", 11)
     monkeypatch.setenv("RESNET_REPRO_WORKERS", "2")
-    held = in_memory.hold(photos, told.append)
+    caplog.clear()
+    held = in_memory.hold(photos)
     assert isinstance(held, HeldPhotos)
-    assert in_memory.hold(photos, told.append) is held
-    assert len(told) == 1
-    assert "decoding 80 photographs" in told[0]
+    assert in_memory.hold(photos) is held
+    (line,) = caplog.messages
+    assert "decoding 80 photographs" in line
     for index in range(80):
         assert (held.pixels(index) == photos.pixels(index)).all()
     names = list(photos.names)
     assert held.pixels(names.index("train/ant/train-ant-3.png")).shape == (60, 61, 3)
 
 
-def test_photographs_that_do_not_fit_stay_in_files(photos: PhotoDataset, no_memory: None) -> None:
-    told: list[str] = []
-    assert in_memory.hold(photos.train, told.append) is photos.train
-    assert in_memory.hold(photos.train, told.append) is photos.train
-    assert len(told) == 1
-    assert "on the fly" in told[0]
+def test_photographs_that_do_not_fit_stay_in_files(
+    photos: PhotoDataset, no_memory: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="resnet_repro")
+    assert in_memory.hold(photos.train) is photos.train
+    assert in_memory.hold(photos.train) is photos.train
+    (line,) = caplog.messages
+    assert "on the fly" in line
 
 
 def test_decoding_can_be_stopped(photos: PhotoDataset) -> None:

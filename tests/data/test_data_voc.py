@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -90,15 +91,15 @@ def test_a_list_that_is_added_is_noticed(folder: Path, name: str, content: str) 
 
 
 def test_of_huge_data_sets_not_every_image_is_decoded_when_prepared(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("resnet_repro.data.folder_index.CONTENTS_LIMIT", 0)
     path = folder / "JPEGImages" / "b.jpg"
     path.write_bytes(path.read_bytes()[:-200])
-    told: list[str] = []
-    datasets.prepare("voc:mine", data := folder.parent / "data", folder, progress=told.append)
+    with caplog.at_level(logging.INFO, logger="resnet_repro"):
+        datasets.prepare("voc:mine", data := folder.parent / "data", folder)
     command = f"resnet-repro data verify voc:mine --data-dir {data}"
-    assert told[-1] == f"`{command}` decodes every image, to find broken ones"
+    assert caplog.messages[-1] == f"`{command}` decodes every image, to find broken ones"
     with pytest.raises(DataError, match=r"an image is broken in .*: JPEGImages/b.jpg: damaged"):
         datasets.verify("voc:mine", folder.parent / "data")
 

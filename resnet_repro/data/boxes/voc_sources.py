@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,13 +12,15 @@ from resnet_repro.base.errors import DataError
 from resnet_repro.data.archives import Archive, fetch, is_unpacked, md5_of, unpack_archive
 from resnet_repro.data.boxes.reader import BoxPart, BoxReader
 from resnet_repro.data.boxes.voc import CLASSES, ImageSet, find_sets, scan_voc, year_folders
-from resnet_repro.data.dataset import Notify, PrepareRequest, not_there
+from resnet_repro.data.dataset import PrepareRequest, not_there
 from resnet_repro.data.folder_index import Scan
 from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.scratch import scratch_folder
 from resnet_repro.spec.dataset_names import DATASETS
 
 __all__ = ["DEVKIT", "OwnVoc", "Voc"]
+
+_log = logging.getLogger(__name__)
 
 DEVKIT = "VOCdevkit"
 _FROM = "https://thor.robots.ox.ac.uk/pascal/VOC"
@@ -102,7 +105,7 @@ class Voc(BoxReader):
         """Archives, or a folder that has years which the one in `data_dir` lacks."""
         source = request.source
         if request.download:
-            return self._download(data_dir, request.progress)
+            return self._download(data_dir)
         if source is None or not source.is_dir():
             return [source] if source else []
         copy, devkit = self.locate(source), data_dir / DEVKIT
@@ -111,8 +114,8 @@ class Voc(BoxReader):
         joins = not devkit.is_symlink() and year_folders(devkit) and self.lacks(devkit)
         return [copy] if joins else []
 
-    def is_official(self, data_dir: Path, progress: Notify) -> bool:
-        return all(_is_official(data_dir, year, progress) for year in self.years)
+    def is_official(self, data_dir: Path) -> bool:
+        return all(_is_official(data_dir, year) for year in self.years)
 
     def _lying_in(self, folder: Path, data_dir: Path) -> list[Path]:
         """The official archives in a folder, of the years that are needed and not there yet."""
@@ -121,18 +124,18 @@ class Voc(BoxReader):
         paths = (folder / archive.name for year in years for archive in _ARCHIVES[year])
         return [path for path in paths if path.is_file()]
 
-    def _download(self, data_dir: Path, progress: Notify) -> list[Path]:
+    def _download(self, data_dir: Path) -> list[Path]:
         """The archives of the years that are not there yet."""
         there, lacks = year_folders(data_dir / DEVKIT), self.lacks(data_dir / DEVKIT)
         for year in set(self.years) & set(there):
             if missing := [text for text in lacks if text.startswith(year)]:
                 what = f"{data_dir / DEVKIT / year} is in the way: without {', '.join(missing)}"
                 raise DataError(f"{what} it is not whole; move it elsewhere")
-            progress(f"{data_dir / DEVKIT / year} is there already")
+            _log.info(f"{data_dir / DEVKIT / year} is there already")
         if not set(self.years) <= set(there):
             _refuse_link(data_dir / DEVKIT)
         return [
-            fetch(archive, data_dir, self.name, progress)
+            fetch(archive, data_dir, self.name)
             for year in self.years
             if year not in there
             for archive in _ARCHIVES[year]
@@ -155,7 +158,7 @@ class Voc(BoxReader):
                     for year in lacking.intersection(year_folders(path)):
                         (root / year).symlink_to((path / year).resolve(), target_is_directory=True)
                 else:
-                    request.progress(f"unpacking {path}")
+                    _log.info(f"unpacking {path}")
                     unpack_archive(path, scratch, MAX_BYTES)
                     if not year_folders(root):
                         raise DataError(f"no {DEVKIT} with VOC2007 or another year in {path}")
@@ -169,7 +172,7 @@ class Voc(BoxReader):
                     raise DataError(f"{devkit / year} is in the way: move it elsewhere")
                 (root / year).symlink_to((devkit / year).resolve(), target_is_directory=True)
                 if official and year in self.years:
-                    official = _is_official(data_dir, year, request.progress)
+                    official = _is_official(data_dir, year)
             if not self.has(root):
                 raise self._missing(root, data_dir)
 
@@ -196,12 +199,12 @@ def _refuse_link(devkit: Path) -> None:
         raise DataError(f"{devkit} is a link: remove it to unpack archives there")
 
 
-def _is_official(data_dir: Path, year: str, progress: Notify) -> bool:
+def _is_official(data_dir: Path, year: str) -> bool:
     """Whether a year in `data_dir` is what the official archives, which lie there, unpack to."""
     paths = {data_dir / archive.name: archive.md5 for archive in _ARCHIVES[year]}
     if not all(path.is_file() for path in paths):
         return False
-    progress(f"comparing {data_dir / DEVKIT / year} with the official archives")
+    _log.info(f"comparing {data_dir / DEVKIT / year} with the official archives")
     return all(
         md5_of(path) == md5 and is_unpacked(path, data_dir, MAX_BYTES)
         for path, md5 in paths.items()

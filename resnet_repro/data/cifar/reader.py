@@ -28,7 +28,6 @@ from resnet_repro.data.cifar.versions import (
 from resnet_repro.data.dataset import (
     Dataset,
     DatasetStatus,
-    Notify,
     PrepareRequest,
     cannot_prepare,
     not_there,
@@ -65,27 +64,25 @@ class CifarReader:
         put_back(self.name, data_dir)
         if (data_dir / self.name).exists():
             return read_cache(self.name, data_dir / self.name)
-        source = self._source(data_dir)
-        _log.info("preparing %s from %s, once", self.name, source)
-        return self._prepare(data_dir, source, _log.debug, replace=False)
+        return self._prepare(data_dir, self._source(data_dir), replace=False)
 
     def prepare(self, data_dir: Path, request: PrepareRequest) -> Dataset:
         """Make the cache from the user's copy, a download, or a copy in `data_dir`.
 
         Without the first two, a cache that is intact stays.
         """
-        source, progress = request.source, request.progress
+        source = request.source
         if source is None:
             put_back(self.name, data_dir)
             kept = intact_cache(self.name, data_dir / self.name)
             if kept is not None and (kept.identity.official or not request.download):
-                progress(f"{self.name} is prepared already in {data_dir / self.name}")
+                _log.info(f"{self.name} is prepared already in {data_dir / self.name}")
                 return kept
             if not request.download:
                 source = self._source(data_dir)
-        return self._prepare(data_dir, source, progress, replace=True)
+        return self._prepare(data_dir, source, replace=True)
 
-    def verify(self, data_dir: Path, progress: Notify) -> Dataset:
+    def verify(self, data_dir: Path) -> Dataset:
         """Open the cache, which compares every byte with its checksums."""
         put_back(self.name, data_dir)
         if not (data_dir / self.name).exists():
@@ -109,18 +106,16 @@ class CifarReader:
             note = str(error).splitlines()[0]
         return DatasetStatus(self.name, self.description, note=note)
 
-    def _prepare(
-        self, data_dir: Path, source: Path | None, progress: Notify, *, replace: bool
-    ) -> Dataset:
+    def _prepare(self, data_dir: Path, source: Path | None, *, replace: bool) -> Dataset:
         """Make the cache from the copy at `source`, or from a download if that is None."""
         try:
             refuse_other(self.name, data_dir / self.name)  # before anything is fetched
             data_dir.mkdir(parents=True, exist_ok=True)
             if source is None:
-                found = _read_download(self.known, data_dir, progress)
+                found = _read_download(self.known, data_dir)
             else:
-                found = read_source(self.known, source, data_dir, progress)
-            progress(f"writing {data_dir / self.name}")
+                found = read_source(self.known, source, data_dir)
+            _log.info(f"writing {data_dir / self.name}")
             return write_cache(found, data_dir, replace=replace)
         except OSError as error:
             copy = source if replace else data_dir  # where `load` found it
@@ -146,7 +141,7 @@ def _find_source(known: KnownCifar, data_dir: Path) -> Path | None:
     return next((data_dir / name for name in known.archives if (data_dir / name).is_file()), None)
 
 
-def read_source(known: KnownCifar, path: Path, data_dir: Path, progress: Notify) -> Dataset:
+def read_source(known: KnownCifar, path: Path, data_dir: Path) -> Dataset:
     """Read the copy of CIFAR-10 or CIFAR-100 at `path`, whatever its form.
 
     `path` is a folder with the official files (python or binary version), a cache prepared
@@ -161,24 +156,24 @@ def read_source(known: KnownCifar, path: Path, data_dir: Path, progress: Notify)
             found_archive = _find_source(known, path)
             if found_archive is None:
                 raise _not_recognised(known, path)
-            return read_source(known, found_archive, data_dir, progress)
+            return read_source(known, found_archive, data_dir)
         folder, read = found
-        progress(f"reading {folder}")
+        _log.info(f"reading {folder}")
         return read(known, folder)
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    return _read_archive(known, path, data_dir, progress)
+    return _read_archive(known, path, data_dir)
 
 
-def _read_download(known: KnownCifar, data_dir: Path, progress: Notify) -> Dataset:
+def _read_download(known: KnownCifar, data_dir: Path) -> Dataset:
     """Download the official python version into `data_dir`, unless it is there, and read it.
 
     Raises DataError if the network or the server fails, or the download is not the official
     archive.
     """
     official = torchvision_class(known)
-    archive = fetch(Archive(official.url, official.tgz_md5), data_dir, known.name, progress)
-    found = _read_archive(known, archive, data_dir, progress)
+    archive = fetch(Archive(official.url, official.tgz_md5), data_dir, known.name)
+    found = _read_archive(known, archive, data_dir)
     return replace(found, identity=replace(found.identity, source="download"))
 
 
@@ -209,8 +204,8 @@ def _find_batches(known: KnownCifar, folder: Path) -> tuple[Path, ReadCopy] | No
     return None
 
 
-def _read_archive(known: KnownCifar, archive: Path, data_dir: Path, progress: Notify) -> Dataset:
-    progress(f"unpacking {archive}")
+def _read_archive(known: KnownCifar, archive: Path, data_dir: Path) -> Dataset:
+    _log.info(f"unpacking {archive}")
     with scratch_folder(data_dir, "unpacked") as folder:
         unpack_archive(archive, folder, MAX_BYTES)
         inside = [p for p in folder.iterdir() if p.is_dir() and not of_system(p.name)]

@@ -5,6 +5,7 @@ It may not be redistributed, so users bring it: folders, Kaggle's folders or the
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import locked
-from resnet_repro.data.dataset import Notify, PrepareRequest
+from resnet_repro.data.dataset import PrepareRequest
 from resnet_repro.data.folder_reader import Copy
 from resnet_repro.data.layout import has_parts
 from resnet_repro.data.photos.ground_truth import DEVKIT
@@ -21,6 +22,8 @@ from resnet_repro.data.photos.reader import PhotoReader, moved_in
 from resnet_repro.data.scratch import refuse_occupied, remove_left_over, scratch_folder
 
 __all__ = ["ImageNet"]
+
+_log = logging.getLogger(__name__)
 
 _KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # where train and val may be
 _TRAIN, _VAL, _DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", f"{DEVKIT}.tar.gz"
@@ -76,7 +79,7 @@ class ImageNet(PhotoReader):
                 refuse_occupied(target, usable=has_parts(target))  # before hours of unpacking
             # In a folder of its own: where files cannot be locked, two may unpack at once.
             with scratch_folder(place, "unpacked") as staging:
-                folder = _unpack(source, found, staging, request.progress)
+                folder = _unpack(source, found, staging)
                 yield moved_in(folder, True, data_dir)
 
 
@@ -93,7 +96,7 @@ def _find_tars(folder: Path) -> list[str]:
     return found if len(found) == 3 or alone else []
 
 
-def _unpack(source: Path, tars: list[str], staging: Path, progress: Notify) -> Path:
+def _unpack(source: Path, tars: list[str], staging: Path) -> Path:
     from torchvision.datasets import imagenet as torchvision_imagenet  # slow to import
 
     whole = staging / "imagenet"
@@ -108,7 +111,7 @@ def _unpack(source: Path, tars: list[str], staging: Path, progress: Notify) -> P
         if name not in tars:
             continue
         size = (source / name).stat().st_size
-        progress(f"checking and unpacking {name} ({size / 1e9:.1f} GB)")
+        _log.info(f"checking and unpacking {name} ({size / 1e9:.1f} GB)")
         try:
             parse(staging)
         except RuntimeError as error:  # whose advice names the folder with the links

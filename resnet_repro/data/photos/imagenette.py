@@ -5,6 +5,7 @@ The names give the shorter side in pixels; `imagenette2` has the original sizes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from resnet_repro.data.photos.reader import PhotoReader, moved_in
 from resnet_repro.data.scratch import refuse_occupied, scratch_folder
 
 __all__ = ["SIZES", "Imagenette"]
+
+_log = logging.getLogger(__name__)
 
 _FROM = "https://s3.amazonaws.com/fast-ai-imageclas"
 _ARCHIVES = {  # by size, with the checksums that torchvision lists as well
@@ -67,16 +70,16 @@ class Imagenette(PhotoReader):
         """
         if not request.download:
             return super().packed(data_dir, request)
-        size, progress = request.size, request.progress
+        size = request.size
         folder = data_dir / f"imagenette2{'' if size == 'full' else f'-{size}'}"
         used = self._used_before(folder.name, data_dir)
         if used == data_dir / FOLDERS[0]:
             raise DataError(f"{used} is used before {folder.name}: move it elsewhere")
         if used or self.find(data_dir) == folder:
-            progress(f"{used or folder} is there already")
+            _log.info(f"{used or folder} is there already")
             return []
         refuse_occupied(folder, usable=False)
-        return [fetch(_ARCHIVES[size], data_dir, self.name, progress)]
+        return [fetch(_ARCHIVES[size], data_dir, self.name)]
 
     @contextmanager
     def unpacked(
@@ -85,7 +88,7 @@ class Imagenette(PhotoReader):
         (archive,) = packed
         data_dir.mkdir(parents=True, exist_ok=True)
         with scratch_folder(data_dir, "unpacked") as scratch:
-            request.progress(f"unpacking {archive}")
+            _log.info(f"unpacking {archive}")
             unpack_archive(archive, scratch, MAX_BYTES)
             found = self.find(scratch)
             if found is None:

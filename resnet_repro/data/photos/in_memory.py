@@ -9,7 +9,6 @@ import numpy as np
 
 from resnet_repro.base.errors import DataError
 from resnet_repro.base.machine import available_memory, local_processes
-from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.decoding import read_size
 from resnet_repro.data.photos.photos import FilePhotos, HeldPhotos, Photos, Pixels
 from resnet_repro.data.photos.workers import map_photos
@@ -24,7 +23,6 @@ _SAMPLE = 256  # files whose headers are read to estimate the memory needed
 
 def hold(
     photos: Photos,
-    progress: Notify = _log.info,
     should_stop: Callable[[], bool] | None = None,
 ) -> Photos:
     """The same photographs in memory if they fit, otherwise unchanged.
@@ -45,11 +43,11 @@ def hold(
         images = None
         if estimate <= 1.1 * limit:
             size = f"about {estimate / 1e9:.1f} GB"
-            progress(f"decoding {len(photos):,} photographs into memory, {size}")
-            images = _decoded(photos, limit, progress, should_stop)
+            _log.info(f"decoding {len(photos):,} photographs into memory, {size}")
+            images = _decoded(photos, limit, should_stop)
         if images is None:
             photos.too_large = True
-            progress(
+            _log.info(
                 f"{len(photos):,} photographs are decoded on the fly: in memory they would take"
                 f" more than the {limit / 1e9:.1f} GB that can be spared"
             )
@@ -75,14 +73,13 @@ def _estimate(photos: FilePhotos) -> float:
 def _decoded(
     photos: FilePhotos,
     limit: float,
-    progress: Notify,
     should_stop: Callable[[], bool] | None,
 ) -> list[Pixels] | None:
     """All photographs, decoded; None if they take more than `limit` bytes."""
     images: list[Pixels] = []
     size = 0
     try:
-        for some in map_photos(_pixels, photos, progress, "decoded", should_stop):
+        for some in map_photos(_pixels, photos, "decoded", should_stop):
             size += sum(image.nbytes for image in some)
             if size > limit:
                 return None

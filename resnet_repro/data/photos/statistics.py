@@ -148,7 +148,7 @@ def _compute(
         photos = hold(dataset.train, should_stop=should_stop)
         _log.info("mean image and principal colours of %s photographs", f"{count:,}")
         task = partial(_sums, side, crop)
-        for some in map_photos(task, photos, _log.info, "looked at", should_stop):
+        for some in map_photos(task, photos, "looked at", should_stop):
             total += some[0]
             products += some[1]
     except Stopped:

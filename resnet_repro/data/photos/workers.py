@@ -9,6 +9,7 @@ signals to it; one that dies is one plain error; its signal handler does not sta
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,7 +25,6 @@ from typing import Any, TypeVar
 from resnet_repro.base.errors import ConfigError, DataError, ReproError
 from resnet_repro.base.machine import local_processes, usable_cores
 from resnet_repro.base.stop import Stopped, signals_blocked
-from resnet_repro.data.dataset import Notify
 from resnet_repro.data.photos.photos import ArrayPhotos, HeldPhotos, Photos
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
     "parallel_map",
     "worker_count",
 ]
+
+_log = logging.getLogger(__name__)
 
 _FORKS = sys.platform == "linux"  # elsewhere each worker gets a copy of the photographs
 MOST_WORKERS = 16
@@ -101,13 +103,12 @@ def parallel_map(
 def map_photos(
     task: Callable[[Photos, range], Result],
     photos: Photos,
-    progress: Notify,
     verb: str,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[Result]:
     """`task(photos, part)` for consecutive parts of photographs; raises what `parallel_map` raises.
 
-    `progress` gets messages such as "decoded 640 of 9,469 photographs".
+    Logs how far it is: "decoded 640 of 9,469 photographs".
     """
     parts = list(chunks(len(photos), _CHUNK))
     told = time.monotonic()
@@ -116,7 +117,7 @@ def map_photos(
     for part, result in zip(parts, results, strict=True):
         if time.monotonic() - told > _PROGRESS_EVERY:
             told = time.monotonic()
-            progress(f"{verb} {part.stop:,} of {len(photos):,} photographs")
+            _log.info(f"{verb} {part.stop:,} of {len(photos):,} photographs")
         yield result
 
 
