@@ -1,7 +1,6 @@
 """Where the time goes on a GPU, and what several runs at once gain there.
 
     python benchmarks/gpu_probe.py profile resnet-20     # kernels by name
-    python benchmarks/gpu_probe.py streams resnet-20     # 1, 2, 4 and 8 runs in one process
     python benchmarks/gpu_probe.py processes resnet-20   # a process each, as with --jobs
 
 What an H100 said is in docs/gpu.md. On a CPU (`--device cpu`) it only shows that it works.
@@ -10,16 +9,13 @@ What an H100 said is in docs/gpu.md. On a CPU (`--device cpu`) it only shows tha
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from resnet_repro.data import datasets
@@ -59,30 +55,6 @@ def show_profile(network: str, backend: Backend, iterations: int) -> None:
     print(f"{network}, {backend.precision}, {iterations} iterations")
     print(averages.table(sort_by=order, row_limit=30, max_name_column_width=90))
     print(f"{sum(event.count for event in averages) / iterations:.0f} events an iteration")
-
-
-def show_streams(network: str, backend: Backend, iterations: int, counts: Sequence[int]) -> None:
-    """Print the time of an iteration for several trainings that share the device, a stream each."""
-    on_gpu = backend.device.type == "cuda"
-    print(f"{network}, {backend.precision}, on {hardware_name(backend.device)}")
-    print("runs  ms an iteration of each  iterations/s of all")
-    for count in counts:
-        trainers = [make_trainer(network, seed, backend) for seed in range(count)]
-        streams: list[AbstractContextManager[object]] = [
-            torch.cuda.stream(torch.cuda.Stream(backend.device))
-            if on_gpu
-            else contextlib.nullcontext()
-            for _ in trainers
-        ]
-        backend.synchronize()
-        start = time.perf_counter()
-        for _ in range(iterations):
-            for trainer, stream in zip(trainers, streams, strict=True):
-                with stream:
-                    trainer.step()
-        backend.synchronize()
-        spent = time.perf_counter() - start
-        print(f"{count:>4}  {1e3 * spent / iterations:>23.3f}  {count * iterations / spent:>19.1f}")
 
 
 def _train_beside(
@@ -127,7 +99,7 @@ def show_processes(network: str, backend: Backend, iterations: int, counts: Sequ
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["profile", "streams", "processes"])
+    parser.add_argument("what", choices=["profile", "processes"])
     parser.add_argument("network", nargs="?", default="resnet-20")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
@@ -139,9 +111,8 @@ def main() -> None:
     if chosen.what == "profile":
         show_profile(chosen.network, backend, chosen.iterations or (1 if few else 10))
     else:
-        show = show_streams if chosen.what == "streams" else show_processes
         counts = chosen.counts or ([1, 2] if few else [1, 2, 4, 8])
-        show(chosen.network, backend, chosen.iterations or (1 if few else 300), counts)
+        show_processes(chosen.network, backend, chosen.iterations or (1 if few else 300), counts)
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def bench(session: Session) -> int:
             "bench", "--networks", compared, *turns, *eager,
             note="bench-eager.txt", RESNET_REPRO_GRAPH="0",
         ),
-        session.python(*probe, "streams", compared.split(",")[0], note="streams.txt"),
+        session.python(*probe, "processes", compared.split(",")[0], note="processes.txt"),
         session.python(*probe, "profile", compared.split(",")[0], note="profile.txt"),
         session.repro(
             "bench", "--networks", others, "--no-textbook", *turns, *ours, note="bench.txt"

@@ -177,15 +177,14 @@ def test_what_is_finished_at_home_is_not_trained_again(tmp_path: Path) -> None:
     assert transfer.checkpoint_of(run) is None, "so that it is not packed again"
 
 
-@pytest.mark.parametrize(("what", "shown"), [("profile", "convolution"), ("streams", "\n   2  ")])
 def test_the_probe_measures(
-    what: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["gpu_probe", what, "resnet-8", "--device", "cpu", "--precision", "fp32"]
+    words = ["gpu_probe", "profile", "resnet-8", "--device", "cpu", "--precision", "fp32"]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.setattr(probe, "preset_recipe", lambda _, *rest: preset_recipe("demo", *rest))
     probe.main()
-    assert shown in capsys.readouterr().out
+    assert "convolution" in capsys.readouterr().out
 
 
 def test_the_smallest_networks_are_trained_first() -> None:
