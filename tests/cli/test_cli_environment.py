@@ -221,6 +221,7 @@ def test_a_results_folder_whose_name_is_not_utf_8(command, tmp_path: Path) -> No
     copy = folder / "runs" / run_folder.name
     shutil.copytree(run_folder, copy)
     summary = json.loads((copy / "summary.json").read_text(encoding="utf-8"))
+    del summary["sums"]  # which would tell of the change
     summary["provenance"]["command"] = f"resnet-repro run --results={folder.name}"
     (copy / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     for arguments in (["report"], ["report", "--check"], ["status"], ["plot", "fig1"]):
