@@ -175,6 +175,7 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, emptied(RESPONSES, header=True), f"{RESPONSES} {CHANGED}"),
     (RESNET, cell(RESPONSES, 3, "std", -1), f"{RESPONSES} is {TORN} (line 5, std: "),
     (RESNET, cell(RESPONSES, 3, "std", 0.5), f"{RESPONSES} {CHANGED}"),
+    (RESNET, cell(RESPONSES, 3, "layer", 3), f"{RESPONSES} is {TORN}"),  # two lines of a layer
     (RESNET, of_another(GRADIENTS, PLAIN), f"{GRADIENTS} {CHANGED}"),
     (RESNET, without(GRADIENTS, 4), f"{GRADIENTS} {CHANGED}"),
     (RESNET, without(GRADIENTS, *range(19)), f"{GRADIENTS} {CHANGED}"),
