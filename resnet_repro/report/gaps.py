@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.report.commands import as_trained, run_command
 from resnet_repro.report.experiment_groups import at_group, family_of
-from resnet_repro.report.groups import BegunRun, Group, group_of
+from resnet_repro.report.groups import BegunRun, Group
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import surfaces_of
 from resnet_repro.spec.dataset_names import dataset_title
@@ -74,33 +74,12 @@ def _at(experiment: Experiment, group: Group) -> Experiment | None:
 
 
 def _gaps_at(variant: Experiment, results: Results) -> list[Gap]:
-    finished = _finished(results)
-    found = _missing_runs(variant, results, finished) + _missing_measurements(variant, finished)
-    return found or _missing_ensemble(variant, finished, results)
+    found = _missing_runs(variant, results) + _missing_measurements(variant, results.finished)
+    return found or _missing_ensemble(variant, results)
 
 
-def _finished(results: Results) -> dict[str, BegunRun]:
-    """The finished runs by the ids of all runs that they stand for.
-
-    One in a precision that somebody named stands for the run in the machine's faster one. One whose
-    batches passed in parts, none of them smaller than the paper's, stands for the run with whole
-    batches: it follows the same protocol.
-    """
-    own = {run.run.id: run for run in results.every_begun if run.finished}
-    return {_as_usual(run).id: run for run in own.values()} | own
-
-
-def _as_usual(stored: BegunRun) -> Run:
-    run, changes = stored.run, {"precision": "auto"}
-    if run.recipe.micro_batch_size and not group_of(stored).fewer_in_norm:
-        recipe = run.recipe.model_copy(update={"micro_batch_size": None})
-        return run.model_copy(update=changes | {"recipe": recipe})
-    return run.model_copy(update=changes)
-
-
-def _missing_runs(
-    experiment: Experiment, results: Results, finished: Mapping[str, BegunRun]
-) -> list[Gap]:
+def _missing_runs(experiment: Experiment, results: Results) -> list[Gap]:
+    finished = results.finished
     failed = {run.run.id for run in results.every_begun if run.summary.state == "failed"}
     needed, gaps = experiment.resolve(), []
     # Without those that detectors start from, which have a recipe of their own.
@@ -183,11 +162,10 @@ def _command(experiment: Experiment, runs: Sequence[Run]) -> str:
     return run_command(experiment, () if everything else networks)
 
 
-def _missing_ensemble(
-    experiment: Experiment, finished: Mapping[str, BegunRun], results: Results
-) -> list[Gap]:
+def _missing_ensemble(experiment: Experiment, results: Results) -> list[Gap]:
     """The ensemble of an experiment whose members are all finished, if it was not measured."""
-    members = {finished[run.id].id: finished[run.id] for run in experiment.ensemble_members}
+    runs = [results.finished[run.id] for run in experiment.ensemble_members]
+    members = {run.id: run for run in runs}
     if not members or any(members.keys() == set(result.members) for result in results.ensembles):
         return []
     command = run_command(experiment) + as_trained(experiment, members.values())

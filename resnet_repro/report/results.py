@@ -18,7 +18,7 @@ from resnet_repro.report.experiment_groups import by_other_recipe, of_he_2016, o
 from resnet_repro.report.groups import BegunRun, Group, group_of, has_begun
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.run import ids_of
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
@@ -75,8 +75,19 @@ class Results:
         return [stored for stored in self.stored if has_begun(stored)]
 
     @cached_property
+    def finished(self) -> dict[str, BegunRun]:
+        """The finished ones of these, by the ids of all runs that they stand for.
+
+        One in a precision that somebody named stands for the run in the machine's faster one. One
+        whose batches passed in parts, none of them smaller than the paper's, stands for the run
+        with whole batches: it follows the same protocol.
+        """
+        own = {run.run.id: run for run in self.every_begun if run.finished}
+        return {_as_usual(run).id: run for run in own.values()} | own
+
+    @cached_property
     def begun(self) -> list[BegunRun]:
-        """Those of the preset and data set, if one was given."""
+        """Those that have begun of the preset and data set, if one was given."""
         return [
             run
             for run in self.every_begun
@@ -257,3 +268,11 @@ class Results:
             for column, values in found.items():
                 columns[column] += values
         return columns
+
+
+def _as_usual(stored: BegunRun) -> Run:
+    run, changes = stored.run, {"precision": "auto"}
+    if run.recipe.micro_batch_size and not group_of(stored).fewer_in_norm:
+        recipe = run.recipe.model_copy(update={"micro_batch_size": None})
+        return run.model_copy(update=changes | {"recipe": recipe})
+    return run.model_copy(update=changes)

@@ -290,9 +290,8 @@ class Experiment(Frozen):
         for preset, selection in self.presets.items():
             kept = tuple(n for n in selection.networks or () if n in there.networks)
             presets[preset] = selection.model_copy(update={"networks": kept or None})
-        copy = there.model_copy(update={"presets": presets})
-        copy._chosen = self._chosen
-        return copy
+        there._chosen = self._chosen
+        return there.model_copy(update={"presets": presets})
 
     def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
         """The stored names of some of the experiment's networks."""

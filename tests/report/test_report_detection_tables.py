@@ -259,7 +259,9 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
         summary = SimpleNamespace(state="done")
         bare: Any = {"finished": True, "summary": summary, "has": lambda _: False, "origins": {}}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
-        results: Any = SimpleNamespace(numbers={}, every_begun=stored, ensembles=[])
+        results: Any = SimpleNamespace(
+            numbers={}, every_begun=stored, finished={s.run.id: s for s in stored}, ensembles=[]
+        )
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 
     both = "Faster R-CNN with VGG-16, Faster R-CNN with ResNet-101"
