@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -58,6 +58,40 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[None]:
+    """Networks are narrow ones in the module's tests."""
+    from narrow_networks import narrow_networks
+
+    with narrow_networks():
+        yield
+
+
+@pytest.fixture
+def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `synthetic` the first images alone: a tiny run mostly tests the others."""
+    from short_runs import small_synthetic
+
+    from resnet_repro.data import datasets
+
+    load, few = datasets.load, small_synthetic()
+
+    def load_few(name: str, *rest: Any, **options: Any) -> Any:
+        return few if name == "synthetic" else load(name, *rest, **options)
+
+    monkeypatch.setattr(datasets, "load", load_few)
+
+
+@pytest.fixture
+def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the hardware can do is measured on small tensors, and so badly."""
+    from resnet_repro.bench import limits
+
+    monkeypatch.setattr(limits, "PRODUCT_SECONDS", 0.02)
+    for name, size in {"SIDE": 256, "IMAGES": 1, "COPIED_BYTES": 2**20}.items():
+        monkeypatch.setitem(getattr(limits, name), "cpu", size)
 
 
 class Answer(NamedTuple):

@@ -14,10 +14,11 @@ from resnet_repro.store.store import Store
 COMMITTED = Path(__file__).parents[1] / "results"
 
 
-def copy_runs(folder: Path, number: int) -> Store:
-    """Copies of the committed runs, with other seeds and the ids that belong to them."""
-    store = Store(folder)
-    sources = sorted((COMMITTED / "runs").iterdir())
+def copy_runs(folder: Path, number: int, kinds: int | None = None) -> Store:
+    """Copies of the committed runs, or of some `kinds` of them, with other seeds and their ids."""
+    store, sources = Store(folder), sorted((COMMITTED / "runs").iterdir())
+    if kinds:
+        sources = [sources[index * len(sources) // kinds] for index in range(kinds)]
     for source, seed in islice(zip(cycle(sources), count(100), strict=False), number):
         run = run_of(read_yaml(source / "config.yaml")).model_copy(update={"seed": seed})
         target = store.folder(run).path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resnet_repro.networks import architecture, detector_cost, outline
+from resnet_repro.networks import architecture, detector_cost, outline, weights
 
 Widths = tuple[int, ...]  # channels of the stages
 NARROW: tuple[Widths, Widths] = ((4, 8, 16), (8, 8, 16, 16))  # of CIFAR's and ImageNet's networks
@@ -14,7 +14,8 @@ NARROW: tuple[Widths, Widths] = ((4, 8, 16), (8, 8, 16, 16))  # of CIFAR's and I
 def set_widths(cifar: Widths, imagenet: Widths) -> None:
     """Change the widths of the networks in this process."""
     architecture.CIFAR_WIDTHS, architecture.IMAGENET_WIDTHS = cifar, imagenet
-    for known in (architecture.architecture, outline.outline, detector_cost.forward_cost):
+    derived = (architecture.architecture, outline.outline, detector_cost.forward_cost)
+    for known in (*derived, weights._shapes, weights._layers):
         known.cache_clear()
 
 

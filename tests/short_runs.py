@@ -11,6 +11,7 @@ from resnet_repro.data.synthetic import generate
 from resnet_repro.runner.options import Options
 from resnet_repro.runner.runner import Runner
 from resnet_repro.store.store import Store
+from resnet_repro.training.trainer import Trainer
 
 
 def small_synthetic(train: int = 100, test: int = 30) -> Dataset:
@@ -42,6 +43,24 @@ class Quiet:
 
     news = note
     started = advanced = ended = lambda *_: None
+
+
+class KeepGoing:
+    """Hooks that never stop a training, or after `stop_at` iterations, and remember the rates."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at, self.done = stop_at, 0
+        self.rates: list[float | None] = []
+
+    def should_stop(self) -> bool:
+        return self.done == self.stop_at
+
+    def on_iteration(self, trainer: Trainer) -> None:
+        self.done = trainer.iteration
+        self.rates.append(trainer.updates.rate)
+
+    def on_point(self, trainer: Trainer) -> None:
+        pass
 
 
 def short_runner(

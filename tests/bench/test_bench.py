@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
 import re
@@ -56,7 +55,7 @@ def test_large_products_are_as_large_as_they_are_said_to_be(
     assert products.rate() == 3e9, "the faster one is the limit"
 
 
-@pytest.mark.usefixtures("forked")
+@pytest.mark.usefixtures("forked", "quick_limits")
 def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     plan = Plan("resnet-8", "synthetic", tmp_path, "cpu", "fp32", rounds=2, seconds=0.1)
     found = measure_network(plan)
@@ -197,7 +196,6 @@ def test_ctrl_c_ends_the_process_without_a_word(
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.usefixtures("forked")
 def test_what_goes_wrong_in_the_process_is_raised(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no CIFAR-10"):
         measure_network(Plan("resnet-8", "cifar10", tmp_path, "cpu", "fp32"))
@@ -251,12 +249,3 @@ def test_data_sets_are_named_as_everywhere(
     assert answer.err.endswith("resnet-repro: enough\n")
     (plan,) = plans
     assert load(plan.dataset, plan.data_dir, plan.folders).identity.name == "folder:pictures"
-
-
-def test_json_keeps_networks_and_loader_apart(command: Any) -> None:
-    options = ("--device", "cpu", "--rounds", "1", "--seconds", "0.1", "--no-textbook", "--json")
-    answer = command("bench", "--networks", "resnet-8", *options)
-    assert answer.code == 0, answer.err
-    found = json.loads(answer.out)
-    assert [line["network"] for line in found["networks"]] == ["resnet-8"]
-    assert found["loader"] is None

@@ -72,7 +72,10 @@ def test_bench_measures_both_anew_and_shows_them(
     options = ("--device", "cpu", "--networks", "resnet-8", "--no-textbook", "--rounds", "1")
     answer = command("bench", *options, "--json")
     assert answer.code == 0, answer.err
-    auto = json.loads(answer.out)["auto_precision"]
+    found = json.loads(answer.out)
+    assert [line["network"] for line in found["networks"]] == ["resnet-8"]
+    assert found["loader"] is None
+    auto = found["auto_precision"]
     assert auto["precision"] == "fp32"
     assert auto["images_per_second"] == {"fp32": 1575.0, "bf16": 362.0}
     answer = command("bench", *options)

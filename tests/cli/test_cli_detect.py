@@ -6,14 +6,13 @@ import io
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from narrow_networks import narrow_networks
 from PIL import Image, ImageCms
 from short_runs import short_runner
 from small_detectors import SETTINGS, few_scenes
@@ -45,10 +44,7 @@ CONTENT = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _narrow() -> Iterator[None]:
-    with narrow_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ def test_from_nothing_to_a_report(command, mine: str, tmp_path: Path) -> None:
     assert without_time(twin) == without_time(config.parent / "curve.csv")
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) -> None:
     other = TINY.replace("name: mine", "name: other").replace("[plain-8, resnet-8]", "[plain-8]")
     (tmp_path / "other.yaml").write_text(other, encoding="utf-8")
@@ -130,6 +131,7 @@ def test_a_run_wanted_twice_is_trained_once(command, mine: str, tmp_path: Path) 
     )
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_what_another_command_ends_meanwhile_is_not_lost(
     command, mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_what_another_command_ends_meanwhile_is_not_lost(
     assert store.csv_path("mine").read_text(encoding="utf-8").endswith("one more run\n")
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:
     arguments = ("run", mine, "--networks", "resnet-8")
     assert command(*arguments).code == 0
@@ -168,6 +171,7 @@ def test_force_trains_again(command, mine: str, tmp_path: Path) -> None:
     assert summary.stat().st_mtime_ns > written
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_what_is_said_of_one_run_trains_no_other_again(command, tmp_path: Path) -> None:
     diverging = "\n    recipe: {learning_rate: 100, weight_decay: 1}\n  - networks: [resnet-8]"
     text = TINY.replace("networks: [plain-8, resnet-8]\nm", f"networks: [plain-8]{diverging}\nm")
@@ -294,6 +298,7 @@ def test_environment_variables_and_their_precedence(
     assert command("run", "cost.yaml", "--results", "by-flag").out == "wrote by-flag/cost.csv\n"
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path: Path) -> None:
     answer = command("run", mine, "--time-budget", "0.001s")
     assert answer.code == 75
@@ -301,10 +306,9 @@ def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path:
     assert command("run", mine).code == 0
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
-    answer = command(
-        "run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=1000"
-    )
+    answer = command("run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=20")
     assert answer.code == 0
     header, *_, last = (_runs(tmp_path)[0] / "curve.csv").read_text(encoding="utf-8").splitlines()
     assert header.endswith("seconds,validation_error")
@@ -322,6 +326,7 @@ def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
     assert "Held out: the error over" in command("table", mine).out
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: str) -> None:
     assert command("run", mine).code == 0
     again = command("run", mine, "--time-budget", "0.001s")

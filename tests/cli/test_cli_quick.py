@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,91 +12,83 @@ import pytest
 
 from resnet_repro.base.provenance import code_version
 
-# Exits with 9 if the command has imported one of the modules, else with the command's own code.
+# One command after another: the exit code of each, and which of the modules are imported by then.
 PROBE = """
 import sys
 from resnet_repro.cli import main
-sys.argv[0] = "resnet-repro"
-try:
-    main()
-except SystemExit as ended:
-    sys.exit(9 if HEAVY & set(sys.modules) else ended.code)
+for command in COMMANDS:
+    sys.argv = ["resnet-repro", *command.split()]
+    try:
+        main()
+    except SystemExit as ended:
+        print("END", command, ended.code or 0, *sorted(HEAVY & set(sys.modules)), file=sys.stderr)
 """
-TABULATING = [["table", "table6"], ["report"]]
+HEAVY = {"torch", "torchvision", "matplotlib"}
+READING = [
+    *("--help", "run --help", "evaluate --help", "list", "status", "status table5 --preset short"),
+    *("show fig6", "show table3", "data list", "run fig6 --dry-run"),
+    "run table2 --dry-run --dataset imagenet",
+]
+TABULATING = ["table table6", "table table3", "report"]
+SLIPS = {
+    "bench --networks resnet-21": "nearest: 20, 26",
+    "bench --networks faster-rcnn-vgg-16": "is a detector",
+    "evaluate gone.pth --network resnet-50": "no such file",
+    "evaluate r50.pth": "say which network's weights",
+    "evaluate r50.pth --network resnet-21": "nearest: 20, 26",
+}
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["evaluate", "--help"],
-        ["list"],
-        ["show", "fig6"],
-        ["status"],
-        ["run", "fig6", "--dry-run"],
-        ["data", "list"],
-        *TABULATING,
-    ],
+    ("commands", "heavy"), [(READING, {*HEAVY, "pandas"}), (TABULATING, HEAVY)]
 )
-def test_never_imports_torch(tmp_path, arguments: list[str]) -> None:
-    heavy = {"torch", "torchvision", "matplotlib"}
-    if arguments not in TABULATING:
-        heavy |= {"pandas"}
-    done = _probe(tmp_path, heavy, arguments)
-    assert done.returncode == 0, done.stderr
+def test_never_imports_torch(tmp_path, commands: list[str], heavy: set[str]) -> None:
+    assert [end for _, end in _ends(tmp_path, heavy, commands)] == ["0"] * len(commands)
 
 
-def test_the_version_tells_the_commit(tmp_path) -> None:
-    done = _probe(tmp_path, {"torch"}, ["--version"])
-    assert done.returncode == 0, done.stderr
+def test_the_version_tells_the_commit(command) -> None:
     code, changed = code_version()
     says = f"resnet-repro {code}" + (", with uncommitted changes" if changed else "")
-    assert done.stdout.strip() == says
+    assert command("--version").out.strip() == says
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["bench", "--networks", "resnet-21"], "nearest: 20, 26"),
-        (["bench", "--networks", "faster-rcnn-vgg-16"], "is a detector"),
-        (["evaluate", "gone.pth", "--network", "resnet-50"], "no such file"),
-        (["evaluate", "r50.pth"], "say which network's weights"),
-        (["evaluate", "r50.pth", "--network", "resnet-21"], "nearest: 20, 26"),
-    ],
-)
-def test_slips_are_told_before_torch_is_imported(tmp_path, arguments: list[str], says: str) -> None:
+def test_slips_are_told_before_torch_is_imported(tmp_path) -> None:
     (tmp_path / "r50.pth").touch()
-    done = _probe(tmp_path, {"torch"}, arguments)
-    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    told = _ends(tmp_path, {"torch"}, list(SLIPS))
+    for (said, end), expected in zip(told, SLIPS.values(), strict=True):
+        assert (end, expected in said) == ("2", True), said
 
 
-def _probe(folder: Path, heavy: set[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", f"HEAVY = {heavy}\n{PROBE}", *arguments],
+def _ends(folder: Path, heavy: set[str], commands: list[str]) -> list[tuple[str, str]]:
+    """Of each command what it says on stderr, its exit code and the modules imported by then."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"COMMANDS, HEAVY = {commands}, {heavy}\n{PROBE}"],
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
-        check=False,
+        check=True,
     )
+    ends = [f"END {re.escape(command)} (.*)\n" for command in commands]
+    parts = re.fullmatch("".join(f"((?:.*\n)*?){end}" for end in ends), done.stderr)
+    assert parts, done.stderr
+    return list(zip(parts.groups()[::2], parts.groups()[1::2], strict=True))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "times"), [(["--help"], 2.5), (["list"], 5), (["status"], 5)]
-)
-def test_answers_at_once(tmp_path, arguments: list[str], times: float) -> None:
+def test_answers_at_once(tmp_path) -> None:
     """A second at most on a machine that imports the libraries in a fifth of one.
 
     The same work takes up to twice the time beside other tests, so the least of several is taken.
     """
-    libraries, command = [], []
-    for _ in range(4):
-        libraries.append(_seconds("-c", "import pydantic, typer, yaml, rich.table"))
-        command.append(_seconds("-m", "resnet_repro", *arguments, cwd=tmp_path))
-    assert min(command) < times * min(libraries)
+    libraries = ("-c", "import pydantic, typer, yaml, rich.table")
+    commands = {"--help": 2.5, "list": 5, "status": 5}
+    lines = [libraries, *(("-m", "resnet_repro", command) for command in commands)]
+    rounds = [[_seconds(*line, cwd=tmp_path) for line in lines] for _ in range(4)]
+    once, *taken = map(min, zip(*rounds, strict=True))
+    for (command, times), seconds in zip(commands.items(), taken, strict=True):
+        assert seconds < times * once, command
 
 
-def _seconds(*arguments: str, cwd: Path | None = None) -> float:
+def _seconds(*arguments: str, cwd: Path) -> float:
     """Processor time, of which an idle machine has a second per second."""
     before = os.times()
     subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, check=True)

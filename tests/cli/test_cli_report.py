@@ -34,6 +34,7 @@ def _folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_gradients_are_measured_while_a_run_trains(command, mine: str, tmp_path: Path) -> None:
     assert command("run", mine).code == 0
     with (tmp_path / "results" / "mine.csv").open(encoding="utf-8") as file:
@@ -42,6 +43,7 @@ def test_gradients_are_measured_while_a_run_trains(command, mine: str, tmp_path:
     assert {row["measured"] for row in rows} == {"training"}
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_gradients_of_a_trained_run_are_measured_afterwards(
     command, mine: str, tmp_path: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_report_can_be_checked(command, tmp_path: Path, form: str) -> None:
     assert path.read_text(encoding="utf-8").endswith(" ")
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_checking_names_what_the_results_lack_now(command, mine: str, tmp_path: Path) -> None:
     assert command("run", mine).code == 0
     assert command("report").code == 0
@@ -162,6 +165,7 @@ def test_tensorboard_has_to_be_installed(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_tensorboard_gets_the_curve(command, mine: str, tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

@@ -6,7 +6,7 @@ import hashlib
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,27 @@ def photo(seed: int, width: int, height: int) -> Image.Image:
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (max(2, height // 6), max(2, width // 6), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write_photo_folder(
+    root: Path,
+    classes: Sequence[str] = ("ant", "bee"),
+    train: int = 3,
+    val: int = 2,
+    name: str = "photos",
+    suffix: str = "png",
+) -> Path:
+    """Write train/<class>/ and val/<class>/ with photographs of various sizes."""
+    folder = root / name
+    for part, count in (("train", train), ("val", val)):
+        for index, label in enumerate(classes):
+            (folder / part / label).mkdir(parents=True)
+            for number in range(count):
+                seed = 100 * index + number + (50 if part == "val" else 0)
+                size = (40 + 7 * number, 60 - 9 * index)
+                path = folder / part / label / f"{part}-{label}-{number}.{suffix}"
+                photo(seed, *size).save(path)
+    return folder
 
 
 def png_bomb() -> bytes:

@@ -30,8 +30,9 @@ def test_archive_of_images(write_images: WriteImages, tmp_path: Path, name: str)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
 
 
+@pytest.mark.usefixtures("small_cifar10")
 def test_binary_archive_is_official_with_the_published_checksum(
-    binary_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    binary_copy: Path, tmp_path: Path
 ) -> None:
     archive = pack(binary_copy, tmp_path / "cifar-10-binary.tar")
     found = read_source(CIFAR_10, archive, tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from resnet_repro.data.boxes.annotations import SMALLEST, check_box
 from resnet_repro.data.boxes.boxes import Target
@@ -51,25 +50,3 @@ def test_the_smallest_box_is_still_one_when_it_is_mirrored_and_resized() -> None
 
 def test_no_boxes_stay_no_boxes() -> None:
     assert made_up(10, 20)[1].mirrored(20).boxes.shape == (0, 4)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [
-        (375, 500, (600, 800)),
-        (500, 375, (800, 600)),
-        (300, 900, (333, 1000)),  # the longer side at most 1,000
-        (600, 600, (600, 600)),
-    ],
-)
-def test_torchvision_resizes_by_the_shorter_side_and_the_boxes_with_it(
-    height: int, width: int, expected: tuple[int, int]
-) -> None:
-    """As `shorter_side` and `longer_side` of the recipe mean it: it is not written again here."""
-    transform = GeneralizedRCNNTransform(600, 1000, [0.0] * 3, [1.0] * 3).eval()
-    image, target = made_up(height, width, (30, 60, 150, 210))
-    resized, there = transform.resize(image.float(), {"boxes": target.boxes})
-    assert tuple(resized.shape[1:]) == expected
-    assert there is not None
-    found = torch.tensor(box_of(resized), dtype=torch.float32)
-    assert (there["boxes"][0] - found).abs().max() <= 1  # edges are interpolated

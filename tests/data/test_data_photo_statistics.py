@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_photos import WritePhotos, load_photos
+from made_up_photos import load_photos, write_photo_folder
 from PIL import Image
 from torchvision.transforms import functional as reference
 
@@ -28,9 +28,15 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_statistics, "_known", {})
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty photographs to learn from, which no test changes."""
+    return write_photo_folder(tmp_path_factory.mktemp("eighty"), train=40)
+
+
 @pytest.fixture
-def photos(write_photos: WritePhotos, tmp_path: Path) -> PhotoDataset:
-    return load_photos(write_photos(train=40), tmp_path / "data")
+def photos(folder: Path, tmp_path: Path) -> PhotoDataset:
+    return load_photos(folder, tmp_path / "data")
 
 
 def same(one: PhotoStatistics, other: PhotoStatistics) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -40,6 +41,10 @@ def shared(tmp_path: Path) -> Iterator[Path]:
             path.chmod(0o755)
 
 
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def lock(shared: Path) -> None:
     for path in [shared, *shared.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
@@ -53,8 +58,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def cifar10(shared: Path, binary_copy: Path) -> tuple[str, Path]:
-    shutil.copytree(binary_copy, shared / binary_copy.name, symlinks=True)
-    return "cifar10", shared / binary_copy.name
+    return "cifar10", shutil.copytree(binary_copy, shared / binary_copy.name)
 
 
 def imagenette(shared: Path, folder: Path) -> tuple[str, Path]:
@@ -157,27 +161,27 @@ def test_kept_statistics_need_no_lock(
     kept = photo_statistics.statistics(found, sizes, tmp_path)
     monkeypatch.setattr(photo_statistics, "_known", {})
     monkeypatch.setattr(photo_statistics, "_compute", None)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     again = photo_statistics.statistics(found, sizes, tmp_path)
     np.testing.assert_array_equal(again.mean, kept.mean)
 
 
-@needs_a_folder_to_be_read_only
-def test_a_run_names_the_way_out_as_well(shared: Path, tmp_path: Path, binary_copy: Path) -> None:
+@pytest.mark.usefixtures("small_cifar10")
+def test_a_run_names_the_way_out_as_well(
+    command: Any, shared: Path, tmp_path: Path, binary_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cifar10(shared, binary_copy)
-    lock(shared)
+    monkeypatch.setattr("resnet_repro.data.cifar.reader.write_cache", refuse)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
     options = ("--preset", "short", "--networks", "plain-20", "--results", tmp_path / "results")
-    code, _, err = run("run", "fig1", *options, "--data-dir", shared)
+    code, _, err = command("run", "fig1", *options, "--data-dir", shared)
     wanted = f"resnet-repro data prepare cifar10 --from '{shared}' --data-dir A_FOLDER_OF_YOURS"
     assert (code, f"`{wanted}`" in err.splitlines()[-1]) == (3, True), err
     assert not (tmp_path / "results" / "runs").exists()
 
 
 @needs_a_folder_to_be_read_only
+@pytest.mark.usefixtures("small_cifar10")
 def test_what_may_not_be_looked_at_hides_nothing_else_and_is_not_called_damaged(
     shared: Path, write_photos: WritePhotos, binary_copy: Path
 ) -> None:

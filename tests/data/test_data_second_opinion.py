@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from narrow_networks import narrow_networks
 
+from resnet_repro.spec.dataset_names import DATASETS
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "second_opinion.py"
 EXPERIMENT = """
 name: small
@@ -24,6 +26,13 @@ surface: {points: [3, 5], limit: 0.2, images: 40, directions: [1]}
 """
 
 
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for a network to learn from and for errors to be compared."""
+    known = DATASETS["cifar10"]._replace(train_images=2_000, test_images=2_000)
+    monkeypatch.setitem(DATASETS, "cifar10", known)
+
+
 @pytest.mark.skipif(not SCRIPT.exists(), reason="only in a checkout")
 def test_a_second_opinion_agrees_with_the_runs_own_error(
     command: Any, binary_copy: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
@@ -31,7 +40,6 @@ def test_a_second_opinion_agrees_with_the_runs_own_error(
     for path in binary_copy.glob("*.bin"):  # images of which a network learns something at once
         records = np.fromfile(path, np.uint8).reshape(-1, 3073)
         records[:, 1:] = records[:, 1:] // 2 + 12 * records[:, :1]
-        path.unlink()
         records.tofile(path)
     (tmp_path / "small.yaml").write_text(EXPERIMENT, encoding="utf-8")
     assert command("data", "prepare", "cifar10", "--from", binary_copy).code == 0
@@ -42,7 +50,7 @@ def test_a_second_opinion_agrees_with_the_runs_own_error(
     runpy.run_path(str(SCRIPT), run_name="__main__")
     first, *points = capsys.readouterr().out.splitlines()
     here, own = map(float, re.findall(r"([\d.]+)%", first))
-    assert here == pytest.approx(own, abs=0.05)
+    assert here == pytest.approx(own, abs=0.06)  # an image of 2,000
     assert here < 80  # chance is 90
     assert len({point.partition(":")[0] for point in points}) == 9
     for point in points:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,14 +39,17 @@ def write_experiment(
     """A YAML file with a run of ResNet-8 for every seed; what it is trained on is in `data`."""
     path = folder / "tiny.yaml"
     if not (folder / "data").exists():
-        _prepare_few_images(folder / "data")
+        shutil.copytree(_few_images(), folder / "data")
     text = tiny_experiment("cifar10", iterations, every, seeds, measure)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _prepare_few_images(data_dir: Path) -> None:
-    """Noise for CIFAR-10: what is trained on it is tested at once."""
+@functools.cache
+def _few_images() -> Path:
+    """A data folder with noise for CIFAR-10: what is trained on it is tested at once."""
+    data_dir = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, data_dir, ignore_errors=True)
     random = np.random.default_rng(0)
     for part, count in (("train", 10), ("test", 3)):
         for label in range(10):
@@ -52,6 +59,7 @@ def _prepare_few_images(data_dir: Path) -> None:
                 pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     datasets.prepare("cifar10", data_dir, data_dir / "images")
+    return data_dir
 
 
 def runs_of(experiment: Path) -> list[Run]:

@@ -40,6 +40,11 @@ from resnet_repro.store.store import Store
 pytest.importorskip("submitit")
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resnet_repro.launch.slurm.LOOK_EVERY", 0.01)
+
+
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A make-believe Slurm, whose sbatch keeps the script; where it does."""

@@ -29,6 +29,8 @@ from resnet_repro.training.device import Backend
 from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 FP32 = Backend(torch.device("cpu"), "fp32")
 RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16, evaluate_every=3)
 

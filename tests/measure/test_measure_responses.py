@@ -17,7 +17,7 @@ from resnet_repro.networks.initialise import initialise
 from resnet_repro.networks.network import build_network
 
 Floats = NDArray[np.float64]
-IMAGES = 260  # more than one batch, and a partial one
+IMAGES = 45  # more than one batch, and a partial one
 
 
 def conv3x3(x: Floats, weight: Floats, stride: int) -> Floats:
@@ -86,7 +86,7 @@ def measure(model: nn.Module, images: Any, mean: Any) -> list[tuple[int, str, fl
 
 
 def batches(images: Any, mean: Any) -> list[Tensor]:
-    return list((torch.from_numpy(images) - torch.from_numpy(mean)).split(250))
+    return list((torch.from_numpy(images) - torch.from_numpy(mean)).split(20))
 
 
 @pytest.mark.parametrize(("network", "count"), [("resnet-8", IMAGES), ("plain-8", 40)])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from narrow_networks import narrow_networks
 from short_runs import Quiet, short_runner, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
@@ -23,6 +21,8 @@ from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 EXPERIMENT: dict[str, Any] = {
     "name": "tiny",
@@ -48,12 +48,6 @@ EXPERIMENT: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def small() -> Dataset:
     return small_synthetic(40, 25)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def narrow() -> Iterator[None]:
-    with narrow_networks():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,8 @@ from resnet_repro.training.cifar_feed import CifarFeed
 from resnet_repro.training.device import Backend, origin_here
 from resnet_repro.training.subject import Subject, initial_network
 
+pytestmark = pytest.mark.usefixtures("narrow", "few_synthetic")
+
 FP32 = Backend(torch.device("cpu"), "fp32")
 SETTINGS = SurfaceSettings(points=(3, 5), images=40, directions=(0, 7))
 RECIPE = Recipe(iterations=8, milestones=(6,), batch_size=16, image_size=8)
@@ -47,6 +49,7 @@ measure: [surface, curvature]
 surface: {points: [3, 5], images: 20, directions: [4]}
 curvature: {images: 20, at: [[0, 0], [0.5, -0.5]]}
 """
+SURFACES = EXPERIMENT.replace("[surface, curvature]", "[surface]").partition("curvature: ")[0]
 
 
 @pytest.fixture
@@ -486,8 +489,8 @@ def test_run_measures_once_and_what_is_edited_is_noticed(
 def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_each_other(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.yaml").write_text(EXPERIMENT, encoding="utf-8")
-    other = EXPERIMENT.replace("name: tiny", "name: wide").replace("[3, 5]", "[5, 3]")
+    (tmp_path / "a.yaml").write_text(SURFACES, encoding="utf-8")
+    other = SURFACES.replace("name: tiny", "name: wide").replace("[3, 5]", "[5, 3]")
     (tmp_path / "b.yaml").write_text(other, encoding="utf-8")
     for more in ((), ("--dry-run",)):
         answer = command("run", "a.yaml", "b.yaml", *more)
@@ -509,7 +512,7 @@ def test_two_settings_of_a_runs_measurement_are_refused_together_and_replace_eac
 def test_a_time_budget_that_ends_while_measuring_leaves_work(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tiny.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    (tmp_path / "tiny.yaml").write_text(SURFACES, encoding="utf-8")
     with monkeypatch.context() as patched:
         patched.setattr(measuring, "surface_rows", ends_the_budget)
         answer = command("run", "tiny.yaml", "--time-budget", "1h")

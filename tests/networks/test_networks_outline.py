@@ -16,12 +16,29 @@ from resnet_repro.networks.outline import folded, outline
 from resnet_repro.spec.network_names import COMPARED
 
 NETWORKS = (
-    *("plain-20", "resnet-20", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34", "resnet-34-a"),
-    *("resnet-34-b", "resnet-34-c", "resnet-50", "resnet-50-v1.5", "resnet-152"),
+    *("plain-20", "resnet-20", "resnet-110", "resnet-56-b", "resnet-32-c", "plain-18", "plain-34"),
+    *("plain-50", "resnet-18-a", "resnet-34-a", "resnet-34-b", "resnet-34-c", "resnet-50-a"),
+    *("resnet-50", "resnet-50-c", "resnet-50-v1.5", "resnet-101", "resnet-101-v1.5", "resnet-152"),
+    "resnet-152-v1.5",
     *COMPARED,
     *("preact-20", "preact-164", "resnet-164", "resnet-20-relu-before-add", "preact-20-relu-only"),
     *("resnet-20-exclusive-gate", "resnet-20-dropout-shortcut", "resnet-164-bn-after-add"),
 )
+
+
+def paper_sized(network: str) -> tuple[nn.Module, torch.Tensor]:
+    """A network without weights, and an image of the paper's size."""
+    side = architecture(network).side
+    with torch.device("meta"):
+        return build_network(network).eval(), torch.empty(1, 3, side, side)
+
+
+def torch_counts(model: nn.Module, image: torch.Tensor) -> tuple[int, int]:
+    """Trainable parameters, and multiply-adds of convolutions and classifier for one image."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(image)
+    parameters = sum(p.numel() for p in model.parameters())
+    return parameters, counter.get_total_flops() // 2  # two operations per multiply-add
 
 
 def test_every_order_of_a_block_is_among_them() -> None:
@@ -32,10 +49,7 @@ def test_every_order_of_a_block_is_among_them() -> None:
 def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> None:
     """Same names, kinds, widths, strides and sizes of maps, in the same order."""
     found = outline(network)
-    with torch.device("meta"):
-        model = build_network(network).eval()
-        side = architecture(network).side
-        image = torch.empty(1, 3, side, side)
+    model, image = paper_sized(network)
     seen: dict[str, tuple[int, int, tuple[int, ...], int]] = {}
 
     def record(name: str) -> object:
@@ -51,10 +65,7 @@ def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> N
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(record(name))  # type: ignore[arg-type]
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
-        model(image)
-    count = sum(p.numel() for p in model.parameters())
-    assert (found.parameters, found.multiply_adds) == (count, flops.get_total_flops() // 2)
+    assert (found.parameters, found.multiply_adds) == torch_counts(model, image)
 
     def row(layer: Layer) -> tuple[int, int, tuple[int, ...], int]:
         return (layer.kernel, layer.stride, layer.shape, layer.side)
@@ -66,7 +77,13 @@ def test_an_outline_is_the_module_tree_and_costs_what_it_does(network: str) -> N
     assert [layer.name for layer in weighted] == main
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+def test_torch_counts_what_torchvision_publishes_of_resnet_50() -> None:
+    """Whose strides are in the 3x3 convolutions; the other sizes are `test_networks_cost.py`'s."""
+    parameters, multiply_adds = torch_counts(*paper_sized("resnet-50-v1.5"))
+    assert (parameters, round(multiply_adds / 1e9, 3)) == (25_557_032, 4.089)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, "resnet-1202"])
 def test_parameters_for_other_classes_are_counted_without_building(network: str) -> None:
     with torch.device("meta"):
         model = build_network(network, 7)

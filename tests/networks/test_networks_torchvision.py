@@ -62,8 +62,9 @@ def test_parameter_names_and_shapes_are_torchvisions(network: str) -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("network", TWINS)
+@pytest.mark.parametrize("network", ["resnet-18-b", "resnet-34-b", "resnet-50-v1.5"])
 def test_the_output_is_torchvisions(network: str) -> None:
+    """Deeper ones have more of the last one's blocks: their names and shapes are compared above."""
     assert_same_outputs(*on_meta(network))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,24 +171,23 @@ def test_a_run_is_planned_with_its_cost(tmp_path: Path) -> None:
     assert thirty_four / eighteen == pytest.approx(3.644 / 1.795, rel=1e-3)
 
 
-def command(*words: str) -> str:
-    """What the command prints, without torch having been imported on the way."""
-    program = (
-        "import sys; from resnet_repro.cli import app; app(sys.argv[1:], standalone_mode=False); "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'torchvision')))"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, encoding="utf-8", check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+@pytest.fixture
+def printed(command: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
+    """What a command prints that succeeds; its results would be in `tmp_path`."""
+
+    def call(*words: str) -> str:
+        answer = command(*words, "--results", tmp_path)
+        assert answer.code == 0, answer.err
+        return answer.out
+
+    return call
 
 
-def test_the_full_plan_on_imagenet_needs_neither_photographs_nor_torch(tmp_path: Path) -> None:
-    out = command(
-        *("run", "table2", "--dry-run", "--preset", "paper", "--dataset", "imagenet"),
-        *("--results", str(tmp_path), "--device", "cpu"),
-    )
+def test_the_full_plan_on_imagenet_needs_no_photographs(
+    printed: Callable[..., str], tmp_path: Path
+) -> None:
+    words = ("--dry-run", "--preset", "paper", "--dataset", "imagenet", "--device", "cpu")
+    out = printed("run", "table2", *words)
     for network in ("plain-18", "plain-34", "resnet-18-a", "resnet-34-a"):
         assert f"{network}-imagenet-paper-s0-" in out
     assert out.count("0/600,000") == 4
@@ -199,14 +197,17 @@ def test_the_full_plan_on_imagenet_needs_neither_photographs_nor_torch(tmp_path:
     assert not any(tmp_path.iterdir())
 
 
-def test_reading_commands_know_the_new_experiments_without_torch(tmp_path: Path) -> None:
-    listed = command("list", "--results", str(tmp_path))
+def test_reading_commands_know_the_experiments_on_photographs(
+    command: Callable[..., Any], printed: Callable[..., str]
+) -> None:
+    listed = printed("list")
     for name in ("table2", "table3", "table4", "table5", "fig4"):
         assert f"\n{name} " in listed
-    out = command("status", "table5", "--preset", "short", "--results", str(tmp_path))
-    assert "resnet-34-b-imagenet-short-s0-" in out
-    assert "photographs:" in command("show", "table3", "--preset", "demo")
-    assert "28.07" in command("table", "table3", "--results", str(tmp_path))
+    assert "resnet-34-b-imagenet-short-s0-" in printed("status", "table5", "--preset", "short")
+    assert "28.07" in printed("table", "table3")
+    shown = command("show", "table3", "--preset", "demo")
+    assert shown.code == 0, shown.err
+    assert "photographs:" in shown.out
 
 
 def test_a_test_image_of_a_detector_has_more_regions_than_a_training_image(tmp_path: Path) -> None:

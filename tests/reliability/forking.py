@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ import resnet_repro.networks.detector
 import resnet_repro.plan.progress
 import resnet_repro.report.document.document
 import resnet_repro.report.tidy
-import resnet_repro.runner.runner  # noqa: F401
+import resnet_repro.runner.runner
+import resnet_repro.training.processes
 from resnet_repro import cli
 from resnet_repro.base.errors import DataError
 from resnet_repro.data import datasets
@@ -142,6 +144,9 @@ def child(request: dict[str, Any]) -> int:
         unreadable_at(request["unreadable_at"])
     if request.get("terminated_at"):
         terminated_at(request["terminated_at"])
+    if request.get("failure_timeout"):
+        seconds = timedelta(seconds=request["failure_timeout"])
+        resnet_repro.training.processes._FAILURE_TIMEOUT = seconds
     if request.get("alarm"):
         signal.alarm(request["alarm"])  # nothing may hang
     sys.argv = ["resnet-repro", *request["argv"], *request.get("more", [])]

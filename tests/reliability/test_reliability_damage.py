@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import KeepGoing
 from stoppable import Driver, the_run, write_experiment
 from training_outcome import outcome
 
@@ -39,19 +40,6 @@ Damage = Callable[[Path], object]
 HEADER = len(MAGIC) + 32
 
 
-class Never:
-    """Hooks that do nothing."""
-
-    def should_stop(self) -> bool:
-        return False
-
-    def on_iteration(self, trainer: Trainer) -> None:
-        pass
-
-    def on_point(self, trainer: Trainer) -> None:
-        pass
-
-
 def trained(dataset: Dataset) -> Trainer:
     """A trainer that has made two iterations and has a point."""
     recipe = {"iterations": 2, "batch_size": 8, "milestones": [], "evaluate_every": 1}
@@ -60,7 +48,7 @@ def trained(dataset: Dataset) -> Trainer:
     )
     backend = choose_backend("cpu", "fp32")
     trainer = Trainer(run, make_feed(run, dataset, backend), backend)
-    trainer.train(Never())
+    trainer.train(KeepGoing())
     return trainer
 
 

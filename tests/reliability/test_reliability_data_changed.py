@@ -23,6 +23,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.yaml_io import parse_yaml
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = preset_recipe("demo", "resnet-8", "cifar10").model_copy(
         update={"iterations": 6, "milestones": (3,), "batch_size": 4, "evaluate_every": 6}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from short_runs import KeepGoing
 from stoppable import Driver
 
 from resnet_repro.data.dataset import Dataset
@@ -89,20 +90,15 @@ def test_a_failed_seed_is_named_beside_the_mean_of_the_rest(driver: Driver, tmp_
     assert "1 of 2 failed (seed 1)" in shown
 
 
-class Saving:
-    """Hooks that make a state after every iteration, as for a checkpoint."""
+class Saving(KeepGoing):
+    """Makes a state after every iteration, as for a checkpoint."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.states: list[dict[str, Any]] = []
-
-    def should_stop(self) -> bool:
-        return False
 
     def on_iteration(self, trainer: Trainer) -> None:
         self.states.append(trainer.state())
-
-    def on_point(self, trainer: Trainer) -> None:
-        pass
 
 
 def trainer_of(dataset: Dataset, device: str = "cpu", **recipe: Any) -> Trainer:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from short_runs import KeepGoing
 from stoppable import ROOT, Driver, assert_whole, the_run, write_experiment
 from torch import nn
 from training_outcome import outcome
@@ -167,21 +168,16 @@ def test_a_used_up_time_budget_ends_with_75_and_continues(
     assert outcome(the_run(tmp_path)) == expected
 
 
-class Stops:
-    """Hooks that ask to stop when asked for the n-th time, which may be within a test."""
+class Stops(KeepGoing):
+    """Asks to stop when asked for the n-th time, which may be within a test."""
 
     def __init__(self, at: int) -> None:
+        super().__init__()
         self.left = at
 
     def should_stop(self) -> bool:
         self.left -= 1
         return self.left < 0
-
-    def on_iteration(self, trainer: Trainer) -> None:
-        pass
-
-    def on_point(self, trainer: Trainer) -> None:
-        pass
 
 
 def result(trainer: Trainer) -> tuple[list[Any], dict[str, bytes]]:
@@ -199,7 +195,7 @@ def run_of(network: str = "resnet-8", **recipe: Any) -> Run:
     )
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "narrow")
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -215,7 +211,7 @@ def test_a_stop_wherever_it_is_asked_about_changes_nothing(
     assert questions > run.recipe.iterations + 2  # within tests as well
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "narrow")
 def test_a_stop_changes_nothing_with_photographs_either(
     small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_newest_checkpoint_that_cannot_be_read_is_named(
     assert any(said in note for note in quiet.notes)
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_what_cannot_be_measured_for_want_of_weights_ends_with_1(
     command: Any, tmp_path: Path
 ) -> None:

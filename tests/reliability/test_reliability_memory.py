@@ -68,6 +68,7 @@ def test_it_says_what_helps_and_continues(
     assert summary.provenance.first_iteration == 3, "it continued"
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_what_cannot_be_measured_for_want_of_memory_keeps_nothing_else(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

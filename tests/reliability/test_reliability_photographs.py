@@ -5,13 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from narrow_networks import narrow_networks
 from PIL import Image
 from stoppable import Driver, assert_whole, the_run
 from test_reliability_together import assert_same_to_rounding, end, start
@@ -53,11 +51,8 @@ def write_photographs(folder: Path, broken: str | None = None) -> None:
                     path.write_bytes(path.read_bytes()[:-2_000])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _narrow() -> Iterator[None]:
-    """What is looked at here was trained by `narrow` networks."""
-    with narrow_networks():
-        yield
+# What is looked at here was trained by `narrow` networks.
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 @pytest.fixture(scope="module")

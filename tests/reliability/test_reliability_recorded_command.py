@@ -146,6 +146,7 @@ def test_what_is_handed_to_slurm_stays_private(tmp_path: Path) -> None:
     assert (folder / ".gitignore").read_text(encoding="utf-8") == "*\n"
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_a_run_records_no_more_than_that(tmp_path: Path, command: Any) -> None:
     experiment = tmp_path / "mine.yaml"
     experiment.write_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,51 @@ from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import pack, unpack
 
+Begun = tuple[list[object], RunFolder]  # the command line, and the folder of its run
+
 
 def summary_of(folder: RunFolder) -> Summary:
     return Summary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
 
 
-def begin(driver: Driver, tmp_path: Path, iterations: int = 30) -> tuple[list[object], RunFolder]:
-    """The command line of a training that was stopped after its first point, and its folder."""
-    experiment, results = write_experiment(tmp_path, iterations, 10), tmp_path / "results"
+def begin(driver: Driver, folder: Path, iterations: int = 30) -> Begun:
+    """Train until after the first point."""
+    experiment, results = write_experiment(folder, iterations, 10), folder / "results"
     argv = ["run", experiment, "--device", "cpu", "--results", results]
     assert driver.run(*argv, terminated_at=14)[0] == 130
     return argv, the_run(results)
 
 
-def test_every_session_is_named_with_what_it_trained(driver: Driver, tmp_path: Path) -> None:
-    argv, folder = begin(driver, tmp_path)
+@pytest.fixture(scope="module")
+def stopped(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a training that was stopped, for copies."""
+    folder = tmp_path_factory.mktemp("stopped")
+    begin(driver, folder)
+    return folder / "results"
+
+
+@pytest.fixture
+def begun(stopped: Path, tmp_path: Path) -> Begun:
+    """A training that was stopped after its first point, in a folder of its own."""
+    results = tmp_path / "results"
+    shutil.copytree(stopped, results)
+    argv = ["run", write_experiment(tmp_path, 30, 10), "--device", "cpu", "--results", results]
+    return argv, the_run(results)
+
+
+def test_every_session_is_named_with_what_it_trained(driver: Driver, begun: Begun) -> None:
+    argv, folder = begun
     first = summary_of(folder)
     assert (first.provenance.earlier, first.provenance.first_iteration) == ((), 0)
     code, job = driver.run(*argv, "--checkpoint-every", "40s")
     assert code == 0, job.stderr
     whole = summary_of(folder)
-    (begun,) = whole.provenance.earlier
-    assert begun == first.provenance.trained_by[0]
+    (session,) = whole.provenance.earlier
+    assert session == first.provenance.trained_by[0]
     assert whole.provenance.first_iteration == first.iteration
     assert whole.provenance.first_second == first.seconds
     assert "40s" in whole.provenance.command
-    assert "40s" not in begun.command
+    assert "40s" not in session.command
     assert whole.provenance.started == first.provenance.started
 
 
@@ -109,9 +129,9 @@ def test_fewer_images_in_bn_than_the_papers_are_told_when_a_training_begins(
     assert not any("processes" in note for note in told), "fewer now give no result either"
 
 
-def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> None:
+def test_a_lost_summary_costs_no_provenance(driver: Driver, begun: Begun) -> None:
     """The checkpoint knows it too: a crash of the machine may empty the notes of progress."""
-    argv, folder = begin(driver, tmp_path)
+    argv, folder = begun
     first = summary_of(folder)
     folder.summary.write_bytes(b"")
     assert driver.run(*argv)[0] == 0
@@ -120,8 +140,8 @@ def test_a_lost_summary_costs_no_provenance(driver: Driver, tmp_path: Path) -> N
     assert whole.sessions == 2
 
 
-def test_writing_a_torn_file_again_is_no_session(driver: Driver, tmp_path: Path) -> None:
-    argv, folder = begin(driver, tmp_path)
+def test_writing_a_torn_file_again_is_no_session(driver: Driver, begun: Begun) -> None:
+    argv, folder = begun
     assert driver.run(*argv, "--checkpoint-every", "40s")[0] == 0
     before, stored = summary_of(folder), folder.summary.read_bytes()
     (folder.path / "responses.csv").write_text("torn", encoding="utf-8")
@@ -163,20 +183,20 @@ SOMEBODY: dict[str, Any] = {
     ],
 )
 def test_what_a_checkpoint_does_not_say_is_unknown(
-    driver: Driver, tmp_path: Path, sessions: Any
+    driver: Driver, begun: Begun, sessions: Any
 ) -> None:
-    argv, folder = begin(driver, tmp_path)
+    argv, folder = begun
     state = unpack(folder.checkpoint.read_bytes())
     folder.checkpoint.write_bytes(pack({**state, "sittings": sessions}))
     assert driver.run(*argv)[0] == 0
-    (begun,) = summary_of(folder).provenance.earlier
-    assert (begun.code, begun.hardware, begun.first_iteration) == ("unknown", "unknown", 0)
+    (session,) = summary_of(folder).provenance.earlier
+    assert (session.code, session.hardware, session.first_iteration) == ("unknown", "unknown", 0)
 
 
 def test_what_a_summary_says_is_kept_where_the_checkpoint_says_less(
-    driver: Driver, tmp_path: Path
+    driver: Driver, begun: Begun
 ) -> None:
-    argv, folder = begin(driver, tmp_path)
+    argv, folder = begun
     assert driver.run(*argv)[0] == 0
     whole = summary_of(folder).provenance
     nothing = pack({**unpack(folder.checkpoint.read_bytes()), "sittings": None})
@@ -191,8 +211,8 @@ def test_what_a_summary_says_is_kept_where_the_checkpoint_says_less(
     assert (lost.code, lost.precision) == ("unknown", whole.precision)
 
 
-def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Path) -> None:
-    argv, folder = begin(driver, tmp_path)
+def test_iterations_that_were_lost_have_no_session(driver: Driver, begun: Begun) -> None:
+    argv, folder = begun
     start = folder.checkpoint.read_bytes()
     assert driver.run(*argv, "--checkpoint-every", "40s", terminated_at=24)[0] == 130
     folder.checkpoint.write_bytes(start)  # as if the later one had been damaged
@@ -203,17 +223,17 @@ def test_iterations_that_were_lost_have_no_session(driver: Driver, tmp_path: Pat
     assert whole.sessions == 3
 
 
-def test_a_session_that_only_tested_is_on_record(driver: Driver, tmp_path: Path) -> None:
-    argv, folder = begin(driver, tmp_path)
+def test_a_session_that_only_tested_is_on_record(driver: Driver, begun: Begun) -> None:
+    argv, folder = begun
     state = unpack(folder.checkpoint.read_bytes())
     spent = {"first_iteration": state["iteration"], "first_second": state["seconds"]}
     tested = {**state["sittings"][-1], **spent, "command": "resnet-repro run elsewhere"}
     longer = {"seconds": state["seconds"] + 5, "sittings": [*state["sittings"], tested]}
     folder.checkpoint.write_bytes(pack({**state, **longer}))
     assert driver.run(*argv)[0] == 0
-    begun, second = summary_of(folder).provenance.earlier
+    session, second = summary_of(folder).provenance.earlier
     assert second.command == "resnet-repro run elsewhere"
-    assert begun.first_iteration < second.first_iteration == state["iteration"]
+    assert session.first_iteration < second.first_iteration == state["iteration"]
 
 
 def test_speed_is_that_of_the_last_session(driver: Driver, tmp_path: Path) -> None:
@@ -229,8 +249,8 @@ def test_speed_is_that_of_the_last_session(driver: Driver, tmp_path: Path) -> No
     assert (whole.images_per_second or 0) > 10
 
 
-def test_sessions_out_of_order_are_damage(driver: Driver, tmp_path: Path) -> None:
-    _, folder = begin(driver, tmp_path)
+def test_sessions_out_of_order_are_damage(begun: Begun) -> None:
+    _, folder = begun
     content = json.loads(folder.summary.read_text(encoding="utf-8"))
     content["provenance"]["first_second"] = content["seconds"] + 1
     folder.summary.write_text(json.dumps(content), encoding="utf-8")

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 from stoppable import ROOT, Driver, Job, the_run, write_experiment
+from torch import nn
 from torch.distributed import TCPStore
+from torch.nn.parallel import DistributedDataParallel
+from torchvision.ops.misc import FrozenBatchNorm2d
 from training_outcome import outcome
+
+from resnet_repro.training import processes
 
 PATIENCE = 240  # seconds for what takes ten
 stores: list[TCPStore] = []  # of launchers that do not end before the tests
@@ -93,29 +102,24 @@ def provenance(results: Path) -> dict[str, Any]:
     return dict(json.loads(the_run(results).summary.read_text(encoding="utf-8"))["provenance"])
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_train_what_one_does_in_halves(
-    experiment: Path, alone: Path, tmp_path: Path
+    command: Callable[..., Any], experiment: Path, tmp_path: Path
 ) -> None:
     """Through torchrun, on the real synthetic images."""
-    argv = ["--set", "recipe.iterations=6", "--set", "recipe.evaluate_every=6", "--device", "cpu"]
-    command = [sys.executable, "-m"]
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    runs = {
-        "two": [*torchrun, "resnet_repro", "run", str(experiment), *argv],
-        "one": ["resnet_repro", "run", str(experiment), *argv, "--set=recipe.micro_batch_size=4"],
-    }
-    for name, rest in runs.items():
-        results = ["--results", str(tmp_path / name)]
-        done = subprocess.run(
-            [*command, *rest, *results],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count(": starts") == 1
-        assert done.stdout.count("wrote ") == 1
+    options = ["--set", "recipe.iterations=6", "--set", "recipe.evaluate_every=6"]
+    argv = ["run", str(experiment), *options, "--device", "cpu", "--results"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "resnet_repro", *argv, str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+    )
+    one = command(*argv, tmp_path / "one", "--set=recipe.micro_batch_size=4")
+    for code, out, err in ((done.returncode, done.stdout, done.stderr), one):
+        assert (code, out.count("wrote "), err.count(": starts")) == (0, 1, 1), err
     assert_same_to_rounding(tmp_path / "two", tmp_path / "one")
     assert (
         provenance(tmp_path / "two")["processes"],
@@ -124,40 +128,40 @@ def test_two_processes_train_what_one_does_in_halves(
     assert provenance(tmp_path / "two")["bn_images"] == 4
 
 
-# A process that knows the statistics and one that does not, with the option of torch 2.11.
-IN_TWO = """
-import sys
-import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-from torchvision.ops.misc import FrozenBatchNorm2d
-from resnet_repro.training import processes
-
 class OfTorch211(DistributedDataParallel):
-    def __init__(self, network, device_ids, gradient_as_bucket_view, broadcast_buffers=True):
+    """With the option of torch 2.11."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device_ids: Any,
+        gradient_as_bucket_view: bool,
+        broadcast_buffers: bool = True,
+    ) -> None:
         super().__init__(network, broadcast_buffers=broadcast_buffers)
 
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
-network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4))
-if rank == 0:
-    network[1].running_var.fill_(7.0)
-processes.DistributedDataParallel = OfTorch211
-processes.in_parallel(network, torch.device("cpu"))
-dist.destroy_process_group()
-assert bool((network[1].running_var == 7.0).all())
-"""
+
+def _in_two(rank: int, meeting: Path) -> None:
+    """A process that knows the statistics and one that does not."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4))
+    if rank == 0:
+        network[1].running_var.fill_(7.0)
+    processes.DistributedDataParallel = OfTorch211  # type: ignore[misc]
+    processes.in_parallel(network, torch.device("cpu"))
+    dist.destroy_process_group()
+    assert bool((network[1].running_var == 7.0).all())
 
 
 def test_frozen_statistics_are_the_same_in_all_processes(tmp_path: Path) -> None:
     """The first alone reads them with the weights that a detector starts from."""
-    command = [sys.executable, "-c", IN_TWO]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    started = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], env=env)
-        for rank in range(2)
-    ]
-    assert [process.wait(PATIENCE) for process in started] == [0, 0]
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=_in_two, args=(rank, tmp_path / "meeting")) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in started] == [0, 0]
 
 
 @pytest.mark.parametrize("processes", [1, 4])
@@ -257,7 +261,7 @@ def test_a_killed_process_ends_the_others_and_the_run_continues(
     driver: Driver, experiment: Path, alone: Path, tmp_path: Path
 ) -> None:
     argv = ("run", experiment, "--device", "cpu", "--results", tmp_path, "--checkpoint-every=0.01s")
-    jobs = start(driver, 2, *argv)
+    jobs = start(driver, 2, *argv, failure_timeout=0.5)  # not five seconds: no reason will come
     jobs[0].await_point(tmp_path)
     jobs[1].kill(signal.SIGKILL)
     assert jobs[1].wait() == -signal.SIGKILL

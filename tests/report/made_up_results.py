@@ -37,6 +37,13 @@ POINTS = 12  # of a made-up curve
 BETWEEN = -2  # all of them but the last
 
 
+def section(text: str, title: str) -> str:
+    """What a report says under the heading that begins so, up to the next one of its level."""
+    _, found, rest = text.partition(f"## {title}")
+    assert found, f"no section {title}"
+    return rest.partition("\n## ")[0]
+
+
 class Bench:
     """A results folder to put made-up runs into."""
 
@@ -55,11 +62,14 @@ class Bench:
         """The same in HTML."""
         return as_html(self.report(), self.store.read_figure)
 
+    def mark(self, name: str) -> str:
+        """What tells an experiment's main figure of what is there from those of other results."""
+        experiment, results = load_experiment(name), Results(self.store)
+        return figure_mark(experiment, results, figure_names(experiment, results)[name])
+
     def picture(self, name: str) -> bytes:
         """Write something in place of an experiment's main figure of what is there; return it."""
-        experiment, results = load_experiment(name), Results(self.store)
-        group = figure_names(experiment, results)[name]
-        content = figure_mark(experiment, results, group).encode()
+        content = self.mark(name).encode()
         self.store.write_figure(name, "png", content)
         return content
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from resnet_repro.base.errors import ReproError
 from resnet_repro.report.figures.curves import _spread
-from resnet_repro.report.figures.figures import build, draw, figure_mark, figure_names
+from resnet_repro.report.figures.figures import build, draw, figure_names
 from resnet_repro.report.figures.style import colours
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
@@ -298,18 +298,12 @@ def test_a_presets_picture_misses_only_what_the_preset_trains(
 def test_networks_in_another_precision_are_named_apart_from_those_not_run(bench: Bench) -> None:
     bench.add("plain-20", 9.0)
     bench.add("plain-32", 9.5)
-    experiment = bench.experiment("fig6")
-
-    def mark() -> str:
-        results = Results(bench.store)
-        return figure_mark(experiment, results, figure_names(experiment, results)["fig6"])
-
-    before = mark()
+    before = bench.mark("fig6")
     bench.add("resnet-20", 8.0, resolved="bf16")
     written = texts(figure_of(bench, "fig6"))
     assert "in bf16, in a picture of its own: ResNet-20" in written
     assert "ResNet-20, " not in written.partition("not run: ")[2]
-    assert mark() != before, "to be drawn anew"
+    assert bench.mark("fig6") != before, "to be drawn anew"
 
 
 def test_each_kind_of_figure_tells_another_precision_from_not_run(bench: Bench) -> None:
@@ -321,29 +315,17 @@ def test_each_kind_of_figure_tells_another_precision_from_not_run(bench: Bench) 
     assert "in bf16, in a picture of its own: ResNet-20" in written
     assert "in bf16, not measured: ResNet-56" in written
     assert "not run: ResNet-110" in written
-    experiment = bench.experiment("fig7")
-
-    def mark() -> str:
-        results = Results(bench.store)
-        return figure_mark(experiment, results, figure_names(experiment, results)["fig7"])
-
-    before = mark()
+    before = bench.mark("fig7")
     bench.add("resnet-56", resolved="bf16", responses=[0.5, 0.25, 0.75])
-    assert mark() != before, "to be drawn anew"
+    assert bench.mark("fig7") != before, "to be drawn anew"
 
 
 def test_a_picture_is_another_one_where_its_caption_names_other_runs(bench: Bench) -> None:
-    def mark() -> str:
-        results = Results(bench.store)
-        (cell,) = (c for c in results.cells_of(experiment) if c.network == "resnet-20")
-        return figure_mark(experiment, results, cell.group)
-
-    experiment = bench.experiment("fig7")
     bench.add("resnet-20", responses=[0.5, 0.25, 0.75])
-    marks = [mark()]
+    marks = [bench.mark("fig7")]
     for changes in ({"network": "plain-20"}, {"network": "resnet-56", "state": "failed"}):
         bench.add(**changes)
-        marks.append(mark())
+        marks.append(bench.mark("fig7"))
     assert len(set(marks)) == 3
 
 

@@ -178,12 +178,8 @@ def test_a_report_on_foreign_results_holds_nothing_raw(poisoned: Bench, text: st
     assert not any("evil.example" in address for address in found.addresses)
 
 
-@pytest.mark.parametrize("form", ["text", "md", "csv", "latex"])
-def test_tables_and_status_hold_nothing_raw(
-    poisoned: Bench, tmp_path: Path, command: Any, form: str
-) -> None:
-    every = " ".join(NASTY)
-    _replace_texts(poisoned, every)
+def test_tables_and_status_hold_nothing_raw(poisoned: Bench, tmp_path: Path, command: Any) -> None:
+    _replace_texts(poisoned, " ".join(NASTY))
     mine = tmp_path / "mine.yaml"
     content = {
         "name": "mine",
@@ -195,10 +191,9 @@ def test_tables_and_status_hold_nothing_raw(
     }
     mine.write_text(json.dumps(content), encoding="utf-8")
     results = ("--results", poisoned.store.root)
+    forms, names = ("text", "md", "csv", "latex"), (mine, "table3", "table5")
     for call in (
-        ("table", mine, "--format", form, *results),
-        ("table", "table3", "--format", form, *results),
-        ("table", "table5", "--format", form, *results),
+        *(("table", name, "--format", form, *results) for name in names for form in forms),
         ("status", *results),
         ("list", *results),
         ("show", mine),

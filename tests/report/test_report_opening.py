@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from made_up_results import Bench
+from made_up_results import Bench, section
 
 from resnet_repro.report.document.html import STYLE
 
@@ -40,8 +40,8 @@ def found(bench: Bench) -> Bench:
 
 def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Bench) -> None:
     text = found.report()
-    section = text.partition("## What was found")[2].partition("\n## ")[0]
-    verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(other trend\))?) \|", section, re.MULTILINE)
+    table = section(text, "What was found")
+    verdicts = re.findall(r"^\| (\S+) ([a-z]+(?: \(other trend\))?) \|", table, re.MULTILINE)
     assert {"confirmed", "contradicted", "undecided (other trend)"} <= {v for _, v in verdicts}
     assert all(MARKS[word] == mark for mark, word in verdicts)
     assert "**✓✓ confirmed** on [1]" in text
@@ -49,28 +49,27 @@ def test_verdicts_carry_a_mark_in_the_table_and_where_they_are_founded(found: Be
     assert re.search(r"judged: ✓✓ \d+ confirmed, .*✗\? \d+ undecided \(other trend\)", summary)
     assert re.search(r"✗ \d+ contradicted", summary)
     for word, mark in MARKS.items():
-        assert f"- {mark} {word}: " in section, "each is explained below the table"
+        assert f"- {mark} {word}: " in table, "each is explained below the table"
 
 
 def test_verdicts_at_the_full_protocol_come_first_and_name_it(found: Bench) -> None:
-    section = found.report().partition("## What was found")[2].partition("\n## ")[0]
+    table = section(found.report(), "What was found")
     last_cell = r"^\| \S+ .* \| ([a-z]*)(?:, [^|]*)?(?: \[\d\])? \|$"
-    on = re.findall(last_cell, section, re.MULTILINE)[1:]
+    on = re.findall(last_cell, table, re.MULTILINE)[1:]
     assert on == sorted(on, key=["paper", "short", ""].index)
     assert set(on) == {"paper", "short", ""}
-    assert re.search(r"On ImageNet .* \| short, Imagenette \[\d\] \|$", section, re.MULTILINE)
+    assert re.search(r"On ImageNet .* \| short, Imagenette \[\d\] \|$", table, re.MULTILINE)
 
 
 def test_the_headline_figure_opens_what_was_found_and_stands_there_only(found: Bench) -> None:
     def opening() -> tuple[str, str]:
         text = found.report()
-        section = text.partition("## What was found\n\n")[2]
-        return section.splitlines()[0], text
+        return section(text, "What was found\n\n").splitlines()[0], text
 
     line, text = opening()
     assert line.startswith("![Fig. 6: ")
     assert text.count(line) == 1
-    fig6 = text.partition("## Fig. 6 (`fig6`)")[2].partition("\n## ")[0]
+    fig6 = section(text, "Fig. 6 (`fig6`)")
     assert "The figure stands [above](#what-was-found)." in fig6
     found.picture("fig1")
     line, text = opening()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_results import Bench
+from made_up_results import Bench, section
 
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.paper.facts import load_facts
@@ -132,7 +132,7 @@ def test_differences_to_medians_are_called_so(bench: Bench) -> None:
         if note.startswith("Difference is ")
     ]
     assert "its median of five runs" in note
-    said = bench.report().partition("## What was run")[2].partition("\n## ")[0]
+    said = section(bench.report(), "What was run")
     assert said.count("- Difference is ") == said.count(note) == 1
     bench.add("resnet-20", 8.7)
     assert "the paper's protocol" in bench.report().partition("## What was run")[2]

@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from made_up_origin import ORIGIN
-from made_up_results import Bench
+from made_up_results import Bench, section
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.paper.claims import load_claims
 from resnet_repro.report.claims.judging import Verdict, judge
-from resnet_repro.report.figures.figures import (
-    build,
-    draw,
-    figure_mark,
-    figure_names,
-    pictures,
-)
+from resnet_repro.report.figures.figures import build, draw, figure_names, pictures
 from resnet_repro.report.figures.surface import LEVELS, panels_of
 from resnet_repro.report.gaps import gaps_of
 from resnet_repro.report.results import Results
@@ -74,11 +68,10 @@ def add(
     height: int = 21,
 ) -> RunFolder:
     folder = bench.add(network, 8.0 if network.startswith("resnet") else 9.5, seed=seed)
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     measured = [row for plane in range(seeds) for row in rows(loss, width, height, seed=plane)]
-    folder.write_measured("surface", measured, origin)
+    folder.write_measured("surface", measured, ORIGIN)
     ends = [CurvatureRow(0, 0.0, 0.0, -ratio * 50, 50.0, 2_000, 0, SHA256)]
-    folder.write_measured("curvature", ends, origin)
+    folder.write_measured("curvature", ends, ORIGIN)
     return folder
 
 
@@ -161,8 +154,7 @@ def test_a_group_that_undoes_the_experiments_change_is_its_own(
 
 def surface(bench: Bench, loss: Loss, width: int = 21, height: int = 21) -> Surface:
     folder = bench.add("resnet-20")
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
-    folder.write_measured("surface", rows(loss, width, height), origin)
+    folder.write_measured("surface", rows(loss, width, height), ORIGIN)
     (found,) = surfaces_of(bench.store.all_runs()[0])
     return found
 
@@ -226,7 +218,7 @@ def test_the_claims_are_judged_by_what_was_measured(bench: Bench) -> None:
         "- **Claims of Li et al. 2018**: 4 of 4 judged: ✓ 4 consistent; all as a trend only. "
         "Questions of our own: 1 of 1 judged: ✓ 1 consistent; all as a trend only.\n"
     ) in text
-    found = text.partition("## What was found")[2].partition("\n## ")[0]
+    found = section(text, "What was found")
     ours, theirs = found.split("\nClaims of Li et al. 2018:\n")
     assert "Li et al." not in ours
     assert theirs.count("| ✓ consistent (trend) | Li et al.: ") == 4
@@ -372,17 +364,13 @@ def test_a_plane_that_is_left_out_is_missing_and_pictures_with_it_are_out_of_dat
         ends = [CurvatureRow(1, 0.0, 0.0, -1, 50, 2_000, 0, SHA256)]
         folder.write_measured("curvature", ends, ORIGIN)
 
-    def mark() -> str:
-        experiment, results = bench.experiment("surface"), Results(bench.store)
-        return figure_mark(experiment, results, figure_names(experiment, results)["surface"])
-
-    now = mark()
+    now = bench.mark("surface")
     (gap,) = gaps_of(load_experiment("surface"), Results(bench.store))
     assert gap.what == "loss surface of ResNet-20, plain-20, ResNet-56, plain-56"
     assert gap.command == "resnet-repro run surface"
     monkeypatch.setattr(stored_run, "_without_initial_weights", lambda table, run: table)
     assert gaps_of(load_experiment("surface"), Results(bench.store)) == []
-    assert mark() != now
+    assert bench.mark("surface") != now
 
 
 def test_the_run_with_most_planes_is_drawn(bench: Bench) -> None:
@@ -446,9 +434,8 @@ def test_contours_have_the_same_levels_and_name_the_errors(bench: Bench) -> None
 
 def test_numbers_are_means_over_the_directions_that_are_drawn(bench: Bench) -> None:
     folder = add(bench, "resnet-20", bowl)
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     wider = rows(lambda a, b: bowl(a / 2, b / 2), seed=1)
-    folder.write_measured("surface", rows(bowl) + wider, origin)
+    folder.write_measured("surface", rows(bowl) + wider, ORIGIN)
     captions = {name: caption(pictured(bench, name)) for name in ("draw", "relief")}
     assert "means over the directions" in captions["draw"]
     assert "mean radius 0.30 where it is 0.1 higher" in captions["draw"]
@@ -473,9 +460,8 @@ def test_a_caption_says_where_the_grid_ends_before_a_contour(
 @pytest.mark.parametrize("view", ["draw", "relief"])
 def test_axes_are_as_long_as_the_grid(bench: Bench, view: str) -> None:
     folder = add(bench, "resnet-20", bowl)
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     near = [row._replace(alpha=row.alpha / 4, beta=row.beta / 4) for row in rows(bowl)]
-    folder.write_measured("surface", near, origin)
+    folder.write_measured("surface", near, ORIGIN)
     axes = pictured(bench, view).axes[0]
     assert axes.get_xticks().tolist() == axes.get_yticks().tolist() == [-0.25, 0, 0.25]
     assert axes.get_xlim()[1] < 0.3
@@ -529,12 +515,11 @@ def test_losses_that_are_drawn_at_the_end_of_the_axis_are_said(
 
 def test_a_path_is_drawn_beside_runs_that_have_none(bench: Bench) -> None:
     folder = bench.add("resnet-20")
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
     there = [
         PathRow("resnet-20-s1", x, 0.5 + x, 30.0, 2_000, 0, SHA256, "interpolated")
         for x in (0.0, 1.0)
     ]
-    folder.write_measured("path", there, origin)
+    folder.write_measured("path", there, ORIGIN)
     bench.add("plain-20", state="failed")
     bench.add("plain-20", seed=1)
     experiment, results = bench.experiment("path"), Results(bench.store)
@@ -566,7 +551,6 @@ def test_a_page_can_be_turned(bench: Bench) -> None:
 
 def test_a_surface_has_three_pictures_and_other_figures_no_page(bench: Bench) -> None:
     add(bench, "resnet-20", bowl)
-    add(bench, "plain-20", bowl)
     results = Results(bench.store)
     drawn = list(draw(bench.experiment("surface"), results))
     assert [picture.name for picture in drawn] == ["surface", "surface-relief", "surface-lines"]
@@ -585,8 +569,7 @@ def test_the_tidy_file_has_every_point(bench: Bench) -> None:
 
 def test_a_line_alone_can_be_drawn(bench: Bench) -> None:
     folder = bench.add("resnet-20")
-    origin = bench.store.all_runs()[0].summary.provenance  # type: ignore[union-attr]
-    folder.write_measured("surface", rows(bowl, 21, 1), origin)
+    folder.write_measured("surface", rows(bowl, 21, 1), ORIGIN)
     experiment, results = bench.experiment("surface"), Results(bench.store)
     (drawn,) = draw(experiment, results)
     assert (drawn.name, drawn.content[:4]) == ("surface", b"\x89PNG")
@@ -594,5 +577,5 @@ def test_a_line_alone_can_be_drawn(bench: Bench) -> None:
     with pytest.raises(ConfigError, match="a line here, no surface"):
         list(draw(experiment, results, "html"))
     add(bench, "plain-20", bowl)
-    names = [picture.name for picture in draw(experiment, Results(bench.store))]
+    names = list(pictures(experiment, Results(bench.store)))
     assert names == ["surface", "surface-relief", "surface-lines"], "one of two is a grid"

@@ -23,6 +23,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """The committed results; each part is read once."""
+    return Results(Store(RESULTS))
+
+
 def test_the_report_is_what_the_results_give() -> None:
     assert compose_report(Store(RESULTS))[0] == (RESULTS / "report.md").read_text(encoding="utf-8")
 
@@ -32,10 +38,9 @@ def test_no_committed_picture_was_drawn_from_other_results() -> None:
     assert "drawn from other results" not in (RESULTS / "report.md").read_text(encoding="utf-8")
 
 
-def test_every_run_is_whole_and_has_its_provenance() -> None:
-    stored = Store(RESULTS).all_runs()
-    assert stored
-    for run in stored:
+def test_every_run_is_whole_and_has_its_provenance(results: Results) -> None:
+    assert results.stored
+    for run in results.stored:
         assert run.problem is None, run.id
         assert run.summary is not None
         assert run.state in ("done", "failed"), run.id
@@ -54,18 +59,16 @@ def test_every_number_of_the_csvs_names_a_run_that_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_experiments())
-def test_every_csv_is_what_the_results_give(name: str) -> None:
+def test_every_csv_is_what_the_results_give(name: str, results: Results) -> None:
     """A file that a `run` wrote before the last results came would lack them."""
-    experiment, store = load_experiment(name), Store(RESULTS)
-    path = store.csv_path(name)
+    experiment, path = load_experiment(name), results.store.csv_path(name)
     if (experiment.table and experiment.table.kind == "cost") or not path.exists():
         pytest.skip("counted from the networks themselves, or nothing was measured")
-    assert tidy_csv(experiment, Results(store)) == path.read_text(encoding="utf-8")
+    assert tidy_csv(experiment, results) == path.read_text(encoding="utf-8")
 
 
-def test_every_figure_is_one_that_the_results_give() -> None:
+def test_every_figure_is_one_that_the_results_give(results: Results) -> None:
     """One that they no longer give would stay and be taken for theirs."""
-    results = Results(Store(RESULTS))
     drawn = [load_experiment(name) for name in shipped_experiments()]
     names = {n for e in drawn if e.plot for n in figure_names(e, results)}
     assert {path.stem for path in (RESULTS / "figures").iterdir()} <= names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,7 @@ from resnet_repro.spec.loading import load_experiment
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
+from resnet_repro.store.stored_run import StoredRun
 
 ROOT = Path(__file__).parents[2]
 README, MEASURED, RESULTS = ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "results"
@@ -39,11 +41,23 @@ def printed_rows(page: Path, heading: str) -> dict[str, list[str]]:
     return dict(rows)
 
 
+@functools.cache
+def every_run() -> list[StoredRun]:
+    """The committed runs, read once."""
+    return Store(RESULTS).all_runs()
+
+
+def all_results(preset: str | None = None) -> Results:
+    """The committed results; of runs those at a preset, if one is named."""
+    results = Results(Store(RESULTS))
+    runs = every_run()
+    results.stored = [s for s in runs if preset is None or (s.run and s.run.preset == preset)]
+    return results
+
+
 def measured_rows(name: str, preset: str = "short") -> dict[str, Row]:
     """Title of a network -> its row at a preset, for those that were measured; `..., fp32` too."""
-    results = Results(Store(RESULTS))
-    results.stored = [s for s in results.stored if s.run and s.run.preset == preset]
-    rows = make_table(load_experiment(name), results, others=True).rows
+    rows = make_table(load_experiment(name), all_results(preset), others=True).rows
     done = [row for row in rows if "seeds" in row and finished(row) != "0"]
     found = {f"{row['method']}{_precision(row)}": row for row in done}
     assert len(found) == len(done), "a row hides another"
@@ -88,7 +102,7 @@ def surface_rows() -> dict[str, list[str]]:
     """What the table of loss surfaces says of each network."""
     found = {}
     networks = ["resnet-20", "plain-20", "resnet-56", "plain-56", "resnet-20-b"]
-    for cell in Results(Store(RESULTS)).cells(networks):
+    for cell in all_results().cells(networks):
         for run in cell.done:
             if around := surfaces_of(run):
                 convex = fmean(surface.violations for surface in around)
@@ -119,7 +133,7 @@ def photograph_rows() -> dict[str, list[str]]:
 
 def detection_rows() -> dict[str, list[str]]:
     """The rows of detectors, by backbone, size of the images and learning rate."""
-    results, found = Results(Store(RESULTS)), {}
+    results, found = all_results(), {}
     for cell in results.cells_of(load_experiment("table7")):
         for run in cell.done[:1]:
             assert run.run is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,23 @@ from resnet_repro.store.store import Store
 from resnet_repro.store.tables import table_text
 
 COMMITTED = Path(__file__).parents[2] / "results" / "runs"
-RESNET, PLAIN, OTHER_SEED = (
-    "resnet-20-cifar10-short-s0",
-    "plain-20-cifar10-short-s0",
-    "resnet-20-cifar10-short-s1",
-)
-DEEP, DEEP_PLAIN = "resnet-110-cifar10-short-s0", "plain-56-cifar10-short-s1"
-PHOTOS, OTHER_PHOTOS = (
-    "resnet-34-b-imagenette-short-s0-c7de826c",
+RESNET, PLAIN = "resnet-20-cifar10-short-s0", "plain-20-cifar10-short-s0"
+DEEP_PLAIN = "plain-56-cifar10-short-s1"
+PHOTOS = "resnet-34-b-imagenette-short-s0-c7de826c"
+RUNS = (
+    *(RESNET, PLAIN, DEEP_PLAIN, PHOTOS),
+    *("resnet-20-cifar10-short-s1", "resnet-110-cifar10-short-s0"),
     "resnet-18-a-imagenette-short-s0-0237dee6",
 )
-RUNS = (RESNET, PLAIN, OTHER_SEED, DEEP, DEEP_PLAIN, PHOTOS, OTHER_PHOTOS)
 OBJECT = DetectionRow("test-00000", "ring", None, 1.0, 1.0, 9.0, 9.0)
 CLASS = PrecisionRow("ring", 9.0, 8.0, 3, 5, 4, "0" * 64)
 Edit = Callable[[RunFolder], None]
 
 
-def copy_runs(results: Path) -> dict[str, RunFolder]:
+def copy_runs(results: Path, names: Sequence[str] = RUNS) -> dict[str, RunFolder]:
     """The runs by the beginnings of their ids, as git has them."""
     folders = {}
-    for name in RUNS:
+    for name in names:
         (source,) = COMMITTED.glob(f"{name}*")
         shutil.copytree(source, results / "runs" / source.name)
         folders[name] = RunFolder(results / "runs" / source.name)
@@ -128,15 +125,9 @@ EDITS: list[tuple[str, Edit, str]] = [
     (RESNET, summary(final_train_loss=0.1), "final_train_loss is 0.1"),
     (RESNET, summary(final_validation_error=3.0), "final_validation_error is 3"),
     (RESNET, summary(best_test_error=3.01), SUMMARY),
-    (RESNET, summary(seconds=1.0), SUMMARY),
     (RESNET, summary(final_test_error=150.0), "summary.json is invalid"),
     (RESNET, summary(network="plain-20"), SUMMARY),
-    (RESNET, summary(preset="paper"), SUMMARY),
-    (RESNET, summary(iteration=6401), SUMMARY),
-    (RESNET, summary(parameters=1), SUMMARY),
-    (DEEP, summary(warmup_end=4000), SUMMARY),
     (RESNET, summary(data={"official": True, "note": ""}), SUMMARY),
-    (RESNET, summary(provenance={"precision": "fp32"}), SUMMARY),
     (RESNET, summary(provenance={"hardware": "another"}), SUMMARY),
     (
         RESNET,
@@ -148,13 +139,10 @@ EDITS: list[tuple[str, Edit, str]] = [
     ),
     # The curve.
     (RESNET, of_another(CURVE, PLAIN), "curve.csv has 0.40345"),
-    (RESNET, of_another(CURVE, OTHER_SEED), "curve.csv has 0.34280"),
     (RESNET, cell(CURVE, 3, "test_error", 150), f"{CURVE} is {TORN} (line 5, test_error: Input"),
     (RESNET, cell(CURVE, 3, "train_error", -5), f"{CURVE} is {TORN} (line 5, train_error: "),
     (RESNET, cell(CURVE, 3, "train_loss", -0.5), f"{CURVE} is {TORN} (line 5, train_loss: "),
     (RESNET, cell(CURVE, 3, "test_error", 30.5), f"{CURVE} {CHANGED}"),
-    (RESNET, cell(CURVE, 3, "lr", 0.05), f"{CURVE} {CHANGED}"),
-    (RESNET, cell(CURVE, 3, "iteration", 1500), f"{CURVE} {CHANGED}"),
     (RESNET, without(CURVE, 5, 6), f"{CURVE} {CHANGED}"),
     (RESNET, without(CURVE, -1), "is done, but its curve ends at 6,000 of 6,400"),
     (RESNET, emptied(CURVE), f"{CURVE} is {TORN}"),
@@ -170,14 +158,11 @@ EDITS: list[tuple[str, Edit, str]] = [
     ),
     # What was measured on the trained network, or while it was trained.
     (RESNET, of_another(RESPONSES, PLAIN), f"{RESPONSES} {CHANGED}"),
-    (RESNET, without(RESPONSES, 4), f"{RESPONSES} {CHANGED}"),
     (RESNET, emptied(RESPONSES), f"{RESPONSES} is {TORN}"),
     (RESNET, emptied(RESPONSES, header=True), f"{RESPONSES} {CHANGED}"),
     (RESNET, cell(RESPONSES, 3, "std", -1), f"{RESPONSES} is {TORN} (line 5, std: "),
     (RESNET, cell(RESPONSES, 3, "std", 0.5), f"{RESPONSES} {CHANGED}"),
     (RESNET, cell(RESPONSES, 3, "layer", 3), f"{RESPONSES} is {TORN}"),  # two lines of a layer
-    (RESNET, of_another(GRADIENTS, PLAIN), f"{GRADIENTS} {CHANGED}"),
-    (RESNET, without(GRADIENTS, 4), f"{GRADIENTS} {CHANGED}"),
     (RESNET, without(GRADIENTS, *range(19)), f"{GRADIENTS} {CHANGED}"),
     (RESNET, emptied(GRADIENTS), f"{GRADIENTS} is {TORN}"),
     (RESNET, emptied(GRADIENTS, header=True), f"{GRADIENTS} {CHANGED}"),
@@ -188,7 +173,6 @@ EDITS: list[tuple[str, Edit, str]] = [
     (DEEP_PLAIN, cell(GRADIENTS, 3, "gradient_norm", 0.5), f"{GRADIENTS} {CHANGED}"),
     (DEEP_PLAIN, cell(GRADIENTS, 55, "measured", "afterwards"), f"{GRADIENTS} {CHANGED}"),
     (DEEP_PLAIN, without(GRADIENTS, *range(55, 110)), f"{GRADIENTS} {CHANGED}"),
-    (PHOTOS, of_another(VIEWS, OTHER_PHOTOS), f"{VIEWS} {CHANGED}"),
     (PHOTOS, cell(VIEWS, 1, "images", -3925), f"{VIEWS} is {TORN} (line 3, images: "),
     (PHOTOS, cell(VIEWS, 1, "top1_error", 50.5), f"{VIEWS} {CHANGED}"),
     (PHOTOS, cell(VIEWS, 1, "top1_error", 150), f"{VIEWS} is {TORN} (line 3, top1_error: "),
@@ -221,12 +205,16 @@ def problems(results: Path) -> dict[str, str]:
     return {run.id: run.problem for run in Store(results).all_runs() if run.problem}
 
 
+def test_nothing_is_said_of_runs_as_they_were_written(tmp_path: Path) -> None:
+    copy_runs(tmp_path)
+    assert problems(tmp_path) == {}
+
+
 @pytest.mark.parametrize(("name", "edit", "said"), EDITS)
 def test_each_edit_is_named_and_nothing_else(
     tmp_path: Path, name: str, edit: Edit, said: str
 ) -> None:
-    folders = copy_runs(tmp_path)
-    assert problems(tmp_path) == {}
+    folders = copy_runs(tmp_path, [name, PLAIN if name == RESNET else RESNET])
     edit(folders[name])
     ((run, problem),) = problems(tmp_path).items()
     assert run == folders[name].path.name

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
+from cProfile import Profile
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from resnet_repro.report.document.document import compose_report
 from resnet_repro.store import tables
 from resnet_repro.store.store import Store
 
-SOURCES = 23  # committed runs, of which there are copies with other seeds
+KINDS = 23  # committed runs, of which there are copies with other seeds
 Command = Callable[[Store], object]
 
 
@@ -27,7 +27,7 @@ def status(store: Store) -> object:
 def test_each_file_of_a_run_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    store = copy_runs(tmp_path, SOURCES)
+    store = copy_runs(tmp_path, KINDS, KINDS)
     reads: Counter[Path] = Counter()
     read = tables.read_text
 
@@ -47,19 +47,10 @@ def test_twice_as_many_runs_are_twice_as_much_work(tmp_path: Path, command: Comm
     """Counted in calls of functions, which no other work on the machine changes."""
 
     def calls(number: int) -> int:
-        store, count = copy_runs(tmp_path / str(number), number), 0
-
-        def counted(_frame: object, event: str, _argument: object) -> None:
-            nonlocal count
-            count += event in ("call", "c_call")
-
-        sys.setprofile(counted)
-        try:
-            command(store)
-        finally:
-            sys.setprofile(None)
-        return count
+        store, profile = copy_runs(tmp_path / str(number), number, KINDS), Profile()
+        profile.runcall(command, store)
+        return sum(entry.callcount for entry in profile.getstats())
 
     calls(1)  # what is made once in a process, imports and caches
-    few, more, most = (calls(n * SOURCES) for n in (1, 2, 4))
+    few, more, most = (calls(n * KINDS) for n in (1, 2, 4))
     assert most - more < 2.2 * (more - few)

@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from short_runs import Quiet, short_runner, small_synthetic
 from tiny_experiment import tiny_experiment
 
-from resnet_repro.spec.loading import run_of
-from resnet_repro.spec.run import ids_of
+from resnet_repro.spec.loading import load_experiment, run_of
+from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.yaml_io import read_yaml
 from resnet_repro.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("narrow", "few_synthetic")
 
 
 def test_an_id_is_known_under_every_preset() -> None:
@@ -34,36 +38,38 @@ def rename(folder: Path, label: str) -> Path:
     return renamed
 
 
+class Begun(Quiet):
+    """Progress that keeps at what iteration a run began."""
+
+    def started(self, run: Run, iteration: int, *_: object) -> None:
+        self.at = iteration
+
+
 def test_a_run_goes_on_in_the_folder_that_it_has(command: Any, tmp_path: Path) -> None:
-    experiment = tmp_path / "tiny.yaml"
-    experiment.write_text(tiny_experiment("synthetic", 100_000, 50_000), encoding="utf-8")
+    (tmp_path / "tiny.yaml").write_text(tiny_experiment("synthetic", 50, 25), encoding="utf-8")
+    (run,) = load_experiment(str(tmp_path / "tiny.yaml")).resolve()
     results = Store(tmp_path / "results")
 
-    def reached() -> int:
-        return sum(run.summary.iteration for run in results.all_runs() if run.summary)
+    def train() -> int:
+        """For a while; return where it began."""
+        quiet = Begun(stop_after=7)
+        outcomes = short_runner(results.root, small_synthetic(), quiet).run_all([run])
+        assert outcomes == {run.id: "stopped"}
+        return quiet.at
 
-    def train() -> Any:
-        """For a while, longer where the machine has other work."""
-        before = reached()
-        for seconds in (1, 4, 16, 64):
-            answer = command("run", experiment, "--time-budget", f"{seconds}s")
-            assert answer.code == 75, answer.err
-            if reached() > before:
-                break
-        return answer
-
-    train()
+    assert train() == 0
     (folder,) = results.runs_folder.iterdir()
-    before = reached()
+    before = results.get(run).summary
+    assert before is not None
     today, folder = folder.name, rename(folder, "short")
 
-    assert f"continues at {before:,}" in train().err
+    assert train() == before.iteration
     assert list(folder.parent.iterdir()) == [folder]
     run = run_of(read_yaml(folder / "config.yaml"))
     assert run.id == today
     for stored in (results.get(run), results.named(today), results.named(folder.name)):
         assert (stored.id, stored.problem) == (folder.name, None)
         assert stored.summary is not None
-        assert stored.summary.iteration > before
+        assert stored.summary.iteration > before.iteration
     for name in (today, folder.name):
         assert command("evaluate", name, "--json").code == 0

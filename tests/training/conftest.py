@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from short_runs import small_synthetic
+from short_runs import KeepGoing, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
@@ -16,24 +16,6 @@ from resnet_repro.training.feed import make_feed
 from resnet_repro.training.trainer import Trainer
 
 Prepare = Callable[..., Trainer]
-
-
-class KeepGoing:
-    """Hooks that never stop a training, and remember the learning rates."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at, self.done = stop_at, 0
-        self.rates: list[float | None] = []
-
-    def should_stop(self) -> bool:
-        return self.done == self.stop_at
-
-    def on_iteration(self, trainer: Trainer) -> None:
-        self.done = trainer.iteration
-        self.rates.append(trainer.updates.rate)
-
-    def on_point(self, trainer: Trainer) -> None:
-        pass
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
 from resnet_repro.store.store import Store
+from resnet_repro.training import precision_speed
 from resnet_repro.training.device import Backend
 
 CPU = torch.device("cpu")
@@ -45,6 +47,15 @@ def compiler() -> None:
 def as_if_compiled(compiler: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The formulas as they are, for what only has to know that they are used: compiling is slow."""
     monkeypatch.setattr(fused, "_compiled", lambda formula: formula)
+
+
+@pytest.fixture
+def traced(compiler: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Traced by torch but computed as they are: what kernels compute is another test's business."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    fused._compiled.cache_clear()
+    yield
+    fused._compiled.cache_clear()
 
 
 def _drawn(kind: torch.dtype) -> Tensor:
@@ -153,7 +164,7 @@ def test_watched_gradients_are_those_of_the_layers_themselves(monkeypatch: Any) 
 
 
 def test_a_training_learns_the_same_compiled(
-    compiler: None, one_thread: None, small: Dataset, train: Any, monkeypatch: Any
+    traced: None, one_thread: None, small: Dataset, train: Any, monkeypatch: Any
 ) -> None:
     """Micro-batches too, each of which counts in another way for the running statistics."""
     made = blocks.batch_norm_relu
@@ -172,7 +183,7 @@ def test_a_training_learns_the_same_compiled(
     torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)
 
 
-def test_a_network_learns_the_same_compiled(compiler: None, one_thread: None) -> None:
+def test_a_network_learns_the_same_compiled(traced: None, one_thread: None) -> None:
     """One step of it, up to rounding, in the original order and in that of pre-activation."""
     torch.manual_seed(0)
     images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
@@ -191,7 +202,7 @@ def test_a_network_learns_the_same_compiled(compiler: None, one_thread: None) ->
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(
-    compiler: None, one_thread: None, small: Dataset, tmp_path: Path
+    traced: None, one_thread: None, small: Dataset, tmp_path: Path
 ) -> None:
     """And both say in their provenance that they were compiled."""
     recipe = Recipe(iterations=6, milestones=(4,), batch_size=16, evaluate_every=3)
@@ -236,13 +247,14 @@ def test_without_a_compiler_nothing_is_written(
     assert not list(tmp_path.glob("results/runs/*"))
 
 
+@pytest.mark.usefixtures("as_if_compiled", "quick_limits")
 def test_bench_keeps_both_measurements(
-    as_if_compiled: None,
     command: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each is what trainings of its own kind are estimated from."""
+    monkeypatch.setattr(precision_speed, "measure_rates", lambda: {"fp32": 2.0, "bf16": 1.0})
     # A process of its own would compile.
     monkeypatch.setattr("resnet_repro.bench.measure.measure_network", measure_here)
     quick = ("--networks", "resnet-8", "--no-textbook", "--rounds", 1, "--seconds", 0.1)

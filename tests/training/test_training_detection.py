@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from narrow_networks import narrow_networks
 from small_detectors import few_scenes, small_run
 
 from resnet_repro.base.stop import Stopped
@@ -31,10 +29,7 @@ from resnet_repro.training.trainer import DivergenceError, Trainer
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _narrow() -> Iterator[None]:
-    with narrow_networks():
-        yield
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import Mock
 
@@ -56,25 +54,6 @@ def test_the_environment_turns_the_graph_off(
     if said is not None:
         monkeypatch.setenv("RESNET_REPRO_GRAPH", said)
     assert trainer._update() == ("captured" if graphed else "from Python")
-
-
-def test_a_capture_that_fails_names_the_switch(
-    feed: CifarFeed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def failing(*_: object, **__: object) -> Iterator[None]:
-        yield
-        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
-
-    monkeypatch.setattr("resnet_repro.training.graph.EAGER_ITERATIONS", 0)
-    monkeypatch.setattr("torch.cuda.Stream", Mock())
-    monkeypatch.setattr("torch.cuda.Event", Mock())
-    monkeypatch.setattr("torch.cuda.current_stream", Mock())
-    monkeypatch.setattr("torch.cuda.CUDAGraph", lambda: None)
-    monkeypatch.setattr("torch.cuda.graph", failing)
-    step = GraphedStep(feed)
-    with pytest.raises(ReproError, match=r"not permitted .*capturing\); RESNET_REPRO_GRAPH=0"):
-        step(0, lambda batch: (batch.inputs, batch.targets))
 
 
 @pytest.mark.parametrize("first", ["operation not permitted", "CUDA error: out of memory"])

@@ -44,6 +44,8 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> type[Graph]:
@@ -87,16 +89,15 @@ def test_a_graphed_training_is_the_same_bit_for_bit(
     assert same(graphed, eager)
 
 
-@pytest.mark.parametrize("stop_at", [2, 8])
 def test_a_graphed_training_that_was_stopped_goes_on(
-    small: Dataset, prepare: Any, keep_going: Any, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    small: Dataset, prepare: Any, keep_going: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = {"milestones": (5, 9), "evaluate_every": 4}
     eager = prepared(prepare, small, **recipe)
     assert eager.train(keep_going())
     replace_graphs(monkeypatch)
     stopped = prepared(prepare, small, **recipe)
-    assert not stopped.train(keep_going(stop_at))
+    assert not stopped.train(keep_going(8))
     resumed = prepared(prepare, small, **recipe)
     resumed.load_state(stopped.state())
     assert resumed.train(keep_going())

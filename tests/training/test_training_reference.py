@@ -76,8 +76,8 @@ def view(
     black_border: bool,
 ) -> NDArray[np.float64]:
     """One training image: padded by 4, cropped, perhaps mirrored, the mean subtracted."""
-    pixels = image.astype(np.float64) - (0 if black_border else mean)
-    crop = np.pad(pixels, ((0, 0), (4, 4), (4, 4)))[:, top : top + 32, left : left + 32]
+    pixels, side = image.astype(np.float64) - (0 if black_border else mean), image.shape[1]
+    crop = np.pad(pixels, ((0, 0), (4, 4), (4, 4)))[:, top : top + side, left : left + side]
     crop = crop[:, :, ::-1] if mirrored else crop
     return crop - mean if black_border else crop
 
@@ -193,6 +193,15 @@ def prepared(prepare: Any, dataset: Dataset, settings: Settings, **changes: obje
     }
     network = "resnet-8" if settings.residual else "plain-8"
     return prepare(dataset, network, seed=SEED, **(recipe | changes))
+
+
+@pytest.fixture(scope="module")
+def small(small: Dataset) -> Dataset:
+    """Every second pixel of the images, with which the slow loop takes a quarter of the time."""
+    train, test = (part[:, :, ::2, ::2] for part in (small.train_images, small.test_images))
+    return replace(
+        small, train_images=train, test_images=test[:1], test_labels=small.test_labels[:1]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+WIDTHS = (8, 16, 32)  # channels of the stages
 MEANS = {
     "torchvision": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -50,12 +51,13 @@ class Net(nn.Module):
 
     def __init__(self, padding: str) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = nn.Sequential(Block(16, 16, padding))
-        self.layer2 = nn.Sequential(Block(16, 32, padding))
-        self.layer3 = nn.Sequential(Block(32, 64, padding))
-        self.linear = nn.Linear(64, 10)
+        first, second, third = WIDTHS
+        self.conv1 = nn.Conv2d(3, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = nn.Sequential(Block(first, first, padding))
+        self.layer2 = nn.Sequential(Block(first, second, padding))
+        self.layer3 = nn.Sequential(Block(second, third, padding))
+        self.linear = nn.Linear(third, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))

@@ -16,6 +16,8 @@ from resnet_repro.cli import main
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.checkpoint import pack, unpack
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 PHOTOGRAPHS = {
     "name": "photographs",
     "title": "A tiny training",
@@ -29,7 +31,7 @@ PHOTOGRAPHS = {
         "evaluate_every": 2,
         "bn_average_iterations": 2,
     },
-    "runs": [{"networks": ["resnet-18-a"]}],
+    "runs": [{"networks": ["resnet-18-b"]}],
 }
 IMAGES = {
     "name": "images",
@@ -87,7 +89,7 @@ def rows_of(run: Path) -> dict[str, dict[str, str]]:
 
 @pytest.fixture
 def photographs(results: Path) -> Path:
-    return run_named(results, "resnet-18-a-folder-pictures-custom-s0")
+    return run_named(results, "resnet-18-b-folder-pictures-custom-s0")
 
 
 def test_a_run_on_photographs_is_measured_and_stored(
@@ -97,8 +99,8 @@ def test_a_run_on_photographs_is_measured_and_stored(
     data = ("--data-dir", folder.parent)
     answer = command("evaluate", photographs.name, "--crops", "1,multi", *data)
     assert answer.code == 0, answer.err
-    assert answer.out.startswith(f"resnet-18-a, {photographs.name}: 7 validation images of ")
-    assert "wrote results/runs/resnet-18-a-" in answer.out
+    assert answer.out.startswith(f"resnet-18-b, {photographs.name}: 7 validation images of ")
+    assert "wrote results/runs/resnet-18-b-" in answer.out
     first = rows_of(photographs)
     assert list(first) == ["centre", "multi-scale"]
     assert float(first["centre"]["top1_error"]) == pytest.approx(
@@ -125,7 +127,7 @@ def test_every_way_to_name_a_run(command, folder: Path, photographs: Path, tmp_p
     run = elsewhere / "copied" / "runs" / photographs.name
     ways = (
         (photographs.name, "--results", "elsewhere/copied"),
-        ("resnet-18-a", "--results", "elsewhere/copied", "--network", "resnet-18-a"),
+        ("resnet-18-b", "--results", "elsewhere/copied", "--network", "resnet-18-b"),
         (run.relative_to(tmp_path),),
         (run / "checkpoint",),
         (run, "--dataset", f"folder:{folder}", "--data-dir", "nowhere"),
@@ -207,7 +209,7 @@ def test_another_precision_is_printed_but_not_stored(
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--network", "resnet-50"], 2, "is a run of resnet-18-a, not of resnet-50"),
+        (["--network", "resnet-50"], 2, "is a run of resnet-18-b, not of resnet-50"),
         (["--dataset", "imagenette"], 2, "tested on folder:pictures"),
         (["--input", "paper"], 2, "--input is for a FILE"),
         (["--crop", "64"], 2, "--crop is for a FILE"),
@@ -332,7 +334,7 @@ def test_a_run_wants_the_training_photographs_for_their_mean(
     command, results: Path, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "val", tmp_path / "data" / "pictures" / "val")
-    answer = command("evaluate", run_named(results, "resnet-18-a").name, "--data-dir", "data")
+    answer = command("evaluate", run_named(results, "resnet-18-b").name, "--data-dir", "data")
     assert answer.code == 3
     assert answer.err.splitlines()[-1] == (
         "resnet-repro: folder:pictures here is val alone, without train: a run's test needs the"

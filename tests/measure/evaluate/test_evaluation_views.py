@@ -12,6 +12,7 @@ import pytest
 import torch
 from evaluation_pictures import SIZES, photograph, random_network
 from evaluation_reference import reference
+from narrow_networks import NARROW, narrow_networks, set_widths
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import DataError
@@ -32,7 +33,9 @@ CPU = Backend(torch.device("cpu"), "fp32")
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    return random_network("resnet-18-a")
+    with narrow_networks():
+        set_widths(NARROW[0], (64, 64, 96, 96))  # as option A wants: none fewer than before
+        return random_network("resnet-18-a")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,8 @@ def test_scores_are_those_of_a_plain_implementation(
 
 
 def test_bottleneck_networks_too(paths: list[Path], mean: Tensor) -> None:
-    network = random_network("resnet-50")
+    with narrow_networks():
+        network = random_network("resnet-50")
     ours = scores(network, photos_at(paths[:2]), "multi-scale", SMALL, mean, CPU)
     assert_same_scores(ours, reference("multi-scale", network, paths[:2], SMALL, mean))
 
