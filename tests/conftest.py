@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -72,16 +72,9 @@ def narrow() -> Iterator[None]:
 @pytest.fixture
 def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of `synthetic` the first images alone: a tiny run mostly tests the others."""
-    from short_runs import small_synthetic
+    from short_runs import serving, small_synthetic
 
-    from resnet_repro.data import datasets
-
-    load, few = datasets.load, small_synthetic()
-
-    def load_few(name: str, *rest: Any, **options: Any) -> Any:
-        return few if name == "synthetic" else load(name, *rest, **options)
-
-    monkeypatch.setattr(datasets, "load", load_few)
+    monkeypatch.setattr("resnet_repro.data.datasets.load", serving(small_synthetic()))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from resnet_repro.networks import architecture, detector_cost, outline, weights
 
 Widths = tuple[int, ...]  # channels of the stages
+# Not for option A of ImageNet's networks, whose stem has 64 channels: more than follow here.
 NARROW: tuple[Widths, Widths] = ((4, 8, 16), (8, 8, 16, 16))  # of CIFAR's and ImageNet's networks
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Dataset
 from resnet_repro.data.synthetic import generate
 from resnet_repro.runner.options import Options
@@ -23,6 +25,14 @@ def small_synthetic(train: int = 100, test: int = 30) -> Dataset:
         train_labels=whole.train_labels[:train],
         test_images=whole.test_images[:test],
         test_labels=whole.test_labels[:test],
+    )
+
+
+def serving(dataset: Dataset) -> Callable[..., Any]:
+    """`datasets.load` whose synthetic images are these; other data sets stay as they are."""
+    load = datasets.load
+    return lambda name, *more, **options: (
+        dataset if name == "synthetic" else load(name, *more, **options)
     )
 
 

@@ -25,8 +25,8 @@ for command in COMMANDS:
 """
 HEAVY = {"torch", "torchvision", "matplotlib"}
 READING = [
-    *("--help", "run --help", "evaluate --help", "list", "status", "status table5 --preset short"),
-    *("show fig6", "show table3", "data list", "run fig6 --dry-run"),
+    *("--help", "run --help", "evaluate --help", "--version", "list", "show fig6"),
+    *("status", "status table5 --preset short", "show table3", "data list", "run fig6 --dry-run"),
     "run table2 --dry-run --dataset imagenet",
 ]
 TABULATING = ["table table6", "table table3", "report"]

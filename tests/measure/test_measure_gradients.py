@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from short_runs import Quiet, short_runner, small_synthetic
+from short_runs import KeepGoing, Quiet, short_runner, small_synthetic
 from torch import Tensor, nn
 
 from resnet_repro.data.dataset import Dataset
@@ -131,17 +131,12 @@ def test_the_batch_is_spread_over_the_data_set(small: Dataset) -> None:
     assert len(feed.fixed_batch(1000).targets) == 100
 
 
-class Watching:
-    """A training's hooks that stop after some iterations and pass its points on."""
+class Watching(KeepGoing):
+    """Passes a training's points on."""
 
     def __init__(self, record: GradientObserver | None) -> None:
+        super().__init__()
         self.record = record
-
-    def should_stop(self) -> bool:
-        return False
-
-    def on_iteration(self, trainer: Trainer) -> None:
-        pass
 
     def on_point(self, trainer: Trainer) -> None:
         if self.record is not None:

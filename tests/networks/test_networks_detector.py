@@ -182,3 +182,21 @@ def test_names_of_detectors() -> None:
     for wrong in ("faster-rcnn-resnet-20", "faster-rcnn-vgg-19", "faster-rcnn-", "faster-rcnn-x"):
         with pytest.raises(ConfigError):
             parse_network(wrong)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((375, 500), (600, 800)),
+        ((500, 375), (800, 600)),
+        ((300, 900), (333, 1000)),  # the longer side at most 1,000
+        ((600, 600), (600, 600)),
+    ],
+)
+def test_images_are_resized_to_the_recipes_sides(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    with torch.device("meta"):
+        built = build_detector("faster-rcnn-resnet-18-a", 3, Detection()).eval()
+    resized, _ = built.rcnn.transform.resize(torch.zeros(3, *size), None)
+    assert tuple(resized.shape[1:]) == expected

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from narrow_networks import NARROW, set_widths
+from short_runs import serving
 from warm_up import warm_up
 
 import resnet_repro.launch.worker
@@ -36,7 +37,6 @@ from resnet_repro.data import datasets
 from resnet_repro.data.dataset import Contents, Dataset, Identity
 from resnet_repro.training.cifar_feed import CifarFeed
 
-load = datasets.load
 TRACEBACK = 70
 
 
@@ -51,13 +51,6 @@ def small_dataset() -> Dataset:
     contents = Contents(*part(200), *part(60))
     identity = Identity("synthetic", True, contents.sha256(), "made up", "")
     return Dataset.of(identity, tuple("abcdefghij"), contents)
-
-
-def serve(dataset: Dataset) -> None:
-    """Arrange for these images to be the synthetic ones; other data sets stay as they are."""
-    datasets.load = lambda name, *args, **options: (  # type: ignore[assignment]
-        dataset if name == "synthetic" else load(name, *args, **options)
-    )
 
 
 def die_at(operation: int) -> None:
@@ -121,7 +114,7 @@ def terminated_at(iteration: int) -> None:
 def other_data() -> None:
     """Arrange for another copy of the data set, as where it was prepared otherwise."""
     here = small_dataset()
-    serve(replace(here, identity=replace(here.identity, sha256="0" * 64)))
+    datasets.load = serving(replace(here, identity=replace(here.identity, sha256="0" * 64)))
 
 
 def child(request: dict[str, Any]) -> int:
@@ -162,7 +155,7 @@ def child(request: dict[str, Any]) -> int:
 
 def main() -> None:
     warm_up()
-    serve(small_dataset())
+    datasets.load = serving(small_dataset())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         request = json.loads(line)
