@@ -15,6 +15,7 @@ from resnet_repro.base.errors import ConfigError
 __all__ = [
     "BF16_FEATURES",
     "SPOILING",
+    "allowed_threads",
     "available_memory",
     "check_device",
     "cpu_features",
@@ -79,6 +80,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min([len(os.sched_getaffinity(0)), *_limits_of_cores()])
     return os.cpu_count() or 1
+
+
+def allowed_threads(share: int) -> int:
+    """The number of threads of a process with `share` cores; OMP_NUM_THREADS is the upper limit."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    limit = int(wanted) if wanted.isdigit() and int(wanted) else share
+    return max(1, min(share, limit))
 
 
 def take_back_settings() -> None:

@@ -119,7 +119,9 @@ def run(
         return  # the first process does that
     if dry_run:
         from resnet_repro.plan.estimator import Estimator
+        from resnet_repro.store.lines import check_paths
 
+        check_paths(experiments, store)
         images: dict[str, int] = {}
         if own := {run.dataset for run in runs if ":" in run.dataset}:
             from resnet_repro.data.datasets import known_test_images  # takes half a second
@@ -228,11 +230,11 @@ def _run(
         if not runs:
             return _finish(store, whole, {}, stop.reason, quiet, as_json)
         from resnet_repro.launch.training import train_at
-        from resnet_repro.measure.path import check_paths
         from resnet_repro.measure.tensorboard import write_events
         from resnet_repro.plan.progress import make_progress
         from resnet_repro.runner.runner import Runner
         from resnet_repro.runner.together import follow
+        from resnet_repro.store.lines import check_paths
         from resnet_repro.training.processes import process_group
 
         with process_group() as processes:

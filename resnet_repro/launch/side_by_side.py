@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_repro.base.files import locked
-from resnet_repro.base.machine import available_memory, usable_cores
+from resnet_repro.base.machine import allowed_threads, available_memory, usable_cores
 from resnet_repro.launch.pool import Pool
 from resnet_repro.launch.worker import Order, RunProcess
 from resnet_repro.runner.options import Outcome
@@ -20,7 +20,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.training.device import choose_backend
 from resnet_repro.training.precision_speed import cache_folder
 
-__all__ = ["allowed_threads", "pick_jobs", "split_cores", "train_side_by_side"]
+__all__ = ["pick_jobs", "split_cores", "train_side_by_side"]
 
 # For `--jobs auto` on CPUs. One ResNet-20 with two threads trains within 3% as fast as two with one
 # each (docs/performance.md), so fewer cores per job would only cost memory.
@@ -149,10 +149,3 @@ def _location(core: int) -> tuple[int, int, int]:
         return package, int((folder / "core_id").read_text(encoding="utf-8")), core
     except (OSError, ValueError):
         return 0, core, core
-
-
-def allowed_threads(share: int) -> int:
-    """The number of threads of a process with `share` cores; OMP_NUM_THREADS is the upper limit."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    limit = int(wanted) if wanted.isdigit() and int(wanted) else share
-    return max(1, min(share, limit))

@@ -14,6 +14,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.files import read_text
 from resnet_repro.base.machine import (
     BF16_FEATURES,
+    allowed_threads,
     cpu_features,
     cpu_name,
     gpu_name,
@@ -55,11 +56,12 @@ class Speed:
     precision: str  # fp32 or bf16; empty if unknown
     detection: Detection | None = None  # of a detector
     compiled: bool = False
+    threads: int = 0  # of the processor; 0 if unknown
 
     @property
-    def key(self) -> tuple[str, int, str, bool]:
+    def key(self) -> tuple[str, int, str, bool, int]:
         """What it is the speed of, on its hardware."""
-        return self.network, self.side, self.precision, self.compiled
+        return self.network, self.side, self.precision, self.compiled, self.threads
 
     @cached_property
     def rate(self) -> float:
@@ -101,13 +103,14 @@ class Estimator:
             for s in speeds_of_runs(store.all_runs() if runs is None else runs)
             if s.hardware == self.hardware and s.key not in known
         ]
+        self._threads = allowed_threads(usable_cores())
         self._compiled = compiled
         self._speeds = [s for s in every if compiled or not s.compiled]
         if gpu:
             self._guess = GUESSED_GPU_RATE
         else:
             newer = cpu_features() & BF16_FEATURES
-            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * usable_cores()
+            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * self._threads
 
     def doubt(self, run: Run) -> str | None:
         """Why an estimate is only a guess, or None."""
@@ -127,10 +130,15 @@ class Estimator:
         return "guessed" if any(map(self.doubt, runs)) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
-        """Speeds of the same family; if asked for, of compiled ones where there are any."""
+        """Speeds of the same family; if asked for, of compiled ones where there are any.
+
+        Of these, those with the number of threads that is nearest to this process's.
+        """
         family = parse_network(network).family
         found = [s for s in self._speeds if parse_network(s.network).family == family]
-        return [s for s in found if s.compiled == self._compiled] or found
+        found = [s for s in found if s.compiled == self._compiled] or found
+        distance = min((abs(s.threads - self._threads) for s in found), default=0)
+        return [s for s in found if abs(s.threads - self._threads) == distance]
 
     def images_per_second(
         self,
@@ -228,6 +236,7 @@ def speeds_of_runs(runs: list[StoredRun]) -> list[Speed]:
             s.provenance.precision,
             stored.run.recipe.detection,
             s.provenance.compiled,
+            s.provenance.threads,
         )
         for stored in runs
         if stored.problem is None
@@ -240,14 +249,13 @@ def speeds_of_runs(runs: list[StoredRun]) -> list[Speed]:
 
 
 def speeds_of_bench(store: Store) -> list[Speed]:
-    """Speeds that `resnet-repro bench` measured, with the most threads; a damaged file has none."""
+    """Speeds that `resnet-repro bench` measured; a damaged file has none."""
     try:
         text = read_text(store.csv_path(BENCH))
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        ordered = sorted(rows, key=lambda row: int(row.get("threads") or 0))
-        return list({(s.hardware, s.key): s for s in map(_benchmark, ordered)}.values())
+        return list({(s.hardware, s.key): s for s in map(_benchmark, rows)}.values())
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 
@@ -258,7 +266,8 @@ def _benchmark(row: dict[str, str]) -> Speed:
     speed = float(row["images_per_second"])
     if not name.trainable or not 0 < speed < 1e12 or not 0 < int(side) < 100_000:
         raise ValueError("a speed that cannot be")
-    known = (row.get("precision") or "", None, bool(row.get("compiled")))
+    threads = int(row.get("threads") or 0)
+    known = (row.get("precision") or "", None, bool(row.get("compiled")), threads)
     return Speed(str(name), int(side), row["hardware"], speed, *known)
 
 

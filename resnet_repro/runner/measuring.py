@@ -13,7 +13,7 @@ from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.curvature import curvature_rows
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.gradients import measure_afterwards
-from resnet_repro.measure.path import other_run, path_to_other_run
+from resnet_repro.measure.path import path_to_other_run
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.progress import Progress
@@ -25,6 +25,7 @@ from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.spec.tables_figures import Views
+from resnet_repro.store.lines import other_run
 from resnet_repro.store.measured import is_measured
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun

@@ -90,7 +90,7 @@ def test_measurement_counts_images_and_shares(tmp_path: Path) -> None:
     fewer = dataclasses.replace(found, threads=found.threads - 1, images_per_second=1.0)
     assert len(record(store, BENCH, [fewer]).read_text(encoding="utf-8").splitlines()) == 3
     estimator = Estimator(store, "cpu")
-    assert estimator.images_per_second("resnet-8") == found.images_per_second, "of most threads"
+    assert estimator.images_per_second("resnet-8") == found.images_per_second, "of as many threads"
 
     gpu = dataclasses.replace(found, device="cuda", hardware="NVIDIA H100")
     record(store, BENCH, [gpu])

@@ -10,7 +10,8 @@ import pytest
 from launch_helpers import write_experiment
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.launch.side_by_side import allowed_threads, split_cores
+from resnet_repro.base.machine import allowed_threads
+from resnet_repro.launch.side_by_side import split_cores
 from resnet_repro.launch.where import parse_where
 
 

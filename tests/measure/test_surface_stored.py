@@ -326,8 +326,9 @@ def test_a_line_to_no_run_is_refused_before_anything_is_trained(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "lines.yaml").write_text(PATHS, encoding="utf-8")
-    answer = command("run", "lines.yaml", "--set", "path.to=nothing")
-    assert (answer.code, "no run or file is called 'nothing'" in answer.err) == (2, True)
+    for dry in ((), ("--dry-run",)):
+        answer = command("run", "lines.yaml", "--set", "path.to=nothing", *dry)
+        assert (answer.code, "no run or file is called 'nothing'" in answer.err) == (2, True)
     assert not list((tmp_path / "results").glob("runs/*"))
 
 

@@ -91,3 +91,22 @@ def test_a_run_is_estimated_in_the_precision_that_it_asks_for(estimator: Estimat
 
     assert seconds(None) == seconds("fp32")
     assert seconds("bf16") / seconds("fp32") == pytest.approx(575 / 362)
+
+
+@pytest.mark.parametrize(
+    ("threads", "speed"), [(1, 600.0), (2, 1_000.0), (3, 1_000.0), (8, 3_000.0), (16, 3_000.0)]
+)
+def test_speeds_of_the_nearest_number_of_threads_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, speed: float
+) -> None:
+    monkeypatch.setattr("resnet_repro.plan.estimator.usable_cores", lambda: 16)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    lines = ["hardware,precision,threads,network,crop,images_per_second"]
+    for known, images in ((8, 3_000), (1, 600), (2, 1_000)):
+        lines.append(f"{cpu_name()},bf16,{known},resnet-20,,{images}")
+    store = Store(tmp_path)
+    store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    estimator = Estimator(store, "cpu")
+    assert estimator.images_per_second("resnet-20") == speed
+    ratio = outline("resnet-20").multiply_adds / outline("resnet-56").multiply_adds
+    assert estimator.images_per_second("resnet-56") == pytest.approx(speed * ratio)
