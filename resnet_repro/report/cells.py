@@ -87,10 +87,15 @@ def cells_in(by_seed: BySeed) -> list[Cell]:
     for (network, group, _), (run, *_) in sorted(by_seed.items(), key=lambda i: i[0][2]):
         own = members.setdefault((network, group), {name: [] for name in CELL_STATES})
         own[_state(run)].append(run)
+    copies: dict[str, set[str]] = {}  # of the data, by caption
+    for _, group in members:
+        copies.setdefault(group.caption, set()).add(group.sha256)
     cells = []
-    for place, own in members.items():
+    for (network, group), own in members.items():
         done, failed, unfinished = (tuple(own[state]) for state in CELL_STATES)
-        cells.append(Cell(*place, done, failed, unfinished))
+        if len(copies[group.caption]) > 1:
+            group = replace(group, copy=group.sha256[:8])
+        cells.append(Cell(network, group, done, failed, unfinished))
     return sorted(cells, key=lambda cell: cell.group.order)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.report.commands import as_trained, run_command
@@ -80,23 +81,23 @@ def _gaps_at(variant: Experiment, results: Results) -> list[Gap]:
 
 def _missing_runs(experiment: Experiment, results: Results) -> list[Gap]:
     finished = results.finished
-    failed = {run.run.id for run in results.every_begun if run.summary.state == "failed"}
+    failed = {run.run.id: run for run in results.every_begun if run.summary.state == "failed"}
     needed, gaps = experiment.resolve(), []
-    # Without those that detectors start from, which have a recipe of their own.
-    there = [finished[run.id] for run in experiment.measured_runs if run.id in finished]
-    alike = as_trained(experiment, there)
-    for again in (False, True):  # what failed is only trained again with `--force`
-        lacking = [r for r in needed if r.id not in finished and (r.id in failed) is again]
-        if lacking:
-            state = " failed" if again else ""
-            what = f"{len(lacking)} of {len(needed)} runs{state}: {_by_network(lacking)}"
-            ids = {run.id for run in lacking}
-            wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
-            command = _command(experiment, wanted) + alike
-            if again:
-                seeds = ",".join(map(str, sorted({run.seed for run in lacking})))
-                command += f" --seeds {seeds}, --force"
-            gaps.append(Gap(experiment.name, _where(experiment), what, command))
+    unfinished = [run for run in needed if run.id not in finished]
+    if lacking := [run for run in unfinished if run.id not in failed]:
+        what = f"{len(lacking)} of {len(needed)} runs: {_by_network(lacking)}"
+        ids = {run.id for run in lacking}
+        wanted = [run for run in needed if not ids.isdisjoint((run.id, run.recipe.starts_from))]
+        # Without those that detectors start from, which have a recipe of their own.
+        there = [finished[run.id] for run in experiment.measured_runs if run.id in finished]
+        command = _command(experiment, wanted) + as_trained(experiment, there)
+        gaps.append(Gap(experiment.name, _where(experiment), what, command))
+    root = results.store.root
+    if root.is_absolute() and not results.option:
+        root = Path(root.name)  # where it lies on this machine is nobody else's business
+    for run in (run for run in unfinished if run.id in failed):
+        what, command = f"{_by_network([run])}, which failed", failed[run.id].command_again(root)
+        gaps.append(Gap(experiment.name, _where(experiment), what, command))
     return gaps
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard, get_args
 
 from resnet_repro.paper.papers import FAMILIES, PAPER_RECIPES, PAPERS, THE_PAPER, papers_on
@@ -57,6 +57,8 @@ class Group:
     bn_images: int | None = None
     pretraining: str = ""  # of a detector, what its classification weights come from
     compared: str = ""  # a classification network of other authors, which has its own recipe
+    # The checksum's first digits, where a group of other data would otherwise read the same.
+    copy: str = field(default="", compare=False)
 
     @property
     def preset(self) -> str:
@@ -148,10 +150,10 @@ class Group:
         if self.side not in (None, size) and not changed & {"image_size", "detection.shorter_side"}:
             texts.append(f"{sizes} of {self.side} instead of {size} pixels")
         preset, paper = self._preset_recipe, self._paper_recipe
-        for field, name in (("learning_rate", "rate"), ("weight_decay", "weight decay")):
-            ours, theirs = getattr(preset, field), getattr(paper, field)
-            if ours != theirs and field not in changed:
-                texts.append(f"{name} {ours:g} instead of {theirs:g}")
+        for name, title in (("learning_rate", "rate"), ("weight_decay", "weight decay")):
+            ours, theirs = getattr(preset, name), getattr(paper, name)
+            if ours != theirs and name not in changed:
+                texts.append(f"{title} {ours:g} instead of {theirs:g}")
         if preset.warmup and not paper.warmup and "warmup" not in changed:
             start = f"{preset.warmup.length} iterations at {preset.warmup.learning_rate:g} first"
             texts.append(f"{start} but for ResNet-110 and 1202")  # which have their own
@@ -161,6 +163,7 @@ class Group:
     def caption(self) -> str:
         """Protocol, data and precision in one phrase, marked if they are not the paper's."""
         text = f"{self.protocol}, {self.data}, {self.precision}"
+        text += f", data {self.copy}" if self.copy else ""
         if self.papers:
             return text
         return f"{'REDUCED' if self.reduced else 'NOT THE PAPER’S PROTOCOL'}: {text}"

@@ -98,8 +98,7 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
         own = []
         for cell in cells:
             if cell.network == network:
-                errors = cell.over_seeds(top1), cell.over_seeds(found.top5_error)
-                ours = _our_values(paper, cell, *errors, results)
+                ours = _our_values(paper, cell, top1, found.top5_error, results)
                 own.append({**paper, "views": table.views, **ours})
         evaluated = [
             row
@@ -154,8 +153,18 @@ def _paper_row(network: str | None, printed: ImageNetResult | None) -> Row:
     }
 
 
-def _our_values(paper: Row, cell: Cell, top1: Sample, top5: Sample, results: Results) -> Row:
+def _our_values(
+    paper: Row,
+    cell: Cell,
+    top1_errors: pd.Series[float],
+    top5_errors: pd.Series[float],
+    results: Results,
+) -> Row:
+    """The errors of a cell, given by run id; if some seeds have them, all else is of these."""
+    top1, top5 = cell.over_seeds(top1_errors), cell.over_seeds(top5_errors)
     runs, scale = results.runs, "ours" if cell.group.faithful else "reduced"
+    if top1.count:
+        runs = runs[runs.index.isin(top1_errors.index)]
     printed = paper["paper_top1"]
     reference = printed if isinstance(printed, float) else None
     return {

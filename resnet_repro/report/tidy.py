@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -49,6 +50,7 @@ _WHOLE = (
     *("seed", "iterations", "crop", "images", "bn_images", "processes", "objects", "detections"),
 )  # or not known
 _HELD_OUT = ("validation_error", "final_validation_error")  # only where some run has it
+_FINAL = ("final_train_error", "final_validation_error", "final_test_error")
 CENTRE: Views = "centre"
 
 
@@ -58,8 +60,9 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
     With a table of ensembles there is a line per ensemble, of costs one per network, of views one
     per run and kind of views (weights not trained here included), of detection one per run and
     class. Other experiments with a figure of curves or of a measurement have its data. The rest
-    have a line per run, failed and unfinished ones too. `paper_error` is the number to compare a
-    mean over seeds with; `rank` counts a run's responses from the largest, 1.
+    have a line per run, failed and unfinished ones too, which have no final errors. `paper_error`
+    is the number to compare a mean over seeds with; `rank` counts a run's responses from the
+    largest, 1.
 
     Raises:
         StoreError: an ensemble or an evaluation of others' weights cannot be read.
@@ -87,7 +90,7 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
     if kind.table == "gradients":
         measured = _with_nan(results.gradients)
     columns = kind.columns or tuple(measured.columns.drop("run"))
-    return _text(runs[list(_RUN)].merge(measured, on="run"), (*_RUN, *columns))
+    return _text(runs[[*_RUN, "protocol"]].merge(measured, on="run"), (*_RUN, *columns, "protocol"))
 
 
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
@@ -102,10 +105,14 @@ def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
 
 
 def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
-    """A line per run of the experiment's networks, by network, group, state and seed."""
+    """A line per run of the experiment's networks, by network, group, state and seed.
+
+    Errors are final where a run is done; before, they are those of its curve so far.
+    """
     ids = [run.id for cell in results.cells_of(experiment) for run in cell.every]
     runs = results.runs.loc[ids].reset_index()
     groups = runs.pop("group")
+    runs.loc[runs.state != "done", list(_FINAL)] = math.nan
     return runs.assign(
         experiment=experiment.name,
         preset=[group.preset for group in groups],

@@ -115,13 +115,19 @@ class StoredRun:
         config = self.folder.config
         if self.problem and self.problem.startswith(config.name):
             return f"to train it again, move its folder away: {self.folder.path}"
+        root = config.parents[2]
+        return f"train it again: {self.command_again(root)}{results_option(root)}"
+
+    def command_again(self, root: Path) -> str:
+        """The command that trains this run again, and no other, in its results folder `root`."""
+        config = root / self.folder.config.relative_to(self.folder.config.parents[2])
         command = f"resnet-repro run {shlex.quote(str(config))} --force"
         kind, own_folder, _ = self.run.dataset.partition(":") if self.run else ("", "", "")
         if own_folder:
             command += f" --dataset {kind}:PATH"
         if self.folder.gradients.exists():  # most of which is measured while it trains
             command += " --set 'measure=[gradients]'"
-        return f"train it again: {command}{results_option(config.parents[2])}"
+        return command
 
     @property
     def holds_result(self) -> bool:

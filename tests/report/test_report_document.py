@@ -204,15 +204,13 @@ def test_problems_and_failures_are_told(bench: Bench) -> None:
 
 
 def test_what_failed_is_filled_by_force_and_the_rest_without(bench: Bench) -> None:
-    bench.add("plain-20", state="failed")
+    failed = bench.add("plain-20", state="failed")
+    config = failed.config.relative_to(bench.store.root.parent)
     missing = bench.report().partition("## What is missing")[2].partition("##")[0]
     own = [line for line in missing.splitlines() if line.startswith("| fig1")]
     assert [line.split(" | ")[2:] for line in own] == [
         ["1 of 2 runs: plain-56", "`resnet-repro run fig1 --networks plain-56` |"],
-        [
-            "1 of 2 runs failed: plain-20",
-            "`resnet-repro run fig1 --networks plain-20 --seeds 0, --force` |",
-        ],
+        ["plain-20, which failed", f"`resnet-repro run {config} --force` |"],
     ]
 
 

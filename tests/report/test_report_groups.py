@@ -30,6 +30,21 @@ def test_preset_dataset_copy_precision_and_recipe_each_make_a_group(bench: Bench
     assert len(groups(bench)) == 6
 
 
+def test_two_copies_of_a_data_set_are_told_apart_by_their_captions(bench: Bench) -> None:
+    bench.add("resnet-20", official=False)
+    (alone,) = groups(bench)
+    assert alone.caption == "paper preset, CIFAR-10 (unofficial copy), fp32"
+    other = bench.add("resnet-20", official=False, seed=1)
+    text = (other.path / "summary.json").read_text(encoding="utf-8").replace("f" * 64, "e" * 64)
+    (other.path / "summary.json").write_text(text, encoding="utf-8")
+    bench.add("resnet-32")
+    assert sorted(group.caption for group in groups(bench)) == [
+        "paper preset, CIFAR-10 (unofficial copy), fp32, data eeeeeeee",
+        "paper preset, CIFAR-10 (unofficial copy), fp32, data ffffffff",
+        "paper preset, CIFAR-10, fp32",
+    ]
+
+
 def test_seeds_networks_and_how_often_is_measured_do_not(bench: Bench) -> None:
     bench.add("resnet-20")
     bench.add("resnet-20", seed=1, recipe={"evaluate_every": 100})

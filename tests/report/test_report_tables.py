@@ -138,12 +138,13 @@ def test_what_an_experiment_with_a_recipe_of_its_own_lacks(bench: Bench, tmp_pat
 def test_what_failed_is_missing_as_such(bench: Bench) -> None:
     """The plain command leaves it as it is."""
     bench.add("plain-20")
-    bench.add("plain-56", state="failed")
-    notes = made(bench, "fig1").notes
+    failed = bench.add("plain-56", state="failed")
+    results = Results(bench.store, option=" --results elsewhere")
+    notes = make_table(bench.experiment("fig1"), results).notes
     assert "plain-56 [1]: 1 of 1 failed (seed 0)" in notes
     assert notes[-1] == (
-        "Missing at the paper preset, CIFAR-10: 1 of 2 runs failed: plain-56. To do so: "
-        "resnet-repro run fig1 --networks plain-56 --seeds 0, --force"
+        "Missing at the paper preset, CIFAR-10: plain-56, which failed. To do so: "
+        f"resnet-repro run {failed.config} --force --results elsewhere"
     )
 
 

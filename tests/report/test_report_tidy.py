@@ -30,6 +30,30 @@ def test_results_one_line_per_run_with_state(bench: Bench) -> None:
     assert data.run[0].startswith("resnet-20-cifar10-paper-s0-")
 
 
+def test_errors_of_a_stopped_run_are_not_final(bench: Bench) -> None:
+    bench.add("resnet-20", 8.7)
+    folder = bench.add("resnet-20", 25.0, seed=1)
+    summary = bench.store.all_runs()[1].summary
+    assert summary is not None
+    folder.write_summary(summary.model_copy(update={"state": "stopped"}))
+    data = frame(bench, "table6")
+    assert list(data.state) == ["done", "unfinished"]
+    found = data.groupby(["network", "protocol"]).final_test_error.agg(["mean", "count"])
+    assert found.to_numpy().tolist() == [[8.7, 1]]
+
+
+def test_two_protocols_of_one_preset_are_told_apart_in_curves(bench: Bench) -> None:
+    bench.add("resnet-20", 17.0, preset="short")
+    start = {"learning_rate": 0.01, "until_train_error": 99.9, "window": 400}
+    bench.add("resnet-20", 14.0, preset="short", recipe={"warmup": start})
+    bench.add("preact-20", 15.0, preset="short", recipe={"warmup": start})
+    data = frame(bench, "fig6")
+    assert set(data.preset) == {"short"}
+    last = data[data.iteration == 6_400].set_index("protocol").test_error
+    assert last[next(name for name in last.index if "400 iterations" in name)] == 14.0
+    assert sorted(last) == [14.0, 17.0]
+
+
 def test_curves_one_line_per_point(bench: Bench) -> None:
     bench.add("plain-20", 9.0)
     bench.add("plain-56", 12.0, seed=4, preset="short")

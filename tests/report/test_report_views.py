@@ -111,6 +111,15 @@ def test_what_is_trained_but_not_measured_is_named_with_the_command(bench: Bench
     ]
 
 
+def test_all_errors_of_a_row_are_of_the_seeds_that_were_tested_on_its_views(bench: Bench) -> None:
+    bench.add("plain-18", 40.0, 30.0, evaluations={"10-crop": (38.0, 4.0)}, **SHORT)
+    for seed, error in enumerate((60.0, 62.0), start=1):
+        bench.add("plain-18", error, 50.0, seed=seed, **SHORT)
+    (row,) = rows_of(table_of(bench, "table2"), "plain-18")
+    assert (str(row["seeds"]), row["reduced_top1"]) == ("1 of 3", Sample((38.0,)))
+    assert (row["centre_top1"], row["train_error"]) == (40.0, 30.0)
+
+
 def test_an_evaluation_on_other_data_than_the_runs_own_does_not_count(bench: Bench) -> None:
     folder = bench.add("plain-18", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **SHORT)
     text = folder.evaluations.read_text(encoding="utf-8")
