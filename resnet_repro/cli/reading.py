@@ -60,6 +60,8 @@ def list_command(
     say("Runs done of those needed, and the time for the rest on this machine (~: a guess).")
     if any(line.cost.endswith("no weights") for line in lines):
         say("no weights: what is unmeasured needs checkpoints that are not here.")
+    if any(line.cost.endswith("unmeasured") for line in lines):
+        say("unmeasured: `run` has only to measure what is trained.")
 
 
 def show(

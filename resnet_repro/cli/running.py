@@ -182,16 +182,15 @@ def _print_plan(
                 vars(line)
                 | {"to_measure": own.measurements if own else ()}
                 | {"measuring_seconds": own.seconds if own else 0.0}
-                | {"without_weights": line.run in gone}
-                for line, own in zip(lines, found, strict=True)
+                | {"without_weights": run.id in gone}
+                for run, line, own in zip(runs, lines, found, strict=True)
             ]
         )
         return
     if lines:
         print_table(*run_table(lines))
     todo = [line for line in lines if line.seconds_left is not None]
-    guessed = {line.run for line in todo if line.estimate == "guessed"}
-    doubts = [doubt for run in runs if run.id in guessed and (doubt := estimator.doubt(run))]
+    doubts = [line.doubt for line in todo if line.doubt]
     total = format_duration(sum(line.seconds_left or 0.0 for line in todo))
     how = f" (a guess: {doubts[0]})" if doubts else ""
     cost = f", about {total} here{how}" if todo else ""

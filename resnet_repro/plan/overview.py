@@ -10,7 +10,7 @@ from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.presets import PRESETS
 from resnet_repro.spec.run import Run
-from resnet_repro.store.measured import is_measured
+from resnet_repro.store.measured import is_averaged, is_measured
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 
@@ -40,6 +40,7 @@ class ExperimentLine:
     estimate: str  # "measured" here, or "guessed"
     runs_failed: int = 0  # which `run` leaves as they are
     without_weights: int = 0  # finished runs that cannot be measured: their weights are not here
+    unmeasured: bool = False  # something that is measured, or averaged, in no time is not yet
 
     @property
     def cost(self) -> str:
@@ -48,7 +49,8 @@ class ExperimentLine:
             return "seconds"
         if self.runs_done == self.runs_needed and not self.seconds_left:
             done = f"{self.runs_done}/{self.runs_needed} done"
-            return f"{done}, no weights" if self.without_weights else done
+            why = "no weights" if self.without_weights else "unmeasured" if self.unmeasured else ""
+            return f"{done}, {why}" if why else done
         cost = f"{self.runs_done}/{self.runs_needed}"
         if self.runs_failed:
             cost += f", {self.runs_failed} failed"
@@ -74,6 +76,7 @@ class RunLine:
     test_error: float | None
     seconds_left: float | None
     estimate: str
+    doubt: str | None = None  # why the estimate is only a guess
     problem: str | None = None
     views: tuple[str, ...] = ()  # with which it was tested on photographs
 
@@ -130,12 +133,13 @@ class MeasuringLine:
 def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLine:
     summary, state = stored.summary, stored.state
     done = summary.iteration if summary else 0
-    left, estimate = None, "guessed"
+    left, estimate, doubt = None, "guessed", None
     if run is not None and not stored.finished and not stored.given_up:
-        left = estimator.seconds(run, done)
-        estimate = estimator.basis(run)
+        going_on = _as_begun(run, stored)
+        left, doubt = estimator.seconds(going_on, done), estimator.doubt(going_on)
         if state == "running" and summary and summary.seconds_left is not None:
-            left, estimate = summary.seconds_left, "measured"  # wherever it runs
+            left, doubt = summary.seconds_left, None  # measured, wherever it runs
+        estimate = "guessed" if doubt else "measured"
     held_out = summary.final_validation_error if summary else None
     problem = stored.problem
     if state == "failed" and summary and summary.failure:
@@ -150,9 +154,17 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
         test_error=summary.final_test_error if summary and held_out is None else None,
         seconds_left=left,
         estimate=estimate,
+        doubt=doubt,
         problem=problem,
         views=tuple(row.views for row in stored.rows("evaluations")),
     )
+
+
+def _as_begun(run: Run, stored: StoredRun) -> Run:
+    """A run in the precision in which it was begun, in which it goes on."""
+    if stored.summary is None:
+        return run
+    return run.model_copy(update={"precision": stored.summary.provenance.precision})
 
 
 def list_runs(store: Store, runs: Sequence[Run] | None) -> list[RunLine]:
@@ -226,9 +238,11 @@ def _experiment_line(
 ) -> ExperimentLine:
     """One experiment at its preset; `stored` are runs by their ids."""
     runs, networks = chosen.resolve(), chosen.networks
-    done, failed, seconds, without = 0, 0, 0.0, 0
+    done, failed, seconds, without, unmeasured = 0, 0, 0.0, 0, False
+    going_on: list[Run] = []
     for run in runs:
         found = stored.get(run.id)
+        going_on.append(_as_begun(run, found) if found else run)
         left = list(chosen.measure) if run.network in networks else []
         if found and found.finished:
             done += 1
@@ -239,8 +253,9 @@ def _experiment_line(
             left, failed = [], failed + 1
         else:
             begun = found.summary.iteration if found and found.summary else 0
-            seconds += estimator.seconds(run, begun)
+            seconds += estimator.seconds(going_on[-1], begun)
         seconds += estimator.measuring_seconds(run, chosen, left)
+        unmeasured = unmeasured or bool(left)
     return ExperimentLine(
         experiment=chosen.name,
         reference=chosen.reference,
@@ -250,7 +265,8 @@ def _experiment_line(
         runs_done=done,
         runs_needed=len(runs),
         seconds_left=seconds,
-        estimate=estimator.basis(*runs),
+        estimate=estimator.basis(*going_on),
         runs_failed=failed,
         without_weights=without,
+        unmeasured=unmeasured or not is_averaged(store, chosen),
     )

@@ -22,18 +22,7 @@ from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
 from resnet_repro.training.device import Backend, origin_here
 
-__all__ = ["is_known", "measure_ensemble"]
-
-
-def is_known(experiment: Experiment, views: Views, store: Store) -> bool:
-    """Whether an experiment's ensemble was measured after the last of its members was trained."""
-    trained = [store.get(run) for run in experiment.ensemble_members]
-    own = experiment.name, tuple(stored.id for stored in trained), views
-    return any(
-        (result.experiment, result.members, result.views) == own
-        and not trained_since(trained, result.measured)
-        for result in store.records(EnsembleResult)
-    )
+__all__ = ["measure_ensemble"]
 
 
 def measure_ensemble(

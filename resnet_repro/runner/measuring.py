@@ -17,7 +17,7 @@ from resnet_repro.measure.path import path_to_other_run
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.progress import Progress
-from resnet_repro.runner.ensembles import is_known, measure_ensemble
+from resnet_repro.runner.ensembles import measure_ensemble
 from resnet_repro.runner.scores import measure_views, read_scores
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
@@ -26,7 +26,7 @@ from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.spec.tables_figures import Views
 from resnet_repro.store.lines import other_run
-from resnet_repro.store.measured import is_measured
+from resnet_repro.store.measured import is_averaged, is_measured
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
 from resnet_repro.training.checkpoint import CheckpointError, final_state, weights_missing
@@ -106,8 +106,7 @@ class Measurer:
         ensembles = [
             (experiment, experiment.ensemble.views)
             for experiment in experiments
-            if experiment.ensemble
-            and not is_known(experiment, experiment.ensemble.views, self.store)
+            if experiment.ensemble and not is_averaged(self.store, experiment)
         ]
         scored = {(run.id, views) for e, views in ensembles for run in e.ensemble_members}
         unfinished = self._unfinished(experiments)

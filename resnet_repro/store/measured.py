@@ -1,4 +1,4 @@
-"""Whether a finished run has what an experiment measures on it."""
+"""Whether finished runs have what an experiment measures on them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO, PrecisionRow
+from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
 
-__all__ = ["has_coco_numbers", "is_measured"]
+__all__ = ["has_coco_numbers", "is_averaged", "is_measured"]
 
 
 def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bool:
@@ -26,6 +28,19 @@ def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bo
     if name == "gradients":
         return {0, stored.run.recipe.iterations} <= {row.iteration for row in rows}
     return True
+
+
+def is_averaged(store: Store, experiment: Experiment) -> bool:
+    """Whether its ensemble, if it has one, was measured after all members were trained."""
+    if experiment.ensemble is None:
+        return True
+    trained = [store.get(run) for run in experiment.ensemble_members]
+    own = experiment.name, tuple(stored.id for stored in trained), experiment.ensemble.views
+    return any(
+        (result.experiment, result.members, result.views) == own
+        and not trained_since(trained, result.measured)
+        for result in store.records(EnsembleResult)
+    )
 
 
 def has_coco_numbers(rows: Sequence[PrecisionRow]) -> bool:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_origin import provenance_of, summary_of
 
 from resnet_repro.base import machine
 from resnet_repro.base.machine import cpu_name
 from resnet_repro.networks.outline import outline
 from resnet_repro.plan.estimator import Estimator
+from resnet_repro.plan.overview import plan_runs
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
@@ -91,6 +93,20 @@ def test_a_run_is_estimated_in_the_precision_that_it_asks_for(estimator: Estimat
 
     assert seconds(None) == seconds("fp32")
     assert seconds("bf16") / seconds("fp32") == pytest.approx(575 / 362)
+
+
+def test_a_run_is_estimated_in_the_precision_in_which_it_was_begun(
+    estimator: Estimator, tmp_path: Path
+) -> None:
+    store, choices = Store(tmp_path), Choices(preset="short", networks=["resnet-20"])
+    (run,) = load_experiment("table6", choices=choices).resolve()
+    begun = provenance_of("2026-01-01T00:00:00Z", precision="bf16")
+    store.folder(run).write_config(run)
+    summary = summary_of(run, state="stopped", iteration=7, parameters=9, provenance=begun)
+    store.folder(run).write_summary(summary)
+    (line,) = plan_runs(store, [run], estimator, force=False)
+    (again,) = plan_runs(store, [run], estimator, force=True)
+    assert line.seconds_left == pytest.approx(again.seconds_left * 575 / 362, rel=0.01)
 
 
 @pytest.mark.parametrize(

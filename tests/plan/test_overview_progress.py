@@ -309,7 +309,9 @@ def test_list_explains_what_lacks_its_weights_where_it_says_so(
     assert "  1/1 done, no weights  " in lines[1]
     assert lines[-1] == "no weights: what is unmeasured needs checkpoints that are not here."
     store.folder(run).checkpoint.write_bytes(b"")
-    assert "no weights" not in command("list").out
+    lines = command("list").out.splitlines()
+    assert "  1/1 done, unmeasured  " in lines[1]
+    assert lines[-1] == "unmeasured: `run` has only to measure what is trained."
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
