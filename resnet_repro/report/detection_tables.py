@@ -117,7 +117,7 @@ def _measures(table: DetectionTable, cells: Sequence[Cell], results: Results) ->
     of: dict[str, None] = {}
     for cell in cells:
         for _, rows in found[found.run.isin([run.id for run in cell.done])].groupby("run"):
-            classes = plural(len(rows), "class")
+            classes = plural(int(rows.ap_11point.notna().sum()), "class")  # those with objects
             images = plural(int(rows.images.max()), "test image")
             of[f"[{results.numbers[cell.group]}] is over {classes} and {images}."] = None
     return [*notes, *of]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import network_title
 from resnet_repro.spec.recorded_command import chosen_fields
 from resnet_repro.spec.run import Run
+from resnet_repro.store.lines import other_end_moved
+from resnet_repro.store.store import Store
 
 __all__ = ["Gap", "gaps_at_first", "gaps_of"]
 
@@ -75,7 +77,7 @@ def _at(experiment: Experiment, group: Group) -> Experiment | None:
 
 
 def _gaps_at(variant: Experiment, results: Results) -> list[Gap]:
-    found = _missing_runs(variant, results) + _missing_measurements(variant, results.finished)
+    found = _missing_runs(variant, results) + _missing_measurements(variant, results)
     return found or _missing_ensemble(variant, results)
 
 
@@ -101,8 +103,9 @@ def _missing_runs(experiment: Experiment, results: Results) -> list[Gap]:
     return gaps
 
 
-def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRun]) -> list[Gap]:
+def _missing_measurements(experiment: Experiment, results: Results) -> list[Gap]:
     """What was not measured on finished runs, and would not be by training the missing ones."""
+    finished = results.finished
     every, needed = experiment.measured_runs, experiment.resolve()
     lacking = {run.id for run in needed} - set(finished)
     trained = {r.network for r in needed if not lacking.isdisjoint((r.id, r.recipe.starts_from))}
@@ -111,7 +114,7 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     # By the options with which the same command is for all.
     unmeasured: dict[tuple[str, tuple[Run, ...]], list[str]] = {}
     for name in experiment.measure:
-        without = [run for run in measured if not _has(finished[run.id], name)]
+        without = [run for run in measured if not _has(finished[run.id], name, results.store)]
         for how in dict.fromkeys(made[run.id] for run in without):
             alike = tuple(run for run in without if made[run.id] == how)
             unmeasured.setdefault((how, alike), []).append(MEASUREMENTS[name].title)
@@ -130,8 +133,10 @@ def _missing_measurements(experiment: Experiment, finished: Mapping[str, BegunRu
     ]
 
 
-def _has(run: BegunRun, name: str) -> bool:
-    """Whether a run has a measurement; of a surface, all of the planes in its file."""
+def _has(run: BegunRun, name: str, store: Store) -> bool:
+    """Whether a run has a measurement, of a surface all planes in its file, of a line its end."""
+    if name == "path" and other_end_moved(store, run):
+        return False
     seeds = {row.directions for row in run.rows("surface")} if name == "surface" else set()
     return run.has(name) and (not seeds or len(surfaces_of(run)) == len(seeds))
 

@@ -20,6 +20,7 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.run import Run, ids_of
 from resnet_repro.spec.tables_figures import Views
+from resnet_repro.store.lines import other_end_moved
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
@@ -263,6 +264,8 @@ class Results:
         for run in (run for cell in self._cells for run in cell.done):
             if name == "curve" and run.run.recipe.detection:
                 continue  # whose curve has losses, no errors
+            if name == "path" and other_end_moved(self.store, run):
+                continue
             found = run.columns(name)
             columns["run"] += [run.id] * max(map(len, found.values()), default=0)
             for column, values in found.items():

@@ -1,4 +1,4 @@
-"""Where the straight lines between the weights of two runs end, and which lines are refused."""
+"""Straight lines between the weights of two runs: where they end, and which are refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.run import Run
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.store import Store
-from resnet_repro.store.stored_run import StoredRun
+from resnet_repro.store.stored_run import StoredRun, trained_since
 from resnet_repro.store.target import find_target
 
-__all__ = ["check_paths", "other_run"]
+__all__ = ["check_paths", "other_end_moved", "other_run"]
 
 # Fields of a recipe that decide what a network computes with its weights, and of which images.
 SAME = ("zero_channels", "bn_epsilon", "image_size", "validation_images")
@@ -71,3 +71,10 @@ def other_run(
             "only weights differ"
         )
     return other
+
+
+def other_end_moved(store: Store, stored: StoredRun) -> bool:
+    """Whether the run at the other end of a measured line was trained again since."""
+    origin = stored.origins.get("path")
+    runs = [store.named(name) for name in {row.to for row in stored.rows("path")}]
+    return origin is not None and trained_since(runs, origin.measured)

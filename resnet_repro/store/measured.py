@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO, PrecisionRow
+from resnet_repro.store.lines import other_end_moved
 from resnet_repro.store.models import EnsembleResult
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun, trained_since
@@ -24,7 +25,7 @@ def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bo
         return has_coco_numbers(rows)
     if settings is not None:
         whole = settings.measured_in(rows, stored.run.seed, stored.training_images)
-        return bool(whole) and not (name == "path" and _other_end_moved(store, stored, rows))
+        return bool(whole) and not (name == "path" and other_end_moved(store, stored))
     if name == "gradients":
         return {0, stored.run.recipe.iterations} <= {row.iteration for row in rows}
     return True
@@ -49,10 +50,3 @@ def has_coco_numbers(rows: Sequence[PrecisionRow]) -> bool:
         return bool(rows)
     some = [row for row in rows if row.objects]
     return bool(rows) and (not some or any(row.coco_ap is not None for row in some))
-
-
-def _other_end_moved(store: Store, stored: StoredRun, rows: Iterable[Any]) -> bool:
-    """Whether the run at the other end of a measured line was trained again since."""
-    origin = stored.origins.get("path")
-    runs = [store.named(name) for name in {row.to for row in rows}]
-    return origin is not None and trained_since(runs, origin.measured)

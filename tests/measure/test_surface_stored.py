@@ -18,6 +18,7 @@ from resnet_repro.base.stop import Stopped
 from resnet_repro.measure.curvature import curvature_rows
 from resnet_repro.measure.path import path_rows
 from resnet_repro.measure.surface import surface_rows
+from resnet_repro.report.results import Results
 from resnet_repro.runner import measuring
 from resnet_repro.spec.experiment import Choices
 from resnet_repro.spec.loading import load_experiment
@@ -313,6 +314,7 @@ def test_the_line_between_two_runs(command: Callable[..., Any], tmp_path: Path) 
     assert [run.problem for run in store.all_runs()] == [None, None]
 
     end_later(store.all_runs()[1])  # as if it had been trained again
+    assert set(Results(store).frame("path").run) == {second.name}, "the first's line ended there"
     assert command("run", "lines.yaml").err.count("loss between two runs measured") == 1
 
     only = ("--seeds", "1", "--set", f"path.to={second.name[:-3]}", "--set", "path.points=9")

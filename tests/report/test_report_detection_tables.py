@@ -224,6 +224,7 @@ def test_what_frozen_batch_normalisation_saw_tells_no_seeds_apart(bench: Bench) 
 def test_a_reduced_table_says_what_its_numbers_are_of(bench: Bench) -> None:
     folder = bench.add("faster-rcnn-plain-18", dataset="voc:five", preset="demo", official=False)
     rows = [PrecisionRow(name, 9.0, 8.0, 3, 5, 1_239, "0" * 64) for name in ("cat", "dog")]
+    rows += [PrecisionRow("cow", None, None, 0, 5, 1_239, "0" * 64)]  # no test image has one
     folder.write_measured("average_precision", rows, ORIGIN)
     for table in ("table7", "table10"):
         text = render_table(make_table(load_experiment(table), Results(bench.store)), "md")
@@ -260,7 +261,8 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
         bare: Any = {"finished": True, "summary": summary, "has": lambda _: False, "origins": {}}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
         results: Any = SimpleNamespace(
-            numbers={}, every_begun=stored, finished={s.run.id: s for s in stored}, ensembles=[]
+            **{"store": Store(Path("results")), "option": "", "numbers": {}, "ensembles": []},
+            **{"every_begun": stored, "finished": {s.run.id: s for s in stored}},
         )
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 

@@ -395,6 +395,15 @@ def test_a_panel_without_any_line_says_why(bench: Bench) -> None:
     assert [column for column in range(9) if "not measured" in says[column]] == [4]
 
 
+def test_the_middle_of_a_training_is_not_its_end(bench: Bench) -> None:
+    """It was watched until it stopped, and trained to its end by a command that does not watch."""
+    bench.add("plain-20", gradients={0: [1.0, 2.0], 32_000: [3.0, 4.0]})
+    bench.add("resnet-20", gradients={0: [1.0, 2.0], -1: [5.0, 6.0]})
+    figure = figure_of(bench, "gradients")
+    assert [len(axes.get_lines()) for axes in figure.axes[3:]] == [2, 1, 1]
+    assert "not measured in the end: plain-20" in texts(figure)
+
+
 def test_without_anything_on_the_way_gradients_have_two_columns(bench: Bench) -> None:
     bench.add("plain-20", gradients={0: [1.0, 2.0], -1: [5.0, 6.0]})
     assert len(figure_of(bench, "gradients").axes) == 4

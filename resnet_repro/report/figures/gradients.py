@@ -38,7 +38,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     rows = rows[rows.run.isin([run.id for cell in cells for run in cell.done])]
     with_signals = ~rows.run.isin(rows.run[~rows.has_signal])
     rows = rows.assign(signal_norm=rows.signal_norm.where(with_signals))
-    moments = _moments(rows)
+    moments = _moments(rows, rows.run.map(results.runs.iterations))
     fields = [name for name in LABELS if name != "signal_norm" or with_signals.any()]
     without = set(rows.run[~with_signals]) if with_signals.any() else ()
     figure = Figure(figsize=(3.0 * len(moments) + 0.3, 0.4 + 2.1 * len(fields)))
@@ -62,16 +62,21 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
     notes += [SEVERAL_SEEDS] if any(len(cell.done) > 1 for cell in cells) else []
     if late := _those_in(cells, rows.run[rows.measured == "afterwards"]):
         notes.append(f"measured at the start and the end only: {', '.join(late)}")
+    ended = set(moments["in the end"].run) if "in the end" in moments else set()
+    if early := _those_in(cells, set(rows.run) - ended):
+        notes.append(f"not measured in the end: {', '.join(early)}")
     if bare := _those_in(cells, without):
         notes.append(f"the outputs' gradients were not measured throughout: {', '.join(bare)}")
     add_caption(figure, experiment, group, cells, notes)
     return figure
 
 
-def _moments(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Title -> what was measured then, without the middle one where nothing was."""
-    iterations = rows.groupby("run").iteration
-    first, last = iterations.transform("min"), iterations.transform("max")
+def _moments(rows: pd.DataFrame, last: pd.Series[int]) -> dict[str, pd.DataFrame]:
+    """Title -> what was measured then, without those at which nothing was.
+
+    `last` is each row's run's last iteration.
+    """
+    first = rows.groupby("run").iteration.transform("min")
     moments = {
         "at initialisation": rows[rows.iteration == first],
         "while training (median)": rows[(first < rows.iteration) & (rows.iteration < last)],
