@@ -215,6 +215,7 @@ def plot(
     from resnet_repro.base.errors import ConfigError, ReproError, StoreError
     from resnet_repro.report.figures.figures import draw
     from resnet_repro.report.results import Results
+    from resnet_repro.spec.loading import load_experiment
     from resnet_repro.spec.presets import PRESETS
 
     chosen = choice("--format", form, FIGURE_FORMATS)
@@ -226,13 +227,15 @@ def plot(
         if experiment.plot is None:
             command = f"resnet-repro table {shlex.quote(name)}"
             raise ConfigError(f"{experiment.name} is a table: {command}")
-    if networks is None:  # a preset's pictures are the same as among those of all
-        experiments = [_shown(name, None, dataset, None) for name in names]
+    known = dataset_name(dataset)
+    if networks is None:  # pictures of a preset or a data set are the same as among those of all
+        experiments = [load_experiment(name, checked=known is None) for name in names]
+        if known is not None:
+            experiments = [experiment.also_on(known) for experiment in experiments]
     whole = Results(store, option=results_option(results))
     for line in dict.fromkeys(line for one in experiments for line in whole.left_out(one)):
         say(line, err=True)
     only = choice("--preset", preset, PRESETS)
-    known = dataset_name(dataset)
     not_drawn = []
     for experiment in experiments:
         try:

@@ -109,7 +109,11 @@ def run(
     whole = [load_experiment(name, checked=False) for name in names]
     runs = _distinct_runs(experiments)
     store = open_store(results)
-    folders = choose_dataset(dataset).folders if dataset is not None else {}
+    folders = {}
+    if dataset is not None:
+        known = choose_dataset(dataset)
+        folders = known.folders
+        whole = [experiment.also_on(known.name) for experiment in whole]
     budget = parse_duration(time_budget) if time_budget is not None else None
     saving = parse_duration(checkpoint_every)
     where = parse_where(

@@ -279,7 +279,16 @@ class Experiment(Frozen):
             copy._chosen = wanted
         return copy
 
-    def on_dataset(self, dataset: str) -> Experiment:
+    def also_on(self, dataset: DatasetName) -> Experiment:
+        """The experiment with its runs on another data set beside its own, as `on_dataset`."""
+        if dataset in self.datasets or not self.runs:
+            return self
+        there = [
+            entry.model_copy(update={"dataset": dataset}) for entry in self.on_dataset(dataset).runs
+        ]
+        return self.model_copy(update={"runs": (*self.runs, *there)})
+
+    def on_dataset(self, dataset: DatasetName) -> Experiment:
         """The experiment on a data set, with all networks that any preset trains there.
 
         Raises:

@@ -261,8 +261,12 @@ def test_a_missing_backbone_is_trained_with_its_detector() -> None:
         bare: Any = {"finished": True, "summary": summary, "has": lambda _: False, "origins": {}}
         stored = [SimpleNamespace(run=run, **bare) for run in done]
         results: Any = SimpleNamespace(
-            **{"store": Store(Path("results")), "option": "", "numbers": {}, "ensembles": []},
-            **{"every_begun": stored, "finished": {s.run.id: s for s in stored}},
+            store=Store(Path("results")),
+            option="",
+            numbers={},
+            ensembles=[],
+            every_begun=stored,
+            finished={s.run.id: s for s in stored},
         )
         return [(gap.what, gap.command) for gap in gaps_of(experiment, results)]
 

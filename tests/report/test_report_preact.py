@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from made_up_results import Bench, section
 
@@ -404,6 +405,27 @@ def test_runs_of_the_first_paper_alone_make_none_of_its_tables_or_figures(bench:
     assert "of He et al. 2016" in main.caption
     bench.add("resnet-20-half-both", 50.0, preset="short", recipe=START, dataset="cifar100")
     assert figure_names(experiment, Results(bench.store)) == names
+
+
+def test_what_is_made_on_another_data_set_stands_beside_what_is_there(
+    command: Any, bench: Bench
+) -> None:
+    where = ("--results", bench.store.root)
+    for dataset in ("cifar10", "cifar100"):
+        for network in ("resnet-20", "resnet-20-half-both"):
+            bench.add(network, 18.0, preset="short", recipe=START, dataset=dataset)
+    asked = ("--preset", "short", "--networks", "resnet-20,resnet-20-half-both")
+    for dataset, count in (("cifar10", 1), ("cifar100", 2)):
+        done = command("run", "preact-table1", *asked, "--dataset", dataset, *where)
+        assert done.code == 0, done.err
+        written = pd.read_csv(bench.store.csv_path("preact-table1"))
+        assert written.dataset.nunique() == count
+    assert command("plot", "preact-table1", *where).code == 0
+    before = bench.store.read_figure("preact-table1.png")
+    drawn = command("plot", "preact-table1", "--dataset", "cifar100", *where)
+    assert "preact-table1.png" not in drawn.out
+    assert drawn.out.count("wrote ") == 1
+    assert bench.store.read_figure("preact-table1.png") == before
 
 
 def test_commands_that_show_know_the_presets_of_the_experiment(

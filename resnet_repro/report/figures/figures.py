@@ -201,7 +201,8 @@ def draw(
         if not group or (preset in (None, group.base) and dataset in (None, group.dataset))
     }
     if not wanted:
-        lacking = experiment.choose(Choices(preset=preset)) if preset else experiment
+        choices = Choices(preset=preset, dataset=dataset)
+        lacking = experiment.choose(choices) if preset or dataset else experiment
         raise ReproError(
             f"{experiment.name}: nothing to draw yet. "
             f"To make the data: {run_command(lacking)}{results.option}"
