@@ -96,11 +96,8 @@ def _workers() -> Check:
 
 def _results(store: Store) -> Check:
     try:
-        missing = [path for path in (store.root, *store.root.parents) if not path.exists()]
-        store.check_writable()
-        for folder in missing:
-            folder.rmdir()
-    except (ReproError, OSError) as error:
+        store.check_writable(keep=False)
+    except ReproError as error:
         return Check("results", "problem", str(error))
     there = next(path for path in (store.root, *store.root.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -212,11 +211,7 @@ def _evaluate_file(
     family = parse_network(network).family
     chosen = chosen or choose_dataset("cifar10" if family == "cifar" else "imagenet")
     if record_in is not None:  # now: measuring may take hours
-        is_new = not record_in.root.exists()
-        record_in.check_writable()
-        if is_new:  # these weights may yet be refused
-            with contextlib.suppress(OSError):  # another command has put something there meanwhile
-                record_in.root.rmdir()
+        record_in.check_writable(keep=False)  # these weights may yet be refused
         record_in.records(ExternalEvaluation)
         check = partial(earlier_evaluations, record_in, weights, network, chosen.name)
         request = replace(request, check=check)

@@ -23,6 +23,7 @@ from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.device import Backend
+from resnet_repro.training.order import evenly_spaced
 from resnet_repro.training.subject import Subject
 
 __all__ = ["detect", "precisions_of", "show_some"]
@@ -107,8 +108,7 @@ def show_some(subject: Subject, photographs: Path) -> list[DetectionRow]:
     """
     dataset = _dataset(subject)
     indices = [i for i in range(len(dataset.test)) if len(dataset.test.target(i).boxes)]
-    count = min(SHOWN, len(indices))
-    chosen = [indices[i * len(indices) // count] for i in range(count)]
+    chosen = [indices[place] for place in evenly_spaced(len(indices), SHOWN).tolist()]
     images = [dataset.test.image(index) for index in chosen]
     rows: list[DetectionRow] = []
     for index, image in zip(chosen, images, strict=True):

@@ -47,9 +47,9 @@ BlockOrder = Literal["original", "bn-after-add", "relu-before-add", "relu-only",
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network of section 4.2 or of Table 1. Those that are only compared with have no blocks.
+    """A network of section 4.2 or of Table 1. Every stage but the first begins with a stride of 2.
 
-    Every stage but the first begins with a stride of 2.
+    Those of other authors (VGG-16) have no blocks; their stem and widths mean nothing.
     """
 
     side: int  # pixels of the paper's input; of a detector's, the shorter one
@@ -57,7 +57,7 @@ class Architecture:
     style: Style
     stem: Stem
     widths: tuple[int, ...]  # of the 3x3 convolutions, by stage
-    blocks: tuple[int, ...]  # by stage; empty for those that are only compared with
+    blocks: tuple[int, ...]  # by stage; empty for those of other authors
     block: Literal["basic", "bottleneck"] = "basic"
     option: Option | None = None  # of the shortcuts; None where there are none
     stride_in_3x3: bool = False  # of a bottleneck, instead of in its first 1x1

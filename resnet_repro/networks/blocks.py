@@ -25,7 +25,6 @@ __all__ = [
     "fuse",
     "make_shortcut",
     "norm_relu",
-    "pool_and_flatten",
 ]
 
 
@@ -197,8 +196,3 @@ class Bottleneck(nn.Module):
         out = norm_relu(self.bn2, self.conv2(out))
         out = self.conv3(out)
         return norm_relu(self.bn3, out, None if self.downsample is None else self.downsample(x))
-
-
-def pool_and_flatten(x: Tensor) -> Tensor:
-    """Global average pooling: [N, C, H, W] to [N, C]."""
-    return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)

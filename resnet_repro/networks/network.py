@@ -13,7 +13,6 @@ from resnet_repro.networks.blocks import (
     Norm,
     make_shortcut,
     norm_relu,
-    pool_and_flatten,
 )
 from resnet_repro.networks.orders import BLOCKS, ImpededBlock
 from resnet_repro.spec.network_names import parse_classifier
@@ -41,7 +40,7 @@ class Network(nn.Module):
         self.norm, self.zero_channels = norm, zero_channels
         kernel, channels, stride, _ = architecture.stem
         self.conv1 = nn.Conv2d(3, channels, kernel, stride, padding=kernel // 2, bias=False)
-        if architecture.order != "preact":
+        if not architecture.norm_first:
             self.bn1 = self.norm(channels)
         for stage, (width, count) in enumerate(
             zip(architecture.widths, architecture.blocks, strict=True), start=1
@@ -75,7 +74,7 @@ class Network(nn.Module):
         built, x = self.architecture, self.conv1(x)
         if built.order == "relu-only":  # its first block begins with a ReLU
             x = self.bn1(x)
-        elif built.order != "preact":  # whose first block begins with a BN
+        elif not built.norm_first:  # a block that begins with a BN needs none before it
             x = norm_relu(self.bn1, x)
         if built.stem.pooled:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
@@ -87,7 +86,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""
-        return self.fc(pool_and_flatten(self.features(x)))
+        return self.fc(F.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
 
 
 def build_network(

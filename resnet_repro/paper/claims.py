@@ -70,7 +70,7 @@ class Claim(Frozen):
     @property
     def own(self) -> bool:
         """Whether it is a question of ours that the paper does not answer."""
-        return self.sentence.removeprefix("He et al. 2016: ").startswith("Our own question:")
+        return self.sentence.startswith("Our own question:")
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -17,7 +17,6 @@ __all__ = [
     "PAPERS",
     "PAPER_RECIPES",
     "THE_PAPER",
-    "is_a_papers",
     "paper_of_table",
     "papers_on",
 ]
@@ -85,11 +84,6 @@ PAPERS: dict[str, Paper] = {
         "(`surface-recipe`, which judges no claim), its grids have 51 x 51 points.",
     ),
 }
-
-
-def is_a_papers(changes: tuple[str, ...]) -> bool:
-    """Whether a paper's recipe differs from the `paper` preset's in just these changes."""
-    return any(paper.changes == changes for paper in PAPERS.values())
 
 
 def papers_on(family: Family, dataset: str) -> tuple[str, ...]:

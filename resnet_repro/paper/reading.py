@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.base.records import Frozen
+from resnet_repro.base.records import Frozen, first_problem
 from resnet_repro.spec.network_names import parse_network
 from resnet_repro.spec.yaml_io import read_yaml
 
@@ -54,6 +54,5 @@ def read_package_file(name: str, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_python(read_yaml(Path(__file__).with_name(name)).data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name}: {place}: {first['msg']}") from error
+        location, message = first_problem(error)
+        raise ConfigError(f"{name}: {'.'.join(map(str, location))}: {message}") from error

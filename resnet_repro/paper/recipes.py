@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from resnet_repro.paper.papers import is_a_papers
+from resnet_repro.paper.papers import PAPERS
 from resnet_repro.spec.presets import Preset, preset_recipe, presets_of, training_differences
 from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import Run
@@ -22,7 +22,7 @@ def changes_of(run: Run) -> tuple[str, ...]:
 def by_a_papers_recipe(run: Run) -> bool:
     """Whether a run's recipe is a paper's, however many images batch normalisation sees by it."""
     base, changes = nearest_preset(run.recipe, run.network, run.dataset)
-    return base == "paper" and is_a_papers(changes)
+    return base == "paper" and changes in [paper.changes for paper in PAPERS.values()]
 
 
 @lru_cache(maxsize=1024)  # many runs have the same recipe

@@ -85,7 +85,7 @@ class Estimator:
         test_images: Mapping[str, int] | None = None,
         compiled: bool = False,
     ) -> None:
-        """`runs` are the store's where they have been read already; `compiled`, how others train.
+        """`runs` are the store's where they have been read already; `compiled`: as is planned.
 
         `test_images` are those of folders of photographs by their data sets' names, where known.
         """

@@ -12,8 +12,8 @@ from resnet_repro.base import provenance
 from resnet_repro.base.plain_text import plural
 from resnet_repro.data.dataset import Dataset, Identity
 from resnet_repro.data.photos.photos import PhotoDataset
+from resnet_repro.measure.scores import read_scores
 from resnet_repro.measure.views import topk_errors
-from resnet_repro.runner.scores import read_scores
 from resnet_repro.runner.sources import Sources
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.tables_figures import Views

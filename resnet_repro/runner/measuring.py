@@ -15,11 +15,12 @@ from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.gradients import measure_afterwards
 from resnet_repro.measure.path import path_to_other_run
 from resnet_repro.measure.responses import responses_of
+from resnet_repro.measure.scores import read_scores
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.plan.progress import Progress
 from resnet_repro.runner.ensembles import measure_ensemble
-from resnet_repro.runner.scores import measure_views, read_scores
 from resnet_repro.runner.sources import Sources
+from resnet_repro.runner.views import measure_views
 from resnet_repro.spec.experiment import Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, WITH_COCO
 from resnet_repro.spec.run import Run

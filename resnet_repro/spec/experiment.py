@@ -28,7 +28,7 @@ from resnet_repro.spec.tables_figures import (
 )
 from resnet_repro.spec.yaml_io import write_yaml
 
-__all__ = ["Choices", "Experiment", "Slug", "Source"]
+__all__ = ["SETTINGS", "Choices", "Experiment", "Slug", "Source"]
 
 # By measurement, for those that have any.
 SETTINGS: dict[str, type[Frozen]] = {

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import get_args
 
+from resnet_repro.spec.experiment import SETTINGS
 from resnet_repro.spec.input_kinds import InputKind
 from resnet_repro.spec.network_names import KINDS
 
@@ -31,7 +32,7 @@ _SLURM = re.compile(
     re.ASCII,
 )
 _FIELD = (
-    r"((recipe|runs|presets|ensemble|pretraining|surface|path|curvature)\.[a-z0-9_.]{1,80}"
+    rf"((recipe|runs|presets|ensemble|pretraining|{'|'.join(SETTINGS)})\.[a-z0-9_.]{{1,80}}"
     r"|preset|precision|measure)"
     r"=[A-Za-z0-9_.,+\-\[\]{}: ]{0,60}"
 )

@@ -160,6 +160,7 @@ class Summary(Stored):
     iteration: Count
     iterations: Count
     parameters: Count
+    # Of the curve's last point, so until the state is `done` the latest ones.
     final_train_loss: float | None = None
     final_train_error: Percent | None = None
     final_test_error: Percent | None = None

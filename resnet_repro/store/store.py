@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -126,17 +126,21 @@ class Store:
         except OSError:
             return None
 
-    def check_writable(self) -> None:
-        """Check that results can be stored.
+    def check_writable(self, *, keep: bool = True) -> None:
+        """Check that results can be stored; without `keep` it leaves no folder that was not there.
 
         Raises:
             ConfigError: a file is in the folder's place.
             StoreError: the folder cannot be made or written.
         """
         folder = user_folder(self.root)
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
+        with suppress(OSError):  # another command has put something there meanwhile
+            for made in missing if not keep else ():
+                made.rmdir()
 
     def records(self, kind: type[R]) -> list[R]:
         """The records of one kind, by file name.

@@ -13,9 +13,9 @@ import torch
 from short_runs import Quiet, short_runner, small_synthetic
 
 from resnet_repro.data.dataset import Dataset
+from resnet_repro.measure.scores import read_scores, write_scores
 from resnet_repro.runner.measuring import METHODS, VIEWS
 from resnet_repro.runner.runner import Runner
-from resnet_repro.runner.scores import read_scores, write_scores
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.recipe_parts import Photographs

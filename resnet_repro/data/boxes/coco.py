@@ -24,6 +24,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from resnet_repro.base.errors import DataError, plain
 from resnet_repro.base.files import read_regular
+from resnet_repro.base.records import first_problem
 from resnet_repro.data.boxes.annotations import EmptyBoxError, Object, check_box
 from resnet_repro.data.boxes.reader import AnnotatedImage, BoxPart, BoxReader
 from resnet_repro.data.dataset import not_there
@@ -146,9 +147,9 @@ def _read_instances(root: Path, name: str, stamps: dict[str, int]) -> _Instances
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {plain(where, 80)}: {plain(first['msg'], 120)}") from None
+        location, message = first_problem(error)
+        where = ".".join(map(str, location)) or "the file"
+        raise DataError(f"{path}: {plain(where, 80)}: {plain(message, 120)}") from None
 
 
 def _check_image(root: Path, part: str, name: str, image: _Image) -> int:

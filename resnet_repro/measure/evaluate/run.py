@@ -17,6 +17,7 @@ from resnet_repro.measure.evaluate.evaluation import (
     evaluation_memory_advice,
     keep_measured,
 )
+from resnet_repro.measure.scores import store_views
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.spec.dataset_names import DatasetChoice
 from resnet_repro.spec.measurements import BnStatistics, EvaluationRow
@@ -87,7 +88,7 @@ def evaluate_run(
             found, labels = _scores(subject, views, request)
             rows.append(row_of(views, found, labels, bn, dataset.identity))
             if not unstored:
-                stored.folder.write_measured("evaluations", rows[-1:], origin)
+                store_views(stored.folder, rows[-1], found, origin)
                 path = stored.folder.evaluations
     return Evaluation(
         network=run.network,

@@ -58,7 +58,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
 
 def bare_note(cells: Sequence[Cell]) -> list[str]:
     """What stands for a response where a convolution has no BN of its own behind it."""
-    orders = {architecture(cell.network).order for cell in cells if cell.done}
+    shown = [architecture(cell.network) for cell in cells if cell.done]
+    orders = {one.order for one in shown if any("conv" in layer for layer in one.observed)}
     if "preact" in orders:
         return ["pre-activation networks, whose BN comes first: the 3x3 convolution's own output"]
     if "bn-after-add" in orders:

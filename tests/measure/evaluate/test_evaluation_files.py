@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -330,12 +331,23 @@ def test_what_can_not_be_recorded_is_said_before_it_is_measured(
 def test_two_that_record_into_a_new_folder_together_do_not_mind_each_other(
     command, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meanwhile(store: Store) -> None:
-        (store.root / "evaluations").mkdir(parents=True)
+    trial = tempfile.TemporaryFile
 
-    monkeypatch.setattr(Store, "check_writable", meanwhile)
+    def meanwhile(dir: Path) -> Any:  # noqa: A002
+        (dir / "evaluations").mkdir()
+        return trial(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", meanwhile)
     answer = command("evaluate", weights, *asked(folder, "--record"))
     assert (answer.code, len(Store(Path("results")).records(ExternalEvaluation))) == (0, 1)
+
+
+def test_weights_that_are_refused_leave_no_folders(
+    command, folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    where = ("--record", "--results", tmp_path / "new" / "nested", "--network", "resnet-50")
+    assert "fit" in command("evaluate", weights, *asked(folder, *where)).err
+    assert not (tmp_path / "new").exists()
 
 
 def test_errors_that_could_not_be_recorded_are_printed(

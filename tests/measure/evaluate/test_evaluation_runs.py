@@ -13,7 +13,9 @@ import yaml
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.cli import main
+from resnet_repro.measure.scores import read_scores
 from resnet_repro.store.run_folder import RunFolder
+from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import pack, unpack
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -108,6 +110,9 @@ def test_a_run_on_photographs_is_measured_and_stored(
     ), "the same measurement as in training"
     assert first["centre"]["bn"] == "average"
     assert first["centre"]["images"] == "7"
+    (stored,) = (r for r in Store(photographs.parents[1]).all_runs() if r.id == photographs.name)
+    for views in first:
+        assert read_scores(stored, views) is not None, "an ensemble need not test it again"
 
     answer = command("evaluate", photographs.name, "--crops", "10", *data, "--json")
     assert json.loads(answer.out)["evaluations"][0]["views"] == "10-crop"

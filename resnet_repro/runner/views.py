@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,25 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet_repro.base.files import write_atomically
 from resnet_repro.base.stop import Stopped
-from resnet_repro.data.npz import read_npz
 from resnet_repro.measure.progress import NEWS, progress_teller
+from resnet_repro.measure.scores import store_views
 from resnet_repro.measure.views import row_of, scores_of
 from resnet_repro.runner.sources import Sources
 from resnet_repro.runner.together import in_every_process, refuse_different_data
-from resnet_repro.spec.measurements import MEASUREMENTS, EvaluationRow
 from resnet_repro.spec.run import Resolved, Run
 from resnet_repro.spec.tables_figures import Views
-from resnet_repro.store.checksums import measured_sums
 from resnet_repro.store.run_folder import RunFolder
-from resnet_repro.store.stored_run import StoredRun
-from resnet_repro.store.tables import table_text
 from resnet_repro.training.device import origin_here
 from resnet_repro.training.photo_feed import PhotoFeed
 from resnet_repro.training.subject import Subject
 
-__all__ = ["measure_views", "read_scores", "write_scores"]
+__all__ = ["measure_views"]
 
 
 def measure_views(
@@ -52,43 +46,8 @@ def measure_views(
     averaged = subject.run.recipe.bn_average_iterations > 0
     row = row_of(views, found, labels, "average" if averaged else "running", feed.identity)
     origin = origin_here(subject.backend, sources.options.command, sources.processes.count)
-    folder.write_measured(MEASUREMENTS[views].table, [row], origin)
-    write_scores(folder, row, found)
+    store_views(folder, row, found, origin)
     return f"{views}: top-1 error {row.top1_error:.2f}%, top-5 error {row.top5_error:.2f}%"
-
-
-def write_scores(folder: RunFolder, row: EvaluationRow, found: Tensor) -> None:
-    """Keep the scores [N, classes] that gave a row of a run's errors, in half precision.
-
-    Raises:
-        StoreError: they cannot be written.
-    """
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, scores=found.half().numpy(), evaluation=np.array(_sum(row)))
-    write_atomically(folder.scores(row.views), buffer.getvalue())
-
-
-def read_scores(stored: StoredRun, views: str, dataset_sha256: str | None = None) -> Tensor | None:
-    """Scores float32 [N, classes] that gave a run's stored errors; None if they are not here.
-
-    They may be of another training of the run: its errors travel with git, scores do not. With
-    `dataset_sha256`, also None if they are of other data.
-    """
-    row = next((row for row in stored.rows(MEASUREMENTS[views].table) if row.views == views), None)
-    arrays = read_npz(stored.folder.scores(views)) or {}  # missing, torn or foreign: made anew
-    found = arrays.get("scores")
-    if row is None or found is None or str(arrays.get("evaluation")) != _sum(row):
-        return None
-    if dataset_sha256 not in (None, row.dataset_sha256):
-        return None
-    fits = found.ndim == 2 and len(found) == row.images and found.dtype == np.float16
-    return torch.from_numpy(found).float() if fits else None
-
-
-def _sum(row: EvaluationRow) -> str:
-    """SHA-256 of a row, as `measurements.json` has it."""
-    table = MEASUREMENTS[row.views].table
-    return dict(measured_sums(table, table_text(table, [row])))[row.views]
 
 
 @dataclass(frozen=True)
