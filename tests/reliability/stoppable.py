@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,22 @@ class Job:
 
     def await_training(self) -> None:
         """Wait until it says that a training starts or continues, or that nothing is left of it."""
-        deadline = time.monotonic() + PATIENCE
-        while not re.search(r": (starts|continues|done)", self.stderr):
-            assert time.monotonic() < deadline, self.stderr
-            time.sleep(0.002)
+        self._await(lambda: bool(re.search(r": (starts|continues|done)", self.stderr)))
 
     def await_point(self, results: Path) -> None:
         """Wait until the curve of the only run in `results` has a point."""
-        deadline = time.monotonic() + PATIENCE
         curves = "runs/*/curve.csv"
-        while not any(
-            path.read_text(encoding="utf-8").count("\n") > 1 for path in results.glob(curves)
-        ):
-            assert time.monotonic() < deadline, self.stderr
-            time.sleep(0.002)
+        self._await(
+            lambda: any(p.read_text(encoding="utf-8").count("\n") > 1 for p in results.glob(curves))
+        )
 
     def await_checkpoint(self, results: Path) -> None:
         """Wait until the only run in `results` has a checkpoint."""
+        self._await(lambda: any(results.glob("runs/*/checkpoint")))
+
+    def _await(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not any(results.glob("runs/*/checkpoint")):
+        while not condition():
             assert time.monotonic() < deadline, self.stderr
             time.sleep(0.002)
 

@@ -245,7 +245,11 @@ def _provenance(dataset: str, official: bool, resolved: str) -> Provenance:
             "source": "binary version",
             "note": "" if official else "unofficial copy: checksums differ",
         },
-        normalisation={"kind": "per-pixel mean", "sha256": "1" * 64, "channels": [125.3, 123.0]},
+        normalisation={
+            "kind": "per-pixel mean",
+            "sha256": "1" * 64,
+            "channel_averages": [125.3, 123.0, 113.9],
+        },
         started="2025-01-02T03:04:05Z",
         ended="2025-01-02T04:04:05Z",
     )
