@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from resnet_repro.base.records import member_of
 
-__all__ = ["LARGEST_STEP", "QUANTITIES", "QuantityName"]
+__all__ = ["ALL_ALONG", "LARGEST_STEP", "QUANTITIES", "SIGNALS_ALL_ALONG", "QuantityName"]
 
 
 class Quantity(NamedTuple):
@@ -31,9 +31,10 @@ class Quantity(NamedTuple):
     needs: str = ""  # what a number needs beside the measurement
 
 
-ALL_ALONG = "this measurement at every point of the curve"
+FINE = "a curve with points as close as its preset's"
+ALL_ALONG = f"this measurement at every point of {FINE}"
 SIGNALS = "the outputs' gradients"
-SIGNALS_ALL_ALONG = f"{SIGNALS} at every point of the curve"
+SIGNALS_ALL_ALONG = f"{SIGNALS} at every point of {FINE}"
 
 
 def _norms(title: str, needs: str = "") -> Quantity:
@@ -55,12 +56,16 @@ FEWEST_PLANES = 2  # of one nobody can tell how far another would be from it
 _PLANES = f"planes of {FEWEST_PLANES} seeds of directions"
 QUANTITIES = {
     "final_test_error": Quantity("final test error", noisier=NOISIER, task="classification"),
-    "final_train_error": Quantity("final training error", noisier=NOISIER, task="classification"),
+    # Over the batches since the last point of the curve but one.
+    "final_train_error": Quantity(
+        "final training error", noisier=NOISIER, task="classification", needs=FINE
+    ),
     # Of the running training errors at the points of the curve.
     "early_error": Quantity(
         "mean training error in the first quarter of the iterations",
         noisier=3,
         task="classification",
+        needs=FINE,
     ),
     # The first point of the curve that is; infinite if none is.
     "epochs_to_start": Quantity(

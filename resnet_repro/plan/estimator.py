@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -95,22 +95,25 @@ class Estimator:
         }
         gpu = gpu_name() if device == "auto" or device.startswith("cuda") else None
         self.hardware = gpu or (mps_name() if device == "mps" else cpu_name())
+        # Of a GPU it does not matter much how many threads the processor had.
+        self._threads = 0 if gpu or device == "mps" else allowed_threads(usable_cores())
         # Benchmarks take precedence over runs of the same network, as they run alone.
-        bench = [s for s in speeds_of_bench(store) if s.hardware == self.hardware]
-        known = {s.key for s in bench}
-        every = bench + [
-            s
-            for s in speeds_of_runs(store.all_runs() if runs is None else runs)
-            if s.hardware == self.hardware and s.key not in known
-        ]
-        self._threads = allowed_threads(usable_cores())
+        bench = {s.key: s for s in self._here(speeds_of_bench(store))}
+        trained = self._here(speeds_of_runs(store.all_runs() if runs is None else runs))
+        every = [*bench.values(), *(s for s in trained if s.key not in bench)]
         self._compiled = compiled
         self._speeds = [s for s in every if compiled or not s.compiled]
         if gpu:
             self._guess = GUESSED_GPU_RATE
         else:
             newer = cpu_features() & BF16_FEATURES
-            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * self._threads
+            cores = allowed_threads(usable_cores())
+            self._guess = GUESSED_RATE_PER_CORE["newer" if newer else "older"] * cores
+
+    def _here(self, speeds: Iterable[Speed]) -> list[Speed]:
+        """Those of this hardware."""
+        own = [s for s in speeds if s.hardware == self.hardware]
+        return own if self._threads else [replace(s, threads=0) for s in own]
 
     def doubt(self, run: Run) -> str | None:
         """Why an estimate is only a guess, or None."""
@@ -130,15 +133,10 @@ class Estimator:
         return "guessed" if any(map(self.doubt, runs)) else "measured"
 
     def _relatives(self, network: str) -> list[Speed]:
-        """Speeds of the same family; if asked for, of compiled ones where there are any.
-
-        Of these, those with the number of threads that is nearest to this process's.
-        """
+        """Speeds of the same family; if asked for, of compiled ones where there are any."""
         family = parse_network(network).family
         found = [s for s in self._speeds if parse_network(s.network).family == family]
-        found = [s for s in found if s.compiled == self._compiled] or found
-        distance = min((abs(s.threads - self._threads) for s in found), default=0)
-        return [s for s in found if abs(s.threads - self._threads) == distance]
+        return [s for s in found if s.compiled == self._compiled] or found
 
     def images_per_second(
         self,
@@ -149,12 +147,15 @@ class Estimator:
     ) -> float:
         """Training speed: measured for the network, or scaled by cost from that of others.
 
-        Networks of the same family, whose layers are similar, take precedence over others, and
-        speeds in the given precision over those in another one.
+        Networks of the same family, whose layers are similar, take precedence over others, speeds
+        in the given precision over those in another one, and of these those with the number of
+        threads that is nearest to this process's.
         """
         side = side or architecture(network).side
         speeds = self._relatives(network) or self._speeds
         speeds = [s for s in speeds if s.precision == precision] or speeds
+        distance = min((abs(s.threads - self._threads) for s in speeds), default=0)
+        speeds = [s for s in speeds if abs(s.threads - self._threads) == distance]
         same = [s for s in speeds if (s.network, s.side) == (network, side)]
         if same:
             return _faster((s.precision, s.images_per_second) for s in same)
@@ -249,13 +250,13 @@ def speeds_of_runs(runs: list[StoredRun]) -> list[Speed]:
 
 
 def speeds_of_bench(store: Store) -> list[Speed]:
-    """Speeds that `resnet-repro bench` measured; a damaged file has none."""
+    """Speeds that `resnet-repro bench` measured, most threads last; a damaged file has none."""
     try:
         text = read_text(store.csv_path(BENCH))
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-        return list({(s.hardware, s.key): s for s in map(_benchmark, rows)}.values())
+        return sorted(map(_benchmark, rows), key=lambda speed: speed.threads)
     except (OSError, KeyError, TypeError, ValueError, ConfigError, csv.Error):
         return []
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from resnet_repro.base.durations import format_duration
+from resnet_repro.base.errors import StoreError
 from resnet_repro.plan.estimator import Estimator
 from resnet_repro.spec.experiment import Choices, Experiment
 from resnet_repro.spec.presets import PRESETS
@@ -40,7 +41,7 @@ class ExperimentLine:
     estimate: str  # "measured" here, or "guessed"
     runs_failed: int = 0  # which `run` leaves as they are
     without_weights: int = 0  # finished runs that cannot be measured: their weights are not here
-    unmeasured: bool = False  # something that is measured, or averaged, in no time is not yet
+    unmeasured: bool = False  # something of finished runs is still to be measured or averaged
 
     @property
     def cost(self) -> str:
@@ -239,23 +240,27 @@ def _experiment_line(
     """One experiment at its preset; `stored` are runs by their ids."""
     runs, networks = chosen.resolve(), chosen.networks
     done, failed, seconds, without, unmeasured = 0, 0, 0.0, 0, False
-    going_on: list[Run] = []
+    estimated: list[Run] = []
     for run in runs:
-        found = stored.get(run.id)
-        going_on.append(_as_begun(run, found) if found else run)
+        found, going_on = stored.get(run.id), run
         left = list(chosen.measure) if run.network in networks else []
         if found and found.finished:
             done += 1
             left = [n for n in left if not is_measured(store, found, n, chosen.settings_of(n))]
             if left and not found.folder.checkpoints():
                 left, without = [], without + 1
+            unmeasured = unmeasured or bool(left)
         elif found and found.given_up:
             left, failed = [], failed + 1
         else:
             begun = found.summary.iteration if found and found.summary else 0
-            seconds += estimator.seconds(going_on[-1], begun)
+            going_on = _as_begun(run, found) if found else run
+            seconds += estimator.seconds(going_on, begun)
         seconds += estimator.measuring_seconds(run, chosen, left)
-        unmeasured = unmeasured or bool(left)
+        estimated.append(going_on)
+    if done == len(runs) and not _is_averaged(store, chosen):
+        unmeasured = True
+        without += any(_cannot_be_scored(store, chosen, run) for run in chosen.ensemble_members)
     return ExperimentLine(
         experiment=chosen.name,
         reference=chosen.reference,
@@ -265,8 +270,22 @@ def _experiment_line(
         runs_done=done,
         runs_needed=len(runs),
         seconds_left=seconds,
-        estimate=estimator.basis(*going_on),
+        estimate=estimator.basis(*estimated),
         runs_failed=failed,
         without_weights=without,
-        unmeasured=unmeasured or not is_averaged(store, chosen),
+        unmeasured=unmeasured,
     )
+
+
+def _is_averaged(store: Store, experiment: Experiment) -> bool:
+    try:
+        return is_averaged(store, experiment)
+    except StoreError:  # an unreadable record
+        return False
+
+
+def _cannot_be_scored(store: Store, experiment: Experiment, run: Run) -> bool:
+    """Whether an ensemble's member has neither weights nor scores here."""
+    assert experiment.ensemble is not None, "it has members"
+    folder = store.get(run).folder
+    return not (folder.checkpoints() or folder.scores(experiment.ensemble.views).exists())

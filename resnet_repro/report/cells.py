@@ -24,6 +24,7 @@ __all__ = [
     "cells_in",
     "groups_in",
     "in_other_precision",
+    "is_coarse",
     "main_group",
     "same_seed",
 ]
@@ -104,16 +105,26 @@ def same_seed(runs: Iterable[BegunRun]) -> BySeed:
 
     They differ in how often they were tested or in whether their batches passed in parts (detectors
     also in the seed of what they started from), so two of them are not two seeds. Those that have
-    ended go before others, then those that were tested less often.
+    ended go before others, then those that were tested as often as their preset says, or more.
     """
     found: BySeed = {}
     for run in runs:
         found.setdefault((run.run.network, group_of(run), run.run.seed), []).append(run)
 
-    def rank(run: BegunRun) -> tuple[bool, int, str]:
-        return _state(run) == "unfinished", -run.run.recipe.evaluate_every, run.id
+    def rank(run: BegunRun) -> tuple[bool, bool, int, str]:
+        every = run.run.recipe.evaluate_every
+        return _state(run) == "unfinished", is_coarse(run), -every, run.id
 
     return {place: sorted(repeated, key=rank) for place, repeated in found.items()}
+
+
+def is_coarse(run: BegunRun) -> bool:
+    """Whether a run's curve has its points further apart than its preset's.
+
+    A point's training error is the mean over all batches since the point before it: of such a run
+    it is no final one, and what is said of a whole training may lie between its points.
+    """
+    return run.run.recipe.evaluate_every > group_of(run).interval
 
 
 def _state(run: BegunRun) -> str:

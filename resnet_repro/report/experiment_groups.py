@@ -36,7 +36,7 @@ def on_other_data(experiment: Experiment, dataset: str) -> bool:
     paper, family = HE_2016 if of_he_2016(experiment) else THE_PAPER, family_of(experiment)
     if dataset in experiment.datasets or (paper == THE_PAPER and family != "detection"):
         return False
-    of_coco = experiment.of_coco or any(name.startswith("coco") for name in experiment.datasets)
+    of_coco = experiment.of_coco or experiment.dataset.startswith("coco")
     if dataset.startswith(("voc", "coco")) and dataset.startswith("coco") != of_coco:
         return True
     return dataset in PAPERS[paper].datasets.get(family, ())

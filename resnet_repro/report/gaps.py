@@ -95,7 +95,7 @@ def _missing_runs(experiment: Experiment, results: Results) -> list[Gap]:
         command = _command(experiment, wanted) + as_trained(experiment, there)
         gaps.append(Gap(experiment.name, _where(experiment), what, command))
     root = results.store.root
-    if root.is_absolute() and not results.option:
+    if root.is_absolute() and results.published:
         root = Path(root.name)  # where it lies on this machine is nobody else's business
     for run in (run for run in unfinished if run.id in failed):
         what, command = f"{_by_network([run])}, which failed", failed[run.id].command_again(root)

@@ -177,6 +177,11 @@ class Group:
         return *(text for text in own if text.partition("=")[0] not in changed), *later
 
     @property
+    def interval(self) -> int:
+        """After how many iterations its preset adds a point to the curve."""
+        return self._preset_recipe.evaluate_every
+
+    @property
     def _preset_recipe(self) -> Recipe:
         network = self.compared or FAMILIES[self.family].network
         return preset_recipe(self.base, network, self.dataset)

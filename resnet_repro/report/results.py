@@ -12,6 +12,7 @@ from resnet_repro.report.cells import (
     Cell,
     cells_in,
     groups_in,
+    is_coarse,
     same_seed,
 )
 from resnet_repro.report.experiment_groups import by_other_recipe, of_he_2016, on_other_data
@@ -50,17 +51,17 @@ class Results:
         store: Store,
         preset: str | None = None,
         dataset: str | None = None,
-        option: str = "",
+        option: str | None = None,
     ) -> None:
         """Of all the store's runs, or of those of a preset (with changes to it) or data set alone.
 
         Then ensembles with a run that is left out are left out as well, and with a `dataset`
         ensembles and others' weights that were tested on another one, with a `preset` ensembles of
         another one whose members are not in the folder. `option` is ` --results FOLDER` where
-        commands that a reader is told need it.
+        commands that a user is told need it; None where they stand in a report for anybody.
         """
         self.store = store
-        self.option = option
+        self.option, self.published = option or "", option is None
         self._preset = preset
         self._dataset = dataset
         self._frames: dict[str, pd.DataFrame] = {}
@@ -156,10 +157,12 @@ class Results:
     def runs(self) -> pd.DataFrame:
         """A line per run: network, group, state and values of its summary.
 
-        `state` is one of `CELL_STATES`; errors in percent.
+        `state` is one of `CELL_STATES`; errors in percent. Of a run that `is_coarse` no final
+        training error is known.
         """
         import pandas as pd
 
+        coarse = [run.id for run in self.begun if is_coarse(run)]
         lines = [
             (
                 *(run.id, cell.network, cell.group, state),
@@ -172,6 +175,7 @@ class Results:
         ]
         columns = ["run", "network", "group", "state", *_SUMMARY, *_PROVENANCE]
         frame = pd.DataFrame(lines, columns=columns).set_index("run")
+        frame.loc[frame.index.isin(coarse), "final_train_error"] = None
         return frame.astype(dict.fromkeys(_ERRORS, "float64") | dict.fromkeys(_MAYBE, "Int64"))
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from resnet_repro.paper.papers import HE_2016, THE_PAPER
-from resnet_repro.report.cells import Cell, groups_in, main_group
+from resnet_repro.report.cells import Cell, groups_in, is_coarse, main_group
 from resnet_repro.report.commands import run_command
 from resnet_repro.report.gaps import gaps_at_first
 from resnet_repro.report.groups import Group
@@ -115,7 +115,7 @@ def group_notes(groups: Iterable[Group], results: Results) -> list[str]:
 
 
 def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
-    """A phrase about the failed runs and one about the unfinished runs of every cell."""
+    """Phrases about failed and unfinished runs of every cell, and those tested too seldom."""
     texts = []
     for cell in cells:
         name = f"{network_title(cell.network)} [{results.numbers[cell.group]}]"
@@ -124,6 +124,12 @@ def troubles(cells: Sequence[Cell], results: Results) -> list[str]:
             if runs:
                 seeds = ", ".join(str(run.run.seed) for run in runs)
                 texts.append(f"{name}: {len(runs)}{what} (seed {seeds})")
+        of_losses = cell.group.family == "detection"
+        if seldom := 0 if of_losses else sum(map(is_coarse, cell.done)):
+            texts.append(
+                f"{name}: {seldom} of {len(cell.done)} without a final training error, which is "
+                f"over the last {cell.group.interval:,} iterations (recipe.evaluate_every)"
+            )
     return texts
 
 

@@ -107,7 +107,7 @@ def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
 def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
     """A line per run of the experiment's networks, by network, group, state and seed.
 
-    Errors are final where a run is done; before, they are those of its curve so far.
+    Only of runs that are done errors are final; a summary has those of the curve so far before.
     """
     ids = [run.id for cell in results.cells_of(experiment) for run in cell.every]
     runs = results.runs.loc[ids].reset_index()

@@ -238,9 +238,9 @@ class Measurer:
         if not (settings == WITH_COCO and all(row.coco_ap is None for row in rows)):
             folder.discard_unfinished(measurement.table)
         if name == "average-precision":
-            mean = mean_over_classes([row.ap_11point for row in rows])
-            if mean is not None:
-                return f"mAP {mean:.2f} percent over {plural(len(rows), 'class')} (11 points)"
+            found = [row.ap_11point for row in rows if row.ap_11point is not None]
+            if (mean := mean_over_classes(found)) is not None:
+                return f"mAP {mean:.2f} percent over {plural(len(found), 'class')} (11 points)"
         return f"{measurement.title} measured, {plural(len(rows), 'row')}"
 
     def _trained(self, run: Run, stored: StoredRun) -> Subject | None:

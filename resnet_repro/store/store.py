@@ -133,9 +133,9 @@ class Store:
             ConfigError: a file is in the folder's place.
             StoreError: the folder cannot be made or written.
         """
-        folder = user_folder(self.root)
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        with writable(folder):
+        with writable(self.root):
+            folder = user_folder(self.root)
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         with suppress(OSError):  # another command has put something there meanwhile

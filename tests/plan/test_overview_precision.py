@@ -109,6 +109,25 @@ def test_a_run_is_estimated_in_the_precision_in_which_it_was_begun(
     assert line.seconds_left == pytest.approx(again.seconds_left * 575 / 362, rel=0.01)
 
 
+def test_precision_goes_before_threads_and_of_a_gpu_threads_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnet_repro.plan.estimator.usable_cores", lambda: 2)
+    monkeypatch.setattr("resnet_repro.plan.estimator.gpu_name", lambda: "NVIDIA H200")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    lines = ["hardware,precision,threads,network,crop,images_per_second"]
+    lines += [f"{cpu_name()},bf16,2,resnet-20,,1000", f"{cpu_name()},fp32,1,resnet-20,,362"]
+    lines += ["NVIDIA H200,bf16,16,resnet-20,,20000", "NVIDIA H200,bf16,4,resnet-56,,9000"]
+    store = Store(tmp_path)
+    store.csv_path("bench").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    choices = Choices(networks=["resnet-20"], precision="fp32")
+    (run, *_) = load_experiment("fig6", choices=choices).resolve()
+    estimator = Estimator(store, "cpu")
+    assert estimator.images_per_second("resnet-20", precision="fp32") == 362
+    assert estimator.doubt(run) is None
+    assert Estimator(store).images_per_second("resnet-56") == 9_000
+
+
 @pytest.mark.parametrize(
     ("threads", "speed"), [(1, 600.0), (2, 1_000.0), (3, 1_000.0), (8, 3_000.0), (16, 3_000.0)]
 )

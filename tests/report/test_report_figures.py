@@ -1,6 +1,5 @@
 """The figures: their panels, labels and captions, looked up in matplotlib's own objects."""
 
-import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -382,8 +381,10 @@ def test_signals_are_drawn_of_runs_that_have_them_throughout(bench: Bench) -> No
     assert "the outputs' gradients were not measured throughout: plain-20" in texts(figure)
     middle = figure.axes[3:6]
     drawn = [[list(line.get_ydata()) for line in axes.get_lines()] for axes in middle]  # type: ignore[arg-type]
-    assert [residual for _, residual in drawn] == list(norms.values())
-    assert all(math.isnan(norm) for plain, _ in drawn for norm in plain)
+    assert [residual for (residual,) in drawn] == list(norms.values())
+    bench.add("plain-20", gradients=norms, back=norms, seed=1)  # the other seed has none
+    middle = figure_of(bench, "gradients").axes[3:6]
+    assert [len(axes.get_lines()) for axes in middle] == [2, 2, 2]
 
 
 def test_a_panel_without_any_line_says_why(bench: Bench) -> None:
@@ -393,6 +394,25 @@ def test_a_panel_without_any_line_says_why(bench: Bench) -> None:
     figure = figure_of(bench, "gradients")
     says = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert [column for column in range(9) if "not measured" in says[column]] == [4]
+
+
+def test_a_panel_of_one_kind_of_line_says_which(bench: Bench, tmp_path: Path) -> None:
+    bench.add("resnet-20")
+    text = "name: own\ntitle: Own\nruns: [{networks: [resnet-20]}]\n"
+    text += "plot: {kind: curves, panels: [{networks: [resnet-20], curves: [train]}]}\n"
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    results = Results(bench.store)
+    figure = build(load_experiment(str(tmp_path / "own.yaml")), results, *results.numbers)
+    assert figure.axes[0].get_ylabel() == "training error (%)"
+
+
+def test_a_picture_is_out_of_date_once_what_its_caption_names_has_ended(bench: Bench) -> None:
+    bench.add("plain-20", responses=[1.0, 2.0])
+    marks = []
+    for state in ("stopped", "failed", "done"):
+        bench.add("plain-56", state=state)
+        marks.append(bench.mark("fig7"))
+    assert len(set(marks)) == 3
 
 
 def test_the_middle_of_a_training_is_not_its_end(bench: Bench) -> None:

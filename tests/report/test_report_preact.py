@@ -411,8 +411,8 @@ def test_what_is_made_on_another_data_set_stands_beside_what_is_there(
     command: Any, bench: Bench
 ) -> None:
     where = ("--results", bench.store.root)
-    for dataset in ("cifar10", "cifar100"):
-        for network in ("resnet-20", "resnet-20-half-both"):
+    for dataset, more in (("cifar10", ()), ("cifar100", ("resnet-20-c", "plain-20"))):
+        for network in ("resnet-20", "resnet-20-half-both", *more):
             bench.add(network, 18.0, preset="short", recipe=START, dataset=dataset)
     asked = ("--preset", "short", "--networks", "resnet-20,resnet-20-half-both")
     for dataset, count in (("cifar10", 1), ("cifar100", 2)):

@@ -316,6 +316,31 @@ def test_the_opposite_is_another_trend(bench: Bench) -> None:
         assert (verdicts[claim].word, verdicts[claim].opposed) == ("undecided", True)
 
 
+def test_lines_are_no_planes(bench: Bench) -> None:
+    for network in ("resnet-20", "plain-20"):
+        add(bench, network, bowl, seeds=2, height=1)
+    claims = [claim for claim in load_claims() if claim.id.startswith("surface-20")]
+    for verdict in judge(claims, Results(bench.store)):
+        assert verdict.word == "not run", verdict.claim.id
+
+
+def test_a_direction_has_one_colour_in_all_panels(bench: Bench) -> None:
+    add(bench, "resnet-20", bowl, seeds=2)
+    folder = add(bench, "plain-20", bowl)
+    folder.write_measured("surface", rows(bowl, seed=1), ORIGIN)
+    experiment, results = load_experiment("surface"), Results(bench.store)
+    figure = build(experiment, results, next(iter(results.numbers)), "lines")
+    named = {
+        t.get_text(): h.get_color()
+        for t, h in zip(figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)
+    }
+    colours = [[line.get_color() for line in axes.get_lines()] for axes in figure.axes[:2]]
+    assert sorted(colours, key=len) == [
+        [named["direction of seed 1"]],
+        [named["direction of seed 0"], named["direction of seed 1"]],
+    ]
+
+
 def test_one_plane_judges_nothing(bench: Bench) -> None:
     add(bench, "resnet-20", bowl, seeds=2)
     add(bench, "plain-20", bowl)
@@ -564,7 +589,8 @@ def test_the_tidy_file_has_every_point(bench: Bench) -> None:
     lines = tidy_csv(bench.experiment("surface"), Results(bench.store)).splitlines()
     assert len(lines) == 1 + 21 * 21 + 1
     assert folder.path.name in lines[1]
-    assert lines[1].endswith(f",0,-1.0,-1.0,{slope(-1, -1)!r},30.0,2000,0,{SHA256},directions")
+    first = f",0,-1.0,-1.0,{slope(-1, -1)!r},30.0,2000,0,{SHA256},directions,"
+    assert lines[1].endswith(f'{first}"paper preset, CIFAR-10, fp32"')
 
 
 def test_a_line_alone_can_be_drawn(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from made_up_results import BETWEEN, Bench
 
 from resnet_repro.networks.outline import outline
 from resnet_repro.paper.claims import Claim, load_claims
+from resnet_repro.paper.quantities import ALL_ALONG, SIGNALS_ALL_ALONG
 from resnet_repro.paper.rules import LimitRule
 from resnet_repro.report.claims.judging import Verdict, judge, main_verdicts
 from resnet_repro.report.claims.quantities import CLEARLY_MORE, SEVERAL
@@ -67,6 +68,34 @@ def test_failed_seeds_are_mentioned_and_forbid_confirmation(bench: Bench) -> Non
     assert verdict.word == "consistent"
     assert "failed seeds left out: plain-56 (1)" in verdict.numbers
     assert not any("-s7-" in run for run in verdict.runs)
+
+
+def test_training_errors_over_more_iterations_than_the_presets_are_no_final_ones(
+    bench: Bench,
+) -> None:
+    """Tested at its end alone, a run's is the mean over its whole training."""
+    seldom = {"recipe": {"evaluate_every": 64_000}}
+    bench.add("plain-20", 9.0, 6.5, seed=1, **seldom)
+    bench.add("plain-56", 14.0, 5.5)
+    (verdict,) = verdicts(bench, "plain-56-train")
+    assert (verdict.word, verdict.missing) == ("not run", ("plain-20",))
+    assert "1 trained, without a curve with points as close as its preset's" in verdict.numbers
+    bench.add("plain-20", 9.1, 1.2)
+    bench.add("plain-20", 9.1, 6.5, **seldom)  # the same seed, which counts once
+    (verdict,) = verdicts(bench, "plain-56-train")
+    assert verdict.word == "consistent"
+    assert "plain-20 1.20 (1 seed)" in verdict.numbers
+    assert verdicts(bench, "plain-56-test")[0].word != "not run", "the test errors are final ones"
+
+
+def test_what_was_trained_in_another_precision_is_said(bench: Bench) -> None:
+    bench.add("plain-20", 9.0)
+    bench.add("plain-56", 14.0, resolved="bf16")
+    (verdict,) = verdicts(bench, "plain-56-test")
+    assert verdict.numbers in (
+        "lacks plain-20 (trained in fp32)",
+        "lacks plain-56 (trained in bf16)",
+    )
 
 
 def test_all_seeds_failed_is_not_run(bench: Bench) -> None:
@@ -395,9 +424,7 @@ def test_files_of_before_signals_were_measured_lack_them(bench: Bench) -> None:
     bench.add("plain-18", dataset="imagenet", gradients=HEALTHY, back=HEALTHY)
     bench.add("plain-34", dataset="imagenet", gradients=HEALTHY)
     (verdict,) = verdicts(bench, "imagenet-plain-backward-alive")
-    assert verdict.numbers == (
-        "lacks plain-34 (1 trained, without the outputs' gradients at every point of the curve)"
-    )
+    assert verdict.numbers == (f"lacks plain-34 (1 trained, without {SIGNALS_ALL_ALONG})")
     (initially,) = verdicts(bench, "imagenet-plain-backward-healthy-initially")
     assert initially.numbers == "lacks plain-34 (1 trained, without the outputs' gradients)"
     assert verdicts(bench, "imagenet-plain-gradients-alive")[0].word == "consistent"
@@ -419,7 +446,7 @@ def test_gradients_that_were_not_measured_all_along_are_judged_at_initialisation
     bench.add("plain-56", gradients=measured)
     for name in GRADIENT_CLAIMS - {"plain-gradients-healthy-initially"}:
         (verdict,) = verdicts(bench, name)
-        lacking = "1 trained, without this measurement at every point of the curve"
+        lacking = f"1 trained, without {ALL_ALONG}"
         assert verdict.numbers == f"lacks plain-56 ({lacking})"
     (verdict,) = verdicts(bench, "plain-gradients-healthy-initially")
     assert verdict.word in ("consistent", "contradicted")
@@ -428,9 +455,7 @@ def test_gradients_that_were_not_measured_all_along_are_judged_at_initialisation
     assert verdict.word == "consistent"
     assert watched.path.name in verdict.runs
     assert len(verdict.runs) == 2  # not the other seed of plain-56
-    assert verdict.numbers.endswith(
-        "; seeds without this measurement at every point of the curve: plain-56 (1)"
-    )
+    assert verdict.numbers.endswith(f"; seeds without {ALL_ALONG}: plain-56 (1)")
 
 
 def test_a_changed_recipe_is_compared_with_the_unchanged(bench: Bench) -> None:

@@ -198,7 +198,12 @@ def _judge_at(
         missing = [subject for subject in missing if subject not in begun] or missing
     if missing:
         networks = tuple(dict.fromkeys(subject.network for subject in missing))
-        lacking, partly = _lacking(missing, cells, without), ""
+        other = {
+            subjects.get((c.network, replace(c.group, precision=protocol.precision))): c
+            for c in every
+            if c.done and c.group.precision != protocol.precision
+        }
+        lacking, partly = _lacking(missing, cells, without, other), ""
         lacking += f"; the others are {way}" if way else ""
         if len(samples) > 1:
             by_depth = sorted(samples, key=lambda subject: parse_network(subject.network).depth)
@@ -271,7 +276,8 @@ def _guessing(
         blind = "twice that of a detector that sees no image, on five classes"
         reason = f"mAP below {GUESSED_PRECISION:g}, {blind}"
     elif task == "classification":
-        found = _by_cell(measured(results, "final_train_error"), cells)
+        errors = {r.id: r.summary.final_train_error for c in cells.values() for r in c.done}
+        found = _by_cell({id_: e for id_, e in errors.items() if e is not None}, cells)
         average = {subject: fmean(values) for subject, values in found.items()}
         classes = classes_of(next(run for cell in cells.values() for run in cell.done))
         right = min(200 / classes, 50 + 50 / classes)
@@ -326,9 +332,15 @@ def _without_number(
 
 
 def _lacking(
-    missing: Sequence[NetworkRuns], cells: Mapping[NetworkRuns, Cell], without: Mapping[str, str]
+    missing: Sequence[NetworkRuns],
+    cells: Mapping[NetworkRuns, Cell],
+    without: Mapping[str, str],
+    elsewhere: Mapping[NetworkRuns | None, Cell],
 ) -> str:
-    """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`."""
+    """`lacks plain-32, ResNet-56 (2 failed), ResNet-20 (3 trained, without this measurement)`.
+
+    Those that are `elsewhere` were trained in another precision: `plain-20 (trained in fp32)`.
+    """
     changed = [subject for subject in missing if subject.changes]
     texts = []
     for subject in changed or missing:
@@ -337,6 +349,8 @@ def _lacking(
         states += [f"{count} trained, without {what}" for what, count in needs.items()]
         if cell and cell.failed:
             states.append(f"{len(cell.failed)} failed")
+        if not cell and subject in elsewhere:
+            states.append(f"trained in {elsewhere[subject].group.precision}")
         title = subject.title + (f" with {', '.join(subject.changes)}" if changed else "")
         texts.append(title + (f" ({', '.join(states)})" if states else ""))
     return f"{'needs' if changed else 'lacks'} {', '.join(texts)}"

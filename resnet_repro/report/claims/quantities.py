@@ -18,7 +18,7 @@ import pandas as pd
 
 from resnet_repro.networks.outline import Outline, outline
 from resnet_repro.paper.quantities import FEWEST_PLANES, LARGEST_STEP, QUANTITIES
-from resnet_repro.report.cells import Cell
+from resnet_repro.report.cells import Cell, is_coarse
 from resnet_repro.report.groups import BegunRun
 from resnet_repro.report.results import Results
 from resnet_repro.report.surfaces import RISE, Surface, eigenvalue_ratio, surfaces_of
@@ -82,7 +82,7 @@ def _numbers(results: Results, quantity: str) -> Numbers:
         case "mean_response":
             return results.frame("responses").groupby("run")["std"].mean()
         case "early_error":
-            curves = results.frame("curve")
+            curves = _fine_curves(results)
             early = curves.iteration <= EARLY * curves.run.map(results.runs.iterations)
             return curves[early].groupby("run").train_error.mean()
         case "epochs_to_start":
@@ -111,6 +111,12 @@ def _numbers(results: Results, quantity: str) -> Numbers:
     raise ValueError(f"{quantity} is not one number per run")
 
 
+def _fine_curves(results: Results) -> pd.DataFrame:
+    """The curves whose points are as close as those of their presets."""
+    curves = results.frame("curve")
+    return curves[~curves.run.isin([run.id for run in results.begun if is_coarse(run)])]
+
+
 def _starts(curves: pd.DataFrame, batch_sizes: dict[str, int]) -> Numbers:
     """The epoch at which each run's training error is first surely below chance; infinite if never.
 
@@ -130,8 +136,12 @@ def _starts(curves: pd.DataFrame, batch_sizes: dict[str, int]) -> Numbers:
 
 
 def _of_surfaces(results: Results, number: Callable[[Surface], float]) -> Numbers:
-    """A number of the surfaces around each run's weights: the mean over seeds of directions."""
-    measured = {run.id: surfaces_of(run) for run in results.stored if run.finished}
+    """A number of the planes around each run's weights: the mean over seeds of directions."""
+    measured = {
+        run.id: [surface for surface in surfaces_of(run) if min(surface.loss.shape) > 1]
+        for run in results.stored
+        if run.finished
+    }
     enough = {run: found for run, found in measured.items() if len(found) >= FEWEST_PLANES}
     means = {run: fmean(map(number, found)) for run, found in enough.items()}
     return pd.Series(means, dtype=float)
@@ -167,13 +177,16 @@ _WAYS: dict[str, Callable[[StoredRun], tuple[int, str]]] = {
 def _shares_above(results: Results, cells: Sequence[Cell]) -> list[float]:
     """For each seed that both have, at how many points the second's training error is higher.
 
-    In percent of the points that both curves have after the beginning.
+    In percent of the points that both curves have after the beginning; of two that were tested at
+    other intervals there are none, as their errors are over other numbers of batches.
     """
+    every = {run.id: run.run.recipe.evaluate_every for run in results.begun}
     runs = results.runs[["seed", "iterations"]]
-    curves = results.frame("curve").merge(runs, left_on="run", right_index=True)
+    curves = _fine_curves(results).merge(runs, left_on="run", right_index=True)
     curves = curves[curves.iteration > BEGINNING * curves.iterations]
+    curves = curves.assign(every=curves.run.map(every))
     low, high = (curves[curves.run.isin([run.id for run in cell.done])] for cell in cells)
-    both = high.merge(low, on=["seed", "iteration"], suffixes=("_high", "_low"))
+    both = high.merge(low, on=["seed", "iteration", "every"], suffixes=("_high", "_low"))
     above = both.train_error_high > both.train_error_low
     return list(100 * above.groupby(both.seed).mean())
 
@@ -209,7 +222,7 @@ def _observed(results: Results) -> pd.DataFrame:
     Runs measured only at the start and the end are left out: their worst moment may lie between.
     """
     moments = results.gradients.groupby("run").iteration.agg(set)
-    points = results.frame("curve").groupby("run").iteration.agg(set)
+    points = _fine_curves(results).groupby("run").iteration.agg(set)
     whole = [run for run in moments.index if {0, *points.get(run, {-1})} <= moments[run]]
     return results.gradients[results.gradients.run.isin(whole)]
 

@@ -170,8 +170,8 @@ def runs_section(results: Results) -> list[str]:
     return [
         "## Every run",
         "",
-        "Errors in percent, of the final iterate; *best on test* is chosen with the test set and "
-        "only there for comparison. In this folder, "
+        "Errors in percent, of the final iterate (of a run that has not ended, the latest); *best "
+        "on test* is chosen with the test set and only there for comparison. In this folder, "
         "`resnet-repro run runs/<run>/config.yaml --results elsewhere` repeats one, a detector "
         "after the run that it starts from.",
         "",

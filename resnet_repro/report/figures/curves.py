@@ -83,7 +83,8 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         end = panel.first * group.iterations / unit
         title = label(panel.title.replace("test error", titles["test"]))
         axes.set(title=title, xlim=(0, end), ylim=own)
-        axes.set(xlabel=f"iter.{unit_label}", ylabel="error (%)")
+        error = titles[panel.curves[0]] if len(panel.curves) == 1 else "error"
+        axes.set(xlabel=f"iter.{unit_label}", ylabel=f"{error} (%)")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         _mark_rate_changes(axes, cells, unit, own_colours)
         _label_ends(axes, drawn, own_colours)

@@ -61,7 +61,9 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
             if key in images:
                 _draw_image(panel, images[key], lines[lines.image == name], classes)
         axes[0].set_ylabel(label(_title(network)))
-    notes = [f"dashed: objects; solid: detections with a score of {LOWEST_SCORE:g} or more, if any"]
+    notes = ["of one run each"] if any(len(cell.done) > 1 for cell in cells) else []
+    best = f"the {MOST_BOXES} best detections of an image with a score of {LOWEST_SCORE:g} or more"
+    notes += [f"dashed: objects; solid: {best}, if any"]
     left_out = {
         "images not here": [n for n in firsts if n not in here],
         "no room": list(here)[MOST_NETWORKS:],

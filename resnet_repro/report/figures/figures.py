@@ -20,6 +20,7 @@ from resnet_repro.base.errors import ConfigError, ReproError
 from resnet_repro.base.files import user_path
 from resnet_repro.report.cells import Cell, groups_in, in_other_precision, main_group
 from resnet_repro.report.commands import run_command
+from resnet_repro.report.experiment_groups import on_other_data
 from resnet_repro.report.groups import Group, slugs
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -115,7 +116,12 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
         (run.id, run.summary.seconds, *map(run.digests.get, kind.measurements)) for run in runs
     ]
     ensembles = results.ensembles if "evaluations" in kind.beside else ()
-    named = [run.id for cell in cells for run in cell.every[len(cell.done) :]]  # in the caption
+    named = [  # in the caption
+        f"{kind} {run.id}"
+        for cell in cells
+        for kind in ("unmeasured", "failed", "unfinished")
+        for run in getattr(cell, kind)
+    ]
     named += [
         f"{cell.network} {cell.elsewhere.group.precision} {bool(cell.elsewhere.done)}"
         for cell in cells
@@ -143,7 +149,10 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     if not kind.table:
         return {experiment.name: (None, "draw")}
     cells = drawable_cells(experiment, results)
-    main = main_group(cells, experiment)
+    # On another data set than the experiment's own they stand beside the main one.
+    whole = experiment.source.whole
+    own = [cell for cell in cells if not on_other_data(whole, cell.group.dataset)]
+    main = main_group(own or cells, experiment)
     if main is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)

@@ -50,8 +50,10 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         layers = measured.groupby(["run", "layer"])[fields].median()
         for axes, field in zip(grid[:, column], fields, strict=True):
             for cell in drawn:
-                shade = shades[cell.network]
-                draw_layers(axes, cell.network, by_seed(cell, layers[field]), shade)
+                seeds = by_seed(cell, layers[field])
+                if field == "signal_norm":
+                    seeds = seeds[~seeds.index.isin(without)]
+                draw_layers(axes, cell.network, seeds, shades[cell.network])
             if layers[field].isna().all():
                 axes.annotate(
                     "not measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.5"

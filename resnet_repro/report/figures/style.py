@@ -180,7 +180,8 @@ def caption_lines(
 
 def _wanted(experiment: Experiment, group: Group) -> list[str]:
     """The networks that the group's preset trains and the figure shows, in the figure's order."""
-    trained = experiment.choose(Choices(preset=group.base)).shown_networks
+    dataset = group.dataset if group.dataset in experiment.datasets else None
+    trained = experiment.choose(Choices(preset=group.base, dataset=dataset)).shown_networks
     return [n for n in experiment.drawn_networks or experiment.networks if n in trained]
 
 

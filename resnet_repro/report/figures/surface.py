@@ -145,25 +145,27 @@ def lines(experiment: Experiment, results: Results, cells: Sequence[Cell], group
     panels = panels_of(cells)
     width = WIDTH * len(panels) + 0.6
     columns = int(width // _KEY[0])
-    above = _KEY[1] * math.ceil(max(len(panel.surfaces) for panel in panels) / columns)
+    seeds = sorted({surface.directions for panel in panels for surface in panel.surfaces})
+    above = _KEY[1] * math.ceil(len(seeds) / columns)
     figure = Figure(figsize=(width, HEIGHT + 0.1 + above))
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    key: dict[int, Any] = {}  # a line by its direction's seed
     for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.title)
         errors = error_axis(axes, labelled=axes is grid[-1])
-        for number, surface in enumerate(panel.surfaces):
-            colour = f"C{number}"
-            named = f"direction of seed {surface.directions}"
-            axes.plot(surface.alphas, drawable(surface.line), color=colour, label=named)
+        for surface in panel.surfaces:
+            colour = f"C{seeds.index(surface.directions)}"
+            (line,) = axes.plot(surface.alphas, drawable(surface.line), color=colour)
+            key[surface.directions] = line
             middle = len(surface.betas) // 2
             style: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 0.8}
             errors.plot(surface.alphas, surface.error[middle], color=colour, **style)
         axes.set_yscale("log")
         axes.set_xlabel("steps along the direction")
     grid[0].set_ylabel("loss")
-    widest = max(grid, key=lambda axes: len(axes.lines))  # the panel with most seeds
-    key = widest.get_legend_handles_labels()
-    figure.legend(*key, loc="upper left", ncols=columns, handlelength=1.5)
+    names = [f"direction of seed {seed}" for seed in seeds]
+    drawn = [key[seed] for seed in seeds]
+    figure.legend(drawn, names, loc="upper left", ncols=columns, handlelength=1.5)
     notes = [*_notes(panels), *cut_note([s.line for panel in panels for s in panel.surfaces])]
     add_caption(figure, experiment, group, cells, notes, _details(panels), above=above)
     return figure
