@@ -138,6 +138,8 @@ def data_verify(
 ) -> None:
     """Read a data set again and compare it with its checksums; photographs are all decoded.
 
+    Of more than 8 GiB of photographs the checksum is of names and sizes, not of contents.
+
     \b
     Examples:
       resnet-repro data verify cifar10

@@ -46,7 +46,7 @@ def detect(
 
     Each picture is written to the folder as a PNG of the same name with boxes, classes and scores;
     the pictures themselves stay as they are, and so do PNGs there that are not of this command.
-    All of it stands in detections.json, too.
+    All that one call finds stands in detections.json, too.
     Boxes are in pixels of the picture: left, top, right, bottom.
 
     \b

@@ -131,6 +131,7 @@ def evaluate(
       resnet-repro evaluate r18.pth --network resnet-18-b --dataset imagenette
       resnet-repro evaluate resnet56.th --network resnet-56 --dataset cifar10
     """
+    from resnet_repro.base.provenance import code_version
     from resnet_repro.spec.dataset_names import choose_dataset
     from resnet_repro.spec.run import Precision
     from resnet_repro.store.target import find_target
@@ -142,6 +143,7 @@ def evaluate(
     chosen = choose_dataset(dataset) if dataset is not None else None
     store = open_store(results)
     start_logging(verbose, quiet)
+    code_version()  # that of what runs, whatever is committed until it has measured
     found = find_target(target, store)
     if isinstance(found, Path):
         network = _network_of(found, network)
@@ -239,9 +241,11 @@ def _check_run(found: StoredRun, network: str | None, for_files: Mapping[str, ob
 def _print(found: Evaluation) -> None:
     images = found.rows[0].images
     part = "test" if parse_network(found.network).family == "cifar" else "validation"
+    known = ":" not in found.identity.name  # else a folder of the user's own
+    source = f" ({found.identity.source})" if known and found.identity.source else ""
     say(
         f"{found.network}, {found.what}: {images:,} {part} images of "
-        f"{found.identity.name}, {found.origin.precision}"
+        f"{found.identity.name}{source}, {found.origin.precision}"
     )
     print_table(
         ["views", "top-1 %", "top-5 %", "loss"],

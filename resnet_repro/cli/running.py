@@ -57,7 +57,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Train finished runs again (to go on: without it)."),
+        typer.Option("--force", help="Begin all anew, finished runs too (to go on: without it)."),
     ] = False,
     fail_fast: Annotated[
         bool,
@@ -91,6 +91,7 @@ def run(
     from resnet_repro.base.durations import parse_duration
     from resnet_repro.base.errors import ConfigError
     from resnet_repro.base.machine import check_device
+    from resnet_repro.base.provenance import code_version
     from resnet_repro.launch.where import parse_where
     from resnet_repro.runner.options import Options
     from resnet_repro.spec.before_training import check_measurements
@@ -139,6 +140,7 @@ def run(
 
         check_tensorboard()
     start_logging(verbose, quiet)
+    code_version()  # that of what runs, whatever is committed until something is measured
     watched = _distinct_runs([e for e in experiments if "gradients" in e.measure])
     options = Options(
         data_dir=data_dir,
@@ -267,6 +269,9 @@ def _run(
                     how = f"when the job has ended ({status}), {how}"
                 if options.force:
                     how += " without --force, with which all begin anew"
+                    waiting = [run for run in runs if states[run.id] == "waiting"]
+                    if kept := [run.id for run in waiting if store.get(run).finished]:
+                        how += f"; it leaves as they were, as not yet begun: {', '.join(kept)}"
                 say(f"{why}, {plural(left, 'run')} left: {how}", err=True)
             return processes.broadcast(code)
 

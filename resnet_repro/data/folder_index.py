@@ -27,6 +27,7 @@ from resnet_repro.data.photos.decoding import LARGEST
 from resnet_repro.data.photos.workers import map_files
 
 __all__ = [
+    "CONTENTS_LIMIT",
     "AnyPart",
     "FilePart",
     "FolderIndex",

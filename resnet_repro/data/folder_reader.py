@@ -26,6 +26,7 @@ from resnet_repro.data.dataset import (
     prepare_command,
 )
 from resnet_repro.data.folder_index import (
+    CONTENTS_LIMIT,
     AnyPart,
     FolderIndex,
     Scan,
@@ -220,6 +221,9 @@ class FolderReader(ABC, Generic[AnyPart, Loaded]):
                 f" {prepare_command(self._as_given, data_dir)} takes it as it is now"
             )
         self._check_images(index)
+        if not index.scan.is_hashed:
+            size = f"{CONTENTS_LIMIT / 2**30:.0f} GiB"
+            _log.info(f"over {size}: compared by names and sizes, each image decoded, not compared")
         self._write_index(index, data_dir)
         return self.dataset(index)
 

@@ -137,7 +137,10 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     left, estimate, doubt = None, "guessed", None
     if run is not None and not stored.finished and not stored.given_up:
         going_on = _as_begun(run, stored)
-        left, doubt = estimator.seconds(going_on, done), estimator.doubt(going_on)
+        left = estimator.seconds(going_on, _goes_on_at(stored))
+        doubt = estimator.doubt(going_on)
+        if done > _goes_on_at(stored):
+            doubt = doubt or f"{stored.id} starts over, its checkpoint is not here"
         if state == "running" and summary and summary.seconds_left is not None:
             left, doubt = summary.seconds_left, None  # measured, wherever it runs
         estimate = "guessed" if doubt else "measured"
@@ -161,9 +164,16 @@ def _run_line(run: Run | None, stored: StoredRun, estimator: Estimator) -> RunLi
     )
 
 
+def _goes_on_at(stored: StoredRun) -> int:
+    """The iteration at which a run that has not ended goes on, here or where it is trained now."""
+    if stored.summary and (stored.state == "running" or stored.folder.checkpoints()):
+        return stored.summary.iteration
+    return 0
+
+
 def _as_begun(run: Run, stored: StoredRun) -> Run:
     """A run in the precision in which it was begun, in which it goes on."""
-    if stored.summary is None:
+    if stored.summary is None or not _goes_on_at(stored):
         return run
     return run.model_copy(update={"precision": stored.summary.provenance.precision})
 
@@ -253,9 +263,8 @@ def _experiment_line(
         elif found and found.given_up:
             left, failed = [], failed + 1
         else:
-            begun = found.summary.iteration if found and found.summary else 0
             going_on = _as_begun(run, found) if found else run
-            seconds += estimator.seconds(going_on, begun)
+            seconds += estimator.seconds(going_on, _goes_on_at(found) if found else 0)
         seconds += estimator.measuring_seconds(run, chosen, left)
         estimated.append(going_on)
     if done == len(runs) and not _is_averaged(store, chosen):

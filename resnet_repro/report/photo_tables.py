@@ -39,7 +39,7 @@ from resnet_repro.store.models import EnsembleResult, ExternalEvaluation
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ensemble_table", "of_network", "views_table", "weights_caption"]
+__all__ = ["ensemble_table", "of_network", "views_table", "weights_caption", "weights_note"]
 
 PARAMETERS_NOTE = "Parameters are those of the networks as trained, for their data set's classes."
 WEIGHTS_NOTE = "Weights: evaluated here, not trained here."
@@ -100,14 +100,13 @@ def views_table(experiment: Experiment, table: ViewsTable, results: Results) -> 
             if cell.network == network:
                 ours = _our_values(paper, cell, top1, found.top5_error, results)
                 own.append({**paper, "views": table.views, **ours})
-        evaluated = [
-            row
-            for external in of_network(results.externals, network)
-            if (row := _weights_row(paper, external, table.views))
-        ]
+        evaluated = []
+        for external in of_network(results.externals, network):
+            if row := _weights_row(paper, external, table.views):
+                evaluated.append(row)
+                weights.append(weights_note(external))
         about_it = own or any(row["network"] == network for row in evaluated)
         rows += [*([] if about_it else [paper]), *own, *evaluated]
-        weights += [str(row["protocol"]) for row in evaluated]
     columns = [c for c in VIEWS_COLUMNS if table.top5 or "top5" not in c.key]
     notes = []
     if measured or weights:
@@ -202,8 +201,15 @@ def _weights_row(paper: Row, external: ExternalEvaluation, views: Views) -> Row 
         "views": views,
         "dataset": external.dataset,
         "official": "yes" if external.official else "no",
+        "precision": external.precision,
         "protocol": weights_caption(external),
     }
+
+
+def weights_note(external: ExternalEvaluation) -> str:
+    """The caption, then how the weights were used and what a reader of the errors should know."""
+    known = (external.precision, external.input, *external.notes)
+    return "; ".join([weights_caption(external), *(plain(text, 300) for text in known if text)])
 
 
 def weights_caption(external: ExternalEvaluation) -> str:

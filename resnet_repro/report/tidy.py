@@ -184,6 +184,7 @@ def _externals(
             "network": external.network,
             "dataset": external.dataset,
             "official": "yes" if external.official else "no",
+            "precision": external.precision,
             "state": "evaluated",
             "weights": external.weights_sha256,
             "protocol": weights_caption(external),

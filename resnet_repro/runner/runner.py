@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from resnet_repro.base.errors import StoreError
 from resnet_repro.base.files import DiskFullError
@@ -22,7 +22,7 @@ from resnet_repro.runner.session import Observer, Session
 from resnet_repro.runner.sources import Sources, memory_advice
 from resnet_repro.runner.together import TrainTask, in_every_process, refuse_different_data
 from resnet_repro.spec.network_names import parse_network
-from resnet_repro.spec.run import Run
+from resnet_repro.spec.run import Precision, Resolved, Run
 from resnet_repro.store.models import Summary
 from resnet_repro.store.store import Store
 from resnet_repro.store.stored_run import StoredRun
@@ -236,8 +236,10 @@ class Runner:
         if resumed is None:
             if begun:
                 self.progress.note(f"{run.id}: no usable checkpoint, starting over")
+            backend = self.sources.backend(run.precision)
+            self._tell_of_the_same(run, backend.precision)
             # Other processes get this one's weights when they connect.
-            new = self.sources.trainer(run, self.sources.backend(run.precision))
+            new = self.sources.trainer(run, backend)
             data_dir, note = self.options.data_dir, self.progress.note
             backbone = load_backbone(run, new.network, self.store, data_dir, note)
             resumed = Resumed(new, backbone=backbone)
@@ -257,11 +259,23 @@ class Runner:
         finally:
             trainer.feed.close()
 
+    def _tell_of_the_same(self, run: Run, precision: Resolved) -> None:
+        """Note a run that differs in how it came to its precision, so that it trains the same."""
+        named = [run.model_copy(update={"precision": p}) for p in get_args(Precision)]
+        for other in (one for one in named if one.precision != run.precision):
+            summary = self.store.get(other).summary
+            if summary and summary.provenance.precision == precision:
+                self.progress.note(
+                    f"{run.id}: {other.id}, at iteration {summary.iteration:,}, trains the same, "
+                    f"in {precision} as well (--precision {other.precision})"
+                )
+
     def _session(self, resumed: Resumed, stored: StoredRun) -> Outcome:
         """Train until the end or until it is time to stop, and store the results."""
         trainer = resumed.trainer
         run, folder = trainer.run, stored.folder
-        summary = stored.summary if trainer.iteration else None
+        # One that somebody changed says nothing of the sessions before: the checkpoint does.
+        summary = stored.summary if trainer.iteration and "summary" not in stored.damaged else None
         observers: list[Observer] = []
         if run.id in self.options.observe_gradients and not trainer.complete:
             observers.append(GradientObserver(folder))

@@ -131,6 +131,7 @@ class Session:
                 compiled=trainer.compiled,
             )
             trained_by = (*trained_by, now)
+        bn_sizes = trainer.bn_sizes_so_far if self.again else trainer.bn_sizes
         *earlier, last = trained_by
         return Provenance(
             **dict(last) | {"precision": trainer.backend.precision},  # it goes on in that
@@ -139,7 +140,7 @@ class Session:
             started=before.started if before else provenance.utc_now(),
             ended=before.ended if before and self.again else None,
             sessions=before.sessions + (not self.again) if before else len(trained_by),
-            bn_images=min(trainer.bn_sizes) if trainer.trains_norm else None,
+            bn_images=min(bn_sizes) if trainer.trains_norm else None,
             earlier=tuple(earlier),
         )
 

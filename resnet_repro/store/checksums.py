@@ -61,7 +61,7 @@ def changed(
     texts: Mapping[str, str],
     origins: Mapping[str, MeasurementOrigin],
 ) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong) of each table that is not as it was written; "" for the summary.
+    """(name, what is wrong) of each table, and of `summary`, that is not as it was written.
 
     Args:
         summary: has the sums of what training wrote, if it has ended.
@@ -71,7 +71,7 @@ def changed(
     """
     recorded = (summary and summary.sums) or {}
     if recorded and recorded.get("summary.json") != summary_sum(content):
-        yield "", f"summary.json {CHANGED}"
+        yield "summary", f"summary.json {CHANGED}"
     found = training_sums(texts.get("curve"), texts.get("gradients"))
     for name, text in texts.items():
         file_name, there = TABLES[name].file, dict(measured_sums(name, text))

@@ -65,7 +65,8 @@ class StoredRun:
     problem: str | None = None
     repairable: bool = False
     remedy: str | None = None  # what a user can do about it, where `--force` would do harm
-    damaged: Collection[str] = ()  # names of tables that cannot be used; or `origins`
+    # Names of tables that cannot be used; or `origins`, or a `summary` that somebody changed.
+    damaged: Collection[str] = ()
     digests: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each measurement file
     # By name in `TABLES`, those that are there and whole.
     tables: Mapping[str, StoredTable] = field(default_factory=dict, repr=False, compare=False)
@@ -175,7 +176,7 @@ class StoredRun:
             StoreError: one cannot be removed.
         """
         for name in self.damaged:
-            if name != "curve":  # training writes that one again
+            if name not in ("curve", "summary"):  # training writes these again
                 self.folder.discard(name)
 
 
@@ -245,7 +246,7 @@ class _Reading:
     def _found(
         self, problem: str, table: str = "", repairable: bool = True, remedy: str | None = None
     ) -> None:
-        """Note a problem, perhaps of one of `TABLES` or of `origins`."""
+        """Note a problem, perhaps of one of `TABLES`, of `origins` or of the `summary`."""
         self.problems.append(problem)
         if not repairable:
             self.unrepairable.setdefault(problem, remedy)

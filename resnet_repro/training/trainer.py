@@ -104,6 +104,7 @@ class Trainer:
         self.share = run.recipe.batch_size // processes.count  # images of a batch seen here
         # What each BN has seen, in images; more than one where a resume could not keep it.
         self.bn_sizes = [run.recipe.micro_batch_size or self.share]
+        self._continued_from: tuple[int, list[int]] = (-1, [])  # iteration, `bn_sizes` until then
         casts = backend.precision == "bf16" and not detection  # whose layers are partly frozen
         self._casts = CastWeights(self.network) if casts else None
         self._bn_counters = batch_counters(self.network)
@@ -118,6 +119,12 @@ class Trainer:
     def bn_images(self) -> int:
         """Images of one forward pass, which batch normalisation sees together."""
         return self.bn_sizes[-1]
+
+    @property
+    def bn_sizes_so_far(self) -> list[int]:
+        """`bn_sizes` without one with which no iteration was made yet."""
+        iteration, before = self._continued_from
+        return before if iteration == self.iteration else self.bn_sizes
 
     @property
     def subject(self) -> Subject:
@@ -348,7 +355,7 @@ class Trainer:
             "run": self.run.id,
             "data": self.feed.identity.sha256,
             "precision": self.backend.precision,
-            "bn_sizes": list(self.bn_sizes),
+            "bn_sizes": list(self.bn_sizes_so_far),
             "iteration": self.iteration,
             "warmup_end": self.warmup_end,
             "rate": self.updates.rate,
@@ -383,6 +390,7 @@ class Trainer:
         self.points = list(position.points)
         if self.trains_norm:  # else no statistics go by them
             self.bn_sizes = position.bn_sizes
+            self._continued_from = (position.iteration, list(state["bn_sizes"]))
         self.seconds, self.training_seconds = position.seconds, position.training_seconds
         self.divisions = plateau_divisions(self.run.recipe, self.points, self.warmup_end)
         set_momentum(self.network, self.run.recipe.bn_momentum)

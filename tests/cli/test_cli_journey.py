@@ -307,6 +307,18 @@ def test_time_budget_used_up_leaves_work_for_later(command, mine: str, tmp_path:
 
 
 @pytest.mark.usefixtures("few_synthetic")
+def test_a_run_that_trains_the_same_as_another_says_so(command, mine: str, tmp_path: Path) -> None:
+    assert command("run", mine, "--networks", "resnet-8").code == 0
+    (chosen,) = _runs(tmp_path)
+    text = (chosen / "summary.json").read_text(encoding="utf-8")
+    by_auto = json.loads(text)["provenance"]["precision"]
+    for precision in ("fp32", "bf16"):
+        answer = command("run", mine, "--networks", "resnet-8", "--precision", precision)
+        told = f"{chosen.name}, at iteration 12, trains the same, in {precision} as well"
+        assert (told in answer.err) is (precision == by_auto), answer.err
+
+
+@pytest.mark.usefixtures("few_synthetic")
 def test_held_out_validation_images(command, mine: str, tmp_path: Path) -> None:
     answer = command("run", mine, "--networks", "resnet-8", "--set", "recipe.validation_images=20")
     assert answer.code == 0
@@ -334,3 +346,4 @@ def test_a_used_up_time_budget_with_nothing_left_is_no_work_left(command, mine: 
     forced = command("run", mine, "--time-budget", "0.001s", "--force")
     assert forced.code == 75
     assert "2 runs left: go on by the same command without --force," in forced.err
+    assert forced.err.count("; it leaves as they were, as not yet begun: ") == 1

@@ -104,6 +104,7 @@ def test_a_run_is_estimated_in_the_precision_in_which_it_was_begun(
     store.folder(run).write_config(run)
     summary = summary_of(run, state="stopped", iteration=7, parameters=9, provenance=begun)
     store.folder(run).write_summary(summary)
+    store.folder(run).checkpoint.write_bytes(b"")
     (line,) = plan_runs(store, [run], estimator, force=False)
     (again,) = plan_runs(store, [run], estimator, force=True)
     assert line.seconds_left == pytest.approx(again.seconds_left * 575 / 362, rel=0.01)

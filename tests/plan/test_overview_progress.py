@@ -76,6 +76,8 @@ def _store(tmp_path: Path, run: Run, summary: Summary) -> Store:
     rows = [row for row in CURVE if row.iteration <= summary.iteration]
     store.folder(run).write_curve(rows)
     store.folder(run).write_summary(summary)
+    if summary.state != "done":
+        store.folder(run).checkpoint.write_bytes(b"")
     return store
 
 
@@ -160,6 +162,17 @@ def test_the_pace_of_a_stopped_run_elsewhere_is_none_here(
     (line,) = list_runs(store, [run])
     assert (line.state, line.estimate) == ("stopped", "measured")
     assert line.seconds_left == pytest.approx(3200 * 128 / 1280 + 8 * 10_000 / 3 / 1280)
+
+
+def test_a_begun_run_without_its_checkpoint_starts_over(tmp_path: Path) -> None:
+    run = _run()
+    store = _store(tmp_path, run, _summary(run, "stopped", 3200))
+    (half,) = list_runs(store, [run])
+    store.folder(run).checkpoint.unlink()
+    (line,) = list_runs(store, [run])
+    assert half.seconds_left is not None
+    assert line.seconds_left == pytest.approx(2 * half.seconds_left)
+    assert line.doubt == f"{run.id} starts over, its checkpoint is not here"
 
 
 def test_status_tells_running_from_abandoned(

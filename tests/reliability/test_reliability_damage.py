@@ -390,6 +390,22 @@ def test_a_finished_result_without_checkpoints_is_not_trained_over(
     assert outcome(folder) == expected
 
 
+def test_a_summary_that_somebody_changed_is_written_anew_from_the_checkpoint(
+    driver: Driver, finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[1], tmp_path / "results")
+    folder = Store(tmp_path / "results").all_runs()[0].folder
+    text = folder.summary.read_text(encoding="utf-8")
+    folder.summary.write_text(text.replace('"threads": ', '"threads": 9'), encoding="utf-8")
+    code, job = driver.run(
+        *("run", finished[0], "--device", "cpu", "--results", tmp_path / "results")
+    )
+    assert (code, "written anew" in job.stderr) == (0, True), job.stderr
+    (made, again) = (json.loads(t) for t in (text, folder.summary.read_text(encoding="utf-8")))
+    assert again["provenance"]["threads"] == made["provenance"]["threads"]
+    assert Store(tmp_path / "results").all_runs()[0].problem is None
+
+
 def of_another_training(folder: RunFolder) -> None:
     """Put the final checkpoint of the same run on another machine, with other weights, there."""
     state = unpack(folder.checkpoint.read_bytes())

@@ -253,6 +253,19 @@ def test_the_time_of_a_test_that_is_stopped_counts(
     assert trainer.seconds > trainer.training_seconds > 0
 
 
+def test_a_size_with_which_no_iteration_was_made_is_not_kept(small: Dataset, prepare: Any) -> None:
+    """As where somebody calls torchrun by mistake and stops it at once."""
+    trainer = prepare(small)
+    state = trainer.state()
+    (size,) = state["bn_sizes"]
+    trainer.share = size // 2
+    trainer.load_state(state)
+    assert trainer.bn_sizes == [size, size // 2]
+    assert trainer.state()["bn_sizes"] == [size]
+    trainer.iteration += 1
+    assert trainer.state()["bn_sizes"] == [size, size // 2]
+
+
 def test_a_checkpoint_of_another_run_is_refused(small: Dataset, prepare: Any) -> None:
     content = pack(prepare(small, seed=1).state())
     with pytest.raises(CheckpointError, match="another run"):

@@ -192,6 +192,16 @@ def _notes(
             f"{name} has its stride in the first 1x1, as in the paper; torchvision's weights "
             f"want --network {name}-v1.5"
         )
+    if name.stride_in_3x3 and given.kind == "torchvision" and given.crop in (None, 224):
+        yield (
+            "torchvision publishes the errors of its IMAGENET1K_V2 weights at a shorter side of "
+            "232; here it is 256"
+        )
+    if given.kind == "paper":
+        yield (
+            "the channels are given as red, green, blue; weights that come from Caffe want blue "
+            "first, and its ResNets another first pooling"
+        )
     if name.label == HALVED and given.kind == "torchvision":
         yield "torchvision's weights of it want --input half, which its own program makes of that"
     if dataset.identity.note:

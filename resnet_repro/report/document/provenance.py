@@ -10,7 +10,7 @@ from resnet_repro.base.plain_text import plural
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import BegunRun, group_of, trains_norm
 from resnet_repro.report.markdown import bullets, code, literal, table
-from resnet_repro.report.photo_tables import weights_caption
+from resnet_repro.report.photo_tables import weights_note
 from resnet_repro.report.results import Results
 from resnet_repro.spec.dataset_names import is_generated
 from resnet_repro.spec.measurements import MEASUREMENTS
@@ -190,7 +190,7 @@ def evaluations_section(results: Results) -> list[str]:
         origin = _measured_by(external, external.origins.values())
         title = network_title(external.network)
         lines.append(
-            f"{title}, {literal(weights_caption(external))}, not trained here, weights SHA-256 "
+            f"{title}, {literal(weights_note(external))}; not trained here, weights SHA-256 "
             f"`{external.weights_sha256}`: {errors}. Data: {_dataset(external.data)}. {origin}"
         )
     for ensemble in results.ensembles:

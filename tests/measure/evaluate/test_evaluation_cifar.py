@@ -244,7 +244,7 @@ def test_recorded_and_reported(command, make: Make, monkeypatch: pytest.MonkeyPa
     answer = command("evaluate", "r8.th", "--network", "resnet-8", "--record")
     assert answer.code == 0, answer.err
     assert f"trying 14 combinations on {TRAIN} training images" in answer.err
-    assert f"r8.th: {TEST} test images of cifar10, fp32\n" in answer.out
+    assert f"r8.th: {TEST} test images of cifar10 (made up), fp32\n" in answer.out
     assert "note: --input torchvision --padding both: clearly the best" in answer.out
     (stored,) = Store(Path("results")).records(ExternalEvaluation)
     assert stored.evaluations[0].top1_error == pytest.approx(given.error)
