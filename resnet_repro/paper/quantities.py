@@ -65,7 +65,7 @@ QUANTITIES = {
         "mean training error in the first quarter of the iterations",
         noisier=3,
         task="classification",
-        needs=FINE,
+        needs=f"points in the first quarter of {FINE}",
     ),
     # The first point of the curve that is; infinite if none is.
     "epochs_to_start": Quantity(
@@ -76,7 +76,9 @@ QUANTITIES = {
     ),
     # Only a `ThroughoutRule` speaks of it.
     "train_error_along": Quantity(
-        "training error along the way, seed by seed", task="classification"
+        "training error along the way, seed by seed",
+        task="classification",
+        needs="curves of one seed with the same points, as close as their preset's",
     ),
     # Top-1, over the data set's val part.
     "ten_crop_error": Quantity(

@@ -274,15 +274,15 @@ class Runner:
         """Train until the end or until it is time to stop, and store the results."""
         trainer = resumed.trainer
         run, folder = trainer.run, stored.folder
-        # One that somebody changed says nothing of the sessions before: the checkpoint does.
-        summary = stored.summary if trainer.iteration and "summary" not in stored.damaged else None
+        summary = stored.summary if trainer.iteration else None
         observers: list[Observer] = []
         if run.id in self.options.observe_gradients and not trainer.complete:
             observers.append(GradientObserver(folder))
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
         session = Session(
-            self.options, self.stop, self.progress, folder, resumed, summary, observers
+            *(self.options, self.stop, self.progress, folder, resumed, summary, observers),
+            changed="summary" in stored.damaged,
         )
         self.progress.started(run, trainer.iteration)
         papers = FAMILIES[parse_network(run.network).family].bn_images

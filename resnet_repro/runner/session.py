@@ -51,9 +51,12 @@ class Session:
         resumed: Resumed,
         before: Summary | None,
         observers: Sequence[Observer],
+        *,
+        changed: bool = False,
     ) -> None:
         """`before`: the previous session's summary, if there is one that can be read.
 
+        Of one that somebody `changed` only dates and speed are taken, which stand nowhere else.
         Where nothing is left to train, this is no session of its own: the last one's files are
         written again.
         """
@@ -66,7 +69,7 @@ class Session:
         self.training_seconds_before = trainer.training_seconds
         self.again = trainer.complete
         self.speed_before = before.images_per_second if before else None
-        self.provenance = self._origin(resumed, before.provenance if before else None)
+        self.provenance = self._origin(resumed, before.provenance if before else None, changed)
         self.summary = self._summarize("running")
 
     def begin(self) -> None:
@@ -86,7 +89,8 @@ class Session:
         for observer in self.observers:
             observer.end()
         ended = self.provenance.ended or provenance.utc_now()
-        self.provenance = self.provenance.model_copy(update={"ended": ended})
+        seen = self._bn_images(self.trainer.bn_sizes_so_far)
+        self.provenance = self.provenance.model_copy(update={"ended": ended, "bn_images": seen})
         self.summary = self._summarize(state, failure)
         self.folder.write_summary(self.summary)
 
@@ -116,11 +120,12 @@ class Session:
             observer.on_point(trainer)
         self._report()
 
-    def _origin(self, resumed: Resumed, before: Provenance | None) -> Provenance:
+    def _origin(self, resumed: Resumed, before: Provenance | None, changed: bool) -> Provenance:
         """The provenance of the session that begins now, or of the last one if it had ended."""
         trainer, trained_by = resumed.trainer, resumed.sessions
+        counted = len(trained_by) if before is None or changed else before.sessions
         if self.again:
-            trained_by = before.trained_by if before else trained_by
+            trained_by = trained_by if before is None or changed else before.trained_by
         else:
             here = origin_here(trainer.backend, self.options.command, trainer.processes.count)
             now = SessionRecord(
@@ -131,7 +136,6 @@ class Session:
                 compiled=trainer.compiled,
             )
             trained_by = (*trained_by, now)
-        bn_sizes = trainer.bn_sizes_so_far if self.again else trainer.bn_sizes
         *earlier, last = trained_by
         return Provenance(
             **dict(last) | {"precision": trainer.backend.precision},  # it goes on in that
@@ -139,10 +143,14 @@ class Session:
             normalisation=trainer.normalisation,
             started=before.started if before else provenance.utc_now(),
             ended=before.ended if before and self.again else None,
-            sessions=before.sessions + (not self.again) if before else len(trained_by),
-            bn_images=min(bn_sizes) if trainer.trains_norm else None,
+            sessions=counted + (not self.again),
+            bn_images=self._bn_images(trainer.bn_sizes_so_far if self.again else trainer.bn_sizes),
             earlier=tuple(earlier),
         )
+
+    def _bn_images(self, sizes: Sequence[int]) -> int | None:
+        """The fewest images that batch normalisation saw; None where it is not trained."""
+        return min(sizes) if self.trainer.trains_norm else None
 
     def _save(self) -> None:
         for observer in self.observers:

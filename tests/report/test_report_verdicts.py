@@ -88,6 +88,14 @@ def test_training_errors_over_more_iterations_than_the_presets_are_no_final_ones
     assert verdicts(bench, "plain-56-test")[0].word != "not run", "the test errors are final ones"
 
 
+def test_a_paper_recipe_cut_short_has_the_papers_points(bench: Bench) -> None:
+    cut = {"recipe": {"iterations": 16_000, "milestones": [8_000, 12_000]}}
+    for error, network in ((1.2, "plain-20"), (5.5, "plain-56")):
+        bench.add(network, 9.0, error, **cut)
+    (verdict,) = verdicts(bench, "plain-56-train")
+    assert "plain-20 1.20 (1 seed)" in verdict.numbers
+
+
 def test_what_was_trained_in_another_precision_is_said(bench: Bench) -> None:
     bench.add("plain-20", 9.0)
     bench.add("plain-56", 14.0, resolved="bf16")

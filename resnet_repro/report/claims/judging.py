@@ -327,7 +327,8 @@ def _without_number(
         return {}
     left = [run for cell in cells for run in cell.done if run.id not in compared]
     runs = [run for run in left if known.measured is None or run.has(known.measured)]
-    numbers = measured(results, quantity) if runs else {}  # also of those measured otherwise
+    single = runs and quantity not in TOGETHER
+    numbers = measured(results, quantity) if single else {}  # also of those measured otherwise
     return {run.id: known.needs for run in runs if run.id not in numbers}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from resnet_repro.base.plain_text import plural
+from resnet_repro.report.cells import is_coarse
 from resnet_repro.report.document.protocol import as_text
 from resnet_repro.report.groups import BegunRun, group_of, trains_norm
 from resnet_repro.report.markdown import bullets, code, literal, table
@@ -155,7 +156,8 @@ def runs_section(results: Results) -> list[str]:
     rows = []
     for run in results.begun:
         summary = run.summary
-        own = (summary.final_test_error, summary.final_train_error, summary.best_test_error)
+        trained = None if is_coarse(run) else summary.final_train_error
+        own = (summary.final_test_error, trained, summary.best_test_error)
         rows.append(
             [
                 code(run.id),

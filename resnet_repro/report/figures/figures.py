@@ -152,7 +152,7 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     # On another data set than the experiment's own they stand beside the main one.
     whole = experiment.source.whole
     own = [cell for cell in cells if not on_other_data(whole, cell.group.dataset)]
-    main = main_group(own or cells, experiment)
+    main = main_group(own, experiment) or main_group(cells, experiment)
     if main is None:
         return {}
     groups = groups_in(cell for cell in cells if cell.done)
