@@ -11,6 +11,7 @@ from resnet_repro.base.plain_text import spreadsheet_safe
 from resnet_repro.paper.facts import load_facts
 from resnet_repro.report.cost_tables import cost_rows
 from resnet_repro.report.figures.figures import FIGURES
+from resnet_repro.report.groups import slugs
 from resnet_repro.report.photo_tables import of_network, weights_caption
 from resnet_repro.report.results import Results
 from resnet_repro.spec.experiment import Experiment
@@ -59,10 +60,10 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
 
     With a table of ensembles there is a line per ensemble, of costs one per network, of views one
     per run and kind of views (weights not trained here included), of detection one per run and
-    class. Other experiments with a figure of curves or of a measurement have its data. The rest
-    have a line per run, failed and unfinished ones too, which have no final errors. `paper_error`
-    is the number to compare a mean over seeds with; `rank` counts a run's responses from the
-    largest, 1.
+    class. Other experiments with a figure of curves or of a measurement have its data; their
+    protocol stands in `group` by the short name that files of figures have. The rest have a line
+    per run, failed and unfinished ones too, which have no final errors. `paper_error` is the number
+    to compare a mean over seeds with; `rank` counts a run's responses from the largest, 1.
 
     Raises:
         StoreError: an ensemble or an evaluation of others' weights cannot be read.
@@ -90,7 +91,7 @@ def tidy_csv(experiment: Experiment, results: Results) -> str:
     if kind.table == "gradients":
         measured = _with_nan(results.gradients)
     columns = kind.columns or tuple(measured.columns.drop("run"))
-    return _text(runs[[*_RUN, "protocol"]].merge(measured, on="run"), (*_RUN, *columns, "protocol"))
+    return _text(runs[[*_RUN, "group"]].merge(measured, on="run"), (*_RUN, *columns, "group"))
 
 
 def _text(frame: pd.DataFrame, columns: Sequence[str]) -> str:
@@ -111,7 +112,7 @@ def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
     """
     ids = [run.id for cell in results.cells_of(experiment) for run in cell.every]
     runs = results.runs.loc[ids].reset_index()
-    groups = runs.pop("group")
+    groups, names = runs.group, slugs(list(results.numbers))
     runs.loc[runs.state != "done", list(_FINAL)] = math.nan
     return runs.assign(
         experiment=experiment.name,
@@ -120,6 +121,7 @@ def _runs(experiment: Experiment, results: Results) -> pd.DataFrame:
         official=["yes" if group.official else "no" for group in groups],
         precision=[group.precision for group in groups],
         crop=[group.side for group in groups],
+        group=groups.map(names),
         protocol=[group.caption for group in groups],
     )
 

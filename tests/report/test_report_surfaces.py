@@ -590,7 +590,7 @@ def test_the_tidy_file_has_every_point(bench: Bench) -> None:
     assert len(lines) == 1 + 21 * 21 + 1
     assert folder.path.name in lines[1]
     first = f",0,-1.0,-1.0,{slope(-1, -1)!r},30.0,2000,0,{SHA256},directions,"
-    assert lines[1].endswith(f'{first}"paper preset, CIFAR-10, fp32"')
+    assert lines[1].endswith(f"{first}paper-cifar10")
 
 
 def test_a_line_alone_can_be_drawn(bench: Bench) -> None:

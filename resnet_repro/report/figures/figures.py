@@ -158,7 +158,7 @@ def pictures(experiment: Experiment, results: Results) -> Mapping[str, tuple[Gro
     groups = groups_in(cell for cell in cells if cell.done)
     names = {experiment.name: main}
     if len(groups) > 1:
-        short = slugs(groups)
+        short = slugs(list(results.numbers))
         names |= {f"{experiment.name}-{short[g]}": g for g in groups}
     lines = _groups_in_line(cells, results) if kind.table == "surface" else set()
     found = {name: (group, "lines" if group in lines else "draw") for name, group in names.items()}
