@@ -55,7 +55,7 @@ def _parts(network: str) -> tuple[list[Layer], list[Layer], int]:
         shared = built.widths[2] * built.expansion
     else:
         head = [layer for layer in layers if layer.kind == "fc"]
-        shared = built.widths[-1]
+        shared = [layer for layer in layers if layer.kind == "conv"][-1].outputs
     return [layer for layer in layers if layer not in head], head, shared
 
 

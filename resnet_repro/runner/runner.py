@@ -281,7 +281,13 @@ class Runner:
         if self.options.tensorboard:
             observers.append(EventFiles(folder.tensorboard))
         session = Session(
-            *(self.options, self.stop, self.progress, folder, resumed, summary, observers),
+            self.options,
+            self.stop,
+            self.progress,
+            folder,
+            resumed,
+            summary,
+            observers,
             changed="summary" in stored.damaged,
         )
         self.progress.started(run, trainer.iteration)

@@ -64,12 +64,18 @@ def test_identity_is_of_names_and_contents(write_photos: WritePhotos, tmp_path: 
 
 
 def test_of_huge_data_sets_names_and_sizes_count(
-    write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("resnet_repro.data.folder_index.CONTENTS_LIMIT", 1000)
     folder = write_photos()
     first = load(folder, tmp_path / "data").identity
     assert "not contents" in first.note
+    with caplog.at_level("INFO"):
+        datasets.verify("folder:photos", tmp_path / "data", {"photos": folder})
+    assert "compared by names and sizes, each image decoded, not compared" in caplog.text
     path = folder / "val" / "bee" / "val-bee-1.png"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     assert load(folder, tmp_path / "data1").identity.sha256 == first.sha256

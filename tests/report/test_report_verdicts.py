@@ -432,7 +432,7 @@ def test_files_of_before_signals_were_measured_lack_them(bench: Bench) -> None:
     bench.add("plain-18", dataset="imagenet", gradients=HEALTHY, back=HEALTHY)
     bench.add("plain-34", dataset="imagenet", gradients=HEALTHY)
     (verdict,) = verdicts(bench, "imagenet-plain-backward-alive")
-    assert verdict.numbers == (f"lacks plain-34 (1 trained, without {SIGNALS_ALL_ALONG})")
+    assert verdict.numbers == f"lacks plain-34 (1 trained, without {SIGNALS_ALL_ALONG})"
     (initially,) = verdicts(bench, "imagenet-plain-backward-healthy-initially")
     assert initially.numbers == "lacks plain-34 (1 trained, without the outputs' gradients)"
     assert verdicts(bench, "imagenet-plain-gradients-alive")[0].word == "consistent"

@@ -143,6 +143,16 @@ def test_others_weights_have_their_own_columns(bench: Bench) -> None:
     assert rows_of(table, "resnet-101")[0].get("weights_top1") is None, "only the centre crop"
 
 
+def test_it_is_said_how_others_weights_were_used(bench: Bench) -> None:
+    used = {"precision": "bf16", "input": "0 to 1; crop 288", "notes": ("which is easier",)}
+    bench.add_weights("resnet-50-v1.5", {"10-crop": (22.1, 6.3)}, **used)
+    said = "weights abababab: weights.pth on ImageNet; bf16; 0 to 1; crop 288; which is easier"
+    assert said in table_of(bench, "table3").notes
+    assert said in bench.report()
+    text = tidy_csv(load_experiment("table3"), Results(bench.store))
+    assert [row["precision"] for row in csv.DictReader(io.StringIO(text))] == ["bf16"]
+
+
 def test_others_weights_tested_on_another_data_set_are_left_out(bench: Bench) -> None:
     bench.add_weights("vgg-16", {"10-crop": (28.1, 9.3)})
     bench.add_weights("vgg-16", {"10-crop": (11.1, 1.3)}, dataset="imagenette")

@@ -117,10 +117,10 @@ def figure_mark(experiment: Experiment, results: Results, group: Group | None) -
     ]
     ensembles = results.ensembles if "evaluations" in kind.beside else ()
     named = [  # in the caption
-        f"{kind} {run.id}"
+        f"{left_out} {run.id}"
         for cell in cells
-        for kind in ("unmeasured", "failed", "unfinished")
-        for run in getattr(cell, kind)
+        for left_out in ("unmeasured", "failed", "unfinished")
+        for run in getattr(cell, left_out)
     ]
     named += [
         f"{cell.network} {cell.elsewhere.group.precision} {bool(cell.elsewhere.done)}"

@@ -122,6 +122,7 @@ def test_other_inputs(command, folder: Path, weights: Path, network: nn.Module) 
     found = json.loads(answer.out)
     assert_measured(found["evaluations"][0], textbook(network, folder, 1, Caffe()))
     assert "123, 116, 103" in found["input"]
+    assert any("weights that come from Caffe want blue first" in note for note in found["notes"])
 
     own = transforms.Normalize([0.5, 0.5, 0.5], [0.229, 0.224, 0.225])
     answer = command("evaluate", weights, *asked(folder, "--mean", "127.5,127.5,127.5", "--json"))
