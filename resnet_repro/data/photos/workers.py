@@ -3,12 +3,14 @@
 An item of the DataLoader is a task: to make the batch of an iteration, or to decode some files. So
 a training resumes exactly at any iteration, and results do not depend on the number of workers.
 What is added to the DataLoader: workers end with the main process, however it ends, and leave
-signals to it; one that dies is one plain error; its signal handler does not stay.
+signals to it; one that dies, whatever it was doing, is one plain error; its signal handler does not
+stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import multiprocessing
 import os
@@ -19,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
@@ -158,6 +161,8 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
     import torch  # slow to import, so only when needed
     from torch.utils.data import DataLoader
 
+    context = copy.copy(multiprocessing.get_context("fork" if _FORKS else "spawn"))
+    context.Event = _Flag  # type: ignore[method-assign, assignment]
     with warnings.catch_warnings():
         # A warning if there are fewer cores than workers.
         warnings.filterwarnings("ignore", "This DataLoader will create")
@@ -168,33 +173,41 @@ def _in_processes(task: Callable[[Any], Any], items: Iterable[Any], workers: int
             num_workers=workers,
             collate_fn=_unchanged,
             worker_init_fn=_begin_worker,
-            multiprocessing_context="fork" if _FORKS else None,
+            multiprocessing_context=context,
             generator=torch.Generator(),  # it draws a number, but not from the training's generator
         )
     others = multiprocessing.active_children()
     try:
-        # Torch sets a handler of SIGCHLD that would raise anywhere in the code: it is taken back.
-        with signals_blocked(), _raising_if_one_dies(()):
-            results = iter(loader)
+        with signals_blocked(), _signal_handler_kept():
+            results: Any = iter(loader)
+            processes = [one for one in multiprocessing.active_children() if one not in others]
+            writer = results._worker_result_queue._writer
+            threading.Thread(target=_end_together, args=[processes, writer], daemon=True).start()
     except OSError as error:
         raise ReproError(f"cannot start a worker process: {error.strerror}") from error
-    processes = [child for child in multiprocessing.active_children() if child not in others]
-    while True:
-        try:
-            with _raising_if_one_dies(processes):
-                result = next(results)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "exited unexpectedly" not in str(error):
-                raise
-            break
-        yield result
-    del results  # which ends the other workers
+    try:
+        yield from results
+        return
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
     raise ReproError(
         "a worker process that reads photographs died, often for want of memory\n"
         f"run the command again; fewer workers ({VARIABLE}=2) need less memory"
     )
+
+
+class _Flag:
+    """An Event without a lock, which would stay locked if a worker died while it looks."""
+
+    def __init__(self) -> None:
+        self._value = multiprocessing.RawValue("b", 0)
+
+    def set(self) -> None:
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
 
 
 def _unchanged(result: Any) -> Any:
@@ -202,27 +215,30 @@ def _unchanged(result: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _raising_if_one_dies(processes: Sequence[BaseProcess]) -> Iterator[None]:
-    """Raise RuntimeError if one of `processes` has died, or does so meanwhile.
-
-    Torch looks only when nothing has come for a while: it would wait for ever for the rest of a
-    result whose sender was killed in the middle of writing it.
-    """
+def _signal_handler_kept() -> Iterator[None]:
+    """Take back the handler of SIGCHLD that torch sets: it would raise anywhere in the code."""
     handler = signal.getsignal(signal.SIGCHLD)
-    if threading.current_thread() is not threading.main_thread() or handler is None:
-        yield
-        return
-
-    def look(*_: object) -> None:
-        if any(process.exitcode not in _USUAL_CODES for process in processes):
-            raise RuntimeError("a worker exited unexpectedly")
-
-    signal.signal(signal.SIGCHLD, look)
     try:
-        look()
         yield
     finally:
-        signal.signal(signal.SIGCHLD, handler)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, handler)
+
+
+def _end_together(processes: Sequence[BaseProcess], writer: Connection) -> None:
+    """Kill the others if one of `processes` dies; when all have ended, close the pipe of results.
+
+    Else torch waits for ever for the rest of a result whose sender was killed as it wrote it.
+    """
+    running = list(processes)
+    while running:
+        wait([process.sentinel for process in running])
+        codes = [process.exitcode for process in running]  # None: or another thread is asking
+        if any(code not in _USUAL_CODES for code in codes):
+            for process in running:
+                process.kill()
+        running = [process for process, code in zip(running, codes, strict=True) if code is None]
+    writer.close()
 
 
 def _begin_worker(_: int) -> None:
