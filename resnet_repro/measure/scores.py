@@ -23,11 +23,13 @@ __all__ = ["read_scores", "store_views", "write_scores"]
 def store_views(folder: RunFolder, row: EvaluationRow, found: Tensor, origin: Origin) -> None:
     """Store a run's errors over some views, and the scores [N, classes] that gave them.
 
+    The errors are last: with them, the views are measured.
+
     Raises:
         StoreError: they cannot be written.
     """
-    folder.write_measured(MEASUREMENTS[row.views].table, [row], origin)
     write_scores(folder, row, found)
+    folder.write_measured(MEASUREMENTS[row.views].table, [row], origin)
 
 
 def write_scores(folder: RunFolder, row: EvaluationRow, found: Tensor) -> None:

@@ -17,8 +17,13 @@ __all__ = ["has_coco_numbers", "is_averaged", "is_measured"]
 
 
 def is_measured(store: Store, stored: StoredRun, name: str, settings: Any) -> bool:
-    """Whether a run has one of `MEASUREMENTS`, with an experiment's settings of it."""
+    """Whether a run has one of `MEASUREMENTS`, with an experiment's settings of it.
+
+    One whose origin is lost (a crash came before it was written) is to be made again.
+    """
     if stored.run is None or not stored.has(name):
+        return False
+    if name != "gradients" and name not in stored.origins:  # those are mostly the training's own
         return False
     rows = stored.rows(MEASUREMENTS[name].table)
     if settings == WITH_COCO:

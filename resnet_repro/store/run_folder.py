@@ -108,7 +108,8 @@ class RunFolder:
 
         In a table that several measurements share, the rows of the others stay. Without an
         `origin`, the training itself has measured them. The earlier origin is removed first: a
-        crash may leave a number without an origin, but never with the wrong one.
+        crash may leave a number without an origin, which is measured again, but never with the
+        wrong one.
         """
         path, kinds = self.path / TABLES[name].file, measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_up_origin import ORIGIN
 from short_runs import Quiet, short_runner, small_synthetic
 
+from resnet_repro.base.errors import StoreError
 from resnet_repro.data.dataset import Dataset
-from resnet_repro.measure.scores import read_scores, write_scores
+from resnet_repro.measure.scores import read_scores, store_views, write_scores
 from resnet_repro.runner.measuring import METHODS, VIEWS
 from resnet_repro.runner.runner import Runner
 from resnet_repro.spec.experiment import Choices, Experiment
@@ -256,6 +258,20 @@ def test_foreign_scores_are_not_believed(
     better = dataclasses.replace(tencrop, loss=tencrop.loss / 2)
     write_scores(run.folder, better, scores)
     assert read_scores(run, "10-crop") is None, "of another training"
+
+
+def test_errors_are_stored_after_the_scores_that_gave_them(
+    store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    """What stops between the two leaves nothing that counts as measured."""
+    run = copy_without_ensemble(store, tmp_path).get(experiment.resolve()[0])
+    row = next(row for row in run.rows("evaluations") if row.views == "10-crop")
+    run.folder.evaluations.unlink()
+    run.folder.scores("10-crop").unlink()
+    run.folder.scores("10-crop").mkdir()  # cannot be written
+    with pytest.raises(StoreError, match="scores-10-crop"):
+        store_views(run.folder, row, torch.rand(25, 3), ORIGIN)
+    assert not run.folder.evaluations.exists()
 
 
 def test_an_ensemble_of_fewer_does_not_replace_the_whole_one(

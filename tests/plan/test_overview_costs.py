@@ -130,7 +130,7 @@ def test_loss_surfaces_are_part_of_the_cost_until_they_are_measured(tmp_path: Pa
     ]
     for rows, views in ((points[:-1], ("surface", "curvature")), (points, ("curvature",))):
         store.folder(run).write_config(run)
-        store.folder(run).write_measured("surface", rows)
+        store.folder(run).write_measured("surface", rows, ORIGIN)
         (line,) = plan_measuring(store, [experiment], Estimator(store, "cpu"), force=False)
         assert line.measurements == views
 

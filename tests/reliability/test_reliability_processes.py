@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 import pytest
+from made_up_origin import ORIGIN
 from short_runs import Quiet, short_runner, small_synthetic
 from stoppable import Driver, write_experiment
 
@@ -137,7 +138,7 @@ def test_what_another_process_has_measured_meanwhile_is_not_measured_again(
 
     @contextmanager
     def after_another(folder: RunFolder) -> Iterator[bool]:
-        folder.write_measured("responses", [ResponseRow(1, "conv1", 0.5)])
+        folder.write_measured("responses", [ResponseRow(1, "conv1", 0.5)], ORIGIN)
         with lock(folder) as held:
             yield held
 

@@ -16,6 +16,7 @@ from resnet_repro.base.files import write_atomically
 from resnet_repro.spec.measurements import EvaluationRow, ResponseRow
 from resnet_repro.spec.presets import preset_recipe
 from resnet_repro.spec.run import Run
+from resnet_repro.store.measured import is_measured
 from resnet_repro.store.models import EnsembleResult, ExternalEvaluation, Provenance, Summary
 from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
@@ -108,6 +109,9 @@ def test_a_crash_while_measuring_again_leaves_no_number_with_anothers_origin(
     found = stored(folder, run)
     assert {row.views: row.top1_error for row in found.rows("evaluations")}["10-crop"] == 24.0
     assert list(found.origins) == ["centre"]
+    store = Store(folder.path.parents[1])
+    measured = {views: is_measured(store, found, views, None) for views in ("centre", "10-crop")}
+    assert measured == {"centre": True, "10-crop": False}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"12-crop": {}}', '{"centre": {"code": "1"}}'])
@@ -120,6 +124,7 @@ def test_torn_origins_are_a_problem_and_removed_for_measuring_again(
     stored(folder, run).discard_torn_measurements()
     assert stored(folder, run).problem is None
     assert stored(folder, run).rows("evaluations") == [ROW]
+    assert not is_measured(Store(folder.path.parents[1]), stored(folder, run), "10-crop", None)
 
 
 @pytest.mark.parametrize(
