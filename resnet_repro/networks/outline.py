@@ -14,7 +14,7 @@ from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
 from resnet_repro.networks.compared_layers import compared_layers
 from resnet_repro.networks.layer import Layer
-from resnet_repro.spec.network_names import network_title, parse_network
+from resnet_repro.spec.network_names import NetworkName, network_title, parse_network
 
 __all__ = ["Outline", "folded", "outline", "smallest_side"]
 
@@ -84,18 +84,22 @@ def outline(network: str, side: int | None = None, classes: int | None = None) -
         raise ConfigError(f"{network}: its layers are not one row; those of {name.backbone} are")
     if name.label:
         layers += compared_layers(name.label, side or built.side, outputs)
-        title = network_title(network)
     else:
         _stem(built, side or built.side, layers)
         _stages(built, layers, shortcuts)
         norm = built.features if built.norm_first else 0  # the last BN
         layers.append(Layer("avg pool", "", 0, 1, built.features, built.features, 1, norm))
         layers.append(Layer("fc", "fc", 0, 1, built.features, outputs, 1))
-        title = network_title(network)
-        if built.order == "original" and not built.impeded:
-            title = f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
     row = not name.label.startswith(("googlenet", "densenet"))
-    return Outline(str(name), title, tuple(layers), tuple(shortcuts), row=row)
+    return Outline(str(name), _title(name), tuple(layers), tuple(shortcuts), row=row)
+
+
+def _title(name: NetworkName) -> str:
+    """As Fig. 3 has it, of the networks of its kinds."""
+    of_fig_3 = name.option in (None, "A") and not (name.label or name.bottleneck)
+    if name.family == "imagenet" and of_fig_3:
+        return f"{name.depth}-layer {'residual' if name.residual else 'plain'}"
+    return network_title(str(name))
 
 
 def smallest_side(network: str) -> int:

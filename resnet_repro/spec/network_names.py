@@ -250,5 +250,6 @@ def network_title(network: str) -> str:
     if not name.residual:
         return network
     number, _, rest = str(name).removeprefix(f"{name.kind}-").partition("-")
-    rest = rest.upper() if len(rest) == 1 else rest
-    return " ".join(filter(None, (f"{KINDS[name.kind].title}-{number}", rest)))
+    option, _, more = rest.partition("-")
+    rest = f"{option.upper()} {more}".strip() if len(option) == 1 else rest
+    return f"{KINDS[name.kind].title}-{number} {rest}".strip()

@@ -17,17 +17,22 @@ from typer.testing import CliRunner
 
 from resnet_repro.base.errors import ReproError, StoreError
 from resnet_repro.cli import app
-from resnet_repro.networks.outline import outline
+from resnet_repro.networks.outline import folded, outline
 from resnet_repro.paper.facts import load_competitions
 from resnet_repro.report.figures.drawing import blocks_figure, columns_figure, details_figure
 from resnet_repro.report.figures.figures import build
+from resnet_repro.report.figures.shapes import HEIGHT, text_height
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
 from resnet_repro.store.store import Store
 
 
+def boxed(figure: Figure) -> list[FancyBboxPatch]:
+    return [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+
+
 def boxes(figure: Figure) -> int:
-    return sum(isinstance(patch, FancyBboxPatch) for patch in figure.axes[0].patches)
+    return len(boxed(figure))
 
 
 def curves(figure: Figure) -> list[bool]:
@@ -129,6 +134,55 @@ def test_blocks_are_those_of_fig_5_and_fig_2() -> None:
     assert {"x", "F(x)", "F(x) + x", "x\nidentity"} <= set(idea)
     with pytest.raises(ReproError, match="no block with an identity shortcut"):
         blocks_figure(["plain-34"])
+
+
+@pytest.mark.parametrize(
+    "network",
+    ["resnet-50", "resnet-34-c", "resnet-20-b", "preact-164", "resnet-110-exclusive-gate"],
+)
+def test_the_rows_of_a_network_add_up_to_it(network: str) -> None:
+    """Those of shortcuts too: a row counts as often as its block is repeated."""
+    figure = details_figure(network)
+    whole, rows = outline(network), folded(outline(network))
+    times = {row: count for first, last, count in rows.repeats for row in range(first, last + 1)}
+    heights = sorted({patch.get_bbox().y0 + HEIGHT / 2 for patch in boxed(figure)}, reverse=True)
+    ends = {
+        words.get_position()[0]: words.get_text()
+        for words in figure.axes[0].texts
+        if words.get_text() in ("parameters", "multiply-adds") and words.get_position()[1] == 0
+    }
+    sums = dict.fromkeys(ends.values(), 0)
+    for words in figure.axes[0].texts:
+        x, y = words.get_position()
+        if x in ends and words.get_text() not in ("", ends[x]):
+            (row,) = (n for n, at in enumerate(heights) if text_height(at) == pytest.approx(y))
+            sums[ends[x]] += times.get(row, 1) * int(words.get_text().replace(",", ""))
+    assert sums == {"parameters": whole.parameters, "multiply-adds": whole.multiply_adds}
+
+
+def test_what_is_on_a_shortcut_is_written_beside_it() -> None:
+    assert texts(columns_figure(["resnet-20-b"])).count("1x1 conv") == 2
+    assert texts(columns_figure(["resnet-20-c"])).count("1x1 conv") == 9
+    assert texts(columns_figure(["resnet-20-shortcut-gate"])).count("gate") == 9
+    assert "1x1 conv" not in texts(columns_figure(["resnet-20"]))
+
+
+def test_titles_tell_networks_apart() -> None:
+    names = (
+        *("plain-18", "resnet-18-a", "resnet-18-b", "resnet-18-c", "plain-50", "plain-50-cifar"),
+        *("resnet-50", "resnet-50-a", "resnet-50-v1.5", "resnet-50-cifar"),
+    )
+    titles = [outline(network).title for network in names]
+    assert titles[:2] == ["18-layer plain", "18-layer residual"]
+    assert len(set(titles)) == len(names)
+
+
+def test_a_projection_on_every_shortcut_is_drawn() -> None:
+    """None of its blocks has an identity shortcut, as `idea` would write."""
+    for named in (True, False):
+        words = texts(blocks_figure(["resnet-34-c"], named=named))
+        assert "1x1 conv" in words
+        assert not {"x\nidentity", "F(x) + x"} & set(words)
 
 
 def test_a_deep_network_is_folded_and_has_its_costs_beside_it() -> None:

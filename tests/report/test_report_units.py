@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from matplotlib.patches import FancyBboxPatch, PathPatch
 from torch.overrides import TorchFunctionMode
 
 from resnet_repro.base.errors import ConfigError
@@ -83,6 +84,7 @@ def test_what_impedes_a_shortcut_is_written_on_it() -> None:
     assert "dropout 0.5" in words(("resnet-110-dropout-shortcut",))
     assert words(("resnet-110-half-both",)).count("× 0.5") == 2
     assert "1x1 conv" in words(("preact-110", "resnet-110-c"))
+    assert "1x1 conv, × 0.5" in words(("resnet-110-c-half-shortcut",))
 
 
 def test_a_plain_block_is_none() -> None:
@@ -90,11 +92,25 @@ def test_a_plain_block_is_none() -> None:
         blocks_figure(("preact-20", "plain-20"))
 
 
-@pytest.mark.parametrize("name", ["preact-fig2", "preact-fig4"])
-def test_the_shipped_drawings_fit_their_page(name: str) -> None:
-    plot = load_experiment(name).plot
-    assert plot is not None
-    axes = blocks_figure(plot.networks).axes[0]  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("network", "activations"),
+    [("preact-20-c", 1), ("preact-20-c-relu-only", 1), ("resnet-20-c", 0), ("preact-20", 0)],
+)
+def test_a_projection_takes_what_the_first_layer_takes(network: str, activations: int) -> None:
+    """The shortcut leaves x above the first box, or below the block's first activation."""
+    axes = blocks_figure((network, "preact-20")).axes[0]
+    curve = next(patch for patch in axes.patches if isinstance(patch, PathPatch))
+    x, leaves = curve.get_path().vertices[0]
+    boxes = [one.get_bbox() for one in axes.patches if isinstance(one, FancyBboxPatch)]
+    above = [one for one in boxes if one.x0 < x < one.x1 and one.y0 > leaves]
+    kinds = [step.kind for step in steps(architecture(network))]
+    assert len(above) == (kinds.index("ReLU") + 1 if activations else 0)
+
+
+@pytest.mark.parametrize("name", ["preact-fig2", "preact-fig4", "preact-164"])
+def test_drawings_fit_their_page(name: str) -> None:
+    plot = None if name == "preact-164" else load_experiment(name).plot
+    axes = blocks_figure(plot.networks if plot else (name,)).axes[0]  # type: ignore[union-attr]
     assert axes.texts
     assert all(0 <= text.get_position()[1] <= axes.get_ylim()[1] for text in axes.texts)
     assert min(patch.get_window_extent().y0 for patch in axes.patches) > 0

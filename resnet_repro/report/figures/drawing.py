@@ -39,7 +39,9 @@ __all__ = ["blocks_figure", "columns_figure", "details_figure", "draw"]
 
 GAP = 0.085  # between two boxes
 COLUMN = 2.35  # from one column's middle to the next
+BESIDE = 1.05  # from a column's middle to what is written beside its shortcuts
 LEFT = 0.75  # for the output sizes
+COSTS = 2.6  # for the columns of costs
 
 
 def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group: object) -> Figure:
@@ -57,7 +59,7 @@ def columns_figure(networks: Sequence[str]) -> Figure:
     """Networks side by side, a box a layer, output sizes at the left (Fig. 3).
 
     Layers with the same output size stand on the same height in all columns. Shortcuts are curves
-    at a column's right, dotted where they change dimensions.
+    at a column's right, dotted where they change dimensions, and beside them what layers they have.
 
     Raises:
         ConfigError: no such network, or one whose layers are not in a row.
@@ -90,6 +92,8 @@ def _draw_columns(networks: Sequence[str], *, fold: bool) -> tuple[Figure, list[
         tops[side] = y
         y -= rows[side] * step + GAP
     width, height = LEFT + COLUMN * len(outlines), 0.35 - y
+    if any(shortcut.layers for shortcut in outlines[-1].shortcuts):
+        width += 0.2
     figure, axes = sheet(width, height, y - 0.1)
     for side in sides:
         axes.text(0.08, tops[side], f"output\nsize: {side}", fontsize=6.5, va="center")
@@ -120,6 +124,11 @@ def _draw_column(axes: Axes, drawn: Outline, x: float, tops: dict[int, float]) -
         start = middles[shortcut.first - 1] - HEIGHT / 2 - GAP * 0.5
         end = middles[shortcut.last] - HEIGHT / 2 - GAP * 0.2
         bypass(axes, x, start, end, dotted=shortcut.resized)
+        for layer, y in zip(shortcut.layers, middles[shortcut.first :], strict=False):
+            words = (
+                "gate" if layer.name.endswith(".gate") else f"{layer.kernel}x{layer.kernel} conv"
+            )
+            axes.text(x + BESIDE, text_height(y), words, va="center", fontsize=6)
     for first, last, count in drawn.repeats:
         top, bottom = middles[first] + HEIGHT / 2, middles[last] - HEIGHT / 2
         left = x - WIDTH / 2 - 0.06
@@ -136,6 +145,8 @@ def _in_words(count: int) -> str:
 def details_figure(network: str) -> Figure:
     """One network, equal blocks folded, with each layer's shape and cost beside it.
 
+    Layers of shortcuts have columns of their own.
+
     Raises:
         ConfigError: no such network, or one whose layers are not in a row.
     """
@@ -143,23 +154,39 @@ def details_figure(network: str) -> Figure:
     axes = figure.axes[0]
     whole = outline(network)
     drawn = folded(whole)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width + 2.6, height)
-    axes.set_xlim(0, width + 2.6)
-    edges = [width + 0.75, width + 1.5, width + 2.4]
-    for edge, words in zip(edges, ("output", "parameters", "multiply-adds"), strict=True):
-        axes.text(edge, 0.0, words, ha="right", va="top", fontsize=6.5, color="#404040")
-    for layer, y in zip(drawn.layers, middles, strict=True):
-        shape = f"{layer.outputs} x {layer.side}²" if layer.side > 1 else f"{layer.outputs}"
-        counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
-        for edge, words in zip(edges, (shape, *counts), strict=True):
-            axes.text(edge, text_height(y), words, ha="right", va="center", fontsize=6)
+    on_shortcuts = [
+        (layer, y)
+        for shortcut in drawn.shortcuts
+        for layer, y in zip(shortcut.layers, middles[shortcut.first :], strict=False)
+    ]
+    edge, height = figure.get_size_inches()
+    _write_costs(axes, edge, list(zip(drawn.layers, middles, strict=True)))
+    edge += COSTS
+    if on_shortcuts:
+        _write_costs(axes, edge + 0.3, on_shortcuts, "on shortcuts: ")
+        edge += COSTS + 0.3
+    figure.set_size_inches(edge, height)
+    axes.set_xlim(0, edge)
     sums = f"whole network: {whole.parameters:,} parameters, {whole.multiply_adds:,} multiply-adds"
     if drawn.repeats:
         sums += "; a row is one of the repeated blocks"
     low = axes.get_ylim()[0]
-    axes.text(edges[-1], low + 0.04, sums, ha="right", va="bottom", fontsize=6, color="#404040")
+    axes.text(edge - 0.2, low + 0.04, sums, ha="right", va="bottom", fontsize=6, color="#404040")
     return figure
+
+
+def _write_costs(
+    axes: Axes, left: float, layers: Sequence[tuple[Layer, float]], where: str = ""
+) -> None:
+    """Three columns, `COSTS` wide together, with the shape and cost of layers at their heights."""
+    edges = [left + 0.75, left + 1.5, left + 2.4]
+    for edge, words in zip(edges, (f"{where}output", "parameters", "multiply-adds"), strict=True):
+        axes.text(edge, 0.0, words, ha="right", va="top", fontsize=6.5, color="#404040")
+    for layer, y in layers:
+        shape = f"{layer.outputs} x {layer.side}²" if layer.side > 1 else f"{layer.outputs}"
+        counts = [f"{n:,}" if n else "" for n in (layer.parameters, layer.multiply_adds)]
+        for edge, words in zip(edges, (shape, *counts), strict=True):
+            axes.text(edge, text_height(y), words, ha="right", va="center", fontsize=6)
 
 
 def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
@@ -167,14 +194,15 @@ def blocks_figure(networks: Sequence[str], *, named: bool = True) -> Figure:
 
     Args:
         networks: residual networks; of each its first block with an identity shortcut is drawn.
-            Where one has another order or an impeded shortcut, every step of all blocks is.
+            Where one has another order, a projection or something else on every shortcut, every
+            step of all blocks is.
         named: write the layers' kernels and widths; else "weight layer", as in Fig. 2.
 
     Raises:
         ConfigError: no such network, or one without shortcuts.
     """
     built = [architecture(name) for name in networks]
-    if any(each.order != "original" or each.impeded for each in built):
+    if any(each.order != "original" or each.impeded or each.option == "C" for each in built):
         return units_figure(networks)
     outlines = [outline(name) for name in networks]
     deepest = max(len(_identity_block(each)) for each in outlines)

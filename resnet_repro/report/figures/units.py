@@ -16,14 +16,14 @@ from matplotlib.path import Path
 
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.networks.architecture import Architecture, architecture
-from resnet_repro.report.figures.shapes import PLUS, WIDTH, arrow, box, plus, sheet
+from resnet_repro.report.figures.shapes import HEIGHT, PLUS, WIDTH, arrow, box, plus, sheet
 from resnet_repro.report.figures.style import label
 from resnet_repro.spec.network_names import network_title
 
 __all__ = ["steps", "units_figure"]
 
 UNIT = 2.0  # of a picture, wide
-STEP = 0.3  # from one step to the next
+STEP = 0.3  # from the end of one step to the middle of the next
 
 
 class Step(NamedTuple):
@@ -75,7 +75,7 @@ def units_figure(networks: Sequence[str]) -> Figure:
     for name, built in found.items():
         if built.option is None:
             raise ConfigError(f"{name} has no block with a shortcut to draw")
-    height = 1.35 + STEP * max(len(steps(built)) for built in found.values())
+    height = 0.825 + (STEP + HEIGHT / 2) * max(len(steps(built)) for built in found.values())
     figure, axes = sheet(UNIT * len(found), height)
     for number, (name, built) in enumerate(found.items()):
         middle = UNIT * number + 0.8
@@ -88,6 +88,10 @@ def units_figure(networks: Sequence[str]) -> Figure:
 def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
     """One block, its input at the height `top`."""
     on_shortcut, on_f = _WORDS.get(built.impeded, ("", ""))
+    if built.option == "C":
+        on_shortcut = ", ".join(filter(None, ("1x1 conv", on_shortcut)))
+    # A projection's input is activated where the block begins with an activation.
+    after = "ReLU" if built.option == "C" and built.order in ("preact", "relu-only") else ""
     axes.text(x, top, "x", ha="center", va="top", fontsize=9)
     split, y = top - 0.22, top - 0.16
     for step in steps(built):
@@ -96,28 +100,29 @@ def _draw_unit(axes: Axes, built: Architecture, x: float, top: float) -> None:
             arrow(axes, (x, y), (x, below + PLUS))
             axes.text(x - 0.08, (y + below + PLUS) / 2, on_f, ha="right", va="center", fontsize=7)
             plus(axes, x, below)
-            _shortcut(axes, x, split, below, on_shortcut, built.option == "C")
+            _shortcut(axes, x, split, below, on_shortcut)
             y = below - PLUS
             continue
         text = f"{step.kernel}x{step.kernel}, {step.outputs}" if step.kernel else step.kind
-        arrow(axes, (x, y), (x, below + 0.075))
+        arrow(axes, (x, y), (x, below + HEIGHT / 2))
         box(axes, (x, below), step.outputs, text)
-        y = below - 0.075
+        y = below - HEIGHT / 2
+        if step.kind == after:
+            split, after = y - 0.06, ""
     arrow(axes, (x, y), (x, y - 0.25))
 
 
-def _shortcut(axes: Axes, x: float, split: float, y: float, words: str, convolved: bool) -> None:
-    """From the split to the addition, with what is done on the way in a box or in words."""
+def _shortcut(axes: Axes, x: float, split: float, y: float, words: str) -> None:
+    """From the split to the addition, with what is done on the way in a box."""
     side = x + WIDTH / 2 + 0.25
     corners = [(x, split), (side, split), (side, y), (x + PLUS, y)]
     axes.add_patch(PathPatch(Path(corners), fill=False, linewidth=0.8, zorder=0))
     middle = (split + y) / 2
-    text = "1x1 conv" if convolved else words
-    if text:
+    if words:
         axes.text(
             side,
             middle,
-            text,
+            words,
             ha="center",
             va="center",
             rotation=90,
