@@ -23,12 +23,11 @@ from torch import nn
 
 from resnet_repro.base.stop import until_stopped
 from resnet_repro.measure.image_sample import choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays
+from resnet_repro.measure.kept_arrays import KeptArrays, Parts
 from resnet_repro.measure.progress import NEWS, seldom
 from resnet_repro.measure.surface import STREAM, move, random_directions
 from resnet_repro.spec.measurements import CurvatureRow
 from resnet_repro.spec.surface import CurvatureSettings
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.order import Batch
 from resnet_repro.training.subject import Subject
 
@@ -135,7 +134,7 @@ def hessian_product(
 
 def curvature_rows(
     subject: Subject,
-    folder: RunFolder,
+    parts: Parts,
     settings: CurvatureSettings,
     should_stop: Callable[[], bool],
     news: Callable[[str], None],
@@ -150,8 +149,7 @@ def curvature_rows(
     directions = random_directions(subject.network, settings.directions)
     twin = copy.deepcopy(subject.network).eval()
     weights = hessian_weights(twin)
-    place = folder.unfinished_arrays("curvature")
-    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256, stream=STREAM)
+    kept = KeptArrays(parts, subject, settings=settings, sample=sample.sha256, stream=STREAM)
     on_message = seldom(lambda message: news(f"{subject.run.id}: {message}"), NEWS)
 
     def product(point: str, numbers: Iterator[int], vector: Vector) -> Vector:

@@ -18,9 +18,8 @@ from resnet_repro.data.boxes.boxes import BoxDataset, Detections
 from resnet_repro.data.npz import write_npz
 from resnet_repro.measure.average_precision import average_precisions
 from resnet_repro.measure.coco_precision import with_coco
-from resnet_repro.measure.kept_arrays import KeptArrays
+from resnet_repro.measure.kept_arrays import KeptArrays, Parts
 from resnet_repro.spec.measurements import DetectionRow, PrecisionRow
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxFeed
 from resnet_repro.training.device import Backend
 from resnet_repro.training.order import evenly_spaced
@@ -47,7 +46,7 @@ def detect(network: nn.Module, image: Tensor, backend: Backend) -> Detections:
 
 def precisions_of(
     subject: Subject,
-    folder: RunFolder,
+    parts: Parts,
     should_stop: Callable[[], bool],
     news: Callable[[str], None],
     note: Callable[[str], None],
@@ -61,8 +60,7 @@ def precisions_of(
     """
     dataset = _dataset(subject)
     images, sha256 = len(dataset.test), dataset.identity.sha256
-    place = folder.unfinished_arrays("average_precision")
-    kept = KeptArrays(place, subject, data=sha256)
+    kept = KeptArrays(parts, subject, data=sha256)
 
     def search(some: range) -> NDArray[np.float32]:
         if some.start and some.start % TOLD_EVERY == 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,23 @@ from torch import Tensor
 from resnet_repro.base.files import writable
 from resnet_repro.data.npz import read_npz, write_npz
 from resnet_repro.networks.weights import weights_sha256
+from resnet_repro.store.models import Origin
 from resnet_repro.training.subject import Subject
 
-__all__ = ["KeptArrays"]
+__all__ = ["KeptArrays", "Parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of one kind of measurement of one run are kept, and what makes them now.
+
+    Attributes:
+        earlier: what made the parts that were there and were used.
+    """
+
+    folder: Path
+    origin: Origin | None = None
+    earlier: list[Origin] = field(default_factory=list)
 
 
 class KeptArrays:
@@ -28,9 +44,9 @@ class KeptArrays:
     """
 
     def __init__(
-        self, folder: Path, subject: Subject, *others: Mapping[str, Tensor], **what: Any
+        self, parts: Parts, subject: Subject, *others: Mapping[str, Tensor], **what: Any
     ) -> None:
-        """In a folder of one kind of measurement of one run, made if need be.
+        """The folder is made if need be.
 
         Args:
             others: states of other networks that are measured with the subject.
@@ -41,7 +57,7 @@ class KeptArrays:
         """
         what |= {"precision": subject.backend.precision, "device": subject.backend.device.type}
         what["weights"] = weights_sha256(subject.network.state_dict(), *others)
-        self._folder = folder
+        self._parts, folder = parts, parts.folder
         self._measured = json.dumps(
             what, sort_keys=True, default=lambda v: v.model_dump(mode="json")
         )
@@ -57,11 +73,19 @@ class KeptArrays:
             StoreError: it cannot be written.
         """
         digest = hashlib.sha256(f"{self._measured}\n{name}".encode()).hexdigest()
-        path = self._folder / f"{digest[:32]}.npz"
+        path = self._parts.folder / f"{digest[:32]}.npz"
         there = read_npz(path) or {}
         if "array" in there:
+            self._note_origin(str(there.get("origin")))
             return there["array"]
-        array = np.asarray(make())
+        array, origin = np.asarray(make()), self._parts.origin
         with writable(path):
-            write_npz(path, {"array": array})
+            write_npz(path, {"array": array, "origin": origin.model_dump_json() if origin else ""})
         return array
+
+    def _note_origin(self, text: str) -> None:
+        """Note what made a part, unless that is what measures now, or is not known."""
+        with suppress(ValueError):
+            found = Origin.model_validate_json(text)
+            if found not in (self._parts.origin, *self._parts.earlier):
+                self._parts.earlier.append(found)

@@ -13,12 +13,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from resnet_repro.measure.image_sample import choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays
+from resnet_repro.measure.kept_arrays import KeptArrays, Parts
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.spec.measurements import PathRow
 from resnet_repro.spec.surface import PathSettings
 from resnet_repro.store.lines import other_run
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.store.store import Store
 from resnet_repro.training.checkpoint import final_state, weights_missing
 from resnet_repro.training.device import Backend
@@ -31,6 +30,7 @@ __all__ = ["measure_on_line", "path_rows", "path_to_other_run"]
 
 def path_to_other_run(
     subject: Subject,
+    parts: Parts,
     store: Store,
     settings: PathSettings,
     should_stop: Callable[[], bool],
@@ -54,12 +54,12 @@ def path_to_other_run(
     for reason in reasons:
         note(f"{other.id}: not used: {reason}")
     end = state["network"]
-    return path_rows(subject, store.folder(run), other.id, end, settings, should_stop, news)
+    return path_rows(subject, parts, other.id, end, settings, should_stop, news)
 
 
 def path_rows(
     subject: Subject,
-    folder: RunFolder,
+    parts: Parts,
     other: str,
     end: Mapping[str, Tensor],
     settings: PathSettings,
@@ -73,8 +73,7 @@ def path_rows(
         StoreError: they cannot be written.
     """
     sample = choose_sample(subject.feed, settings.images)
-    place = folder.unfinished_arrays("path")
-    kept = KeptArrays(place, subject, end, settings=settings, sample=sample.sha256)
+    kept = KeptArrays(parts, subject, end, settings=settings, sample=sample.sha256)
     rows: list[PathRow] = []
     on_progress = progress_teller(news, f"{subject.run.id}: path", NEWS)
     for position in settings.positions:

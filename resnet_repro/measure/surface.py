@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_repro.measure.image_sample import ImageSample, choose_sample
-from resnet_repro.measure.kept_arrays import KeptArrays
+from resnet_repro.measure.kept_arrays import KeptArrays, Parts
 from resnet_repro.measure.progress import NEWS, progress_teller
 from resnet_repro.spec.measurements import BnStatistics, Stream, SurfaceRow
 from resnet_repro.spec.surface import SurfaceSettings
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.device import Backend
 from resnet_repro.training.evaluate import evaluate
 from resnet_repro.training.order import Batch, generator
@@ -119,7 +118,7 @@ def move(
 
 def surface_rows(
     subject: Subject,
-    folder: RunFolder,
+    parts: Parts,
     settings: SurfaceSettings,
     should_stop: Callable[[], bool],
     news: Callable[[str], None],
@@ -131,8 +130,7 @@ def surface_rows(
         StoreError: they cannot be written.
     """
     network, sample = subject.network, choose_sample(subject.feed, settings.images)
-    place = folder.unfinished_arrays("surface")
-    kept = KeptArrays(place, subject, settings=settings, sample=sample.sha256, stream=STREAM)
+    kept = KeptArrays(parts, subject, settings=settings, sample=sample.sha256, stream=STREAM)
     rows: list[SurfaceRow] = []
     total = len(settings.directions) * settings.points[0] * settings.points[1]
     on_progress = progress_teller(news, f"{subject.run.id}: loss surface", NEWS)

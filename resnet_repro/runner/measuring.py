@@ -13,6 +13,7 @@ from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.curvature import curvature_rows
 from resnet_repro.measure.detection import precisions_of, show_some
 from resnet_repro.measure.gradients import measure_afterwards
+from resnet_repro.measure.kept_arrays import Parts
 from resnet_repro.measure.path import path_to_other_run
 from resnet_repro.measure.responses import responses_of
 from resnet_repro.measure.scores import read_scores
@@ -42,6 +43,7 @@ class Work(NamedTuple):
     """The inputs of a measurement."""
 
     subject: Subject
+    parts: Parts
     store: Store
     stored: StoredRun
     settings: Any  # the experiment's settings of it
@@ -55,16 +57,16 @@ METHODS: dict[str, Callable[[Work], Sequence[Any]]] = {
     "responses": lambda work: responses_of(work.subject, work.should_stop),
     "gradients": lambda work: measure_afterwards(work.subject, work.stored.rows("gradients")),
     "surface": lambda work: surface_rows(
-        work.subject, work.stored.folder, work.settings, work.should_stop, work.news
+        work.subject, work.parts, work.settings, work.should_stop, work.news
     ),
     "path": lambda work: path_to_other_run(
-        work.subject, work.store, work.settings, work.should_stop, work.news, work.note
+        work.subject, work.parts, work.store, work.settings, work.should_stop, work.news, work.note
     ),
     "curvature": lambda work: curvature_rows(
-        work.subject, work.stored.folder, work.settings, work.should_stop, work.news
+        work.subject, work.parts, work.settings, work.should_stop, work.news
     ),
     "average-precision": lambda work: precisions_of(
-        work.subject, work.stored.folder, work.should_stop, work.news, work.note
+        work.subject, work.parts, work.should_stop, work.news, work.note
     ),
     "detections": lambda work: show_some(work.subject, work.stored.folder.photographs),
 }
@@ -221,7 +223,10 @@ class Measurer:
         if name in VIEWS:
             return measure_views(subject, folder, name, self.sources, news)
         measurement = MEASUREMENTS[name]
-        rows = METHODS[name](Work(subject, self.store, stored, settings, stop, news, note))
+        backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
+        origin = origin_here(backend, self.sources.options.command)
+        parts = Parts(folder.unfinished_arrays(measurement.table), origin)
+        rows = METHODS[name](Work(subject, parts, self.store, stored, settings, stop, news, note))
         if not rows:
             return None
         if settings not in (None, WITH_COCO) and measurement.table in stored.tables:
@@ -232,9 +237,7 @@ class Measurer:
                     f"{stored.id}: its {measurement.title}, of other settings or by an earlier "
                     "version, is replaced"
                 )
-        backend = subject.backend.with_precision(measurement.precision or subject.backend.precision)
-        origin = origin_here(backend, self.sources.options.command)
-        folder.write_measured(measurement.table, rows, origin)
+        folder.write_measured(measurement.table, rows, origin, parts.earlier)
         if not (settings == WITH_COCO and all(row.coco_ap is None for row in rows)):
             folder.discard_unfinished(measurement.table)
         if name == "average-precision":

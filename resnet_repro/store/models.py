@@ -94,8 +94,12 @@ class Origin(Stored):
 
 
 class MeasurementOrigin(Origin):
-    """The origin of a measurement on a trained network, and its time."""
+    """The origin of a measurement on a trained network, and its time.
 
+    Of one that was made in several sessions it is the last one's.
+    """
+
+    earlier: tuple[Origin, ...] = ()  # of sessions before it that made parts of the numbers
     measured: LongText  # UTC
     sha256: Sha256 | None = None  # of the numbers, see `checksums`; earlier versions have none
 

@@ -103,13 +103,19 @@ class RunFolder:
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_atomically(self.summary, text, durable=durable)
 
-    def write_measured(self, name: str, rows: Sequence[Any], origin: Origin | None = None) -> None:
+    def write_measured(
+        self,
+        name: str,
+        rows: Sequence[Any],
+        origin: Origin | None = None,
+        earlier: Sequence[Origin] = (),
+    ) -> None:
         """Write measured rows into one of `TABLES`, and their origin into `measurements.json`.
 
         In a table that several measurements share, the rows of the others stay. Without an
-        `origin`, the training itself has measured them. The earlier origin is removed first: a
-        crash may leave a number without an origin, which is measured again, but never with the
-        wrong one.
+        `origin`, the training itself has measured them; `earlier` ones made parts of them. The
+        origin of what was there is removed first: a crash may leave a number without an origin,
+        which is measured again, but never with the wrong one.
         """
         path, kinds = self.path / TABLES[name].file, measurements_in(name)
         new = list(dict.fromkeys(measurement_of(name, row) for row in rows))
@@ -129,7 +135,10 @@ class RunFolder:
             self._write_origins(others)
         write_atomically(path, text)
         made = origin.model_dump(include=set(Origin.model_fields)) | {"measured": utc_now()}
-        mine = {kind: MeasurementOrigin(**made, sha256=sums[kind]) for kind in new}
+        mine = {
+            kind: MeasurementOrigin(**made, earlier=tuple(earlier), sha256=sums[kind])
+            for kind in new
+        }
         self._write_origins(others | mine)
 
     def _origins(self) -> dict[str, MeasurementOrigin]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from short_runs import small_synthetic
 from resnet_repro.base.errors import ConfigError
 from resnet_repro.base.stop import Stopped
 from resnet_repro.measure.curvature import curvature_rows
+from resnet_repro.measure.kept_arrays import Parts
 from resnet_repro.measure.path import path_rows
 from resnet_repro.measure.surface import surface_rows
 from resnet_repro.report.results import Results
@@ -68,8 +70,9 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_bytes(
     subject: Subject, tmp_path: Path
 ) -> None:
     whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
-    origin = origin_here(FP32, "test")
-    whole.write_measured("surface", surface_rows(subject, whole, SETTINGS, never, print), origin)
+    origin, parts = origin_here(FP32, "test"), Parts(tmp_path / "parts")
+    every = surface_rows(subject, Parts(tmp_path / "every"), SETTINGS, never, print)
+    whole.write_measured("surface", every, origin)
 
     asked = 0
 
@@ -84,9 +87,9 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_bytes(
     for points in (4, 11, 8):  # in the first grid twice, then in the second
         asked = 0
         with pytest.raises(Stopped):
-            surface_rows(subject, parted, SETTINGS, after(points), print)
+            surface_rows(subject, parts, SETTINGS, after(points), print)
     asked = 0
-    rows = surface_rows(subject, parted, SETTINGS, after(1_000), print)
+    rows = surface_rows(subject, parts, SETTINGS, after(1_000), print)
     assert asked == 12 + 1, "what was measured is not measured again"
     parted.write_measured("surface", rows, origin)
     name = "surface.csv"
@@ -94,15 +97,15 @@ def test_a_measurement_that_was_stopped_goes_on_to_the_same_bytes(
 
 
 def test_what_was_begun_otherwise_is_begun_anew(subject: Subject, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    surface_rows(subject, folder, SETTINGS, never, print)
+    parts = Parts(tmp_path)
+    surface_rows(subject, parts, SETTINGS, never, print)
     other = SETTINGS.model_copy(update={"images": 30})
-    rows = surface_rows(subject, folder, other, never, print)
+    rows = surface_rows(subject, parts, other, never, print)
     assert {row.images for row in rows} == {30, 60}
-    assert rows == surface_rows(subject, RunFolder(tmp_path / "b"), other, never, print)
-    for file in folder.unfinished_arrays("surface").iterdir():
+    assert rows == surface_rows(subject, Parts(tmp_path / "b"), other, never, print)
+    for file in tmp_path.glob("*.npz"):
         file.write_text("torn", encoding="utf-8")
-    assert rows == surface_rows(subject, folder, other, never, print)
+    assert rows == surface_rows(subject, parts, other, never, print)
 
 
 def test_every_step_is_told(
@@ -113,11 +116,11 @@ def test_every_step_is_told(
     told: list[str] = []
     end = {name: value + 0.01 for name, value in subject.network.state_dict().items()}
     line = PathSettings(points=5, images=40)
-    path_rows(subject, RunFolder(tmp_path), "there", end, line, never, told.append)
+    path_rows(subject, Parts(tmp_path), "there", end, line, never, told.append)
     assert told == [f"{subject.run.id}: path: {percent}%" for percent in (20, 40, 60, 80)]
     told.clear()
     point = CurvatureSettings(at=((0.5, -0.25),), images=40)
-    curvature_rows(subject, RunFolder(tmp_path), point, never, told.append)
+    curvature_rows(subject, Parts(tmp_path), point, never, told.append)
     counted = [f"{number} products with the Hessian" for number in range(1, len(told) + 1)]
     assert told == [f"{subject.run.id}: curvature at (0.5,-0.25): {words}" for words in counted]
     assert told
@@ -140,14 +143,14 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
 
         return stop
 
-    (tmp_path / "parted").mkdir()
-    whole, parted = RunFolder(tmp_path), RunFolder(tmp_path / "parted")
-    rows = curvature_rows(subject, whole, settings, after(1_000), print)
-    products, folder = asked, parted.unfinished_arrays("curvature")
+    folder = RunFolder(tmp_path).unfinished_arrays("curvature")
+    parts = Parts(folder)
+    rows = curvature_rows(subject, Parts(tmp_path / "whole"), settings, after(1_000), print)
+    products = asked
     for some in (3, products // 2):  # in the first point, then in the second
         with pytest.raises(Stopped):
-            curvature_rows(subject, parted, settings, after(some), print)
-    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
+            curvature_rows(subject, parts, settings, after(some), print)
+    assert curvature_rows(subject, parts, settings, after(1_000), print) == rows
     assert asked == products - 3 - products // 2, "no product is computed again"
 
     *files, _ = sorted(folder.iterdir())
@@ -155,27 +158,27 @@ def test_curvature_that_was_stopped_goes_on_with_the_next_product(
     contents = (torn[0][:-9], torn[1].replace(b"NUMPY", b"BUMPY", 1), b"")
     for file, content in zip(files[:3], contents, strict=True):
         file.write_bytes(content)
-    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
+    assert curvature_rows(subject, parts, settings, after(1_000), print) == rows
     assert asked == 3, "what is damaged is made again, and nothing else"
     elsewhere = tmp_path / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
     kept = {path: path.read_bytes() for path in elsewhere.iterdir()}
-    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
+    assert curvature_rows(subject, parts, settings, after(1_000), print) == rows
     assert asked == products, "a link is not followed"
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == kept
     other = settings.model_copy(update={"images": 30})
-    assert {row.images for row in curvature_rows(subject, parted, other, never, print)} == {30}
-    assert curvature_rows(subject, parted, settings, after(1_000), print) == rows
+    assert {row.images for row in curvature_rows(subject, parts, other, never, print)} == {30}
+    assert curvature_rows(subject, parts, settings, after(1_000), print) == rows
     assert asked == 0, "what another measurement left is still there"
-    parted.discard_unfinished("curvature")
+    RunFolder(tmp_path).discard_unfinished("curvature")
     assert not folder.exists()
 
 
 def test_rows_say_where_they_are_and_what_they_were_measured_on(
     subject: Subject, tmp_path: Path
 ) -> None:
-    rows = surface_rows(subject, RunFolder(tmp_path), SETTINGS, never, print)
+    rows = surface_rows(subject, Parts(tmp_path), SETTINGS, never, print)
     assert len(rows) == 2 * 15 + 1
     first = rows[:15]
     assert [row.alpha for row in first] == [-1.0, 0.0, 1.0] * 5
@@ -253,7 +256,7 @@ def test_how_many_images_there_are_is_known_of_whole_copies(
 def test_a_surface_says_what_stays_fixed_and_which_statistics_bn_uses(
     subject: Subject, tmp_path: Path
 ) -> None:
-    rows = surface_rows(subject, RunFolder(tmp_path), SETTINGS, never, print)
+    rows = surface_rows(subject, Parts(tmp_path), SETTINGS, never, print)
     assert {(row.bn, row.fixed) for row in rows} == {("running", "biases and BN")}
 
 
@@ -262,7 +265,7 @@ def test_a_line_that_was_stopped_goes_on_to_the_same_numbers(
 ) -> None:
     other = initial_network(subject.run.model_copy(update={"seed": 1}), 10, FP32).state_dict()
     settings = PathSettings(points=9, images=40)
-    whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
+    whole, parted = Parts(tmp_path / "whole"), Parts(tmp_path / "parted")
     rows = path_rows(subject, whole, "there", other, settings, never, print)
     asked = iter([False] * 5 + [True])
     with pytest.raises(Stopped):
@@ -523,12 +526,19 @@ def test_a_time_budget_that_ends_while_measuring_leaves_work(
     assert not list((tmp_path / "results").rglob("surface.csv"))
     assert command("run", "tiny.yaml").code == 0
     assert len(list((tmp_path / "results").rglob("surface.csv"))) == 2
+    made = [stored.origins["surface"] for stored in Store(tmp_path / "results").all_runs()]
+    assert {one.command for one in made} == {"resnet-repro run tiny.yaml"}
+    earlier = [one.command for origin in made for one in origin.earlier]
+    assert earlier == ["resnet-repro run tiny.yaml --time-budget 1h"], "part of one surface"
 
 
 def ends_the_budget(
-    subject: Subject, folder: RunFolder, settings: object, should_stop: Any, note: object
+    subject: Subject, parts: Parts, settings: SurfaceSettings, should_stop: Any, news: Any
 ) -> None:
-    """In place of `surface_rows`: the time is up meanwhile."""
+    """As `surface_rows`: the time is up after the first row of the grid."""
+    asked = itertools.count(1)
+    with pytest.raises(Stopped):
+        surface_rows(subject, parts, settings, lambda: next(asked) > settings.points[0], news)
     should_stop.__self__.stop.stop_for("budget")
     raise Stopped
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from made_up_origin import ORIGIN
 from made_up_results import BETWEEN, Bench, section
 
 from resnet_repro.paper.claims import load_claims
@@ -14,6 +15,7 @@ from resnet_repro.report.document.document import compose_report
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.results import Results
 from resnet_repro.spec.loading import load_experiment
+from resnet_repro.spec.measurements import ResponseRow
 
 LOSSES = {
     "plain-20": (9.4, 5.5),
@@ -389,13 +391,19 @@ def test_what_made_each_measurement_is_told_with_its_number_of_runs(bench: Bench
         bench.add("plain-20", responses=[0.5], seed=seed)
     older = bench.add("plain-20", responses=[0.5], gradients={0: [1.0]}, seed=2)
     older.origins.unlink()
+    cloud = ORIGIN.model_copy(update={"hardware": "a cloud"})
+    parted = bench.add("resnet-32", seed=0)
+    parted.write_measured("responses", [ResponseRow(1, "conv1", 0.5)], ORIGIN, [cloud])
     bench.add("resnet-20", gradients={0: [1.0]}, measured="afterwards")
     bench.add("resnet-18-a", 30.0, evaluations={"10-crop": (29.0, 4.0)}, **IMAGENETTE)
     made = "by 0.1.0 (abc1234), NVIDIA H100, cuda, fp32, 4 threads"
+    of_both = "- Measured after training: layer responses by 0.1.0"
     told = [line for line in bench.report().splitlines() if "Measured after training" in line]
     assert told == [
         f"- Measured after training: 10-crop errors {made} (1 run)",
         f"- Measured after training: layer responses {made} (2 runs)",
+        f"{of_both}, a cloud, cpu, fp32, 2 threads (1 run)",
+        f"{of_both}, a machine, cpu, fp32, 2 threads (1 run)",
         "- Measured after training: layer responses by unrecorded code (1 run)",
         f"- Measured after training: signals and gradients {made} (1 run)",
     ]

@@ -46,11 +46,11 @@ def test_each_file_of_a_run_is_read_once(
 def test_twice_as_many_runs_are_twice_as_much_work(tmp_path: Path, command: Command) -> None:
     """Counted in calls of functions, which no other work on the machine changes."""
 
-    def calls(number: int) -> int:
-        store, profile = copy_runs(tmp_path / str(number), number, KINDS), Profile()
+    def calls(times: int, folder: str) -> int:
+        store, profile = copy_runs(tmp_path / folder, times * KINDS, KINDS), Profile()
         profile.runcall(command, store)
         return sum(entry.callcount for entry in profile.getstats())
 
-    calls(1)  # what is made once in a process, imports and caches
-    few, more, most = (calls(n * KINDS) for n in (1, 2, 4))
+    calls(1, "first")  # what is made once in a process: imports, and caches of each kind of run
+    few, more, most = (calls(times, str(times)) for times in (1, 2, 4))
     assert most - more < 2.2 * (more - few)

@@ -16,9 +16,9 @@ from resnet_repro.data.boxes.scenes import Scenes
 from resnet_repro.measure import detection
 from resnet_repro.measure.average_precision import mean_over_classes
 from resnet_repro.measure.detection import precisions_of
+from resnet_repro.measure.kept_arrays import Parts
 from resnet_repro.spec.run import Run
 from resnet_repro.store.models import DetectionPoint
-from resnet_repro.store.run_folder import RunFolder
 from resnet_repro.training.box_feed import BoxBatch, BoxFeed
 from resnet_repro.training.checkpoint import CheckpointError, pack, unpack
 from resnet_repro.training.device import choose_backend
@@ -179,7 +179,7 @@ def test_a_detector_learns_to_find_objects(
     trainer = trainer_of(small_run(360, **schedule), same)
 
     def found() -> float:
-        rows = precisions_of(trainer.subject, RunFolder(tmp_path), lambda: False, print, print)
+        rows = precisions_of(trainer.subject, Parts(tmp_path), lambda: False, print, print)
         return mean_over_classes([row.ap_11point for row in rows]) or 0.0
 
     before = found()
@@ -194,10 +194,9 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(
     monkeypatch.setattr(detection, "KEPT_TOGETHER", 2)
     seven = few_scenes(7)
     subject = trainer_of(small_run(4), dataclasses.replace(seven, test=seven.train)).subject
-    whole = precisions_of(subject, RunFolder(tmp_path), lambda: False, print, print)
+    whole = precisions_of(subject, Parts(tmp_path), lambda: False, print, print)
 
-    (tmp_path / "parted").mkdir()
-    parted, asked = RunFolder(tmp_path / "parted"), iter(range(100))
+    parted, asked = Parts(tmp_path / "parted"), iter(range(100))
     with pytest.raises(Stopped):
         precisions_of(subject, parted, lambda: next(asked) == 5, print, print)
     again = iter(range(100))

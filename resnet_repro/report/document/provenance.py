@@ -58,15 +58,21 @@ def provenance_section(results: Results) -> list[str]:
 
 
 def _measured(run: BegunRun) -> set[str]:
-    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread` for each measurement."""
+    """`10-crop errors by 0.1.0+g..., AMD EPYC, cpu, bf16, 1 thread` for each measurement.
+
+    Of one made in several places, for each of these.
+    """
     there = {what for what in MEASUREMENTS if run.has(what)}
     if "afterwards" not in run.columns("gradients").get("measured", ()):
         there.discard("gradients")  # they were measured by the training itself
     made = {
-        what: f"{_code(origin.code, origin.dirty)}, {_hardware(origin)}"
+        what: [f"{_code(o.code, o.dirty)}, {_hardware(o)}" for o in (origin, *origin.earlier)]
         for what, origin in run.origins.items()
     }
-    return {f"{MEASUREMENTS[what].title} by {made.get(what, 'unrecorded code')}" for what in there}
+    unknown = ["unrecorded code"]
+    return {
+        f"{MEASUREMENTS[what].title} by {who}" for what in there for who in made.get(what, unknown)
+    }
 
 
 def _hardware(origin: Origin) -> str:
