@@ -292,17 +292,22 @@ def unpack(session: Session) -> int:
     unfinished = [r for r in known if transfer.checkpoint_of(r) and not transfer.progress_of(r)[0]]
     transfer.pack(unfinished, None, carry)
     print(f"{len(taken)} runs taken, {len(unfinished)} to be continued", flush=True)
-    for preset in {transfer.summary_of(results / "runs" / run)["preset"] for run in taken}:
-        _update(session, preset)
+    came = [transfer.summary_of(results / "runs" / run) for run in taken]
+    for preset in {summary["preset"] for summary in came}:
+        _update(session, preset, {summary["dataset"] for summary in came})
     session.answer("report", "--results", results)
     return session.repro("report", "--check", "--results", results)
 
 
-def _update(session: Session, preset: str) -> None:
-    """Measure what a stop has left unmeasured, and write the CSVs of experiments with results."""
+def _update(session: Session, preset: str, datasets: set[str]) -> None:
+    """Measure what a stop has left unmeasured, and write the CSVs of experiments with results.
+
+    Only of those on these data sets: others need not be here.
+    """
     to = ["--preset", preset, "--results", session.results]
     lines = json.loads(session.answer("list", "--json", *to[2:]))
-    names = [e["experiment"] for e in lines if e["preset"] == preset and e["runs_done"]]
+    here = [e for e in lines if datasets.issuperset(e["dataset"].split(", "))]
+    names = [e["experiment"] for e in here if e["preset"] == preset and e["runs_done"]]
     if "fig7" in names:  # one seed each: of finished networks nothing is trained
         runs = json.loads(session.answer("status", "fig7", "--json", *to))
         done = [transfer.summary_of(session.results / "runs" / r["run"])

@@ -262,6 +262,8 @@ def merge(source: Path, results: Path) -> list[str]:
         target = results / "runs" / run.name
         if progress_of(run) <= progress_of(target):
             continue
+        if not progress_of(run)[0] and checkpoint_of(target) and not checkpoint_of(run):
+            continue  # too large to be packed: what is here can go on, and that could not
         if target.exists():
             try:
                 with filelock.FileLock(target / ".lock", timeout=0):
@@ -292,7 +294,7 @@ def check_runs(folder: Path, answer: Callable[..., str]) -> None:
     """
     lines = json.loads(answer("status", "--json", "--results", folder))
     for line in lines:
-        if line["problem"]:
+        if line["problem"] and not line["problem"].startswith("failed: "):  # it diverged
             raise TransferError(f"{line['run']}: {line['problem']}")
     for run in runs_in(folder):
         known = summary_of(run)["provenance"]["dataset"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunsEntry
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
-from resnet_repro.spec.recipe import Recipe
+from resnet_repro.spec.recipe import Recipe, merge
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
 from resnet_repro.spec.set_option import with_assignments
 from resnet_repro.spec.yaml_io import Document, Location, read_yaml
@@ -145,6 +145,7 @@ def parse_experiment(
         _check_presets(experiment, document)
     if source is not None:
         experiment = experiment.loaded_from(source, fixes_iterations)
+    loaded = experiment
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(
@@ -152,12 +153,38 @@ def parse_experiment(
                 f"remove it there or leave out --preset {choices.preset}"
             )
         experiment = experiment.choose(choices)
+    _refuse_overruled(loaded, experiment, document)
     for index, entry in enumerate(experiment.runs if checked else ()):
         _check_runs(experiment, entry, index, document)
     total = sum(len(entry.networks) * len(entry.seeds) for entry in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
     return experiment
+
+
+def _refuse_overruled(loaded: Experiment, chosen: Experiment, document: Document) -> None:
+    """Raise ConfigError for a `--set recipe.X` to which a chosen entry of `runs` has its own X."""
+    paths = [change.partition("=")[0].strip() for change in document.changes]
+    kept = [entry.recipe for entry in chosen.runs]
+    for index, entry in enumerate(loaded.runs):
+        own = f"runs.{index}.recipe."
+        if not any(entry.recipe is recipe for recipe in kept) or any(own in p for p in paths):
+            continue
+        together = merge(loaded.recipe, entry.recipe)
+        for path in paths:
+            where, *parts = path.split(".")
+            if where == "recipe" and _at(together, parts) != _at(loaded.recipe, parts):
+                raise ConfigError(
+                    f"--set {path}: {', '.join(entry.networks)} has its own in {document.name}, "
+                    f"which would stay; set runs.{index}.{path} as well, or choose others by "
+                    "--networks"
+                )
+
+
+def _at(values: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def run_of(document: Document) -> Run:

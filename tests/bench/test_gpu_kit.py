@@ -129,6 +129,32 @@ def test_what_is_further_stays(
     assert transfer.progress_of(own) == (state == "done", 30 if taken else iteration)
 
 
+def test_what_came_without_its_checkpoint_replaces_none_that_has_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    mine = make_run(home, "a", "stopped", 30, 10)
+    further = make_run(tmp_path / "there", "a", "stopped", 50, 10)
+    assert transfer.checkpoint_of(mine)
+    while checkpoint := transfer.checkpoint_of(further):
+        checkpoint.unlink()
+    assert transfer.merge(tmp_path / "there", home) == []
+    assert transfer.progress_of(mine) == (False, 30)
+    done = make_run(tmp_path / "again", "a", "done", 60, 10)
+    while checkpoint := transfer.checkpoint_of(done):
+        checkpoint.unlink()
+    assert transfer.merge(tmp_path / "again", home) == ["a"], "a result needs none"
+
+
+def test_a_run_that_diverged_does_not_refuse_the_others(tmp_path: Path) -> None:
+    def answer(*words: object) -> str:
+        return json.dumps([{"run": "a", "problem": problem}])
+
+    problem = "failed: the loss is not finite at iteration 9"
+    transfer.check_runs(tmp_path, answer)
+    problem = "curve.csv is torn or unreadable"
+    with pytest.raises(transfer.TransferError, match=r"a: curve\.csv is torn"):
+        transfer.check_runs(tmp_path, answer)
+
+
 def test_a_run_in_training_is_not_replaced(packed: Path, tmp_path: Path) -> None:
     own = make_run(tmp_path / "home", "c-stopped", "stopped", 29, 10)
     with (
@@ -204,15 +230,21 @@ def test_what_a_stop_left_unmeasured_is_measured_at_home(
         asked.append(" ".join(map(str, words)))
         if words[0] == "list":
             done = [("fig7", "paper", 2), ("table6", "paper", 1), ("table2", "paper", 0)]
-            names = ("experiment", "preset", "runs_done")
-            lines = [dict(zip(names, line, strict=True)) for line in [*done, ("fig6", "short", 9)]]
-            return json.dumps(lines)
+            names = ("experiment", "preset", "runs_done", "dataset")
+            done = [(*line, "cifar10") for line in [*done, ("fig6", "short", 9)]]
+            done += [
+                ("table7", "paper", 4, "voc07+12"),
+                ("preact", "paper", 4, "cifar10, cifar100"),
+            ]
+            return json.dumps([dict(zip(names, line, strict=True)) for line in done])
         return json.dumps([{"run": "a", "state": "done"}, {"run": "b", "state": "stopped"}])
 
     monkeypatch.setattr(kit.Session, "answer", answer)
     run = make_run(tmp_path, "a", "done", 60, 10)
     (run / "summary.json").write_text(json.dumps({"network": "plain-20"}), encoding="utf-8")
-    kit._update(kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 60.0, [], []), "paper")
+    kit._update(
+        kit.Session(tmp_path, tmp_path, tmp_path, "cpu", True, 60.0, [], []), "paper", {"cifar10"}
+    )
     to = f"--preset paper --results {tmp_path}"
     assert asked[2:] == [
         f"run fig7 --networks plain-20 {to}",

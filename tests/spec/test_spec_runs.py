@@ -97,6 +97,27 @@ def test_a_field_that_is_as_it_always_was_is_not_in_the_id() -> None:
         load_experiment("table6", ["recipe.nesterov=true", "recipe.momentum=0"])
 
 
+def test_what_is_set_for_all_reaches_all_or_is_refused(tmp_path: Path) -> None:
+    """`show` writes a warm-up into every entry of fig6, as ResNet-110 has its own."""
+    shown = tmp_path / "mine.yaml"
+    shown.write_text(load_experiment("fig6", choices=Choices(preset="short")).to_yaml(), "utf-8")
+    with pytest.raises(ConfigError, match=r"plain-20 has its own in .*runs\.0\.recipe\.warmup"):
+        load_experiment(str(shown), ["recipe.warmup.window=400"])
+    rate = ["recipe.learning_rate=0.05"]
+    with pytest.raises(ConfigError, match="plain-56 has its own in surface-recipe"):
+        load_experiment("surface-recipe", rate)
+    chosen = load_experiment("surface-recipe", rate, Choices(networks=["resnet-20-b"]))
+    assert {run.recipe.learning_rate for run in chosen.resolve()} == {0.05}
+    index = next(
+        n for n, e in enumerate(load_experiment("surface-recipe").runs) if "plain-56" in e.networks
+    )
+    both = [*rate, f"runs.{index}.recipe.learning_rate=0.02"]
+    rates = {
+        r.network: r.recipe.learning_rate for r in load_experiment("surface-recipe", both).resolve()
+    }
+    assert (rates["plain-56"], rates["resnet-20-b"]) == (0.02, 0.05)
+
+
 def test_shared_runs_have_one_id() -> None:
     runs = {name: {r.id for r in load_experiment(name).resolve()} for name in shipped_experiments()}
     assert runs["fig1"] <= runs["fig6"]
