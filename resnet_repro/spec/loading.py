@@ -167,24 +167,27 @@ def _refuse_overruled(loaded: Experiment, chosen: Experiment, document: Document
     paths = [change.partition("=")[0].strip() for change in document.changes]
     kept = [entry.recipe for entry in chosen.runs]
     for index, entry in enumerate(loaded.runs):
-        own = f"runs.{index}.recipe."
-        if not any(entry.recipe is recipe for recipe in kept) or any(own in p for p in paths):
+        if not any(entry.recipe is recipe for recipe in kept):
             continue
         together = merge(loaded.recipe, entry.recipe)
         for path in paths:
-            where, *parts = path.split(".")
-            if where == "recipe" and _at(together, parts) != _at(loaded.recipe, parts):
+            own, (where, *parts) = f"runs.{index}.{path}", path.split(".")
+            if where != "recipe" or own in paths:
+                continue
+            if merge(together, _part(loaded.recipe, parts)) != together:
                 raise ConfigError(
                     f"--set {path}: {', '.join(entry.networks)} has its own in {document.name}, "
-                    f"which would stay; set runs.{index}.{path} as well, or choose others by "
-                    "--networks"
+                    f"which would stay; set {own} as well, or choose others by --networks"
                 )
 
 
-def _at(values: Any, parts: Sequence[str]) -> Any:
-    for part in parts:
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
+def _part(recipe: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """What a recipe has at a place (of a list, the whole), and nothing else."""
+    if not parts:
+        return recipe
+    first, *rest = parts
+    there = recipe.get(first)
+    return {first: _part(there, rest) if isinstance(there, dict) else there}
 
 
 def run_of(document: Document) -> Run:

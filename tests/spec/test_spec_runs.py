@@ -116,6 +116,12 @@ def test_what_is_set_for_all_reaches_all_or_is_refused(tmp_path: Path) -> None:
         r.network: r.recipe.learning_rate for r in load_experiment("surface-recipe", both).resolve()
     }
     assert (rates["plain-56"], rates["resnet-20-b"]) == (0.02, 0.05)
+    with pytest.raises(ConfigError, match="plain-56 has its own"):
+        load_experiment("surface-recipe", [*rate, f"runs.{index}.recipe.momentum=0.8"])
+    plain = Choices(networks=["plain-56"])
+    for others in (["recipe={momentum: 0.8}"], ["recipe.milestones=[20]", "recipe.milestones.0=9"]):
+        (run,) = load_experiment("surface-recipe", others, plain).resolve()
+        assert run.recipe.learning_rate == 0.01, "what entries have of other fields stays"
 
 
 def test_shared_runs_have_one_id() -> None:
