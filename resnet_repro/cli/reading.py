@@ -225,7 +225,7 @@ def plot(
         if experiment.plot is None and experiment.table is None:
             raise ConfigError(f"{experiment.name} has neither table nor figure")
         if experiment.plot is None:
-            command = f"resnet-repro table {shlex.quote(name)}"
+            command = f"resnet-repro table {shlex.quote(name)}{results_option(results)}"
             raise ConfigError(f"{experiment.name} is a table: {command}")
     known = dataset_name(dataset)
     if networks is None:  # pictures of a preset or a data set are the same as among those of all

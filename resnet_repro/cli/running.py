@@ -104,10 +104,14 @@ def run(
         chosen_experiment(name, preset, dataset, networks, seeds, precision, changes)
         for name in names
     ]
-    if any(change.partition("=")[0].strip() == "name" for change in changes or ()):
-        raise ConfigError("--set name: a CSV is called by its file's name; change it in a copy")
-    check_measurements(experiments)
     whole = [load_experiment(name, checked=False) for name in names]
+    for one, unchanged in zip(experiments, whole, strict=True):
+        if one.name != unchanged.name:
+            raise ConfigError("--set name: a CSV is called by its file's name; change it in a copy")
+        if new := [n for n in one.networks if n not in unchanged.networks]:
+            csv = f"the CSV of {one.name} would have no {', '.join(new)}"
+            raise ConfigError(f"--set runs: {csv}; name them in a copy with a name of its own")
+    check_measurements(experiments)
     runs = _distinct_runs(experiments)
     store = open_store(results)
     folders = {}
@@ -298,7 +302,8 @@ def _finish(
                 say(f"{experiment.name} has no runs, no table and no figure")
             else:
                 source = shlex.quote(experiment.source.text)
-                say(f"{experiment.name} needs no run: resnet-repro {show} {source}")
+                command = f"resnet-repro {show} {source}{results_option(store.root)}"
+                say(f"{experiment.name} needs no run: {command}")
     left = set(_LEFT) & set(states.values())
     failed = {"failed", "unmeasured"} & set(states.values())
     if reason == "signal":

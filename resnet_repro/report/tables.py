@@ -80,7 +80,7 @@ def make_table(experiment: Experiment, results: Results, *, others: bool = False
         case None if experiment.plot is None:
             raise ConfigError(f"{experiment.name} has neither table nor figure")
         case None:
-            plot = f"resnet-repro plot {shlex.quote(experiment.source.text)}"
+            plot = f"resnet-repro plot {shlex.quote(experiment.source.text)}{results.option}"
             raise ConfigError(f"{experiment.name} is a figure: {plot}")
         case CostTable() as table:
             return cost_table(experiment, table)

@@ -200,6 +200,10 @@ class Experiment(Frozen):
         detectors = any(parse_network(n).backbone for n in self.networks)
         return "scenes" if detectors else "synthetic"
 
+    def dataset_at(self, preset: Preset) -> str | None:
+        """What a preset trains on unless a data set is named; None if on that of each entry."""
+        return self.demo_dataset if preset == "demo" != self.preset else None
+
     @property
     def _of_preset(self) -> Selection:
         """What the preset changes; what the experiment itself says goes before it."""
@@ -243,7 +247,7 @@ class Experiment(Frozen):
 
         Raises:
             ConfigError: it has no such network, its networks don't go with the data set, none of
-                those chosen runs on it, or none of the ensemble is chosen.
+                one of those chosen has no run on it, or none of the ensemble is chosen.
         """
         chosen = choices.preset or self.preset
         selection = self.presets.get(chosen, Selection())
@@ -251,17 +255,17 @@ class Experiment(Frozen):
         seeds = choices.seeds
         if seeds is None and selection.seeds:
             seeds = range(selection.seeds)
-        demo = chosen == "demo" and self.preset != "demo"
-        dataset = choices.dataset or (self.demo_dataset if demo else None)
+        dataset = choices.dataset or self.dataset_at(chosen)
         entries = []
-        for entry in self.runs:
-            kept = tuple(n for n in entry.networks if not wanted or n in wanted)
-            if kept and (dataset not in self.datasets or dataset == self.dataset_of(entry)):
+        for entry in self._entries_on(dataset):
+            if kept := tuple(n for n in entry.networks if not wanted or n in wanted):
                 update = {"networks": kept, "seeds": tuple(seeds) if seeds else entry.seeds}
                 own = None if dataset else entry.dataset
                 entries.append(entry.model_copy(update=update | {"dataset": own}))
-        if self.runs and not entries:
-            raise ConfigError(f"{self.name} has no {', '.join(wanted)} on {dataset}")
+        there = {network for entry in entries for network in entry.networks}
+        lacking = [n for n in wanted if n not in there] if choices.networks else []
+        if self.runs and (lacking or not entries):
+            raise ConfigError(f"{self.name} has no {', '.join(lacking or wanted)} on {dataset}")
         if choices.dataset:
             self._check_dataset(choices.dataset)
         copy = self.model_copy(
@@ -294,13 +298,19 @@ class Experiment(Frozen):
         Raises:
             ConfigError: a data set that its networks don't go with.
         """
-        there = self.choose(Choices(dataset=dataset, networks=self.networks))
+        networks = [n for entry in self._entries_on(dataset) for n in entry.networks]
+        there = self.choose(Choices(dataset=dataset, networks=networks))
         presets = {}
         for preset, selection in self.presets.items():
             kept = tuple(n for n in selection.networks or () if n in there.networks)
             presets[preset] = selection.model_copy(update={"networks": kept or None})
         there._chosen = self._chosen
         return there.model_copy(update={"presets": presets})
+
+    def _entries_on(self, dataset: str | None) -> tuple[RunsEntry, ...]:
+        """The entries of `runs` on a data set; all of them where none is on it."""
+        own = tuple(entry for entry in self.runs if self.dataset_of(entry) == dataset)
+        return own or self.runs
 
     def _named(self, networks: Sequence[str]) -> tuple[str, ...]:
         """The stored names of some of the experiment's networks."""

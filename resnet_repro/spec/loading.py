@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ from resnet_repro.base.files import user_path
 from resnet_repro.base.records import UNKNOWN_KEY, first_problem
 from resnet_repro.spec.dataset_names import lacks_test_images
 from resnet_repro.spec.experiment import Choices, Experiment
-from resnet_repro.spec.experiment_parts import MOST_SEEDS, RunsEntry
+from resnet_repro.spec.experiment_parts import MOST_SEEDS, Pretraining, RunsEntry, Selection
 from resnet_repro.spec.measurements import MEASUREMENTS
 from resnet_repro.spec.network_names import Family, network_title, parse_network
 from resnet_repro.spec.presets import PRESETS
-from resnet_repro.spec.recipe import Recipe, merge
+from resnet_repro.spec.recipe import Recipe
 from resnet_repro.spec.run import FORMAT, LARGEST_SEED, Run
-from resnet_repro.spec.set_option import with_assignments
+from resnet_repro.spec.set_option import refuse_chosen, refuse_overruled, with_assignments
 from resnet_repro.spec.yaml_io import Document, Location, read_yaml
 
 __all__ = [
@@ -146,48 +146,22 @@ def parse_experiment(
     if source is not None:
         experiment = experiment.loaded_from(source, fixes_iterations)
     loaded = experiment
+    paths = [change.partition("=")[0].strip() for change in document.changes]
     if choices:
         if choices.preset and choices.preset != experiment.preset and fixes_iterations:
             raise ConfigError(
                 f"{document.name} fixes recipe.iterations itself (preset {experiment.preset}); "
                 f"remove it there or leave out --preset {choices.preset}"
             )
+        refuse_chosen(paths, experiment, choices)
         experiment = experiment.choose(choices)
-    _refuse_overruled(loaded, experiment, document)
+    refuse_overruled(paths, loaded, experiment, document.name)
     for index, entry in enumerate(experiment.runs if checked else ()):
         _check_runs(experiment, entry, index, document)
     total = sum(len(entry.networks) * len(entry.seeds) for entry in experiment.runs)
     if total > MOST_RUNS:
         raise ConfigError(f"{document.name}: {total:,} runs, more than {MOST_RUNS:,}")
     return experiment
-
-
-def _refuse_overruled(loaded: Experiment, chosen: Experiment, document: Document) -> None:
-    """Raise ConfigError for a `--set recipe.X` to which a chosen entry of `runs` has its own X."""
-    paths = [change.partition("=")[0].strip() for change in document.changes]
-    kept = [entry.recipe for entry in chosen.runs]
-    for index, entry in enumerate(loaded.runs):
-        if not any(entry.recipe is recipe for recipe in kept):
-            continue
-        together = merge(loaded.recipe, entry.recipe)
-        for path in paths:
-            own, (where, *parts) = f"runs.{index}.{path}", path.split(".")
-            if where != "recipe" or own in paths:
-                continue
-            if merge(together, _part(loaded.recipe, parts)) != together:
-                raise ConfigError(
-                    f"--set {path}: {', '.join(entry.networks)} has its own in {document.name}, "
-                    f"which would stay; set {own} as well, or choose others by --networks"
-                )
-
-
-def _part(recipe: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
-    """What a recipe has at a place (of a list, the whole), and nothing else."""
-    if not parts:
-        return recipe
-    first, *rest = parts
-    there = recipe.get(first)
-    return {first: _part(there, rest) if isinstance(there, dict) else there}
 
 
 def run_of(document: Document) -> Run:
@@ -255,37 +229,45 @@ def _check_presets(experiment: Experiment, document: Document) -> None:
 
 def _check_runs(experiment: Experiment, entry: RunsEntry, index: int, document: Document) -> None:
     """Validate the runs of one entry of `runs`; errors name the field that is wrong."""
-    own = ("runs", index)
-    recipes = {(*own, "recipe"): entry.recipe, ("recipe",): experiment.recipe}
+    of_preset = ("presets", experiment.preset)
+    selection = experiment.presets.get(experiment.preset, Selection())
+    recipes: dict[Location, dict[str, Any]] = {("runs", index): entry.recipe}
+    recipes |= {(): experiment.recipe, of_preset: selection.recipe}
+    pretrained: dict[Location, Pretraining | None] = {("pretraining",): experiment.pretraining}
+    pretrained[*of_preset, "pretraining"] = selection.pretraining
+    of_backbones = {place: made.recipe for place, made in pretrained.items() if made}
     for network in entry.networks:
-        with _naming(document, own, recipes):
+        with _naming(document, recipes):
             recipe = experiment.resolved_recipe(entry, network)
-        with _naming(document, ("pretraining",), {("pretraining", "recipe"): {}}):
+        with _naming(document, of_backbones):
             experiment.backbone_run(recipe, network, 0)
-        with _naming(document, own, recipes):
+        with _naming(document, recipes):
             experiment.runs_for(entry, network, 0)
         _check_measurements(experiment, network, document)
 
 
 @contextmanager
-def _naming(
-    document: Document, place: Location, recipes: Mapping[Location, Mapping[str, Any]]
-) -> Iterator[None]:
+def _naming(document: Document, recipes: Mapping[Location, Mapping[str, Any]]) -> Iterator[None]:
     """Turn a run's ValidationError into a ConfigError that names the field.
 
-    The field is looked for in `recipes`, in order; if none has it, the last one is named. Of fields
-    that do not go together, the first recipe that sets any is named, or `place` if none does.
+    `recipes` are by the place that has the field `recipe`, the one that goes before others first. A
+    field is looked for in them in order; if none has it, it is the first one's. Of fields that do
+    not go together, the first recipe that sets any is named, or the first place if none does.
     """
     try:
         yield
     except ValidationError as error:
         location, _ = first_problem(error)
+        first = next(iter(recipes), ())
         if location:
-            place = next((p for p, r in recipes.items() if location[0] in r), [*recipes][-1])
+            holder = next((p for p, recipe in recipes.items() if location[0] in recipe), first)
+            place = (*holder, "recipe")
         elif document.changes:  # any of them may be the reason
             place = ()
         elif error.title == "Recipe":
-            place = next((p for p, recipe in recipes.items() if recipe), place)
+            place = next(((*p, "recipe") for p, recipe in recipes.items() if recipe), first)
+        else:
+            place = first
         raise _config_error(error, document, place) from error
 
 

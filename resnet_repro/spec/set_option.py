@@ -1,4 +1,4 @@
-"""The option `--set`: assignments that change the contents of an experiment's file."""
+"""The option `--set`: assignments that change an experiment's file, and which would do nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnet_repro.base.errors import ConfigError
-from resnet_repro.spec.recipe import OF_CROP
+from resnet_repro.spec.experiment import Choices, Experiment
+from resnet_repro.spec.experiment_parts import Selection
+from resnet_repro.spec.recipe import OF_CROP, merge
 from resnet_repro.spec.yaml_io import parse_yaml
 
-__all__ = ["with_assignments"]
+__all__ = ["refuse_chosen", "refuse_overruled", "with_assignments"]
 
 _CROP = re.compile(r"\s*(runs\.\d+\.)?recipe\.photographs\.crop\s*=")
 
@@ -68,3 +70,72 @@ def _assign(data: dict[str, Any], assignment: str) -> dict[str, Any]:
 
     changed: dict[str, Any] = put(data, parts)
     return changed
+
+
+def refuse_chosen(paths: Sequence[str], experiment: Experiment, choices: Choices) -> None:
+    """Raise ConfigError for a `--set` of what an option or the preset chooses in its place.
+
+    `paths` are the places that were set, and `experiment` is what they have made.
+    """
+    preset = choices.preset or experiment.preset
+    selection = experiment.presets.get(preset, Selection())
+    by_option = {
+        "preset": choices.preset not in (None, experiment.preset),
+        "precision": choices.precision not in (None, experiment.precision),
+        "dataset": choices.dataset not in (None, *experiment.datasets),
+        "seeds": choices.seeds is not None,
+    }
+    by_preset = {
+        "dataset": choices.dataset is None and experiment.dataset_at(preset) is not None,
+        "seeds": choices.seeds is None and selection.seeds is not None,
+        "networks": choices.networks is None and selection.networks is not None,
+    }
+    for path in paths:
+        for field in _fields_set(path.split("."), experiment):
+            if by_option.get(field):
+                raise ConfigError(f"--set {path}: --{field} chooses another; leave out one of them")
+            if by_preset.get(field):
+                own = f"--set {path}: the preset {preset} has its own {field}, which would stay"
+                raise ConfigError(f"{own}; choose by --{field}")
+
+
+def _fields_set(parts: Sequence[str], experiment: Experiment) -> set[str]:
+    """What a place that was set is of: `preset`, or `seeds` of `runs.0.seeds`."""
+    if parts[0] != "runs":
+        return {parts[0]}
+    if len(parts) > 2:
+        return {parts[2]}
+    entries = experiment.runs if len(parts) == 1 else [experiment.runs[int(parts[1])]]
+    return {field for entry in entries for field in entry.model_fields_set}
+
+
+def refuse_overruled(
+    paths: Sequence[str], loaded: Experiment, chosen: Experiment, name: str
+) -> None:
+    """Raise ConfigError for a `--set recipe.X` to which a chosen entry of `runs` has its own X.
+
+    `paths` are the places that were set; `name` is that of the file.
+    """
+    kept = [entry.recipe for entry in chosen.runs]
+    for index, entry in enumerate(loaded.runs):
+        if not any(entry.recipe is recipe for recipe in kept):
+            continue
+        together = merge(loaded.recipe, entry.recipe)
+        for path in paths:
+            own, (where, *parts) = f"runs.{index}.{path}", path.split(".")
+            if where != "recipe" or own in paths:
+                continue
+            if merge(together, _part(loaded.recipe, parts)) != together:
+                raise ConfigError(
+                    f"--set {path}: {', '.join(entry.networks)} has its own in {name}, "
+                    f"which would stay; set {own} as well, or choose others by --networks"
+                )
+
+
+def _part(recipe: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """What a recipe has at a place (of a list, the whole), and nothing else."""
+    if not parts:
+        return recipe
+    first, *rest = parts
+    there = recipe.get(first)
+    return {first: _part(there, rest) if isinstance(there, dict) else there}

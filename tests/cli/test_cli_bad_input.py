@@ -58,6 +58,7 @@ NO_DATA = ("--data-dir", "nowhere")
         ),
         (["run", "fig1", "--set", "name=../escape"], 2, "name"),
         (["run", "fig1", "--set", "name=mine", "--dry-run"], 2, "change it in a copy"),
+        (["run", "fig1", "--set", "runs.0.networks=[resnet-8]"], 2, "fig1 would have no resnet-8"),
         (["run", "fig1", "--set", "recipe.milestones=5"], 2, "should be a list, as in [1, 2]"),
         (["run", "fig1", "--set", "recipe.augmentation=none"], 2, "should be a mapping"),
         (["run", "."], 2, "a folder, not an experiment"),
@@ -140,6 +141,26 @@ def test_yaml_mistakes_name_file_line_and_field(command, tmp_path: Path, text, s
     assert "mine.yaml" in answer.err
     assert says in answer.err
     assert len(answer.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("recipe: {batch_sise: 3}", "line 8: presets.short.recipe.batch_sise: unknown key"),
+        ("pretraining: {recipe: {momentun: 1}}", "presets.short.pretraining.recipe.momentun: unk"),
+    ],
+)
+def test_mistakes_in_what_a_preset_brings_are_named_there(
+    command, tmp_path: Path, more: str, says: str
+) -> None:
+    text = (
+        "name: mine\ntitle: t\nrecipe: {weight_decay: 0.001}\ndataset: scenes\n"
+        "runs: [{networks: [faster-rcnn-resnet-18-b]}]\npretraining: {dataset: imagenette}\n"
+        f"presets:\n  short: {{{more}}}\n"
+    )
+    (tmp_path / "mine.yaml").write_text(text, "utf-8")
+    answer = command("run", "mine.yaml", "--preset", "short")
+    assert (answer.code, says in answer.err) == (2, True), answer.err
 
 
 def test_a_file_without_its_ending_is_offered(command, tmp_path: Path) -> None:

@@ -104,10 +104,14 @@ def test_neither_table_nor_figure_is_told_and_commands_quote_paths(
             code, _, err = command(verb, name)
             assert (code, err) == (2, "resnet-repro: mine has neither table nor figure\n")
     assert command("run", "nothing.yaml").out == "mine has no runs, no table and no figure\n"
-    assert (
-        "mine is a table: resnet-repro table 'a table.yaml'" in command("plot", "a table.yaml")[2]
-    )
-    assert "a figure: resnet-repro plot 'a figure.yaml'" in command("table", "a figure.yaml")[2]
+    told = "mine is a table: resnet-repro table 'a table.yaml'"
+    assert told in command("plot", "a table.yaml")[2]
+    assert f"{told} --results r" in command("plot", "a table.yaml", "--results", "r")[2]
+    told = "a figure: resnet-repro plot 'a figure.yaml'"
+    assert told in command("table", "a figure.yaml")[2]
+    assert f"{told} --results r" in command("table", "a figure.yaml", "--results", "r")[2]
+    told = command("run", "fig2", "--results", "r").out
+    assert told == "fig2 needs no run: resnet-repro plot fig2 --results r\n"
 
 
 def test_fig_3_has_a_box_a_layer_and_dots_the_shortcuts_that_change_dimensions() -> None:

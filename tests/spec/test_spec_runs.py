@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,50 @@ def test_what_is_set_for_all_reaches_all_or_is_refused(tmp_path: Path) -> None:
     for others in (["recipe={momentum: 0.8}"], ["recipe.milestones=[20]", "recipe.milestones.0=9"]):
         (run,) = load_experiment("surface-recipe", others, plain).resolve()
         assert run.recipe.learning_rate == 0.01, "what entries have of other fields stays"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "choices", "says"),
+    [
+        ("table6", "runs.1.seeds=3", Choices(preset="short"), "preset short .* choose by --seeds"),
+        ("table6", "runs.1.seeds=3", Choices(seeds=[0]), "--seeds chooses another"),
+        ("table6", "preset=short", Choices(preset="demo"), "--preset chooses another"),
+        ("table6", "precision=fp32", Choices(precision="bf16"), "--precision chooses another"),
+        ("fig1", "dataset=cifar100", Choices(preset="demo"), "preset demo .* choose by --dataset"),
+        ("fig1", "dataset=cifar100", Choices(dataset="cifar10"), "--dataset chooses another"),
+        ("fig1", "runs.0.dataset=cifar100", Choices(preset="demo"), "choose by --dataset"),
+        (
+            *("fig1", "runs.0={networks: [resnet-20], seeds: 2, dataset: cifar100}"),
+            *(Choices(preset="demo"), "preset demo .* choose by --dataset"),
+        ),
+        ("table6", "runs.0.networks=[resnet-8]", Choices(preset="demo"), "choose by --networks"),
+    ],
+)
+def test_what_is_set_is_refused_where_something_else_is_chosen(name, change, choices, says) -> None:
+    assert load_experiment(name, [change]), "which would do something by itself"
+    with pytest.raises(ConfigError, match=f"--set {re.escape(change.partition('=')[0])}: .*{says}"):
+        load_experiment(name, [change], choices)
+
+
+@pytest.mark.parametrize(
+    ("changes", "choices"),
+    [
+        (["runs.0.seeds=3"], Choices(dataset="cifar100", preset="demo")),
+        (["runs.0.dataset=cifar100"], Choices(dataset="cifar100")),
+        (["presets.demo.seeds=3"], Choices(preset="demo")),
+        (["preset=short"], Choices(preset="short", seeds=[0, 1, 2])),
+    ],
+)
+def test_what_is_set_goes_with_choices_of_something_else(changes, choices) -> None:
+    runs = load_experiment("fig1", changes, choices).resolve()
+    assert {run.seed for run in runs} == {0, 1, 2} or {run.dataset for run in runs} == {"cifar100"}
+
+
+def test_a_network_that_is_named_is_trained_or_missed_aloud() -> None:
+    named = Choices(dataset="cifar100", networks=["resnet-110", "resnet-164"])
+    with pytest.raises(ConfigError, match="preact-table3 has no resnet-110 on cifar100"):
+        load_experiment("preact-table3", choices=named)
+    assert load_experiment("preact-table3", checked=False).on_dataset("cifar100").networks
 
 
 def test_shared_runs_have_one_id() -> None:
