@@ -105,7 +105,9 @@ def _fields_set(parts: Sequence[str], experiment: Experiment) -> set[str]:
         return {parts[0]}
     if len(parts) > 2:
         return {parts[2]}
-    entries = experiment.runs if len(parts) == 1 else [experiment.runs[int(parts[1])]]
+    entries = experiment.runs  # which a later assignment may have made fewer
+    if len(parts) > 1:
+        entries = entries[int(parts[1]) :][:1]
     return {field for entry in entries for field in entry.model_fields_set}
 
 

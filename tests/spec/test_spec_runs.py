@@ -155,6 +155,14 @@ def test_what_is_set_is_refused_where_something_else_is_chosen(name, change, cho
         (["runs.0.dataset=cifar100"], Choices(dataset="cifar100")),
         (["presets.demo.seeds=3"], Choices(preset="demo")),
         (["preset=short"], Choices(preset="short", seeds=[0, 1, 2])),
+        (
+            [
+                "runs=[{networks: [plain-20]}, {networks: [plain-56]}]",
+                "runs.1={networks: [plain-56]}",
+                "runs=[{networks: [plain-20], seeds: 3}]",
+            ],
+            Choices(precision="fp32"),
+        ),
     ],
 )
 def test_what_is_set_goes_with_choices_of_something_else(changes, choices) -> None:
