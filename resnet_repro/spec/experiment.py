@@ -246,8 +246,8 @@ class Experiment(Frozen):
         an experiment on several data sets, naming one of them chooses its runs.
 
         Raises:
-            ConfigError: it has no such network, its networks don't go with the data set, none of
-                one of those chosen has no run on it, or none of the ensemble is chosen.
+            ConfigError: it has no such network, its networks don't go with the data set, one of
+                those named has no run on it, or none of the ensemble is chosen.
         """
         chosen = choices.preset or self.preset
         selection = self.presets.get(chosen, Selection())
