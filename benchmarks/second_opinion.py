@@ -5,7 +5,8 @@
 FOLDER holds CIFAR-10's binary version. For plain-N and resnet-N with option A. In fp32, from the
 raw bytes, with section 4.2's network written out once more: what is wrong in the package's own
 reading, network or counting would show as another number. A run in bf16 differs by a few images.
-Where the loss around the run was measured, some points of that grid are computed once more as well.
+Where the loss around the run was measured, or on the line to another one whose checkpoint is in the
+same results folder, some points of that are computed once more as well.
 """
 
 from __future__ import annotations
@@ -33,8 +34,17 @@ def images_and_labels(folder: Path, names: list[str]) -> tuple[np.ndarray, np.nd
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
 
 
+def trained(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the network in the checkpoint of a run's folder."""
+    content = (run / "checkpoint").read_bytes()
+    inside = io.BytesIO(content[content.index(ZIP) :])
+    weights = weights_in(torch.load(inside, map_location="cpu", weights_only=True))
+    assert weights is not None, "no network in this checkpoint"
+    return weights
+
+
 def weights_in(content: Any) -> dict[str, torch.Tensor] | None:
-    """The tensors of the network, wherever they lie in a checkpoint."""
+    """The tensors of the network, wherever they lie in a checkpoint's content."""
     if not isinstance(content, dict):
         return None
     if "conv1.weight" in content:
@@ -111,10 +121,8 @@ def compare_surface(
     rows: list[dict[str, str]], w: dict[str, torch.Tensor], train: tuple[Any, Any, Any], name: str
 ) -> None:
     """Print points of a grid beside those computed here; `train` is images, labels and mean."""
-    images, labels, mean = train
     seed, count = rows[0]["directions"], int(rows[0]["images"])
-    which = balanced(labels, count)
-    x = (images[which] - mean).astype(np.float32)
+    x, labels = sample_of(train, count)
     generator = stream_of(rows[0])
     first, second = direction(w, generator), direction(w, generator)
     grid = [row for row in rows if row["directions"] == seed and int(row["images"]) == count]
@@ -122,9 +130,36 @@ def compare_surface(
     for row in chosen.values():
         a, b = float(row["alpha"]), float(row["beta"])
         moved = {k: v + a * first[k] + b * second[k] if k in first else v for k, v in w.items()}
-        loss, error = loss_and_error(moved, x, labels[which], name)
-        own = f"{float(row['loss']):.4g} and {float(row['error']):.2f}% by resnet-repro"
-        print(f"({a:+.2f}, {b:+.2f}): loss {loss:.4g} and error {error:.2f}% here, {own}")
+        print_point(f"({a:+.2f}, {b:+.2f})", loss_and_error(moved, x, labels, name), row)
+
+
+def compare_path(
+    rows: list[dict[str, str]],
+    ends: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]],
+    train: tuple[Any, Any, Any],
+    name: str,
+) -> None:
+    """Print points of the line between two runs' weights, BN's statistics among them."""
+    x, labels = sample_of(train, int(rows[0]["images"]))
+    for row in rows[:: -(-len(rows) // 9)]:
+        t, moved = float(row["position"]), {}
+        for key, value in ends[0].items():
+            between = (1 - t) * value + t * ends[1][key]
+            moved[key] = between.clamp(min=0) if key.endswith("running_var") else between
+        print_point(f"at {t:+.2f}", loss_and_error(moved, x, labels, name), row)
+
+
+def sample_of(train: tuple[Any, Any, Any], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(so many training images with the mean subtracted, their labels)."""
+    images, labels, mean = train
+    which = balanced(labels, count)
+    return (images[which] - mean).astype(np.float32), labels[which]
+
+
+def print_point(where: str, here: tuple[float, float], row: dict[str, str]) -> None:
+    """Print loss and error as computed here beside those of a row of a CSV."""
+    own = f"{float(row['loss']):.4g} and {float(row['error']):.2f}% by resnet-repro"
+    print(f"{where}: loss {here[0]:.4g} and error {here[1]:.2f}% here, {own}")
 
 
 def main() -> None:
@@ -135,19 +170,25 @@ def main() -> None:
     given = parser.parse_args()
     summary = json.loads((given.run / "summary.json").read_text(encoding="utf-8"))
     name = summary["network"]
-    content = (given.run / "checkpoint").read_bytes()
-    inside = io.BytesIO(content[content.index(ZIP) :])
-    weights = weights_in(torch.load(inside, map_location="cpu", weights_only=True))
-    assert weights is not None, "no network in this checkpoint"
+    weights = trained(given.run)
     train, of_train = images_and_labels(given.folder, [f"data_batch_{n}" for n in range(1, 6)])
     test, labels = images_and_labels(given.folder, ["test_batch"])
     mean = train.mean(axis=0, dtype=np.float64)
     _, error = loss_and_error(weights, (test - mean).astype(np.float32), labels, name)
     print(f"{name}: {error:.2f}% here, {summary['final_test_error']}% by resnet-repro")
-    surface = given.run / "surface.csv"
-    if surface.exists():
-        with surface.open(encoding="utf-8", newline="") as file:
-            compare_surface(list(csv.DictReader(file)), weights, (train, of_train, mean), name)
+    known = train, of_train, mean
+    if rows := rows_of(given.run / "surface.csv"):
+        compare_surface(rows, weights, known, name)
+    if rows := rows_of(given.run / "path.csv"):
+        compare_path(rows, (weights, trained(given.run.parent / rows[0]["to"])), known, name)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV; none where it is not there."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

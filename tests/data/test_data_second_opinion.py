@@ -20,9 +20,10 @@ name: small
 title: A small network
 precision: fp32
 recipe: {iterations: 30, batch_size: 32, learning_rate: 0.01, milestones: [20], evaluate_every: 30}
-runs: [{networks: [resnet-8]}]
-measure: [surface]
+runs: [{networks: [resnet-8], seeds: 2}]
+measure: [surface, path]
 surface: {points: [3, 5], limit: 0.2, images: 40, directions: [1]}
+path: {points: 5, images: 40}
 """
 
 
@@ -45,14 +46,14 @@ def test_a_second_opinion_agrees_with_the_runs_own_error(
     assert command("data", "prepare", "cifar10", "--from", binary_copy).code == 0
     with narrow_networks():
         assert command("run", "small.yaml").code == 0
-    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    (folder,) = (tmp_path / "results" / "runs").glob("*-s0-*")
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(folder), str(binary_copy)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     first, *points = capsys.readouterr().out.splitlines()
     here, own = map(float, re.findall(r"([\d.]+)%", first))
     assert here == pytest.approx(own, abs=0.06)  # an image of 2,000
     assert here < 80  # chance is 90
-    assert len({point.partition(":")[0] for point in points}) == 9
+    assert len({point.partition(":")[0] for point in points}) == 9 + 5
     for point in points:
-        here, own = map(float, re.findall(r"([\d.]+) and", point))
+        here, own = map(float, re.findall(r"([\d.e+]+) and", point))
         assert here == pytest.approx(own, rel=1e-3)

@@ -35,6 +35,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         axes.plot(line.position, drawable(line.loss), color=BLUE)
         axes.set_yscale("log")
         axes.set_xlabel("position: 0 one run, 1 the other")
+        axes.set_xticks([-0.5, 0, 0.5, 1, 1.5])
         for end in (0, 1):
             axes.axvline(end, color="0.8", linewidth=0.7, zorder=0)
         errors = error_axis(axes, labelled=axes is grid[-1])
