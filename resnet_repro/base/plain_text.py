@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
-__all__ = ["plural", "printable", "printable_lines", "spreadsheet_safe"]
+__all__ = ["either", "plural", "printable", "printable_lines", "spreadsheet_safe"]
 
 # Control characters, invisible ones that reorder text or hide it, lone surrogates, line ends.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -16,6 +17,11 @@ def plural(count: int, word: str) -> str:
     """`1 run`, `2 runs`, `5 classes`."""
     ending = "" if count == 1 else "es" if word.endswith("s") else "s"
     return f"{count:,} {word}{ending}"
+
+
+def either(words: Sequence[str]) -> str:
+    """`1`, `1 or 3`, `1, 3 or 5`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def printable(text: str) -> str:

@@ -109,6 +109,7 @@ def test_the_network_is_found(name: str, legacy: bool, tmp_path: Path, state: St
     assert all(torch.equal(found.tensors[key], value) for key, value in state.items())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated:FutureWarning")
 def test_a_script_of_torch_is_read_as_well(tmp_path: Path) -> None:
     network = models.resnet18(num_classes=2).eval()
     torch.jit.script(network).save(str(tmp_path / "w.pt"))

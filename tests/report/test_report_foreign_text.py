@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_up_results import Bench
 from markdown_it import MarkdownIt
 
-from resnet_repro.base.plain_text import printable, printable_lines, spreadsheet_safe
+from resnet_repro.base.plain_text import either, printable, printable_lines, spreadsheet_safe
 from resnet_repro.report.document.html import as_html
 from resnet_repro.report.figures.figures import draw
 from resnet_repro.report.latex import escaped, latex_table
@@ -232,3 +232,8 @@ def test_messages_and_the_log_are_plain(command: Any, capsys: pytest.CaptureFixt
 
     PlainProgress(Console(stderr=True)).note("[red]x[/red] :smile: \x1b[31m\u202e")
     assert capsys.readouterr().err == "[red]x[/red] :smile: \\x1b[31m\\u202e\n"
+
+
+def test_alternatives_in_words() -> None:
+    found = [either(words) for words in ([], ["1"], ["1", "3"], ["1", "3", "5"])]
+    assert found == ["", "1", "1 or 3", "1, 3 or 5"]

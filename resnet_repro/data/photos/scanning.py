@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_repro.base.errors import DataError, plain
+from resnet_repro.base.plain_text import either
 from resnet_repro.base.stop import until_stopped
 from resnet_repro.data.folder_index import FilePart, Scan, stamp
 from resnet_repro.data.layout import has_parts, in_order, is_folder, of_system, order_in_words
@@ -112,7 +113,7 @@ class _Walk:
         ]
         if "val" not in found or ("train" in entries and "train" not in found):
             missing = [part for part in ("train", "val") if part not in found]
-            names = " or ".join(f"'{part}'" for part in missing)
+            names = either([f"'{part}'" for part in missing])
             raise DataError(
                 f"{self.root} has no folder {names}: photographs belong in train/<class>/ and"
                 f" val/<class>/{_hint(self.root, missing)}"

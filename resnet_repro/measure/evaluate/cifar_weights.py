@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from resnet_repro.base.errors import ConfigError
+from resnet_repro.base.plain_text import either
 from resnet_repro.data.augment import per_pixel_mean, subtract_mean
 from resnet_repro.data.dataset import Dataset, Images
 from resnet_repro.measure.evaluate.evaluation import Evaluation, Request, evaluation_memory_advice
@@ -200,7 +201,7 @@ def _alike(tester: _Tester, trials: Sequence[_Trial]) -> str:
     guessed = 100 - 100 / len(tester.dataset.classes)
     if min(trial.error for trial in trials) <= LOST * guessed:
         return ""
-    return " or ".join(f"--network {name}" for name in networks_alike(tester.fitted))
+    return either([f"--network {name}" for name in networks_alike(tester.fitted)])
 
 
 def _cannot_tell(

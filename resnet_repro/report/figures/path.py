@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from resnet_repro.base.colours import BLUE, VERMILLION
+from resnet_repro.base.plain_text import either
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.figures.style import add_caption, label
 from resnet_repro.report.figures.surface import cut_note, drawable, error_axis
@@ -42,7 +43,7 @@ def draw(experiment: Experiment, results: Results, cells: Sequence[Cell], group:
         errors.plot(line.position, line.error, color=VERMILLION, linestyle=(0, (3, 2)))
     grid[0].set_ylabel("loss")
     shown = rows[rows.run.isin([run.id for run in firsts])]
-    images = " or ".join(f"{count:,}" for count in sorted(set(shown.images)))
+    images = either([f"{count:,}" for count in sorted(set(shown.images))])
     notes = [f"mean cross-entropy of {images} training images; weights and BN's statistics between"]
     notes.append(
         "beyond 0 and 1 BN's variances are extrapolated as well, negative ones set to 0: such a "

@@ -26,7 +26,7 @@ from resnet_repro.base.colours import (
     SKY_BLUE,
     VERMILLION,
 )
-from resnet_repro.base.plain_text import plural, printable
+from resnet_repro.base.plain_text import either, plural, printable
 from resnet_repro.networks.architecture import architecture
 from resnet_repro.report.cells import Cell
 from resnet_repro.report.groups import BegunRun, Group
@@ -159,7 +159,7 @@ def caption_lines(
 ) -> list[str]:
     """The group first, then seeds and notes, details, and what is elsewhere, missing or failed."""
     counts = sorted({len(cell.done) for cell in cells if cell.done})
-    seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+    seeds = "1 seed" if counts == [1] else f"{either([*map(str, counts)])} seeds"
     if sum(bool(cell.done) for cell in cells) > 1:
         seeds += " per network"
         if counts == [1] and len({cell.done[0].run.seed for cell in cells if cell.done}) > 1:
